@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""Everything a fresh clone needs, with nothing but Python 3.11 or newer.
+
+    python3 dev.py reproduce [ARGS]   run the published experiments; ARGS as for ghostpoint reproduce
+    python3 dev.py test [ARGS]        run the tests; ARGS as for pytest
+    python3 dev.py lint               ruff check, ruff format --check, mypy
+
+The first call makes a virtual environment in .venv and installs what the command needs, with the versions in
+constraints.txt; later calls only check that nothing changed. Inside a virtual environment, that one is used.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+EXTRAS = {"reproduce": "", "test": "[test]", "lint": "[lint]"}
+
+
+def main(arguments):
+    """Set up for the command in ``arguments`` and run it; return its exit status."""
+    if sys.version_info < (3, 11):  # noqa: UP036 - this is where an older Python gets told
+        return fail(f"ghostpoint needs Python 3.11 or newer, and this is Python {sys.version.split()[0]}")
+    if arguments[:1] in ([], ["-h"], ["--help"]):
+        print(__doc__.strip())
+        return 0
+    command, *rest = arguments
+    if command not in EXTRAS:
+        return fail(f"the command must be one of {', '.join(EXTRAS)}; got {command}")
+    try:
+        folder = environment()
+        install(folder, EXTRAS[command])
+    except RuntimeError as error:
+        return fail(str(error))
+    python = str(folder / "bin" / "python")
+    if command == "lint":
+        tools = (["ruff", "check"], ["ruff", "format", "--check"], ["mypy"])
+        return max(subprocess.call([python, "-m", *tool], cwd=ROOT) for tool in tools)
+    if command == "test":
+        os.chdir(ROOT)
+        # pytest takes the last -m, so `dev.py test -m slow` runs the slow ones.
+        run = [python, "-m", "pytest", "-m", "not slow", *rest]
+    else:
+        run = [python, "-m", "ghostpoint", "reproduce", *rest]
+    sys.stdout.flush()
+    return os.execv(run[0], run)
+
+
+def environment():
+    """The folder of the virtual environment to use, made if it is not there."""
+    if sys.prefix != sys.base_prefix:
+        return Path(sys.prefix)
+    folder = ROOT / ".venv"
+    if not works(folder / "bin" / "python", "--version"):
+        say(f"Making a virtual environment in {folder}")
+        make = [sys.executable, "-m", "venv", "--clear", str(folder)]
+        # Debian's python3 comes without ensurepip, which venv needs to put pip into the environment.
+        if quiet(make) != 0 and quiet([*make, "--without-pip"]) != 0:
+            raise RuntimeError("python3 -m venv failed; on Debian and Ubuntu: apt install python3-venv")
+    return folder
+
+
+def install(folder, extra):
+    """Install this package with ``extra`` into the environment ``folder``, unless that is done already."""
+    stamp = folder / f"ghostpoint{extra}.stamp"
+    wanted = hashlib.sha256(str(ROOT).encode())
+    for name in ("pyproject.toml", "constraints.txt"):
+        wanted.update((ROOT / name).read_bytes())
+    if stamp.is_file() and stamp.read_text() == wanted.hexdigest():
+        return
+    python = str(folder / "bin" / "python")
+    if works(python, "-m", "pip", "--version"):
+        pip = [python, "-m", "pip"]
+    elif works(sys.executable, "-m", "pip", "--python", python, "--version"):  # pip 22.3 or newer
+        pip = [sys.executable, "-m", "pip", "--python", python]
+    else:
+        raise RuntimeError(
+            f"no pip to install with; on Debian and Ubuntu: apt install python3-venv, then rm -r {folder}"
+        )
+    say(f"Installing ghostpoint{extra} and what it needs (once, a minute or so)")
+    options = ["--quiet", "--disable-pip-version-check", "-c", str(ROOT / "constraints.txt")]
+    if subprocess.call([*pip, "install", *options, "-e", str(ROOT) + extra]) != 0:
+        raise RuntimeError(f"pip could not install ghostpoint{extra}; what it says is above")
+    stamp.write_text(wanted.hexdigest())
+
+
+def works(*command):
+    """Whether a command exists and succeeds."""
+    try:
+        return quiet([str(part) for part in command]) == 0
+    except OSError:
+        return False
+
+
+def quiet(command):
+    """The exit status of a command whose output nobody needs."""
+    return subprocess.call(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def say(line):
+    """A line for the person who waits, kept out of the command's own output."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def fail(line):
+    """Say what is wrong and return the exit status for it."""
+    say(f"error: {line}")
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,73 @@
+"""Abrupt learning in recurrent networks: ghost points, no-learning zones, and how to train past them.
+
+The names below are imported on first use, so that ``import ghostpoint`` and ``ghostpoint --help`` cost nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ghostpoint._version import __version__
+
+if TYPE_CHECKING:
+    from ghostpoint import experiments, figures, slow_points, tasks, theory
+    from ghostpoint.models import LowRankRNN
+    from ghostpoint.results import TrainingRun, load
+    from ghostpoint.slow_points import flow_ghosts, flow_zeros
+    from ghostpoint.theory import NormalForm, SaddleNodeToy
+    from ghostpoint.training import train
+
+#: the public names in reading order, and where each is defined; None for a module of its own
+_PUBLIC: dict[str, str | None] = {
+    # the analytic theory
+    "theory": None,
+    "SaddleNodeToy": "theory",
+    "NormalForm": "theory",
+    # tasks and networks
+    "tasks": None,
+    "LowRankRNN": "models",
+    # training
+    "train": "training",
+    "TrainingRun": "results",
+    "load": "results",
+    # fixed points and ghosts
+    "slow_points": None,
+    "flow_zeros": "slow_points",
+    "flow_ghosts": "slow_points",
+    # the published experiments
+    "experiments": None,
+    "figures": None,
+}
+
+__all__ = [
+    "LowRankRNN",
+    "NormalForm",
+    "SaddleNodeToy",
+    "TrainingRun",
+    "__version__",
+    "experiments",
+    "figures",
+    "flow_ghosts",
+    "flow_zeros",
+    "load",
+    "slow_points",
+    "tasks",
+    "theory",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'ghostpoint' has no attribute {name!r}")
+    home = _PUBLIC[name]
+    value = import_module(f"ghostpoint.{home or name}")
+    if home is not None:
+        value = getattr(value, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,86 @@
+"""Argument checks with one wording: the argument's name, the value it had, what is valid.
+
+The leaf of the import order: standard library and numpy only, no science.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["finite_array", "integer", "number", "one_of", "shape"]
+
+
+def number(
+    name: str, value: Any, *, above: float = -math.inf, at_least: float = -math.inf, allow_inf: bool = False
+) -> float:
+    """``value`` as a float, after checking ``value > above`` and ``value >= at_least``.
+
+    Raises
+    ------
+    ValueError
+        If it is not a real number, is NaN, is infinite (unless ``allow_inf``), or is out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    result = float(value)
+    wanted = []
+    if above > -math.inf:
+        wanted.append(f"above {above:g}")
+    if at_least > -math.inf:
+        wanted.append(f"at least {at_least:g}")
+    if not allow_inf:
+        wanted.append("finite")
+    bad = math.isnan(result) or (math.isinf(result) and not allow_inf)
+    if bad or not (result > above or above == -math.inf) or result < at_least:
+        raise ValueError(f"{name} must be {' and '.join(wanted) or 'a number'}, got {value!r}")
+    return result
+
+
+def integer(name: str, value: Any, *, at_least: int | None = None) -> int:
+    """``value`` as an int; a float with a fraction, a bool or a number below ``at_least`` is a ``ValueError``."""
+    whole = isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
+    if isinstance(value, bool) or not whole:
+        raise ValueError(f"{name} must be a whole number, got {value!r}")
+    result = int(value)
+    if at_least is not None and result < at_least:
+        raise ValueError(f"{name} must be at least {at_least}, got {value!r}")
+    return result
+
+
+def one_of(name: str, value: str, valid: Iterable[str]) -> str:
+    """``value`` if it is one of ``valid``, else a ``ValueError`` that lists them."""
+    choices = list(valid)
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+    return value
+
+
+def finite_array(name: str, value: Any, dtype: Any = np.float64) -> NDArray[Any]:
+    """``value`` as an array of ``dtype`` without NaN or infinity, else a ``ValueError`` that names the first one."""
+    try:
+        array = np.asarray(value, dtype=dtype)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be an array of numbers, got {value!r}") from None
+    bad = ~np.isfinite(array)
+    if bad.any():
+        where = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise ValueError(f"{name} must be finite, got {array[where]} at index {where}")
+    return array
+
+
+def shape(name: str, array: NDArray[Any], expected: tuple[int | str, ...]) -> NDArray[Any]:
+    """``array`` if its shape matches ``expected``; a string in ``expected`` stands for any length, as in the
+    message."""
+    fits = array.ndim == len(expected) and all(
+        isinstance(want, str) or want == got for want, got in zip(expected, array.shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join(str(part) for part in expected)
+        raise ValueError(f"{name} must have shape ({wanted}), got {array.shape}")
+    return array

@@ -1,0 +1,159 @@
+"""The ``ghostpoint`` command. What is heavy is imported by the subcommand that needs it: help is instant."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ghostpoint._version import __version__
+
+__all__ = ["app", "main", "run"]
+
+_EXAMPLES = """\b
+Examples:
+  ghostpoint reproduce                              every experiment, a few minutes
+  ghostpoint reproduce --only toy_loss,collapse     two of them
+  ghostpoint reproduce --scale paper --out paper    as published; hours
+  ghostpoint reproduce --scale paper --out paper --resume
+                                                    go on after Ctrl-C, a crash or a failure
+  ghostpoint report ghostpoint-report               make the report again, run nothing
+"""
+
+app = typer.Typer(
+    help="Abrupt learning in recurrent networks: every published experiment, from one command.",
+    epilog=_EXAMPLES,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ghostpoint {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _top(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def reproduce(
+    scale: Annotated[
+        str, typer.Option(help="quick: fewer networks and epochs; paper: as published.", metavar="NAME")
+    ] = "quick",
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only these experiments; see ghostpoint list.", metavar="ID,ID")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for data, figures and report.", metavar="DIR")] = Path(
+        "ghostpoint-report"
+    ),
+    resume: Annotated[bool, typer.Option("--resume", help="Keep what is finished in DIR and go on.")] = False,
+) -> None:
+    """Run the published experiments and write a report.
+
+    Saves each experiment when it is finished and writes DIR/report.html again. Exit status: 0 if all ran, 1
+    if one failed, 2 for wrong usage, 130 after Ctrl-C.
+    """
+    from rich.console import Console
+
+    from ghostpoint.progress import watcher
+    from ghostpoint.reproduce import reproduce
+
+    ids = None if only is None else _ids(only)
+    console = Console(highlight=False)
+    with watcher(console) as watching:
+        outcome = reproduce(ids, scale, out, resume=resume, watcher=watching)
+    if outcome.interrupted:
+        total = len(outcome.finished) + len(outcome.remaining)
+        finished = ", ".join(outcome.finished) or "nothing"
+        typer.echo(
+            f"Interrupted: {len(outcome.finished)} of {total} finished ({finished}) and in {outcome.report}; "
+            "the same command with --resume goes on.",
+            err=True,
+        )
+        raise typer.Exit(130)
+    if outcome.failed:
+        typer.echo(
+            f"{len(outcome.failed)} failed: {', '.join(outcome.failed)}. The report says why; "
+            "the same command with --resume tries again.",
+            err=True,
+        )
+    typer.echo(f"Report: {outcome.report}")
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A folder made by reproduce.", metavar="DIR")],
+) -> None:
+    """Make the report again from saved data."""
+    from ghostpoint.reproduce import redraw
+
+    outcome = redraw(folder)
+    if outcome.failed:
+        failed = ", ".join(outcome.failed)
+        typer.echo(f"{len(outcome.failed)} failed: {failed}. The report says why.", err=True)
+    typer.echo(f"Report: {outcome.report}")
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+@app.command("list")
+def list_experiments() -> None:
+    """List the experiments: id, published figure, title."""
+    from ghostpoint import experiments
+
+    rows = [(id, experiments.get(id)) for id in experiments.IDS]
+    for id, experiment in rows:
+        widths = max(len(id) for id, _ in rows), max(len(row.figure) for _, row in rows)
+        typer.echo(f"{id:{widths[0]}}  {experiment.figure:{widths[1]}}  {experiment.title}")
+
+
+def _ids(only: list[str]) -> list[str]:
+    """The ids of ``--only``, given once with commas or several times."""
+    ids = [id.strip() for text in only for id in text.split(",") if id.strip()]
+    if not ids:
+        raise ValueError("--only must name an experiment: ghostpoint list shows them")
+    return ids
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command with ``arguments`` and return its exit status; an error is one line on stderr."""
+    try:
+        status = app(args=arguments, prog_name="ghostpoint", standalone_mode=False)
+    except (ValueError, OSError) as error:
+        return _refuse(str(error))
+    except typer.Abort:
+        typer.echo("Interrupted.", err=True)
+        return 130
+    except Exception as error:
+        # A usage error: from typer's own copy of click, or from click itself in older releases of typer.
+        message = getattr(error, "format_message", None)
+        if message is None:
+            raise
+        return _refuse(message())
+    return status if isinstance(status, int) else 0
+
+
+def _refuse(message: str) -> int:
+    typer.echo(f"error: {' '.join(message.split())}", err=True)
+    return 2
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))

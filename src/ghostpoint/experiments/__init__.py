@@ -1,0 +1,35 @@
+"""The published experiments, one file each; :data:`IDS` lists them in the order of the publication."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from ghostpoint.checks import one_of
+from ghostpoint.experiments.base import SCALES, Claim, Experiment, Progress, Silent
+
+__all__ = ["IDS", "SCALES", "Claim", "Experiment", "Progress", "Silent", "get"]
+
+IDS = (
+    "toy_loss",
+    "toy_descent",
+    "toy_rates",
+    "ghost_without_bifurcation",
+    "collapse",
+    "fixed_point_count",
+    "rates_rank_one",
+    "confidence",
+    "trainable_confidence",
+)
+
+
+def get(id: str) -> Experiment:
+    """The experiment called ``id``, imported on first use.
+
+    Raises
+    ------
+    ValueError
+        If there is none; the message lists all.
+    """
+    one_of("experiment", id, IDS)
+    experiment: Experiment = import_module(f"ghostpoint.experiments.{id}").EXPERIMENT
+    return experiment

@@ -1,0 +1,183 @@
+"""Fig. 3B: at a high rate learning collapses through a saddle-node; one network shown, the claims over 100."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ghostpoint.experiments.base import Claim, Experiment, Progress, judge
+from ghostpoint.experiments.networks import NETWORKS, Segments, linear_grid, models_of, share, train_segments, trained
+from ghostpoint.slow_points import flow_zeros, latent_flow
+
+PAPER: Mapping[str, Any] = {
+    **NETWORKS,
+    "seeds": list(range(100)),
+    "learning_rate": 0.02,
+    "epochs": 6000,
+    "segment": 500,
+    "flow_stride": 1,
+    "curve_limits": [-8.0, 4.0],
+    "curve_points": 401,
+    "shown_offsets": [-200, -2, 0, 2, 200],  # epochs from the fold
+}
+PARAMETERS = {"quick": {**PAPER, "flow_stride": 20}, "paper": PAPER}
+
+
+def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
+    """Train 100 networks and count the zeros of every one's flow every ``flow_stride`` epochs."""
+    epochs, stride, seeds = parameters["epochs"], parameters["flow_stride"], parameters["seeds"]
+    counts: list[Any] = []
+    complete: list[Any] = []
+    traces: dict[str, list[Any]] = {name: [] for name in ("loss", "gradient_norm", "accuracy")}
+    whole = Segments(models_of(parameters, seeds), epochs)
+    for _, result in train_segments(
+        progress,
+        f"training 100 networks, zeros of their flows every {stride} epochs",
+        whole,
+        parameters,
+        parameters["learning_rate"],
+        parameters["segment"],
+        stride,
+    ):
+        kept = result.checkpoints
+        assert kept is not None
+        shape = kept["b"].shape
+        zeros = flow_zeros(*(kept[name].values.reshape(-1, shape[2]) for name in ("m", "n", "b")))
+        counts.append(zeros.count.reshape(shape[:2]))
+        complete.append(zeros.complete.reshape(shape[:2]))
+        for name, values in traces.items():
+            values.append(result.history[name].values)
+    count = np.concatenate(counts).T
+    flow_epoch = np.arange(0, epochs, stride)
+    entry = whole.entry
+    # the epoch of the first recorded flow of the last stretch with three zeros or more
+    ends_with_pair = count[:, -1] >= 3
+    changes = np.where(count >= 3, -1, np.arange(len(flow_epoch))).max(axis=1) + 1
+    fold = np.where(ends_with_pair, flow_epoch[np.minimum(changes, len(flow_epoch) - 1)], -1)
+
+    candidates = np.flatnonzero((entry >= 0) & (fold > 0))
+    if not len(candidates):
+        raise ValueError("seeds must include a network that is lost through a saddle-node; none was")
+    preferred = np.flatnonzero(np.asarray(seeds)[candidates] == 40)
+    shown = int(candidates[preferred[0]] if len(preferred) else candidates[0])
+    final = whole.models
+    grid = linear_grid(parameters["curve_limits"], parameters["curve_points"])
+    offsets = np.array(parameters["shown_offsets"]) * (1 if stride == 1 else stride)
+    shown_epochs = np.unique(np.clip(fold[shown] + offsets, 0, epochs - 1))
+    # a network's bits do not depend on its stack, so the one shown is trained again alone, keeping its weights
+    again = trained(
+        progress,
+        "the network shown, once more",
+        models_of(parameters, [seeds[shown]]),
+        parameters,
+        parameters["learning_rate"],
+        epochs,
+        record=[0],
+        checkpoints=shown_epochs,
+    ).checkpoints
+    assert again is not None
+    parts = [again[name].values.reshape(len(shown_epochs), -1) for name in ("m", "n", "b")]
+    traced = {name: np.concatenate(values, axis=1) for name, values in traces.items()}
+    start = parts[1].astype(np.float64).sum(axis=1) * parameters["initial_state"]
+    finish = flow_zeros(final.m[:, :, 0], final.n[:, :, 0], final.b)
+    return xr.Dataset(
+        {
+            "learned": ("network", whole.first >= 0),
+            "entry": ("network", entry, {"missing": -1}),
+            "fold": ("network", fold, {"missing": -1}),
+            "n_fixed_points": ("network", finish.count),
+            "most_fixed_points": ("network", count.max(axis=1)),
+            "complete": ("network", np.concatenate(complete).all(axis=0) & finish.complete),
+            "last_gradient_norm": ("network", traced["gradient_norm"][:, -1]),
+            "loss": ("epoch", traced["loss"][shown], {"units": "chance"}),
+            "gradient_norm": ("epoch", traced["gradient_norm"][shown]),
+            "accuracy": ("epoch", traced["accuracy"][shown]),
+            "count": ("flow_epoch", count[shown]),
+            "curve": (("shown", "kappa"), latent_flow(grid, *parts)),
+            "start": ("shown", start, {"units": "kappa"}),
+        },
+        coords={
+            "seed": ("network", np.array(seeds)),
+            "epoch": np.arange(epochs),
+            "flow_epoch": flow_epoch,
+            "kappa": grid,
+            "shown": shown_epochs,
+        },
+        attrs={
+            "shown_seed": int(seeds[shown]),
+            "fold_epoch": int(fold[shown]),
+            "entry_epoch": int(entry[shown]),
+        },
+    )
+
+
+def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
+    """Lost networks have gone through a saddle-node, others have not, and the gradient is gone."""
+    learned, lost = dataset["learned"].values, dataset["entry"].values >= 0
+    three = dataset["n_fixed_points"].values >= 3
+    kept, never = learned & ~lost, ~learned
+    through = lost & three
+    fold, entry = dataset["fold"].values[through], dataset["entry"].values[through]
+    apart = np.abs(fold - entry)
+    stride = parameters["flow_stride"]
+    norm = dataset["last_gradient_norm"].values
+    incomplete = int((~dataset["complete"].values).sum())
+    return [
+        Claim(
+            "A network that is lost has gone through a saddle-node: one zero of its flow has become three.",
+            "Fig. 3B; letter, Fig. 3B (one network)",
+            "the one network shown",
+            f"{share(int(through.sum()), int(lost.sum()))} of the lost networks end with three zeros",
+            judge(through.sum() >= 0.9 * lost.sum() and incomplete == 0),
+            "The rest are lost although their flow has one zero: they cross the threshold too late or never. "
+            f"Counts are proven complete, {incomplete} networks undecided at some epoch. Whether a given seed is lost "
+            "depends on rounding.",
+        ),
+        Claim(
+            "Networks that keep what they learned, and those that never learn, have no such pair.",
+            "Contrast to Fig. 3B (this project)",
+            "-",
+            f"{int((three & kept).sum())} of {int(kept.sum())} kept and {int((three & never).sum())} of "
+            f"{int(never.sum())} that never learned end with three zeros",
+            judge((three & ~lost).sum() <= 0.05 * (~lost).sum()),
+        ),
+        Claim(
+            "The pair is born as the network enters the no-learning zone.",
+            "Fig. 3B",
+            "same epoch by eye",
+            f"median {np.median(apart):g} epochs apart, 90 % within {np.quantile(apart, 0.9):g} "
+            f"({len(apart)} networks; flows every {stride} epochs)"
+            if len(apart)
+            else "no such network",
+            judge(len(apart) > 0 and bool(np.median(apart) <= max(stride, 2))),
+        ),
+        Claim(
+            "In the no-learning zone the gradient is practically zero.",
+            "Letter, text on Fig. 3B",
+            "nearly zero (no number)",
+            f"norm at the last epoch: median {np.median(norm[lost]):.1e}, largest {norm[lost].max():.1e} of "
+            f"{lost.sum()} lost "
+            f"networks; median {np.median(norm[kept]):.1e} of {kept.sum()} kept",
+            judge(bool(np.median(norm[lost]) < 1e-6) and bool(np.median(norm[kept]) > 1e-3)),
+        ),
+    ]
+
+
+EXPERIMENT = Experiment(
+    id="collapse",
+    title="Collapse at a high rate: a saddle-node and a flat gradient",
+    figure="Fig. 3B (letter: Fig. 3B)",
+    question=(
+        "At rate 0.02 networks learn and are then lost. The publication shows one that is lost through a "
+        "saddle-node. As one "
+        "network's fate depends on rounding, one is shown here and the claims are made over all 100 seeds, with "
+        "every zero of every "
+        "flow found with proof."
+    ),
+    parameters=PARAMETERS,
+    run=run,
+    claims=claims,
+)

@@ -1,0 +1,77 @@
+"""Fig. 3B: one network lost through a saddle-node, and the same count over all seeds."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from matplotlib.pyplot import get_cmap
+
+from ghostpoint.figures.style import ACCENT, GOOD, INK, LOST, MUTED, new_figure, panel_label, styled
+
+__all__ = ["CAPTION", "draw"]
+
+CAPTION = (
+    "One lost network: A loss, B norm of the gradient, C number of fixed points, D latent flow around the fold "
+    "(dots: the initial latent). "
+    "All seeds: E zeros of the final flow by fate; F epoch of the fold against epoch of entry into the no-learning "
+    "zone. "
+    "Dashed: the fold."
+)
+
+
+def draw(dataset: xr.Dataset) -> Figure:
+    """Four panels for the network shown, two for all seeds."""
+    with styled():
+        figure, panels = new_figure(3, 2)
+        fold, seed = dataset.attrs["fold_epoch"], dataset.attrs["shown_seed"]
+        panels[0].plot(dataset["epoch"], dataset["loss"], color=ACCENT, lw=0.8)
+        panels[0].set(ylabel="loss (chance = 1)", title=f"Seed {seed}: learned, then lost")
+        norm = dataset["gradient_norm"]
+        panels[1].plot(dataset["epoch"], norm.where(norm > 0), color=ACCENT, lw=0.8)
+        panels[1].set(yscale="log", ylabel="gradient norm", title="The gradient vanishes")
+        panels[2].plot(dataset["flow_epoch"], dataset["count"], color=LOST, drawstyle="steps-post")
+        panels[2].set(ylabel="fixed points", yticks=[0, 1, 2, 3], ylim=(0, 3.5), title="One zero becomes three")
+        for axes in panels[:3]:
+            axes.axvline(fold, color=INK, lw=0.8, ls="--")
+            axes.set_xlabel("epoch")
+
+        flow, shown = panels[3], dataset["shown"].values
+        colours = get_cmap("viridis")(np.linspace(0.05, 0.85, len(shown)))
+        for colour, at, curve, start in zip(
+            colours, shown, dataset["curve"].values, dataset["start"].values, strict=True
+        ):
+            flow.plot(dataset["kappa"], curve, color=colour, lw=1.1, label=f"epoch {at:,}")
+            flow.plot(start, np.interp(start, dataset["kappa"].values, curve), "o", color=colour, ms=4)
+        flow.axhline(0, color=INK, lw=0.8)
+        flow.set(
+            xlabel="latent kappa",
+            ylabel="d kappa/dt (1/tau)",
+            ylim=(-1.5, 3),
+            title="Latent flow around the fold",
+        )
+        flow.legend(fontsize=6.5, loc="upper right")
+
+        learned, lost = dataset["learned"].values, dataset["entry"].values >= 0
+        zeros = dataset["n_fixed_points"].values
+        fates = ((lost, "lost", LOST), (learned & ~lost, "kept", GOOD), (~learned, "never\nlearned", MUTED))
+        for x, (chosen, _label, colour) in enumerate(fates):
+            for offset, wanted in ((-0.2, zeros == 1), (0.2, zeros >= 3)):
+                bar = panels[4].bar(
+                    x + offset, (chosen & wanted).sum(), 0.36, color=colour, alpha=0.4 if offset < 0 else 1.0
+                )
+                panels[4].bar_label(bar, fontsize=8)
+        panels[4].set_xticks(range(3), [label for _, label, _ in fates])
+        panels[4].set(ylabel="networks", title="Final zeros: 1 (pale), 3 (full)")
+        panels[4].margins(y=0.12)
+
+        through = lost & (dataset["fold"].values >= 0)
+        panels[5].plot(
+            dataset["entry"].values[through], dataset["fold"].values[through], "o", color=LOST, ms=3.5, mew=0
+        )
+        limits = [0, int(dataset["epoch"].values[-1])]
+        panels[5].plot(limits, limits, color=INK, lw=0.8)
+        panels[5].set(xlabel="epoch of entry", ylabel="epoch of the fold", title="Fold and entry coincide")
+        for axes, letter in zip(panels, "ABCDEF", strict=True):
+            panel_label(axes, letter)
+        return figure

@@ -1,0 +1,248 @@
+"""Run published experiments into a folder, one after the other, so that nothing computed is ever lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import xarray as xr
+
+from ghostpoint import experiments
+from ghostpoint.checks import one_of
+from ghostpoint.experiments import SCALES, Claim, Experiment, Progress, Silent
+from ghostpoint.report import draw_svg, write_report
+from ghostpoint.reproduction import Failure, Folder, Record, locked
+from ghostpoint.storage import TEMPORARY_PREFIX
+
+__all__ = ["Outcome", "Unwatched", "Watcher", "redraw", "reproduce"]
+
+
+class Watcher(Progress, Protocol):
+    """Who is told how a reproduction goes; between ``starting`` and the end of a run also its progress."""
+
+    def starting(self, number: int, total: int, experiment: Experiment) -> None:
+        """Experiment ``number`` of ``total`` starts."""
+
+    def kept(self, record: Record) -> None:
+        """A finished experiment was found in the folder and is not run again."""
+
+    def finished(self, record: Record) -> None:
+        """An experiment is finished and saved."""
+
+    def failed(self, id: str, failure: Failure) -> None:
+        """An experiment raised, or its claims or its figure did."""
+
+
+class Unwatched(Silent):
+    """A :class:`Watcher` that tells nobody."""
+
+    def starting(self, number: int, total: int, experiment: Experiment) -> None:
+        """Do nothing."""
+
+    def kept(self, record: Record) -> None:
+        """Do nothing."""
+
+    def finished(self, record: Record) -> None:
+        """Do nothing."""
+
+    def failed(self, id: str, failure: Failure) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a reproduction: where the report is, and the experiments asked for by what happened.
+
+    ``failed`` are those that raised, or whose claims or figure did; ``remaining`` those without saved data.
+    """
+
+    report: Path
+    finished: tuple[str, ...]
+    failed: tuple[str, ...]
+    remaining: tuple[str, ...]
+    interrupted: bool = False
+
+
+def reproduce(
+    ids: Iterable[str] | None,
+    scale: str,
+    out: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    watcher: Watcher | None = None,
+) -> Outcome:
+    """Run the experiments ``ids`` (None for all) at ``scale`` and keep everything in the folder ``out``.
+
+    Data, record and figure of an experiment are saved when it is finished, and the report is written again.
+    An experiment that raises is noted and the others run; KeyboardInterrupt ends the run with what is
+    finished. With ``resume``, finished experiments with the same parameters are kept and not run again.
+
+    Raises
+    ------
+    ValueError
+        For an unknown id or scale; and, with nothing touched, if ``out`` is a file, holds other things, is in
+        use by another run, holds finished experiments and ``resume`` is not given, or was made at another
+        scale, with other parameters or in another format.
+    """
+    one_of("scale", scale, SCALES)
+    wanted = list(experiments.IDS) if ids is None else list(ids)
+    for id in wanted:
+        one_of("experiment", id, experiments.IDS)
+    chosen = [experiments.get(id) for id in experiments.IDS if id in wanted]
+    watcher = watcher or Unwatched()
+    interrupted, broken = False, []
+    with _opened(Path(out), scale, chosen, resume) as folder:
+        try:
+            folder.remove_leftovers()
+            done = set(folder.finished())
+            for id in sorted(done & {experiment.id for experiment in chosen}, key=experiments.IDS.index):
+                record = folder.record(id)
+                if record.failures:
+                    record = _redescribe(folder, record)
+                broken += _tell(watcher, record, kept=True)
+            report = write_report(folder)
+            todo = [experiment for experiment in chosen if experiment.id not in done]
+            for number, experiment in enumerate(todo, start=1):
+                watcher.starting(number, len(todo), experiment)
+                try:
+                    record = _run(folder, experiment, scale, watcher)
+                except Exception as error:
+                    failure = Failure.of("run", error)
+                    folder.fail(experiment.id, failure)
+                    watcher.failed(experiment.id, failure)
+                    broken.append(experiment.id)
+                else:
+                    broken += _tell(watcher, record, kept=False)
+                report = write_report(folder)
+        except KeyboardInterrupt:
+            interrupted = True
+            report = write_report(folder)
+        asked = [experiment.id for experiment in chosen]
+        finished = [id for id in folder.finished() if id in asked]
+        remaining = [id for id in asked if id not in finished]
+    return Outcome(report, tuple(finished), tuple(broken), tuple(remaining), interrupted)
+
+
+def redraw(path: str | os.PathLike[str]) -> Outcome:
+    """Make claims, figures and report of the reproduction in ``path`` again from its saved data; run nothing.
+
+    Raises
+    ------
+    ValueError
+        If ``path`` is not a reproduction, or a file in it is damaged; the message names it.
+    """
+    folder = Folder.open(path)
+    records = [_redescribe(folder, folder.record(id)) for id in folder.finished()]
+    failed = [record.id for record in records if record.failures] + list(folder.failures)
+    return Outcome(write_report(folder), tuple(record.id for record in records), tuple(failed), ())
+
+
+def _run(folder: Folder, experiment: Experiment, scale: str, watcher: Watcher) -> Record:
+    """Run one experiment and save it."""
+    parameters = _as_json(experiment.parameters[scale])
+    start, clock = datetime.now(UTC), time.perf_counter()
+    dataset = experiment.run(parameters, watcher)
+    record = Record.of_run(experiment.id, scale, parameters, start, time.perf_counter() - clock)
+    claims, figure, failures = _describe(experiment, dataset, parameters)
+    record = replace(record, claims=claims, failures=failures)
+    folder.add(record, dataset, figure)
+    return record
+
+
+def _describe(
+    experiment: Experiment, dataset: xr.Dataset, parameters: Any
+) -> tuple[list[Claim], str | None, list[Failure]]:
+    """Claims and figure of saved data; what raises costs neither the data nor the other."""
+    claims: list[Claim] = []
+    figure = None
+    failures = []
+    try:
+        claims = experiment.claims(dataset, parameters)
+    except Exception as error:
+        failures.append(Failure.of("claims", error))
+    try:
+        figure = draw_svg(experiment.id, dataset)
+    except Exception as error:
+        failures.append(Failure.of("figure", error))
+    return claims, figure, failures
+
+
+def _redescribe(folder: Folder, record: Record) -> Record:
+    dataset = folder.dataset(record.id)
+    claims, figure, failures = _describe(experiments.get(record.id), dataset, record.parameters)
+    record = replace(record, claims=claims, failures=failures)
+    folder.update(record, figure)
+    return record
+
+
+def _tell(watcher: Watcher, record: Record, kept: bool) -> list[str]:
+    """Tell the watcher about a saved experiment; its id if something about it failed."""
+    (watcher.kept if kept else watcher.finished)(record)
+    for failure in record.failures:
+        watcher.failed(record.id, failure)
+    return [record.id] if record.failures else []
+
+
+@contextmanager
+def _opened(out: Path, scale: str, chosen: list[Experiment], resume: bool) -> Iterator[Folder]:
+    """The folder for a run of ``chosen``, locked; everything is checked before anything is touched."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise ValueError(f"--out must be a folder, and {out} is a file") from None
+    except OSError as error:
+        raise ValueError(f"--out must be a folder, and {out} cannot be made: {error.strerror}") from None
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise ValueError(f"--out must be a folder that can be written to, and {out} cannot")
+    with locked(out):
+        if (out / "manifest.json").exists():
+            folder = Folder.open(out)
+            if folder.finished():
+                _check_same(folder, scale, chosen, resume)
+                yield folder
+                return
+        elif any(not path.name.startswith(TEMPORARY_PREFIX) for path in out.iterdir()):
+            raise ValueError(f"--out must be a new folder or an earlier reproduction, and {out} holds other files")
+        yield Folder.create(out, scale)
+
+
+def _check_same(folder: Folder, scale: str, chosen: list[Experiment], resume: bool) -> None:
+    """Refuse to mix what is finished in ``folder`` with anything else."""
+    out, finished = folder.path, folder.finished()
+    if folder.scale != scale:
+        raise ValueError(f"{out} holds results at scale {folder.scale}, not {scale}: choose another --out")
+    for experiment in chosen:
+        if experiment.id in finished:
+            then, now = folder.record(experiment.id).parameters, _as_json(experiment.parameters[scale])
+            # Compared as text, where a NaN equals itself.
+            differing = [
+                name
+                for name in sorted({*then, *now})
+                if _text(then.get(name)) != _text(now.get(name)) or (name in then) != (name in now)
+            ]
+            if differing:
+                raise ValueError(
+                    f"{out} holds {experiment.id} with other parameters ({', '.join(differing)}): choose another --out"
+                )
+    if not resume:
+        noun = "experiment" if len(finished) == 1 else "experiments"
+        raise ValueError(
+            f"{out} already holds {len(finished)} finished {noun}: add --resume to keep them and go on, "
+            "or choose another --out"
+        )
+
+
+def _as_json(parameters: Any) -> Any:
+    """``parameters`` as they are after saving, so that a run and its record cannot differ."""
+    return json.loads(json.dumps(parameters))
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)

@@ -1,0 +1,159 @@
+"""What training leaves: a labelled history, exact events, the final networks and the configuration; save and load.
+
+Conventions. Epoch k is a network after k updates, so the history of E epochs goes from epoch 0 (the initial
+weights) to E - 1,
+and ``models`` are the networks after E. Events are epochs too, exact whatever was recorded, and -1 for never.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from ghostpoint._version import __version__
+from ghostpoint.models import LowRankRNN
+from ghostpoint.storage import read_dataset, write_dataset
+
+__all__ = ["NO_LEARNING_WINDOW", "TrainingRun", "load", "no_learning_zone_entry"]
+
+KIND = "training-run"
+#: epochs at the end of a run over which a lost network never rises above chance (article, Fig. 8B)
+NO_LEARNING_WINDOW = 50
+_MODEL_VARIABLES = ("m", "n", "b", "confidence", "threshold", "initial_state")
+
+
+def no_learning_zone_entry(
+    first_above_chance: NDArray[np.int64], last_above_chance: NDArray[np.int64], epochs: int
+) -> NDArray[np.int64]:
+    """First epoch of the no-learning zone, -1 for networks that are not in it at the end of ``epochs`` epochs.
+
+    A network is in the zone when it was above chance at some epoch and at none of the last
+    :data:`NO_LEARNING_WINDOW`; it entered at the epoch after the last one above chance.
+    """
+    lost = (first_above_chance >= 0) & (last_above_chance < epochs - NO_LEARNING_WINDOW)
+    return np.where(lost, last_above_chance + 1, -1)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRun:
+    """A finished call of :func:`ghostpoint.train`.
+
+    Attributes
+    ----------
+    history : Dataset over (network, epoch)
+        ``loss``, ``gradient_norm`` (L2, over the trainable parts), ``accuracy`` and ``confidence`` before the
+        update of each
+        recorded epoch; coordinates ``seed``, ``learning_rate`` and ``rank`` per network.
+    events : Dataset over network
+        ``first_above_chance``, ``last_above_chance`` (accuracy above the task's chance), ``first_solved`` (loss
+        below the solved
+        share of chance), ``no_learning_zone_entry`` (:func:`no_learning_zone_entry`), ``frozen`` (first epoch whose
+        update changed no bit: the run is over) and ``diverged`` (first loss or gradient that is not finite; the
+        network keeps the
+        parameters it had).
+    models : LowRankRNN
+        The networks after the last update.
+    config : dict
+        Everything that was asked for, JSON-serialisable.
+    checkpoints : Dataset over (checkpoint, network), or None
+        The parameters m, n, b and confidence at the epochs asked for.
+    version : str
+        Of the library that made the run.
+    """
+
+    history: xr.Dataset
+    events: xr.Dataset
+    models: LowRankRNN
+    config: Mapping[str, Any]
+    checkpoints: xr.Dataset | None = None
+    version: str = field(default=__version__)
+
+    def models_at(self, checkpoint: int) -> LowRankRNN:
+        """The networks at the ``checkpoint``-th of the epochs asked for (an index as for a list)."""
+        if self.checkpoints is None:
+            raise ValueError("this run has no checkpoints: name their epochs with train(..., checkpoints=...)")
+        kept = self.checkpoints.isel(checkpoint=checkpoint)
+        changes = {name: kept[name].values for name in ("m", "n", "b", "confidence")}
+        return self.models.replace(**changes)
+
+    def to_dataset(self) -> xr.Dataset:
+        """All of it as one dataset; :meth:`from_dataset` is the inverse."""
+        dimensions = {
+            "m": ("network", "unit", "latent"),
+            "n": ("network", "unit", "latent"),
+            "b": ("network", "unit"),
+            "initial_state": ("network", "unit"),
+        }
+        variables: dict[str, Any] = {}
+        for name in _MODEL_VARIABLES:
+            variables[f"model_{name}"] = (dimensions.get(name, ("network",)), getattr(self.models, name))
+        for event, value in self.events.data_vars.items():
+            variables[f"event_{event}"] = value.variable
+        if self.checkpoints is not None:
+            variables["checkpoint_epoch"] = self.checkpoints["epoch"].variable
+            for part, value in self.checkpoints.data_vars.items():
+                variables[f"checkpoint_{part}"] = value.variable
+        attributes = {
+            "kind": KIND,
+            "version": self.version,
+            "config": dict(self.config),
+            "trainable": list(self.models.trainable),
+        }
+        return self.history.assign(variables).assign_attrs(attributes)
+
+    @classmethod
+    def from_dataset(cls, dataset: xr.Dataset) -> TrainingRun:
+        """The run that :meth:`to_dataset` made ``dataset`` from."""
+        if dataset.attrs.get("kind") != KIND:
+            raise ValueError(f"dataset must be a training run, got kind {dataset.attrs.get('kind')!r}")
+
+        def split(prefix: str) -> dict[str, Any]:
+            return {
+                str(name).removeprefix(prefix): dataset[name].variable
+                for name in dataset.data_vars
+                if str(name).startswith(prefix)
+            }
+
+        kept = split("checkpoint_")
+        checkpoints = None
+        if kept:
+            epoch = kept.pop("epoch")
+            checkpoints = xr.Dataset(kept, coords={"epoch": epoch})
+        model = {name: variable.values for name, variable in split("model_").items()}
+        history = {
+            name: dataset[name].variable
+            for name in dataset.data_vars
+            if not str(name).startswith(("model_", "event_", "checkpoint_"))
+        }
+        coordinates = {name: value.variable for name, value in dataset.coords.items()}
+        per_network = {name: value for name, value in coordinates.items() if value.dims == ("network",)}
+        return cls(
+            history=xr.Dataset(history, coords=coordinates),
+            events=xr.Dataset(split("event_"), coords=per_network),
+            models=LowRankRNN(**model, seed=dataset["seed"].values, trainable=dataset.attrs["trainable"]),
+            config=dataset.attrs["config"],
+            checkpoints=checkpoints,
+            version=dataset.attrs["version"],
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the run to one file, atomically; :func:`load` reads it back bit for bit."""
+        return write_dataset(self.to_dataset(), path)
+
+
+def load(path: str | os.PathLike[str]) -> TrainingRun:
+    """The run saved at ``path``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such file, or it is not a saved run of this library, or of a newer format.
+    """
+    return TrainingRun.from_dataset(read_dataset(path))

@@ -1,0 +1,13 @@
+"""Closed forms: the toy model, its gradient descent, and the normal form of a ghost. An oracle for the rest.
+
+``SaddleNodeToy`` holds the equations of the published toy model; ``descent`` runs gradient descent on its
+loss, ``quadrature`` integrates it at finite confidence, ``euler`` is the published discretisation of the same
+loss.
+"""
+
+from ghostpoint.theory.descent import OUTCOMES, Descent
+from ghostpoint.theory.euler import EulerLoss
+from ghostpoint.theory.normal_form import NormalForm
+from ghostpoint.theory.saddle_node import SaddleNodeToy
+
+__all__ = ["OUTCOMES", "Descent", "EulerLoss", "NormalForm", "SaddleNodeToy"]

@@ -1,0 +1,407 @@
+"""Gradient descent on rank-one networks, compiled: one call does many epochs without leaving the kernel.
+
+The mathematics is that of ``training/reference.py`` on the latent (theory: the latents of ``W = m n^T`` close on
+themselves). With ``phi_i[t] = tanh(m_i kappa[t] + b_i)``, ``e_i = 1 - phi_i**2`` and ``alpha = dt / tau``::
+
+    kappa[t+1] = (1 - alpha) kappa[t] + alpha sum_i n_i phi_i[t]            kappa[0] = sum_i n_i x_i[0]
+    lambda[t]  = dL/dkappa[t] + lambda[t+1] (1 - alpha + alpha sum_i n_i m_i e_i[t])
+    dL/dn_i = sum_t alpha lambda[t+1] phi_i[t] + lambda[0] x_i[0]
+    dL/db_i = n_i sum_t alpha lambda[t+1] e_i[t]
+    dL/dm_i = n_i sum_t alpha lambda[t+1] kappa[t] e_i[t]
+
+Two layouts of the same operations:
+
+* :func:`networks_across_lanes`: one network per lane. No shuffles and no padding of units, but the activations of
+a block
+  (steps x units x lanes) fill the second-level cache. The faster one for many networks.
+* :func:`units_across_lanes`: one network, its units across lanes. Everything stays in the first-level cache; each
+step ends in
+  two sums over lanes. The faster one for few networks.
+
+A network's bits do not depend on the layout, nor on the networks beside it: a sum over units is always ``lanes``
+partial sums (unit i goes to partial ``i mod lanes``, in the order of i) and then a tree over the partials.
+
+Conventions shared by both functions
+------------------------------------
+``state`` is flat: the planes m, n, b and x[0], each ``units x lanes``. ``constants`` holds alpha. ``events`` has a
+row for each name
+in :data:`EVENTS` and ``now`` one for each in :data:`QUANTITIES`, with a column per network. ``history`` is
+``(recorded epochs, len(QUANTITIES), networks)``, ``snapshots`` is ``(checkpoints, flat parameters)``. ``cursor``
+holds the next index
+into ``record_epochs`` and ``snapshot_epochs``. Epoch k is evaluated after k updates; the call does epochs
+``start`` to ``stop - 1``,
+stops early when every network is finished, and returns the next epoch to do.
+"""
+
+from __future__ import annotations
+
+import math
+
+from numba import njit
+
+from ghostpoint.training.kernels.elementary import logistic, tanh
+from ghostpoint.training.kernels.simd import (
+    any_nonzero,
+    fma,
+    full,
+    greater,
+    lanes,
+    load,
+    maximum,
+    scalar_fma,
+    select,
+    splat,
+    store,
+    tree_sum,
+    unequal,
+)
+
+__all__ = ["EVENTS", "QUANTITIES", "networks_across_lanes", "units_across_lanes"]
+
+#: rows of ``history`` and ``now``
+QUANTITIES = ("loss", "gradient_norm", "accuracy", "confidence")
+#: rows of ``events``: epochs, or -1 for never
+EVENTS = ("first_above_chance", "last_above_chance", "first_solved", "frozen", "diverged")
+
+
+@njit(inline="always")
+def _note(events, now, i, epoch, changed, bad, chance_accuracy, solved_loss):
+    """Update the events of network ``i`` with what happened at ``epoch``; whether the network is finished."""
+    if now[2, i] > chance_accuracy:
+        if events[0, i] < 0:
+            events[0, i] = epoch
+        events[1, i] = epoch
+    if events[2, i] < 0 and now[0, i] < solved_loss:
+        events[2, i] = epoch
+    if bad:
+        if events[4, i] < 0:
+            events[4, i] = epoch
+    elif not changed and events[3, i] < 0:
+        # the update changed no bit: every later epoch is this one again
+        events[3, i] = epoch
+    return events[3, i] >= 0 or events[4, i] >= 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def networks_across_lanes(
+    state, confidence, threshold, rate, trainable, constants, targets, weights, counted, chance_accuracy, solved_loss,
+    units, partials, steps, start, stop, record_epochs, snapshot_epochs, cursor, history, snapshots, events, now,
+    work, activations,
+):  # fmt: skip
+    """Train a block of ``lanes`` networks; ``partials[p] : partials[p + 1]`` are the units of partial sum p."""
+    width = lanes(state)
+    plane = units * width
+    m, n, b, x0 = state[:plane], state[plane : 2 * plane], state[2 * plane : 3 * plane], state[3 * plane :]
+    nm, dm, dn, db = (
+        work[:plane], work[plane : 2 * plane], work[2 * plane : 3 * plane], work[3 * plane : 4 * plane]
+    )  # fmt: skip
+    rest = work[4 * plane :]
+    path = rest[: (steps + 1) * width]
+    slope = rest[(steps + 1) * width : (2 * steps + 1) * width]
+    weight = rest[(2 * steps + 1) * width : (3 * steps + 1) * width]
+    parts = rest[(3 * steps + 1) * width : (3 * steps + 1 + 2 * width) * width]
+    alpha = splat(constants[0])
+    zero, one = full(state, 0.0), full(state, 1.0)
+    leak = one - alpha
+    step_size, threshold_ = load(rate, 0), load(threshold, 0)
+    n_counted = zero
+    for t in range(steps):
+        if counted[t]:
+            n_counted = n_counted + one
+    for epoch in range(start, stop):
+        # forward
+        for p in range(width):
+            total = zero
+            for s in range(partials[p] * width, partials[p + 1] * width, width):
+                store(nm, s, load(n, s) * load(m, s))
+                total = fma(load(n, s), load(x0, s), total)
+            store(parts, p * width, total)
+            store(parts, (width + p) * width, zero)
+        _tree(parts, width)
+        kappa = load(parts, 0)
+        store(path, 0, kappa)
+        for t in range(steps):
+            at = t * plane
+            for p in range(width):
+                total, bend = zero, zero
+                for s in range(partials[p] * width, partials[p + 1] * width, width):
+                    phi = tanh(fma(load(m, s), kappa, load(b, s)))
+                    store(activations, at + s, phi)
+                    total = fma(load(n, s), phi, total)
+                    bend = fma(load(nm, s), fma(-phi, phi, one), bend)
+                store(parts, p * width, total)
+                store(parts, (width + p) * width, bend)
+            _tree(parts, width)
+            kappa = fma(alpha, load(parts, 0), leak * kappa)
+            store(path, (t + 1) * width, kappa)
+            store(slope, t * width, fma(alpha, load(parts, width * width), leak))
+        # loss, and its derivative by every kappa
+        c = load(confidence, 0)
+        loss, dc, correct = zero, zero, zero
+        for t in range(steps):
+            d = load(path, (t + 1) * width) - threshold_
+            o, rest_of_o = logistic(c * d), logistic(-(c * d))  # 1 - o itself would lose its digits near 1
+            error = (one - splat(targets[t])) * o - splat(targets[t]) * rest_of_o
+            weighted = splat(weights[t]) * error
+            loss = fma(weighted, error, loss)
+            dz = (weighted + weighted) * (o * rest_of_o)
+            dc = fma(dz, d, dc)
+            store(weight, t * width, dz * c)
+            if counted[t]:
+                on = greater(o, full(state, 0.5))
+                correct = correct + (on if targets[t] > 0.5 else one - on)
+        # adjoint
+        adjoint = zero
+        for t in range(steps - 1, -1, -1):
+            if t < steps - 1:
+                adjoint = fma(adjoint, load(slope, (t + 1) * width), load(weight, t * width))
+                # from here on the slope's place holds the weight times kappa
+                store(slope, (t + 1) * width, load(weight, (t + 1) * width) * load(path, (t + 1) * width))
+            else:
+                adjoint = load(weight, t * width)
+            store(weight, t * width, alpha * adjoint)
+        adjoint = adjoint * load(slope, 0)
+        store(slope, 0, load(weight, 0) * load(path, 0))
+        # gradient
+        square = zero
+        for p in range(width):
+            part = zero
+            for s in range(partials[p] * width, partials[p + 1] * width, width):
+                gn, gb, gm = zero, zero, zero
+                for t in range(steps):
+                    phi = load(activations, t * plane + s)
+                    w = load(weight, t * width)
+                    e = fma(-phi, phi, one)
+                    gn = fma(w, phi, gn)
+                    gb = fma(w, e, gb)
+                    gm = fma(load(slope, t * width), e, gm)
+                gn = fma(adjoint, load(x0, s), gn)
+                gb = load(n, s) * gb
+                gm = load(n, s) * gm
+                store(dn, s, gn)
+                store(db, s, gb)
+                store(dm, s, gm)
+                if trainable[0]:
+                    part = fma(gm, gm, part)
+                if trainable[1]:
+                    part = fma(gn, gn, part)
+                if trainable[2]:
+                    part = fma(gb, gb, part)
+            store(parts, p * width, part)
+            store(parts, (width + p) * width, zero)
+        _tree(parts, width)
+        square = load(parts, 0)
+        if trainable[3]:
+            square = fma(dc, dc, square)
+        # what was seen before the update
+        store(rest, 0, loss)  # the path is not needed any more
+        store(rest, width, square)
+        store(rest, 2 * width, correct / n_counted)
+        for i in range(width):
+            now[0, i] = rest[i]
+            now[1, i] = math.sqrt(rest[width + i])
+            now[2, i] = rest[2 * width + i]
+            now[3, i] = confidence[i]
+        if cursor[0] < record_epochs.size and record_epochs[cursor[0]] == epoch:
+            history[cursor[0]] = now
+            cursor[0] += 1
+        if cursor[1] < snapshot_epochs.size and snapshot_epochs[cursor[1]] == epoch:
+            snapshots[cursor[1], : 3 * plane] = state[: 3 * plane]
+            snapshots[cursor[1], 3 * plane :] = confidence
+            cursor[1] += 1
+        # update; a network whose loss or gradient is not finite keeps its last parameters
+        size = loss + square
+        bad = unequal(size - size, zero)
+        changed = zero
+        if trainable[3]:
+            new = select(bad, c, fma(-step_size, dc, c))
+            changed = maximum(changed, unequal(new, c))
+            store(confidence, 0, new)
+        for s in range(0, plane, width):
+            if trainable[0]:
+                old = load(m, s)
+                new = select(bad, old, fma(-step_size, load(dm, s), old))
+                changed = maximum(changed, unequal(new, old))
+                store(m, s, new)
+            if trainable[1]:
+                old = load(n, s)
+                new = select(bad, old, fma(-step_size, load(dn, s), old))
+                changed = maximum(changed, unequal(new, old))
+                store(n, s, new)
+            if trainable[2]:
+                old = load(b, s)
+                new = select(bad, old, fma(-step_size, load(db, s), old))
+                changed = maximum(changed, unequal(new, old))
+                store(b, s, new)
+        store(rest, 0, changed)
+        store(rest, width, bad)
+        finished = True
+        for i in range(width):
+            done = _note(events, now, i, epoch, rest[i] != 0, rest[width + i] != 0, chance_accuracy, solved_loss)
+            finished = finished and done
+        if finished:
+            return epoch + 1
+    return stop
+
+
+@njit(inline="always")
+def _tree(parts, width):
+    """Sum ``parts[0:width]`` into ``parts[0]`` and ``parts[width:2 width]`` into ``parts[width]`` as ``tree_sum``
+    does."""
+    half = width // 2
+    while half > 0:
+        for p in range(half):
+            a, b = p * width, (p + half) * width
+            store(parts, a, load(parts, a) + load(parts, b))
+            a, b = (width + p) * width, (width + p + half) * width
+            store(parts, a, load(parts, a) + load(parts, b))
+        half //= 2
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def units_across_lanes(
+    state, confidence, threshold, rate, trainable, constants, targets, weights, counted, chance_accuracy, solved_loss,
+    units, partials, steps, start, stop, record_epochs, snapshot_epochs, cursor, history, snapshots, events, now,
+    work, activations,
+):  # fmt: skip
+    """Train one network; ``units`` is padded with zeros to a whole number of vectors, ``partials`` is not used."""
+    width = lanes(state)
+    m, n, b, x0 = state[:units], state[units : 2 * units], state[2 * units : 3 * units], state[3 * units :]
+    nm, dm, dn, db = (
+        work[:units], work[units : 2 * units], work[2 * units : 3 * units], work[3 * units : 4 * units]
+    )  # fmt: skip
+    rest = work[4 * units :]
+    padded = (steps + width - 1) // width * width
+    path = rest[: padded + 1]  # path[t + 1] belongs to step t; the padding is never read for a result
+    slope = rest[padded + 1 : 2 * padded + 1]
+    weight = rest[2 * padded + 1 : 3 * padded + 1]
+    output = rest[3 * padded + 1 : 4 * padded + 1]
+    other = rest[4 * padded + 1 : 5 * padded + 1]
+    scratch = rest[5 * padded + 1 : 5 * padded + 2]
+    alpha = constants[0]
+    zero, one = full(state, 0.0), full(state, 1.0)
+    scratch[0] = 1
+    unity = scratch[0]
+    nothing = unity - unity
+    leak = unity - alpha
+    n_counted = nothing
+    for t in range(steps):
+        if counted[t]:
+            n_counted += unity
+    for t in range(padded + 1):
+        path[t] = 0
+    for epoch in range(start, stop):
+        # forward
+        total = zero
+        for s in range(0, units, width):
+            store(nm, s, load(n, s) * load(m, s))
+            total = fma(load(n, s), load(x0, s), total)
+        kappa = tree_sum(total)
+        path[0] = kappa
+        for t in range(steps):
+            at = t * units
+            everywhere = splat(kappa)
+            total, bend = zero, zero
+            for s in range(0, units, width):
+                phi = tanh(fma(load(m, s), everywhere, load(b, s)))
+                store(activations, at + s, phi)
+                total = fma(load(n, s), phi, total)
+                bend = fma(load(nm, s), fma(-phi, phi, one), bend)
+            kappa = scalar_fma(alpha, tree_sum(total), leak * kappa)
+            path[t + 1] = kappa
+            slope[t] = scalar_fma(alpha, tree_sum(bend), leak)
+        # loss, and its derivative by every kappa
+        c = confidence[0]
+        for t in range(0, padded, width):
+            z = splat(c) * (load(path, t + 1) - splat(threshold[0]))
+            store(output, t, logistic(z))
+            store(other, t, logistic(-z))  # 1 - o itself would lose its digits near 1
+        loss, dc, correct = nothing, nothing, nothing
+        for t in range(steps):
+            d = path[t + 1] - threshold[0]
+            o, rest_of_o = output[t], other[t]
+            error = (unity - targets[t]) * o - targets[t] * rest_of_o
+            weighted = weights[t] * error
+            loss = scalar_fma(weighted, error, loss)
+            dz = (weighted + weighted) * (o * rest_of_o)
+            dc = scalar_fma(dz, d, dc)
+            weight[t] = dz * c
+            if counted[t] and (o > 0.5) == (targets[t] > 0.5):
+                correct += unity
+        # adjoint
+        adjoint = weight[steps - 1]
+        weight[steps - 1] = alpha * adjoint
+        for t in range(steps - 2, -1, -1):
+            adjoint = scalar_fma(adjoint, slope[t + 1], weight[t])
+            slope[t + 1] = weight[t + 1] * path[t + 1]
+            weight[t] = alpha * adjoint
+        adjoint = adjoint * slope[0]
+        slope[0] = weight[0] * path[0]
+        # gradient
+        part = zero
+        for s in range(0, units, width):
+            gn, gb, gm = zero, zero, zero
+            for t in range(steps):
+                phi = load(activations, t * units + s)
+                w = weight[t]
+                e = fma(-phi, phi, one)
+                gn = fma(splat(w), phi, gn)
+                gb = fma(splat(w), e, gb)
+                gm = fma(splat(slope[t]), e, gm)
+            gn = fma(splat(adjoint), load(x0, s), gn)
+            gb = load(n, s) * gb
+            gm = load(n, s) * gm
+            store(dn, s, gn)
+            store(db, s, gb)
+            store(dm, s, gm)
+            if trainable[0]:
+                part = fma(gm, gm, part)
+            if trainable[1]:
+                part = fma(gn, gn, part)
+            if trainable[2]:
+                part = fma(gb, gb, part)
+        square = tree_sum(part)
+        if trainable[3]:
+            square = scalar_fma(dc, dc, square)
+        # what was seen before the update
+        now[0, 0] = loss
+        now[1, 0] = math.sqrt(square)
+        now[2, 0] = correct / n_counted
+        now[3, 0] = c
+        if cursor[0] < record_epochs.size and record_epochs[cursor[0]] == epoch:
+            history[cursor[0]] = now
+            cursor[0] += 1
+        if cursor[1] < snapshot_epochs.size and snapshot_epochs[cursor[1]] == epoch:
+            snapshots[cursor[1], : 3 * units] = state[: 3 * units]
+            snapshots[cursor[1], 3 * units] = c
+            cursor[1] += 1
+        # update; a network whose loss or gradient is not finite keeps its last parameters
+        size = loss + square
+        bad = size - size != 0
+        changed = False
+        if not bad:
+            step_size = splat(rate[0])
+            differs = zero
+            if trainable[3]:
+                confidence[0] = scalar_fma(-rate[0], dc, c)
+                changed = confidence[0] != c
+            for s in range(0, units, width):
+                if trainable[0]:
+                    old = load(m, s)
+                    new = fma(-step_size, load(dm, s), old)
+                    differs = maximum(differs, unequal(new, old))
+                    store(m, s, new)
+                if trainable[1]:
+                    old = load(n, s)
+                    new = fma(-step_size, load(dn, s), old)
+                    differs = maximum(differs, unequal(new, old))
+                    store(n, s, new)
+                if trainable[2]:
+                    old = load(b, s)
+                    new = fma(-step_size, load(db, s), old)
+                    differs = maximum(differs, unequal(new, old))
+                    store(b, s, new)
+            changed = changed or any_nonzero(differs)
+        if _note(events, now, 0, epoch, changed, bad, chance_accuracy, solved_loss):
+            return epoch + 1
+    return stop

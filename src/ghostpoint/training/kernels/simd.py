@@ -1,0 +1,321 @@
+"""Vectors of 512 bits as a numba type: 16 float32 or 8 float64 lanes, with exactly rounded operations.
+
+Numba's loops are vectorised when LLVM sees fit, at 256 bits on most AVX-512 machines and in an order of operations
+that can
+change with the code around them. The kernels need neither: they spell out vectors, every operation is one IEEE
+operation per lane (``fma`` is fused, ``+ - * /`` are not), nothing is reassociated, and so two kernels that do the
+same operations in the same order return the same bits. On a machine with narrower registers LLVM splits a vector
+into several, which changes the speed and no bit.
+
+Only what the kernels use is here. All functions are for use inside ``numba.njit`` code.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.datamodel import PrimitiveModel
+from numba.extending import intrinsic, overload, register_model
+
+__all__ = [
+    "F32",
+    "F64",
+    "Vector",
+    "any_nonzero",
+    "exp2_of_whole",
+    "fma",
+    "full",
+    "greater",
+    "lanes",
+    "load",
+    "maximum",
+    "minimum",
+    "rint",
+    "scalar_fma",
+    "select",
+    "splat",
+    "store",
+    "tree_sum",
+    "unequal",
+]
+
+BITS = 512
+I32 = ir.IntType(32)
+
+
+class Vector(types.Type):
+    """The numba type of ``512 / bits`` lanes of one float type."""
+
+    def __init__(self, element: types.Float):
+        self.element = element
+        self.lanes = BITS // element.bitwidth
+        super().__init__(name=f"Vector({element}, {self.lanes})")
+
+    @property
+    def llvm(self) -> ir.VectorType:
+        """The LLVM type."""
+        return ir.VectorType(_scalar(self.element), self.lanes)
+
+
+F32 = Vector(types.float32)
+F64 = Vector(types.float64)
+
+
+def _scalar(element: types.Float) -> ir.Type:
+    return ir.FloatType() if element == types.float32 else ir.DoubleType()
+
+
+def _of(element: types.Float) -> Vector:
+    return F32 if element == types.float32 else F64
+
+
+def _constant_indices(indices: list[int]) -> ir.Constant:
+    return ir.Constant(ir.VectorType(I32, len(indices)), indices)
+
+
+@register_model(Vector)
+class _VectorModel(PrimitiveModel):
+    def __init__(self, manager: Any, frontend: Vector):
+        super().__init__(manager, frontend, frontend.llvm)
+
+
+def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any, vector: Vector) -> Any:
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), vector.llvm.as_pointer())
+
+
+@intrinsic
+def load(typingctx: Any, array: Any, index: Any) -> Any:
+    """The vector at ``array[index : index + lanes]``; ``array`` is flat and contiguous. No bounds are checked."""
+    vector = _of(array.dtype)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        index = context.cast(builder, args[1], signature.args[1], types.intp)
+        value = builder.load(_address(context, builder, signature.args[0], args[0], index, vector))
+        value.align = vector.element.bitwidth // 8
+        return value
+
+    return vector(array, index), generate
+
+
+@intrinsic
+def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
+    """``array[index : index + lanes] = value``; ``array`` is flat and contiguous. No bounds are checked."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        index = context.cast(builder, args[1], signature.args[1], types.intp)
+        written = builder.store(
+            args[2], _address(context, builder, signature.args[0], args[0], index, signature.args[2])
+        )
+        written.align = signature.args[2].element.bitwidth // 8
+        return context.get_dummy_value()
+
+    return types.void(array, index, value), generate
+
+
+def _broadcast(builder: Any, vector: Vector, scalar: Any) -> Any:
+    undefined = ir.Constant(vector.llvm, ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.Constant(I32, 0))
+    return builder.shuffle_vector(first, undefined, _constant_indices([0] * vector.lanes))
+
+
+@intrinsic
+def splat(typingctx: Any, scalar: Any) -> Any:
+    """``scalar`` in every lane; the vector's element type is the scalar's."""
+    vector = _of(scalar)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _broadcast(builder, vector, args[0])
+
+    return vector(scalar), generate
+
+
+@intrinsic
+def full(typingctx: Any, like: Any, number: Any) -> Any:
+    """``number`` rounded to the element type of ``like`` (a vector or an array), in every lane."""
+    vector = like if isinstance(like, Vector) else _of(like.dtype)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _broadcast(builder, vector, context.cast(builder, args[1], signature.args[1], vector.element))
+
+    return vector(like, number), generate
+
+
+@intrinsic
+def lanes(typingctx: Any, array: Any) -> Any:
+    """The number of lanes of a vector of ``array``'s element type."""
+    vector = _of(array.dtype)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return context.get_constant(types.intp, vector.lanes)
+
+    return types.intp(array), generate
+
+
+def _call(builder: Any, name: str, result: ir.Type, suffix: str, args: Any) -> Any:
+    kind = ir.FunctionType(result, [result] * len(args))
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.{suffix}"), args)
+
+
+def _suffix(vector: Vector) -> str:
+    return f"v{vector.lanes}f{vector.element.bitwidth}"
+
+
+@intrinsic
+def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+    """``a b + c`` per lane, rounded once."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _call(builder, "fma", a.llvm, _suffix(a), args)
+
+    return a(a, b, c), generate
+
+
+@intrinsic
+def scalar_fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+    """``a b + c`` for scalars of one float type, rounded once: the same bits as a lane of :func:`fma`."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _call(builder, "fma", _scalar(a), f"f{a.bitwidth}", args)
+
+    return a(a, a, a), generate
+
+
+@intrinsic
+def rint(typingctx: Any, a: Any) -> Any:
+    """The nearest whole number per lane, ties to even."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _call(builder, "rint", a.llvm, _suffix(a), args)
+
+    return a(a), generate
+
+
+@intrinsic
+def exp2_of_whole(typingctx: Any, a: Any) -> Any:
+    """``2**a`` per lane for whole ``a`` within the normal exponents, by writing the exponent bits."""
+    bits, mantissa, bias = (32, 23, 127) if a.element == types.float32 else (64, 52, 1023)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        integers = ir.VectorType(ir.IntType(bits), a.lanes)
+        whole = builder.fptosi(args[0], integers)
+        biased = builder.add(whole, ir.Constant(integers, [bias] * a.lanes))
+        return builder.bitcast(builder.shl(biased, ir.Constant(integers, [mantissa] * a.lanes)), a.llvm)
+
+    return a(a), generate
+
+
+def _binary(emit: Any, doc: str) -> Any:
+    def operation(typingctx: Any, a: Any, b: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return emit(builder, args[0], args[1], a)
+
+        return a(a, b), generate
+
+    operation.__doc__ = doc
+    return intrinsic(operation)
+
+
+def _as_number(builder: Any, condition: Any, vector: Vector) -> Any:
+    one, zero = (ir.Constant(vector.llvm, [value] * vector.lanes) for value in (1.0, 0.0))
+    return builder.select(condition, one, zero)
+
+
+_add = _binary(lambda builder, a, b, vector: builder.fadd(a, b), "``a + b``.")
+_subtract = _binary(lambda builder, a, b, vector: builder.fsub(a, b), "``a - b``.")
+_multiply = _binary(lambda builder, a, b, vector: builder.fmul(a, b), "``a b``.")
+_divide = _binary(lambda builder, a, b, vector: builder.fdiv(a, b), "``a / b``.")
+minimum = _binary(
+    lambda builder, a, b, vector: builder.select(builder.fcmp_ordered("<", a, b), a, b),
+    "The smaller per lane; ``b`` where one is NaN.",
+)
+maximum = _binary(
+    lambda builder, a, b, vector: builder.select(builder.fcmp_ordered(">", a, b), a, b),
+    "The larger per lane; ``b`` where one is NaN.",
+)
+greater = _binary(
+    lambda builder, a, b, vector: _as_number(builder, builder.fcmp_ordered(">", a, b), vector),
+    "1 where ``a > b``, else 0.",
+)
+unequal = _binary(
+    lambda builder, a, b, vector: _as_number(builder, builder.fcmp_unordered("!=", a, b), vector),
+    "1 where ``a != b`` or one is NaN, else 0.",
+)
+
+
+@intrinsic
+def select(typingctx: Any, condition: Any, a: Any, b: Any) -> Any:
+    """``a`` where ``condition`` is not zero, else ``b``."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        zero = ir.Constant(condition.llvm, [0.0] * condition.lanes)
+        return builder.select(builder.fcmp_unordered("!=", args[0], zero), args[1], args[2])
+
+    return a(condition, a, b), generate
+
+
+@intrinsic
+def _negative(typingctx: Any, a: Any) -> Any:
+    """``-a``."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fneg(args[0])
+
+    return a(a), generate
+
+
+def _give_operator(symbol: Any, implementation: Any) -> None:
+    def typed(a, b):
+        if isinstance(a, Vector) and a == b:
+            return lambda a, b: implementation(a, b)
+        return None
+
+    overload(symbol)(typed)
+
+
+for _symbol, _implementation in (
+    (operator.add, _add),
+    (operator.sub, _subtract),
+    (operator.mul, _multiply),
+    (operator.truediv, _divide),
+):
+    _give_operator(_symbol, _implementation)
+
+
+@overload(operator.neg)
+def _operator_neg(a):
+    if isinstance(a, Vector):
+        return lambda a: _negative(a)
+    return None
+
+
+@intrinsic
+def tree_sum(typingctx: Any, a: Any) -> Any:
+    """The sum over lanes: lane p plus lane p + half, halving until one is left."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value, width = args[0], a.lanes
+        while width > 1:
+            half = width // 2
+            low = builder.shuffle_vector(value, value, _constant_indices(list(range(half))))
+            high = builder.shuffle_vector(value, value, _constant_indices(list(range(half, width))))
+            value, width = builder.fadd(low, high), half
+        return builder.extract_element(value, ir.Constant(I32, 0))
+
+    return a.element(a), generate
+
+
+@intrinsic
+def any_nonzero(typingctx: Any, a: Any) -> Any:
+    """Whether any lane differs from zero."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        zero = ir.Constant(a.llvm, [0.0] * a.lanes)
+        mask = builder.bitcast(builder.fcmp_unordered("!=", args[0], zero), ir.IntType(a.lanes))
+        return builder.icmp_unsigned("!=", mask, ir.Constant(ir.IntType(a.lanes), 0))
+
+    return types.boolean(a), generate

@@ -1,0 +1,87 @@
+"""Small experiments in place of the published ones, so that the runner can be tested in milliseconds.
+
+``python -m tests.fake_experiments ARGS`` is the ``ghostpoint`` command with them, for tests that kill or
+interrupt it. The environment variable FAKE_BEHAVIOUR, a JSON object, says what an experiment does instead of
+finishing: "raise", "interrupt", "hang", "bad claims", "bad figure". RAN, a file, gets a line for every run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from ghostpoint import experiments, figures
+from ghostpoint.experiments import Claim, Experiment
+from ghostpoint.experiments.base import judge
+
+IDS = ("first", "second", "third")
+
+
+def behaviour(id: str) -> str:
+    return str(json.loads(os.environ.get("FAKE_BEHAVIOUR", "{}")).get(id, ""))
+
+
+def fake(id: str, slope: float = 2.0) -> Experiment:
+    def run(parameters: Any, progress: Any) -> xr.Dataset:
+        if "RAN" in os.environ:
+            with Path(os.environ["RAN"]).open("a") as file:
+                file.write(f"{id}\n")
+        if behaviour(id) == "raise":
+            raise RuntimeError(f"{id} cannot\nbe run")
+        if behaviour(id) == "interrupt":
+            raise KeyboardInterrupt
+        progress.phase("training", total=40, networks=4)
+        for _ in range(4):
+            progress.advance(10)
+        while behaviour(id) == "hang":
+            time.sleep(0.01)
+        x = np.arange(parameters["n"], dtype=np.float32)
+        y = np.float32(parameters["slope"]) * x
+        return xr.Dataset({"y": ("x", y)}, {"x": x}, {"seed": parameters["seed"]})
+
+    def claims(dataset: xr.Dataset, parameters: Any) -> list[Claim]:
+        if behaviour(id) == "bad claims":
+            raise RuntimeError("no claims")
+        y = dataset.y.values
+        return [
+            Claim(f"{id} rises <&> fast", "Fig. 1", "2 per step", f"{y[1]:g} per step", judge(y[1] == 2)),
+            Claim(f"{id} falls", "eq. 3", "-1", "none", judge(False), "It rises."),
+            Claim(f"{id} is large", "sec. 2", "1000 points", f"{y.size} points", judge(True, testable=False)),
+        ]
+
+    quick = {"n": 3, "slope": slope, "seed": 40, "model": {"init_seed": 7}}
+    scales = {"quick": quick, "paper": {**quick, "n": 9}}
+    return Experiment(id, f"The {id} thing", "Fig. 1A", f"Does {id} rise?", scales, run, claims)
+
+
+def draw(id: str, dataset: xr.Dataset) -> Figure:
+    if behaviour(id) == "bad figure":
+        raise RuntimeError("no figure")
+    figure = Figure(figsize=(6, 2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(dataset.x, dataset.y, marker="o")
+    axes.set_title(id)
+    return figure
+
+
+def install(patch: Any = setattr, slope: float = 2.0) -> None:
+    """Put the fakes in place of the published experiments; ``patch`` sets an attribute of a module."""
+    patch(experiments, "IDS", IDS)
+    patch(experiments, "get", lambda id: fake(id, slope))
+    patch(figures, "draw", draw)
+    patch(figures, "caption", lambda id: f"The caption of {id} <b>.")
+
+
+if __name__ == "__main__":
+    from ghostpoint.cli import run
+
+    install()
+    sys.exit(run(sys.argv[1:]))
