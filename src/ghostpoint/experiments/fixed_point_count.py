@@ -85,7 +85,7 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             "1 at every epoch",
             f"1 at {by_count[1]} of {epochs} epochs{'; ' + others if others else ''}; {undecided} epochs undecided. "
             f"At {dataset.attrs['whole_line_epochs']} of them [-15, 15] contains every zero there can be "
-            f"(|kappa| <= sum |n_i| <= {dataset.attrs['largest_box']:.1f})",
+            f"(|kappa| ≤ Σ|n_i| ≤ {dataset.attrs['largest_box']:.1f})",
             judge(bool(by_count[1] == epochs) and undecided == 0),
             "Each count is proven complete in float64 arithmetic with a bound on its rounding.",
         ),

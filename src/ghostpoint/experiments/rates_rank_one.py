@@ -76,8 +76,9 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     lowest = rates[any_left.argmax()] if any_left.any() else np.nan
     fine = rates[all_fine]
     # the lowest rate from which on every network is at chance at the end
-    dead_from = rates[len(rates) - np.logical_and.accumulate(at_chance_at_end.all(axis=1)[::-1]).sum() :]
-    dead = dead_from[0] if len(dead_from) else np.nan
+    some_above = np.flatnonzero(np.asarray(~at_chance_at_end).any(axis=1))
+    above_all = rates[some_above[-1] + 1 :] if len(some_above) else rates
+    dead = above_all[0] if len(above_all) else np.nan
     final = dataset["loss"].values[:, :, -1]
     mean = final.mean(axis=1)
     best = int(mean.argmin())

@@ -89,25 +89,25 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             f"At learning rate {slow_rate} the loss drops abruptly near epoch {PUBLISHED_DROP}.",
             "letter, Fig. 2B-C",
             f"around epoch {PUBLISHED_DROP}",
-            f"r first at or below r_star at epoch {drop} (+- 0, {one}); steepest fall at epoch {steepest}; "
+            f"r first at or below r* at epoch {drop} (± 0, {one}); steepest fall at epoch {steepest}; "
             f"loss halved by epoch {half}; gradient flow predicts {float(slow.predicted_crossing):.1f}",
             judge(abs(drop - PUBLISHED_DROP) <= READING_ERROR),
-            "The drop is dated by the first epoch with r <= r_star, where the loss is as good as it gets.",
+            "The drop is dated by the first epoch with r ≤ r*, where the loss is as good as it gets.",
         ),
         Claim(
             "No bifurcation precedes the drop: r stays positive throughout.",
             "letter, Fig. 2B",
             "r does not change its sign",
-            f"smallest r over all epochs {float(slow.r.min()) / unit:.4f} r_star (rate {slow_rate}) and "
-            f"{float(fast.r.min()) / unit:.4f} r_star (rate {fast_rate}), {one}",
+            f"smallest r over all epochs {float(slow.r.min()) / unit:.4f} r* (rate {slow_rate}) and "
+            f"{float(fast.r.min()) / unit:.4f} r* (rate {fast_rate}), {one}",
             judge(bool((d.r > 0).all())),
         ),
         Claim(
             "After the drop the loss oscillates near its minimum instead of settling.",
             "letter, Fig. 2B-C",
             "oscillations near the global optimum",
-            f"r between {low:.4f} and {high:.4f} r_star (theory derived here: never outside {within[0]:.4f} "
-            f"to {within[1]:.4f}); loss up to {float(slow.loss_high):.3f}, mean {recent.mean():.3f} +- "
+            f"r between {low:.4f} and {high:.4f} r* (theory derived here: never outside {within[0]:.4f} "
+            f"to {within[1]:.4f}); loss up to {float(slow.loss_high):.3f}, mean {recent.mean():.3f} ± "
             f"{_block_error(recent):.3f} (epochs {drop} to {int(d.epoch[-1])}, s.e. of 10 blocks)",
             judge(
                 outcomes[int(slow.outcome)] == "oscillation"
@@ -119,7 +119,7 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             f"At learning rate {fast_rate}, above the critical rate, the run ends in the no-learning zone.",
             "letter, Fig. 2B-C",
             "pushed into the no-learning zone",
-            f"in the zone from epoch {lost} on, r = {float(fast.r[-1]) / unit:.4f} r_star, loss "
+            f"in the zone from epoch {lost} on, r = {float(fast.r[-1]) / unit:.4f} r*, loss "
             f"{float(fast.loss[-1]):g}; {one}",
             judge(
                 outcomes[int(fast.outcome)] == "no-learning zone"
@@ -139,7 +139,7 @@ EXPERIMENT = Experiment(
     title="Abrupt learning without a bifurcation, and its collapse at a higher rate",
     figure="Fig. 2B-C (letter: 2B-C)",
     question="What does plain gradient descent on the analytic loss of the toy model do from r = 10 "
-    "r_star, at a rate below the critical one and at a rate above it? One deterministic run each; every "
+    "r*, at a rate below the critical one and at a rate above it? One deterministic run each; every "
     "epoch is kept.",
     parameters={"quick": PARAMETERS, "paper": PARAMETERS},  # a second either way
     run=run,

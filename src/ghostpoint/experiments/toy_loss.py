@@ -15,7 +15,7 @@ PARAMETERS: Mapping[str, Any] = {
     "T": 100.0,
     "x_threshold": 10.0,
     "confidences": [0.01, 0.1, 0.5, 1.0, 2.0],  # Fig. 2A shows 0.1 and 1, Fig. 8A all
-    "r_limits": [-1.0, 2.0],  # in units of r_star, as all that follow
+    "r_limits": [-1.0, 2.0],  # in units of r*, as all that follow
     "r_points": 100,
     "fine_points": 601,
     "minimum_limits": [0.9, 1.1],
@@ -118,24 +118,24 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
         Claim(
             "Below the point of no return the loss is flat and its gradient exactly zero.",
             "letter, Fig. 2A, eqs. 12 and 13",
-            "edge at r_star / 4, loss T below",
-            f"gradient exactly 0 up to {edge:.4f} +- {spacing / 2:.4f} r_star, loss {zone.min():g} to "
+            "edge at r* / 4, loss T below",
+            f"gradient exactly 0 up to {edge:.4f} ± {spacing / 2:.4f} r*, loss {zone.min():g} to "
             f"{zone.max():g} there (T = {T:g}; {first} of {fine.size} points)",
             judge(abs(edge - 0.25) <= spacing / 2 * 1.001 and bool(np.allclose(zone, T, rtol=1e-12))),
         ),
         Claim(
-            "The minimum lies at r_star, and the gradient does not vanish there.",
+            "The minimum lies at r*, and the gradient does not vanish there.",
             "letter, Fig. 2A, eq. 14",
-            f"-+{theory:.4g} from left and right",
-            f"minimum at {best:.4f} +- {spacing / 2:.4f} r_star; one-sided slopes {slopes[0]:.5g} and "
-            f"{slopes[1]:.5g} (difference quotients, step {parameters['kink_step']:g} r_star)",
+            f"∓{theory:.4g} from left and right",
+            f"minimum at {best:.4f} ± {spacing / 2:.4f} r*; one-sided slopes {slopes[0]:.5g} and "
+            f"{slopes[1]:.5g} (difference quotients, step {parameters['kink_step']:g} r*)",
             judge(abs(best - 1) <= spacing and bool(np.allclose(slopes, [-theory, theory], rtol=1e-4))),
         ),
         Claim(
-            "Above r_star the loss falls ever more abruptly towards the minimum.",
+            "Above r* the loss falls ever more abruptly towards the minimum.",
             "letter, Fig. 2A",
-            "abrupt decay towards r_star",
-            f"slope grows {above[0] / above[-1]:.2f}-fold from 2 r_star down to r_star, at every step "
+            "abrupt decay towards r*",
+            f"slope grows {above[0] / above[-1]:.2f}-fold from 2 r* down to r*, at every step "
             f"between {above.size} points",
             judge(bool((np.diff(above) < 0).all()) and above[0] / above[-1] > 2),
         ),
@@ -151,8 +151,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             "A lower confidence leaves a gradient beyond the point of no return.",
             "letter, Fig. 2A and text on Fig. 4; article, Fig. 8A",
             "small but non-zero gradients at low confidence",
-            f"largest |gradient| over {beyond.shape[1]} points r <= 0: {gradients}; all point back to "
-            "r_star; exactly 0 in the analytic limit",
+            f"largest |gradient| over {beyond.shape[1]} points r ≤ 0: {gradients}; all point back to "
+            "r*; exactly 0 in the analytic limit",
             judge(bool((beyond < 0).all()) and bool((stuck[:-1] > 100 * stuck[-1]).all())),
             f"Of these confidences {peak:g} leaves the largest gradient: a still lower one makes the "
             "readout itself insensitive.",
@@ -162,7 +162,7 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             "derived here; letter, Fig. 2A (dt = 0.1, x clipped at 1e6)",
             "not stated",
             f"loss differs from the exact integral by at most {gap.max():.2g} of {T:g}; minimum shifted by "
-            f"{shift.min():+.4f} to {shift.max():+.4f} (+- {width:.4f}) r_star over the confidences",
+            f"{shift.min():+.4f} to {shift.max():+.4f} (± {width:.4f}) r* over the confidences",
             judge(gap.max() < 0.01 * T and np.abs(shift).max() < 0.02),
             "Explicit Euler lags behind the escape, so the same r escapes later and the minimum moves up.",
         ),
@@ -173,7 +173,7 @@ EXPERIMENT = Experiment(
     id="toy_loss",
     title="The loss of the toy model has a no-learning zone, a kink at its minimum and an abrupt drop",
     figure="Fig. 2A and 8A (letter: 2A)",
-    question="What does the loss of dx/dt = x**2 + r on the delayed-activation task look like as a "
+    question="What does the loss of dx/dt = x² + r on the delayed-activation task look like as a "
     "function of r, in the analytic limit and at finite confidence, and does the published Euler "
     "discretisation change it? Losses and gradients at finite confidence are quadratures of closed forms; "
     "the Euler variant is computed beside them.",

@@ -161,21 +161,21 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     here = int(np.argmin(np.abs(d.delay.values - d.attrs["T"])))
     return [
         Claim(
-            "Learning becomes impossible from a critical rate on: 3 pi**4 / (32 T**5).",
+            "Learning becomes impossible from a critical rate on: 3 π⁴ / (32 T⁵).",
             "letter, Fig. 2D, eq. 15",
             f"{theory:.4g} at T = {d.attrs['T']:g} (about 9e-10)",
             f"lowest rate that loses any start: {float(d.critical_rate[here]):.4g} at T = "
-            f"{float(d.delay[here]):g}; {ratio.mean():.5f} +- {error:.5f} times eq. 15 over all delays "
+            f"{float(d.delay[here]):g}; {ratio.mean():.5f} ± {error:.5f} times eq. 15 over all delays "
             f"(s.d. {scatter:.5f}; {starts}, bisection); share lost below eq. 15: {share[near < 1].max():g}",
             judge(bool((np.abs(ratio - 1) < 0.01).all())),
             "Measured as the lowest rate at which any start is lost: eq. 15 is the largest jump an orbit "
-            "can make, and most orbits never come close enough to r_star to make it.",
+            "can make, and most orbits never come close enough to r* to make it.",
         ),
         Claim(
             "The critical rate falls as the fifth power of the delay.",
             "letter, eq. 15",
             "exponent -5",
-            f"{fit.slope:.5f} +- {fit.stderr:.5f} (s.e. of a log-log fit over T = {float(d.delay[0]):g} to "
+            f"{fit.slope:.5f} ± {fit.stderr:.5f} (s.e. of a log-log fit over T = {float(d.delay[0]):g} to "
             f"{float(d.delay[-1]):g}; {starts}, drawn anew for each)",
             judge(abs(fit.slope + 5) < 0.01),
         ),
@@ -183,7 +183,7 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             "Every learning rate at or above the critical one ends in the no-learning zone.",
             "letter, text below eq. 15",
             "any rate from eq. 15 on",
-            f"up to {last:.3f} (+- {spacing / 2:.4f}) times eq. 15 some of {parameters['share_starts']} "
+            f"up to {last:.3f} (± {spacing / 2:.4f}) times eq. 15 some of {parameters['share_starts']} "
             f"starts survive {parameters['share_epochs']} epochs; first losses at {first:.3f}, half lost "
             f"from {half:.3f}, all above {last:.3f}",
             judge(bool((share[near > 1 + spacing / 2] == 1).all())),
@@ -202,7 +202,7 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             "Lower learning rates reach a lower final loss.",
             "letter, Fig. 2D",
             "lower errors at lower rates",
-            f"settled loss grows as rate**({price.slope:.3f} +- {price.stderr:.3f}) over "
+            f"settled loss grows as rate^({price.slope:.3f} ± {price.stderr:.3f}) over "
             f"{int(learned.sum())} rates, {n} starts each",
             judge(price.slope - 2 * price.stderr > 0),
             "Theory derived here for low rates: exponent 1, mean loss (3/16) T times rate over critical rate.",
@@ -211,7 +211,7 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             "Lower learning rates need more epochs.",
             "letter, Fig. 2D",
             "at the expense of more epochs",
-            f"epochs to reach r_star grow as rate**({epochs.slope:.4f} +- {epochs.stderr:.4f}) over the same rates",
+            f"epochs to reach r* grow as rate^({epochs.slope:.4f} ± {epochs.stderr:.4f}) over the same rates",
             judge(epochs.slope + 2 * epochs.stderr < 0),
         ),
     ]
@@ -223,7 +223,7 @@ EXPERIMENT = Experiment(
     figure="Fig. 2D (letter: 2D)",
     question="Which learning rates can teach the toy model to wait for T, how low does the loss get, and "
     "from which rate on is learning lost? Plain gradient descent on the analytic loss from starts near 10 "
-    "r_star; the critical rate is measured from descents by bisection at delays over two decades, with "
+    "r*; the critical rate is measured from descents by bisection at delays over two decades, with "
     "starts drawn anew at each.",
     parameters={"quick": PARAMETERS, "paper": PARAMETERS},  # seconds either way
     run=run,

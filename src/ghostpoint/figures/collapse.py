@@ -26,12 +26,12 @@ def draw(dataset: xr.Dataset) -> Figure:
         figure, panels = new_figure(3, 2)
         fold, seed = dataset.attrs["fold_epoch"], dataset.attrs["shown_seed"]
         panels[0].plot(dataset["epoch"], dataset["loss"], color=ACCENT, lw=0.8)
-        panels[0].set(ylabel="loss (chance = 1)", title=f"Seed {seed}: learned, then lost")
+        panels[0].set(ylabel="loss (chance = 1)", title=f"Seed {seed}: loss")
         norm = dataset["gradient_norm"]
         panels[1].plot(dataset["epoch"], norm.where(norm > 0), color=ACCENT, lw=0.8)
-        panels[1].set(yscale="log", ylabel="gradient norm", title="The gradient vanishes")
+        panels[1].set(yscale="log", ylabel="gradient norm", title="Gradient")
         panels[2].plot(dataset["flow_epoch"], dataset["count"], color=LOST, drawstyle="steps-post")
-        panels[2].set(ylabel="fixed points", yticks=[0, 1, 2, 3], ylim=(0, 3.5), title="One zero becomes three")
+        panels[2].set(ylabel="fixed points", yticks=[0, 1, 2, 3], ylim=(0, 3.5), title="Fixed points")
         for axes in panels[:3]:
             axes.axvline(fold, color=INK, lw=0.8, ls="--")
             axes.set_xlabel("epoch")
@@ -71,7 +71,7 @@ def draw(dataset: xr.Dataset) -> Figure:
         )
         limits = [0, int(dataset["epoch"].values[-1])]
         panels[5].plot(limits, limits, color=INK, lw=0.8)
-        panels[5].set(xlabel="epoch of entry", ylabel="epoch of the fold", title="Fold and entry coincide")
+        panels[5].set(xlabel="epoch of entry", ylabel="epoch of the fold", title="Fold and entry")
         for axes, letter in zip(panels, "ABCDEF", strict=True):
             panel_label(axes, letter)
         return figure

@@ -37,12 +37,12 @@ def draw(dataset: xr.Dataset) -> Figure:
         behind.set(yscale="log", ylabel="loss (chance = 1)")
         behind.spines["right"].set_visible(True)
         middle.plot(epoch, dataset["fixed_point"], color=ACCENT)
-        middle.set(xlabel="epoch", ylabel="position (kappa)", title="The fixed point moves")
+        middle.set(xlabel="epoch", ylabel="position (kappa)", title="Position")
         middle.set_zorder(behind.get_zorder() + 1)
         middle.patch.set_visible(False)
 
         right.plot(epoch, dataset["slope"], color=ACCENT)
-        right.set(xlabel="epoch", ylabel="slope of the flow (1/tau)", title="and stays stable")
+        right.set(xlabel="epoch", ylabel="slope of the flow (1/tau)", title="Slope")
         for axes, letter in zip((left, middle, right), "ABC", strict=True):
             panel_label(axes, letter)
         return figure

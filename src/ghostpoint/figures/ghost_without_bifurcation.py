@@ -14,11 +14,11 @@ __all__ = ["CAPTION", "draw"]
 CAPTION = (
     "A: loss, B: L2 norm of the gradient; the dashed line is the first epoch above chance. C: the latent flow at "
     "the marked "
-    "epochs (dark to light), with the initial latent as a dot; where a curve comes near zero from above without "
-    "touching it, there is a "
-    "ghost. D: number of fixed points (all of them found, with proof). E: height r of the slowest ghost. F: passage "
-    "time of its normal form, "
-    "in units of the delay T."
+    "epochs (dark to light), with the initial latent as a dot; where a curve comes near zero without touching it, "
+    "there is "
+    "a ghost. D: number of fixed points (all of them found, with proof). E: height r of the slowest ghost. F: time "
+    "from the "
+    "start to the threshold, of the ghost's normal form and of the network, in units of the delay T."
 )
 
 
@@ -37,8 +37,8 @@ def draw(dataset: xr.Dataset) -> Figure:
         ):
             axes.plot(epoch, dataset[name], color=ACCENT, lw=0.8)
             axes.set(yscale="log", ylabel=label)
-        panels[0].set_title("Loss: a plateau, then a drop")
-        panels[1].set_title("The gradient bursts at the drop")
+        panels[0].set_title("Loss")
+        panels[1].set_title("Gradient")
 
         flow = panels[2]
         for colour, at, curve in zip(colours, shown, dataset["curve"].values, strict=True):
@@ -48,15 +48,18 @@ def draw(dataset: xr.Dataset) -> Figure:
             panels[0].axvline(at + 1, color=colour, lw=0.6, ls=":")
         flow.axhline(0, color=INK, lw=0.8)
         flow.set(xlabel="latent kappa", ylabel="d kappa/dt (1/tau)", ylim=(-1.5, 4), title="Latent flow")
-        flow.legend(fontsize=6.5, loc="upper left")
+        flow.legend(fontsize=6.5, loc="upper right")
 
         panels[3].plot(flow_epoch, dataset["n_fixed_points"], color=LOST, drawstyle="steps-post")
-        panels[3].set(ylabel="fixed points", ylim=(0, 3.5), yticks=[0, 1, 2, 3], title="Fixed points: no change")
+        panels[3].set(ylabel="fixed points", ylim=(0, 3.5), yticks=[0, 1, 2, 3], title="Fixed points")
         panels[4].plot(flow_epoch, dataset["ghost_height"], ".", color=GHOST, ms=2)
-        panels[4].set(ylabel="ghost height r (kappa / tau)", title="The ghost comes with the drop")
-        panels[5].plot(flow_epoch, dataset["ghost_escape_time"] / dataset.attrs["delay_in_tau"], ".", color=GHOST, ms=2)
+        panels[4].set(ylabel="ghost height r (kappa / tau)", title="Height of the ghost")
+        delay = dataset.attrs["delay_in_tau"]
+        panels[5].plot(flow_epoch, dataset["escape_time"] / delay, ".", color=GHOST, ms=2, label="normal form")
+        panels[5].plot(flow_epoch, dataset["crossing_time"] / delay, ".", color=ACCENT, ms=2, label="network")
         panels[5].axhline(1, color=MUTED, lw=0.8)
-        panels[5].set(ylabel="passage time / T", title="It times the delay")
+        panels[5].set(ylabel="time to threshold / T", ylim=(0, 2.2), title="Escape time")
+        panels[5].legend(loc="lower left", markerscale=3)
         for index in (0, 1, 3, 4, 5):
             panels[index].axvline(drop + 1, color=INK, lw=0.8, ls="--")
             panels[index].set(xscale="log", xlabel="epoch + 1", xlim=(max(1, drop // 100), epoch[-1]))

@@ -35,7 +35,7 @@ def draw(dataset: xr.Dataset) -> Figure:
             yscale="log",
             xlabel="learning rate",
             ylabel="loss (chance = 1)",
-            title="Loss by rate",
+            title="Loss",
         )
         left.legend(loc="lower left")
 
@@ -52,7 +52,7 @@ def draw(dataset: xr.Dataset) -> Figure:
             height = share.mean(axis=1)
             right.bar(edges[:-1], height, np.diff(edges), bottom, align="edge", color=colour, label=label)
             bottom = bottom + height
-        right.set(xscale="log", xlabel="learning rate", ylabel="share of networks", title="What became of them")
+        right.set(xscale="log", xlabel="learning rate", ylabel="share of networks", title="Fates")
         right.set_ylim(0, 1)
         right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=3)
         for axes, letter in zip((left, right), "AB", strict=True):

@@ -35,5 +35,5 @@ def draw(dataset: xr.Dataset) -> Figure:
             panel_label(axes, letter)
         panels[0].set(ylim=(0, 1.5), title=f"Seed {int(dataset['seed'].values[shown])} in blue")
         panels[1].set(title=f"{lost.sum()} of {lost.size} lost before the reset")
-        panels[2].set(title="Set by hand at the dashed line")
+        panels[2].set(title="Confidence")
         return figure
