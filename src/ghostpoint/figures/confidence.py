@@ -54,8 +54,7 @@ def draw(dataset: xr.Dataset) -> Figure:
         )
 
         right.plot(confidence, dataset["recovered"], color=GOOD, marker="o", ms=3)
-        right.set(xscale="log", xlabel="confidence c", ylabel="share above chance", title="Share above chance at
-        the end")
+        right.set(xscale="log", xlabel="confidence c", ylabel="share above chance", title="Share above chance")
         right.set_ylim(-0.03, 1.03)
         for axes, letter in zip((left, middle, right), "ABC", strict=True):
             panel_label(axes, letter)

@@ -1,0 +1,191 @@
+"""The networks: the latent reduction, the Jacobian, stacks, initial weights, and what is refused."""
+
+from __future__ import annotations
+
+from importlib.resources import as_file, files
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from ghostpoint import LowRankRNN
+from ghostpoint.models import logistic
+from tests.training.problems import networks
+
+RANKS = pytest.mark.parametrize("rank", [1, 2, 3])
+FIELDS = ("m", "n", "b", "confidence", "threshold", "initial_state", "seed")
+
+
+def equal(one, other):
+    assert one.trainable == other.trainable
+    for name in FIELDS:
+        assert np.array_equal(getattr(one, name), getattr(other, name)), name
+    return True
+
+
+@RANKS
+@given(data=st.data(), alpha=st.floats(0, 1))
+def test_the_latents_close_on_themselves(rank, data, alpha):
+    models = data.draw(networks(rank=rank))
+    x = models.initial_state
+    size = np.einsum("rnk,rn->rk", np.abs(models.n), 1 + np.abs(x))  # what the rounding is relative to
+    error = models.latent_step(models.latent(x), alpha) - models.latent(models.step(x, alpha))
+    assert (np.abs(error) <= 1e-14 * size).all()
+
+
+@RANKS
+@given(data=st.data())
+def test_a_trial_is_the_state_stepped(rank, data):
+    models = data.draw(networks(rank=rank))
+    x = models.initial_state
+    path = models.latent_path(6, 0.5)
+    assert path.shape == (7, len(models), rank)
+    for kappa in path:
+        assert kappa == pytest.approx(models.latent(x), abs=1e-12)
+        x = models.step(x, 0.5)
+
+
+@RANKS
+@given(data=st.data())
+def test_the_step_is_the_equation_with_the_full_matrix(rank, data):
+    models = data.draw(networks(rank=rank))
+    x = models.initial_state
+    W = models.m @ models.n.transpose(0, 2, 1)
+    expected = 0.7 * x + 0.3 * np.tanh(np.einsum("rij,rj->ri", W, x) + models.b)
+    assert models.step(x, 0.3) == pytest.approx(expected, rel=1e-12, abs=1e-13)
+
+
+@RANKS
+@given(data=st.data())
+def test_the_jacobian_is_the_derivative_of_the_flow(rank, data):
+    models = data.draw(networks(rank=rank))
+    kappa, h = models.latent(models.initial_state), 1e-5
+    jacobian = models.flow_jacobian(kappa)
+    assert jacobian.shape == (len(models), rank, rank)
+    # the third derivative of tanh is at most 2, so the error of a central difference is at most this
+    bound = h**2 / 3 * np.einsum("rnk,rnl->rkl", np.abs(models.n), np.abs(models.m) ** 3) + 1e-9
+    for k in range(rank):
+        dk = h * np.eye(rank)[k]
+        slope = (models.flow(kappa + dk) - models.flow(kappa - dk)) / (2 * h)
+        assert (np.abs(slope - jacobian[:, :, k]) <= bound[:, :, k]).all()
+
+
+@given(hnp.arrays(np.float64, 20, elements=st.floats(-800, 800)))
+def test_the_logistic_function_is_complementary_and_does_not_overflow(z):
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        assert logistic(z) + logistic(-z) == pytest.approx(1, rel=1e-15)
+        # as a ratio both tails count; beyond +-700 its exponential overflows
+        inside = np.abs(z) < 700
+        assert (logistic(z) / logistic(-z))[inside] == pytest.approx(np.exp(z[inside]), rel=1e-13)
+
+
+@given(networks(), st.data())
+def test_picking_and_repeating_is_what_arrays_do(models, data):
+    rows = np.arange(len(models))
+    for index in (data.draw(st.integers(-len(models), len(models) - 1)), slice(None, None, 2), rows[::-1], rows < 2):
+        picked = models[index]
+        for name in FIELDS:
+            assert np.array_equal(getattr(picked, name), getattr(models, name)[np.atleast_1d(rows[index])])
+    thrice = models.repeat(3)
+    assert len(thrice) == 3 * len(models)
+    for copy in range(3):
+        assert equal(thrice[copy * len(models) : (copy + 1) * len(models)], models)
+    changed = models.replace(confidence=3.5, trainable="b")
+    assert (changed.confidence == 3.5).all()
+    assert changed.trainable == ("b",)
+    assert equal(changed.replace(confidence=models.confidence, trainable=models.trainable), models)
+
+
+def test_short_forms_of_the_arguments():
+    m, n, b = np.random.default_rng(0).normal(size=(3, 7))
+    full = LowRankRNN(m.reshape(1, 7, 1), n.reshape(1, 7, 1), b[None])
+    assert equal(LowRankRNN(m, n, b), full)
+    assert equal(LowRankRNN(m[None], n[None], b[None], seed=[-1]), full)
+    assert (full.n_units, full.rank, len(full)) == (7, 1, 1)
+    assert (full.confidence, full.threshold, full.trainable) == (10, 1, ("m", "n", "b"))
+    assert (full.initial_state == -0.3).all()
+    assert (LowRankRNN(m, n).b == 0).all()
+    assert LowRankRNN(m, n, trainable=("confidence", "m")).trainable == ("m", "confidence")
+
+
+def test_initial_weights_are_normal_with_variance_1_over_n():
+    n_units, seeds = 400, range(50)
+    models = LowRankRNN.initialize(n_units, 2, seeds, confidence=4.0)
+    weights = np.stack([models.m, models.n])
+    count = weights.size
+    # five standard errors; of mean, variance, fourth moment and the correlations between m, n and latents
+    scaled = weights * np.sqrt(n_units)
+    assert abs(scaled.mean()) < 5 / np.sqrt(count)
+    assert abs((scaled**2).mean() - 1) < 5 * np.sqrt(2 / count)
+    assert abs((scaled**4).mean() - 3) < 5 * np.sqrt(96 / count)
+    columns = scaled.transpose(0, 3, 1, 2).reshape(4, -1)
+    assert (np.abs(np.corrcoef(columns) - np.eye(4)) < 5 / np.sqrt(columns.shape[1])).all()
+    assert (models.b == 0).all()
+    assert (models.confidence == 4).all()
+    assert np.array_equal(models.seed, seeds)
+
+
+def test_a_seed_names_a_network():
+    models = LowRankRNN.initialize(10, 3, [4, 7])
+    assert equal(LowRankRNN.initialize(10, 3, [7]), models[1])
+    assert not np.array_equal(models.m[0], models.m[1])
+    assert not np.array_equal(models.m, models.n)
+
+
+def test_the_published_networks_are_those_of_the_file():
+    with as_file(files("ghostpoint") / "data" / "rank_one_initial_weights.npz") as path, np.load(path) as data:
+        m, n = data["m"], data["n"]
+        assert np.array_equal(data["seed"], np.arange(100))
+    everything = LowRankRNN.published()
+    assert np.array_equal(everything.m, m.reshape(100, 100, 1))
+    assert np.array_equal(everything.n, n.reshape(100, 100, 1))
+    picked = LowRankRNN.published([40, 3], threshold=0.5)
+    assert np.array_equal(picked.m, everything.m[[40, 3]])
+    assert np.array_equal(picked.seed, [40, 3])
+    assert (picked.threshold == 0.5).all()
+    assert (picked.b == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"m": np.zeros((2, 3, 1, 1))}, r"m must have shape \(R, N, K\), got \(2, 3, 1, 1\)"),
+        ({"n": np.zeros((2, 4))}, r"n must have shape \(2, 3, 1\), got \(2, 4, 1\)"),
+        ({"m": [[0, 0, np.nan]] * 2}, r"m must be finite, got nan at index \(0, 2\)"),
+        ({"b": np.zeros((3, 2))}, r"b must have shape \(2, 3\), got \(3, 2\)"),
+        ({"b": np.full((2, 3), np.inf)}, "b must be finite, got inf at index"),
+        ({"confidence": [1, 2, 3]}, r"confidence must be one value or one per network \(2\), got shape \(3,\)"),
+        ({"confidence": np.nan}, "confidence must be finite, got nan"),
+        ({"threshold": np.zeros((2, 1))}, r"threshold must be one value or one per network \(2\)"),
+        ({"initial_state": np.zeros(2)}, r"initial_state must be a number or have shape \(3,\) or \(2, 3\), got"),
+        ({"initial_state": -np.inf}, "initial_state must be finite, got -inf"),
+        ({"trainable": ("m", "w")}, "trainable must be one of m, n, b, confidence; got 'w'"),
+        ({"seed": [1, 2, 3]}, r"seed must be one value or one per network \(2\), got shape \(3,\)"),
+        ({"seed": 1.5}, "seed must be a whole number, got 1.5"),
+        ({"m": np.zeros((2, 0)), "n": np.zeros((2, 0))}, r"m must have at least one unit and latent, got .*\(2, 0, 1\)"),
+    ],
+)
+def test_what_does_not_fit_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        LowRankRNN(**{"m": np.zeros((2, 3)), "n": np.zeros((2, 3)), **arguments})
+
+
+@pytest.mark.parametrize("seeds", [[100], [-1], [0, 2.5], []])
+def test_published_seeds_are_0_to_99(seeds):
+    with pytest.raises(ValueError, match="seeds must be among 0 to 99, got "):
+        LowRankRNN.published(seeds)
+
+
+def test_initialize_refuses_what_makes_no_network():
+    for arguments, message in (
+        ((0, 1, [0]), "n_units must be at least 1, got 0"),
+        ((5, 0, [0]), "rank must be at least 1, got 0"),
+        ((5, 1, []), "seeds must name at least one network"),
+        ((5, 1, [-1]), "seeds must be at least 0, got -1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            LowRankRNN.initialize(*arguments)
+    with pytest.raises(ValueError, match="times must be at least 1, got 0"):
+        LowRankRNN.initialize(5, 1, [0]).repeat(0)
