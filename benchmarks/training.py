@@ -2,8 +2,8 @@
 
     python benchmarks/training.py [--networks 320] [--repeats 7] [--threads 2] [--json FILE]
 
-Both train rank-one networks (N = 100) on delayed activation (40 steps), one full-batch update an epoch, float32. Rounds of
-the two alternate, so that a machine whose speed drifts slows both; the ratio is the median over rounds.
+Both train rank-one networks (N = 100) on delayed activation (40 steps), one full-batch update an epoch, float32.
+Rounds of the two alternate, so that a machine whose speed drifts slows both; the ratio is the median over rounds.
 """
 
 from __future__ import annotations

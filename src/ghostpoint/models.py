@@ -56,7 +56,7 @@ class LowRankRNN:
     Raises
     ------
     ValueError
-        For shapes that do not fit, numbers that are not finite, and unknown trainable parts.
+        For shapes that do not fit, no unit, numbers that are not finite, and unknown trainable parts.
     """
 
     m: NDArray[Any]
@@ -82,7 +82,12 @@ class LowRankRNN:
     ):
         factors = _factors("m", m)
         shape("n", right := _factors("n", n), factors.shape)
-        networks, units, _ = factors.shape
+        networks, units, latents = factors.shape
+        if not units or not latents:
+            raise ValueError(f"m must have at least one unit and one latent, got shape {factors.shape}")
+        origin = np.asarray(seed)
+        if origin.dtype.kind not in "iu":
+            raise ValueError(f"seed must be a whole number per network, got {seed!r}")
         parts = (trainable,) if isinstance(trainable, str) else tuple(trainable)
         for part in parts:
             one_of("trainable", part, PARTS)
@@ -102,7 +107,7 @@ class LowRankRNN:
             "threshold": _per_network("threshold", finite_array("threshold", threshold), networks),
             "initial_state": np.broadcast_to(state, (networks, units)),
             "trainable": tuple(part for part in PARTS if part in parts),
-            "seed": _per_network("seed", np.asarray(seed, dtype=np.int64), networks),
+            "seed": _per_network("seed", origin.astype(np.int64), networks),
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)

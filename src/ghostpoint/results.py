@@ -52,12 +52,10 @@ class TrainingRun:
         update of each
         recorded epoch; coordinates ``seed``, ``learning_rate`` and ``rank`` per network.
     events : Dataset over network
-        ``first_above_chance``, ``last_above_chance`` (accuracy above the task's chance), ``first_solved`` (loss
-        below the solved
-        share of chance), ``no_learning_zone_entry`` (:func:`no_learning_zone_entry`), ``frozen`` (first epoch whose
-        update changed no bit: the run is over) and ``diverged`` (first loss or gradient that is not finite; the
-        network keeps the
-        parameters it had).
+        ``first_above_chance``, ``last_above_chance`` (accuracy above the task's chance), ``first_solved`` (loss below
+        the solved share of chance), ``no_learning_zone_entry`` (:func:`no_learning_zone_entry`), ``frozen`` (first
+        epoch whose update changed no bit: the run is over) and ``diverged`` (first loss, or square of the gradient or
+        of the step, that is not finite; the network keeps the parameters it had).
     models : LowRankRNN
         The networks after the last update.
     config : dict

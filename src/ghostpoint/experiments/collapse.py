@@ -9,8 +9,17 @@ import numpy as np
 import xarray as xr
 
 from ghostpoint.experiments.base import Claim, Experiment, Progress, judge
-from ghostpoint.experiments.networks import NETWORKS, Segments, linear_grid, models_of, share, train_segments, trained
-from ghostpoint.slow_points import flow_zeros, latent_flow
+from ghostpoint.experiments.networks import (
+    NETWORKS,
+    Segments,
+    linear_grid,
+    models_of,
+    share,
+    task_of,
+    train_segments,
+    trained,
+)
+from ghostpoint.slow_points import flow_ghosts, flow_zeros, latent_flow
 
 PAPER: Mapping[str, Any] = {
     **NETWORKS,
@@ -19,11 +28,12 @@ PAPER: Mapping[str, Any] = {
     "epochs": 6000,
     "segment": 500,
     "flow_stride": 1,
+    "float64_too": True,  # once more in float64, for what rounding decides
     "curve_limits": [-8.0, 4.0],
     "curve_points": 401,
     "shown_offsets": [-200, -2, 0, 2, 200],  # epochs from the fold
 }
-PARAMETERS = {"quick": {**PAPER, "flow_stride": 20}, "paper": PAPER}
+PARAMETERS = {"quick": {**PAPER, "flow_stride": 20, "float64_too": False}, "paper": PAPER}
 
 
 def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
@@ -83,12 +93,24 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     traced = {name: np.concatenate(values, axis=1) for name, values in traces.items()}
     start = parts[1].astype(np.float64).sum(axis=1) * parameters["initial_state"]
     finish = flow_zeros(final.m[:, :, 0], final.n[:, :, 0], final.b)
+    passage = flow_ghosts(final.m[:, :, 0], final.n[:, :, 0], final.b).escape_time
+    slowest = np.where(np.isnan(passage), 0.0, passage).max(axis=1, initial=0.0)
+    task = task_of(parameters)
+    attributes = {
+        "shown_seed": int(seeds[shown]),
+        "fold_epoch": int(fold[shown]),
+        "entry_epoch": int(entry[shown]),
+        "trial_in_tau": task.steps * task.alpha,
+    }
+    if parameters["float64_too"]:
+        attributes |= _in_float64(parameters, progress)
     return xr.Dataset(
         {
             "learned": ("network", whole.first >= 0),
             "entry": ("network", entry, {"missing": -1}),
             "fold": ("network", fold, {"missing": -1}),
             "n_fixed_points": ("network", finish.count),
+            "slowest_passage": ("network", slowest, {"units": "tau"}),
             "most_fixed_points": ("network", count.max(axis=1)),
             "complete": ("network", np.concatenate(complete).all(axis=0) & finish.complete),
             "last_gradient_norm": ("network", traced["gradient_norm"][:, -1]),
@@ -106,12 +128,30 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
             "kappa": grid,
             "shown": shown_epochs,
         },
-        attrs={
-            "shown_seed": int(seeds[shown]),
-            "fold_epoch": int(fold[shown]),
-            "entry_epoch": int(entry[shown]),
-        },
+        attrs=attributes,
     )
+
+
+def _in_float64(parameters: Mapping[str, Any], progress: Progress) -> dict[str, int]:
+    """How many networks learn, are lost, and are lost with three zeros, when the same training is done in float64."""
+    result = trained(
+        progress,
+        "the same in float64",
+        models_of(parameters, parameters["seeds"]),
+        {**parameters, "dtype": "float64"},
+        parameters["learning_rate"],
+        parameters["epochs"],
+        record=[0],
+    )
+    models, lost = result.models, result.events["no_learning_zone_entry"].values >= 0
+    three = flow_zeros(models.m[:, :, 0], models.n[:, :, 0], models.b).count >= 3
+    learned = result.events["first_above_chance"].values >= 0
+    return {
+        "float64_learned": int(learned.sum()),
+        "float64_lost": int(lost.sum()),
+        "float64_lost_three": int((lost & three).sum()),
+        "float64_other_three": int((~lost & three).sum()),
+    }
 
 
 def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
@@ -119,6 +159,12 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     learned, lost = dataset["learned"].values, dataset["entry"].values >= 0
     three = dataset["n_fixed_points"].values >= 3
     kept, never = learned & ~lost, ~learned
+    a, rest = dataset.attrs, lost & ~three
+    in_float64 = ""
+    if "float64_lost" in a:
+        in_float64 = f"; trained in float64, {a['float64_lost_three']} of {a['float64_lost']}"
+    passage = dataset["slowest_passage"].values
+    slow = passage > a["trial_in_tau"]
     through = lost & three
     fold, entry = dataset["fold"].values[through], dataset["entry"].values[through]
     apart = np.abs(fold - entry)
@@ -130,11 +176,21 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             "A network that is lost has gone through a saddle-node: one zero of its flow has become three.",
             "Fig. 3B; letter, Fig. 3B (one network)",
             "the one network shown",
-            f"{share(int(through.sum()), int(lost.sum()))} of the lost networks end with three zeros",
-            judge(through.sum() >= 0.9 * lost.sum() and incomplete == 0),
-            "The rest are lost although their flow has one zero: they cross the threshold too late or never. "
-            f"Counts are proven complete, {incomplete} networks undecided at some epoch. Whether a given seed is lost "
-            "depends on rounding.",
+            f"{share(int(through.sum()), int(lost.sum()))} of the lost networks end with three zeros" + in_float64,
+            judge(bool(through.sum() >= 0.9 * lost.sum()) and incomplete == 0),
+            f"Counts are proven complete, {incomplete} networks undecided at some epoch. Whether a given seed is lost, "
+            "and how far beyond the point of no return it is thrown, depends on rounding.",
+        ),
+        Claim(
+            "A lost network without the pair has a ghost that outlasts the trial.",
+            "Letter, eq. 12: the point of no return lies at r = r*/4, before the saddle-node (applied by this project)",
+            "no-learning zone from r*/4 down",
+            f"{int((slow & rest).sum())} of {int(rest.sum())}; passage times "
+            f"{', '.join(f'{value:.0f}' for value in sorted(passage[rest]))} tau, trial {a['trial_in_tau']:g} tau"
+            if rest.any()
+            else "every lost network has the pair",
+            judge(bool(slow[rest].all()), testable=bool(rest.any())),
+            "Such a network is in the no-learning zone without a bifurcation, as the toy model is for 0 < r < r*/4.",
         ),
         Claim(
             "Networks that keep what they learned, and those that never learn, have no such pair.",

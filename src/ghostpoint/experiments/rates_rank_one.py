@@ -117,7 +117,7 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             "2.4e-2",
             f"{dead:.2g}",
             judge(abs(np.log(dead / 2.4e-2)) < 1.01 * np.log(step), testable=full),
-            scale_note,
+            scale_note or "Agreement within one step of the grid counts, here and above.",
         ),
         Claim(
             "Final losses fall and then rise with the rate: learning needs a rate near, and below, the critical one.",

@@ -91,6 +91,8 @@ def train(
     one_of("engine", engine, ENGINES)
     one_of("layout", layout, schedule.LAYOUTS)
     number("solved", solved, above=0)
+    if not networks:
+        raise ValueError("models must hold at least one network to be trained, got none")
     if models.rank != 1:
         raise ValueError(f"models must have rank 1 to be trained, got rank {models.rank}")
     if engine == "reference" and dtype != "float64":
@@ -105,6 +107,9 @@ def train(
     kept = _epoch_list("checkpoints", checkpoints, epochs)
     workers = len(os.sched_getaffinity(0)) if threads is None else integer("threads", threads, at_least=1)
 
+    for part in (*PARTS, "threshold", "initial_state"):
+        _check_fits(part, getattr(models, part), dtype)
+    _check_fits("learning_rate", rate, dtype)
     problem = _problem(models, task, rate, solved, np.dtype(dtype))
     if engine == "compiled":
         outcome = schedule.run(problem, epochs, recorded, kept, layout=layout, threads=workers, on_progress=on_progress)
@@ -140,10 +145,18 @@ def _recorded_epochs(record: str | int | Sequence[int], epochs: int) -> NDArray[
 
 
 def _epoch_list(name: str, listed: Any, epochs: int) -> NDArray[np.int64]:
+    if np.ndim(listed) != 1:
+        raise ValueError(f"{name} must be a list of epochs, got {listed!r}")
     values = np.unique([integer(name, value, at_least=0) for value in listed]).astype(np.int64)
     if len(values) and values[-1] >= epochs:
         raise ValueError(f"{name} must be below epochs = {epochs}, got {values[-1]}")
     return values
+
+
+def _check_fits(name: str, values: NDArray[Any], dtype: str) -> None:
+    largest = float(np.finfo(dtype).max)
+    if (np.abs(values) > largest).any():
+        raise ValueError(f"{name} must be within +-{largest:g} for {dtype}, got {np.abs(values).max():g}")
 
 
 def _problem(

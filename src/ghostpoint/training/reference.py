@@ -118,7 +118,9 @@ def run(
         if epoch in kept:
             snapshots.append(np.stack([models.m[:, :, 0], models.n[:, :, 0], models.b], axis=1))
             confidences.append(models.confidence)
-        finite = np.isfinite(seen.loss) & np.isfinite(seen.gradient_norm)
+        with np.errstate(over="ignore", invalid="ignore"):
+            square = seen.gradient_norm**2
+            finite = np.isfinite(seen.loss + square + rate * (rate * square))
         note("diverged", running & ~finite, epoch)
         running &= finite
         changed = np.zeros(count, dtype=bool)

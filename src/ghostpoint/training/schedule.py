@@ -263,8 +263,8 @@ def run(
             # pack often while networks are finishing, seldom while they are not
             length = length // 2 if finished.any() else length * 2
             length = max(SHORTEST_ROUND, min(length, ROUND // max(len(active), 1)))
-    # a network that froze above chance stays above it to the end
-    frozen = outcome.events[3] >= 0
-    above = frozen & (outcome.events[1] >= outcome.events[3])
+    # a network that froze or diverged above chance stays above it to the end
+    end = outcome.events[3:5].max(axis=0)
+    above = (end >= 0) & (outcome.events[1] >= end)
     outcome.events[1, above] = epochs - 1
     return outcome

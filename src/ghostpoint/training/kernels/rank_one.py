@@ -39,7 +39,7 @@ import math
 
 from numba import njit
 
-from ghostpoint.training.kernels.elementary import logistic, tanh
+from ghostpoint.training.kernels.elementary import MODERATE, logistic, tanh, tanh_of_moderate
 from ghostpoint.training.kernels.simd import (
     any_nonzero,
     fma,
@@ -82,6 +82,94 @@ def _note(events, now, i, epoch, changed, bad, chance_accuracy, solved_loss):
     return events[3, i] >= 0 or events[4, i] >= 0
 
 
+def _make_step(bounded_tanh):
+    """The activations of one step and, in ``parts``, the partial sums of n phi and n m e, for :func:`_tree`.
+
+    Two partial sums at a time: their units are independent, which hides the latency of the division.
+    """
+
+    @njit(inline="always")
+    def step(m, n, b, nm, kappa, activations, at, parts, partials, width):
+        zero, one = full(m, 0.0), full(m, 1.0)
+        for p in range(0, width, 2):
+            u, v, end = partials[p] * width, partials[p + 1] * width, partials[p + 2] * width
+            total_u, bend_u, total_v, bend_v = zero, zero, zero, zero
+            for k in range(0, end - v, width):
+                x = fma(load(m, u + k), kappa, load(b, u + k))
+                y = fma(load(m, v + k), kappa, load(b, v + k))
+                x, y = bounded_tanh(x), bounded_tanh(y)
+                store(activations, at + u + k, x)
+                store(activations, at + v + k, y)
+                total_u = fma(load(n, u + k), x, total_u)
+                total_v = fma(load(n, v + k), y, total_v)
+                bend_u = fma(load(nm, u + k), fma(-x, x, one), bend_u)
+                bend_v = fma(load(nm, v + k), fma(-y, y, one), bend_v)
+            for s in range(u + end - v, v, width):  # the first may have one unit more
+                x = bounded_tanh(fma(load(m, s), kappa, load(b, s)))
+                store(activations, at + s, x)
+                total_u = fma(load(n, s), x, total_u)
+                bend_u = fma(load(nm, s), fma(-x, x, one), bend_u)
+            store(parts, p * width, total_u)
+            store(parts, (p + 1) * width, total_v)
+            store(parts, (width + p) * width, bend_u)
+            store(parts, (width + p + 1) * width, bend_v)
+
+    return step
+
+
+_step, _step_of_moderate = _make_step(tanh), _make_step(tanh_of_moderate)
+
+
+@njit(inline="always")
+def _gradient(s, n, x0, activations, weight, weighted_path, adjoint, dm, dn, db, plane, steps, stride):
+    """The gradient of the unit at ``s``; the weights of step t are at ``t stride``."""
+    gn, gb, gm = full(n, 0.0), full(n, 0.0), full(n, 0.0)
+    one = full(n, 1.0)
+    for t in range(steps):
+        w, wk = load(weight, t * stride), load(weighted_path, t * stride)
+        x = load(activations, t * plane + s)
+        e = fma(-x, x, one)
+        gn = fma(w, x, gn)
+        gb = fma(w, e, gb)
+        gm = fma(wk, e, gm)
+    store(dn, s, fma(adjoint, load(x0, s), gn))
+    store(db, s, load(n, s) * gb)
+    store(dm, s, load(n, s) * gm)
+
+
+@njit(inline="always")
+def _two_gradients(u, v, n, x0, activations, weight, weighted_path, adjoint, dm, dn, db, plane, steps, stride):
+    """The same for two units at once: six chains of sums in flight in place of three."""
+    un, ub, um = full(n, 0.0), full(n, 0.0), full(n, 0.0)
+    vn, vb, vm = full(n, 0.0), full(n, 0.0), full(n, 0.0)
+    one = full(n, 1.0)
+    for t in range(steps):
+        w, wk = load(weight, t * stride), load(weighted_path, t * stride)
+        x, y = load(activations, t * plane + u), load(activations, t * plane + v)
+        e, f = fma(-x, x, one), fma(-y, y, one)
+        un, vn = fma(w, x, un), fma(w, y, vn)
+        ub, vb = fma(w, e, ub), fma(w, f, vb)
+        um, vm = fma(wk, e, um), fma(wk, f, vm)
+    store(dn, u, fma(adjoint, load(x0, u), un))
+    store(db, u, load(n, u) * ub)
+    store(dm, u, load(n, u) * um)
+    store(dn, v, fma(adjoint, load(x0, v), vn))
+    store(db, v, load(n, v) * vb)
+    store(dm, v, load(n, v) * vm)
+
+
+@njit(inline="always")
+def _add_squares(part, dm, dn, db, s, trainable):
+    """``part`` plus the squares of the trainable gradients of the unit at ``s``."""
+    if trainable[0]:
+        part = fma(load(dm, s), load(dm, s), part)
+    if trainable[1]:
+        part = fma(load(dn, s), load(dn, s), part)
+    if trainable[2]:
+        part = fma(load(db, s), load(db, s), part)
+    return part
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def networks_across_lanes(
     state, confidence, threshold, rate, trainable, constants, targets, weights, counted, chance_accuracy, solved_loss,
@@ -110,27 +198,25 @@ def networks_across_lanes(
             n_counted = n_counted + one
     for epoch in range(start, stop):
         # forward
+        steepest, shift = zero, zero  # bounds of |m| and |b|
         for p in range(width):
             total = zero
             for s in range(partials[p] * width, partials[p + 1] * width, width):
                 store(nm, s, load(n, s) * load(m, s))
                 total = fma(load(n, s), load(x0, s), total)
+                steepest = maximum(steepest, maximum(load(m, s), -load(m, s)))
+                shift = maximum(shift, maximum(load(b, s), -load(b, s)))
             store(parts, p * width, total)
             store(parts, (width + p) * width, zero)
         _tree(parts, width)
         kappa = load(parts, 0)
         store(path, 0, kappa)
         for t in range(steps):
-            at = t * plane
-            for p in range(width):
-                total, bend = zero, zero
-                for s in range(partials[p] * width, partials[p + 1] * width, width):
-                    phi = tanh(fma(load(m, s), kappa, load(b, s)))
-                    store(activations, at + s, phi)
-                    total = fma(load(n, s), phi, total)
-                    bend = fma(load(nm, s), fma(-phi, phi, one), bend)
-                store(parts, p * width, total)
-                store(parts, (width + p) * width, bend)
+            reach = fma(maximum(kappa, -kappa), steepest, shift)
+            if any_nonzero(greater(reach, full(state, MODERATE))):
+                _step(m, n, b, nm, kappa, activations, t * plane, parts, partials, width)
+            else:
+                _step_of_moderate(m, n, b, nm, kappa, activations, t * plane, parts, partials, width)
             _tree(parts, width)
             kappa = fma(alpha, load(parts, 0), leak * kappa)
             store(path, (t + 1) * width, kappa)
@@ -163,30 +249,18 @@ def networks_across_lanes(
         adjoint = adjoint * load(slope, 0)
         store(slope, 0, load(weight, 0) * load(path, 0))
         # gradient
-        square = zero
+        for p in range(0, width, 2):
+            a, b_, end = partials[p] * width, partials[p + 1] * width, partials[p + 2] * width
+            for k in range(0, end - b_, width):
+                _two_gradients(
+                    a + k, b_ + k, n, x0, activations, weight, slope, adjoint, dm, dn, db, plane, steps, width
+                )  # fmt: skip
+            for s in range(a + end - b_, b_, width):  # the first partial sum of the two may have one unit more
+                _gradient(s, n, x0, activations, weight, slope, adjoint, dm, dn, db, plane, steps, width)
         for p in range(width):
             part = zero
             for s in range(partials[p] * width, partials[p + 1] * width, width):
-                gn, gb, gm = zero, zero, zero
-                for t in range(steps):
-                    phi = load(activations, t * plane + s)
-                    w = load(weight, t * width)
-                    e = fma(-phi, phi, one)
-                    gn = fma(w, phi, gn)
-                    gb = fma(w, e, gb)
-                    gm = fma(load(slope, t * width), e, gm)
-                gn = fma(adjoint, load(x0, s), gn)
-                gb = load(n, s) * gb
-                gm = load(n, s) * gm
-                store(dn, s, gn)
-                store(db, s, gb)
-                store(dm, s, gm)
-                if trainable[0]:
-                    part = fma(gm, gm, part)
-                if trainable[1]:
-                    part = fma(gn, gn, part)
-                if trainable[2]:
-                    part = fma(gb, gb, part)
+                part = _add_squares(part, dm, dn, db, s, trainable)
             store(parts, p * width, part)
             store(parts, (width + p) * width, zero)
         _tree(parts, width)
@@ -209,8 +283,8 @@ def networks_across_lanes(
             snapshots[cursor[1], : 3 * plane] = state[: 3 * plane]
             snapshots[cursor[1], 3 * plane :] = confidence
             cursor[1] += 1
-        # update; a network whose loss or gradient is not finite keeps its last parameters
-        size = loss + square
+        # update; a network whose loss, gradient or step is not finite keeps its last parameters
+        size = loss + square + step_size * (step_size * square)
         bad = unequal(size - size, zero)
         changed = zero
         if trainable[3]:
@@ -375,8 +449,8 @@ def units_across_lanes(
             snapshots[cursor[1], : 3 * units] = state[: 3 * units]
             snapshots[cursor[1], 3 * units] = c
             cursor[1] += 1
-        # update; a network whose loss or gradient is not finite keeps its last parameters
-        size = loss + square
+        # update; a network whose loss, gradient or step is not finite keeps its last parameters
+        size = loss + square + rate[0] * (rate[0] * square)
         bad = size - size != 0
         changed = False
         if not bad:
