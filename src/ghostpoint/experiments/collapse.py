@@ -166,7 +166,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     passage = dataset["slowest_passage"].values
     slow = passage > a["trial_in_tau"]
     through = lost & three
-    fold, entry = dataset["fold"].values[through], dataset["entry"].values[through]
+    dated = through & (dataset["fold"].values >= 0)  # not a pair born after the last flow that was looked at
+    fold, entry = dataset["fold"].values[dated], dataset["entry"].values[dated]
     apart = np.abs(fold - entry)
     stride = parameters["flow_stride"]
     norm = dataset["last_gradient_norm"].values

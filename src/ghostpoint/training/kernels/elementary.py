@@ -140,7 +140,10 @@ def _exp_64(x):
 
 
 def tanh(x):
-    """``tanh(x)`` per lane; never outside [-1, 1]. For compiled code only."""
+    """``tanh(x)`` per lane; never outside [-1, 1]. For compiled code only.
+
+    Within 5.2 units in the last place in float32 (every argument from 2^-14 up), 3 in float64 (a sample).
+    """
     raise TypeError("tanh is for compiled code")
 
 
@@ -150,7 +153,10 @@ def tanh_of_moderate(x):
 
 
 def logistic(x):
-    """``1 / (1 + exp(-x))`` per lane, accurate relative to its own size at both ends. For compiled code only."""
+    """``1 / (1 + exp(-x))`` per lane, accurate relative to its own size at both ends. For compiled code only.
+
+    Within 2 machine epsilons of its size (a sample) down to e^-87 in float32 and e^-708 in float64, where it stays.
+    """
     raise TypeError("logistic is for compiled code")
 
 

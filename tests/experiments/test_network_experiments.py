@@ -1,0 +1,288 @@
+"""The network experiments, at a scale of seconds: data, determinism, and claims that can hold and can fail."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from ghostpoint import train
+from ghostpoint.experiments import get, networks
+from ghostpoint.experiments.base import Silent
+from ghostpoint.experiments.ghost_without_bifurcation import crossing_time
+from ghostpoint.storage import read_dataset, write_dataset
+from tests.experiments.network_samples import SMALL, parameters, sample
+
+IDS = pytest.mark.parametrize("id", SMALL)
+VERDICTS = {"holds", "does not hold", "not testable at this scale"}
+
+
+@IDS
+def test_the_dataset_survives_the_disk_and_gives_the_same_claims(id, tmp_path):
+    dataset, _ = sample(id)
+    again = read_dataset(write_dataset(dataset, tmp_path / "data.zarr.zip"))
+    xr.testing.assert_identical(again, dataset)
+    stored = json.loads(json.dumps(parameters(id)))
+    claims = get(id).claims(dataset, parameters(id))
+    assert get(id).claims(again, stored) == claims
+    for claim in claims:
+        assert claim.verdict in VERDICTS
+        assert claim.sentence
+        assert claim.source
+        assert claim.measured
+    for scale in ("quick", "paper"):
+        json.dumps(dict(get(id).parameters[scale]))
+        assert set(get(id).parameters[scale]) == set(parameters(id))
+
+
+@IDS
+def test_the_progress_of_every_phase_adds_up(id):
+    for _, total, done in sample(id)[1].phases:
+        assert done == total
+
+
+@pytest.mark.parametrize("id", ["fixed_point_count", "rates_rank_one", "confidence"])
+def test_a_second_run_gives_the_same_bits(id):
+    xr.testing.assert_identical(get(id).run(json.loads(json.dumps(parameters(id))), Silent()), sample(id)[0])
+
+
+def changed(id, **values):
+    """The sample with variables (or attributes) replaced: arrays broadcast, functions get the old values."""
+    dataset = sample(id)[0].copy(deep=True)
+    for name, value in values.items():
+        if name in dataset.attrs or name not in dataset:
+            dataset.attrs[name] = value
+        else:
+            old = dataset[name].values
+            dataset[name] = (dataset[name].dims, np.broadcast_to(value(old) if callable(value) else value, old.shape))
+    return dataset
+
+
+def paths(dataset, fates):
+    """Arrays for networks of which the first half has one fate, the rest the other."""
+    size = dataset.sizes["network"]
+    return np.where(np.arange(size) < size // 2, *fates)
+
+
+def ghost_cases():
+    d = sample("ghost_without_bifurcation")[0]
+    epoch, flow_epoch, drop = d["epoch"].values, d["flow_epoch"].values, d.attrs["drop_epoch"]
+    late = flow_epoch > drop
+    yield 0, {"loss": np.where(epoch < drop, 1.0, 0.01)}, {"loss": np.linspace(1, 0.01, len(epoch))}
+    yield 1, {"gradient_norm": np.where(epoch < drop, 0.01, 1.0)}, {"gradient_norm": 1.0}
+    yield 2, {"n_fixed_points": 1, "n_undecided": 0}, {"n_fixed_points": lambda old: old + 2 * (old == old[-1])}
+    yield 2, {"n_fixed_points": 1, "n_undecided": 0}, {"n_fixed_points": 1, "n_undecided": 1}
+    yield 3, {"n_ghosts": late}, {"n_ghosts": flow_epoch > drop / 2}
+    yield 3, {"n_ghosts": late}, {"n_ghosts": 0}
+    yield 4, {"n_ghosts": flow_epoch > 0.98 * drop}, {"n_ghosts": late}
+    yield 5, {"escape_time": 9.5, "crossing_time": 10.2}, {"escape_time": 9.5, "crossing_time": 13.0}
+    yield 5, {"escape_time": 9.5, "crossing_time": 10.2}, {"escape_time": 4.0, "crossing_time": 10.2}
+    yield 5, {"escape_time": 9.5, "crossing_time": 10.2}, {"escape_time": np.nan, "crossing_time": 10.2}
+    sharper = {"n_ghosts": late, "ghost_curvature": np.linspace(0.01, 0.1, len(late))}
+    fall = np.where(epoch < drop, 1.0, np.where(epoch < epoch[-1], 0.05, 0.001))
+    yield 6, {**sharper, "loss": fall}, {**sharper, "loss": np.where(epoch < drop, 1.0, 0.05)}
+    yield 6, {**sharper, "loss": fall}, {**sharper, "ghost_curvature": 0.05, "loss": fall}
+
+
+def collapse_cases():
+    d = sample("collapse")[0]
+    entry, three = paths(d, (1000, -1)), paths(d, (3, 1))
+    lost = {"learned": True, "entry": entry, "complete": True}
+    good = {**lost, "n_fixed_points": three, "fold": paths(d, (1000, -1))}
+    yield 0, good, {**good, "n_fixed_points": 1}
+    yield 0, good, {**good, "complete": False}
+    one = {**lost, "n_fixed_points": 1}
+    yield 1, {**one, "slowest_passage": 100.0}, {**one, "slowest_passage": 10.0}
+    yield 2, good, {**good, "n_fixed_points": 3}
+    yield 3, good, {**good, "fold": paths(d, (400, -1))}
+    yield 3, good, {**good, "n_fixed_points": 1}
+    norm = {**good, "last_gradient_norm": paths(d, (1e-9, 1.0))}
+    yield 4, norm, {**norm, "last_gradient_norm": 1.0}
+    yield 4, norm, {**norm, "last_gradient_norm": 1e-9}
+
+
+def rates_cases():
+    d = sample("rates_rank_one")[0]
+    rates = d["learning_rate"].values
+    first = np.round(10 / rates)[:, None] + np.arange(3)
+    low, fine, dead = rates >= 3.3e-4, (rates > 8.5e-4) & (rates < 9.2e-3), rates > 2.4e-2
+    good = {
+        "first_above_chance": np.where(low[:, None], first, -1),
+        "no_learning_zone_entry": np.where(fine[:, None], -1, 5),
+        "accuracy": np.where(dead[:, None, None], 0.5, 0.9),
+        "loss": np.where(fine[:, None, None], 0.01, 1.0),
+    }
+    yield 0, good, {**good, "first_above_chance": first}
+    yield 0, good, {**good, "first_above_chance": np.where(rates[:, None] > 0.02, first, -1)}
+    yield 1, good, {**good, "no_learning_zone_entry": -1}
+    yield 1, good, {**good, "no_learning_zone_entry": 5}
+    yield 2, good, {**good, "accuracy": 0.9}
+    yield 2, good, {**good, "accuracy": 0.5}
+    yield 3, good, {**good, "loss": np.linspace(1, 0.01, len(rates))[:, None, None]}
+    yield 3, good, {**good, "loss": 1.0}
+    yield 4, good, {**good, "first_above_chance": 1000 + np.arange(3)}
+
+
+def confidence_cases():
+    d = sample("confidence")[0]
+    confidence = d["confidence"].values
+    yield 2, {"accuracy_mean": 0.9, "recovered": confidence < 1}, {"accuracy_mean": 0.9, "recovered": 0.5}
+    yield 2, {"accuracy_mean": 0.9, "recovered": 1.0}, {"accuracy_mean": 0.6, "recovered": 1.0}
+    yield 2, {"accuracy_mean": 0.9, "recovered": 1.0}, {"accuracy_mean": 0.9, "recovered": confidence >= 1}
+    yield 3, {"recovered": confidence < 9}, {"recovered": 0.2}
+
+
+def trainable_cases():
+    d = sample("trainable_confidence")[0]
+    half, all_ = paths(d, (1000, -1)), np.full(d.sizes["network"], 1000)
+    good = {"first_above_chance": 10, "first_above_chance_fixed": 10, "entry": half, "entry_fixed": half}
+    yield 0, good, {**good, "entry": -1}
+    yield 0, good, {**good, "entry": np.where(np.arange(len(half)) < 2, 1000, -1), "entry_fixed": all_}
+    yield 0, good, {**good, "entry": -1, "entry_fixed": -1}
+    yield 1, {**good, "confidence": 9.0}, {**good, "confidence": 2.0}
+    yield 1, {**good, "confidence": 9.0}, {**good, "confidence": 9.0, "entry": -1}
+    after = d["epoch"].values >= d.attrs["reset_epoch"]
+    yield 2, {**good, "accuracy": np.where(after, 0.9, 0.5)}, {**good, "accuracy": np.where(after, 0.5, 0.9)}
+    yield 2, {**good, "accuracy": np.where(after, 0.9, 0.5)}, {**good, "accuracy": 0.9, "entry": -1}
+
+
+CASES = {
+    "ghost_without_bifurcation": ghost_cases,
+    "collapse": collapse_cases,
+    "rates_rank_one": rates_cases,
+    "confidence": confidence_cases,
+    "trainable_confidence": trainable_cases,
+}
+
+
+@pytest.mark.parametrize("id", CASES)
+def test_every_claim_holds_on_data_that_shows_it_and_fails_on_data_that_does_not(id):
+    paper = {**parameters(id), "epochs": get(id).parameters["paper"]["epochs"]}
+    judged = set()
+    for index, good, bad in CASES[id]():
+        judged.add(index)
+        for values, verdict in ((good, "holds"), (bad, "does not hold")):
+            claim = get(id).claims(changed(id, **values), paper)[index]
+            assert claim.verdict == verdict, (claim, values)
+    count = len(get(id).claims(sample(id)[0], paper))
+    # the counts of `confidence` need 100 networks; the next test has them
+    assert judged == set(range(count)) - ({0, 1} if id == "confidence" else set())
+
+
+@pytest.mark.parametrize(
+    ("learned", "lost", "verdicts"),
+    [
+        (74, 54, ["holds", "holds"]),
+        (74, 53, ["holds", "holds"]),
+        (74, 55, ["holds", "holds"]),
+        (73, 52, ["does not hold"] * 2),
+        (75, 56, ["does not hold"] * 2),
+    ],
+)
+def test_the_counts_of_learned_and_lost_networks(learned, lost, verdicts):
+    network = np.arange(100)
+    small = sample("confidence")[0].drop_dims("network")
+    dataset = small.assign(
+        first_above_chance=("network", np.where(network < learned, 50, -1)),
+        entry=("network", np.where(network < lost, 90, -1)),
+    ).assign_coords(seed=("network", network))
+    claims = get("confidence").claims(dataset, get("confidence").parameters["paper"])
+    assert [claim.verdict for claim in claims[:2]] == verdicts
+
+
+@pytest.mark.parametrize(
+    ("counts", "undecided", "verdict"),
+    [([0, 3000, 0, 0], 0, "holds"), ([0, 2999, 0, 1], 0, "does not hold"), ([0, 3000, 0, 0], 1, "does not hold")],
+)
+def test_one_fixed_point_means_one_at_every_epoch(counts, undecided, verdict):
+    dataset = changed("fixed_point_count", n_fixed_points=np.array(counts), undecided_epochs=undecided)
+    (claim,) = get("fixed_point_count").claims(dataset, parameters("fixed_point_count"))
+    assert claim.verdict == verdict
+
+
+def test_claims_that_need_the_full_run_say_so():
+    for id, untested in (("ghost_without_bifurcation", {5, 6}), ("rates_rank_one", {0, 1, 2})):
+        claims = get(id).claims(sample(id)[0], parameters(id))
+        assert {i for i, claim in enumerate(claims) if claim.verdict == "not testable at this scale"} == untested
+
+
+def test_segments_are_one_run():
+    settings = {**networks.NETWORKS, "seeds": list(range(6))}
+    models = networks.models_of(settings, settings["seeds"])
+    whole = networks.Segments(models, 4000)
+    kept, losses = [], []
+    for start, run in networks.train_segments(Silent(), "", whole, settings, 0.02, 700, 300):
+        kept += [start + epoch for epoch in run.checkpoints["epoch"].values] if run.checkpoints else []
+        losses.append(run.history["loss"].values)
+    once = train(models, networks.task_of(settings), 0.02, 4000, record="all")
+    assert np.array_equal(kept, np.arange(0, 4000, 300))
+    assert np.array_equal(np.concatenate(losses, axis=1), once.history["loss"].values)
+    assert np.array_equal(whole.models.m, once.models.m)
+    assert np.array_equal(whole.first, once.events["first_above_chance"])
+    assert np.array_equal(whole.last, once.events["last_above_chance"])
+    assert np.array_equal(whole.entry, once.events["no_learning_zone_entry"])
+
+
+def test_the_crossing_time_interpolates():
+    path = np.array([[0.0, 2.0, 0.0], [0.5, 0.0, 0.4], [1.5, 0.0, 0.8]])
+    assert np.array_equal(crossing_time(path, 1.0), [1.5, np.nan, np.nan], equal_nan=True)
+
+
+@pytest.mark.parametrize(("count", "total"), [(0, 7), (7, 7), (54, 74), (1, 2)])
+def test_shares_carry_the_wilson_interval(count, total):
+    from scipy.stats import binomtest
+
+    interval = binomtest(count, total).proportion_ci(method="wilson")
+    low, high = (f"{100 * limit:.0f}" for limit in (interval.low, interval.high))
+    text = networks.share(count, total)
+    assert text == f"{count} of {total} ({100 * count / total:.0f} %, 95 % interval {low} to {high} %)"
+    assert networks.share(0, 0) == "0 of 0"
+
+
+def test_grids():
+    assert networks.log_grid([-4, -1], 30) == pytest.approx(np.logspace(-4, -1, 30), rel=1e-14)
+    assert np.array_equal(networks.linear_grid([-6, 4], 11), np.arange(-6, 5))
+    epochs = networks.spread_epochs(10_000, 50)
+    assert (epochs[0], epochs[-1]) == (0, 9999)
+    assert len(epochs) <= 50
+    assert (np.diff(epochs) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("id", "values", "message"),
+    [
+        ("ghost_without_bifurcation", {"epochs": 100}, "epochs must be enough for the network to learn.*100"),
+        (
+            "collapse",
+            {"epochs": 60, "seeds": [0, 1], "float64_too": False},
+            "seeds must include a network that is lost",
+        ),
+        ("confidence", {"epochs": 60, "seeds": [0, 1]}, "must leave some network in the no-learning zone"),
+    ],
+)
+def test_a_run_without_what_it_looks_for_says_so(id, values, message):
+    with pytest.raises(ValueError, match=message):
+        get(id).run({**parameters(id), **values}, Silent())
+
+
+@pytest.mark.slow
+def test_of_100_published_networks_74_learn_and_54_are_lost():
+    experiment = get("confidence")
+    claims = experiment.claims(experiment.run(experiment.parameters["paper"], Silent()), experiment.parameters["paper"])
+    assert [claim.verdict for claim in claims] == ["holds"] * 4
+    assert claims[0].measured.startswith("74 of 100")
+    assert int(claims[1].measured.split()[0]) in (53, 54, 55)
+
+
+@pytest.mark.slow
+def test_the_trace_of_collapse_is_that_of_one_run():
+    settings = {**get("collapse").parameters["quick"], "flow_stride": 100}
+    dataset = get("collapse").run(settings, Silent())
+    seed = dataset.attrs["shown_seed"]
+    models = networks.models_of(settings, [seed])
+    once = train(models, networks.task_of(settings), settings["learning_rate"], settings["epochs"], record="all")
+    for name in ("loss", "gradient_norm", "accuracy"):
+        assert np.array_equal(dataset[name], once.history[name].values[0]), name
+    assert dataset.attrs["entry_epoch"] == once.events["no_learning_zone_entry"].item()
