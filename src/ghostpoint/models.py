@@ -110,6 +110,9 @@ class LowRankRNN:
             "seed": _per_network("seed", origin.astype(np.int64), networks),
         }
         for name, value in fields.items():
+            if isinstance(value, np.ndarray):
+                value = np.array(value)  # the record's own: it must not change with the caller's array
+                value.setflags(write=False)
             object.__setattr__(self, name, value)
 
     @classmethod

@@ -70,7 +70,10 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     task = task_of(parameters)
     ghost, height, curvature = (of_slowest(values) for values in (ghosts.position, ghosts.height, ghosts.curvature))
     predicted = [
-        NormalForm(r, a).escape_time(x - g, parameters["threshold"] - g) if g < parameters["threshold"] else np.nan
+        # the passage of the ghost, where the way from the start to the threshold leads through it
+        NormalForm(r, a).escape_time(x - g, parameters["threshold"] - g)
+        if x < parameters["threshold"] and g < parameters["threshold"] and r > 0
+        else np.nan
         for r, a, g, x in zip(height, curvature, ghost, start, strict=True)
     ]
     path = LowRankRNN(*weights, initial_state=parameters["initial_state"]).latent_path(task.steps, task.alpha)[..., 0]

@@ -110,6 +110,8 @@ def train_segments(
 
     A run's checkpoints are every ``stride``-th epoch of the whole.
     """
+    if segment < stride:
+        raise ValueError(f"segment must be at least the stride {stride}, got {segment}")
     epochs, networks = whole.epochs, len(whole.models)
     progress.phase(description, networks * epochs, networks)
     for start in range(0, epochs, segment):

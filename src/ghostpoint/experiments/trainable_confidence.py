@@ -28,6 +28,8 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     """Train with c trainable from 10; set it to 1 and go on, c still trainable. Beside it the same with c fixed at
     10."""
     rate, stride = parameters["learning_rate"], parameters["record_stride"]
+    if parameters["shown_seed"] not in parameters["seeds"]:
+        raise ValueError(f"shown_seed must be one of the seeds, got {parameters['shown_seed']}")
     models = models_of(parameters, parameters["seeds"], trainable=("m", "n", "b", "confidence"))
     free = trained(progress, "c trainable from 10", models, parameters, rate, parameters["epochs"], record=stride)
     fixed = trained(
@@ -95,15 +97,18 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             "one network, lost",
             f"{share(int(lost.sum()), int(learned.sum()))} of the networks that learned are lost with c trainable, "
             f"{share(int(lost_fixed.sum()), int(learned_fixed.sum()))} with c fixed",
-            judge(bool(lost.sum() >= 0.75 * lost_fixed.sum()) and bool(lost.sum() > 0)),
+            judge(
+                bool(lost.sum() >= 0.75 * lost_fixed.sum()) and bool(lost.sum() >= 0.5 * learned.sum()),
+                testable=bool(learned.any()),
+            ),
             f"Seed {seed}, the published one: " + _fate(dataset, shown) + ". A single seed's fate depends on rounding.",
         ),
         Claim(
             "Training does not lower the confidence of the lost networks enough to free them.",
             "Article, Fig. 8B",
             "c stays high (no number)",
-            f"c of the lost networks at epoch {reset}: median {np.median(c[lost]):.2f}, {c[lost].min():.2f} to "
-            f"{c[lost].max():.2f}"
+            f"c of the lost networks at epoch {int(before['epoch'])}: median {np.median(c[lost]):.2f}, "
+            f"{c[lost].min():.2f} to {c[lost].max():.2f}"
             if lost.any()
             else "no network lost",
             judge(bool(lost.any()) and bool((c[lost] > 5).all())),

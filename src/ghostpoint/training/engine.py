@@ -45,8 +45,8 @@ def train(
     """Train a stack of networks, each with its own learning rate, by full-batch gradient descent.
 
     One update is ``p <- p - learning_rate dL/dp`` for every trainable part p of the model. The result of a network
-    depends on
-    nothing but its own weights and settings: not on the stack, the layout or the number of threads, to the last bit.
+    depends on nothing but its own weights and settings: not on the stack, the layout or the number of threads, to
+    the last bit.
 
     Parameters
     ----------
@@ -124,6 +124,10 @@ def train(
         "rank": models.rank,
         "trainable": list(models.trainable),
         "learning_rate": sorted({float(value) for value in rate}),
+        "threshold": sorted({float(value) for value in models.threshold}),
+        "initial_state": sorted({float(value) for value in np.unique(models.initial_state)[:100]}),
+        "record": [int(epoch) for epoch in recorded[:3]] + (["..."] if len(recorded) > 3 else []),
+        "checkpoints": len(kept),
         "confidence": sorted({float(value) for value in models.confidence}),
         "epochs": epochs,
         "optimizer": optimizer,

@@ -1,9 +1,9 @@
 """Run the compiled kernels on a stack: which networks share a call, on which thread, and when they are done.
 
-Networks are independent, so the schedule changes the speed and no bit. Rounds of epochs; within a round every group of
-networks advances in short calls that the threads take in turn, the group furthest behind first; between rounds the
-networks that are
-finished (an update that changed no bit, or a number that is not finite) leave, and the rest are packed anew.
+Networks are independent, so the schedule changes the speed and no bit. Rounds of epochs; within a round every group
+of networks advances in short calls that the threads take in turn, the group furthest behind first; between rounds
+the networks that are finished (an update that changed no bit, or a number that is not finite) leave, and the rest
+are packed anew.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """tanh and the logistic function of a vector, in float32 and float64.
 
 No branches, one IEEE operation after the other, so a lane's result depends on nothing but its argument. The errors
-stated
-here are measured by ``tests/training/test_elementary.py`` (in float32 over every argument).
+stated here are measured by ``tests/training/test_elementary.py`` (in float32 over every argument).
 """
 
 from __future__ import annotations

@@ -21,16 +21,12 @@ step ends in
 A network's bits do not depend on the layout, nor on the networks beside it: a sum over units is always ``lanes``
 partial sums (unit i goes to partial ``i mod lanes``, in the order of i) and then a tree over the partials.
 
-Conventions shared by both functions
-------------------------------------
-``state`` is flat: the planes m, n, b and x[0], each ``units x lanes``. ``constants`` holds alpha. ``events`` has a
-row for each name
-in :data:`EVENTS` and ``now`` one for each in :data:`QUANTITIES`, with a column per network. ``history`` is
-``(recorded epochs, len(QUANTITIES), networks)``, ``snapshots`` is ``(checkpoints, flat parameters)``. ``cursor``
-holds the next index
-into ``record_epochs`` and ``snapshot_epochs``. Epoch k is evaluated after k updates; the call does epochs
-``start`` to ``stop - 1``,
-stops early when every network is finished, and returns the next epoch to do.
+Conventions shared by both functions ------------------------------------ ``state`` is flat: the planes m, n, b and
+x[0], each ``units x lanes``. ``constants`` holds alpha. ``events`` has a row for each name in :data:`EVENTS` and
+``now`` one for each in :data:`QUANTITIES`, with a column per network. ``history`` is ``(recorded epochs,
+len(QUANTITIES), networks)``, ``snapshots`` is ``(checkpoints, flat parameters)``. ``cursor`` holds the next index
+into ``record_epochs`` and ``snapshot_epochs``. Epoch k is evaluated after k updates; the call does epochs ``start``
+to ``stop - 1``, stops early when every network is finished, and returns the next epoch to do.
 """
 
 from __future__ import annotations
@@ -39,6 +35,7 @@ import math
 
 from numba import njit
 
+from ghostpoint.training.kernels import compiled
 from ghostpoint.training.kernels.elementary import MODERATE, logistic, tanh, tanh_of_moderate
 from ghostpoint.training.kernels.simd import (
     any_nonzero,
@@ -170,7 +167,7 @@ def _add_squares(part, dm, dn, db, s, trainable):
     return part
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def networks_across_lanes(
     state, confidence, threshold, rate, trainable, constants, targets, weights, counted, chance_accuracy, solved_loss,
     units, partials, steps, start, stop, record_epochs, snapshot_epochs, cursor, history, snapshots, events, now,
@@ -332,7 +329,7 @@ def _tree(parts, width):
         half //= 2
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def units_across_lanes(
     state, confidence, threshold, rate, trainable, constants, targets, weights, counted, chance_accuracy, solved_loss,
     units, partials, steps, start, stop, record_epochs, snapshot_epochs, cursor, history, snapshots, events, now,

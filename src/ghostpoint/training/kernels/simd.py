@@ -1,11 +1,10 @@
 """Vectors of 512 bits as a numba type: 16 float32 or 8 float64 lanes, with exactly rounded operations.
 
 Numba's loops are vectorised when LLVM sees fit, at 256 bits on most AVX-512 machines and in an order of operations
-that can
-change with the code around them. The kernels need neither: they spell out vectors, every operation is one IEEE
-operation per lane (``fma`` is fused, ``+ - * /`` are not), nothing is reassociated, and so two kernels that do the
-same operations in the same order return the same bits. On a machine with narrower registers LLVM splits a vector
-into several, which changes the speed and no bit.
+that can change with the code around them. The kernels need neither: they spell out vectors, every operation is one
+IEEE operation per lane (``fma`` is fused, ``+ - * /`` are not), nothing is reassociated, and so two kernels that do
+the same operations in the same order return the same bits. On a machine with narrower registers LLVM splits a
+vector into several, which changes the speed and no bit.
 
 Only what the kernels use is here. All functions are for use inside ``numba.njit`` code.
 """
