@@ -12,7 +12,7 @@ from ghostpoint._version import __version__
 
 if TYPE_CHECKING:
     from ghostpoint import experiments, figures, slow_points, tasks, theory
-    from ghostpoint.models import LowRankRNN
+    from ghostpoint.models import FullRankRNN, LowRankRNN
     from ghostpoint.results import TrainingRun, load
     from ghostpoint.slow_points import flow_ghosts, flow_zeros
     from ghostpoint.theory import NormalForm, SaddleNodeToy
@@ -27,6 +27,7 @@ _PUBLIC: dict[str, str | None] = {
     # tasks and networks
     "tasks": None,
     "LowRankRNN": "models",
+    "FullRankRNN": "models",
     # training
     "train": "training",
     "TrainingRun": "results",
@@ -41,6 +42,7 @@ _PUBLIC: dict[str, str | None] = {
 }
 
 __all__ = [
+    "FullRankRNN",
     "LowRankRNN",
     "NormalForm",
     "SaddleNodeToy",

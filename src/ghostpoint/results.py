@@ -18,7 +18,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ghostpoint._version import __version__
-from ghostpoint.models import LowRankRNN
+from ghostpoint.models import FullRankRNN, LowRankRNN
 from ghostpoint.storage import read_dataset, write_dataset
 
 __all__ = ["NO_LEARNING_WINDOW", "TrainingRun", "load", "no_learning_zone_entry"]
@@ -26,7 +26,7 @@ __all__ = ["NO_LEARNING_WINDOW", "TrainingRun", "load", "no_learning_zone_entry"
 KIND = "training-run"
 #: epochs at the end of a run over which a lost network never rises above chance (article, Fig. 8B)
 NO_LEARNING_WINDOW = 50
-_MODEL_VARIABLES = ("m", "n", "b", "confidence", "threshold", "initial_state")
+_KINDS: dict[str, Any] = {kind.__name__: kind for kind in (LowRankRNN, FullRankRNN)}
 
 
 def no_learning_zone_entry(
@@ -56,42 +56,41 @@ class TrainingRun:
         the solved share of chance), ``no_learning_zone_entry`` (:func:`no_learning_zone_entry`), ``frozen`` (first
         epoch whose update changed no bit: the run is over) and ``diverged`` (first loss, or square of the gradient or
         of the step, that is not finite; the network keeps the parameters it had).
-    models : LowRankRNN
+    models : LowRankRNN or FullRankRNN
         The networks after the last update.
     config : dict
         Everything that was asked for, JSON-serialisable.
     checkpoints : Dataset over (checkpoint, network), or None
-        The parameters m, n, b and confidence at the epochs asked for.
+        The models' parts at the epochs asked for.
+    complete : bool
+        False when the run was interrupted; then ``config["epochs_done"]`` updates were made.
     version : str
         Of the library that made the run.
     """
 
     history: xr.Dataset
     events: xr.Dataset
-    models: LowRankRNN
+    models: Any
     config: Mapping[str, Any]
     checkpoints: xr.Dataset | None = None
+    complete: bool = True
     version: str = field(default=__version__)
 
-    def models_at(self, checkpoint: int) -> LowRankRNN:
+    def models_at(self, checkpoint: int) -> Any:
         """The networks at the ``checkpoint``-th of the epochs asked for (an index as for a list)."""
         if self.checkpoints is None:
             raise ValueError("this run has no checkpoints: name their epochs with train(..., checkpoints=...)")
         kept = self.checkpoints.isel(checkpoint=checkpoint)
-        changes = {name: kept[name].values for name in ("m", "n", "b", "confidence")}
-        return self.models.replace(**changes)
+        return self.models.replace(**{str(name): values.values for name, values in kept.data_vars.items()})
 
     def to_dataset(self) -> xr.Dataset:
         """All of it as one dataset; :meth:`from_dataset` is the inverse."""
-        dimensions = {
-            "m": ("network", "unit", "latent"),
-            "n": ("network", "unit", "latent"),
-            "b": ("network", "unit"),
-            "initial_state": ("network", "unit"),
+        models = self.models
+        variables: dict[str, Any] = {
+            f"model_{name}": (("network", *models.dims[name]), array)
+            for name, array in models.arrays().items()
+            if name != "seed"
         }
-        variables: dict[str, Any] = {}
-        for name in _MODEL_VARIABLES:
-            variables[f"model_{name}"] = (dimensions.get(name, ("network",)), getattr(self.models, name))
         for event, value in self.events.data_vars.items():
             variables[f"event_{event}"] = value.variable
         if self.checkpoints is not None:
@@ -102,7 +101,11 @@ class TrainingRun:
             "kind": KIND,
             "version": self.version,
             "config": dict(self.config),
-            "trainable": list(self.models.trainable),
+            "complete": self.complete,
+            "model": type(models).__name__,
+            "settings": {
+                name: list(value) if isinstance(value, tuple) else value for name, value in models.settings().items()
+            },
         }
         return self.history.assign(variables).assign_attrs(attributes)
 
@@ -135,9 +138,10 @@ class TrainingRun:
         return cls(
             history=xr.Dataset(history, coords=coordinates),
             events=xr.Dataset(split("event_"), coords=per_network),
-            models=LowRankRNN(**model, seed=dataset["seed"].values, trainable=dataset.attrs["trainable"]),
+            models=_KINDS[dataset.attrs["model"]](**model, seed=dataset["seed"].values, **dataset.attrs["settings"]),
             config=dataset.attrs["config"],
             checkpoints=checkpoints,
+            complete=dataset.attrs["complete"],
             version=dataset.attrs["version"],
         )
 

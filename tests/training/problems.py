@@ -8,8 +8,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ghostpoint import LowRankRNN
-from ghostpoint.models import PARTS
 from ghostpoint.tasks import DelayedActivation
+
+PARTS = ("m", "n", "b", "confidence")
 
 SUBSETS = list(chain.from_iterable(combinations(PARTS, size) for size in range(1, len(PARTS) + 1)))
 

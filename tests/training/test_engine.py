@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ghostpoint import LowRankRNN, train
-from ghostpoint.models import PARTS
 from ghostpoint.results import NO_LEARNING_WINDOW
 from ghostpoint.tasks import DelayedActivation
-from tests.training.problems import networks, same_bits, tasks
+from tests.training.problems import PARTS, networks, same_bits, tasks
 
 TASK = DelayedActivation()
 SHORT = DelayedActivation(30)
@@ -255,9 +254,9 @@ def test_labels_and_configuration():
         ({"learning_rate": 1e39}, r"learning_rate must be within \+-3.4\d*e\+38 for float32, got 1e\+39"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"epochs": 2.5}, "epochs must be a whole number, got 2.5"),
-        ({"optimizer": "adam"}, "optimizer must be one of sgd; got 'adam'"),
+        ({"optimizer": "lbfgs"}, "optimizer must be one of sgd, momentum, adam; got 'lbfgs'"),
         ({"layout": "rows"}, "layout must be one of auto, networks, units; got 'rows'"),
-        ({"engine": "torch"}, "engine must be one of compiled, reference; got 'torch'"),
+        ({"engine": "jax"}, "engine must be one of auto, compiled, torch, reference; got 'jax'"),
         ({"dtype": "float16"}, "dtype must be one of float32, float64; got 'float16'"),
         ({"engine": "reference"}, "dtype must be float64 for the reference engine, got 'float32'"),
         ({"solved": -0.1}, "solved must be above 0 and finite, got -0.1"),
@@ -269,7 +268,13 @@ def test_labels_and_configuration():
         ({"checkpoints": [3, 10]}, "checkpoints must be below epochs = 10, got 10"),
         ({"checkpoints": [0.5]}, "checkpoints must be a whole number, got 0.5"),
         ({"checkpoints": 5}, "checkpoints must be a list of epochs, got 5"),
-        ({"models": LowRankRNN.initialize(3, 2, [0])}, "models must have rank 1 to be trained, got rank 2"),
+        (
+            {"models": LowRankRNN.initialize(3, 2, [0]), "engine": "compiled"},
+            "engine must be torch or reference here, got 'compiled': the kernels know rank one",
+        ),
+        ({"clip_norm": 0.0}, "clip_norm must be above 0"),
+        ({"on_interrupt": "stop"}, "on_interrupt must be one of return, raise; got 'stop'"),
+        ({"optimizer": "adam", "engine": "compiled"}, "the kernels know plain gradient descent"),
         ({"models": LowRankRNN.initialize(3, 1, [0])[[]]}, "models must hold at least one network"),
         ({"models": LowRankRNN(np.full(3, 1e39), np.ones(3))}, r"m must be within \+-3.4\d*e\+38 for float32"),
         ({"models": LowRankRNN(np.ones(3), np.ones(3), threshold=-1e40)}, r"threshold must be within .* got 1e\+40"),

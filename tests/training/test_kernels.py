@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ghostpoint import train
-from ghostpoint.models import PARTS
 from ghostpoint.training.kernels.rank_one import QUANTITIES
 from ghostpoint.training.reference import evaluate
-from tests.training.problems import networks, same_bits, tasks
+from tests.training.problems import PARTS, networks, same_bits, tasks
 
 LAYOUTS = pytest.mark.parametrize("layout", ["networks", "units"])
 

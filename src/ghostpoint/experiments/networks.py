@@ -69,6 +69,8 @@ def trained(
         epochs,
         dtype=parameters["dtype"],
         on_progress=progress.advance,
+        engine="compiled",
+        on_interrupt="raise",
         **keywords,
     )
 
@@ -125,6 +127,8 @@ def train_segments(
             record="all",
             checkpoints=np.arange(-start % stride, length, stride),
             on_progress=progress.advance,
+            engine="compiled",
+            on_interrupt="raise",
         )
         whole.add(start, run)
         yield start, run

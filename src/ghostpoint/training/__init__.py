@@ -1,5 +1,6 @@
 """Training: a readable reference, compiled kernels, and ``train``, which checks, dispatches and records."""
 
-from ghostpoint.training.engine import ENGINES, OPTIMIZERS, train
+from ghostpoint.training.engine import ENGINES, train
+from ghostpoint.training.optimizers import SGD, Adam
 
-__all__ = ["ENGINES", "OPTIMIZERS", "train"]
+__all__ = ["ENGINES", "SGD", "Adam", "train"]

@@ -3,61 +3,74 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, cast
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint.checks import finite_array, integer, number, one_of
-from ghostpoint.models import PARTS, LowRankRNN
+from ghostpoint.models import LowRankRNN, Record
 from ghostpoint.results import TrainingRun, no_learning_zone_entry
-from ghostpoint.tasks import DelayedActivation
-from ghostpoint.training import schedule
-from ghostpoint.training.kernels.rank_one import EVENTS, QUANTITIES
+from ghostpoint.tasks import Task
+from ghostpoint.training import compiled, loop, schedule
+from ghostpoint.training.optimizers import Optimizer, resolve
+from ghostpoint.training.outcome import EVENTS, Outcome
 
-__all__ = ["ENGINES", "OPTIMIZERS", "train"]
+__all__ = ["ENGINES", "train"]
 
-OPTIMIZERS = ("sgd",)
-ENGINES = ("compiled", "reference")
+ENGINES = ("auto", "compiled", "torch", "reference")
 DTYPES = ("float32", "float64")
+INTERRUPTS = ("return", "raise")
 #: epochs that "auto" records at most
 AUTO_RECORDS = 10_000
 
 
 def train(
-    models: LowRankRNN,
-    task: DelayedActivation,
+    models: Record,
+    task: Task,
     learning_rate: ArrayLike,
     epochs: int,
     *,
-    optimizer: str = "sgd",
+    optimizer: str | Optimizer = "sgd",
+    clip_norm: float | None = None,
+    seed: int = 0,
     record: str | int | Sequence[int] = "auto",
     checkpoints: Sequence[int] | NDArray[Any] = (),
     solved: float = 0.05,
     dtype: str = "float32",
-    engine: str = "compiled",
+    engine: str = "auto",
     layout: str = "auto",
     threads: int | None = None,
     on_progress: Callable[[int], None] | None = None,
+    on_record: Callable[[int, dict[str, NDArray[Any]]], None] | None = None,
+    on_interrupt: str = "return",
 ) -> TrainingRun:
-    """Train a stack of networks, each with its own learning rate, by full-batch gradient descent.
+    """Train a stack of networks, each with its own learning rate.
 
-    One update is ``p <- p - learning_rate dL/dp`` for every trainable part p of the model. The result of a network
-    depends on nothing but its own weights and settings: not on the stack, the layout or the number of threads, to
-    the last bit.
+    One update changes every trainable part p of a model by the optimiser's rule; plain gradient descent is
+    ``p <- p - learning_rate dL/dp``. With the compiled engine the result of a network depends on nothing but its own
+    weights and settings: not on the stack, the layout or the number of threads, to the last bit.
 
     Parameters
     ----------
-    models : LowRankRNN
-        R networks of rank one.
-    task : DelayedActivation
+    models : LowRankRNN or FullRankRNN
+        R networks.
+    task : Task
+        Its channels must be the models'. Random trials are drawn anew every epoch.
     learning_rate : scalar or (R,)
         Positive.
     epochs : int
         Number of updates.
-    optimizer : "sgd"
+    optimizer : "sgd", "momentum", "adam" or a record of ``ghostpoint.training.optimizers``
+        With the semantics of ``torch.optim``; "momentum" is SGD with momentum 0.9.
+    clip_norm : float, optional
+        Scale a network's gradient down to this L2 norm where it exceeds it (``clip_grad_norm_``).
+    seed : int
+        Of the trials, the initial rates and the noise, where the task has them.
     record : "auto", "all", int or epochs
         Which epochs the history keeps: all of them, every k-th, or those listed; "auto" is every epoch up to
         10,000 of them and evenly spaced ones beyond. Events are exact in any case.
@@ -66,14 +79,21 @@ def train(
     solved : float
         A network is solved at a loss below this share of the task's chance loss.
     dtype : "float32" or "float64"
-    engine : "compiled" or "reference"
-        The kernels, or the readable float64 loop they are tested against.
+    engine : "auto", "compiled", "torch" or "reference"
+        "compiled": the kernels, for the models and tasks they know. "torch": PyTorch, batched over networks, for all.
+        "reference": the readable float64 loop that the others are tested against. "auto": compiled where it can, else
+        torch, with a warning about speed.
     layout : "auto", "networks" or "units"
         What goes across the vector lanes in the kernels; only the speed depends on it.
     threads : int, optional
-        Default: as many as processors this process may use.
+        Of the compiled engine. Default: as many as processors this process may use.
     on_progress : callable, optional
         Called with the number of network-epochs done since the last call.
+    on_record : callable, optional
+        Called with each recorded epoch and its loss, gradient norm and accuracy, each (R,). Not for the compiled
+        engine.
+    on_interrupt : "return" or "raise"
+        What Ctrl-C does: end the run and return what there is, marked ``complete = False``, or pass it on.
 
     Returns
     -------
@@ -86,15 +106,18 @@ def train(
     """
     networks = len(models)
     epochs = integer("epochs", epochs, at_least=1)
-    one_of("optimizer", optimizer, OPTIMIZERS)
+    rule = resolve(optimizer)
     one_of("dtype", dtype, DTYPES)
     one_of("engine", engine, ENGINES)
     one_of("layout", layout, schedule.LAYOUTS)
+    one_of("on_interrupt", on_interrupt, INTERRUPTS)
     number("solved", solved, above=0)
+    integer("seed", seed, at_least=0)
+    if clip_norm is not None:
+        number("clip_norm", clip_norm, above=0)
     if not networks:
         raise ValueError("models must hold at least one network to be trained, got none")
-    if models.rank != 1:
-        raise ValueError(f"models must have rank 1 to be trained, got rank {models.rank}")
+    _check_channels(models, task)
     if engine == "reference" and dtype != "float64":
         raise ValueError(f"dtype must be float64 for the reference engine, got {dtype!r}")
     rate = finite_array("learning_rate", learning_rate)
@@ -102,40 +125,88 @@ def train(
         raise ValueError(f"learning_rate must be one value or one per network ({networks}), got shape {rate.shape}")
     if (rate <= 0).any():
         raise ValueError(f"learning_rate must be positive, got {rate[rate <= 0].flat[0]:g}")
-    rate = np.broadcast_to(rate, (networks,))
-    recorded = _recorded_epochs(record, epochs)
-    kept = _epoch_list("checkpoints", checkpoints, epochs)
+    rate = np.array(np.broadcast_to(rate, (networks,)))
+    for name, values in {**models.arrays(), "learning_rate": rate}.items():
+        _check_fits(name, values, dtype)
     workers = len(os.sched_getaffinity(0)) if threads is None else integer("threads", threads, at_least=1)
-
-    for part in (*PARTS, "threshold", "initial_state"):
-        _check_fits(part, getattr(models, part), dtype)
-    _check_fits("learning_rate", rate, dtype)
-    problem = _problem(models, task, rate, solved, np.dtype(dtype))
-    if engine == "compiled":
-        outcome = schedule.run(problem, epochs, recorded, kept, layout=layout, threads=workers, on_progress=on_progress)
+    plan = loop.Plan(
+        rate=rate,
+        epochs=epochs,
+        record_epochs=_recorded_epochs(record, epochs),
+        snapshot_epochs=_epoch_list("checkpoints", checkpoints, epochs),
+        optimizer=rule,
+        clip_norm=clip_norm,
+        solved_loss=solved * task.chance_loss,
+        seed=seed,
+    )
+    chosen = _choose(engine, models, task, plan, on_record is not None)
+    if chosen == "compiled":
+        outcome = compiled.run(
+            cast(LowRankRNN, models), task, plan, dtype, layout=layout, threads=workers, on_progress=on_progress
+        )
     else:
-        from ghostpoint.training.reference import run as run_reference
-
-        outcome = run_reference(models, task, problem, epochs, recorded, kept, on_progress=on_progress)
+        outcome = loop.run(models, task, plan, _backend(chosen, models, task, dtype), on_progress, on_record)
+    if outcome.epochs < epochs and on_interrupt == "raise":
+        raise KeyboardInterrupt
     config = {
         "task": task.to_dict(),
+        "model": type(models).__name__,
         "networks": networks,
         "units": models.n_units,
         "rank": models.rank,
+        "activation": models.activation,
         "trainable": list(models.trainable),
-        "learning_rate": sorted({float(value) for value in rate}),
-        "threshold": sorted({float(value) for value in models.threshold}),
-        "initial_state": sorted({float(value) for value in np.unique(models.initial_state)[:100]}),
-        "record": [int(epoch) for epoch in recorded[:3]] + (["..."] if len(recorded) > 3 else []),
-        "checkpoints": len(kept),
-        "confidence": sorted({float(value) for value in models.confidence}),
+        "learning_rate": _values(rate),
+        "initial_state": _values(models.initial_state),
         "epochs": epochs,
-        "optimizer": optimizer,
+        "optimizer": repr(rule),
+        "clip_norm": clip_norm,
+        "seed": seed,
         "solved": solved,
         "dtype": dtype,
-        "engine": engine,
+        "engine": chosen,
+        "record": record if isinstance(record, str) else [int(epoch) for epoch in np.atleast_1d(record)[:100]],
+        "checkpoints": len(plan.snapshot_epochs),
     }
-    return _labelled(outcome, models, rate, epochs, recorded, kept, config)
+    if isinstance(models, LowRankRNN) and models.w_out is None:
+        config |= {"confidence": _values(models.confidence), "threshold": _values(models.threshold)}
+    return _labelled(outcome, models, plan, config)
+
+
+def _check_channels(models: Record, task: Task) -> None:
+    if models.n_inputs != task.n_inputs:
+        raise ValueError(
+            f"models must have w_in for the task's {task.n_inputs} input channels, got {models.n_inputs} channels"
+        )
+    if models.n_outputs != task.n_outputs:
+        raise ValueError(f"models must have the task's {task.n_outputs} output channels, got {models.n_outputs}")
+
+
+def _choose(engine: str, models: Record, task: Task, plan: loop.Plan, watched: bool) -> str:
+    """The engine that will run, or a ``ValueError`` that says why the one asked for cannot."""
+    if engine in ("torch", "reference"):
+        return engine
+    reason = "on_record is for the other engines" if watched else compiled.obstacle(models, task, plan)
+    if not reason:
+        return "compiled"
+    if engine == "compiled":
+        raise ValueError(f"engine must be torch or reference here, got 'compiled': {reason}")
+    warnings.warn(f"training with the slower torch engine: {reason}", stacklevel=3)
+    return "torch"
+
+
+def _backend(engine: str, models: Record, task: Task, dtype: str) -> loop.Backend:
+    if engine == "reference":
+        from ghostpoint.training.reference_engine import ReferenceBackend
+
+        return ReferenceBackend(models, task)
+    if find_spec("torch") is None:
+        raise ValueError(
+            "engine must be compiled or reference without PyTorch; to use 'torch': pip install 'ghostpoint[torch]'"
+        )
+    from ghostpoint.training.torch_engine import TorchBackend
+
+    return TorchBackend(models, task, dtype)
 
 
 def _recorded_epochs(record: str | int | Sequence[int], epochs: int) -> NDArray[np.int64]:
@@ -163,68 +234,42 @@ def _check_fits(name: str, values: NDArray[Any], dtype: str) -> None:
         raise ValueError(f"{name} must be within +-{largest:g} for {dtype}, got {np.abs(values).max():g}")
 
 
-def _problem(
-    models: LowRankRNN, task: DelayedActivation, rate: NDArray[Any], solved: float, dtype: np.dtype[Any]
-) -> schedule.Problem:
-    trial = task.trial()
-    counted = trial.mask[0, :, 0]
-    parameters = np.stack([models.m[:, :, 0], models.n[:, :, 0], models.b, models.initial_state], axis=1)
-    return schedule.Problem(
-        parameters=parameters.astype(dtype),
-        confidence=models.confidence.astype(dtype),
-        threshold=models.threshold.astype(dtype),
-        rate=rate.astype(dtype),
-        trainable=np.array([part in models.trainable for part in PARTS]),
-        alpha=task.alpha,
-        targets=trial.targets[0, :, 0].astype(dtype),
-        weights=np.where(counted, task.loss_scale, 0.0).astype(dtype),
-        counted=counted,
-        chance_accuracy=task.chance_accuracy,
-        solved_loss=solved * task.chance_loss,
-    )
+def _values(array: NDArray[Any]) -> list[float]:
+    """The different values of an array, the first hundred of them."""
+    return [float(value) for value in np.unique(array)[:100]]
 
 
-def _labelled(
-    outcome: schedule.Outcome,
-    models: LowRankRNN,
-    rate: NDArray[Any],
-    epochs: int,
-    recorded: NDArray[np.int64],
-    kept: NDArray[np.int64],
-    config: dict[str, Any],
-) -> TrainingRun:
+def _labelled(outcome: Outcome, models: Record, plan: loop.Plan, config: dict[str, Any]) -> TrainingRun:
     per_network = {
         "network": np.arange(len(models)),
-        "seed": ("network", models.seed),
-        "learning_rate": ("network", np.array(rate)),
+        "seed": ("network", np.array(models.seed)),
+        "learning_rate": ("network", plan.rate),
         "rank": ("network", np.full(len(models), models.rank)),
     }
+    done = outcome.epochs
     history = xr.Dataset(
-        {name: (("network", "epoch"), outcome.history[row]) for row, name in enumerate(QUANTITIES)},
-        coords={**per_network, "epoch": recorded},
+        {name: (("network", "epoch"), values) for name, values in outcome.history.items()},
+        coords={**per_network, "epoch": plan.record_epochs[plan.record_epochs < done]},
     )
     events = dict(zip(EVENTS, outcome.events, strict=True))
     events["no_learning_zone_entry"] = no_learning_zone_entry(
-        events["first_above_chance"], events["last_above_chance"], epochs
+        events["first_above_chance"], events["last_above_chance"], done
     )
+    kept = plan.snapshot_epochs[plan.snapshot_epochs < done]
     checkpoints = None
     if len(kept):
-        m, n, b = (outcome.snapshots[:, :, part] for part in range(3))
-        dims = ("checkpoint", "network", "unit")
         checkpoints = xr.Dataset(
             {
-                "m": ((*dims, "latent"), m[..., None]),
-                "n": ((*dims, "latent"), n[..., None]),
-                "b": (dims, b),
-                "confidence": (dims[:2], outcome.snapshot_confidence),
+                part: (("checkpoint", "network", *models.dims[part]), values)
+                for part, values in outcome.snapshots.items()
             },
             coords={"epoch": ("checkpoint", kept)},
         )
-    m, n, b = (outcome.parameters[:, part] for part in range(3))
     return TrainingRun(
         history=history,
         events=xr.Dataset({name: ("network", values) for name, values in events.items()}, coords=per_network),
-        models=models.replace(m=m[:, :, None], n=n[:, :, None], b=b, confidence=outcome.confidence),
-        config=config,
+        models=models.replace(**outcome.parameters),
+        config={**config, "epochs_done": done},
         checkpoints=checkpoints,
+        complete=done == plan.epochs,
     )

@@ -1,23 +1,20 @@
-"""The specification: training as a readable float64 loop over the full state, without the latent reduction.
+"""The specification: training as a readable float64 loop over the full state, for every model and task.
 
 Nothing here is fast. Every faster engine is tested against :func:`evaluate`, and :func:`evaluate` against autograd.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostpoint.models import LowRankRNN, logistic
-from ghostpoint.tasks import DelayedActivation
-from ghostpoint.training.kernels.rank_one import EVENTS, QUANTITIES
-from ghostpoint.training.schedule import Outcome, Problem
+from ghostpoint.models import ACTIVATIONS, FullRankRNN, LowRankRNN, Record, logistic
+from ghostpoint.tasks import Task, Trial
 
-__all__ = ["Evaluation", "evaluate", "run"]
+__all__ = ["Evaluation", "evaluate", "global_norm"]
 
 
 @dataclass(frozen=True)
@@ -28,8 +25,8 @@ class Evaluation:
     ----------
     loss, accuracy, gradient_norm : (R,)
     gradient : dict
-        By every part of the model, trainable or not, in that part's shape.
-    output : (R, steps)
+        By every part the model has, trainable or not, in that part's shape.
+    output : (R, trials, steps, outputs)
     """
 
     loss: NDArray[Any]
@@ -39,108 +36,127 @@ class Evaluation:
     output: NDArray[Any]
 
 
-def evaluate(models: LowRankRNN, task: DelayedActivation) -> Evaluation:
-    """Loss ``L = scale sum_t (o[t] - target[t])**2`` of the task, and its gradient by backpropagation through time.
+def evaluate(
+    models: Record,
+    task: Task,
+    *,
+    trial: Trial | None = None,
+    initial_states: NDArray[Any] | None = None,
+    noise: NDArray[Any] | None = None,
+) -> Evaluation:
+    """Loss ``L = sum weights (o - target)**2`` of the task, and its gradient by backpropagation through time.
 
-    Forward: ``x[t+1] = (1 - alpha) x[t] + alpha tanh(m n^T x[t] + b)``, ``o[t+1] = sigmoid(c (kappa_1[t+1] -
-    kappa*))``.
-    Backward, with ``y[t] = dL/dx[t]`` and ``s[t] = alpha y[t+1] (1 - tanh**2)`` of step t::
+    Forward: ``x[t+1] = (1 - alpha) x[t] + alpha tanh(a[t])`` with the drive ``a[t] = W x[t] + W_in u[t] + b +
+    noise[t]``; the answer of step t is ``activation(z)`` of the readout z of x[t] or x[t+1], as the task says.
+    Backward, with ``y[t] = dL/dx[t]`` and ``s[t] = alpha y[t+1] (1 - tanh(a[t])**2)``::
 
-        y[t] = (1 - alpha) y[t+1] + n m^T s[t] + n_1 dL/dkappa_1[t]
-        dL/dm = sum_t s[t] kappa[t]^T,  dL/dn = sum_t x[t] (m^T s[t])^T + sum_t x[t] dL/dkappa[t]^T,  dL/db = sum_t s[t]
+        y[t] = (1 - alpha) y[t+1] + W^T s[t] + (dz/dx)^T dL/dz
+        dL/dW = sum_t s[t] x[t]^T,  dL/dW_in = sum_t s[t] u[t]^T,  dL/db = sum_t s[t]
 
-    Written without the latent recursion that the kernels use, so that it checks that too.
+    and for ``W = m n^T``: ``dL/dm = sum_t s[t] kappa[t]^T``, ``dL/dn = sum_t x[t] (m^T s[t])^T``. Written without the
+    latent recursion that the kernels use, so that it checks that too.
+
+    Parameters
+    ----------
+    trial : Trial, optional
+        The trials to use; by default the task's own, where they are not random.
+    initial_states : (trials, R, N) array, optional
+        By default the models' ``initial_state`` in every trial.
+    noise : (steps, trials, R, N) array, optional
+        Added inside the tanh; none by default.
     """
-    trial, alpha, steps = task.trial(), task.alpha, task.steps
-    targets, mask = trial.targets[0, :, 0], trial.mask[0, :, 0]
-    m, n, c = models.m, models.n, models.confidence
+    trial = task.trial() if trial is None else trial
+    alpha, steps = task.alpha, task.steps
+    first = models.initial_state if initial_states is None else initial_states
+    states = [np.broadcast_to(first, (len(trial.inputs), *models.initial_state.shape))]
+    rates = []
+    for t in range(steps):
+        rates.append(models.rates_of_state(states[t], trial.inputs[:, t], 0.0 if noise is None else noise[t]))
+        states.append((1 - alpha) * states[t] + alpha * rates[t])
+    shift = 1 if task.read_out == "after" else 0
+    z = np.stack([models.logit_of_state(states[t + shift]) for t in range(steps)], axis=2)  # (B, R, steps, O)
+    outputs, errors, slopes = _answers(z, trial.targets[:, None], models.activation)
+    weights = np.where(trial.mask, task.weights(trial), 0.0)[:, None]
+    loss = (weights * errors**2).sum(axis=(0, 2, 3))
+    by_logit = 2 * weights * errors * slopes
 
-    states = [np.array(models.initial_state)]
-    for _ in range(steps):
-        states.append(models.step(states[-1], alpha))
-    latents = [models.latent(x) for x in states]
-    z = np.stack([models.logit(kappa) for kappa in latents[1:]], axis=1)
-    outputs, rest = logistic(z), logistic(-z)  # 1 - outputs itself would lose its digits near 1
-    errors = np.where(mask, (1 - targets) * outputs - targets * rest, 0.0)
-    loss = task.loss_scale * (errors**2).sum(axis=1)
-    accuracy = ((outputs > 0.5) == (targets > 0.5))[:, mask].mean(axis=1)
-
-    logits = 2 * task.loss_scale * errors * outputs * rest  # dL/d(c (kappa - kappa*)), (R, steps)
-    gradient = {name: np.zeros_like(getattr(models, name)) for name in ("m", "n", "b", "confidence")}
+    gradient = {part: np.zeros_like(getattr(models, part)) for part in models.present_parts()}
     y = np.zeros_like(states[0])
     for t in range(steps, -1, -1):
-        x, kappa = states[t], latents[t]
-        by_kappa = np.zeros_like(kappa)
-        if t > 0:
-            by_kappa[:, 0] = logits[:, t - 1] * c
-            gradient["confidence"] += logits[:, t - 1] * (kappa[:, 0] - models.threshold)
+        x = states[t]
         if t < steps:
-            s = alpha * y * (1 - models.rates(kappa) ** 2)
-            gradient["m"] += s[:, :, None] * kappa[:, None, :]
-            gradient["b"] += s
-            by_kappa = by_kappa + np.einsum("rnk,rn->rk", m, s)
-        gradient["n"] += x[:, :, None] * by_kappa[:, None, :]
-        y = (1 - alpha) * y + np.einsum("rnk,rk->rn", n, by_kappa)
-    squares = [(gradient[part] ** 2).reshape(len(models), -1).sum(axis=1) for part in models.trainable]
-    norm = np.sqrt(np.sum(squares, axis=0)) if squares else np.zeros(len(models))
-    return Evaluation(loss, accuracy, gradient, norm, outputs)
-
-
-def run(
-    models: LowRankRNN,
-    task: DelayedActivation,
-    problem: Problem,
-    epochs: int,
-    record_epochs: NDArray[np.int64],
-    snapshot_epochs: NDArray[np.int64],
-    *,
-    on_progress: Callable[[int], None] | None = None,
-) -> Outcome:
-    """Plain gradient descent, ``p <- p - learning_rate dL/dp``, with the results and events of ``schedule.run``."""
-    recorded, kept = set(record_epochs.tolist()), set(snapshot_epochs.tolist())
-    rate, count = problem.rate, len(models)
-    events = {name: np.full(count, -1, np.int64) for name in EVENTS}
-    running = np.ones(count, dtype=bool)
-    history, snapshots, confidences = [], [], []
-
-    def note(name: str, happened: NDArray[np.bool_], epoch: int) -> None:
-        events[name][happened & (events[name] < 0)] = epoch
-
-    for epoch in range(epochs):
-        with np.errstate(over="ignore", invalid="ignore"):
-            seen = evaluate(models, task)
-        above = seen.accuracy > problem.chance_accuracy
-        note("first_above_chance", above, epoch)
-        events["last_above_chance"][above] = epoch
-        note("first_solved", seen.loss < problem.solved_loss, epoch)
-        if epoch in recorded:
-            history.append(np.stack([seen.loss, seen.gradient_norm, seen.accuracy, models.confidence]))
-        if epoch in kept:
-            snapshots.append(np.stack([models.m[:, :, 0], models.n[:, :, 0], models.b], axis=1))
-            confidences.append(models.confidence)
-        with np.errstate(over="ignore", invalid="ignore"):
-            square = seen.gradient_norm**2
-            finite = np.isfinite(seen.loss + square + rate * (rate * square))
-        note("diverged", running & ~finite, epoch)
-        running &= finite
-        changed = np.zeros(count, dtype=bool)
-        new = {}
-        for part in models.trainable:
-            old, gradient = getattr(models, part), seen.gradient[part]
-            column = (slice(None), *[None] * (old.ndim - 1))
-            new[part] = np.where(running[column], old - rate[column] * gradient, old)
-            changed |= (new[part] != old).reshape(count, -1).any(axis=1)
-        models = models.replace(**new)
-        note("frozen", running & ~changed, epoch)
-        running &= changed
-        if on_progress:
-            on_progress(count)
-    shape = (len(snapshot_epochs), count)
-    return Outcome(
-        history=np.array(history).reshape(-1, len(QUANTITIES), count).transpose(1, 2, 0),
-        snapshots=np.array(snapshots).reshape(*shape, 3, models.n_units),
-        snapshot_confidence=np.array(confidences).reshape(shape),
-        events=np.array([events[name] for name in EVENTS]),
-        parameters=np.stack([models.m[:, :, 0], models.n[:, :, 0], models.b, models.initial_state], axis=1),
-        confidence=models.confidence,
+            s = alpha * y * (1 - rates[t] ** 2)
+            y = (1 - alpha) * y + _through_step(models, gradient, x, trial.inputs[:, t], s)
+        if 0 <= t - shift < steps:
+            y = y + _through_readout(models, gradient, x, by_logit[:, :, t - shift])
+    per_network = np.moveaxis(outputs, 1, 0)
+    return Evaluation(
+        loss=loss,
+        accuracy=task.accuracy(per_network, trial),
+        gradient=gradient,
+        gradient_norm=global_norm([gradient[part] for part in models.trainable], len(models)),
+        output=per_network,
     )
+
+
+def global_norm(arrays: list[NDArray[Any]], networks: int) -> NDArray[Any]:
+    """L2 norm per network over several arrays with the networks as first axis, (R,)."""
+    squares = [(array**2).reshape(networks, -1).sum(axis=1) for array in arrays]
+    return np.asarray(np.sqrt(np.sum(squares, axis=0)) if squares else np.zeros(networks))
+
+
+def _answers(
+    z: NDArray[Any], targets: NDArray[Any], activation: str
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Outputs, their errors, and the activation's slope."""
+    if activation == "sigmoid":
+        o, rest = logistic(z), logistic(-z)  # 1 - o itself would lose its digits near 1
+        return o, (1 - targets) * o - targets * rest, o * rest
+    o = ACTIVATIONS[activation](z)
+    return o, o - targets, 1 - o**2 if activation == "tanh" else np.ones_like(z)
+
+
+def _through_step(
+    models: Record, gradient: dict[str, NDArray[Any]], x: NDArray[Any], u: NDArray[Any], s: NDArray[Any]
+) -> NDArray[Any]:
+    """Add a step's share to the gradient; the derivative by x that goes through W, (B, R, N)."""
+    gradient["b"] += s.sum(axis=0)
+    if "w_in" in gradient:
+        gradient["w_in"] += np.einsum("brn,bi->rni", s, u)
+    if isinstance(models, FullRankRNN):
+        gradient["W"] += np.einsum("brn,brk->rnk", s, x)
+        return np.einsum("rnk,brn->brk", models.W, s)
+    assert isinstance(models, LowRankRNN)
+    by_latent = np.einsum("rnk,brn->brk", models.m, s)
+    gradient["m"] += np.einsum("brn,brk->rnk", s, models.latent(x))
+    return _through_latent(models, gradient, x, by_latent)
+
+
+def _through_latent(
+    models: LowRankRNN, gradient: dict[str, NDArray[Any]], x: NDArray[Any], by_latent: NDArray[Any]
+) -> NDArray[Any]:
+    """Add the share of ``kappa = n^T x`` to the gradient; the derivative by x."""
+    gradient["n"] += np.einsum("brn,brk->rnk", x, by_latent)
+    return np.einsum("rnk,brk->brn", models.n, by_latent)
+
+
+def _through_readout(
+    models: Record, gradient: dict[str, NDArray[Any]], x: NDArray[Any], by_logit: NDArray[Any]
+) -> NDArray[Any]:
+    """Add the readout's share to the gradient; the derivative by x that goes through it, (B, R, N)."""
+    if isinstance(models, LowRankRNN) and (models.w_out is None or models.readout == "latent"):
+        kappa = models.latent(x)
+        if models.w_out is None:
+            gradient["confidence"] += (by_logit[..., 0] * (kappa[..., 0] - models.threshold)).sum(axis=0)
+            by_latent = np.zeros_like(kappa)
+            by_latent[..., 0] = by_logit[..., 0] * models.confidence
+        else:
+            gradient["w_out"] += np.einsum("bro,brk->rok", by_logit, kappa)
+            gradient["b_out"] += by_logit.sum(axis=0)
+            by_latent = np.einsum("rok,bro->brk", models.w_out, by_logit)
+        return _through_latent(models, gradient, x, by_latent)
+    assert isinstance(models, FullRankRNN | LowRankRNN)
+    assert models.w_out is not None
+    gradient["w_out"] += np.einsum("bro,brn->ron", by_logit, x)
+    gradient["b_out"] += by_logit.sum(axis=0)
+    return np.einsum("ron,bro->brn", models.w_out, by_logit)

@@ -60,6 +60,7 @@ class Outcome:
     events: NDArray[np.int64]
     parameters: NDArray[Any]
     confidence: NDArray[Any]
+    epochs: int = 0
 
 
 def aligned(size: int, dtype: Any) -> NDArray[Any]:
@@ -248,7 +249,12 @@ def run(
                 covered[0] += amount
                 report(amount)
 
-            _advance_all(groups, stop, threads, pool, count)
+            try:
+                _advance_all(groups, stop, threads, pool, count)
+            except KeyboardInterrupt:
+                if epoch == 0:
+                    raise
+                break  # the outcome stands where the last round ended
             for group in groups:
                 group.unpack(outcome, records.start, snapshots.start)
                 last[:, group.members] = group.now[:, : len(group.members)]
@@ -263,8 +269,9 @@ def run(
             # pack often while networks are finishing, seldom while they are not
             length = length // 2 if finished.any() else length * 2
             length = max(SHORTEST_ROUND, min(length, ROUND // max(len(active), 1)))
+    outcome.epochs = epochs if epoch == epochs or not len(active) else epoch
     # a network that froze or diverged above chance stays above it to the end
     end = outcome.events[3:5].max(axis=0)
     above = (end >= 0) & (outcome.events[1] >= end)
-    outcome.events[1, above] = epochs - 1
+    outcome.events[1, above] = outcome.epochs - 1
     return outcome

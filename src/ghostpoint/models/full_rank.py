@@ -1,0 +1,195 @@
+"""Full-rank networks and their equations: ``tau dx/dt = -x + tanh(W x + W_in u + b)`` (letter, eq. 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ghostpoint.checks import finite_array, integer, one_of, shape
+from ghostpoint.models.low_rank import xavier
+from ghostpoint.models.record import (
+    ACTIVATIONS,
+    Record,
+    checked_parts,
+    checked_seed,
+    checked_seeds,
+    checked_state,
+    optional,
+)
+
+__all__ = ["FullRankRNN"]
+
+SCHEMES = ("normal", "xavier")
+
+
+class FullRankRNN(Record):
+    """R networks of N units with a full matrix W, which acts as ``W x``, and output ``activation(w_out x + b_out)``.
+
+    Parameters
+    ----------
+    W : (R, N, N) array
+    b : (R, N) array
+    w_out : (R, O, N) array
+    b_out : (R, O) array
+    w_in : (R, N, I) array, optional
+    activation : "sigmoid", "tanh" or "identity"
+        Of the output.
+    initial_state : scalar, (N,) or (R, N)
+        x at the start of a trial.
+    trainable : names among "W", "b", "w_in", "w_out", "b_out", optional
+        What training may change; by default every part there is.
+    seed : (R,) array of int, optional
+        Where the weights came from; -1 for unknown. Only carried along.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, no unit, numbers that are not finite, and unknown trainable parts.
+    """
+
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        "W": ("unit", "from_unit"),
+        "b": ("unit",),
+        "w_in": ("unit", "input"),
+        "w_out": ("output", "unit"),
+        "b_out": ("output",),
+        "initial_state": ("unit",),
+        "seed": (),
+    }
+    parts = ("W", "b", "w_in", "w_out", "b_out")
+
+    W: NDArray[Any]
+    b: NDArray[Any]
+    w_in: NDArray[Any] | None
+    w_out: NDArray[Any]
+    b_out: NDArray[Any]
+
+    def __init__(
+        self,
+        W: ArrayLike,
+        b: ArrayLike,
+        w_out: ArrayLike,
+        b_out: ArrayLike,
+        *,
+        w_in: ArrayLike | None = None,
+        activation: str = "sigmoid",
+        initial_state: ArrayLike = -0.3,
+        trainable: str | Iterable[str] | None = None,
+        seed: ArrayLike = -1,
+    ):
+        matrix = shape("W", finite_array("W", W), ("R", "N", "N"))
+        networks, units, columns = matrix.shape
+        if units != columns or not units:
+            raise ValueError(f"W must have shape (R, N, N) with at least one unit, got {matrix.shape}")
+        read = shape("w_out", finite_array("w_out", w_out), (networks, "O", units))
+        fields: dict[str, Any] = {
+            "W": matrix,
+            "b": shape("b", finite_array("b", b), (networks, units)),
+            "w_in": optional("w_in", w_in, (networks, units, "I")),
+            "w_out": read,
+            "b_out": shape("b_out", finite_array("b_out", b_out), (networks, read.shape[1])),
+            "activation": one_of("activation", activation, ACTIVATIONS),
+            "initial_state": checked_state(initial_state, networks, units),
+            "seed": checked_seed(seed, networks),
+        }
+        present = tuple(part for part in self.parts if fields[part] is not None)
+        fields["trainable"] = checked_parts(trainable, present, present)
+        self._keep(fields)
+
+    @classmethod
+    def initialize(
+        cls,
+        n_units: int,
+        seeds: Sequence[int],
+        scheme: str = "normal",
+        *,
+        n_inputs: int = 0,
+        n_outputs: int = 1,
+        **keywords: Any,
+    ) -> Self:
+        """One network per seed, drawn with numpy's default generator, as in a published experiment.
+
+        Parameters
+        ----------
+        scheme : "normal" or "xavier"
+            "normal" (article, Fig. 6A): W, w_out and b_out normal with variance 1/N, b = 0. "xavier" (Figs. 5, 7, 8C):
+            W, w_in and w_out Xavier uniform, b = 0, b_out uniform within ``1 / sqrt(N)``.
+        n_inputs, n_outputs : int
+            Channels; without inputs there are no input weights.
+        """
+        units = integer("n_units", n_units, at_least=1)
+        one_of("scheme", scheme, SCHEMES)
+        inputs, outputs = integer("n_inputs", n_inputs, at_least=0), integer("n_outputs", n_outputs, at_least=1)
+        checked = checked_seeds(seeds)
+        draws = []
+        for seed in checked:
+            generator = np.random.default_rng(seed)
+            root = np.sqrt(units)
+            if scheme == "normal":
+                draw = {
+                    "W": generator.normal(size=(units, units)) / root,
+                    "w_out": generator.normal(size=(outputs, units)) / root,
+                    "b_out": generator.normal(size=outputs) / root,
+                }
+                if inputs:
+                    draw["w_in"] = generator.normal(size=(units, inputs)) / root
+            else:
+                draw = {
+                    "W": xavier(generator, units, units),
+                    "w_out": xavier(generator, outputs, units),
+                    "b_out": generator.uniform(-1, 1, outputs) / root,
+                }
+                if inputs:
+                    draw["w_in"] = xavier(generator, units, inputs)
+            draws.append(draw | {"b": np.zeros(units)})
+        arrays = {name: np.stack([draw[name] for draw in draws]) for name in draws[0]}
+        return cls(**{**arrays, "seed": checked, **keywords})
+
+    @property
+    def n_units(self) -> int:
+        """N."""
+        return int(self.W.shape[1])
+
+    @property
+    def rank(self) -> int:
+        """N: nothing constrains the rank of W."""
+        return self.n_units
+
+    @property
+    def n_inputs(self) -> int:
+        """I, 0 without input weights."""
+        return 0 if self.w_in is None else int(self.w_in.shape[2])
+
+    @property
+    def n_outputs(self) -> int:
+        """O."""
+        return int(self.w_out.shape[1])
+
+    # The equations. x is (R, N) and u (I,), with any number of axes in front, such as trials: (B, R, N) and (B, I).
+
+    def drive(self, x: NDArray[Any], u: NDArray[Any] | None = None) -> NDArray[Any]:
+        """``W x + W_in u + b``, what the units' tanh is taken of, shape (..., R, N)."""
+        total = np.einsum("rij,...rj->...ri", self.W, x) + self.b
+        if u is not None and self.w_in is not None:
+            total = total + np.einsum("rni,...i->...rn", self.w_in, u)
+        return np.asarray(total)
+
+    def rates_of_state(self, x: NDArray[Any], u: NDArray[Any] | None = None, noise: Any = 0.0) -> NDArray[Any]:
+        """``tanh(W x + W_in u + b + noise)``, shape (..., R, N)."""
+        return np.asarray(np.tanh(self.drive(x, u) + noise))
+
+    def flow(self, x: NDArray[Any], u: NDArray[Any] | None = None) -> NDArray[Any]:
+        """``-x + tanh(W x + W_in u + b)``, the state's velocity in units of 1/tau, shape (..., R, N)."""
+        return np.asarray(np.tanh(self.drive(x, u)) - x)
+
+    def flow_jacobian(self, x: NDArray[Any], u: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Derivative of :meth:`flow` by x, ``-1 + diag(1 - tanh**2) W``, shape (..., R, N, N)."""
+        gain = 1 - np.tanh(self.drive(x, u)) ** 2
+        return gain[..., None] * self.W - np.eye(self.n_units)
+
+    def logit_of_state(self, x: NDArray[Any]) -> NDArray[Any]:
+        """``w_out x + b_out``, what the output's activation is taken of, shape (..., R, O)."""
+        return np.asarray(np.einsum("ron,...rn->...ro", self.w_out, x) + self.b_out)

@@ -1,0 +1,326 @@
+"""Low-rank networks and their equations.
+
+``tau dx/dt = -x + tanh(W x + W_in u + b)`` (letter, eq. 3) with ``W = m n^T``, as an Euler map with
+``alpha = dt / tau`` (eq. 17). Symbols to names: m, n the factors; b ``b``; kappa = n^T x the latents (eq. 4); c
+``confidence`` and kappa* ``threshold`` of the output ``sigmoid(c (kappa_1 - kappa*))`` (eq. 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from importlib.resources import as_file, files
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ghostpoint.checks import finite_array, integer, one_of, shape
+from ghostpoint.models.record import (
+    ACTIVATIONS,
+    Record,
+    checked_parts,
+    checked_seed,
+    checked_seeds,
+    checked_state,
+    optional,
+    per_network,
+)
+
+__all__ = ["LowRankRNN"]
+
+READOUTS = ("state", "latent")
+SCHEMES = ("rank_one", "ranks", "latent")
+
+
+class LowRankRNN(Record):
+    """R networks of N units with ``W = m n^T`` of rank K.
+
+    Without ``w_out`` the readout is the latent one, ``activation(c (kappa_1 - kappa*))``; with it,
+    ``activation(w_out x + b_out)`` (``readout="state"``) or ``activation(w_out kappa + b_out)`` (``"latent"``). The
+    defaults are those of the published networks for delayed activation.
+
+    Parameters
+    ----------
+    m, n : (R, N, K) array
+        Factors of W. ``(R, N)`` stands for rank one, ``(N,)`` for one network of rank one.
+    b : (R, N) array, optional
+        Bias; zero by default.
+    w_in : (R, N, I) array, optional
+        Input weights.
+    w_out : (R, O, N) or, for the latent readout, (R, O, K) array, optional
+    b_out : (R, O) array, optional
+        Zero by default where there is a ``w_out``.
+    confidence : scalar or (R,)
+        c of the output without ``w_out``.
+    threshold : scalar or (R,)
+        kappa* of the output without ``w_out``.
+    readout : "state" or "latent"
+        What ``w_out`` reads.
+    activation : "sigmoid", "tanh" or "identity"
+        Of the output.
+    initial_state : scalar, (N,) or (R, N)
+        x at the start of a trial.
+    trainable : names among "m", "n", "b", "w_in", "w_out", "b_out", "confidence", optional
+        What training may change; by default all the parts there are but the confidence.
+    seed : (R,) array of int, optional
+        Where the weights came from; -1 for unknown. Only carried along.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, no unit, numbers that are not finite, and unknown trainable parts.
+    """
+
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        "m": ("unit", "latent"),
+        "n": ("unit", "latent"),
+        "b": ("unit",),
+        "w_in": ("unit", "input"),
+        "w_out": ("output", "read"),
+        "b_out": ("output",),
+        "confidence": (),
+        "threshold": (),
+        "initial_state": ("unit",),
+        "seed": (),
+    }
+    parts = ("m", "n", "b", "w_in", "w_out", "b_out", "confidence")
+
+    m: NDArray[Any]
+    n: NDArray[Any]
+    b: NDArray[Any]
+    w_in: NDArray[Any] | None
+    w_out: NDArray[Any] | None
+    b_out: NDArray[Any] | None
+    confidence: NDArray[Any]
+    threshold: NDArray[Any]
+    readout: str
+
+    def __init__(
+        self,
+        m: ArrayLike,
+        n: ArrayLike,
+        b: ArrayLike | None = None,
+        *,
+        w_in: ArrayLike | None = None,
+        w_out: ArrayLike | None = None,
+        b_out: ArrayLike | None = None,
+        confidence: ArrayLike = 10.0,
+        threshold: ArrayLike = 1.0,
+        readout: str = "state",
+        activation: str = "sigmoid",
+        initial_state: ArrayLike = -0.3,
+        trainable: str | Iterable[str] | None = None,
+        seed: ArrayLike = -1,
+    ):
+        factors = _factors("m", m)
+        shape("n", right := _factors("n", n), factors.shape)
+        networks, units, latents = factors.shape
+        if not units or not latents:
+            raise ValueError(f"m must have at least one unit and one latent, got shape {factors.shape}")
+        bias = np.zeros((networks, units)) if b is None else finite_array("b", b)
+        if bias.ndim == 1 and networks == 1:
+            bias = bias[None]
+        one_of("readout", readout, READOUTS)
+        read = optional("w_out", w_out, (networks, "O", units if readout == "state" else latents))
+        if read is None and b_out is not None:
+            raise ValueError("b_out must come with w_out, got b_out alone")
+        outputs = 1 if read is None else read.shape[1]
+        offset = None if read is None else np.zeros((networks, outputs)) if b_out is None else b_out
+        fields: dict[str, Any] = {
+            "m": factors,
+            "n": right,
+            "b": shape("b", bias, (networks, units)),
+            "w_in": optional("w_in", w_in, (networks, units, "I")),
+            "w_out": read,
+            "b_out": optional("b_out", offset, (networks, outputs)),
+            "confidence": per_network("confidence", finite_array("confidence", confidence), networks),
+            "threshold": per_network("threshold", finite_array("threshold", threshold), networks),
+            "readout": readout,
+            "activation": one_of("activation", activation, ACTIVATIONS),
+            "initial_state": checked_state(initial_state, networks, units),
+            "seed": checked_seed(seed, networks),
+        }
+        present = tuple(
+            part for part in self.parts if fields[part] is not None and (part != "confidence" or read is None)
+        )
+        default = tuple(part for part in present if part != "confidence")
+        fields["trainable"] = checked_parts(trainable, present, default)
+        self._keep(fields)
+
+    def present_parts(self) -> tuple[str, ...]:
+        """The parts these networks have, trainable or not; the confidence where there is no ``w_out``."""
+        return tuple(part for part in super().present_parts() if part != "confidence" or self.w_out is None)
+
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments that are not arrays."""
+        return {**super().settings(), "readout": self.readout}
+
+    @classmethod
+    def initialize(
+        cls,
+        n_units: int,
+        rank: int,
+        seeds: Sequence[int],
+        scheme: str = "rank_one",
+        *,
+        n_inputs: int = 0,
+        n_outputs: int = 1,
+        **keywords: Any,
+    ) -> Self:
+        """One network per seed, drawn with numpy's default generator, as in a published experiment.
+
+        The published draws are another generator's; for those of rank one see :meth:`published`. ``keywords`` go to
+        the constructor.
+
+        Parameters
+        ----------
+        scheme : "rank_one", "ranks" or "latent"
+            "rank_one" (article, Figs. 3, 6A, 8B): m, n normal with variance 1/N, b = 0, latent readout with
+            confidence and threshold. "ranks" (Fig. 6B): the same with a readout of the state, w_out and b_out normal
+            with variance 1/N. "latent" (Fig. 4): m normal with variance 1/N, n standard normal, w_in Xavier uniform,
+            b normal with standard deviation 0.1, w_out of the latents Xavier uniform, b_out uniform within
+            ``1 / sqrt(K)``.
+        n_inputs, n_outputs : int
+            Channels, where the scheme has input weights or a readout.
+        """
+        units, latents = integer("n_units", n_units, at_least=1), integer("rank", rank, at_least=1)
+        one_of("scheme", scheme, SCHEMES)
+        inputs = integer("n_inputs", n_inputs, at_least=1 if scheme == "latent" else 0)
+        outputs = integer("n_outputs", n_outputs, at_least=1)
+        checked = checked_seeds(seeds)
+        draws = [_draw(np.random.default_rng(seed), scheme, units, latents, inputs, outputs) for seed in checked]
+        arrays = {name: np.stack([draw[name] for draw in draws]) for name in draws[0]}
+        if scheme == "latent":
+            keywords.setdefault("readout", "latent")
+        return cls(**{**arrays, "seed": checked, **keywords})
+
+    @classmethod
+    def published(cls, seeds: Sequence[int] = range(100), **keywords: Any) -> Self:
+        """The published rank-one networks (N = 100, b = 0) of seeds among 0 to 99, as saved initial weights."""
+        with as_file(files("ghostpoint") / "data" / "rank_one_initial_weights.npz") as path, np.load(path) as data:
+            rows = {int(seed): row for row, seed in enumerate(data["seed"])}
+            missing = [seed for seed in seeds if seed not in rows]
+            if missing or not len(seeds):
+                raise ValueError(f"seeds must be among {min(rows)} to {max(rows)}, got {missing or 'none'}")
+            chosen = [rows[seed] for seed in seeds]
+            return cls(data["m"][chosen], data["n"][chosen], seed=list(seeds), **keywords)
+
+    @property
+    def n_units(self) -> int:
+        """N."""
+        return int(self.m.shape[1])
+
+    @property
+    def rank(self) -> int:
+        """K."""
+        return int(self.m.shape[2])
+
+    @property
+    def n_inputs(self) -> int:
+        """I, 0 without input weights."""
+        return 0 if self.w_in is None else int(self.w_in.shape[2])
+
+    @property
+    def n_outputs(self) -> int:
+        """O."""
+        return 1 if self.w_out is None else int(self.w_out.shape[1])
+
+    # The equations. x is (R, N), kappa (R, K) and u (I,), each with any number of axes in front, such as trials:
+    # (B, R, N), (B, R, K) and (B, I). All return float64 for float64 input.
+
+    def latent(self, x: NDArray[Any]) -> NDArray[Any]:
+        """``kappa = n^T x`` (eq. 4), shape (..., R, K)."""
+        return np.asarray(np.einsum("rnk,...rn->...rk", self.n, x))
+
+    def drive(self, kappa: NDArray[Any], u: NDArray[Any] | None = None) -> NDArray[Any]:
+        """``m kappa + W_in u + b``, what the units' tanh is taken of, shape (..., R, N)."""
+        total = np.einsum("rnk,...rk->...rn", self.m, kappa) + self.b
+        if u is not None and self.w_in is not None:
+            total = total + np.einsum("rni,...i->...rn", self.w_in, u)
+        return np.asarray(total)
+
+    def rates(self, kappa: NDArray[Any], u: NDArray[Any] | None = None) -> NDArray[Any]:
+        """``tanh(m kappa + W_in u + b)``, shape (..., R, N)."""
+        return np.asarray(np.tanh(self.drive(kappa, u)))
+
+    def rates_of_state(self, x: NDArray[Any], u: NDArray[Any] | None = None, noise: Any = 0.0) -> NDArray[Any]:
+        """``tanh(m n^T x + W_in u + b + noise)``, shape (..., R, N)."""
+        return np.asarray(np.tanh(self.drive(self.latent(x), u) + noise))
+
+    def flow(self, kappa: NDArray[Any], u: NDArray[Any] | None = None) -> NDArray[Any]:
+        """``-kappa + n^T tanh(m kappa + W_in u + b)`` (eq. 4), the latents' velocity in units of 1/tau."""
+        return self.latent(self.rates(kappa, u)) - kappa
+
+    def flow_jacobian(self, kappa: NDArray[Any], u: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Derivative of :meth:`flow` by kappa, ``-1 + n^T diag(1 - tanh**2) m``, shape (..., R, K, K)."""
+        gain = 1 - self.rates(kappa, u) ** 2
+        return np.einsum("rnk,...rn,rnl->...rkl", self.n, gain, self.m) - np.eye(self.rank)
+
+    def latent_step(self, kappa: NDArray[Any], alpha: float, u: NDArray[Any] | None = None) -> NDArray[Any]:
+        """One Euler step of the latents, ``kappa + alpha flow(kappa)``: exactly ``latent(step(x))``."""
+        return kappa + alpha * self.flow(kappa, u)
+
+    def logit_of_state(self, x: NDArray[Any]) -> NDArray[Any]:
+        """What the output's activation is taken of, from the state, shape (..., R, O)."""
+        if self.w_out is None or self.readout == "latent":
+            return self._logit_of_latent(self.latent(x))
+        return np.asarray(np.einsum("ron,...rn->...ro", self.w_out, x) + self.b_out)
+
+    def _logit_of_latent(self, kappa: NDArray[Any]) -> NDArray[Any]:
+        if self.w_out is None:
+            return np.asarray(self.confidence * (kappa[..., 0] - self.threshold))[..., None]
+        if self.readout == "state":
+            raise ValueError("readout must be latent for an output of the latents alone, got 'state'")
+        return np.asarray(np.einsum("rok,...rk->...ro", self.w_out, kappa) + self.b_out)
+
+    def logit(self, kappa: NDArray[Any]) -> NDArray[Any]:
+        """What the output's activation is taken of, from the latents, shape (..., R); of the first output channel.
+
+        ``c (kappa_1 - kappa*)`` without ``w_out``.
+        """
+        return self._logit_of_latent(kappa)[..., 0]
+
+    def output(self, kappa: NDArray[Any]) -> NDArray[Any]:
+        """``activation(logit)`` (eq. 5), shape (..., R)."""
+        return np.asarray(ACTIVATIONS[self.activation](self.logit(kappa)))
+
+    def latent_path(self, steps: int, alpha: float) -> NDArray[Any]:
+        """The latents of a trial without input, kappa[0] to kappa[steps], shape (steps + 1, R, K)."""
+        path = [self.latent(self.initial_state)]
+        for _ in range(steps):
+            path.append(self.latent_step(path[-1], alpha))
+        return np.stack(path)
+
+
+def _draw(
+    generator: np.random.Generator, scheme: str, units: int, latents: int, inputs: int, outputs: int
+) -> dict[str, NDArray[Any]]:
+    m, n = generator.normal(size=(2, units, latents)) / np.sqrt(units)
+    if scheme == "rank_one":
+        return {"m": m, "n": n}
+    if scheme == "ranks":
+        w_out = generator.normal(size=(outputs, units)) / np.sqrt(units)
+        return {"m": m, "n": n, "w_out": w_out, "b_out": generator.normal(size=outputs) / np.sqrt(units)}
+    return {
+        "m": m,
+        "n": n * np.sqrt(units),
+        "w_in": xavier(generator, units, inputs),
+        "b": 0.1 * generator.normal(size=units),
+        "w_out": xavier(generator, outputs, latents),
+        "b_out": generator.uniform(-1, 1, outputs) / np.sqrt(latents),
+    }
+
+
+def xavier(generator: np.random.Generator, rows: int, columns: int) -> NDArray[np.float64]:
+    """Uniform within ``sqrt(6 / (rows + columns))`` (Glorot and Bengio 2010)."""
+    limit = np.sqrt(6.0 / (rows + columns))
+    return generator.uniform(-limit, limit, (rows, columns))
+
+
+def _factors(name: str, value: ArrayLike) -> NDArray[np.float64]:
+    array = finite_array(name, value)
+    if array.ndim == 1:
+        array = array[None]
+    if array.ndim == 2:
+        array = array[:, :, None]
+    return shape(name, array, ("R", "N", "K"))

@@ -1,0 +1,40 @@
+"""What every engine hands back, whatever it trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["EVENTS", "QUANTITIES", "Outcome"]
+
+#: what the history holds
+QUANTITIES = ("loss", "gradient_norm", "accuracy")
+#: epochs, or -1 for never
+EVENTS = ("first_above_chance", "last_above_chance", "first_solved", "frozen", "diverged")
+
+
+@dataclass
+class Outcome:
+    """Results of a run of R networks.
+
+    Attributes
+    ----------
+    history : dict
+        Quantity to (R, recorded epochs).
+    events : (len(EVENTS), R) int64
+    parameters : dict
+        Part to its final array, (R, ...); parts that are not trained may be left out.
+    snapshots : dict
+        Part to (checkpoints, R, ...).
+    epochs : int
+        Updates done; fewer than asked for when the run was interrupted.
+    """
+
+    history: dict[str, NDArray[Any]]
+    events: NDArray[np.int64]
+    parameters: dict[str, NDArray[Any]]
+    snapshots: dict[str, NDArray[Any]]
+    epochs: int
