@@ -131,3 +131,20 @@ def test_a_lane_depends_on_nothing_but_its_argument(dtype, data):
     order = data.draw(st.permutations(range(LANES)))
     for function in (_tanh, _logistic):
         assert np.array_equal(apply(function, x[order]), apply(function, x)[order], equal_nan=True)
+
+
+@njit
+def _tanh_of_moderate(x, out):
+    for i in range(0, x.size, lanes(x)):
+        store(out, i, elementary.tanh_of_moderate(load(x, i)))
+
+
+def test_tanh_of_moderate_has_the_bits_of_tanh_up_to_its_bound():
+    # every float32 of the last octave, where the fraction comes near 1, and a sample of the rest
+    low, high = (int(np.float32(x).view(np.uint32)) for x in (4.0, elementary.MODERATE))
+    near = np.arange(low, high + 1, dtype=np.uint32).view(np.float32)
+    rest = np.linspace(0, 4, 500_000).astype(np.float32)
+    for x in (near, -near, rest, -rest):
+        np.testing.assert_array_equal(apply(_tanh_of_moderate, x), apply(_tanh, x))
+    wide = np.linspace(-30, 30, 100_000)
+    np.testing.assert_array_equal(apply(_tanh_of_moderate, wide), apply(_tanh, wide))

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghostpoint import train
+from ghostpoint import LowRankRNN, train
+from ghostpoint.tasks import DelayedActivation
 from ghostpoint.training.kernels.rank_one import QUANTITIES
 from ghostpoint.training.reference import evaluate
 from tests.training.problems import PARTS, networks, same_bits, tasks
@@ -102,3 +103,15 @@ def test_bits_depend_on_neither_layout_nor_stack_nor_threads(dtype, models, task
         assert np.array_equal(some.events[name], whole.events[name][rows]), name
     for part in PARTS:
         assert np.array_equal(getattr(some.models, part), getattr(whole.models, part)[rows]), part
+
+
+def test_saturated_units_have_the_same_bits_in_both_layouts():
+    # one network far beyond the bound up to which the block kernel takes the shorter tanh, in a block with others
+    models = LowRankRNN.initialize(20, 1, range(17))
+    scale = np.where(np.arange(17) == 5, 60.0, 1.0)[:, None, None]
+    stretched = models.replace(m=models.m * scale, b=models.b + 3.0)
+    runs = [
+        train(stretched, DelayedActivation(30), 0.1, 3, layout=layout, record="all") for layout in ("networks", "units")
+    ]
+    assert runs[0].history.identical(runs[1].history)
+    np.testing.assert_array_equal(runs[0].models.m, runs[1].models.m)
