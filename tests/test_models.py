@@ -172,10 +172,24 @@ def test_what_does_not_fit_is_refused(arguments, message):
         LowRankRNN(**{"m": np.zeros((2, 3)), "n": np.zeros((2, 3)), **arguments})
 
 
-@pytest.mark.parametrize("seeds", [[100], [-1], [0, 2.5], []])
-def test_published_seeds_are_0_to_99(seeds):
-    with pytest.raises(ValueError, match="seeds must be among 0 to 99, got "):
+@pytest.mark.parametrize(
+    ("seeds", "message"),
+    [
+        ([100], "seeds must be among 0 to 99, got \\[100\\]"),
+        ([-1], "seeds must be at least 0, got -1"),
+        ([0, 2.5], "seeds must be a whole number, got 2.5"),
+        ([], "seeds must name at least one network"),
+        (5, "seeds must be a list of whole numbers, one per network, got 5"),
+    ],
+)
+def test_published_seeds_are_0_to_99(seeds, message):
+    with pytest.raises(ValueError, match=message):
         LowRankRNN.published(seeds)
+
+
+def test_a_record_says_in_a_line_what_it_holds():
+    line = repr(LowRankRNN.published([0, 1], trainable="m"))
+    assert line == "LowRankRNN(2 networks, 100 units, rank 1, trainable: m)"
 
 
 def test_initialize_refuses_what_makes_no_network():

@@ -217,7 +217,9 @@ def _check_same(folder: Folder, scale: str, chosen: list[Experiment], resume: bo
     """Refuse to mix what is finished in ``folder`` with anything else."""
     out, finished = folder.path, folder.finished()
     if folder.scale != scale:
-        raise ValueError(f"{out} holds results at scale {folder.scale}, not {scale}: choose another --out")
+        raise ValueError(
+            f"{out} holds results at scale {folder.scale}, not {scale}: choose another --out, or --scale {folder.scale}"
+        )
     for experiment in chosen:
         if experiment.id in finished:
             then, now = folder.record(experiment.id).parameters, _as_json(experiment.parameters[scale])

@@ -151,6 +151,18 @@ def test_auto_takes_the_kernels_where_it_can_and_says_so_where_it_cannot():
         gp.train(*PROBLEMS["rank 3, state"], 0.1, 2, engine="compiled")
     with pytest.raises(ValueError, match="w_in"):
         gp.train(models, CUE, 0.1, 2)
+    with pytest.raises(ValueError, match="task must be a task"):
+        gp.train(models, "delayed", 0.1, 2)
+    with pytest.raises(ValueError, match="models must be a LowRankRNN or FullRankRNN, got DelayedActivation"):
+        gp.train(task, models, 0.1, 2)
+
+
+def test_without_torch_the_message_says_why_and_what_to_do(monkeypatch):
+    monkeypatch.setattr("ghostpoint.training.engine.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"rank 3.*pip install torch; or ask for engine='reference'"):
+        gp.train(*PROBLEMS["rank 3, state"], 0.1, 2)
+    with pytest.raises(ValueError, match="must have PyTorch"):
+        gp.train(*PROBLEMS["rank 3, state"], 0.1, 2, engine="torch")
 
 
 def test_recorded_epochs_are_heard_of_and_an_interrupt_keeps_what_there_is(tmp_path):

@@ -25,7 +25,7 @@ PAPER: Mapping[str, Any] = {
     "curve_limits": [-6.0, 4.0],
     "curve_points": 501,
 }
-PARAMETERS = {"quick": {**PAPER, "epochs": 200_000, "flow_epochs": 1000}, "paper": PAPER}
+PARAMETERS = {"quick": {**PAPER, "flow_epochs": 1000}, "paper": PAPER}
 
 #: the drop is the stretch in which the loss goes from the first to the second of these, in units of chance
 DROP_FROM, DROP_TO = 0.9, 0.1

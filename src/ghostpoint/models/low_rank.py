@@ -197,11 +197,12 @@ class LowRankRNN(Record):
     @classmethod
     def published(cls, seeds: Sequence[int] = range(100), **keywords: Any) -> Self:
         """The published rank-one networks (N = 100, b = 0) of seeds among 0 to 99, as saved initial weights."""
+        seeds = checked_seeds(seeds)
         with as_file(files("ghostpoint") / "data" / "rank_one_initial_weights.npz") as path, np.load(path) as data:
             rows = {int(seed): row for row, seed in enumerate(data["seed"])}
             missing = [seed for seed in seeds if seed not in rows]
-            if missing or not len(seeds):
-                raise ValueError(f"seeds must be among {min(rows)} to {max(rows)}, got {missing or 'none'}")
+            if missing:
+                raise ValueError(f"seeds must be among {min(rows)} to {max(rows)}, got {missing}")
             chosen = [rows[seed] for seed in seeds]
             return cls(data["m"][chosen], data["n"][chosen], seed=list(seeds), **keywords)
 

@@ -99,6 +99,10 @@ class Record(ABC):
         """The constructor's arguments that are not arrays."""
         return {"activation": self.activation, "trainable": self.trainable}
 
+    def __repr__(self) -> str:
+        size = f"{len(self)} networks, {self.n_units} units, rank {self.rank}"
+        return f"{type(self).__name__}({size}, trainable: {', '.join(self.trainable) or 'nothing'})"
+
     def __len__(self) -> int:
         return len(self.initial_state)
 
@@ -158,6 +162,8 @@ def optional(name: str, value: ArrayLike | None, shape: tuple[int | str, ...]) -
 
 def checked_seeds(seeds: Sequence[int]) -> list[int]:
     """Whole numbers from 0, at least one."""
+    if not isinstance(seeds, Iterable):
+        raise ValueError(f"seeds must be a list of whole numbers, one per network, got {seeds!r}")
     checked = [integer("seeds", seed, at_least=0) for seed in seeds]
     if not checked:
         raise ValueError("seeds must name at least one network, got none")

@@ -29,7 +29,7 @@ class DelayedActivation(Task):
     Parameters
     ----------
     delay : float
-        T in ms.
+        T in ms; as in the publication it lasts ``int(delay / dt)`` whole steps.
     dt : float
         Euler step in ms.
     tau : float

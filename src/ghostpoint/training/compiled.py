@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ghostpoint.models import LowRankRNN, Record
+from ghostpoint.models import FullRankRNN, LowRankRNN, Record
 from ghostpoint.tasks import Task
-from ghostpoint.training import schedule
+from ghostpoint.training import full_rank, schedule
 from ghostpoint.training.kernels import rank_one
 from ghostpoint.training.loop import Plan
 from ghostpoint.training.outcome import Outcome
@@ -19,20 +19,24 @@ __all__ = ["obstacle", "problem", "run"]
 
 def obstacle(models: Record, task: Task, plan: Plan) -> str:
     """Why the kernels cannot train these models on this task; empty if they can."""
+    if task.random:
+        return "the kernels know fixed trials"
+    if isinstance(models, FullRankRNN):
+        return "" if task.tolerance is None else "the kernels know answers at levels"
     if not isinstance(models, LowRankRNN) or models.rank != 1:
-        return f"the kernels know rank one, got {type(models).__name__} of rank {models.rank}"
+        return f"the kernels know rank one and full rank, got rank {models.rank}"
     if models.w_out is not None or models.activation != "sigmoid":
-        return "the kernels know the readout sigmoid(confidence (kappa - threshold)) without w_out"
-    if task.n_inputs or task.n_trials != 1 or task.random:
-        return "the kernels know tasks of one fixed trial without input"
+        return "the rank-one kernels know the readout sigmoid(confidence (kappa - threshold)) without w_out"
+    if task.n_inputs or task.n_trials != 1:
+        return "the rank-one kernels know tasks of one trial without input"
     if task.noise or task.initial_scale:
-        return "the kernels know no noise and no random initial rates"
+        return "the rank-one kernels know no noise and no random initial rates"
     if task.read_out != "after":
-        return "the kernels read the output after each update"
+        return "the rank-one kernels read the output after each update"
     if task.tolerance is not None or task.levels != (0.0, 1.0) or task.thresholds != (0.5,) or task.inclusive[0]:
-        return "the kernels know answers of 0 and 1, told apart at 0.5"
+        return "the rank-one kernels know answers of 0 and 1, told apart at 0.5"
     if not plan.optimizer.stateless or plan.clip_norm is not None:
-        return "the kernels know plain gradient descent without clipping"
+        return "the rank-one kernels know plain gradient descent without clipping"
     return ""
 
 
@@ -58,7 +62,7 @@ def problem(models: LowRankRNN, task: Task, plan: Plan, dtype: str) -> schedule.
 
 
 def run(
-    models: LowRankRNN,
+    models: Record,
     task: Task,
     plan: Plan,
     dtype: str,
@@ -68,6 +72,9 @@ def run(
     on_progress: Callable[[int], None] | None,
 ) -> Outcome:
     """Train with the kernels."""
+    if isinstance(models, FullRankRNN):
+        return full_rank.run(models, task, plan, dtype, threads=threads, on_progress=on_progress)
+    assert isinstance(models, LowRankRNN)
     raw = schedule.run(
         problem(models, task, plan, dtype),
         plan.epochs,

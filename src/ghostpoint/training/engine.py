@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -104,6 +104,10 @@ def train(
     ValueError
         For anything out of range, with its name and what is valid. A network that diverges is no error but an event.
     """
+    if not isinstance(models, Record):
+        raise ValueError(f"models must be a LowRankRNN or FullRankRNN, got {type(models).__name__}")
+    if not isinstance(task, Task):
+        raise ValueError(f"task must be a task such as ghostpoint.tasks.DelayedActivation(), got {type(task).__name__}")
     networks = len(models)
     epochs = integer("epochs", epochs, at_least=1)
     rule = resolve(optimizer)
@@ -141,9 +145,7 @@ def train(
     )
     chosen = _choose(engine, models, task, plan, on_record is not None)
     if chosen == "compiled":
-        outcome = compiled.run(
-            cast(LowRankRNN, models), task, plan, dtype, layout=layout, threads=workers, on_progress=on_progress
-        )
+        outcome = compiled.run(models, task, plan, dtype, layout=layout, threads=workers, on_progress=on_progress)
     else:
         outcome = loop.run(models, task, plan, _backend(chosen, models, task, dtype), on_progress, on_record)
     if outcome.epochs < epochs and on_interrupt == "raise":
@@ -189,6 +191,11 @@ def _choose(engine: str, models: Record, task: Task, plan: loop.Plan, watched: b
     reason = "on_record is for the other engines" if watched else compiled.obstacle(models, task, plan)
     if not reason:
         return "compiled"
+    if engine == "auto" and find_spec("torch") is None:
+        raise ValueError(
+            f"engine must be torch here, as {reason}: pip install torch; or ask for engine='reference' with "
+            "dtype='float64', which is slower"
+        )
     if engine == "compiled":
         raise ValueError(f"engine must be torch or reference here, got 'compiled': {reason}")
     warnings.warn(f"training with the slower torch engine: {reason}", stacklevel=3)
@@ -201,9 +208,7 @@ def _backend(engine: str, models: Record, task: Task, dtype: str) -> loop.Backen
 
         return ReferenceBackend(models, task)
     if find_spec("torch") is None:
-        raise ValueError(
-            "engine must be compiled or reference without PyTorch; to use 'torch': pip install 'ghostpoint[torch]'"
-        )
+        raise ValueError("engine 'torch' must have PyTorch, which is not installed: pip install torch")
     from ghostpoint.training.torch_engine import TorchBackend
 
     return TorchBackend(models, task, dtype)

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ghostpoint.training.kernels import rank_one
 
-__all__ = ["LAYOUTS", "Outcome", "Problem", "run"]
+__all__ = ["LAYOUTS", "Advancing", "Outcome", "Problem", "advance_all", "run"]
 
 LAYOUTS = ("auto", "networks", "units")
 #: cost of one network alone (units across lanes) over its share of a full block (networks across lanes), measured
@@ -177,10 +177,29 @@ def _groups(
     ]
 
 
-def _advance_all(
-    groups: list[_Group], stop: int, threads: int, pool: ThreadPoolExecutor, done: Callable[[int], None]
+class Advancing(Protocol):
+    """Networks that advance together."""
+
+    epoch: int
+    members: NDArray[np.int64]
+
+    def advance(self, stop: int) -> int:
+        """Go on to epoch ``stop`` or until all are finished; the network-epochs that this covered."""
+
+    @property
+    def finished(self) -> NDArray[np.bool_]:
+        """Which members are finished."""
+
+
+def advance_all(
+    groups: Sequence[Advancing],
+    stop: int,
+    threads: int,
+    pool: ThreadPoolExecutor,
+    done: Callable[[int], None],
+    call_size: int = CALL,
 ) -> None:
-    """Advance every group to ``stop``, in calls of about :data:`CALL` network-epochs, the furthest behind first."""
+    """Advance every group to ``stop``, in calls of about ``call_size`` network-epochs, the furthest behind first."""
     waiting = [(group.epoch, index) for index, group in enumerate(groups)]
     heapq.heapify(waiting)
     interrupted = threading.Event()
@@ -189,7 +208,7 @@ def _advance_all(
         group = groups[index]
         if interrupted.is_set():
             return index, 0
-        return index, group.advance(min(stop, group.epoch + max(1, CALL // len(group.members))))
+        return index, group.advance(min(stop, group.epoch + max(1, call_size // len(group.members))))
 
     running: set[Any] = set()
     try:
@@ -250,7 +269,7 @@ def run(
                 report(amount)
 
             try:
-                _advance_all(groups, stop, threads, pool, count)
+                advance_all(groups, stop, threads, pool, count)
             except KeyboardInterrupt:
                 if epoch == 0:
                     raise

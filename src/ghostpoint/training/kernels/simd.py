@@ -33,10 +33,12 @@ __all__ = [
     "load",
     "maximum",
     "minimum",
+    "pointer",
     "rint",
     "scalar_fma",
     "select",
     "splat",
+    "sqrt",
     "store",
     "tree_sum",
     "unequal",
@@ -82,9 +84,28 @@ class _VectorModel(PrimitiveModel):
         super().__init__(manager, frontend, frontend.llvm)
 
 
+def _data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
+    """The address of the first element of an array, or of what :func:`pointer` gave."""
+    return array if isinstance(kind, types.CPointer) else context.make_array(kind)(context, builder, array).data
+
+
 def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any, vector: Vector) -> Any:
-    data = context.make_array(array_type)(context, builder, array).data
+    data = _data(context, builder, array_type, array)
     return builder.bitcast(builder.gep(data, [index]), vector.llvm.as_pointer())
+
+
+@intrinsic
+def pointer(typingctx: Any, array: Any, index: Any) -> Any:
+    """The place of ``array[index]``, to use like the array that begins there while ``array`` lives.
+
+    Numba counts references to an array whenever a function takes it, with atomic operations; it counts none to this.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        index = context.cast(builder, args[1], signature.args[1], types.intp)
+        return builder.gep(_data(context, builder, signature.args[0], args[0]), [index])
+
+    return types.CPointer(array.dtype)(array, index), generate
 
 
 @intrinsic
@@ -190,6 +211,16 @@ def rint(typingctx: Any, a: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return _call(builder, "rint", a.llvm, _suffix(a), args)
+
+    return a(a), generate
+
+
+@intrinsic
+def sqrt(typingctx: Any, a: Any) -> Any:
+    """The square root per lane, correctly rounded."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _call(builder, "sqrt", a.llvm, _suffix(a), args)
 
     return a(a), generate
 

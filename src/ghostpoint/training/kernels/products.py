@@ -1,0 +1,183 @@
+"""Products of a matrix in panels (see ``blocks.py``) with the vectors of a few trials, forwards and transposed.
+
+Each element of a result is a sum in an order that the source fixes: a column sum adds columns in turn (for one trial
+even and odd ones apart), a sum over rows is ``lanes`` partial sums and then a tree, an outer product adds vectors in
+turn.
+
+A matrix of 100 units fills the first-level cache but for a few lines. So the caller alternates ``backwards``, the
+direction in which the panels are read: a pass begins with what the one before it read last.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from ghostpoint.training.kernels.blocks import (
+    add_columns,
+    add_outer,
+    add_sums,
+    store_columns,
+    store_outer,
+    store_sums,
+    zero_block,
+)
+from ghostpoint.training.kernels.simd import lanes
+
+__all__ = ["matrix_times", "outer_products", "transpose_times"]
+
+
+def _make_columns(rows, columns, trials):
+    """The product of ``rows`` vectors of rows; ``columns`` sums at a time are in flight for each."""
+    zeros = zero_block(lambda width: rows * columns * trials)
+    add, finish = add_columns(rows, columns, trials), store_columns(rows, columns, trials)
+
+    @njit(inline="always")
+    def product(matrix, at, plane, count, x, x_at, out, out_at, backwards):
+        width = lanes(matrix)
+        block = zeros(matrix)
+        last = (count - 1) // width * width
+        for ascending in range(0, count, width):
+            first = last - ascending if backwards else ascending
+            for c in range(0, min(width, count - first), columns):
+                block = add(block, matrix, at + first * plane + c * width, x, x_at + first + c, plane)
+        finish(block, out, out_at, plane)
+
+    return product
+
+
+def _make_matrix_times(columns_7, columns_4, columns_2, columns_1, trials):
+    seven, four = _make_columns(7, columns_7, trials), _make_columns(4, columns_4, trials)
+    two, one = _make_columns(2, columns_2, trials), _make_columns(1, columns_1, trials)
+
+    @njit(inline="always")
+    def product(matrix, plane, count, x, x_at, out, out_at, backwards):
+        width = lanes(matrix)
+        row, rows = 0, plane // width
+        while row < rows:
+            left = rows - row
+            at, to = row * width * width, out_at + row * width
+            if left >= 7 and left != 8:
+                seven(matrix, at, plane, count, x, x_at, out, to, backwards)
+                row += 7
+            elif left >= 4:
+                four(matrix, at, plane, count, x, x_at, out, to, backwards)
+                row += 4
+            elif left >= 2:
+                two(matrix, at, plane, count, x, x_at, out, to, backwards)
+                row += 2
+            else:
+                one(matrix, at, plane, count, x, x_at, out, to, backwards)
+                row += 1
+
+    return product
+
+
+_matrix_times_1, _matrix_times_2 = _make_matrix_times(2, 2, 4, 8, 1), _make_matrix_times(1, 1, 2, 4, 2)
+
+
+@njit(inline="always")
+def matrix_times(matrix, plane, count, x, x_at, trials, out, backwards):
+    """``out[b plane + i] = sum_j matrix[i, j] x[x_at + b plane + j]`` for every trial b and ``j < count``.
+
+    Where ``count`` is not a multiple of 8, x goes on with zeros to the next one.
+    """
+    for b in range(0, trials - 1, 2):
+        _matrix_times_2(matrix, plane, count, x, x_at + b * plane, out, b * plane, backwards)
+    if trials % 2:
+        b = trials - 1
+        _matrix_times_1(matrix, plane, count, x, x_at + b * plane, out, b * plane, backwards)
+
+
+def _make_sums(share, trials):
+    zeros = zero_block(lambda width: width // share * trials)
+    add, finish = add_sums(share, trials), store_sums(share, trials)
+
+    @njit(inline="always")
+    def sums(matrix, at, plane, s, s_at, out, out_at):
+        width = lanes(matrix)
+        block = zeros(matrix)
+        for r in range(0, plane, width):
+            block = add(block, matrix, at + r * width, s, s_at + r, plane)
+        finish(block, out, out_at, plane)
+
+    return sums
+
+
+def _make_transpose_times(whole, quarter, share):
+    """``whole`` does ``lanes / share`` columns of a panel, ``quarter`` a quarter of it."""
+
+    @njit(inline="always")
+    def product(matrix, plane, count, s, s_at, out, out_at, backwards):
+        width = lanes(matrix)
+        panels = (count + width - 1) // width
+        for p in range(panels):
+            first = (panels - 1 - p if backwards else p) * width
+            if first + width <= count:
+                for c in range(0, width, width // share):
+                    whole(matrix, first * plane + c * width, plane, s, s_at, out, out_at + first + c)
+            else:
+                for c in range(0, count - first, width // 4):
+                    quarter(matrix, first * plane + c * width, plane, s, s_at, out, out_at + first + c)
+
+    return product
+
+
+_transpose_times_1 = _make_transpose_times(_make_sums(1, 1), _make_sums(4, 1), 1)
+_transpose_times_2 = _make_transpose_times(_make_sums(2, 2), _make_sums(4, 2), 2)
+
+
+@njit(inline="always")
+def transpose_times(matrix, plane, count, s, s_at, trials, out, backwards):
+    """``out[b plane + j] = sum_i matrix[i, j] s[s_at + b plane + i]`` for every trial b and ``j < count``.
+
+    Up to ``lanes / 4 - 1`` further elements of ``out`` are written, with the sums of the columns that follow.
+    """
+    for b in range(0, trials - 1, 2):
+        _transpose_times_2(matrix, plane, count, s, s_at + b * plane, out, b * plane, backwards)
+    if trials % 2:
+        b = trials - 1
+        _transpose_times_1(matrix, plane, count, s, s_at + b * plane, out, b * plane, backwards)
+
+
+def _make_outer(rows, columns):
+    """The outer products of ``rows`` vectors of rows, ``columns`` (a divisor of 4) columns at a time."""
+    zeros = zero_block(lambda width: rows * columns)
+    add, finish = add_outer(rows, columns), store_outer(rows, columns)
+
+    @njit(inline="always")
+    def outer(matrix, row, plane, count, s, x, terms):
+        width = lanes(matrix)
+        for first in range(0, count, width):
+            for c in range(0, min(width, count - first), columns):
+                block = zeros(matrix)
+                for k in range(0, terms * plane, plane):
+                    block = add(block, s, k + row * width, x, k + first + c)
+                finish(block, matrix, first * plane + row * width * width + c * width)
+
+    return outer
+
+
+_outer_4, _outer_3, _outer_2, _outer_1 = (_make_outer(rows, 4) for rows in (4, 3, 2, 1))
+
+
+@njit(inline="always")
+def outer_products(matrix, plane, count, s, x, terms):
+    """``matrix[i, j] = sum_k s[k plane + i] x[k plane + j]`` over ``k < terms``, for ``j < count``.
+
+    Up to 3 further columns are written.
+    """
+    row, rows = 0, plane // lanes(matrix)
+    while row < rows:
+        left = rows - row
+        if left >= 4:
+            _outer_4(matrix, row, plane, count, s, x, terms)
+            row += 4
+        elif left == 3:
+            _outer_3(matrix, row, plane, count, s, x, terms)
+            row += 3
+        elif left == 2:
+            _outer_2(matrix, row, plane, count, s, x, terms)
+            row += 2
+        else:
+            _outer_1(matrix, row, plane, count, s, x, terms)
+            row += 1

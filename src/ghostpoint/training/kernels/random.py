@@ -1,0 +1,183 @@
+"""Normal random numbers inside a kernel, as a function of (seed, epoch, position) and of nothing else.
+
+The generator has no state: Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror and Shaw, SC 2011) maps a key of 64 bits
+(the seed) and a counter of 64 bits to two words of 32 bits that pass the statistical batteries. So a number depends on
+neither the thread nor what was drawn before it. Box and Muller's transform takes two words to two normals. All of it
+is one IEEE or integer operation per lane after the other, like the rest of the kernels.
+
+Words become uniforms of 32 bits, so a normal is at most ``sqrt(2 ln 2**33) = 6.8`` from zero, in float64 too.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from ghostpoint.training.kernels.simd import I32, _of, fma, full, lanes, rint, sqrt, store
+
+__all__ = ["INITIAL", "NOISE", "fill_normals", "normals"]
+
+#: streams of one seed
+NOISE, INITIAL = 0, 1
+
+ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
+PARITY = 0x1BD11BDA
+ROUNDS = 20
+UNIT = 2.0**-32
+LN2_HIGH, LN2_LOW = 0.693145751953125, 1.428606820309417e-06  # the first with trailing zeros, for float32 too
+(L1, L2, L3, L4, L5, L6, L7, L8, L9, L10, L11) = (2.0 / (2 * k + 1) for k in range(1, 12))
+TURN = 2 * math.pi
+(S3, S5, S7, S9, S11, S13, S15, S17) = ((-1) ** (k // 2) / math.factorial(k) for k in range(3, 18, 2))
+(K2, K4, K6, K8, K10, K12, K14, K16) = ((-1) ** (k // 2) / math.factorial(k) for k in range(2, 17, 2))
+
+
+def _threefry(builder: Any, key: list[Any], counter: list[Any]) -> list[Any]:
+    """The words of vectors (``<n x i32>``) of counters."""
+    kind = counter[0].type
+
+    def constant(value: int) -> Any:
+        return ir.Constant(kind, [value] * kind.count)
+
+    keys = [*key, builder.xor(builder.xor(key[0], key[1]), constant(PARITY))]
+    a, b = (builder.add(counter[i], keys[i]) for i in range(2))
+    for i in range(ROUNDS):
+        turn = ROTATIONS[i % 8]
+        a = builder.add(a, b)
+        b = builder.or_(builder.shl(b, constant(turn)), builder.lshr(b, constant(32 - turn)))
+        b = builder.xor(a, b)
+        if i % 4 == 3:
+            injection = i // 4 + 1
+            a = builder.add(a, keys[injection % 3])
+            b = builder.add(builder.add(b, keys[(injection + 1) % 3]), constant(injection))
+    return [a, b]
+
+
+@intrinsic
+def _uniforms(typingctx: Any, like: Any, seed: Any, first: Any, second: Any) -> Any:
+    """Vectors of u in (0, 1] and v in [-1/2, 1/2] for the counters ``(first + lane, second)``."""
+    vector = _of(like.dtype)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        words = ir.VectorType(I32, vector.lanes)
+
+        def everywhere(number: Any) -> Any:
+            undefined = ir.Constant(words, ir.Undefined)
+            one = builder.insert_element(undefined, builder.trunc(number, I32), ir.Constant(I32, 0))
+            return builder.shuffle_vector(one, undefined, ir.Constant(words, [0] * vector.lanes))
+
+        high = builder.lshr(args[1], ir.Constant(args[1].type, 32))
+        lane = ir.Constant(words, list(range(vector.lanes)))
+        counter = [builder.add(everywhere(args[2]), lane), everywhere(args[3])]
+        a, b = _threefry(builder, [everywhere(args[1]), everywhere(high)], counter)
+
+        def number(value: float) -> Any:
+            return ir.Constant(vector.llvm, [value] * vector.lanes)
+
+        u = builder.fmul(builder.fadd(builder.uitofp(a, vector.llvm), number(0.5)), number(UNIT))
+        v = builder.fmul(builder.sitofp(b, vector.llvm), number(UNIT))
+        return cgutils.pack_array(builder, [u, v])
+
+    return types.UniTuple(vector, 2)(like, types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def _split(typingctx: Any, a: Any) -> Any:
+    """``(k, m)`` with ``a = 2**k m`` and m in [sqrt(1/2), sqrt(2)), for positive normal ``a``."""
+    bits, mantissa, root = (32, 23, 0x3F3504F3) if a.element == types.float32 else (64, 52, 0x3FE6A09E667F3BCD)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        integers = ir.VectorType(ir.IntType(bits), a.lanes)
+
+        def constant(value: int) -> Any:
+            return ir.Constant(integers, [value] * a.lanes)
+
+        pattern = builder.bitcast(args[0], integers)
+        power = builder.ashr(builder.sub(pattern, constant(root)), constant(mantissa))
+        rest = builder.bitcast(builder.sub(pattern, builder.shl(power, constant(mantissa))), a.llvm)
+        return cgutils.pack_array(builder, [builder.sitofp(power, a.llvm), rest])
+
+    return types.UniTuple(a, 2)(a), generate
+
+
+@njit(inline="always")
+def _log(x):
+    """``ln x`` for positive normal x: ``ln m = 2 atanh s`` with ``s = (m - 1) / (m + 1)``, at most 0.172 in size."""
+    k, m = _split(x)
+    f = m - full(x, 1.0)
+    s = f / (f + full(x, 2.0))
+    z = s * s
+    p = fma(z, full(x, L11), full(x, L10))
+    p = fma(z, p, full(x, L9))
+    p = fma(z, p, full(x, L8))
+    p = fma(z, p, full(x, L7))
+    p = fma(z, p, full(x, L6))
+    p = fma(z, p, full(x, L5))
+    p = fma(z, p, full(x, L4))
+    p = fma(z, p, full(x, L3))
+    p = fma(z, p, full(x, L2))
+    p = fma(z, p, full(x, L1))
+    tail = fma(k, full(x, LN2_LOW), s * (z * p))
+    return fma(k, full(x, LN2_HIGH), fma(full(x, 2.0), s, tail))
+
+
+@njit(inline="always")
+def _cos_sin_of_turns(v):
+    """Cosine and sine of ``2 pi v`` for ``|v| <= 1/2``: Taylor series within an eighth of a turn of a quarter."""
+    q = rint(v * full(v, 4.0))
+    t = fma(q, full(v, -0.25), v) * full(v, TURN)
+    z = t * t
+    s = fma(z, full(v, S17), full(v, S15))
+    s = fma(z, s, full(v, S13))
+    s = fma(z, s, full(v, S11))
+    s = fma(z, s, full(v, S9))
+    s = fma(z, s, full(v, S7))
+    s = fma(z, s, full(v, S5))
+    s = fma(z, s, full(v, S3))
+    s = fma(t * z, s, t)
+    c = fma(z, full(v, K16), full(v, K14))
+    c = fma(z, c, full(v, K12))
+    c = fma(z, c, full(v, K10))
+    c = fma(z, c, full(v, K8))
+    c = fma(z, c, full(v, K6))
+    c = fma(z, c, full(v, K4))
+    c = fma(z, c, full(v, K2))
+    c = fma(z, c, full(v, 1.0))
+    # cosine and sine of the quarter turns q in {-2, ..., 2}
+    size = q * q
+    quarter_c = full(v, 1.0) - size * (full(v, 7.0) - size) * full(v, 1.0 / 6.0)
+    quarter_s = q * (full(v, 4.0) - size) * full(v, 1.0 / 3.0)
+    return quarter_c * c - quarter_s * s, quarter_c * s + quarter_s * c
+
+
+@njit(inline="always")
+def normals(like, seed, stream, epoch, index):
+    """Two vectors of independent standard normals, for the positions ``index`` and ``index + 1`` of vectors.
+
+    ``index`` is even and below 2**27; ``epoch`` is below 2**31.
+    """
+    u, v = _uniforms(like, seed, index // 2 * lanes(like), epoch + stream * 2147483648)
+    r = sqrt(_log(u) * full(u, -2.0))
+    c, s = _cos_sin_of_turns(v)
+    return r * c, r * s
+
+
+@njit
+def fill_normals(out, size, scale, seed, stream, epoch):
+    """``out[:size]`` from ``scale`` times standard normals; ``size`` is a whole number of vectors.
+
+    The numbers are a function of ``(seed, stream, epoch)`` and of the place. With ``(u, v)`` the two
+    words of the counter ``(j lanes + lane, epoch + stream 2**31)`` under the key ``seed`` as uniforms, vectors
+    ``2 j`` and ``2 j + 1`` are ``scale sqrt(-2 ln u)`` times the cosine and the sine of ``2 pi v``.
+    """
+    width = lanes(out)
+    factor = full(out, scale)
+    for i in range(0, size, 2 * width):
+        a, b = normals(out, seed, stream, epoch, i // width)
+        store(out, i, factor * a)
+        if i + width < size:
+            store(out, i + width, factor * b)
