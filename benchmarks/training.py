@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--json", type=Path, help="where to save the figures")
     arguments = parser.parse_args()
+    torch.set_num_threads(1)  # the loop's operations are too small for more to help, and it is the faster so
     task = gp.tasks.DelayedActivation()
     models = gp.LowRankRNN.initialize(100, 1, range(arguments.networks))
     ways = {
