@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostpoint.training.kernels import rank_one
+from ghostpoint.training.kernels.memory import aligned
 
 __all__ = ["LAYOUTS", "Advancing", "Outcome", "Problem", "advance_all", "run"]
 
@@ -61,14 +62,6 @@ class Outcome:
     parameters: NDArray[Any]
     confidence: NDArray[Any]
     epochs: int = 0
-
-
-def aligned(size: int, dtype: Any) -> NDArray[Any]:
-    """Zeros on a 64-byte boundary: a vector that straddles two cache lines costs twice."""
-    item = np.dtype(dtype).itemsize
-    raw = np.zeros(size + 64 // item, dtype)
-    offset = (-raw.ctypes.data % 64) // item
-    return raw[offset : offset + size]
 
 
 class _Group:

@@ -8,16 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostpoint.training.kernels.full_rank import plane_size
+from ghostpoint.training.kernels.memory import aligned
 
 __all__ = ["aligned", "pack_by_step", "pack_network", "pack_readings", "unpack_network"]
-
-
-def aligned(size: int, dtype: Any) -> NDArray[Any]:
-    """Zeros on a 64-byte boundary: a vector that straddles two cache lines costs twice."""
-    item = np.dtype(dtype).itemsize
-    raw = np.zeros(size + 64 // item, dtype)
-    offset = (-raw.ctypes.data % 64) // item
-    return raw[offset : offset + size]
 
 
 def _width(dtype: Any) -> int:
