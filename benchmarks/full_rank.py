@@ -109,9 +109,10 @@ class Network:
         quantities = (len(full_rank.QUANTITIES), 1)
         self.before = (
             state, *(packing.aligned(0, dtype) for _ in range(2)), optimizers.SGD, np.array([RATE, 0, 0, 0, np.inf]),
-            np.ones(5, bool), np.array([0.5], dtype), setting.inputs.transpose(1, 0, 2).astype(dtype).reshape(-1),
-            packing.pack_readings(setting.targets, dtype), packing.pack_readings(setting.weight * ones, dtype),
-            packing.pack_readings(ones, dtype), np.array([0.5], dtype),
+            np.ones(5, bool), np.array([0.5, 0, 0], dtype),
+            setting.inputs.transpose(1, 0, 2).astype(dtype).reshape(1, -1),
+            *(packing.pack_readings(v, dtype)[None] for v in (setting.targets, setting.weight * ones, ones)),
+            np.array([0.5], dtype),
             packing.pack_by_step(np.full((1, trials, 1, N), -0.3), plane, dtype),
             packing.pack_by_step(np.zeros((0, trials, steps, N)), plane, dtype), 0.0, 0.0, seed,
             full_rank.ACTIVATIONS.index(setting.activation), full_rank.READ_OUTS.index(setting.read_out), N,

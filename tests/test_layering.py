@@ -17,20 +17,22 @@ ROOMS = {
     "theory": {"checks"},
     "tasks": {"checks", "theory"},
     "models": {"checks", "theory", "tasks"},
+    "remedies": {"checks", "tasks"},
     "storage": {"checks", "_version"},
     "results": {"checks", "theory", "tasks", "models", "storage", "_version"},
     "slow_points": {*SCIENCE, "_version"},
-    "training": {
-        *SCIENCE,
-        "_version",
-    },  # the two never meet: analysis must not depend on how a network was trained
-    "experiments": {*SCIENCE, "slow_points", "training"},
+    # the two never meet: analysis must not depend on how a network was trained
+    "training": {*SCIENCE, "remedies", "_version"},
+    "diagnosis": {*SCIENCE, "_version"},
+    "critical_rate": {*SCIENCE, "remedies", "slow_points", "training"},
+    "experiments": {*SCIENCE, "_version", "critical_rate", "remedies", "slow_points", "training"},
     "figures": {"checks"},  # draws what was saved, so it needs no science
     "reproduction": {"_version", "checks", "storage", "experiments"},
     "report": {"_version", "checks", "storage", "experiments", "figures", "reproduction"},
     "progress": {"experiments", "reproduction", "report"},
     "reproduce": {"_version", "checks", "storage", "experiments", "reproduction", "report"},
-    "cli": {"_version", "experiments", "progress", "reproduce"},
+    "diagnose_command": {"checks", "diagnosis", "figures"},
+    "cli": {"_version", "diagnose_command", "experiments", "progress", "reproduce"},
     "__main__": {"cli"},
 }
 MATPLOTLIB = {"figures"}

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from ghostpoint._version import __version__
 
 if TYPE_CHECKING:
-    from ghostpoint import experiments, figures, slow_points, tasks, theory
+    from ghostpoint import experiments, figures, remedies, slow_points, tasks, theory
+    from ghostpoint.diagnosis import Diagnosis, diagnose
     from ghostpoint.models import FullRankRNN, LowRankRNN
     from ghostpoint.results import TrainingRun, load
-    from ghostpoint.slow_points import flow_ghosts, flow_zeros
+    from ghostpoint.slow_points import find_slow_points, flow_ghosts, flow_zeros
     from ghostpoint.theory import NormalForm, SaddleNodeToy
     from ghostpoint.training import train
 
@@ -29,30 +30,39 @@ _PUBLIC: dict[str, str | None] = {
     "LowRankRNN": "models",
     "FullRankRNN": "models",
     # training
+    "remedies": None,
     "train": "training",
     "TrainingRun": "results",
     "load": "results",
     # fixed points and ghosts
     "slow_points": None,
+    "find_slow_points": "slow_points",
     "flow_zeros": "slow_points",
     "flow_ghosts": "slow_points",
+    # the phases of a training
+    "diagnose": "diagnosis",
+    "Diagnosis": "diagnosis",
     # the published experiments
     "experiments": None,
     "figures": None,
 }
 
 __all__ = [
+    "Diagnosis",
     "FullRankRNN",
     "LowRankRNN",
     "NormalForm",
     "SaddleNodeToy",
     "TrainingRun",
     "__version__",
+    "diagnose",
     "experiments",
     "figures",
+    "find_slow_points",
     "flow_ghosts",
     "flow_zeros",
     "load",
+    "remedies",
     "slow_points",
     "tasks",
     "theory",

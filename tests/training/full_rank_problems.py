@@ -12,6 +12,8 @@ from ghostpoint.training.kernels import full_rank, optimizers
 from ghostpoint.training.kernels import full_rank_packing as packing
 
 PARTS = full_rank.PARTS
+#: crossings, marks and region of ``trust.py`` that never act
+WITHOUT_REMEDY = (np.zeros((0, 5), np.int64), np.zeros((0, 2)), np.full(9, np.inf))
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Case:
     spread: float = 0.0
     sigma: float = 0.0
     seed: int = 0
+    tolerance: float = 0.0
+    readout_norm: float = 0.0
     chance_accuracy: float = 0.5
     solved_loss: float = 0.0
     record: tuple[int, ...] | None = None
@@ -97,17 +101,19 @@ class Call:
         self.events = np.full((len(full_rank.EVENTS), 1), -1, np.int64)
         self.before = (
             self.state, *moments, rule, np.array(case.settings), np.array(case.trainable),
-            np.array([case.alpha], dtype), case.inputs.transpose(1, 0, 2).astype(dtype).reshape(-1),
-            *(packing.pack_readings(values, dtype) for values in (case.targets, case.weights, case.counted)),
+            np.array([case.alpha, case.tolerance, case.readout_norm], dtype),
+            case.inputs.transpose(1, 0, 2).astype(dtype).reshape(1, -1),
+            *(packing.pack_readings(values, dtype)[None] for values in (case.targets, case.weights, case.counted)),
             np.array(case.thresholds, dtype), packing.pack_by_step(case.initial[:, :, None], plane, dtype),
             packing.pack_by_step(case.noise, plane, dtype), case.spread, case.sigma, case.seed,
-            full_rank.ACTIVATIONS.index(case.activation), full_rank.READ_OUTS.index(case.read_out), *self.shape,
+            full_rank.ACTIVATIONS.index(case.activation), full_rank.READ_OUTS.index(case.read_out), *WITHOUT_REMEDY,
+            *self.shape,
             case.chance_accuracy, case.solved_loss,
         )  # fmt: skip
         self.after = (
-            record, snapshots, self.cursor, self.history, self.snapshots, self.events,
-            np.zeros((len(full_rank.QUANTITIES), 1), dtype),
-            packing.aligned(full_rank.work_size(plane, outputs, trials, steps, width), dtype),
+            record, snapshots, self.cursor, self.history, self.snapshots, self.events, np.zeros(1, np.int64),
+            np.zeros((len(full_rank.QUANTITIES), 1), dtype), np.zeros((0, 7)),
+            packing.aligned(full_rank.work_size(plane, outputs, trials, steps, width, False), dtype),
         )  # fmt: skip
         self.after[-1][:] = np.nan  # its content must not matter
 
@@ -115,7 +121,7 @@ class Call:
         reached = full_rank.train(*self.before, start, stop, *self.after)
         units, inputs, outputs, _, _ = self.shape
         parts = packing.unpack_network(self.state, units, inputs, outputs)
-        history = self.history[: self.cursor[0], :, 0].copy()
+        history = self.history[: self.cursor[0], :3, 0].copy()  # of the quantities, the update's scale is always 1 here
         return Result(parts, history, self.events[:, 0].copy(), self.snapshots.copy(), reached, self.state.copy())
 
 

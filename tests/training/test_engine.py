@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ghostpoint import LowRankRNN, train
 from ghostpoint.results import NO_LEARNING_WINDOW
 from ghostpoint.tasks import DelayedActivation
+from ghostpoint.training.engine import _recorded_epochs
 from tests.training.problems import PARTS, networks, same_bits, tasks
 
 TASK = DelayedActivation()
@@ -124,6 +125,24 @@ def test_auto_records_at_most_10000_evenly_spaced_epochs():
         run = train(one, DelayedActivation(5), 0.01, epochs)
         assert np.array_equal(run.history["epoch"], np.arange(0, epochs, stride))
         assert run.history.sizes["epoch"] <= 10_000
+
+
+@given(st.integers(1, 10**9))
+def test_log_records_the_first_and_last_and_as_many_in_every_factor_of_ten(epochs):
+    kept = _recorded_epochs("log", epochs)
+    assert kept[0] == 0
+    assert kept[-1] == epochs - 1
+    assert (np.diff(kept) > 0).all()
+    for low in 10 ** np.arange(2, int(np.log10(epochs))):
+        inside = ((kept >= low) & (kept < 10 * low)).sum()
+        assert (90 if low == 100 else 98) <= inside <= 102
+    if epochs > 20:  # every epoch where the grid is finer than whole numbers
+        assert set(range(20)) <= set(kept.tolist())
+
+
+def test_log_is_a_choice_of_record(mixed):
+    run = train(LowRankRNN.published(MIXED), TASK, 0.02, EPOCHS, record="log")
+    assert run.history.identical(mixed.history.sel(epoch=_recorded_epochs("log", EPOCHS)))
 
 
 @ENGINES
@@ -261,20 +280,16 @@ def test_labels_and_configuration():
         ({"engine": "reference"}, "dtype must be float64 for the reference engine, got 'float32'"),
         ({"solved": -0.1}, "solved must be above 0 and finite, got -0.1"),
         ({"threads": 0}, "threads must be at least 1, got 0"),
-        ({"record": "some"}, "record must be one of auto, all; got 'some'"),
+        ({"record": "some"}, "record must be one of auto, all, log; got 'some'"),
         ({"record": 0}, "record must be at least 1, got 0"),
         ({"record": [-1]}, "record must be at least 0, got -1"),
         ({"record": [10]}, "record must be below epochs = 10, got 10"),
         ({"checkpoints": [3, 10]}, "checkpoints must be below epochs = 10, got 10"),
         ({"checkpoints": [0.5]}, "checkpoints must be a whole number, got 0.5"),
         ({"checkpoints": 5}, "checkpoints must be a list of epochs, got 5"),
-        (
-            {"models": LowRankRNN.initialize(3, 2, [0]), "engine": "compiled"},
-            "engine must be torch or reference here, got 'compiled': the kernels know rank one",
-        ),
         ({"clip_norm": 0.0}, "clip_norm must be above 0"),
+        ({"readout_norm": 1.0}, "readout_norm must be left out for networks without w_out"),
         ({"on_interrupt": "stop"}, "on_interrupt must be one of return, raise; got 'stop'"),
-        ({"optimizer": "adam", "engine": "compiled"}, "the rank-one kernels know plain gradient descent"),
         ({"models": LowRankRNN.initialize(3, 1, [0])[[]]}, "models must hold at least one network"),
         ({"models": LowRankRNN(np.full(3, 1e39), np.ones(3))}, r"m must be within \+-3.4\d*e\+38 for float32"),
         ({"models": LowRankRNN(np.ones(3), np.ones(3), threshold=-1e40)}, r"threshold must be within .* got 1e\+40"),

@@ -142,10 +142,11 @@ def test_draws_belong_to_the_network_and_the_seed(engine):
     assert noise.std() == pytest.approx(0.1, rel=0.1)
 
 
-def test_auto_takes_the_kernels_where_it_can_and_says_so_where_it_cannot():
+def test_auto_takes_the_kernels_where_it_can_and_says_so_where_it_cannot(monkeypatch):
     models, task = PROBLEMS["rank 1"]
     assert gp.train(models, task, 0.1, 2).config["engine"] == "compiled"
-    with pytest.warns(UserWarning, match="slower torch engine"):
+    monkeypatch.setattr("ghostpoint.training.compiled.obstacle", lambda *_: "the kernels are away")
+    with pytest.warns(UserWarning, match="slower torch engine: the kernels are away"):
         assert gp.train(*PROBLEMS["rank 3, state"], 0.1, 2).config["engine"] == "torch"
     with pytest.raises(ValueError, match="engine must be torch or reference here"):
         gp.train(*PROBLEMS["rank 3, state"], 0.1, 2, engine="compiled")
@@ -159,7 +160,8 @@ def test_auto_takes_the_kernels_where_it_can_and_says_so_where_it_cannot():
 
 def test_without_torch_the_message_says_why_and_what_to_do(monkeypatch):
     monkeypatch.setattr("ghostpoint.training.engine.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"rank 3.*pip install torch; or ask for engine='reference'"):
+    monkeypatch.setattr("ghostpoint.training.compiled.obstacle", lambda *_: "the kernels are away")
+    with pytest.raises(ValueError, match=r"the kernels are away.*pip install torch; or ask for engine='reference'"):
         gp.train(*PROBLEMS["rank 3, state"], 0.1, 2)
     with pytest.raises(ValueError, match="must have PyTorch"):
         gp.train(*PROBLEMS["rank 3, state"], 0.1, 2, engine="torch")
@@ -208,3 +210,40 @@ def test_a_diverging_network_takes_no_other_down():
     np.testing.assert_array_equal(run.models.W[0], models.W[0].astype(np.float32))
     alone = gp.train(models[1], DelayedActivation(30), 0.1, 5, engine="torch", record="all")
     np.testing.assert_allclose(run.history["loss"][1], alone.history["loss"][0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["full rank, cue", "rank 3, state", "frozen parts"])
+@pytest.mark.parametrize("engine", ["reference", "torch"])
+def test_the_readout_is_brought_to_its_norm_before_every_forward_pass(name, engine):
+    models, task = PROBLEMS[name]
+    norms = np.linspace(0.3, 2.0, len(models))
+    run = gp.train(
+        models, task, 0.5, 4, engine=engine, dtype="float64", record="all", checkpoints=range(4), readout_norm=norms
+    )
+    before = models
+    for epoch in range(4):
+        now = run.models_at(epoch)
+        by = norms / np.abs(before.w_out).sum(axis=(1, 2))
+        np.testing.assert_allclose(np.abs(now.w_out).sum(axis=(1, 2)), norms, rtol=1e-12)
+        np.testing.assert_allclose(now.w_out, by[:, None, None] * before.w_out, rtol=1e-12)
+        np.testing.assert_allclose(now.b_out, by[:, None] * before.b_out, rtol=1e-12)
+        seen = evaluate(now, task)
+        np.testing.assert_allclose(run.history["loss"][:, epoch], seen.loss, rtol=1e-9)
+        before = now.replace(**{part: getattr(now, part) - 0.5 * seen.gradient[part] for part in models.trainable})
+    for part in models.present_parts():
+        np.testing.assert_allclose(getattr(run.models, part), getattr(before, part), rtol=1e-8, atol=1e-11)
+
+
+def test_a_readout_of_zeros_stays_and_a_norm_out_of_range_is_refused():
+    models, task = PROBLEMS["full rank, cue"]
+    zero = models.replace(w_out=0 * models.w_out, trainable=("W",))
+    run = gp.train(zero, task, 0.1, 2, engine="torch", readout_norm=1.0)
+    assert (run.models.w_out == 0).all()
+    np.testing.assert_array_equal(run.models.b_out, models.b_out.astype(np.float32))
+    for norm, message in (
+        (-1.0, "readout_norm must be positive, got -1"),
+        ([1.0, 1.0], r"readout_norm must be one value or one per network \(3\), got shape \(2,\)"),
+        (np.nan, "readout_norm must be finite"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            gp.train(models, task, 0.1, 2, readout_norm=norm)

@@ -6,38 +6,45 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ghostpoint.models import FullRankRNN, LowRankRNN, Record
+from ghostpoint.remedies import HazardLimit, TrustRegion
 from ghostpoint.tasks import Task
-from ghostpoint.training import full_rank, schedule
+from ghostpoint.training import alone, schedule
 from ghostpoint.training.kernels import rank_one
 from ghostpoint.training.loop import Plan
 from ghostpoint.training.outcome import Outcome
 
-__all__ = ["obstacle", "problem", "run"]
+__all__ = ["across_lanes", "obstacle", "problem", "run"]
 
 
 def obstacle(models: Record, task: Task, plan: Plan) -> str:
     """Why the kernels cannot train these models on this task; empty if they can."""
-    if task.random:
-        return "the kernels know fixed trials"
-    if isinstance(models, FullRankRNN):
-        return "" if task.tolerance is None else "the kernels know answers at levels"
-    if not isinstance(models, LowRankRNN) or models.rank != 1:
-        return f"the kernels know rank one and full rank, got rank {models.rank}"
-    if models.w_out is not None or models.activation != "sigmoid":
-        return "the rank-one kernels know the readout sigmoid(confidence (kappa - threshold)) without w_out"
-    if task.n_inputs or task.n_trials != 1:
-        return "the rank-one kernels know tasks of one trial without input"
-    if task.noise or task.initial_scale:
-        return "the rank-one kernels know no noise and no random initial rates"
-    if task.read_out != "after":
-        return "the rank-one kernels read the output after each update"
-    if task.tolerance is not None or task.levels != (0.0, 1.0) or task.thresholds != (0.5,) or task.inclusive[0]:
-        return "the rank-one kernels know answers of 0 and 1, told apart at 0.5"
-    if not plan.optimizer.stateless or plan.clip_norm is not None:
-        return "the rank-one kernels know plain gradient descent without clipping"
-    return ""
+    others = [type(one).__name__ for one in plan.remedies if not isinstance(one, TrustRegion | HazardLimit)]
+    if others:
+        return f"the kernels know the remedies TrustRegion, HazardLimit and ClipGradient, got {', '.join(others)}"
+    if task.random and any(isinstance(one, TrustRegion) for one in plan.remedies):
+        return "the kernels know TrustRegion for fixed trials"
+    return "" if isinstance(models, FullRankRNN | LowRankRNN) else f"the kernels do not know {type(models).__name__}"
+
+
+def across_lanes(models: Record, task: Task, plan: Plan) -> bool:
+    """Whether the rank-one kernels know the problem, which train a block of networks at once."""
+    return (
+        isinstance(models, LowRankRNN)
+        and models.rank == 1
+        and models.w_out is None
+        and models.activation == "sigmoid"
+        and not (task.random or task.n_inputs or task.noise or task.initial_scale)
+        and task.n_trials == 1
+        and task.read_out == "after"
+        and task.tolerance is None
+        and (task.levels, task.thresholds, task.inclusive[0]) == ((0.0, 1.0), (0.5,), False)
+        and plan.optimizer.stateless
+        and plan.clip_norm is None
+        and not plan.remedies
+    )
 
 
 def problem(models: LowRankRNN, task: Task, plan: Plan, dtype: str) -> schedule.Problem:
@@ -56,7 +63,7 @@ def problem(models: LowRankRNN, task: Task, plan: Plan, dtype: str) -> schedule.
         targets=trial.targets[0, :, 0].astype(kind),
         weights=np.where(counted, task.weights(trial)[0, :, 0], 0.0).astype(kind),
         counted=counted,
-        chance_accuracy=task.chance_accuracy,
+        chance_accuracy=float(kind.type(task.chance_accuracy)),
         solved_loss=plan.solved_loss,
     )
 
@@ -70,10 +77,11 @@ def run(
     layout: str,
     threads: int,
     on_progress: Callable[[int], None] | None,
+    on_record: Callable[[int, dict[str, NDArray[Any]]], None] | None = None,
 ) -> Outcome:
-    """Train with the kernels."""
-    if isinstance(models, FullRankRNN):
-        return full_rank.run(models, task, plan, dtype, threads=threads, on_progress=on_progress)
+    """Train with the kernels; ``on_record`` hears of the recorded epochs of a round when it has ended."""
+    if not across_lanes(models, task, plan):
+        return alone.run(models, task, plan, dtype, threads=threads, on_progress=on_progress, on_record=on_record)
     assert isinstance(models, LowRankRNN)
     raw = schedule.run(
         problem(models, task, plan, dtype),
@@ -83,6 +91,7 @@ def run(
         layout=layout,
         threads=threads,
         on_progress=on_progress,
+        on_record=on_record,
     )
     done = raw.epochs
     recorded, kept = (plan.record_epochs < done).sum(), (plan.snapshot_epochs < done).sum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -14,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint.checks import finite_array, integer, number, one_of
 from ghostpoint.models import LowRankRNN, Record
+from ghostpoint.remedies import ClipGradient, Remedy
+from ghostpoint.remedies import resolve as resolve_remedy
 from ghostpoint.results import TrainingRun, no_learning_zone_entry
 from ghostpoint.tasks import Task
 from ghostpoint.training import compiled, loop, schedule
@@ -27,6 +30,8 @@ DTYPES = ("float32", "float64")
 INTERRUPTS = ("return", "raise")
 #: epochs that "auto" records at most
 AUTO_RECORDS = 10_000
+#: epochs that "log" records per factor of ten
+LOG_RECORDS = 100
 
 
 def train(
@@ -37,6 +42,8 @@ def train(
     *,
     optimizer: str | Optimizer = "sgd",
     clip_norm: float | None = None,
+    remedy: Remedy | Sequence[Remedy] | str | None = None,
+    readout_norm: ArrayLike | None = None,
     seed: int = 0,
     record: str | int | Sequence[int] = "auto",
     checkpoints: Sequence[int] | NDArray[Any] = (),
@@ -69,11 +76,21 @@ def train(
         With the semantics of ``torch.optim``; "momentum" is SGD with momentum 0.9.
     clip_norm : float, optional
         Scale a network's gradient down to this L2 norm where it exceeds it (``clip_grad_norm_``).
+    remedy : None, "auto", or one or several of ``ghostpoint.remedies``
+        What to do about updates that would end in the no-learning zone: scale them, each network's by a factor of its
+        own. The history then has the factor as ``update_scale``, the events the number of epochs in which a remedy
+        changed anything as ``remedy_epochs``. "auto": :class:`~ghostpoint.remedies.TrustRegion` where the task wants
+        the readout to cross from one level to another, else :class:`~ghostpoint.remedies.HazardLimit`.
+    readout_norm : scalar or (R,), optional
+        Before every epoch's forward pass, ``w_out`` and ``b_out`` of a network are multiplied by what makes the L1
+        norm of its ``w_out`` (over all outputs) this, trainable or not (article, Fig. 8C). No gradient goes through
+        it. The final models are those after the last update, not projected once more.
     seed : int
         Of the trials, the initial rates and the noise, where the task has them.
-    record : "auto", "all", int or epochs
+    record : "auto", "all", "log", int or epochs
         Which epochs the history keeps: all of them, every k-th, or those listed; "auto" is every epoch up to
-        10,000 of them and evenly spaced ones beyond. Events are exact in any case.
+        10,000 of them and evenly spaced ones beyond; "log" is the first, the last, and 100 per factor of ten evenly
+        on a logarithmic scale, rounded. Events are exact in any case.
     checkpoints : epochs
         At which the parameters are kept too (epoch k is after k updates, k < epochs).
     solved : float
@@ -90,8 +107,8 @@ def train(
     on_progress : callable, optional
         Called with the number of network-epochs done since the last call.
     on_record : callable, optional
-        Called with each recorded epoch and its loss, gradient norm and accuracy, each (R,). Not for the compiled
-        engine.
+        Called with each recorded epoch and its loss, gradient norm and accuracy, each (R,); by the compiled engine some
+        seconds later, when the round that the epoch belongs to has ended.
     on_interrupt : "return" or "raise"
         What Ctrl-C does: end the run and return what there is, marked ``complete = False``, or pass it on.
 
@@ -130,6 +147,11 @@ def train(
     if (rate <= 0).any():
         raise ValueError(f"learning_rate must be positive, got {rate[rate <= 0].flat[0]:g}")
     rate = np.array(np.broadcast_to(rate, (networks,)))
+    remedies = resolve_remedy(remedy, task, models.activation)
+    for clip in (one for one in remedies if isinstance(one, ClipGradient)):
+        if clip_norm is not None:
+            raise ValueError(f"clip_norm must be left out where remedy has {clip}, got {clip_norm!r}")
+        clip_norm = clip.norm
     for name, values in {**models.arrays(), "learning_rate": rate}.items():
         _check_fits(name, values, dtype)
     workers = len(os.sched_getaffinity(0)) if threads is None else integer("threads", threads, at_least=1)
@@ -142,10 +164,14 @@ def train(
         clip_norm=clip_norm,
         solved_loss=solved * task.chance_loss,
         seed=seed,
+        readout_norm=_readout_norm(readout_norm, models),
+        remedies=tuple(one for one in remedies if not isinstance(one, ClipGradient)),
     )
-    chosen = _choose(engine, models, task, plan, on_record is not None)
+    chosen = _choose(engine, models, task, plan)
     if chosen == "compiled":
-        outcome = compiled.run(models, task, plan, dtype, layout=layout, threads=workers, on_progress=on_progress)
+        outcome = compiled.run(
+            models, task, plan, dtype, layout=layout, threads=workers, on_progress=on_progress, on_record=on_record
+        )
     else:
         outcome = loop.run(models, task, plan, _backend(chosen, models, task, dtype), on_progress, on_record)
     if outcome.epochs < epochs and on_interrupt == "raise":
@@ -163,6 +189,8 @@ def train(
         "epochs": epochs,
         "optimizer": repr(rule),
         "clip_norm": clip_norm,
+        "remedy": [one.to_dict() for one in remedies],
+        "readout_norm": None if plan.readout_norm is None else _values(plan.readout_norm),
         "seed": seed,
         "solved": solved,
         "dtype": dtype,
@@ -184,11 +212,11 @@ def _check_channels(models: Record, task: Task) -> None:
         raise ValueError(f"models must have the task's {task.n_outputs} output channels, got {models.n_outputs}")
 
 
-def _choose(engine: str, models: Record, task: Task, plan: loop.Plan, watched: bool) -> str:
+def _choose(engine: str, models: Record, task: Task, plan: loop.Plan) -> str:
     """The engine that will run, or a ``ValueError`` that says why the one asked for cannot."""
     if engine in ("torch", "reference"):
         return engine
-    reason = "on_record is for the other engines" if watched else compiled.obstacle(models, task, plan)
+    reason = compiled.obstacle(models, task, plan)
     if not reason:
         return "compiled"
     if engine == "auto" and find_spec("torch") is None:
@@ -216,7 +244,10 @@ def _backend(engine: str, models: Record, task: Task, dtype: str) -> loop.Backen
 
 def _recorded_epochs(record: str | int | Sequence[int], epochs: int) -> NDArray[np.int64]:
     if isinstance(record, str):
-        one_of("record", record, ("auto", "all"))
+        if one_of("record", record, ("auto", "all", "log")) == "log":
+            last = epochs - 1
+            spaced = np.geomspace(1, max(last, 1), 1 + math.ceil(LOG_RECORDS * math.log10(max(last, 1))))
+            return np.unique([0, *np.minimum(np.rint(spaced), last), last]).astype(np.int64)
         stride = -(-epochs // AUTO_RECORDS) if record == "auto" else 1
         return np.arange(0, epochs, stride, dtype=np.int64)
     if np.ndim(record) == 0:
@@ -231,6 +262,19 @@ def _epoch_list(name: str, listed: Any, epochs: int) -> NDArray[np.int64]:
     if len(values) and values[-1] >= epochs:
         raise ValueError(f"{name} must be below epochs = {epochs}, got {values[-1]}")
     return values
+
+
+def _readout_norm(value: ArrayLike | None, models: Record) -> NDArray[Any] | None:
+    if value is None:
+        return None
+    norms = finite_array("readout_norm", value)
+    if "w_out" not in models.present_parts():
+        raise ValueError("readout_norm must be left out for networks without w_out")
+    if norms.shape not in ((), (len(models),)):
+        raise ValueError(f"readout_norm must be one value or one per network ({len(models)}), got shape {norms.shape}")
+    if (norms <= 0).any():
+        raise ValueError(f"readout_norm must be positive, got {norms[norms <= 0].flat[0]:g}")
+    return np.array(np.broadcast_to(norms, (len(models),)))
 
 
 def _check_fits(name: str, values: NDArray[Any], dtype: str) -> None:
@@ -260,6 +304,8 @@ def _labelled(outcome: Outcome, models: Record, plan: loop.Plan, config: dict[st
     events["no_learning_zone_entry"] = no_learning_zone_entry(
         events["first_above_chance"], events["last_above_chance"], done
     )
+    if outcome.acted is not None:
+        events["remedy_epochs"] = outcome.acted
     kept = plan.snapshot_epochs[plan.snapshot_epochs < done]
     checkpoints = None
     if len(kept):

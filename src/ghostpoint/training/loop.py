@@ -6,7 +6,8 @@ recording, events, checkpoints, interruption.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,9 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostpoint.models import LowRankRNN, Record
+from ghostpoint.remedies import Crossing, Remedy
+from ghostpoint.remedies.acting import Acting, Near
 from ghostpoint.tasks import Task, Trial
 from ghostpoint.training.optimizers import Optimizer, clip_factor
 from ghostpoint.training.outcome import EVENTS, QUANTITIES, Outcome
+from ghostpoint.training.reference import Approach
 
 __all__ = ["Backend", "Plan", "draws", "run"]
 
@@ -24,13 +28,19 @@ __all__ = ["Backend", "Plan", "draws", "run"]
 class Backend(Protocol):
     """Computes a loss and its gradient for a stack of networks."""
 
+    def running(self, watched: bool) -> AbstractContextManager[Any]:
+        """Entered for the time of a run; ``watched`` says whether :meth:`approaches` will be asked for."""
+
     def evaluate(
         self, trial: Trial, initial_states: NDArray[Any] | None, noise: NDArray[Any] | None
     ) -> tuple[NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Loss and accuracy (R,), and the gradient by every trainable part, in the backend's own arrays."""
 
-    def norm(self, gradient: dict[str, Any]) -> Any:
-        """L2 norm of the gradient per network, (R,), as the backend's array."""
+    def approaches(self, wanted: Sequence[Crossing]) -> list[Approach]:
+        """Escape times or peaks in the trials evaluated last, with gradients by every trainable part."""
+
+    def inner(self, one: dict[str, Any], other: dict[str, Any]) -> Any:
+        """Inner product over all parts per network, (R,), as the backend's array."""
 
     def get(self, part: str) -> Any:
         """The present value of a part, (R, ...), as the backend's array."""
@@ -47,7 +57,11 @@ class Backend(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is asked to do."""
+    """What a run is asked to do.
+
+    ``readout_norm`` has one value per network; ``remedies`` are those that scale the update or the readout, without
+    :class:`~ghostpoint.remedies.ClipGradient`, which is ``clip_norm``.
+    """
 
     rate: NDArray[Any]
     epochs: int
@@ -57,6 +71,8 @@ class Plan:
     clip_norm: float | None
     solved_loss: float
     seed: int
+    readout_norm: NDArray[Any] | None = None
+    remedies: tuple[Remedy, ...] = ()
 
 
 def draws(models: Record, task: Task, plan_seed: int) -> Callable[[], tuple[Any, Any]]:
@@ -91,16 +107,35 @@ def run(
     on_record: Callable[[int, dict[str, NDArray[Any]]], None] | None = None,
 ) -> Outcome:
     """Train the backend's networks; Ctrl-C ends the run early and keeps what there is."""
+    acting = Acting(plan.remedies, task, models.activation, len(models))
+    with backend.running(watched=acting.region is not None):
+        return _run(models, task, plan, backend, acting, on_progress, on_record)
+
+
+def _run(
+    models: Record,
+    task: Task,
+    plan: Plan,
+    backend: Backend,
+    acting: Acting,
+    on_progress: Callable[[int], None] | None,
+    on_record: Callable[[int, dict[str, NDArray[Any]]], None] | None,
+) -> Outcome:
     count = len(models)
     recorded, kept = set(plan.record_epochs.tolist()), set(plan.snapshot_epochs.tolist())
     draw = draws(models, task, plan.seed)
-    repeats = plan.optimizer.stateless and not (task.random or task.noise > 0 or task.initial_scale > 0)
+    same_trials = not (task.random or task.noise > 0 or task.initial_scale > 0)
+    # a projection may change the last bit of what the update left alone
+    repeats = same_trials and plan.optimizer.stateless and acting.memoryless and plan.readout_norm is None
     fixed = None if task.random else task.trial()
     events = {name: np.full(count, -1, np.int64) for name in EVENTS}
     running = np.ones(count, dtype=bool)
     has_confidence = isinstance(models, LowRankRNN) and models.w_out is None
-    quantities = (*QUANTITIES, "confidence") if has_confidence else QUANTITIES
+    readout = ("confidence",) if has_confidence else ("w_out", "b_out")
+    quantities = (*QUANTITIES, *["confidence"] * has_confidence, *["update_scale"] * bool(plan.remedies))
     history: dict[str, list[NDArray[Any]]] = {name: [] for name in quantities}
+    best = _Best()
+    changeable = {*models.trainable, *(readout if plan.readout_norm is not None else ())}
     snapshots: dict[str, list[NDArray[Any]]] = {part: [] for part in models.present_parts()}
     state: dict[str, Any] = {}
     seen: dict[str, NDArray[Any]] = {}
@@ -115,11 +150,23 @@ def run(
         while epoch < plan.epochs:
             trial = task.trial((plan.seed, epoch)) if fixed is None else fixed
             with np.errstate(over="ignore", invalid="ignore"):
+                if plan.readout_norm is not None:
+                    _project(backend, plan.readout_norm, running)
+                sharpness = acting.sharpness(epoch)
+                kept_readout = _sharpen(backend, readout, sharpness)
                 loss, accuracy, gradient = backend.evaluate(trial, *draw())
-                norm = backend.norm(gradient)
-                seen = {"loss": loss, "gradient_norm": backend.numpy(norm), "accuracy": accuracy}
+                wanted = acting.wanted(trial)
+                approached = list(zip(wanted, backend.approaches(wanted) if wanted else [], strict=True))
+                seen = {"loss": loss, "accuracy": accuracy}
                 if has_confidence:
                     seen["confidence"] = np.array(backend.numpy(backend.get("confidence")))
+                for part, value in kept_readout.items():
+                    backend.set(part, value)
+                    for slopes in (gradient, *(approach.gradient for _, approach in approached)):
+                        if part in slopes:
+                            slopes[part] = sharpness * slopes[part]
+                norm = backend.inner(gradient, gradient) ** 0.5
+                seen["gradient_norm"] = backend.numpy(norm)
                 square = seen["gradient_norm"].astype(loss.dtype) ** 2
                 finite = np.isfinite(loss + square + plan.rate * (plan.rate * square))
             above = accuracy > task.chance_accuracy
@@ -128,25 +175,44 @@ def run(
             note("first_solved", loss < plan.solved_loss, epoch)
             note("diverged", running & ~finite, epoch)
             running &= finite
+            factor = None if plan.clip_norm is None else clip_factor(norm, plan.clip_norm)
+            if acting.rewinds:
+                best.keep(backend, models.trainable, state, acting.improved(loss) & running)
+            update = {}
+            with np.errstate(over="ignore", invalid="ignore"):
+                for part in models.trainable:
+                    slope = gradient[part] if factor is None else gradient[part] * _like(factor, gradient[part])
+                    update[part] = plan.optimizer.update(part, slope, rates[part], state, epoch)
+            entering = acting.entered(epoch, above) & running
+            if plan.remedies:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    products = (backend.inner(update, other) for other in (update, gradient))
+                    length, ascent = (backend.numpy(product).astype(np.float64) for product in products)
+                    near = [_near(backend, one, approach, update) for one, approach in approached]
+                    scale = acting.factor(loss, seen["gradient_norm"], length**0.5, ascent, near)
+                acting.acted += running & ((scale != 1) | (sharpness != 1) | (entering & acting.rewinds))
+                seen["update_scale"] = scale
+                scaling = backend.native(scale)
+                update = {part: change * _like(scaling, change) for part, change in update.items()}
             if epoch in recorded:
-                for name, values in seen.items():
-                    history[name].append(values)
+                for name, recordings in history.items():
+                    recordings.append(seen[name])
             if epoch in kept:
                 for part, values_of_part in snapshots.items():
                     values_of_part.append(np.array(backend.numpy(backend.get(part))))
             changed = np.zeros(count, dtype=bool)
-            factor = None if plan.clip_norm is None else clip_factor(norm, plan.clip_norm)
             for part in models.trainable:
-                slope = gradient[part] if factor is None else gradient[part] * _like(factor, gradient[part])
                 with np.errstate(over="ignore", invalid="ignore"):
                     old = backend.get(part)
-                    new = old + plan.optimizer.update(part, slope, rates[part], state, epoch)
+                    new = old + update[part]
                 before, after = backend.numpy(old), backend.numpy(new)
                 if not running.all():
                     after = np.where(_column(running, before), after, before)
                     new = backend.native(after)
                 changed |= (after != before).reshape(count, -1).any(axis=1)
                 backend.set(part, new)
+            if acting.rewinds and entering.any():
+                best.restore(backend, state, entering)
             if repeats:
                 note("frozen", running & ~changed, epoch)
                 running &= changed
@@ -183,10 +249,79 @@ def run(
             name: np.stack(values, axis=1) if values else np.zeros((count, 0)) for name, values in history.items()
         },
         events=np.array([events[name] for name in EVENTS]),
-        parameters={part: np.array(backend.numpy(backend.get(part))) for part in models.trainable},
+        parameters={part: np.array(backend.numpy(backend.get(part))) for part in changeable},
         snapshots={part: np.stack(values) for part, values in snapshots.items() if values},
         epochs=finished,
+        acted=acting.acted if plan.remedies else None,
     )
+
+
+def _near(backend: Backend, crossing: Crossing, approach: Approach, update: dict[str, Any]) -> Near:
+    """What the trust region needs to know about a crossing and an update."""
+    slope, shift = (backend.inner(approach.gradient, other) for other in (approach.gradient, update))
+    return Near(
+        crossing,
+        approach.crossed,
+        approach.time,
+        approach.peak,
+        backend.numpy(slope).astype(np.float64) ** 0.5,
+        backend.numpy(shift).astype(np.float64),
+    )
+
+
+class _Best:
+    """Parameters and optimiser's state of each network at its lowest loss so far, in NumPy."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, NDArray[Any]] = {}
+        self.state: dict[str, list[NDArray[Any]]] = {}
+
+    def keep(self, backend: Backend, parts: Sequence[str], state: dict[str, Any], rows: NDArray[np.bool_]) -> None:
+        """Remember some networks as they are, before their update."""
+        for part in parts:
+            now = backend.numpy(backend.get(part))
+            self.parts[part] = np.where(_column(rows, now), now, self.parts.get(part, now))
+        for part, value in state.items():
+            arrays = [backend.numpy(array) for array in _as_tuple(value)]
+            before = self.state.get(part, [np.zeros_like(array) for array in arrays])
+            self.state[part] = [np.where(_column(rows, new), new, old) for new, old in zip(arrays, before, strict=True)]
+
+    def restore(self, backend: Backend, state: dict[str, Any], rows: NDArray[np.bool_]) -> None:
+        """Put some networks back; where the lowest loss was the first, the optimiser starts afresh."""
+        for part, value in self.parts.items():
+            now = backend.numpy(backend.get(part))
+            backend.set(part, backend.native(np.where(_column(rows, now), value, now)))
+        for part, value in state.items():
+            arrays = [backend.numpy(array) for array in _as_tuple(value)]
+            before = self.state.get(part, [np.zeros_like(array) for array in arrays])
+            put = tuple(
+                backend.native(np.where(_column(rows, new), old, new)) for new, old in zip(arrays, before, strict=True)
+            )
+            state[part] = put if isinstance(value, tuple) else put[0]
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _project(backend: Backend, norms: NDArray[Any], rows: NDArray[np.bool_]) -> None:
+    """Multiply readout weights and bias of some networks so that the L1 norm of the weights is what is asked for."""
+    weights = backend.numpy(backend.get("w_out"))
+    norm = np.abs(weights).sum(axis=(1, 2), dtype=np.float64)
+    by = np.where(rows & (norm > 0), norms / np.where(norm > 0, norm, 1.0), 1.0)
+    for part in ("w_out", "b_out"):
+        value = backend.numpy(backend.get(part))
+        backend.set(part, backend.native(value * _column(by, value)))
+
+
+def _sharpen(backend: Backend, parts: tuple[str, ...], sharpness: float) -> dict[str, Any]:
+    """Multiply the readout's logit by a number; the parts as they were, to be put back."""
+    if sharpness == 1:
+        return {}
+    kept = {part: backend.get(part) for part in parts}
+    for part, value in kept.items():
+        backend.set(part, sharpness * value)
+    return kept
 
 
 def _column(values: NDArray[Any], like: NDArray[Any]) -> NDArray[Any]:

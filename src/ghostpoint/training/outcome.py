@@ -31,6 +31,8 @@ class Outcome:
         Part to (checkpoints, R, ...).
     epochs : int
         Updates done; fewer than asked for when the run was interrupted.
+    acted : (R,) int64, optional
+        In how many epochs a remedy changed a network's update, where one was asked for; up to where it froze.
     """
 
     history: dict[str, NDArray[Any]]
@@ -38,3 +40,4 @@ class Outcome:
     parameters: dict[str, NDArray[Any]]
     snapshots: dict[str, NDArray[Any]]
     epochs: int
+    acted: NDArray[np.int64] | None = None

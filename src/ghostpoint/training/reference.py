@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostpoint.models import ACTIVATIONS, FullRankRNN, LowRankRNN, Record, logistic
+from ghostpoint.remedies import Crossing
 from ghostpoint.tasks import Task, Trial
 
-__all__ = ["Evaluation", "evaluate", "global_norm"]
+__all__ = ["Approach", "Evaluation", "Path", "approach", "backpropagate", "evaluate", "follow", "global_norm"]
 
 
 @dataclass(frozen=True)
@@ -66,29 +67,11 @@ def evaluate(
         Added inside the tanh; none by default.
     """
     trial = task.trial() if trial is None else trial
-    alpha, steps = task.alpha, task.steps
-    first = models.initial_state if initial_states is None else initial_states
-    states = [np.broadcast_to(first, (len(trial.inputs), *models.initial_state.shape))]
-    rates = []
-    for t in range(steps):
-        rates.append(models.rates_of_state(states[t], trial.inputs[:, t], 0.0 if noise is None else noise[t]))
-        states.append((1 - alpha) * states[t] + alpha * rates[t])
-    shift = 1 if task.read_out == "after" else 0
-    z = np.stack([models.logit_of_state(states[t + shift]) for t in range(steps)], axis=2)  # (B, R, steps, O)
-    outputs, errors, slopes = _answers(z, trial.targets[:, None], models.activation)
+    path = follow(models, task, trial, initial_states, noise)
+    outputs, errors, slopes = _answers(path.logits, trial.targets[:, None], models.activation)
     weights = np.where(trial.mask, task.weights(trial), 0.0)[:, None]
     loss = (weights * errors**2).sum(axis=(0, 2, 3))
-    by_logit = 2 * weights * errors * slopes
-
-    gradient = {part: np.zeros_like(getattr(models, part)) for part in models.present_parts()}
-    y = np.zeros_like(states[0])
-    for t in range(steps, -1, -1):
-        x = states[t]
-        if t < steps:
-            s = alpha * y * (1 - rates[t] ** 2)
-            y = (1 - alpha) * y + _through_step(models, gradient, x, trial.inputs[:, t], s)
-        if 0 <= t - shift < steps:
-            y = y + _through_readout(models, gradient, x, by_logit[:, :, t - shift])
+    gradient = backpropagate(models, task, trial, path, 2 * weights * errors * slopes)
     per_network = np.moveaxis(outputs, 1, 0)
     return Evaluation(
         loss=loss,
@@ -97,6 +80,82 @@ def evaluate(
         gradient_norm=global_norm([gradient[part] for part in models.trainable], len(models)),
         output=per_network,
     )
+
+
+@dataclass(frozen=True)
+class Path:
+    """Trials of R networks: ``states`` x[0] to x[steps] and ``rates`` (lists of (B, R, N)), ``logits`` z (B, R, steps,
+    O)."""
+
+    states: list[NDArray[Any]]
+    rates: list[NDArray[Any]]
+    logits: NDArray[Any]
+
+
+def follow(
+    models: Record,
+    task: Task,
+    trial: Trial,
+    initial_states: NDArray[Any] | None = None,
+    noise: NDArray[Any] | None = None,
+) -> Path:
+    """The forward pass of :func:`evaluate`."""
+    alpha, steps = task.alpha, task.steps
+    first = models.initial_state if initial_states is None else initial_states
+    states = [np.broadcast_to(first, (len(trial.inputs), *models.initial_state.shape))]
+    rates = []
+    for t in range(steps):
+        rates.append(models.rates_of_state(states[t], trial.inputs[:, t], 0.0 if noise is None else noise[t]))
+        states.append((1 - alpha) * states[t] + alpha * rates[t])
+    shift = 1 if task.read_out == "after" else 0
+    z = np.stack([models.logit_of_state(states[t + shift]) for t in range(steps)], axis=2)
+    return Path(states, rates, z)
+
+
+def backpropagate(
+    models: Record, task: Task, trial: Trial, path: Path, by_logit: NDArray[Any]
+) -> dict[str, NDArray[Any]]:
+    """Gradient, by every part, of anything whose derivative by the logits (B, R, steps, O) is ``by_logit``.
+
+    The backward pass of :func:`evaluate`, with dL/dz as its seed.
+    """
+    alpha, steps, shift = task.alpha, task.steps, 1 if task.read_out == "after" else 0
+    gradient = {part: np.zeros_like(getattr(models, part)) for part in models.present_parts()}
+    y = np.zeros_like(path.states[0])
+    for t in range(steps, -1, -1):
+        x = path.states[t]
+        if t < steps:
+            s = alpha * y * (1 - path.rates[t] ** 2)
+            y = (1 - alpha) * y + _through_step(models, gradient, x, trial.inputs[:, t], s)
+        if 0 <= t - shift < steps:
+            y = y + _through_readout(models, gradient, x, by_logit[:, :, t - shift])
+    return gradient
+
+
+@dataclass(frozen=True)
+class Approach:
+    """How R networks approach one crossing; see :meth:`ghostpoint.remedies.Crossing.measure`.
+
+    Attributes
+    ----------
+    crossed, time, peak : (R,)
+    gradient : dict
+        Of the time where crossed, else of the peak, by part.
+    """
+
+    crossed: NDArray[np.bool_]
+    time: NDArray[Any]
+    peak: NDArray[Any]
+    gradient: dict[str, Any]
+
+
+def approach(models: Record, task: Task, trial: Trial, path: Path, crossing: Crossing) -> Approach:
+    """Escape time (or peak) at a crossing and its gradient, by a backward pass of its own."""
+    z = path.logits[crossing.trial, :, :, crossing.output]
+    crossed, time, peak, by_z = crossing.measure(z)
+    seed = np.zeros_like(path.logits)
+    seed[crossing.trial, :, :, crossing.output] = by_z
+    return Approach(crossed, time, peak, backpropagate(models, task, trial, path, seed))
 
 
 def global_norm(arrays: list[NDArray[Any]], networks: int) -> NDArray[Any]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ghostpoint.models import Record
+from ghostpoint.remedies import Crossing
 from ghostpoint.tasks import Task, Trial
-from ghostpoint.training.reference import evaluate, global_norm
+from ghostpoint.training.reference import Approach, approach, evaluate, follow
 
 __all__ = ["ReferenceBackend"]
 
@@ -19,16 +23,32 @@ class ReferenceBackend:
     def __init__(self, models: Record, task: Task):
         self.models, self.task = models, task
 
+    def running(self, watched: bool) -> AbstractContextManager[Any]:
+        """Nothing to set up."""
+        return nullcontext()
+
     def evaluate(
         self, trial: Trial, initial_states: NDArray[Any] | None, noise: NDArray[Any] | None
     ) -> tuple[NDArray[Any], NDArray[Any], dict[str, NDArray[Any]]]:
         """Loss, accuracy and gradient of the present models."""
         seen = evaluate(self.models, self.task, trial=trial, initial_states=initial_states, noise=noise)
+        self.shown = trial, initial_states, noise
         return seen.loss, seen.accuracy, {part: seen.gradient[part] for part in self.models.trainable}
 
-    def norm(self, gradient: dict[str, NDArray[Any]]) -> NDArray[Any]:
-        """L2 norm per network."""
-        return global_norm(list(gradient.values()), len(self.models))
+    def approaches(self, wanted: Sequence[Crossing]) -> list[Approach]:
+        """Crossings in the trials evaluated last, with gradients by the trainable parts."""
+        trial, initial_states, noise = self.shown
+        path = follow(self.models, self.task, trial, initial_states, noise)
+        found = [approach(self.models, self.task, trial, path, crossing) for crossing in wanted]
+        for one in found:
+            for part in set(one.gradient) - set(self.models.trainable):
+                del one.gradient[part]
+        return found
+
+    def inner(self, one: dict[str, NDArray[Any]], other: dict[str, NDArray[Any]]) -> NDArray[Any]:
+        """Inner product per network."""
+        products = [(one[part] * other[part]).reshape(len(self.models), -1).sum(axis=1) for part in one]
+        return np.asarray(np.sum(products, axis=0) if products else np.zeros(len(self.models)))
 
     def get(self, part: str) -> NDArray[Any]:
         """A part of the models."""

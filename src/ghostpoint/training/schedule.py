@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ghostpoint.training.kernels import rank_one
 from ghostpoint.training.kernels.memory import aligned
+from ghostpoint.training.kernels.subnormals import flushing_subnormals
 
 __all__ = ["LAYOUTS", "Advancing", "Outcome", "Problem", "advance_all", "run"]
 
@@ -114,13 +115,18 @@ class _Group:
     def advance(self, stop: int) -> int:
         """Go on to epoch ``stop`` or until all are finished; the network-epochs that this covered."""
         start = self.epoch
-        self.epoch = self.kernel(
+        with flushing_subnormals():
+            self.epoch = self._call(start, stop)
+        return (self.epoch - start) * len(self.members)
+
+    def _call(self, start: int, stop: int) -> int:
+        reached: int = self.kernel(
             self.state, self.confidence, self.threshold, self.rate, self.problem.trainable, self.constants,
             self.targets, self.weights, self.problem.counted, self.problem.chance_accuracy, self.problem.solved_loss,
             self.units, self.partials, self.steps, start, stop, self.record_epochs, self.snapshot_epochs, self.cursor,
             self.history, self.snapshots, self.events, self.now, self.work, self.activations,
         )  # fmt: skip
-        return (self.epoch - start) * len(self.members)
+        return reached
 
     @property
     def finished(self) -> NDArray[np.bool_]:
@@ -230,8 +236,13 @@ def run(
     layout: str = "auto",
     threads: int = 1,
     on_progress: Callable[[int], None] | None = None,
+    on_record: Callable[[int, dict[str, NDArray[Any]]], None] | None = None,
 ) -> Outcome:
-    """Do ``epochs`` updates of every network; ``on_progress`` hears of network-epochs done, finished ones included."""
+    """Do ``epochs`` updates of every network.
+
+    ``on_progress`` hears of network-epochs done, finished ones included; ``on_record`` of the recorded epochs of every
+    round, and of those that are left once all networks are finished.
+    """
     networks, _, n_units = problem.parameters.shape
     dtype = problem.parameters.dtype
     quantities = len(rank_one.QUANTITIES)
@@ -271,6 +282,10 @@ def run(
                 group.unpack(outcome, records.start, snapshots.start)
                 last[:, group.members] = group.now[:, : len(group.members)]
             report(len(active) * (stop - epoch) - covered[0])
+            if on_record:
+                for row in range(records.start, records.stop):
+                    seen = zip(rank_one.QUANTITIES, outcome.history[:, :, row], strict=True)
+                    on_record(int(record_epochs[row]), dict(seen))
             finished = (outcome.events[3:5, active] >= 0).any(axis=0)
             for network in active[finished]:
                 outcome.history[:, network, records.stop :] = last[:, network, None]
@@ -282,6 +297,9 @@ def run(
             length = length // 2 if finished.any() else length * 2
             length = max(SHORTEST_ROUND, min(length, ROUND // max(len(active), 1)))
     outcome.epochs = epochs if epoch == epochs or not len(active) else epoch
+    if on_record and outcome.epochs > epoch:
+        for row in range(int(np.searchsorted(record_epochs, epoch)), len(record_epochs)):
+            on_record(int(record_epochs[row]), dict(zip(rank_one.QUANTITIES, outcome.history[:, :, row], strict=True)))
     # a network that froze or diverged above chance stays above it to the end
     end = outcome.events[3:5].max(axis=0)
     above = (end >= 0) & (outcome.events[1] >= end)

@@ -5,6 +5,8 @@ The only module of training that imports torch; imported when asked for.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,15 @@ import torch
 from numpy.typing import NDArray
 
 from ghostpoint.models import FullRankRNN, LowRankRNN, Record
+from ghostpoint.remedies import Crossing
 from ghostpoint.tasks import Task, Trial
+from ghostpoint.training.reference import Approach
 
 __all__ = ["TorchBackend"]
+
+#: numbers in one state of the whole stack below which threads cost more than they save (on two shared processors two
+#: threads took 2.6 to 12 times as long as one, over 100 to 200,000 numbers)
+ONE_THREAD_BELOW = 250_000
 
 
 class TorchBackend:
@@ -28,6 +36,19 @@ class TorchBackend:
         self.models, self.task, self.device = models, task, device
         self.dtype = getattr(torch, dtype)
         self.values = {name: self.native(array) for name, array in models.arrays().items() if name != "seed"}
+        self.keep_graph = False
+
+    @contextmanager
+    def running(self, watched: bool) -> Iterator[None]:
+        """One torch thread while a small stack is trained; the number of before when it is done."""
+        self.keep_graph = watched
+        before = torch.get_num_threads()
+        if len(self.models) * self.models.n_units * self.task.n_trials < ONE_THREAD_BELOW:
+            torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     def native(self, values: NDArray[Any]) -> torch.Tensor:
         """A NumPy array as a tensor of this run's dtype and device."""
@@ -46,12 +67,12 @@ class TorchBackend:
         """Replace a parameter."""
         self.values[part] = value
 
-    def norm(self, gradient: dict[str, torch.Tensor]) -> torch.Tensor:
-        """L2 norm per network."""
+    def inner(self, one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Inner product per network."""
         total = torch.zeros(len(self.models), dtype=self.dtype, device=self.device)
-        for part in gradient.values():
-            total = total + (part * part).reshape(len(self.models), -1).sum(dim=1)
-        return total**0.5
+        for part, value in one.items():
+            total = total + (value * other[part]).reshape(len(self.models), -1).sum(dim=1)
+        return total
 
     def evaluate(
         self, trial: Trial, initial_states: NDArray[Any] | None, noise: NDArray[Any] | None
@@ -80,14 +101,42 @@ class TorchBackend:
             self.models.activation
         ](z)
         loss = (weights[:, None] * (outputs - targets[:, None]) ** 2).sum(dim=(0, 2, 3))
-        names = list(self.models.trainable)
-        found = torch.autograd.grad(loss.sum(), [p[name] for name in names], allow_unused=True) if names else ()
-        gradient = {
-            name: torch.zeros_like(p[name]) if value is None else value
-            for name, value in zip(names, found, strict=True)
-        }
+        self.graph = z, {name: p[name] for name in self.models.trainable}
+        gradient = self._slopes(loss.sum())
         per_network = self.numpy(outputs.transpose(0, 1))
         return self.numpy(loss), self.task.accuracy(per_network, trial), gradient
+
+    def approaches(self, wanted: Sequence[Crossing]) -> list[Approach]:
+        """Crossings in the trials evaluated last, with gradients by the trainable parts, by autograd of the formula."""
+        return [self._approach(crossing) for crossing in wanted]
+
+    def _approach(self, crossing: Crossing) -> Approach:
+        z = self.graph[0][crossing.trial, :, crossing.start : crossing.stop, crossing.output]
+        g = crossing.sign * (z - crossing.logit)
+        upward = (g[:, :-1] <= 0) & (g[:, 1:] > 0)
+        crossed = upward.any(dim=1)
+        peak = g.max(dim=1).values
+        if g.shape[1] > 1:
+            at = upward.int().argmax(dim=1, keepdim=True)
+            low, high = g.gather(1, at)[:, 0], g.gather(1, at + 1)[:, 0]
+            time = torch.where(
+                crossed, at[:, 0] + 1 + low / torch.where(crossed, low - high, torch.ones_like(low)), 0.0
+            )
+        else:
+            time = torch.zeros_like(peak)
+        gradient = self._slopes(torch.where(crossed, time, peak).sum())
+        return Approach(self.numpy(crossed), self.numpy(time), self.numpy(peak), gradient)
+
+    def _slopes(self, total: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Derivatives by the trainable parts, 0 where there is no dependence."""
+        parts = self.graph[1]
+        if not parts:
+            return {}
+        found = torch.autograd.grad(total, list(parts.values()), allow_unused=True, retain_graph=self.keep_graph)
+        return {
+            name: torch.zeros_like(parts[name]) if value is None else value
+            for name, value in zip(parts, found, strict=True)
+        }
 
     def _recurrent(self, p: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
         """``W x`` of states (B, R, N), as matrix products over the networks."""

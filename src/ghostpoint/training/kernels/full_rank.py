@@ -23,21 +23,27 @@ Conventions of :func:`train`
 ----------------------------
 ``state`` is changed in place; ``first`` and ``second`` are the optimiser's moments, zero at epoch 0 and shaped like it
 (any array where the rule has none). ``rule`` and ``settings`` (float64) are those of ``optimizers.py``. ``trainable``
-has a flag for each of :data:`PARTS`. ``constants`` holds alpha. ``inputs`` is flat ``(K, I)``. ``targets``, ``weights``
-and ``counted`` (0 or 1 of the state's type, in the accuracy) are flat ``(outputs, padded)``, zero in the padding.
-An output counts as right when it is above as many of ``thresholds`` as its target is.
+has a flag for each of :data:`PARTS`. ``constants`` holds alpha, the tolerance of ``epoch.compare`` (0 for none) and,
+where it is positive, the L1 norm that W_out has before every epoch (b_out is scaled by the same factor).
 
-``initial`` is ``(rows, B plane)`` and ``noise`` ``(rows, K plane)``, of which epoch k takes row ``k mod rows``; no rows
-of noise means none. With ``spread > 0``, ``initial`` is not read and the initial rates are ``tanh(spread normal)``,
-drawn anew every epoch; with ``sigma > 0``, ``noise`` is not read but is ``sigma normal``. Both are functions of
-``(seed, epoch)`` alone (``random.py``), with ``seed`` in [0, 2**63). ``activation`` and ``read_out`` are indices into
-:data:`ACTIVATIONS` and :data:`READ_OUTS`. ``work`` has :func:`work_size` elements, any content.
+``inputs`` is ``(rows, K I)``; ``targets``, ``weights`` and ``counted`` (0 or 1 of the state's type, in the accuracy)
+are ``(rows, outputs padded)``, zero in the padding. ``initial`` is ``(rows, B plane)`` and ``noise`` is
+``(rows, K plane)``; no rows of noise means none. Of all these, epoch k takes row ``k mod rows``. An output counts as
+right as ``epoch.compare`` says. With ``spread > 0``, ``initial`` is not read and the initial rates are
+``tanh(spread normal)``, drawn anew every epoch; with ``sigma > 0``, ``noise`` is not read but is ``sigma normal``. Both
+are functions of ``(seed, epoch)`` alone (``random.py``), with ``seed`` in [0, 2**63). ``activation`` and ``read_out``
+are indices into :data:`ACTIVATIONS` and :data:`READ_OUTS`. ``work`` has :func:`work_size` elements, any content.
 
 ``events``, ``history``, ``now``, ``snapshots`` (whole states), ``cursor``, ``start`` and ``stop`` are those of
 ``rank_one``, with the rows :data:`QUANTITIES` and one column. Loss, gradient norm (of what is trainable, before
 clipping) and accuracy are those before the update. A network whose loss, gradient or step is not finite keeps its last
 parameters (``diverged``); one that an update changes in no bit is ``frozen``, but only where all later epochs must
 then be the same: SGD, one row of initial states, at most one row of noise, nothing drawn.
+
+``crossings``, ``marks`` and ``region`` are those of ``trust.py``. With a crossing or a hazard limit every update is
+multiplied by one factor, ``now``'s ``update_scale``; ``acted`` counts the epochs in which it is not 1. It takes a
+second backward pass for each crossing, of one trial and from the readings that define its time. ``seen`` is
+``(crossings, len(trust.SEEN))``, any content.
 
 No array but ``snapshots`` and ``history`` has to be kept between calls except ``state``, the moments and ``cursor``;
 epochs can be cut into calls anywhere, which changes no bit. All arrays are C-contiguous; aligned to 64 bytes is faster.
@@ -50,37 +56,44 @@ import math
 from numba import njit
 
 from ghostpoint.training.kernels import compiled
-from ghostpoint.training.kernels.elementary import logistic, tanh
-from ghostpoint.training.kernels.optimizers import ADAM, SGD, clipping, prepare, update
+from ghostpoint.training.kernels.elementary import tanh
+from ghostpoint.training.kernels.epoch import ACTIVATIONS, EVENTS, READ_OUTS, compare, note
+from ghostpoint.training.kernels.optimizers import (
+    ADAM,
+    APPLY,
+    DIRECT,
+    SGD,
+    UPDATE,
+    apply,
+    clipping,
+    direct,
+    length,
+    prepare,
+    update,
+)
 from ghostpoint.training.kernels.products import matrix_times, outer_products, transpose_times
 from ghostpoint.training.kernels.random import INITIAL, NOISE, fill_normals
-from ghostpoint.training.kernels.rank_one import EVENTS, _note
 from ghostpoint.training.kernels.simd import (
     any_nonzero,
     fma,
     full,
-    greater,
     lanes,
     load,
     maximum,
+    not_inlined,
     pointer,
     splat,
     store,
     tree_sum,
-    unequal,
 )
+from ghostpoint.training.kernels.trust import acts, allowed, hazard, measure
 
 __all__ = ["ACTIVATIONS", "EVENTS", "PARTS", "QUANTITIES", "READ_OUTS", "plane_size", "train", "work_size"]
 
-#: names of the output functions, in the order of their codes
-ACTIVATIONS = ("sigmoid", "tanh", "identity")
-SIGMOID, TANH, IDENTITY = range(3)
-#: whether the output of a step is read before or after the update, in the order of the codes
-READ_OUTS = ("before", "after")
 #: what may be trainable
 PARTS = ("w", "w_in", "b", "w_out", "b_out")
 #: rows of ``history`` and ``now``
-QUANTITIES = ("loss", "gradient_norm", "accuracy")
+QUANTITIES = ("loss", "gradient_norm", "accuracy", "update_scale")
 
 
 def plane_size(units: int, inputs: int, width: int) -> int:
@@ -88,10 +101,11 @@ def plane_size(units: int, inputs: int, width: int) -> int:
     return -(-(units + inputs + 1) // width) * width
 
 
-def work_size(plane: int, outputs: int, trials: int, steps: int, width: int) -> int:
-    """The number of elements of ``work``."""
+def work_size(plane: int, outputs: int, trials: int, steps: int, width: int, acting: bool) -> int:
+    """The number of elements of ``work``; ``acting`` is whether a remedy is."""
     padded = -(-steps * trials // width) * width
-    return plane * (plane + outputs + 3 + (3 * steps + 3) * trials) + 3 * outputs * padded
+    plain = plane * (plane + outputs + 3 + (3 * steps + 3) * trials) + outputs * padded
+    return plain + (steps * trials * plane + outputs * padded + 2 * plane * (plane + outputs) if acting else 0)
 
 
 @njit(inline="always")
@@ -109,6 +123,7 @@ def _forward(
     state, x, slope, noise, noisy, net, leaks, alphas, inputs, units, n_inputs, plane, trials, steps
 ):  # fmt: skip
     """The states of every step and ``slope = alpha (1 - phi**2)``, from the initial states in ``x``."""
+    not_inlined()
     width = lanes(state)
     columns = units + n_inputs + 1
     one = full(state, 1.0)
@@ -116,7 +131,7 @@ def _forward(
     for t in range(steps):
         here = t * trials * plane
         there = here + trials * plane
-        matrix_times(state, plane, columns, x, here, trials, net, t % 2 == 1)
+        matrix_times(state, plane, columns, x, here, plane, trials, net, t % 2 == 1)
         for b in range(trials):
             for i in range(b * plane, (b + 1) * plane, width):
                 z = load(net, i)
@@ -132,6 +147,7 @@ def _forward(
 @njit
 def _read_out(readout, x, first, outputs, plane, count, padded, out):
     """``out[o padded + k] = W_out x + b_out`` of the state at ``first + k plane``, for ``k < count``."""
+    not_inlined()
     width = lanes(x)
     for o in range(outputs):
         for k in range(count):
@@ -142,68 +158,49 @@ def _read_out(readout, x, first, outputs, plane, count, padded, out):
 
 
 @njit
-def _compare(z, size, targets, weights, counted, thresholds, activation):
-    """Loss and the sum of what is counted as right; ``z`` becomes dL/dz."""
-    width = lanes(z)
-    zero, one = full(z, 0.0), full(z, 1.0)
-    # with p, q = logistic(+-steep z), both outputs are p - low q with 1 = p + q, and keep their digits near an end
-    steep, low, gain = (one + one, one, full(z, 4.0)) if activation == TANH else (one, zero, one)
-    loss, right = zero, zero
-    for k in range(0, size, width):
-        target, weight, argument = load(targets, k), load(weights, k), load(z, k)
-        if activation == IDENTITY:
-            output, error, bend = argument, argument - target, one
-        else:
-            p, q = logistic(steep * argument), logistic(-(steep * argument))
-            output = fma(-low, q, p)
-            error = (one - target) * p - (target + low) * q
-            bend = gain * (p * q)
-        weighted = weight * error
-        loss = fma(weighted, error, loss)
-        store(z, k, (weighted + weighted) * bend)
-        apart = zero
-        for threshold in thresholds:
-            apart = maximum(apart, unequal(greater(output, splat(threshold)), greater(target, splat(threshold))))
-        right = fma(load(counted, k), one - apart, right)
-    return tree_sum(loss), tree_sum(right)
+def _backward(
+    state, readout, slope, by_z, s, pull, y, leaks, units, outputs, plane, trials, steps, padded, shift, last, trial,
+    count,
+):  # fmt: skip
+    """``s`` of the ``count`` trials from ``trial`` on, for the steps up to ``last``.
 
-
-@njit
-def _backward(state, readout, slope, by_z, pull, y, leaks, units, outputs, plane, trials, steps, padded, shift):
-    """``slope`` becomes s; the state after step t is read at step ``t + shift``."""
+    The state after step t is read at step ``t + shift``.
+    """
+    not_inlined()
     width = lanes(state)
     leak = load(leaks, 0)
     zero = full(state, 0.0)
-    for i in range(0, trials * plane, width):
+    for i in range(0, count * plane, width):
         store(y, i, zero)
         store(pull, i, zero)
-    for t in range(steps - 1, -1, -1):
+    for t in range(last, -1, -1):
         read = t + shift < steps
-        for b in range(trials):
+        first = (t * trials + trial) * plane
+        for b in range(count):
             for i in range(0, plane, width):
                 at = b * plane + i
                 adjoint = fma(leak, load(y, at), load(pull, at))
                 if read:
                     for o in range(outputs):
-                        d = splat(by_z[o * padded + (t + shift) * trials + b])
+                        d = splat(by_z[o * padded + (t + shift) * trials + trial + b])
                         adjoint = fma(d, load(readout, o * plane + i), adjoint)
                 store(y, at, adjoint)
-                at += t * trials * plane
-                store(slope, at, load(slope, at) * adjoint)
+                store(s, first + at, load(slope, first + at) * adjoint)
         if t > 0:
-            transpose_times(state, plane, units, slope, t * trials * plane, trials, pull, t % 2 == 1)
+            transpose_times(state, plane, units, s, first, count, pull, plane, t % 2 == 1)
 
 
 @njit
-def _readout_gradient(gradient, at, x, first, by_z, mask, outputs, plane, count, padded):
-    """Of W_out and b_out, at ``gradient[at:]``; zero where ``mask`` is."""
+def _readout_gradient(gradient, x, first, by_z, mask, outputs, plane, start, stop, jump, padded):
+    """Of W_out and b_out, from the answers ``range(start, stop, jump)``; zero where ``mask`` is."""
+    not_inlined()
     width = lanes(x)
     for o in range(outputs):
         for i in range(0, plane, width):
             total = full(x, 0.0)
-            for k in range(count):
+            for k in range(start, stop, jump):
                 total = fma(splat(by_z[o * padded + k]), load(x, first + k * plane + i), total)
-            store(gradient, at + o * plane + i, load(mask, i) * total)
+            store(gradient, o * plane + i, load(mask, i) * total)
 
 
 @njit(inline="always")
@@ -219,79 +216,106 @@ def _part_of(j, units, n_inputs):
 
 
 @njit
-def _square(gradient, units, n_inputs, plane, outputs, trainable):
-    """The squared norm of what is trainable."""
-    width = lanes(gradient)
-    even, odd = full(gradient, 0.0), full(gradient, 0.0)
+def _product(a, b, units, n_inputs, plane, outputs, trainable):
+    """Inner product over what is trainable."""
+    not_inlined()
+    width = lanes(a)
+    even, odd = full(a, 0.0), full(a, 0.0)
     for j in range(units + n_inputs + 1):
         if trainable[_part_of(j, units, n_inputs)]:
             at = _column(j, plane, width)
-            total = full(gradient, 0.0)
+            total = full(a, 0.0)
             for i in range(at, at + plane * width, width * width):
-                total = fma(load(gradient, i), load(gradient, i), total)
+                total = fma(load(a, i), load(b, i), total)
             even, odd = odd, even + total
     for i in range(plane * plane, plane * (plane + outputs), width):
-        odd = fma(load(gradient, i), load(gradient, i), odd)
+        odd = fma(load(a, i), load(b, i), odd)
     return tree_sum(even + odd)
 
 
 @njit
 def _change(
-    rule, state, gradient, first, second, units, n_inputs, plane, outputs, trainable, settings, factor, step, root
+    rule, state, gradient, first, second, direction, units, n_inputs, plane, outputs, trainable, settings, factor,
+    step, root, by, phase,
 ):  # fmt: skip
-    """Update what is trainable; whether a bit changed."""
-    width = lanes(state)
+    """An update of what is trainable, its direction alone, or the application of that; whether a bit changed.
+
+    ``phase`` is one of :data:`UPDATE`, :data:`DIRECT`, :data:`APPLY`.
+    """
+    not_inlined()
+    width, size = lanes(state), plane * plane
     changed = full(state, 0.0)
-    for j in range(units + n_inputs + 1):
-        if trainable[_part_of(j, units, n_inputs)]:
-            at = _column(j, plane, width)
+    columns = units + n_inputs + 1
+    for j in range(columns + 1):
+        part, at, jump = _part_of(j, units, n_inputs), _column(j, plane, width), width * width
+        stop = at + plane * width
+        if j == columns:  # the readout, whose gradient is zero where it is not trainable
+            part, at, stop, jump = 3 if trainable[3] else 4, size, size + outputs * plane, width
+        if not trainable[part]:
+            continue
+        if phase == UPDATE:
             differs = update(
-                rule,
-                state,
-                gradient,
-                first,
-                second,
-                at,
-                at + plane * width,
-                width * width,
-                settings,
-                factor,
-                step,
-                root,
-            )
+                rule, state, gradient, first, second, at, stop, jump, settings, factor, step, root
+            )  # fmt: skip
             changed = maximum(changed, differs)
-    if trainable[3] or trainable[4]:
-        size = plane * plane
-        differs = update(
-            rule, state, gradient, first, second, size, size + outputs * plane, width, settings, factor, step, root
-        )
-        changed = maximum(changed, differs)
+        elif phase == DIRECT:
+            direct(rule, direction, gradient, first, second, at, stop, jump, settings, factor, root)
+        else:
+            changed = maximum(changed, apply(state, direction, at, stop, jump, by))
     return any_nonzero(changed)
+
+
+@njit
+def _normalize(readout, outputs, plane, units, norm):
+    """Scale W_out and b_out so that ``sum |W_out|`` is ``norm``; a readout of zeros stays."""
+    not_inlined()
+    width = lanes(readout)
+    size = abs(readout[0])
+    for o in range(outputs):
+        for i in range(1 if o == 0 else 0, units):
+            size += abs(readout[o * plane + i])
+    if size > 0:
+        factor = splat(norm / size)
+        for i in range(0, outputs * plane, width):
+            store(readout, i, factor * load(readout, i))
 
 
 @compiled
 def train(
     state, first, second, rule, settings, trainable, constants, inputs, targets, weights, counted, thresholds,
-    initial, noise, spread, sigma, seed, activation, read_out, units, n_inputs, outputs, trials, steps,
-    chance_accuracy, solved_loss, start, stop, record_epochs, snapshot_epochs, cursor, history, snapshots, events,
-    now, work,
+    initial, noise, spread, sigma, seed, activation, read_out, crossings, marks, region, units, n_inputs, outputs,
+    trials, steps, chance_accuracy, solved_loss, start, stop, record_epochs, snapshot_epochs, cursor, history,
+    snapshots, events, acted, now, seen, work,
 ):  # fmt: skip
     """Do epochs ``start`` to ``stop - 1``, or fewer if the network is finished; return the next epoch to do."""
     width = lanes(state)
     plane = (units + n_inputs + width) // width * width
+    columns = units + n_inputs + 1
     terms = steps * trials
     padded = (terms + width - 1) // width * width
-    size = plane * plane
+    size, whole = plane * plane, plane * (plane + outputs)
+    acting = acts(crossings, region)
     # the parts of work
-    gradient, at = pointer(work, 0), size + outputs * plane
+    gradient, at = pointer(work, 0), whole
     alphas, mask, leaks = pointer(work, at), pointer(work, at + plane), pointer(work, at + 2 * plane)
     at += 3 * plane
     x, at = pointer(work, at), at + (terms + trials) * plane
     slope, at = pointer(work, at), at + terms * plane
     drawn, at = pointer(work, at), at + terms * plane
     net, y, at = pointer(work, at), pointer(work, at + trials * plane), at + 2 * trials * plane
-    z = pointer(work, at)
-    matrix, readout, u = pointer(state, 0), pointer(state, size), pointer(inputs, 0)
+    z, at = pointer(work, at), at + outputs * padded
+    s, by_z, direction, near = slope, z, gradient, gradient
+    near_readout = gradient
+    if acting:
+        s, at = pointer(work, at), at + terms * plane
+        by_z, at = pointer(work, at), at + outputs * padded
+        for i in range(at - outputs * padded, at + 2 * whole):
+            work[i] = 0
+        direction, near, near_readout = pointer(work, at), pointer(work, at + whole), pointer(work, at + whole + size)
+    matrix, readout = pointer(state, 0), pointer(state, size)
+    moments, second_moments, numbers = pointer(first, 0), pointer(second, 0), pointer(settings, 0)
+    for i in range(whole):
+        gradient[i] = 0
     for i in range(outputs * padded):
         z[i] = 0
     for i in range(plane):
@@ -300,18 +324,21 @@ def train(
         alphas[i] = constants[0] if i < units else 0
         mask[i] = trainable[3] if i < units else (trainable[4] if i == units + n_inputs else 0)
     memory = rule != SGD or spread > 0 or sigma > 0 or initial.shape[0] > 1 or noise.shape[0] > 1
+    memory = memory or inputs.shape[0] > 1 or constants[2] > 0
     read_from = trials * plane if read_out else 0
     shift = 0 if read_out else 1
-    n_counted = counted.sum()
     for epoch in range(start, stop):
+        row = epoch % inputs.shape[0]
+        u, n_counted = pointer(inputs, row * terms * n_inputs), counted[row].sum()
+        if constants[2] > 0:
+            _normalize(readout, outputs, plane, units, constants[2])
         if spread > 0:
             fill_normals(x, trials * plane, spread, seed, INITIAL, epoch)
             for i in range(0, trials * plane, width):
                 store(x, i, tanh(load(x, i)))
         else:
-            row = epoch % initial.shape[0]
             for i in range(trials * plane):
-                x[i] = initial[row, i]
+                x[i] = initial[epoch % initial.shape[0], i]
         for b in range(trials):
             _begin(x, b * plane, units, n_inputs, plane, u, b, terms)
         added, noisy = drawn, sigma > 0
@@ -321,35 +348,83 @@ def train(
             added, noisy = pointer(noise, epoch % noise.shape[0] * terms * plane), True
         _forward(matrix, x, slope, added, noisy, net, leaks, alphas, u, units, n_inputs, plane, trials, steps)
         _read_out(readout, x, read_from, outputs, plane, terms, padded, z)
-        loss, right = _compare(
-            z, outputs * padded, pointer(targets, 0), pointer(weights, 0), pointer(counted, 0), thresholds, activation
-        )
-        _backward(matrix, readout, slope, z, net, y, leaks, units, outputs, plane, trials, steps, padded, shift)
-        outer_products(gradient, plane, units + n_inputs + 1, slope, x, terms)
-        _readout_gradient(gradient, size, x, read_from, z, mask, outputs, plane, terms, padded)
-        square = _square(gradient, units, n_inputs, plane, outputs, trainable)
-        # what was seen before the update
+        for i in range(crossings.shape[0]):
+            measure(crossings, marks, i, z, padded, trials, pointer(seen, i * 7))
+        place = row * outputs * padded
+        loss, right = compare(
+            z, outputs * padded, pointer(targets, place), pointer(weights, place), pointer(counted, place), thresholds,
+            constants[1], activation,
+        )  # fmt: skip
+        _backward(
+            matrix, readout, slope, z, s, net, y, leaks, units, outputs, plane, trials, steps, padded, shift, steps - 1,
+            0, trials,
+        )  # fmt: skip
+        outer_products(gradient, plane, columns, s, plane, x, plane, terms)
+        _readout_gradient(
+            pointer(work, size), x, read_from, z, mask, outputs, plane, 0, terms, 1, padded
+        )  # fmt: skip
+        square = _product(gradient, gradient, units, n_inputs, plane, outputs, trainable)
         now[0, 0] = loss
         now[1, 0] = math.sqrt(square)
         now[2, 0] = right / n_counted
+        factor = clipping(float(now[1, 0]), settings[4])
+        reach = settings[0] * factor * now[1, 0]
+        total = loss + square + reach * reach
+        bad = total - total != 0
+        step, root = prepare(settings, epoch) if rule == ADAM else (0.0, 0.0)
+        by, scale = length(rule, numbers, step), 1.0
+        if acting:
+            _change(
+                rule, matrix, gradient, moments, second_moments, direction, units, n_inputs, plane, outputs, trainable,
+                numbers, factor, step, root, by, DIRECT,
+            )  # fmt: skip
+            far = by * math.sqrt(_product(direction, direction, units, n_inputs, plane, outputs, trainable))
+            uphill = _product(gradient, direction, units, n_inputs, plane, outputs, trainable) < 0
+            if crossings.shape[0]:
+                scale = math.inf
+            for i in range(crossings.shape[0]):
+                b, o = crossings[i, 0], crossings[i, 1]
+                begin, last = int(seen[i, 3]) * trials + b, int(seen[i, 5])
+                end = last * trials + b
+                by_z[o * padded + begin] = seen[i, 4]
+                by_z[o * padded + end] += seen[i, 6]
+                _backward(
+                    matrix, readout, slope, by_z, s, net, y, leaks, units, outputs, plane, trials, steps, padded, shift,
+                    last - shift, b, 1,
+                )  # fmt: skip
+                outer_products(
+                    near, plane, columns, pointer(s, b * plane), trials * plane, pointer(x, b * plane), trials * plane,
+                    last - shift + 1,
+                )  # fmt: skip
+                _readout_gradient(
+                    near_readout, x, read_from, by_z, mask, outputs, plane, begin, end + 1, trials, padded
+                )  # fmt: skip
+                by_z[o * padded + begin] = 0
+                by_z[o * padded + end] = 0
+                steep = math.sqrt(_product(near, near, units, n_inputs, plane, outputs, trainable))
+                along = by * _product(near, direction, units, n_inputs, plane, outputs, trainable)
+                most = allowed(
+                    region, pointer(seen, i * 7), crossings[i, 4], float(loss), steep, far, along, uphill
+                )  # fmt: skip
+                scale = min(scale, most)
+            if region[7] < math.inf:
+                scale = min(scale, hazard(region, float(now[1, 0]), far))
+            if scale != 1 and not bad:
+                acted[0] += 1
+        # what was seen before the update
+        now[3, 0] = scale
         if cursor[0] < record_epochs.size and record_epochs[cursor[0]] == epoch:
             history[cursor[0]] = now
             cursor[0] += 1
         if cursor[1] < snapshot_epochs.size and snapshot_epochs[cursor[1]] == epoch:
             snapshots[cursor[1]] = state
             cursor[1] += 1
-        # update
-        factor = clipping(float(now[1, 0]), settings[4])
-        reach = settings[0] * factor * now[1, 0]
-        total = loss + square + reach * reach
-        bad = total - total != 0
         changed = False
         if not bad:
-            step, root = prepare(settings, epoch) if rule == ADAM else (0.0, 0.0)
             changed = _change(
-                rule, matrix, gradient, pointer(first, 0), pointer(second, 0), units, n_inputs, plane, outputs,
-                trainable, pointer(settings, 0), factor, step, root,
+                rule, matrix, gradient, moments, second_moments, direction, units, n_inputs, plane, outputs, trainable,
+                numbers, factor, step, root, by * scale, APPLY if acting else UPDATE,
             )  # fmt: skip
-        if _note(events, now, 0, epoch, changed or memory, bad, chance_accuracy, solved_loss):
+        if note(events, now, 0, epoch, changed or memory, bad, chance_accuracy, solved_loss):
             return epoch + 1
     return stop

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ghostpoint.training.kernels.full_rank import plane_size
 from ghostpoint.training.kernels.memory import aligned
+from ghostpoint.training.kernels.panels import from_panels, into_panels
 
 __all__ = ["aligned", "pack_by_step", "pack_network", "pack_readings", "unpack_network"]
 
@@ -24,10 +25,8 @@ def pack_network(
     units, inputs, outputs, width = len(w), w_in.shape[1], len(w_out), _width(dtype)
     plane = plane_size(units, inputs, width)
     state = aligned(plane * (plane + outputs), dtype)
-    matrix = np.zeros((plane, plane))
-    matrix[:units, : units + inputs + 1] = np.concatenate([w, w_in, b[:, None]], axis=1)
-    tiles = matrix.reshape(plane // width, width, plane // width, width)  # row block, row, panel, column
-    state[: plane * plane] = tiles.transpose(2, 0, 3, 1).reshape(-1)
+    matrix = np.concatenate([w, w_in, b[:, None]], axis=1)
+    into_panels(matrix, state[: plane * plane], plane, width)
     readout = state[plane * plane :].reshape(outputs, plane)
     readout[:, :units] = w_out
     readout[:, units + inputs] = b_out
@@ -38,8 +37,7 @@ def unpack_network(state: NDArray[Any], units: int, inputs: int, outputs: int) -
     """``w, w_in, b, w_out, b_out`` of a flat state, as copies."""
     width = _width(state.dtype)
     plane = plane_size(units, inputs, width)
-    tiles = state[: plane * plane].reshape(plane // width, plane // width, width, width)
-    matrix = tiles.transpose(1, 3, 0, 2).reshape(plane, plane)[:units]
+    matrix = from_panels(state[: plane * plane], plane, width)[:units]
     readout = state[plane * plane :].reshape(outputs, plane)
     parts = matrix[:, :units], matrix[:, units : units + inputs], matrix[:, units + inputs]
     return tuple(part.copy() for part in (*parts, readout[:, :units], readout[:, units + inputs]))

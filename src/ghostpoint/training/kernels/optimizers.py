@@ -19,11 +19,28 @@ from numba import njit
 
 from ghostpoint.training.kernels.simd import fma, full, load, maximum, sqrt, store, unequal
 
-__all__ = ["ADAM", "MOMENTUM", "RULES", "SETTINGS", "SGD", "clipping", "prepare", "update"]
+__all__ = [
+    "ADAM",
+    "APPLY",
+    "DIRECT",
+    "MOMENTUM",
+    "RULES",
+    "SETTINGS",
+    "SGD",
+    "UPDATE",
+    "apply",
+    "clipping",
+    "direct",
+    "length",
+    "prepare",
+    "update",
+]
 
 #: names of the rules, in the order of their codes
 RULES = ("sgd", "momentum", "adam")
 SGD, MOMENTUM, ADAM = range(3)
+#: what is done with a gradient: change the parameters, find the direction alone, change them by a direction found
+UPDATE, DIRECT, APPLY = range(3)
 #: what a kernel's ``settings`` holds; ``decay`` is mu or beta_1, and ``largest_norm`` is infinite for no clipping
 SETTINGS = ("rate", "decay", "second_decay", "epsilon", "largest_norm")
 
@@ -41,36 +58,39 @@ def prepare(settings, epoch):
     return settings[0] / (1.0 - settings[1] ** k), 1.0 / math.sqrt(1.0 - settings[2] ** k)
 
 
-@njit(inline="always")
-def _sgd(parameters, first, second, at, g, settings, step, root):
-    return fma(full(parameters, -settings[0]), g, load(parameters, at))
+# A rule is a direction q, of which ``p`` becomes ``p - by q``: by is eta, for Adam ``step``.
 
 
 @njit(inline="always")
-def _momentum(parameters, first, second, at, g, settings, step, root):
-    v = fma(full(parameters, settings[1]), load(first, at), g)
+def _sgd(first, second, at, g, settings, root):
+    return g
+
+
+@njit(inline="always")
+def _momentum(first, second, at, g, settings, root):
+    v = fma(full(g, settings[1]), load(first, at), g)
     store(first, at, v)
-    return fma(full(parameters, -settings[0]), v, load(parameters, at))
+    return v
 
 
 @njit(inline="always")
-def _adam(parameters, first, second, at, g, settings, step, root):
+def _adam(first, second, at, g, settings, root):
     v, w = load(first, at), load(second, at)
-    v = fma(full(parameters, 1.0 - settings[1]), g - v, v)
-    w = fma(full(parameters, 1.0 - settings[2]) * g, g, full(parameters, settings[2]) * w)
+    v = fma(full(g, 1.0 - settings[1]), g - v, v)
+    w = fma(full(g, 1.0 - settings[2]) * g, g, full(g, settings[2]) * w)
     store(first, at, v)
     store(second, at, w)
-    size = fma(sqrt(w), full(parameters, root), full(parameters, settings[3]))
-    return fma(full(parameters, -step), v / size, load(parameters, at))
+    return v / fma(sqrt(w), full(g, root), full(g, settings[3]))
 
 
 def _make_update(rule):
     @njit
-    def update_range(parameters, gradient, first, second, start, stop, jump, settings, factor, step, root):
+    def update_range(parameters, gradient, first, second, start, stop, jump, settings, factor, by, root):
         changed = full(parameters, 0.0)
-        clip = full(parameters, factor)
+        clip, back = full(parameters, factor), full(parameters, -by)
         for at in range(start, stop, jump):
-            new = rule(parameters, first, second, at, clip * load(gradient, at), settings, step, root)
+            q = rule(first, second, at, clip * load(gradient, at), settings, root)
+            new = fma(back, q, load(parameters, at))
             changed = maximum(changed, unequal(new, load(parameters, at)))
             store(parameters, at, new)
         return changed
@@ -78,7 +98,24 @@ def _make_update(rule):
     return update_range
 
 
+def _make_direction(rule):
+    @njit
+    def direct_range(direction, gradient, first, second, start, stop, jump, settings, factor, root):
+        clip = full(direction, factor)
+        for at in range(start, stop, jump):
+            store(direction, at, rule(first, second, at, clip * load(gradient, at), settings, root))
+
+    return direct_range
+
+
 _update_sgd, _update_momentum, _update_adam = (_make_update(rule) for rule in (_sgd, _momentum, _adam))
+_direct_sgd, _direct_momentum, _direct_adam = (_make_direction(rule) for rule in (_sgd, _momentum, _adam))
+
+
+@njit(inline="always")
+def length(rule, settings, step):
+    """``by``: what a direction is multiplied by."""
+    return step if rule == ADAM else settings[0]
 
 
 @njit
@@ -89,8 +126,31 @@ def update(rule, parameters, gradient, first, second, start, stop, jump, setting
     :func:`prepare`. ``first`` and ``second`` (the moments v and w) have the shape of ``parameters`` where the rule has
     them.
     """
+    by = length(rule, settings, step)
     if rule == ADAM:
-        return _update_adam(parameters, gradient, first, second, start, stop, jump, settings, factor, step, root)
+        return _update_adam(parameters, gradient, first, second, start, stop, jump, settings, factor, by, root)
     if rule == MOMENTUM:
-        return _update_momentum(parameters, gradient, first, second, start, stop, jump, settings, factor, step, root)
-    return _update_sgd(parameters, gradient, first, second, start, stop, jump, settings, factor, step, root)
+        return _update_momentum(parameters, gradient, first, second, start, stop, jump, settings, factor, by, root)
+    return _update_sgd(parameters, gradient, first, second, start, stop, jump, settings, factor, by, root)
+
+
+@njit
+def direct(rule, direction, gradient, first, second, start, stop, jump, settings, factor, root):
+    """The directions q and the moments; ``apply`` with ``by`` of :func:`length` then does what ``update`` does."""
+    if rule == ADAM:
+        _direct_adam(direction, gradient, first, second, start, stop, jump, settings, factor, root)
+    elif rule == MOMENTUM:
+        _direct_momentum(direction, gradient, first, second, start, stop, jump, settings, factor, root)
+    else:
+        _direct_sgd(direction, gradient, first, second, start, stop, jump, settings, factor, root)
+
+
+@njit
+def apply(parameters, direction, start, stop, jump, by):
+    """``p <- p - by q``; nonzero lanes where a bit changed."""
+    changed, back = full(parameters, 0.0), full(parameters, -by)
+    for at in range(start, stop, jump):
+        new = fma(back, load(direction, at), load(parameters, at))
+        changed = maximum(changed, unequal(new, load(parameters, at)))
+        store(parameters, at, new)
+    return changed

@@ -21,7 +21,7 @@ from ghostpoint.training.kernels.blocks import (
     store_sums,
     zero_block,
 )
-from ghostpoint.training.kernels.simd import lanes
+from ghostpoint.training.kernels.simd import lanes, not_inlined
 
 __all__ = ["matrix_times", "outer_products", "transpose_times"]
 
@@ -32,14 +32,14 @@ def _make_columns(rows, columns, trials):
     add, finish = add_columns(rows, columns, trials), store_columns(rows, columns, trials)
 
     @njit(inline="always")
-    def product(matrix, at, plane, count, x, x_at, out, out_at, backwards):
+    def product(matrix, at, plane, count, x, x_at, stride, out, out_at, backwards):
         width = lanes(matrix)
         block = zeros(matrix)
         last = (count - 1) // width * width
         for ascending in range(0, count, width):
             first = last - ascending if backwards else ascending
             for c in range(0, min(width, count - first), columns):
-                block = add(block, matrix, at + first * plane + c * width, x, x_at + first + c, plane)
+                block = add(block, matrix, at + first * plane + c * width, x, x_at + first + c, stride)
         finish(block, out, out_at, plane)
 
     return product
@@ -50,23 +50,23 @@ def _make_matrix_times(columns_7, columns_4, columns_2, columns_1, trials):
     two, one = _make_columns(2, columns_2, trials), _make_columns(1, columns_1, trials)
 
     @njit(inline="always")
-    def product(matrix, plane, count, x, x_at, out, out_at, backwards):
+    def product(matrix, plane, count, x, x_at, stride, out, out_at, backwards):
         width = lanes(matrix)
         row, rows = 0, plane // width
         while row < rows:
             left = rows - row
             at, to = row * width * width, out_at + row * width
             if left >= 7 and left != 8:
-                seven(matrix, at, plane, count, x, x_at, out, to, backwards)
+                seven(matrix, at, plane, count, x, x_at, stride, out, to, backwards)
                 row += 7
             elif left >= 4:
-                four(matrix, at, plane, count, x, x_at, out, to, backwards)
+                four(matrix, at, plane, count, x, x_at, stride, out, to, backwards)
                 row += 4
             elif left >= 2:
-                two(matrix, at, plane, count, x, x_at, out, to, backwards)
+                two(matrix, at, plane, count, x, x_at, stride, out, to, backwards)
                 row += 2
             else:
-                one(matrix, at, plane, count, x, x_at, out, to, backwards)
+                one(matrix, at, plane, count, x, x_at, stride, out, to, backwards)
                 row += 1
 
     return product
@@ -75,17 +75,18 @@ def _make_matrix_times(columns_7, columns_4, columns_2, columns_1, trials):
 _matrix_times_1, _matrix_times_2 = _make_matrix_times(2, 2, 4, 8, 1), _make_matrix_times(1, 1, 2, 4, 2)
 
 
-@njit(inline="always")
-def matrix_times(matrix, plane, count, x, x_at, trials, out, backwards):
-    """``out[b plane + i] = sum_j matrix[i, j] x[x_at + b plane + j]`` for every trial b and ``j < count``.
+@njit
+def matrix_times(matrix, plane, count, x, x_at, stride, trials, out, backwards):
+    """``out[b plane + i] = sum_j matrix[i, j] x[x_at + b stride + j]`` for every trial b and ``j < count``.
 
     Where ``count`` is not a multiple of 8, x goes on with zeros to the next one.
     """
+    not_inlined()
     for b in range(0, trials - 1, 2):
-        _matrix_times_2(matrix, plane, count, x, x_at + b * plane, out, b * plane, backwards)
+        _matrix_times_2(matrix, plane, count, x, x_at + b * stride, stride, out, b * plane, backwards)
     if trials % 2:
         b = trials - 1
-        _matrix_times_1(matrix, plane, count, x, x_at + b * plane, out, b * plane, backwards)
+        _matrix_times_1(matrix, plane, count, x, x_at + b * stride, stride, out, b * plane, backwards)
 
 
 def _make_sums(share, trials):
@@ -93,12 +94,12 @@ def _make_sums(share, trials):
     add, finish = add_sums(share, trials), store_sums(share, trials)
 
     @njit(inline="always")
-    def sums(matrix, at, plane, s, s_at, out, out_at):
+    def sums(matrix, at, plane, s, s_at, out, out_at, stride):
         width = lanes(matrix)
         block = zeros(matrix)
         for r in range(0, plane, width):
             block = add(block, matrix, at + r * width, s, s_at + r, plane)
-        finish(block, out, out_at, plane)
+        finish(block, out, out_at, stride)
 
     return sums
 
@@ -107,17 +108,17 @@ def _make_transpose_times(whole, quarter, share):
     """``whole`` does ``lanes / share`` columns of a panel, ``quarter`` a quarter of it."""
 
     @njit(inline="always")
-    def product(matrix, plane, count, s, s_at, out, out_at, backwards):
+    def product(matrix, plane, count, s, s_at, out, out_at, stride, backwards):
         width = lanes(matrix)
         panels = (count + width - 1) // width
         for p in range(panels):
             first = (panels - 1 - p if backwards else p) * width
             if first + width <= count:
                 for c in range(0, width, width // share):
-                    whole(matrix, first * plane + c * width, plane, s, s_at, out, out_at + first + c)
+                    whole(matrix, first * plane + c * width, plane, s, s_at, out, out_at + first + c, stride)
             else:
                 for c in range(0, count - first, width // 4):
-                    quarter(matrix, first * plane + c * width, plane, s, s_at, out, out_at + first + c)
+                    quarter(matrix, first * plane + c * width, plane, s, s_at, out, out_at + first + c, stride)
 
     return product
 
@@ -126,17 +127,18 @@ _transpose_times_1 = _make_transpose_times(_make_sums(1, 1), _make_sums(4, 1), 1
 _transpose_times_2 = _make_transpose_times(_make_sums(2, 2), _make_sums(4, 2), 2)
 
 
-@njit(inline="always")
-def transpose_times(matrix, plane, count, s, s_at, trials, out, backwards):
-    """``out[b plane + j] = sum_i matrix[i, j] s[s_at + b plane + i]`` for every trial b and ``j < count``.
+@njit
+def transpose_times(matrix, plane, count, s, s_at, trials, out, stride, backwards):
+    """``out[b stride + j] = sum_i matrix[i, j] s[s_at + b plane + i]`` for every trial b and ``j < count``.
 
     Up to ``lanes / 4 - 1`` further elements of ``out`` are written, with the sums of the columns that follow.
     """
+    not_inlined()
     for b in range(0, trials - 1, 2):
-        _transpose_times_2(matrix, plane, count, s, s_at + b * plane, out, b * plane, backwards)
+        _transpose_times_2(matrix, plane, count, s, s_at + b * plane, out, b * stride, stride, backwards)
     if trials % 2:
         b = trials - 1
-        _transpose_times_1(matrix, plane, count, s, s_at + b * plane, out, b * plane, backwards)
+        _transpose_times_1(matrix, plane, count, s, s_at + b * plane, out, b * stride, stride, backwards)
 
 
 def _make_outer(rows, columns):
@@ -145,13 +147,13 @@ def _make_outer(rows, columns):
     add, finish = add_outer(rows, columns), store_outer(rows, columns)
 
     @njit(inline="always")
-    def outer(matrix, row, plane, count, s, x, terms):
+    def outer(matrix, row, plane, count, s, jump, x, stride, terms):
         width = lanes(matrix)
         for first in range(0, count, width):
             for c in range(0, min(width, count - first), columns):
                 block = zeros(matrix)
-                for k in range(0, terms * plane, plane):
-                    block = add(block, s, k + row * width, x, k + first + c)
+                for k in range(terms):
+                    block = add(block, s, k * jump + row * width, x, k * stride + first + c)
                 finish(block, matrix, first * plane + row * width * width + c * width)
 
     return outer
@@ -160,24 +162,25 @@ def _make_outer(rows, columns):
 _outer_4, _outer_3, _outer_2, _outer_1 = (_make_outer(rows, 4) for rows in (4, 3, 2, 1))
 
 
-@njit(inline="always")
-def outer_products(matrix, plane, count, s, x, terms):
-    """``matrix[i, j] = sum_k s[k plane + i] x[k plane + j]`` over ``k < terms``, for ``j < count``.
+@njit
+def outer_products(matrix, plane, count, s, jump, x, stride, terms):
+    """``matrix[i, j] = sum_k s[k jump + i] x[k stride + j]`` over ``k < terms``, for ``j < count``.
 
     Up to 3 further columns are written.
     """
+    not_inlined()
     row, rows = 0, plane // lanes(matrix)
     while row < rows:
         left = rows - row
         if left >= 4:
-            _outer_4(matrix, row, plane, count, s, x, terms)
+            _outer_4(matrix, row, plane, count, s, jump, x, stride, terms)
             row += 4
         elif left == 3:
-            _outer_3(matrix, row, plane, count, s, x, terms)
+            _outer_3(matrix, row, plane, count, s, jump, x, stride, terms)
             row += 3
         elif left == 2:
-            _outer_2(matrix, row, plane, count, s, x, terms)
+            _outer_2(matrix, row, plane, count, s, jump, x, stride, terms)
             row += 2
         else:
-            _outer_1(matrix, row, plane, count, s, x, terms)
+            _outer_1(matrix, row, plane, count, s, jump, x, stride, terms)
             row += 1

@@ -18,7 +18,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ghostpoint.training.kernels.simd import I32, _of, fma, full, lanes, rint, sqrt, store
+from ghostpoint.training.kernels.simd import I32, _of, fma, full, lanes, not_inlined, rint, sqrt, store
 
 __all__ = ["INITIAL", "NOISE", "fill_normals", "normals"]
 
@@ -174,6 +174,7 @@ def fill_normals(out, size, scale, seed, stream, epoch):
     words of the counter ``(j lanes + lane, epoch + stream 2**31)`` under the key ``seed`` as uniforms, vectors
     ``2 j`` and ``2 j + 1`` are ``scale sqrt(-2 ln u)`` times the cosine and the sine of ``2 pi v``.
     """
+    not_inlined()
     width = lanes(out)
     factor = full(out, scale)
     for i in range(0, size, 2 * width):

@@ -37,6 +37,7 @@ from numba import njit
 
 from ghostpoint.training.kernels import compiled
 from ghostpoint.training.kernels.elementary import MODERATE, logistic, tanh, tanh_of_moderate
+from ghostpoint.training.kernels.epoch import EVENTS, note
 from ghostpoint.training.kernels.simd import (
     any_nonzero,
     fma,
@@ -57,26 +58,6 @@ __all__ = ["EVENTS", "QUANTITIES", "networks_across_lanes", "units_across_lanes"
 
 #: rows of ``history`` and ``now``
 QUANTITIES = ("loss", "gradient_norm", "accuracy", "confidence")
-#: rows of ``events``: epochs, or -1 for never
-EVENTS = ("first_above_chance", "last_above_chance", "first_solved", "frozen", "diverged")
-
-
-@njit(inline="always")
-def _note(events, now, i, epoch, changed, bad, chance_accuracy, solved_loss):
-    """Update the events of network ``i`` with what happened at ``epoch``; whether the network is finished."""
-    if now[2, i] > chance_accuracy:
-        if events[0, i] < 0:
-            events[0, i] = epoch
-        events[1, i] = epoch
-    if events[2, i] < 0 and now[0, i] < solved_loss:
-        events[2, i] = epoch
-    if bad:
-        if events[4, i] < 0:
-            events[4, i] = epoch
-    elif not changed and events[3, i] < 0:
-        # the update changed no bit: every later epoch is this one again
-        events[3, i] = epoch
-    return events[3, i] >= 0 or events[4, i] >= 0
 
 
 def _make_step(bounded_tanh):
@@ -308,7 +289,7 @@ def networks_across_lanes(
         store(rest, width, bad)
         finished = True
         for i in range(width):
-            done = _note(events, now, i, epoch, rest[i] != 0, rest[width + i] != 0, chance_accuracy, solved_loss)
+            done = note(events, now, i, epoch, rest[i] != 0, rest[width + i] != 0, chance_accuracy, solved_loss)
             finished = finished and done
         if finished:
             return epoch + 1
@@ -473,6 +454,6 @@ def units_across_lanes(
                     differs = maximum(differs, unequal(new, old))
                     store(b, s, new)
             changed = changed or any_nonzero(differs)
-        if _note(events, now, 0, epoch, changed, bad, chance_accuracy, solved_loss):
+        if note(events, now, 0, epoch, changed, bad, chance_accuracy, solved_loss):
             return epoch + 1
     return stop

@@ -33,6 +33,7 @@ __all__ = [
     "load",
     "maximum",
     "minimum",
+    "not_inlined",
     "pointer",
     "rint",
     "scalar_fma",
@@ -106,6 +107,17 @@ def pointer(typingctx: Any, array: Any, index: Any) -> Any:
         return builder.gep(_data(context, builder, signature.args[0], args[0]), [index])
 
     return types.CPointer(array.dtype)(array, index), generate
+
+
+@intrinsic
+def not_inlined(typingctx: Any) -> Any:
+    """Keep LLVM from copying the function that this is called in into its callers: compiled once, not at every call."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), generate
 
 
 @intrinsic

@@ -1,0 +1,28 @@
+"""Remedies: records of what to do about an update that would end in the no-learning zone. Training acts on them."""
+
+from ghostpoint.remedies.crossings import Crossing, crossings
+from ghostpoint.remedies.records import (
+    ClipGradient,
+    ConfidenceSchedule,
+    HazardLimit,
+    ReduceRate,
+    Remedy,
+    Rewind,
+    TrustRegion,
+    resolve,
+    scale,
+)
+
+__all__ = [
+    "ClipGradient",
+    "ConfidenceSchedule",
+    "Crossing",
+    "HazardLimit",
+    "ReduceRate",
+    "Remedy",
+    "Rewind",
+    "TrustRegion",
+    "crossings",
+    "resolve",
+    "scale",
+]

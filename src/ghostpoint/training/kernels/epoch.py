@@ -1,0 +1,83 @@
+"""What ends an epoch in every kernel: outputs compared with targets, and what happened to the network."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from ghostpoint.training.kernels.elementary import logistic
+from ghostpoint.training.kernels.simd import (
+    fma,
+    full,
+    greater,
+    lanes,
+    load,
+    maximum,
+    not_inlined,
+    splat,
+    store,
+    tree_sum,
+    unequal,
+)
+
+__all__ = ["ACTIVATIONS", "EVENTS", "READ_OUTS", "compare", "note"]
+
+#: names of the output functions, in the order of their codes
+ACTIVATIONS = ("sigmoid", "tanh", "identity")
+SIGMOID, TANH, IDENTITY = range(3)
+#: whether the output of a step is read before or after the update, in the order of the codes
+READ_OUTS = ("before", "after")
+#: rows of ``events``: epochs, or -1 for never
+EVENTS = ("first_above_chance", "last_above_chance", "first_solved", "frozen", "diverged")
+
+
+@njit(inline="always")
+def note(events, now, i, epoch, changed, bad, chance_accuracy, solved_loss):
+    """Update the events of network ``i`` with what happened at ``epoch``; whether the network is finished."""
+    if now[2, i] > chance_accuracy:
+        if events[0, i] < 0:
+            events[0, i] = epoch
+        events[1, i] = epoch
+    if events[2, i] < 0 and now[0, i] < solved_loss:
+        events[2, i] = epoch
+    if bad:
+        if events[4, i] < 0:
+            events[4, i] = epoch
+    elif not changed and events[3, i] < 0:
+        # the update changed no bit: every later epoch is this one again
+        events[3, i] = epoch
+    return events[3, i] >= 0 or events[4, i] >= 0
+
+
+@njit
+def compare(z, size, targets, weights, counted, thresholds, tolerance, activation):
+    """Loss and the sum of what is counted as right; ``z`` becomes dL/dz.
+
+    An output is right when it is above as many of ``thresholds`` as its target is or, where ``tolerance`` is positive,
+    when it is less than this far from it.
+    """
+    not_inlined()
+    width = lanes(z)
+    zero, one = full(z, 0.0), full(z, 1.0)
+    # with p, q = logistic(+-steep z), both outputs are p - low q with 1 = p + q, and keep their digits near an end
+    steep, low, gain = (one + one, one, full(z, 4.0)) if activation == TANH else (one, zero, one)
+    loss, right = zero, zero
+    for k in range(0, size, width):
+        target, weight, argument = load(targets, k), load(weights, k), load(z, k)
+        if activation == IDENTITY:
+            output, error, bend = argument, argument - target, one
+        else:
+            p, q = logistic(steep * argument), logistic(-(steep * argument))
+            output = fma(-low, q, p)
+            error = (one - target) * p - (target + low) * q
+            bend = gain * (p * q)
+        weighted = weight * error
+        loss = fma(weighted, error, loss)
+        store(z, k, (weighted + weighted) * bend)
+        if tolerance > 0:
+            apart = one - greater(splat(tolerance), maximum(error, -error))
+        else:
+            apart = zero
+            for threshold in thresholds:
+                apart = maximum(apart, unequal(greater(output, splat(threshold)), greater(target, splat(threshold))))
+        right = fma(load(counted, k), one - apart, right)
+    return tree_sum(loss), tree_sum(right)

@@ -1,0 +1,85 @@
+"""Remedies in the kernels: the factors of the reference engine, and no bit changed where they do not act."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import ghostpoint as gp
+from ghostpoint.models import FullRankRNN, LowRankRNN
+from ghostpoint.remedies import ClipGradient, HazardLimit, Rewind, TrustRegion
+from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination, DelayedMatchToSample, NBitFlipFlop
+
+CUE = DelayedCueDiscrimination(10, 20, 15, copies=2)
+PROBLEMS = {
+    "one": (LowRankRNN.initialize(23, 1, [0, 1], trainable=("m", "n", "b", "confidence")), DelayedActivation(30)),
+    "ranks": (LowRankRNN.initialize(23, 2, [0, 1], "ranks"), DelayedActivation(30)),
+    "latent": (LowRankRNN.initialize(23, 2, [0, 1], "latent", n_inputs=1, activation="tanh", initial_state=0.1), CUE),
+    "match": (LowRankRNN.initialize(23, 3, [0, 1], "latent", n_inputs=1), DelayedMatchToSample(10, 15, 15)),
+    "full": (FullRankRNN.initialize(17, [3, 4], "normal"), DelayedActivation(30)),
+    "full cue": (FullRankRNN.initialize(17, [3, 4], "xavier", n_inputs=1, activation="tanh"), CUE),
+    "parts": (FullRankRNN.initialize(17, [3, 4], "normal", trainable=("W", "b_out")), DelayedActivation(30)),
+}
+RATES = {"sgd": 5.0, "momentum": 2.0, "adam": 0.3}
+REMEDIES = {
+    "region": TrustRegion(),
+    "hazard": HazardLimit(0.05),
+    "both": (TrustRegion(growth=3.0, tilt=0.5), HazardLimit(0.3), ClipGradient(0.5)),
+}
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize("rule", RATES)
+@pytest.mark.parametrize("remedy", REMEDIES)
+def test_the_factors_are_those_of_the_reference(name, rule, remedy):
+    models, task = PROBLEMS[name]
+    asked = {"optimizer": rule, "dtype": "float64", "record": "all", "remedy": REMEDIES[remedy]}
+    epochs = 40 if name == "one" else 6  # its plateau is long
+    slow = gp.train(models, task, RATES[rule], epochs, engine="reference", **asked)
+    fast = gp.train(models, task, RATES[rule], epochs, engine="compiled", **asked)
+    assert set(fast.history) == set(slow.history)
+    for quantity in slow.history:
+        np.testing.assert_allclose(fast.history[quantity], slow.history[quantity], rtol=1e-6, atol=1e-11)
+    np.testing.assert_array_equal(fast.events["remedy_epochs"], slow.events["remedy_epochs"])
+    assert slow.events["remedy_epochs"].min() > 0
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rule", RATES)
+def test_a_remedy_that_never_acts_changes_no_bit(name, dtype, rule):
+    if name == "one" and rule == "sgd":
+        pytest.skip("the plain run takes the kernel of many networks, with sums in another order")
+    models, task = PROBLEMS[name]
+    asked = {"optimizer": rule, "dtype": dtype, "record": "all", "engine": "compiled"}
+    plain = gp.train(models, task, 1e-3, 20, **asked)
+    lax = TrustRegion(h=1e9, eta=1e9, shrink=np.inf, brake=1.0)
+    watched = gp.train(models, task, 1e-3, 20, remedy=(lax, HazardLimit(1e9)), **asked)
+    assert (watched.history["update_scale"] == 1).all()
+    assert (watched.events["remedy_epochs"] == 0).all()
+    for quantity in plain.history:
+        np.testing.assert_array_equal(plain.history[quantity], watched.history[quantity])
+    for part in models.present_parts():
+        np.testing.assert_array_equal(getattr(plain.models, part), getattr(watched.models, part))
+
+
+def test_a_network_that_would_be_lost_is_kept():
+    models, task = LowRankRNN.published(range(8)), DelayedActivation()
+    plain = gp.train(models, task, 2.0, 400)
+    kept = gp.train(models, task, 2.0, 400, remedy="auto")
+    assert kept.config["engine"] == "compiled"
+    assert (plain.history["loss"][:, -1] > 0.5).all()
+    assert (kept.history["loss"][:, -1] < 0.05).all()
+
+
+@pytest.mark.parametrize(
+    ("remedy", "task", "message"),
+    [
+        (Rewind(), CUE, "Rewind"),
+        (TrustRegion(), NBitFlipFlop(2, duration=60.0, interval=30.0, n_trials=3), "TrustRegion"),
+    ],
+)
+def test_what_the_kernels_do_not_know_is_refused_by_name(remedy, task, message):
+    models = FullRankRNN.initialize(5, [0], "xavier", n_inputs=task.n_inputs, n_outputs=task.n_outputs)
+    with pytest.raises(ValueError, match=message):
+        gp.train(models, task, 0.1, 2, remedy=remedy, engine="compiled")

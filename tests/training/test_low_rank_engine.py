@@ -1,0 +1,212 @@
+"""The compiled engine for any rank through ``train``: the specification's results, and bits that hold still."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ghostpoint as gp
+from ghostpoint.models import FullRankRNN, LowRankRNN
+from ghostpoint.tasks import (
+    DelayedActivation,
+    DelayedAddition,
+    DelayedCueDiscrimination,
+    DelayedMatchToSample,
+    NBitFlipFlop,
+    from_arrays,
+)
+from ghostpoint.training import SGD, Adam, alone
+from ghostpoint.training.kernels import low_rank, low_rank_packing
+from ghostpoint.training.reference import evaluate
+
+FAR = 1e8  # a step so long that the parameters become the gradient
+RULES = [("sgd", None), (SGD(0.7), 0.05), (Adam((0.8, 0.95), 1e-6), None)]
+READOUTS = ("state", "latent", "confidence")
+
+
+def random_problem(seed, units, rank, inputs, outputs, trials, steps, readout, activation, read_out):
+    rng = np.random.default_rng(seed)
+    outputs = 1 if readout == "confidence" else outputs
+    read = rng.normal(size=(1, outputs, rank if readout == "latent" else units)) / 2
+    weights = (
+        {} if readout == "confidence" else {"w_out": read, "b_out": rng.normal(size=(1, outputs)), "readout": readout}
+    )
+    models = LowRankRNN(
+        rng.normal(size=(1, units, rank)),
+        rng.normal(size=(1, units, rank)) / np.sqrt(units),
+        rng.normal(size=(1, units)) * 0.3,
+        w_in=rng.normal(size=(1, units, inputs)) if inputs else None,
+        confidence=3.0,
+        threshold=0.2,
+        initial_state=rng.uniform(-0.7, 0.7, (1, units)),
+        activation=activation,
+        **weights,
+    )
+    everything = models.replace(trainable=models.present_parts())
+    task = from_arrays(
+        rng.normal(size=(trials, steps, inputs)),
+        rng.choice([0.0, 1.0], (trials, steps, outputs)),
+        (rng.random((trials, steps, outputs)) < 0.9) | (np.arange(steps) == 0)[:, None],
+        dt=5.0,
+        tau=rng.uniform(5.0, 40.0),
+        read_out=read_out,
+        levels=[0.0, 1.0],
+    )
+    return everything, task
+
+
+problems = st.builds(
+    random_problem,
+    seed=st.integers(0, 10**6),
+    units=st.integers(1, 70),
+    rank=st.integers(1, 20),
+    inputs=st.integers(0, 3),
+    outputs=st.integers(1, 3),
+    trials=st.integers(1, 5),
+    steps=st.integers(2, 9),
+    readout=st.sampled_from(READOUTS),
+    activation=st.sampled_from(["sigmoid", "tanh", "identity"]),
+    read_out=st.sampled_from(["before", "after"]),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(problem=problems, dtype=st.sampled_from(["float64", "float32"]))
+def test_the_gradient_is_that_of_the_specification(problem, dtype):
+    models, task = problem
+    tolerance = 1e-10 if dtype == "float64" else 1e-4
+    rounded = models.replace(
+        **{name: value.astype(dtype).astype(float) for name, value in models.arrays().items() if name != "seed"}
+    )
+    wanted = evaluate(rounded, task)
+    run = gp.train(rounded, task, FAR, 1, engine="compiled", dtype=dtype, record="all", optimizer=SGD(0.5))
+    assert run.history["loss"].item() == pytest.approx(wanted.loss.item(), rel=tolerance)
+    assert run.history["gradient_norm"].item() == pytest.approx(wanted.gradient_norm.item(), rel=tolerance)
+    scale = max(np.abs(gradient).max() for gradient in wanted.gradient.values())
+    for part, gradient in wanted.gradient.items():
+        before = getattr(rounded, part)
+        step = (before - getattr(run.models, part)) / FAR
+        lost = np.finfo(dtype).eps * (np.abs(gradient) + np.abs(before) / FAR)
+        assert (np.abs(step - gradient) <= tolerance * scale + lost).all(), part
+
+
+LATENT = LowRankRNN.initialize(23, 2, [0, 1, 2], "latent", n_inputs=1, activation="tanh", initial_state=0.1)
+CUE = DelayedCueDiscrimination(10, 20, 15, copies=2)
+NOISY = DelayedCueDiscrimination(10, 20, 15, initial_scale=0.3, noise=0.1)
+FLIPS = NBitFlipFlop(2, duration=60.0, interval=30.0, n_trials=3)
+ADDITION = DelayedAddition(n_trials=3) if "n_trials" in DelayedAddition.__dataclass_fields__ else DelayedAddition()
+PROBLEMS = {
+    "one": (LowRankRNN.initialize(9, 1, [3, 4], trainable=("m", "n", "b", "confidence")), DelayedActivation(30)),
+    "ranks": (LowRankRNN.initialize(17, 5, [3, 4], "ranks"), DelayedActivation(30)),
+    "wide": (LowRankRNN.initialize(20, 20, [3, 4], "ranks", activation="identity"), DelayedActivation(30)),
+    "latent": (LATENT, CUE),
+    "match": (LowRankRNN.initialize(23, 2, [3, 4], "latent", n_inputs=1), DelayedMatchToSample(10, 15, 15)),
+    "parts": (LowRankRNN.initialize(9, 2, [3, 4], "ranks", trainable=("n", "b_out")), DelayedActivation(30)),
+}
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize(("rule", "clip"), RULES)
+def test_training_follows_the_specification(name, rule, clip):
+    models, task = PROBLEMS[name]
+    rates = np.linspace(0.01, 0.1, len(models))
+    asked = {"optimizer": rule, "clip_norm": clip, "dtype": "float64", "record": "all", "checkpoints": [0, 4]}
+    slow = gp.train(models, task, rates, 10, engine="reference", **asked)
+    fast = gp.train(models, task, rates, 10, engine="compiled", **asked)
+    assert set(fast.history) == set(slow.history)
+    for quantity in slow.history:
+        np.testing.assert_allclose(fast.history[quantity], slow.history[quantity], rtol=1e-8, atol=1e-12)
+    for part in models.present_parts():
+        np.testing.assert_allclose(fast.checkpoints[part], slow.checkpoints[part], rtol=1e-8, atol=1e-11)
+        np.testing.assert_allclose(getattr(fast.models, part), getattr(slow.models, part), rtol=1e-8, atol=1e-11)
+    assert all((fast.events[event] == slow.events[event]).all() for event in slow.events)
+
+
+@pytest.mark.parametrize("task", [FLIPS, ADDITION], ids=["levels", "tolerance"])
+@pytest.mark.parametrize("kind", ["low", "full"])
+def test_random_trials_are_those_of_the_other_engines(task, kind, monkeypatch):
+    monkeypatch.setattr(alone, "DRAWN", 1)  # a round of a single epoch, to draw anew often
+    channels = {"n_inputs": task.n_inputs, "n_outputs": task.n_outputs, "activation": "identity", "initial_state": 0.0}
+    if kind == "low":
+        models = LowRankRNN.initialize(20, 3, [3, 4], "latent", **channels)
+    else:
+        models = FullRankRNN.initialize(20, [3, 4], "xavier", **channels)
+    asked = {"optimizer": "adam", "dtype": "float64", "record": "all", "seed": 5}
+    slow = gp.train(models, task, 0.01, 6, engine="reference", **asked)
+    fast = gp.train(models, task, 0.01, 6, engine="compiled", **asked)
+    for quantity in slow.history:
+        np.testing.assert_allclose(fast.history[quantity], slow.history[quantity], rtol=1e-8, atol=1e-12)
+    assert len(np.unique(slow.history["loss"])) == 12
+
+
+@pytest.mark.parametrize("name", ["latent", "ranks", "full"])
+def test_the_readout_norm_is_that_of_the_specification(name):
+    full = FullRankRNN.initialize(7, [0, 1], "xavier", n_inputs=1, activation="tanh", initial_state=0.1), CUE
+    models, task = full if name == "full" else PROBLEMS[name]
+    asked = {"optimizer": "adam", "dtype": "float64", "record": "all", "checkpoints": [0, 3], "readout_norm": 0.3}
+    slow = gp.train(models, task, 0.01, 6, engine="reference", **asked)
+    fast = gp.train(models, task, 0.01, 6, engine="compiled", **asked)
+    for quantity in slow.history:
+        np.testing.assert_allclose(fast.history[quantity], slow.history[quantity], rtol=1e-8, atol=1e-12)
+    for part in models.present_parts():
+        np.testing.assert_allclose(fast.checkpoints[part], slow.checkpoints[part], rtol=1e-8, atol=1e-11)
+    assert np.abs(fast.checkpoints["w_out"]).sum(
+        ["output", slow.checkpoints["w_out"].dims[-1]]
+    ).values == pytest.approx(0.3)
+
+
+def same(a, b):
+    assert a.history.identical(b.history)
+    for part in a.models.present_parts():
+        np.testing.assert_array_equal(getattr(a.models, part), getattr(b.models, part))
+
+
+@pytest.mark.parametrize("task", [CUE, NOISY])
+@pytest.mark.parametrize("rule", ["sgd", "adam"])
+def test_bits_do_not_depend_on_threads_stack_or_the_length_of_calls(task, rule, monkeypatch):
+    asked = {"record": "all", "seed": 2, "optimizer": rule}
+    whole = gp.train(LATENT, task, 0.01, 30, threads=1, **asked)
+    same(whole, gp.train(LATENT, task, 0.01, 30, threads=3, **asked))
+    by_itself = gp.train(LATENT[1], task, 0.01, 30, **asked)
+    np.testing.assert_array_equal(by_itself.history["loss"][0], whole.history["loss"][1])
+    monkeypatch.setattr(alone, "CALL", 1.0)
+    same(whole, gp.train(LATENT, task, 0.01, 30, **asked))
+
+
+def test_noise_has_the_variance_asked_for():
+    """Units without weights hold the noise alone: tanh of it, filtered, is what the identity readout sums."""
+    units = 4000
+    models = LowRankRNN(
+        np.zeros((1, units, 1)), np.zeros((1, units, 1)), w_out=np.full((1, 1, units), 1.0), activation="identity",
+        initial_state=0.0, trainable=(), w_in=np.zeros((1, units, 1)),
+    )  # fmt: skip
+    task = DelayedCueDiscrimination(5, 5, 5, noise=0.1)
+    losses = gp.train(models, task, 0.1, 400, record="all", engine="compiled", dtype="float64").history["loss"][0]
+    # x[1] = alpha tanh(noise), x[2] = (1 - alpha) x[1] + alpha tanh(noise); x[0] = 0; the response's target is +-1
+    each = np.mean(np.tanh(0.1 * np.random.default_rng(0).normal(size=10**6)) ** 2) * 0.25 * units
+    wanted = (each + 1.25 * each + 1.0) / 3
+    assert losses.mean().item() == pytest.approx(wanted, rel=0.1)
+
+
+@pytest.mark.parametrize("name", ["latent", "ranks"])
+def test_packing_and_unpacking_are_inverse(name):
+    models, _ = PROBLEMS[name]
+    kind = low_rank.READOUTS.index(models.readout)
+    w_in = np.zeros((models.n_units, 0)) if models.w_in is None else models.w_in[0]
+    state = low_rank_packing.pack_network(
+        models.m[0], models.n[0], w_in, models.b[0], models.w_out[0], models.b_out[0], 1.0, kind, "float64"
+    )
+    back = low_rank_packing.unpack_network(state, models.n_units, models.rank, models.n_inputs, 1, kind)
+    for part in models.present_parts():
+        np.testing.assert_array_equal(back[part], getattr(models, part)[0])
+
+
+def test_recorded_epochs_are_heard_in_order_with_what_the_history_holds(monkeypatch):
+    monkeypatch.setattr(alone, "CALL", 1.0)
+    models, task = PROBLEMS["ranks"]
+    heard = []
+    run = gp.train(models, task, 0.1, 50, record=7, engine="compiled", on_record=lambda *seen: heard.append(seen))
+    assert [epoch for epoch, _ in heard] == list(range(0, 50, 7))
+    np.testing.assert_array_equal(np.stack([seen["loss"] for _, seen in heard], axis=1), run.history["loss"])
