@@ -20,6 +20,7 @@ Examples:
   ghostpoint reproduce --scale paper --out paper --resume
                                                     go on after Ctrl-C, a crash or a failure
   ghostpoint report ghostpoint-report               make the report again, run nothing
+  ghostpoint diagnose history.csv --figure loss.png what phase a training is in, and why
 """
 
 app = typer.Typer(
@@ -121,6 +122,27 @@ def list_experiments() -> None:
     for id, experiment in rows:
         widths = max(len(id) for id, _ in rows), max(len(row.figure) for _, row in rows)
         typer.echo(f"{id:{widths[0]}}  {experiment.figure:{widths[1]}}  {experiment.title}")
+
+
+@app.command()
+def diagnose(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A history: csv, npz, netCDF, zarr, a saved run or a TensorBoard event file.", metavar="FILE"
+        ),
+    ],
+    figure: Annotated[Path | None, typer.Option(help="Draw the annotated loss curve.", metavar="OUT.png")] = None,
+    network: Annotated[int | None, typer.Option(help="One network of a stack.", metavar="I")] = None,
+    loss: Annotated[str | None, typer.Option(help="Name of the loss in FILE.", metavar="NAME")] = None,
+    chance_loss: Annotated[float | None, typer.Option(help="Loss at chance; inferred otherwise.")] = None,
+    chance_accuracy: Annotated[float | None, typer.Option(help="Accuracy at chance; inferred otherwise.")] = None,
+) -> None:
+    """Say what phase a training is in, and why."""
+    from ghostpoint.diagnose_command import diagnose_file
+
+    chance = {"chance_loss": chance_loss, "chance_accuracy": chance_accuracy}
+    typer.echo(diagnose_file(file, figure=figure, network=network, loss=loss, **chance))
 
 
 def _ids(only: list[str]) -> list[str]:

@@ -1,0 +1,240 @@
+"""How often ``gp.diagnose`` agrees with what the trained networks really do.
+
+    python benchmarks/diagnosis.py [--json benchmarks/results/diagnosis.json] [--rates SET]
+
+Rank-one networks are trained on delayed activation over delays, confidences, rates and lengths, and labelled by a
+rule that never sees a history: trials are simulated from the weights at every third epoch. The escape time, when the
+latent crosses the readout's threshold, says whether a network answers, and how it swings; the separation of the
+answers in and before the response period says how quickly it came. The diagnosis sees the history alone: once
+everything that a run records, once nothing but the loss. Rates and seeds are others than those used while the rules
+were made (``--rates development``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+import ghostpoint as gp
+from ghostpoint.diagnosis import PHASES, diagnose
+
+STRIDE = 3  # epochs between the weights that are looked at: odd, for many swings have period two
+TAIL = 120  # epochs at the end of which every one is looked at
+SPELL = 50  # epochs without an answer that make a network lost (article, Fig. 8B)
+FLOOR, TURNS = (
+    0.05,
+    0.1,
+)  # of an oscillation: range of the escape time over the delay, share of epochs at which it turns
+ABRUPT = 0.15  # the answers' separation goes from 10 to 90 % of its best within this share of the epochs until then
+DELAYS = (60.0, 100.0, 160.0)  # ms
+#: confidence: rates at which something happens within the epochs below
+RATES = {
+    "development": {1.0: (0.002, 0.01, 0.05), 3.0: (0.002, 0.006, 0.03), 10.0: (0.008, 0.02, 0.06)},
+    "first": {1.0: (0.0013, 0.005, 0.02), 3.0: (0.003, 0.01, 0.02), 10.0: (0.006, 0.013, 0.035)},
+    "held-out": {1.0: (0.0016, 0.007, 0.035), 3.0: (0.0025, 0.008, 0.025), 10.0: (0.01, 0.025, 0.05)},
+}
+EPOCHS = (800, 2500, 6000)
+SEEDS = {"development": range(0, 50), "first": range(50, 100), "held-out": range(50, 100)}
+GROUP = 6  # networks of a setting
+
+
+@dataclass
+class Group:
+    """Networks trained alike: histories, and what was looked at (epochs; escape time in steps and separation, each
+    (epochs, networks))."""
+
+    setting: dict[str, Any]
+    history: xr.Dataset
+    epochs: NDArray[np.int64]
+    escape: NDArray[np.float64]
+    separation: NDArray[np.float64]
+    fixed_points: NDArray[np.int64]
+    delay_steps: int
+
+    def labels(self, rule: str) -> list[str]:
+        """One of the phases per network."""
+        columns = range(self.escape.shape[1])
+        return [
+            label_of(self.epochs, self.escape[:, i], self.separation[:, i], self.delay_steps, rule) for i in columns
+        ]
+
+
+def label_of(
+    epochs: NDArray[np.int64], escape: NDArray[np.float64], separation: NDArray[np.float64], delay: int, rule: str
+) -> str:
+    """What one network does. ``rule`` says by what abrupt and gradual are told apart: "separation" or "escape"."""
+    answers = (escape > 1) & (escape <= 2 * delay)
+    if not answers.any():
+        return "plateau at chance"
+    answered = epochs[answers]
+    if epochs[-1] - answered[-1] >= SPELL:
+        return "no-learning zone"
+    tail = escape[-TAIL:][answers[-TAIL:]]
+    if len(tail) >= TAIL // 2:
+        change = np.diff(tail)
+        turns = float((change[1:] * change[:-1] < 0).mean())
+        if turns >= TURNS and np.ptp(np.quantile(tail, [0.05, 0.95])) >= FLOOR * delay:
+            return "oscillation near a minimum"
+    if np.diff(answered).max(initial=0) >= SPELL:
+        return "recovered"
+    if rule == "escape":
+        course = 1 - np.where(answers, np.minimum(np.abs(escape / delay - 1), 1.0), 1.0)
+    else:
+        course = separation - separation[0]
+    end = int((course >= 0.9 * course.max()).argmax())
+    start = int(np.flatnonzero(course[: end + 1] <= max(0.1 * course.max(), course[0]))[-1])
+    return "abrupt learning" if epochs[end] - epochs[start] < ABRUPT * epochs[end] else "gradual learning"
+
+
+def looked_at(run: gp.TrainingRun, task: gp.tasks.DelayedActivation) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Epochs, escape times (interpolated steps; inf for never in the trial) and separations at a run's checkpoints."""
+    kept = run.checkpoints
+    assert kept is not None
+    m, n, b = (kept[name].values.reshape(*kept[name].shape[:2], -1).astype(np.float32) for name in ("m", "n", "b"))
+    kappa = n.sum(axis=2) * np.float32(-0.3)
+    path = [kappa]
+    for _ in range(task.steps):
+        kappa = (1 - task.alpha) * kappa + task.alpha * (n * np.tanh(m * kappa[..., None] + b)).sum(axis=2)
+        path.append(kappa.astype(np.float32))
+    over = np.stack(path).astype(np.float64) - run.models.threshold
+    first = np.maximum((over > 0).argmax(axis=0), 1)
+    after, before = (np.take_along_axis(over, at[None], 0)[0] for at in (first, first - 1))
+    exact = np.where(over[0] > 0, 0.0, first - after / np.where(after > before, after - before, 1.0))
+    escape = np.where((over > 0).any(axis=0), exact, np.inf)
+    output = 1 / (1 + np.exp(-run.models.confidence * over[1:]))
+    separation = output[task.delay_steps :].mean(axis=0) - output[: task.delay_steps].mean(axis=0)
+    return kept["epoch"].values, escape, separation
+
+
+def train(models: gp.LowRankRNN, task: gp.tasks.DelayedActivation, rate: float, epochs: int) -> gp.TrainingRun:
+    """A run with everything that labels and diagnosis need."""
+    looked = np.union1d(np.arange(0, epochs, STRIDE), np.arange(max(epochs - TAIL, 0), epochs))
+    return gp.train(models, task, rate, epochs, record="all", checkpoints=looked, engine="compiled")
+
+
+def group_of(setting: dict[str, Any], task: gp.tasks.DelayedActivation, *runs: gp.TrainingRun) -> Group:
+    """The group of one run, or of runs that went on one after the other."""
+    histories, parts, start = [], [], 0
+    for run in runs:
+        epochs, escape, separation = looked_at(run, task)
+        parts.append((epochs + start, escape, separation))
+        histories.append(run.history.assign_coords(epoch=run.history["epoch"] + start))
+        start += run.config["epochs_done"]
+    final = runs[-1].models
+    count = gp.flow_zeros(final.m[:, :, 0], final.n[:, :, 0], final.b).count
+    rates = [h["learning_rate"].values for h in histories]
+    joined = xr.concat([h.drop_vars("learning_rate") for h in histories], "epoch", coords="minimal", compat="override")
+    lengths = [h.sizes["epoch"] for h in histories]
+    rate = np.concatenate([np.repeat(r[:, None], k, axis=1) for r, k in zip(rates, lengths, strict=True)], axis=1)
+    history = joined.assign(learning_rate=(("network", "epoch"), rate))
+    return Group(setting, history, *(np.concatenate(x) for x in zip(*parts, strict=True)), count, task.delay_steps)
+
+
+def groups(which: str) -> Iterator[Group]:
+    """All groups of "development", "first" or "held-out"."""
+    generator = np.random.default_rng(int(which == "held-out"))
+
+    def models(confidence: float) -> gp.LowRankRNN:
+        seeds = sorted(generator.choice(list(SEEDS[which]), GROUP, replace=False).tolist())
+        return gp.LowRankRNN.published(seeds, confidence=confidence)
+
+    for delay in DELAYS:
+        task = gp.tasks.DelayedActivation(delay=delay)
+        for confidence, rates in RATES[which].items():
+            for rate in rates:
+                setting: dict[str, Any] = {"delay": delay, "confidence": confidence, "rate": rate}
+                for epochs in EPOCHS:
+                    stack = models(confidence)
+                    run = train(stack, task, rate, epochs)
+                    yield group_of(setting | {"epochs": epochs, "kind": "plain"}, task, run)
+                first = run.events["first_above_chance"].values
+                # the same networks stopped soon after the first of them answers
+                for after in (60, 200) if confidence > 1 and (first > 0).any() else ():
+                    shorter = int(np.median(first[first > 0])) + after
+                    yield group_of(
+                        setting | {"epochs": shorter, "kind": "stopped"}, task, train(stack, task, rate, shorter)
+                    )
+                lost = np.flatnonzero(run.events["no_learning_zone_entry"].values >= 0)
+                if confidence == 10.0 and len(lost):  # the published remedy: go on with a lower confidence
+                    first_part = train(stack[lost], task, rate, EPOCHS[-1])
+                    second = train(first_part.models.replace(confidence=1.0), task, 0.002, 1500)
+                    yield group_of(
+                        setting | {"epochs": EPOCHS[-1] + 1500, "kind": "remedied"}, task, first_part, second
+                    )
+
+
+def confusion(pairs: list[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    """Label to verdict to count."""
+    return {a: {b: n for b in PHASES if (n := pairs.count((a, b)))} for a in PHASES if any(x == a for x, _ in pairs)}
+
+
+def table(counts: dict[str, dict[str, int]]) -> str:
+    """The confusion counts as a Markdown table."""
+    columns = [phase for phase in PHASES if any(phase in row for row in counts.values())]
+    lines = ["| label | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    lines += [f"| {a} | " + " | ".join(str(row.get(b, 0)) for b in columns) + " |" for a, row in counts.items()]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Train, label, diagnose, print, and save when asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rates", choices=list(RATES), default="held-out", help="which seeds and rates")
+    parser.add_argument("--json", type=Path, help="where to save the figures")
+    arguments = parser.parse_args()
+    which = arguments.rates
+    pairs: dict[str, list[tuple[str, str]]] = {
+        "everything": [],
+        "loss alone": [],
+        "everything, by escape times alone": [],
+    }
+    confidence: dict[bool, list[float]] = {True: [], False: []}
+    lost_points: list[int] = []
+    for group in groups(which):
+        labels = group.labels("separation")
+        found = diagnose(group.history, chance_loss=1.0, chance_accuracy=0.5).findings
+        alone = diagnose(group.history[["loss"]]).findings
+        verdicts = [finding.verdict for finding in found]
+        pairs["everything"] += zip(labels, verdicts, strict=True)
+        pairs["loss alone"] += zip(labels, [finding.verdict for finding in alone], strict=True)
+        pairs["everything, by escape times alone"] += zip(group.labels("escape"), verdicts, strict=True)
+        for label, finding in zip(labels, found, strict=True):
+            confidence[label == finding.verdict].append(finding.confidence)
+        lost_points += [int(c) for c, v in zip(group.fixed_points, verdicts, strict=True) if v == "no-learning zone"]
+    agreement = {name: float(np.mean([a == b for a, b in both])) for name, both in pairs.items()}
+    networks = len(pairs["everything"])
+    print(f"{networks} networks, {which}")
+    for name, both in pairs.items():
+        print(f"\n{name}: {100 * agreement[name]:.1f} % agree\n\n{table(confusion(both))}")
+    three = sum(count >= 3 for count in lost_points)
+    print(f"\n{three} of {len(lost_points)} networks called lost have three fixed points or more")
+    means = {str(right).lower(): float(np.mean(values)) if values else None for right, values in confidence.items()}
+    print(f"mean confidence where it agrees and where it does not: {means['true']}, {means['false']}")
+    if arguments.json:
+        figures = {
+            "command": f"python benchmarks/diagnosis.py --rates {which}",
+            "networks": networks,
+            "seeds": [min(SEEDS[which]), max(SEEDS[which])],
+            "rates": {str(key): rates for key, rates in RATES[which].items()},
+            "agreement": agreement,
+            "confusion": {name: confusion(both) for name, both in pairs.items()},
+            "called_lost": len(lost_points),
+            "called_lost_with_three_fixed_points": three,
+            "mean_confidence": {"agrees": means["true"], "differs": means["false"]},
+            "machine": platform.machine(),
+            "ghostpoint": gp.__version__,
+        }
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
