@@ -2,7 +2,31 @@
 
 from __future__ import annotations
 
+from ghostpoint.slow_points.fields import UserField
 from ghostpoint.slow_points.flow_records import FlowGhosts, FlowZeros
+from ghostpoint.slow_points.latent_box import LatentZeros, latent_zeros
+from ghostpoint.slow_points.latent_box_ghosts import LatentGhosts, latent_ghosts
 from ghostpoint.slow_points.latent_flow import flow_ghosts, flow_zeros, fold_epochs, latent_flow
+from ghostpoint.slow_points.points import SlowPoints
+from ghostpoint.slow_points.search import find_slow_points
+from ghostpoint.slow_points.sensitivity import NormalFormGradient, normal_form_gradient
+from ghostpoint.slow_points.stability import passage_steps
 
-__all__ = ["FlowGhosts", "FlowZeros", "flow_ghosts", "flow_zeros", "fold_epochs", "latent_flow"]
+__all__ = [
+    "FlowGhosts",
+    "FlowZeros",
+    "LatentGhosts",
+    "LatentZeros",
+    "NormalFormGradient",
+    "SlowPoints",
+    "UserField",
+    "find_slow_points",
+    "flow_ghosts",
+    "flow_zeros",
+    "fold_epochs",
+    "latent_flow",
+    "latent_ghosts",
+    "latent_zeros",
+    "normal_form_gradient",
+    "passage_steps",
+]

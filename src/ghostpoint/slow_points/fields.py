@@ -1,0 +1,218 @@
+"""The vector fields that slow points are searched in: a tanh network's, reduced to its latents, or a user's own.
+
+All of them say, for states x of shape (B, K), ``flow`` F (B, K), ``jacobian`` (B, K, K) and ``curvature``, the
+contraction ``sum_i p_i D2F_i`` (B, K, K) with vectors p (B, K).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ghostpoint import checks
+from ghostpoint.models import FullRankRNN, LowRankRNN
+
+__all__ = ["Field", "NetworkField", "TanhField", "UserField", "network_field"]
+
+Floats = NDArray[np.float64]
+
+
+class Field(Protocol):
+    """What the search needs of a vector field; shapes as in the module's first lines."""
+
+    @property
+    def size(self) -> int:
+        """K."""
+
+    def flow(self, x: Floats) -> Floats:
+        """F, shape (B, K)."""
+
+    def jacobian(self, x: Floats) -> Floats:
+        """DF, shape (B, K, K)."""
+
+    def curvature(self, x: Floats, p: Floats) -> Floats:
+        """``sum_i p_i D2F_i``, shape (B, K, K)."""
+
+
+@dataclass(frozen=True, eq=False)
+class TanhField:
+    """``F(x) = -x + A tanh(B x + c)``, time in units of tau.
+
+    ``A`` (K, N), or ``None`` for the identity; ``B`` (N, K); ``c`` (N,). A full-rank network is A = 1, B = W; a
+    low-rank one, in its latents kappa (letter, eq. 4), is A = n^T, B = m.
+    """
+
+    A: Floats | None
+    B: Floats
+    c: Floats
+
+    @property
+    def size(self) -> int:
+        """K."""
+        return int(self.B.shape[1])
+
+    def _out(self, values: Floats) -> Floats:
+        return values if self.A is None else values @ self.A.T
+
+    def pulled(self, p: Floats) -> Floats:
+        """``A^T p``, shape (B, N)."""
+        return p if self.A is None else p @ self.A
+
+    def rates(self, x: Floats) -> Floats:
+        """``tanh(B x + c)``, shape (B, N)."""
+        return np.asarray(np.tanh(x @ self.B.T + self.c))
+
+    def flow(self, x: Floats) -> Floats:
+        """``-x + A tanh(B x + c)``."""
+        return self._out(self.rates(x)) - x
+
+    def jacobian(self, x: Floats) -> Floats:
+        """``-1 + A diag(1 - tanh**2) B``."""
+        weighted = (1 - self.rates(x) ** 2)[..., None] * self.B
+        return np.asarray((weighted if self.A is None else self.A @ weighted) - np.eye(self.size))
+
+    def curvature(self, x: Floats, p: Floats) -> Floats:
+        """``B^T diag((A^T p) tanh'') B``."""
+        t = self.rates(x)
+        return self.quadratic(self.pulled(p) * (-2 * t * (1 - t**2)))
+
+    def quadratic(self, weights: Floats) -> Floats:
+        """``B^T diag(weights) B`` for weights (B, N), as one product of matrices."""
+        units, size = self.B.shape
+        scaled = self.B.T[None] * weights[:, None, :]
+        return np.asarray((scaled.reshape(-1, units) @ self.B).reshape(-1, size, size))
+
+
+@dataclass(frozen=True, eq=False)
+class UserField:
+    """A field given as functions.
+
+    Parameters
+    ----------
+    f : function of (B, K) to (B, K)
+        F, the velocity, time in units of tau.
+    derivative : function of (B, K) to (B, K, K)
+        DF, row i the gradient of F_i.
+    size : int
+        K.
+    second : function of (B, K), (B, K) to (B, K, K), optional
+        ``second(x, v)``, the derivative of DF along v. Otherwise a central difference of DF, step 1e-5 (1 + max |x|).
+    """
+
+    f: Callable[[Floats], ArrayLike]
+    derivative: Callable[[Floats], ArrayLike]
+    size: int
+    second: Callable[[Floats, Floats], ArrayLike] | None = None
+
+    def flow(self, x: Floats) -> Floats:
+        """``f(x)``, checked."""
+        return self._checked("f", self.f(x), x.shape)
+
+    def jacobian(self, x: Floats) -> Floats:
+        """``derivative(x)``, checked."""
+        return self._checked("derivative", self.derivative(x), (len(x), self.size, self.size))
+
+    def along(self, x: Floats, v: Floats) -> Floats:
+        """The derivative of DF along v, shape (B, K, K)."""
+        if self.second is not None:
+            return self._checked("second", self.second(x, v), (len(x), self.size, self.size))
+        step = 1e-5 * (1 + np.abs(x).max(axis=1, keepdims=True))
+        return np.asarray((self.jacobian(x + step * v) - self.jacobian(x - step * v)) / (2 * step[..., None]))
+
+    def curvature(self, x: Floats, p: Floats) -> Floats:
+        """``sum_i p_i D2F_i`` from K directions."""
+        columns = [np.einsum("bi,bij->bj", p, self.along(x, np.broadcast_to(e, x.shape))) for e in np.eye(self.size)]
+        total = np.stack(columns, axis=2)
+        return np.asarray((total + total.transpose(0, 2, 1)) / 2)
+
+    @staticmethod
+    def _checked(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Floats:
+        # infinities are left to the search, which steps back from them
+        array = np.asarray(value, dtype=np.float64)
+        return checks.shape(name, array, shape)
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkField:
+    """One network's flow in coordinates kappa, and the way back to its state.
+
+    ``exact`` holds the weights as given: ``A = n^T, B = m`` (kappa = n^T x) or ``A = 1, B = W`` (kappa = x). Fixed
+    points of the two correspond. The least speed among states of the same kappa is ``f^T M^-1 f`` (squared), M = A A^T,
+    at the state ``tanh(B kappa + c) - A^T M^-1 f``, so the slow points of the state are those of the latents under
+    this metric. ``search`` is the field in ``y = root^-T kappa``, M = root^T root, where the metric is the
+    identity.
+    """
+
+    exact: TanhField
+    search: TanhField
+    root: Floats | None
+    metric: Floats | None
+    input: Floats | None
+
+    @property
+    def low_rank(self) -> bool:
+        """Whether the coordinates are latents."""
+        return self.metric is not None
+
+    @property
+    def n_units(self) -> int:
+        """N."""
+        return len(self.exact.c)
+
+    def to_search(self, kappa: Floats) -> Floats:
+        """y from kappa."""
+        return kappa if self.root is None else np.asarray(np.linalg.solve(self.root.T, kappa.T).T, dtype=np.float64)
+
+    def from_search(self, y: Floats) -> Floats:
+        """Kappa from y."""
+        return y if self.root is None else y @ self.root
+
+    def coordinates(self, x: Floats) -> Floats:
+        """Kappa of states (B, N)."""
+        return x if self.exact.A is None else x @ self.exact.A.T
+
+    def states(self, kappa: Floats) -> Floats:
+        """The slowest state of each kappa, shape (B, N)."""
+        if self.exact.A is None or self.metric is None:
+            return kappa
+        return self.exact.rates(kappa) - np.linalg.solve(self.metric, self.exact.flow(kappa).T).T @ self.exact.A
+
+    def weights_times(self, v: Floats) -> Floats:
+        """``W v``, shape (B, N)."""
+        return self.coordinates(v) @ self.exact.B.T
+
+
+def network_field(model: Any, inputs: ArrayLike | None = None) -> NetworkField:
+    """The field of a record of one network under a constant input u (I,).
+
+    The drive ``W_in u + b`` is rounded to float64 once; everything after takes it as exact. A low-rank network whose n
+    has (nearly) dependent columns is taken in its full state, with W = m n^T rounded.
+
+    Raises
+    ------
+    ValueError
+        For anything but one network, or inputs that do not fit.
+    """
+    if not isinstance(model, FullRankRNN | LowRankRNN):
+        raise ValueError(f"model must be a LowRankRNN or FullRankRNN, got {type(model).__name__}")
+    if len(model) != 1:
+        raise ValueError(f"model must hold one network (index the record, as in models[3]), got {len(model)}")
+    drive, channel = np.array(model.b[0], dtype=np.float64), None
+    if inputs is not None:
+        channel = checks.shape("inputs", checks.finite_array("inputs", inputs), (model.n_inputs,))
+        if model.w_in is not None:
+            drive = drive + model.w_in[0] @ channel
+    if isinstance(model, FullRankRNN):
+        field = TanhField(None, np.array(model.W[0], dtype=np.float64), drive)
+        return NetworkField(field, field, None, None, channel)
+    m, n = np.array(model.m[0], dtype=np.float64), np.array(model.n[0], dtype=np.float64)
+    if model.rank >= model.n_units or np.linalg.cond(n) > 1e6:
+        field = TanhField(None, m @ n.T, drive)
+        return NetworkField(field, field, None, None, channel)
+    q, root = np.linalg.qr(n)
+    exact = TanhField(np.ascontiguousarray(n.T), m, drive)
+    return NetworkField(exact, TanhField(np.ascontiguousarray(q.T), m @ root.T, drive), root, n.T @ n, channel)

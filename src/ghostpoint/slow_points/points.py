@@ -1,0 +1,223 @@
+"""The record of slow points of one network, with what is proven of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from ghostpoint import checks
+from ghostpoint.slow_points import stability
+from ghostpoint.theory import NormalForm
+
+__all__ = ["SlowPoints", "Unconverged"]
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+SHOWN = 20  # rows of the table
+
+
+class Unconverged(NamedTuple):
+    """Starts that reached no slow point: where they ended (U, N), |F| there (U,), and why, in words."""
+
+    position: Floats
+    speed: Floats
+    reason: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SlowPoints:
+    """P slow points of ``tau dx/dt = F(x)``, slowest first; time in units of tau unless a name says otherwise.
+
+    Attributes
+    ----------
+    position : (P, N)
+        States.
+    latent : (P, K) or None
+        ``kappa = n^T x`` of a low-rank network.
+    speed : (P,)
+        |F|, zero to rounding at fixed points.
+    kind : (P,) of "fixed", "ghost", "undecided"
+        A ghost is a local minimum of |F| that is not zero. Other stationary points of |F| (saddles between two
+        basins) delay nothing and are not listed.
+    eigenvalues : (P, N) complex
+        Of the flow's Jacobian, by descending real part.
+    r, a : (P,)
+        Of ``dy/dt = r + a y**2`` along ``slow_direction`` at a ghost; NaN elsewhere.
+    slow_direction, left_vector : (P, N)
+        Unit null vectors v and w of the Jacobian at a ghost, w . F = |F|, w . v > 0; NaN elsewhere.
+    radius, unique_radius, empty_radius : (P,)
+        In units of kappa for low-rank networks, else of the state. Within ``radius`` of the point lies a zero of F (a
+        fixed point) or a stationary point of |F| (a ghost); within ``unique_radius`` no second zero; within
+        ``empty_radius`` no zero at all. NaN where nothing is proven.
+    certificate : (P,) of str
+        "float64", "160 bits" and the like: the arithmetic the proof was made in. "none" without a proof.
+    reason : (P,) of str
+        Why a point has no proof; empty for those that have.
+    hits : (P,) int
+        Starts that reached it; 0 for one found as the partner of another at a nearby fold.
+    unconverged : Unconverged
+    tau, dt : float or None
+        In ms, where given.
+    """
+
+    position: Floats
+    latent: Floats | None
+    speed: Floats
+    kind: NDArray[np.str_]
+    eigenvalues: NDArray[np.complex128]
+    r: Floats
+    a: Floats
+    slow_direction: Floats
+    left_vector: Floats
+    radius: Floats
+    unique_radius: Floats
+    empty_radius: Floats
+    certificate: NDArray[np.object_]
+    reason: NDArray[np.object_]
+    hits: NDArray[np.int64]
+    unconverged: Unconverged
+    tau: float | None = None
+    dt: float | None = None
+
+    def __len__(self) -> int:
+        return len(self.speed)
+
+    def __getitem__(self, index: Any) -> SlowPoints:
+        """Points picked as from an array; a whole number gives a record of one."""
+        rows = np.atleast_1d(np.arange(len(self))[index])
+        per_point = {
+            field.name: getattr(self, field.name)[rows]
+            for field in fields(self)
+            if isinstance(getattr(self, field.name), np.ndarray)
+        }
+        return replace(self, **per_point)
+
+    @property
+    def fixed(self) -> SlowPoints:
+        """The fixed points."""
+        return self[self.kind == "fixed"]
+
+    @property
+    def ghosts(self) -> SlowPoints:
+        """The ghosts."""
+        return self[self.kind == "ghost"]
+
+    # stability: of the flow, and of the map that moves the network
+
+    @property
+    def stable(self) -> Bools:
+        """(P,) every eigenvalue of the *flow* has a negative real part, and the point is fixed."""
+        return np.asarray((self.n_unstable == 0) & (self.kind == "fixed"))
+
+    @property
+    def n_unstable(self) -> NDArray[np.int64]:
+        """(P,) eigenvalues of the flow with a positive real part."""
+        return np.asarray((self.eigenvalues.real > 0).sum(axis=1))
+
+    @property
+    def time_constants(self) -> Floats:
+        """(P, N) ``-1 / Re lambda`` of the flow, in units of tau; negative where it grows."""
+        return stability.time_constants(self.eigenvalues)
+
+    @property
+    def time_constants_ms(self) -> Floats:
+        """(P, N) the same in ms."""
+        return self.time_constants * self._known("tau")
+
+    @property
+    def alpha(self) -> float:
+        """``dt / tau``, the step of the Euler map."""
+        return self._known("dt") / self._known("tau")
+
+    @property
+    def map_eigenvalues(self) -> NDArray[Any]:
+        """(P, N) ``1 + alpha lambda`` of the Euler map."""
+        return stability.map_eigenvalues(self.eigenvalues, self.alpha)
+
+    @property
+    def stable_under_map(self) -> Bools:
+        """(P,) every eigenvalue of the *Euler map* is inside the unit circle, and the point is fixed."""
+        return np.asarray((self.n_unstable_under_map == 0) & (self.kind == "fixed"))
+
+    @property
+    def n_unstable_under_map(self) -> NDArray[np.int64]:
+        """(P,) eigenvalues of the Euler map outside the unit circle."""
+        return np.asarray((np.abs(self.map_eigenvalues) > 1).sum(axis=1))
+
+    @property
+    def map_time_constants(self) -> Floats:
+        """(P, N) ``-1 / log|1 + alpha lambda|`` of the Euler map, in steps."""
+        return stability.map_time_constants(self.eigenvalues, self.alpha)
+
+    # passage of ghosts
+
+    @property
+    def escape_time(self) -> Floats:
+        """(P,) ``pi / sqrt(r a)``, the passage of a ghost from end to end, in units of tau; NaN elsewhere."""
+        return np.asarray(np.pi / np.sqrt(self.r * self.a))
+
+    @property
+    def escape_time_ms(self) -> Floats:
+        """(P,) the same in ms."""
+        return self.escape_time * self._known("tau")
+
+    def passage_time(self, y0: float, y1: float) -> Floats:
+        """(P,) time of the flow from y0 to y1 along ``slow_direction``, from the ghost, in units of tau."""
+        return np.array(
+            [NormalForm(r, a).escape_time(y0, y1) if r > 0 else np.nan for r, a in zip(self.r, self.a, strict=True)]
+        )
+
+    def passage_steps(self, y0: float, y1: float) -> Floats:
+        """(P,) steps of the Euler map from y0 to y1 along ``slow_direction``, see `stability.passage_steps`."""
+        return np.array(
+            [
+                stability.passage_steps(r, a, self.alpha, y0, y1) if r > 0 else np.nan
+                for r, a in zip(self.r, self.a, strict=True)
+            ]
+        )
+
+    def to_dataset(self) -> xr.Dataset:
+        """The record over ``point``, ``unit``, ``mode`` (eigenvalues), ``latent`` and ``start`` (unconverged)."""
+        point, unit = ("point",), ("point", "unit")
+        variables: dict[str, Any] = {
+            name: (point, getattr(self, name))
+            for name in ("speed", "r", "a", "escape_time", "radius", "unique_radius", "empty_radius", "hits", "stable")
+        }
+        variables |= {name: (point, getattr(self, name).astype(str)) for name in ("kind", "certificate", "reason")}
+        variables |= {name: (unit, getattr(self, name)) for name in ("position", "slow_direction", "left_vector")}
+        variables["eigenvalue_real"] = (("point", "mode"), self.eigenvalues.real)
+        variables["eigenvalue_imag"] = (("point", "mode"), self.eigenvalues.imag)
+        if self.latent is not None:
+            variables["kappa"] = (("point", "latent"), self.latent)
+        variables["unconverged_position"] = (("start", "unit"), self.unconverged.position)
+        variables["unconverged_speed"] = (("start",), self.unconverged.speed)
+        variables["unconverged_reason"] = (("start",), np.array(self.unconverged.reason, dtype=str))
+        attributes = {name: getattr(self, name) for name in ("tau", "dt") if getattr(self, name) is not None}
+        return xr.Dataset(variables, attrs=attributes)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{int((self.kind == kind).sum())} {kind}" for kind in ("fixed", "ghost", "undecided"))
+        lines = [f"SlowPoints: {counts}; {len(self.unconverged.reason)} starts unconverged"]
+        if len(self):
+            header = ("", "kind", "|F|", "unstable", "max Re lambda", "escape (tau)", "proof", "radius", "alone/empty")
+            lines.append("{:>3} {:<9} {:>9} {:>8} {:>13} {:>12} {:>9} {:>8} {:>11}".format(*header))
+        for i in range(min(len(self), SHOWN)):
+            outer = self.empty_radius[i] if self.kind[i] == "ghost" else self.unique_radius[i]
+            lines.append(
+                f"{i:>3} {self.kind[i]:<9} {self.speed[i]:>9.2e} {self.n_unstable[i]:>8d} "
+                f"{self.eigenvalues[i, 0].real:>13.3g} {self.escape_time[i]:>12.4g} {self.certificate[i]:>9} "
+                f"{self.radius[i]:>8.1e} {outer:>11.1e}"
+            )
+        if len(self) > SHOWN:
+            lines.append(f"    and {len(self) - SHOWN} more")
+        return "\n".join(lines)
+
+    def _known(self, name: str) -> float:
+        value = getattr(self, name)
+        if value is None:
+            raise ValueError(f"{name} must be given to find_slow_points for this, got None")
+        return checks.number(name, value, above=0.0)

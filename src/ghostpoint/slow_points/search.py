@@ -1,0 +1,364 @@
+"""The search for slow points: starts, descent, polish, proof, record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ghostpoint import checks
+from ghostpoint.slow_points.certificates import Certificate, FieldBounds, certify_fixed, certify_ghost
+from ghostpoint.slow_points.descent import minimize_energy, newton
+from ghostpoint.slow_points.fields import Field, NetworkField, UserField, network_field
+from ghostpoint.slow_points.ghosts import GhostSolution, ghost_form, is_minimum, null_pair, solve_ghost
+from ghostpoint.slow_points.latent_flow import flow_ghosts, flow_zeros
+from ghostpoint.slow_points.points import SlowPoints, Unconverged
+
+__all__ = ["find_slow_points"]
+
+Floats = NDArray[np.float64]
+
+SAME = 1e-9  # polished points closer than this (times 1 + |x|) are one; halves of a fold resolved in float64 are not
+NEAR_FOLD = 0.05  # a fixed point with |J^-1| above 1 / NEAR_FOLD is asked for a partner
+
+
+@dataclass
+class Candidate:
+    """A polished point: coordinates, the ghost's omega and s (None for a zero), starts that reached it, its proof."""
+
+    kappa: Floats
+    ghost: GhostSolution | None
+    hits: int
+    proof: Certificate = field(default_factory=lambda: Certificate("undecided"))
+    arithmetic: str = "none"
+
+
+def find_slow_points(
+    model_or_field: Any,
+    *,
+    states: ArrayLike | None = None,
+    inputs: ArrayLike | None = None,
+    n_starts: int = 128,
+    seed: int = 0,
+    noise: float = 0.1,
+    max_steps: int = 200,
+    certify: bool = True,
+    tau: float | None = None,
+    dt: float | None = None,
+) -> SlowPoints:
+    """Fixed points and ghosts of ``tau dx/dt = F(x)``, each with a proof where the field is a tanh network's.
+
+    Minima of ``q = |F|**2 / 2`` are sought from many starts, then polished as zeros of F or as solutions of the
+    bordered system of a ghost (theory, section 2). Every zero near a fold is asked for its partner. A low-rank
+    network is searched in its latents, whose slow points are the state's; for one of rank one the starts
+    include every zero and ghost of the latent flow, so that nothing is missed there (see `flow_zeros`).
+
+    Parameters
+    ----------
+    model_or_field : LowRankRNN, FullRankRNN or UserField
+        A record of one network (``models[3]``): ``F = -x + tanh(W x + W_in u + b)``; or functions of one's own.
+    states : (..., N), optional
+        States to start near, such as those of trajectories: half of the starts (all of them for a `UserField`) are
+        drawn from these, with normal noise of standard deviation ``noise`` on each coordinate.
+    inputs : (I,), optional
+        Constant input u; none by default.
+    n_starts : int
+        The rest of the starts are scattered: x uniform in (-1, 1)^N, where all zeros lie, times a uniform number per
+        start; for low rank kappa uniform in its box ``|kappa_k| <= sum_i |n_ik|``, times 10 to a uniform power from
+        -2 to 0. The model's initial state is one of them.
+    seed : int
+        Of the draws.
+    max_steps : int
+        Steps of the descent per start.
+    certify : bool
+        Whether to prove what is found. Without proof a kind is what the numbers say.
+    tau, dt : float, optional
+        In ms; needed for what is said in ms and of the Euler map.
+
+    Returns
+    -------
+    SlowPoints
+        Starts that reached neither are in its ``unconverged``, with the reason; they are never points.
+
+    Raises
+    ------
+    ValueError
+        For a record of several networks, states or inputs that do not fit, a `UserField` without states.
+    """
+    starts = checks.integer("n_starts", n_starts, at_least=1)
+    steps = checks.integer("max_steps", max_steps, at_least=1)
+    spread = checks.number("noise", noise, at_least=0.0)
+    generator = np.random.default_rng(checks.integer("seed", seed, at_least=0))
+    times = {name: None if t is None else checks.number(name, t, above=0.0) for name, t in (("tau", tau), ("dt", dt))}
+    network = None if isinstance(model_or_field, UserField) else network_field(model_or_field, inputs)
+    if network is None and inputs is not None:
+        raise ValueError("inputs must be part of the functions of a UserField, got inputs")
+    search: Field = model_or_field if network is None else network.search
+    units = search.size if network is None else network.n_units
+    given = None
+    if states is not None:
+        given = checks.finite_array("states", states)
+        if given.ndim < 1 or given.shape[-1] != units or not given.size:
+            raise ValueError(f"states must have shape (..., {units}) and hold a state, got {given.shape}")
+        given = given.reshape(-1, units)
+    points = _starts(model_or_field, network, given, starts, spread, generator)
+    exact: Field = search if network is None else network.exact
+    metric = None if network is None else network.metric
+    back: Callable[[Floats], Floats] = (lambda y: y) if network is None else network.from_search
+    ends = minimize_energy(search, points, steps)
+    failed = [(back(ends.x[i][None])[0], ends.speed[i], ends.reason[i]) for i in np.flatnonzero(~ends.done)]
+    found, more = _polish(exact, metric, back(ends.x[ends.done]), ends.slope[ends.done], ends.speed[ends.done])
+    failed += more
+    if network is not None:
+        found = _merge(found + _complete(network), exact)
+    found = _with_partners(exact, metric, found)
+    if certify and network is not None:
+        found = _proven(network, found)
+    return _record(search, exact, network, found, failed, times["tau"], times["dt"], certify)
+
+
+def _starts(
+    model: Any, network: NetworkField | None, given: Floats | None, count: int, noise: float, generator: Any
+) -> Floats:
+    """(n_starts, K) in the coordinates of the search."""
+    near = count if network is None else count // 2
+    if given is None:
+        if network is None:
+            raise ValueError("states must be given for a UserField: nothing else says where to look, got None")
+        near = 0
+    parts = []
+    if near and given is not None:
+        # every state once before any twice
+        turns = [generator.permutation(len(given)) for _ in range(-(-near // len(given)))]
+        chosen = given[np.concatenate(turns)[:near]]
+        parts.append(chosen + noise * generator.normal(size=chosen.shape))
+    if network is not None:
+        kappa = [network.coordinates(x) for x in parts]
+        if count > near:
+            kappa.append(network.coordinates(np.array(model.initial_state, dtype=np.float64)))
+        size, rest = network.exact.size, count - near - 1
+        if rest > 0 and network.exact.A is None:
+            kappa.append(generator.uniform(-1, 1, (rest, size)) * generator.uniform(0, 1, (rest, 1)))
+        elif rest > 0 and network.exact.A is not None:
+            box = np.abs(network.exact.A).sum(axis=1)
+            kappa.append(box * generator.uniform(-1, 1, (rest, size)) * 10.0 ** generator.uniform(-2, 0, (rest, 1)))
+        return network.to_search(np.concatenate(kappa))
+    return np.concatenate(parts)
+
+
+def _polish(
+    exact: Field, metric: Floats | None, kappa: Floats, slope: Floats, speed: Floats
+) -> tuple[list[Candidate], list[tuple[Floats, float, str]]]:
+    """Zeros and ghosts that the ends of the descent lead to, and the ends that lead to neither."""
+    candidates: list[Candidate] = []
+    failed: list[tuple[Floats, float, str]] = []
+    small = np.flatnonzero(speed <= np.maximum(1e-6, slope))
+    zeros, _, settled = newton(exact, kappa[small])
+    close = np.linalg.norm(zeros - kappa[small], axis=1) <= 0.1 * (1 + np.linalg.norm(kappa[small], axis=1))
+    candidates += [Candidate(x, None, 1) for x in zeros[settled & close]]
+    rest = np.concatenate([small[~(settled & close)], np.setdiff1d(np.arange(len(kappa)), small)])
+    for members in _groups(kappa[rest], 1e-5):
+        chosen = rest[members]
+        best = chosen[np.argmin(slope[chosen])]
+        ghost = solve_ghost(exact, metric, kappa[best], _direction(exact, metric, kappa[best], slope[best]))
+        if not ghost.settled:
+            reason = f"neither a zero nor a stationary point of the speed is reached from speed {speed[best]:.3g}"
+        elif is_minimum(exact, metric, ghost):
+            candidates.append(Candidate(ghost.kappa, ghost, len(chosen)))
+            continue
+        else:
+            pair = _pair(exact, metric, ghost) if ghost.speed < 1e-3 else []
+            candidates += [Candidate(x, None, len(chosen)) for x in pair]
+            if pair:
+                continue
+            reason = f"a saddle of the speed, {ghost.speed:.3g} there"
+        failed += [(kappa[i], float(speed[i]), reason) for i in chosen]
+    return _merge(candidates, exact), failed
+
+
+def _direction(exact: Field, metric: Floats | None, kappa: Floats, slope: float) -> Floats | None:
+    """Where J^T M^-1 F nearly vanishes, ``M^-1 F`` is the left null vector; elsewhere that is left to an SVD."""
+    if slope > 1e-6:
+        return None
+    f = exact.flow(kappa[None])[0]
+    return f if metric is None else np.asarray(np.linalg.solve(metric, f))
+
+
+def _pair(exact: Field, metric: Floats | None, fold: GhostSolution) -> list[Floats]:
+    """The two zeros beside a solution of the bordered system with ``r a < 0``, at ``y = +- sqrt(-r / a)``."""
+    nu = null_pair(exact.jacobian(fold.kappa[None])[0])[1]
+    weighted = fold.omega if metric is None else metric @ fold.omega
+    bend = float(nu @ exact.curvature(fold.kappa[None], fold.omega[None])[0] @ nu) / 2
+    if bend >= 0:
+        return []
+    # omega . F = s + bend y**2, as omega . M omega = 1
+    y = np.sqrt(fold.speed * float(fold.omega @ weighted) / -bend)
+    sides = np.stack([fold.kappa + y * nu, fold.kappa - y * nu])
+    zeros, _, settled = newton(exact, sides)
+    near = np.linalg.norm(zeros - sides, axis=1) <= 0.5 * y + 1e-9
+    return list(zeros[settled & near])
+
+
+def _with_partners(exact: Field, metric: Floats | None, found: list[Candidate]) -> list[Candidate]:
+    """Add the other half of every nearby fold."""
+    extra: list[Candidate] = []
+    for candidate in found:
+        if candidate.ghost is not None:
+            continue
+        J = exact.jacobian(candidate.kappa[None])[0]
+        try:
+            slow = bool(np.linalg.norm(np.linalg.inv(J)) > 1 / NEAR_FOLD)
+        except np.linalg.LinAlgError:
+            slow = True
+        if slow:
+            fold = solve_ghost(exact, metric, candidate.kappa)
+            if fold.settled:
+                extra += [Candidate(x, None, 0) for x in _pair(exact, metric, fold)]
+    return _merge(found + extra, exact) if extra else found
+
+
+def _complete(network: NetworkField) -> list[Candidate]:
+    """Every zero and ghost of a rank-one network's latent flow; nothing for other networks."""
+    A, size = network.exact.A, network.exact.size
+    if A is None or size != 1:
+        return []
+    weights = network.exact.B[:, 0], A[0], network.exact.c
+    zeros, ghosts = flow_zeros(*weights), flow_ghosts(*weights)
+    found = []
+    points, _, settled = newton(network.exact, zeros.position[0, : zeros.count[0], None])
+    found += [Candidate(x, None, 0) for x in points[settled]]
+    for x in ghosts.position[0, : ghosts.count[0]]:
+        ghost = solve_ghost(network.exact, network.metric, np.array([x]))
+        if ghost.settled and is_minimum(network.exact, network.metric, ghost):
+            found.append(Candidate(ghost.kappa, ghost, 0))
+    return found
+
+
+def _groups(points: Floats, tolerance: float) -> list[NDArray[np.int64]]:
+    """Rows within ``tolerance (1 + |x|)`` of the first row of their group."""
+    left = np.arange(len(points))
+    groups = []
+    while len(left):
+        first = points[left[0]]
+        near = np.linalg.norm(points[left] - first, axis=1) <= tolerance * (1 + np.linalg.norm(first))
+        groups.append(left[near])
+        left = left[~near]
+    return groups
+
+
+def _merge(found: list[Candidate], exact: Field) -> list[Candidate]:
+    merged = []
+    for is_ghost in (False, True):
+        some = [c for c in found if (c.ghost is not None) == is_ghost]
+        for members in _groups(np.array([c.kappa for c in some]).reshape(len(some), exact.size), SAME):
+            merged.append(some[members[0]])
+            merged[-1].hits = sum(some[i].hits for i in members)
+    return merged
+
+
+def _proven(network: NetworkField, found: list[Candidate]) -> list[Candidate]:
+    """The candidates with their proofs, in float64 and else in more digits; zeros proven to be the same are merged."""
+    from ghostpoint.slow_points.certificates_ball import certify_in_balls
+
+    bounds = FieldBounds(network.exact, network.metric)
+    proven: list[Candidate] = []
+    for candidate in found:
+        ghost = candidate.ghost
+        if ghost is None:
+            candidate.proof = certify_fixed(bounds, candidate.kappa)
+        else:
+            candidate.proof = certify_ghost(bounds, ghost.kappa, ghost.omega, ghost.speed)
+        candidate.arithmetic = "float64"
+        if candidate.proof.kind != "undecided":
+            proven.append(candidate)
+            continue
+        for kappa, solution, proof, bits in certify_in_balls(bounds, candidate.kappa, ghost, candidate.proof):
+            arithmetic = "none" if proof.kind == "undecided" else f"{bits} bits"
+            proven.append(Candidate(kappa, solution, candidate.hits, proof, arithmetic))
+    unique: list[Candidate] = []
+    for candidate in proven:
+        for other in unique:
+            distance = float(np.linalg.norm(candidate.kappa - other.kappa)) * (1 + 1e-12)
+            same = bool(candidate.proof.kind == other.proof.kind)
+            if same and candidate.proof.kind == "fixed":
+                same = distance + candidate.proof.radius < other.proof.unique_radius
+            elif same:
+                same = distance <= SAME * (1 + float(np.linalg.norm(candidate.kappa)))
+            if same:
+                other.hits += candidate.hits
+                break
+        else:
+            unique.append(candidate)
+    return unique
+
+
+def _record(
+    search: Field,
+    exact: Field,
+    network: NetworkField | None,
+    found: list[Candidate],
+    failed: list[tuple[Floats, float, str]],
+    tau: float | None,
+    dt: float | None,
+    certify: bool,
+) -> SlowPoints:
+    units = search.size if network is None else network.n_units
+
+    def lift(kappa: Floats) -> Floats:
+        return kappa if network is None else network.states(kappa)
+
+    count = len(found)
+    kappa = np.array([c.kappa for c in found]).reshape(count, exact.size)
+    position = lift(kappa)
+    proven = certify and network is not None
+    numeric = np.array(["fixed" if c.ghost is None else "ghost" for c in found], dtype="<U9")
+    kind = np.array([c.proof.kind for c in found], dtype="<U9") if proven else numeric
+    speed = np.array([0.0 if c.ghost is None else c.ghost.speed for c in found])
+    zero = np.array([c.ghost is None for c in found], dtype=bool)
+    if zero.any():
+        speed[zero] = _speeds(network, search, kappa[zero])
+    r, a = np.full(count, np.nan), np.full(count, np.nan)
+    v, w = np.full((count, units), np.nan), np.full((count, units), np.nan)
+    for i, candidate in enumerate(found):
+        if kind[i] == "ghost" and candidate.ghost is not None:
+            r[i], a[i], v[i], w[i] = ghost_form(exact, network, candidate.ghost)
+    eigenvalues = np.full((count, units), -1.0 + 0j)
+    if count:
+        eigenvalues[:, : exact.size] = np.linalg.eigvals(exact.jacobian(kappa))
+        order = np.argsort(-eigenvalues.real, axis=1, kind="stable")
+        eigenvalues = np.take_along_axis(eigenvalues, order, axis=1)
+    without = "not asked for" if network is not None else "no bound of the second derivative is known for a UserField"
+    proofs = [c.proof if proven else Certificate(kind[i], reason=without) for i, c in enumerate(found)]
+    ends = np.array([x for x, _, _ in failed]).reshape(len(failed), exact.size)
+    record = SlowPoints(
+        position=position,
+        latent=kappa if network is not None and network.low_rank else None,
+        speed=speed,
+        kind=kind,
+        eigenvalues=eigenvalues,
+        r=r,
+        a=a,
+        slow_direction=v,
+        left_vector=w,
+        radius=np.array([p.radius for p in proofs], dtype=float),
+        unique_radius=np.array([p.unique_radius for p in proofs], dtype=float),
+        empty_radius=np.array([p.empty_radius for p in proofs], dtype=float),
+        certificate=np.array([c.arithmetic if proven else "none" for c in found], dtype=object),
+        reason=np.array([p.reason for p in proofs], dtype=object),
+        hits=np.array([c.hits for c in found], dtype=np.int64),
+        unconverged=Unconverged(lift(ends), np.array([s for _, s, _ in failed]), tuple(t for _, _, t in failed)),
+        tau=tau,
+        dt=dt,
+    )
+    # fixed points first, by descending hits; then by speed
+    rank = np.array([("fixed", "undecided", "ghost").index(k) for k in kind], dtype=int)
+    slow = np.where(rank == 0, 0.0, speed)
+    return record[np.lexsort((-record.hits, slow, rank))]
+
+
+def _speeds(network: NetworkField | None, search: Field, kappa: Floats) -> Floats:
+    y = kappa if network is None else network.to_search(kappa)
+    return np.asarray(np.linalg.norm(search.flow(y), axis=1))

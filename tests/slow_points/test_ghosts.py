@@ -1,0 +1,131 @@
+"""Ghosts: their normal form, its gradient, and the time they take, against simulation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ghostpoint.models import LowRankRNN
+from ghostpoint.slow_points import flow_ghosts
+from ghostpoint.slow_points.fields import TanhField
+from ghostpoint.slow_points.ghosts import bordered_system
+from ghostpoint.slow_points.search import find_slow_points
+from ghostpoint.slow_points.sensitivity import normal_form_gradient
+from tests.slow_points.networks import full_rank, planted, rank_one_near_fold, vanilla
+
+
+def a_ghost(units=12, speed=None, passable=False):
+    """A full-rank network with a ghost; of a given speed, or one that attracts in every other direction."""
+    for seed in range(200):
+        W, b = vanilla(seed, units, 1.6, 0.2)
+        ghosts = find_slow_points(full_rank(W, b), n_starts=16, certify=False).ghosts
+        for ghost in ghosts[ghosts.speed < 0.3]:
+            if speed is not None:
+                b, x, _ = planted(W, b, ghost.position[0], ghost.left_vector[0], ghost.speed[0], speed)
+                near = find_slow_points(full_rank(W, b), states=x, noise=0.0, n_starts=2, certify=False).ghosts
+                chosen = np.flatnonzero((np.abs(near.position - x) < 1e-6).all(axis=1))
+                if not len(chosen):
+                    continue
+                ghost = near[chosen[0]]
+            others = np.delete(ghost.eigenvalues[0], np.argmin(np.abs(ghost.eigenvalues[0])))
+            if not passable or others.real.max() < -0.1:
+                return W, b, ghost
+    raise AssertionError("no network with such a ghost")
+
+
+def test_definition_of_the_normal_form():
+    W, b, ghost = a_ghost()
+    x, v, w = ghost.position[0], ghost.slow_direction[0], ghost.left_vector[0]
+    t = np.tanh(W @ x + b)
+    F, J = t - x, (1 - t**2)[:, None] * W - np.eye(len(x))
+    np.testing.assert_allclose(J.T @ F, 0, atol=1e-12)
+    np.testing.assert_allclose(J @ v, 0, atol=1e-11)
+    np.testing.assert_allclose(w * ghost.speed[0], F, atol=1e-12)
+    assert ghost.r[0] == pytest.approx(np.linalg.norm(F) / (w @ v), rel=1e-9)
+    second = np.tanh(W @ (x + 1e-4 * v) + b) + np.tanh(W @ (x - 1e-4 * v) + b) - 2 * t
+    assert ghost.a[0] == pytest.approx(w @ second / 1e-8 / (2 * w @ v), rel=1e-5)
+    assert ghost.escape_time[0] == pytest.approx(np.pi / np.sqrt(ghost.r[0] * ghost.a[0]))
+
+
+def test_a_ghost_is_a_minimum_of_the_speed():
+    W, b, ghost = a_ghost()
+    near = ghost.position[0] + 1e-3 * np.random.default_rng(0).normal(size=(500, len(b)))
+    assert np.linalg.norm(np.tanh(near @ W.T + b) - near, axis=1).min() > ghost.speed[0]
+
+
+def test_latent_ghosts_are_those_of_the_state():
+    m, n, b = rank_one_near_fold(0, 30, 1e-3)
+    latent = find_slow_points(LowRankRNN(m, n, b), n_starts=8).ghosts
+    state = find_slow_points(full_rank(np.outer(m, n), b), n_starts=32).ghosts
+    complete = flow_ghosts(m, n, b)
+    assert len(latent) == len(state) == complete.count[0] == 1
+    assert latent.latent[0, 0] == pytest.approx(complete.position[0, 0], abs=1e-9)
+    for name in ("position", "speed", "r", "a", "slow_direction", "left_vector"):
+        np.testing.assert_allclose(getattr(latent, name), getattr(state, name), atol=1e-8, err_msg=name)
+    np.testing.assert_allclose(latent.eigenvalues, state.eigenvalues, atol=1e-9)
+    # the passage does not depend on coordinates: r a is that of the latent flow to leading order in r
+    assert latent.escape_time[0] == pytest.approx(complete.escape_time[0, 0], rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["full", "low"])
+def test_gradient_against_refound_ghosts(kind):
+    generator = np.random.default_rng(5)
+    if kind == "full":
+        W, b, ghost = a_ghost()
+        model = full_rank(W, b)
+    else:
+        m, n, b = rank_one_near_fold(1, 12, 0.02)
+        model = LowRankRNN(m, n, b)
+        ghost = find_slow_points(model, n_starts=4).ghosts[0]
+    gradient = normal_form_gradient(model, ghost)
+
+    def refound(parts):
+        changed = model.replace(**parts)
+        found = find_slow_points(changed, states=ghost.position, noise=0.0, n_starts=2, certify=False).ghosts
+        best = np.argmin(np.linalg.norm(found.position - ghost.position, axis=1))
+        return found.r[best], found.a[best], found.escape_time[best]
+
+    step = 1e-6
+    for part, of_r in gradient.r.items():
+        direction = generator.normal(size=of_r.shape) / np.sqrt(of_r.size)
+        value = getattr(model, part)
+        plus, minus = (np.array(refound({part: value + sign * step * direction})) for sign in (1, -1))
+        expected = [float((one[part] * direction).sum()) for one in gradient]
+        np.testing.assert_allclose((plus - minus) / (2 * step), expected, rtol=2e-5, atol=1e-7, err_msg=part)
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.5])
+@pytest.mark.parametrize("speed", [3e-3, 3e-5])
+def test_passage_of_the_network_takes_the_steps_of_the_normal_form(speed, alpha):
+    W, b, ghost = a_ghost(speed=speed, passable=True)
+    x, v, w = ghost.position[0], ghost.slow_direction[0], ghost.left_vector[0]
+    width = 4 * np.sqrt(ghost.r[0] / ghost.a[0])
+    state, steps, entered, where = x - 2 * width * v, 0, None, -np.inf
+    while where < width:
+        before = where
+        state = (1 - alpha) * state + alpha * np.tanh(W @ state + b)
+        where = w @ (state - x) / (w @ v)
+        steps += 1
+        if entered is None and where >= -width:
+            entered = steps - (where + width) / (where - before)
+    left = steps - (where - width) / (where - before)
+    found = find_slow_points(full_rank(W, b), states=x, noise=0.0, n_starts=2, certify=False, tau=10.0, dt=10 * alpha)
+    steps_of_form = found.ghosts.passage_steps(-width, width)[0]
+    assert left - entered > 50
+    assert left - entered == pytest.approx(steps_of_form, rel=0.05)
+    assert found.ghosts.passage_time(-width, width)[0] / alpha == pytest.approx(steps_of_form, rel=0.02)
+
+
+def test_the_bordered_system_has_the_derivative_it_claims():
+    W, b = vanilla(3, 5, 1.5, 0.3)
+    generator = np.random.default_rng(0)
+    A = generator.normal(size=(5, 7))
+    for field, metric in ((TanhField(None, W, b), None), (TanhField(A, A.T, np.zeros(7)), A @ A.T)):
+        x, omega, s = generator.normal(size=5), generator.normal(size=5), 0.7
+        _, derivative = bordered_system(field, metric, x, omega, s)
+        start = np.concatenate([x, omega, [s]])
+        for column, e in enumerate(np.eye(11)):
+            plus, minus = (
+                bordered_system(field, metric, p[:5], p[5:10], p[10])[0] for p in (start + 1e-6 * e, start - 1e-6 * e)
+            )
+            np.testing.assert_allclose((plus - minus) / 2e-6, derivative[:, column], atol=1e-7)
