@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import xarray as xr
 from ghostpoint import experiments
 from ghostpoint.checks import one_of
 from ghostpoint.experiments import SCALES, Claim, Experiment, Progress, Silent
+from ghostpoint.experiments.parts import keeping_parts
 from ghostpoint.report import draw_svg, write_report
 from ghostpoint.reproduction import Failure, Folder, Record, locked
 from ghostpoint.storage import TEMPORARY_PREFIX
@@ -148,11 +150,14 @@ def _run(folder: Folder, experiment: Experiment, scale: str, watcher: Watcher) -
     """Run one experiment and save it."""
     parameters = _as_json(experiment.parameters[scale])
     start, clock = datetime.now(UTC), time.perf_counter()
-    dataset = experiment.run(parameters, watcher)
+    parts = folder.path / ".parts" / experiment.id
+    with keeping_parts(parts):
+        dataset = experiment.run(parameters, watcher)
     record = Record.of_run(experiment.id, scale, parameters, start, time.perf_counter() - clock)
     claims, figure, failures = _describe(experiment, dataset, parameters)
     record = replace(record, claims=claims, failures=failures)
     folder.add(record, dataset, figure)
+    shutil.rmtree(parts, ignore_errors=True)
     return record
 
 

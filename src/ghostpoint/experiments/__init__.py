@@ -16,7 +16,13 @@ IDS = (
     "ghost_without_bifurcation",
     "collapse",
     "fixed_point_count",
+    "full_dcdt",
+    "full_dmts",
     "rates_rank_one",
+    "rates_full_rank",
+    "rates_dcdt",
+    "rates_dmts",
+    "saturation_dmts",
     "confidence",
     "trainable_confidence",
 )

@@ -1,5 +1,5 @@
-"""What the experiments on networks share: the published networks and task, training under a progress display, and
-training in segments whose every epoch is looked at."""
+"""What the experiments on networks share: the published networks and tasks, training under a progress display,
+and training in segments whose every epoch is looked at."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint.experiments.base import Progress
-from ghostpoint.models import LowRankRNN
+from ghostpoint.models import LowRankRNN, Record
 from ghostpoint.results import TrainingRun, no_learning_zone_entry
-from ghostpoint.tasks import DelayedActivation
+from ghostpoint.tasks import DelayedActivation, Task
 from ghostpoint.training import train
 
 __all__ = [
@@ -54,17 +54,22 @@ def models_of(parameters: Mapping[str, Any], seeds: list[int], **changes: Any) -
 def trained(
     progress: Progress,
     description: str,
-    models: LowRankRNN,
+    models: Record,
     parameters: Mapping[str, Any],
     learning_rate: ArrayLike,
     epochs: int,
+    task: Task | None = None,
     **keywords: Any,
 ) -> TrainingRun:
-    """``train`` on the parameters' task and dtype, as a phase of ``progress``."""
-    progress.phase(description, len(models) * epochs, len(models))
+    """``train`` on ``task`` (by default the parameters' delayed activation) in their dtype, as a phase of ``progress``.
+
+    Without a ``description`` it goes on in the phase there is.
+    """
+    if description:
+        progress.phase(description, len(models) * epochs, len(models))
     return train(
         models,
-        task_of(parameters),
+        task or task_of(parameters),
         learning_rate,
         epochs,
         dtype=parameters["dtype"],
