@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from ghostpoint._version import __version__
 
 if TYPE_CHECKING:
-    from ghostpoint import experiments, figures, remedies, slow_points, tasks, theory
+    from ghostpoint import critical_rate, experiments, figures, remedies, slow_points, tasks, theory
+    from ghostpoint.critical_rate import critical_learning_rate
     from ghostpoint.diagnosis import Diagnosis, diagnose
     from ghostpoint.models import FullRankRNN, LowRankRNN
     from ghostpoint.results import TrainingRun, load
-    from ghostpoint.slow_points import find_slow_points, flow_ghosts, flow_zeros
+    from ghostpoint.slow_points import find_slow_points, flow_ghosts, flow_zeros, latent_ghosts, latent_zeros
     from ghostpoint.theory import NormalForm, SaddleNodeToy
     from ghostpoint.training import train
 
@@ -34,11 +35,16 @@ _PUBLIC: dict[str, str | None] = {
     "train": "training",
     "TrainingRun": "results",
     "load": "results",
+    # the critical learning rate
+    "critical_rate": None,
+    "critical_learning_rate": "critical_rate",
     # fixed points and ghosts
     "slow_points": None,
     "find_slow_points": "slow_points",
     "flow_zeros": "slow_points",
     "flow_ghosts": "slow_points",
+    "latent_zeros": "slow_points",
+    "latent_ghosts": "slow_points",
     # the phases of a training
     "diagnose": "diagnosis",
     "Diagnosis": "diagnosis",
@@ -55,12 +61,16 @@ __all__ = [
     "SaddleNodeToy",
     "TrainingRun",
     "__version__",
+    "critical_learning_rate",
+    "critical_rate",
     "diagnose",
     "experiments",
     "figures",
     "find_slow_points",
     "flow_ghosts",
     "flow_zeros",
+    "latent_ghosts",
+    "latent_zeros",
     "load",
     "remedies",
     "slow_points",

@@ -12,9 +12,9 @@ import ghostpoint
 PROGRAM = """
 import sys
 import ghostpoint as gp
-from ghostpoint.training.kernels import rank_one
+from ghostpoint.training.kernels import rank_one_alone
 gp.train(gp.LowRankRNN([[0.1]], [[0.1]]), gp.tasks.DelayedActivation(delay=10), 0.1, 1, layout="units", threads=1)
-print(sum(rank_one.units_across_lanes.stats.cache_hits.values()))
+print(sum(rank_one_alone.units_across_lanes.stats.cache_hits.values()))
 """
 
 

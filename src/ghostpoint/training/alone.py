@@ -25,7 +25,7 @@ from ghostpoint.training.optimizers import Adam
 from ghostpoint.training.outcome import Outcome
 from ghostpoint.training.schedule import advance_all
 
-__all__ = ["run"]
+__all__ = ["run", "watch"]
 
 #: the parts of a full-rank model in the order of the kernel's
 PARTS = ("W", "w_in", "b", "w_out", "b_out")
@@ -64,7 +64,7 @@ class _Trials:
 class _Network:
     """One network of the stack in its kernel's terms."""
 
-    def __init__(self, models: Record, place: int, task: Task, trials: _Trials, plan: Plan, watch: tuple[Any, ...]):
+    def __init__(self, models: Record, place: int, task: Task, trials: _Trials, plan: Plan, watched: tuple[Any, ...]):
         self.members = np.array([place])
         self.epoch = 0
         kind, width = trials.dtype, 64 // trials.dtype.itemsize
@@ -90,12 +90,12 @@ class _Network:
             np.array([task.alpha, task.tolerance or 0.0, norm, threshold], kind), *trials.arrays, task.cuts(kind),
             full_rank_packing.pack_by_step(start, plane, kind), full_rank_packing.pack_by_step(quiet, plane, kind),
             float(task.initial_scale), float(task.noise), (plan.seed << 32 | (place if origin < 0 else origin)) % 2**63,
-            codes.ACTIVATIONS.index(models.activation), codes.READ_OUTS.index(task.read_out), *watch, *shape,
+            codes.ACTIVATIONS.index(models.activation), codes.READ_OUTS.index(task.read_out), *watched, *shape,
             task.n_trials, task.steps, float(kind.type(task.chance_accuracy)), plan.solved_loss,
         )  # fmt: skip
         self.after = (
             plan.record_epochs, plan.snapshot_epochs, self.cursor, self.history, self.snapshots, self.events,
-            self.acted, self.now, np.zeros((len(watch[0]), len(trust.SEEN))),
+            self.acted, self.now, np.zeros((len(watched[0]), len(trust.SEEN))),
             aligned(work(task.n_trials, task.steps, width, bool(plan.remedies)), kind),
         )  # fmt: skip
         self.keep()
@@ -168,16 +168,16 @@ def _rule(plan: Plan, place: int) -> tuple[str, NDArray[np.float64]]:
     return name, np.array([rate, plan.optimizer.momentum, 0.0, 0.0, limit])
 
 
-def _watch(models: Record, task: Task, plan: Plan) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+def watch(models: Record, task: Task, plan: Plan) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Crossings, their logits and signs, and the numbers of the trust region and the hazard limit (``trust.py``)."""
     region = next((one for one in plan.remedies if isinstance(one, TrustRegion)), None)
     limit = next((one.limit for one in plan.remedies if isinstance(one, HazardLimit)), np.inf)
-    watched = [] if region is None else crossings(task, task.trial(), models.activation, region.crossings)
-    places = [(one.trial, one.output, one.start, one.stop, one.delay) for one in watched]
+    found = [] if region is None else crossings(task, task.trial(), models.activation, region.crossings)
+    places = [(one.trial, one.output, one.start, one.stop, one.delay) for one in found]
     numbers = {"hazard": limit, "chance_loss": task.chance_loss}
     return (
         np.array(places, np.int64).reshape(-1, 5),
-        np.array([(one.logit, one.sign) for one in watched]).reshape(-1, 2),
+        np.array([(one.logit, one.sign) for one in found]).reshape(-1, 2),
         np.array([numbers[name] if name in numbers else getattr(region, name, 0.0) for name in trust.REGION]),
     )
 
@@ -200,8 +200,8 @@ def run(
 ) -> Outcome:
     """Train every network; Ctrl-C goes back to the end of the last round and returns what there is."""
     trials = _Trials(task, plan, np.dtype(dtype))
-    watch = _watch(models, task, plan)
-    networks = [_Network(models, place, task, trials, plan, watch) for place in range(len(models))]
+    watched = watch(models, task, plan)
+    networks = [_Network(models, place, task, trials, plan, watched) for place in range(len(models))]
     report = on_progress or (lambda amount: None)
     call = max(1, int(CALL / (2 * _cost(models, task))))
     length = min(ROUND * call, trials.rows) if task.random else ROUND * call

@@ -43,7 +43,6 @@ def across_lanes(models: Record, task: Task, plan: Plan) -> bool:
         and (task.levels, task.thresholds, task.inclusive[0]) == ((0.0, 1.0), (0.5,), False)
         and plan.optimizer.stateless
         and plan.clip_norm is None
-        and not plan.remedies
     )
 
 
@@ -65,6 +64,7 @@ def problem(models: LowRankRNN, task: Task, plan: Plan, dtype: str) -> schedule.
         counted=counted,
         chance_accuracy=float(kind.type(task.chance_accuracy)),
         solved_loss=plan.solved_loss,
+        watch=alone.watch(models, task, plan),
     )
 
 
@@ -98,7 +98,11 @@ def run(
     final, snapshots = raw.parameters, raw.snapshots[:kept]
     parameters: dict[str, Any] = {"m": final[:, 0, :, None], "n": final[:, 1, :, None], "b": final[:, 2]}
     return Outcome(
-        history={name: values[:, :recorded] for name, values in zip(rank_one.QUANTITIES, raw.history, strict=True)},
+        history={
+            name: values[:, :recorded]
+            for name, values in zip(rank_one.QUANTITIES, raw.history, strict=True)
+            if plan.remedies or name != "update_scale"
+        },
         events=raw.events,
         parameters=parameters | {"confidence": raw.confidence},
         snapshots={
@@ -108,4 +112,5 @@ def run(
             "confidence": raw.snapshot_confidence[:kept],
         },
         epochs=done,
+        acted=raw.acted if plan.remedies else None,
     )

@@ -18,12 +18,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostpoint.training.kernels import rank_one
+from ghostpoint.training.kernels import rank_one, rank_one_alone, trust
 from ghostpoint.training.kernels.memory import aligned
 from ghostpoint.training.kernels.subnormals import flushing_subnormals
 
 __all__ = ["LAYOUTS", "Advancing", "Outcome", "Problem", "advance_all", "run"]
 
+#: crossings, marks and region without remedies
+NOTHING = (np.zeros((0, 5), np.int64), np.zeros((0, 2)), np.full(len(trust.REGION), np.inf))
 LAYOUTS = ("auto", "networks", "units")
 #: cost of one network alone (units across lanes) over its share of a full block (networks across lanes), measured
 COST_ALONE = 1.25
@@ -37,6 +39,7 @@ class Problem:
     """A stack in the kernels' terms: ``parameters`` (R, 4, N) are m, n, b and x[0]; the rest is one value per network.
 
     ``targets``, ``weights`` (of the squared error) and ``counted`` (in the accuracy) have one value per step.
+    ``watch`` is what the remedies look at: ``crossings``, ``marks`` and ``region`` of ``kernels/trust.py``.
     """
 
     parameters: NDArray[Any]
@@ -50,6 +53,7 @@ class Problem:
     counted: NDArray[np.bool_]
     chance_accuracy: float
     solved_loss: float
+    watch: tuple[NDArray[Any], NDArray[Any], NDArray[Any]] = NOTHING
 
 
 @dataclass
@@ -62,6 +66,7 @@ class Outcome:
     events: NDArray[np.int64]
     parameters: NDArray[Any]
     confidence: NDArray[Any]
+    acted: NDArray[np.int64]
     epochs: int = 0
 
 
@@ -94,15 +99,17 @@ class _Group:
         self.targets, self.weights = (np.zeros(padded, dtype) for _ in range(2))
         self.targets[:steps], self.weights[:steps] = problem.targets, problem.weights
         self.constants = np.array([problem.alpha], dtype)
-        work = 4 * self.units + 5 * padded + 2 if alone else (4 * n_units + 3 * steps + 1 + 2 * width) * width
-        self.work = aligned(work, dtype)
+        rows = 7 * self.units + 8 * padded + 2 if alone else (7 * n_units + 6 * steps + 6 + 2 * width) * width
+        self.work = aligned(rows, dtype)
+        self.seen = np.zeros(len(problem.watch[0]) * columns * len(trust.SEEN))
+        self.acted = np.zeros(columns, np.int64)
         self.activations = aligned(steps * plane, dtype)
         self.events = np.full((len(rank_one.EVENTS), columns), -1, np.int64)
         self.events[:, : len(members)] = outcome.events[:, members]
         if not alone:
             self.events[3, len(members) :] = 0  # empty lanes are finished from the start
         self.now = np.zeros((len(rank_one.QUANTITIES), columns), dtype)
-        self.kernel = rank_one.units_across_lanes if alone else rank_one.networks_across_lanes
+        self.kernel = rank_one_alone.units_across_lanes if alone else rank_one.networks_across_lanes
         self.problem = problem
 
     def prepare(self, record_epochs: NDArray[np.int64], snapshot_epochs: NDArray[np.int64]) -> None:
@@ -123,8 +130,9 @@ class _Group:
         reached: int = self.kernel(
             self.state, self.confidence, self.threshold, self.rate, self.problem.trainable, self.constants,
             self.targets, self.weights, self.problem.counted, self.problem.chance_accuracy, self.problem.solved_loss,
-            self.units, self.partials, self.steps, start, stop, self.record_epochs, self.snapshot_epochs, self.cursor,
-            self.history, self.snapshots, self.events, self.now, self.work, self.activations,
+            *self.problem.watch, self.units, self.partials, self.steps, start, stop, self.record_epochs,
+            self.snapshot_epochs, self.cursor, self.history, self.snapshots, self.events, self.acted, self.now,
+            self.seen, self.work, self.activations,
         )  # fmt: skip
         return reached
 
@@ -144,6 +152,7 @@ class _Group:
         outcome.parameters[self.members[:, None], :, self.order] = packed.transpose(2, 1, 0)
         outcome.confidence[self.members] = self.confidence[:count]
         outcome.events[:, self.members] = self.events[:, :count]
+        outcome.acted[self.members] += self.acted[:count]
         for k, flat in enumerate(self.snapshots):
             at = first_snapshot + k
             if k >= self.cursor[1]:
@@ -253,6 +262,7 @@ def run(
         events=np.full((len(rank_one.EVENTS), networks), -1, np.int64),
         parameters=problem.parameters.copy(),
         confidence=problem.confidence.copy(),
+        acted=np.zeros(networks, np.int64),
     )
     report = on_progress or (lambda amount: None)
     last = np.zeros((quantities, networks), dtype)

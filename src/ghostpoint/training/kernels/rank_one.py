@@ -46,18 +46,18 @@ from ghostpoint.training.kernels.simd import (
     lanes,
     load,
     maximum,
-    scalar_fma,
+    pointer,
     select,
     splat,
     store,
-    tree_sum,
     unequal,
 )
+from ghostpoint.training.kernels.trust import acts, allowed, hazard, measure
 
-__all__ = ["EVENTS", "QUANTITIES", "networks_across_lanes", "units_across_lanes"]
+__all__ = ["EVENTS", "QUANTITIES", "add_products", "networks_across_lanes"]
 
 #: rows of ``history`` and ``now``
-QUANTITIES = ("loss", "gradient_norm", "accuracy", "confidence")
+QUANTITIES = ("loss", "gradient_norm", "accuracy", "confidence", "update_scale")
 
 
 def _make_step(bounded_tanh):
@@ -137,22 +137,108 @@ def _two_gradients(u, v, n, x0, activations, weight, weighted_path, adjoint, dm,
 
 
 @njit(inline="always")
-def _add_squares(part, dm, dn, db, s, trainable):
-    """``part`` plus the squares of the trainable gradients of the unit at ``s``."""
+def _adjoint(weight, carried, slope, path, alpha, last, width):
+    """lambda[0], from the derivatives ``weight`` by kappa up to step ``last``, which becomes alpha lambda[t+1].
+
+    ``carried`` becomes that times kappa[t].
+    """
+    adjoint = load(weight, last * width)
+    for t in range(last, -1, -1):
+        if t < last:
+            adjoint = fma(adjoint, load(slope, (t + 1) * width), load(weight, t * width))
+        scaled = alpha * adjoint
+        store(weight, t * width, scaled)
+        store(carried, t * width, scaled * load(path, t * width))
+    return adjoint * load(slope, 0)
+
+
+@njit(inline="always")
+def _gradients(partials, n, x0, activations, weight, carried, adjoint, dm, dn, db, plane, steps, width):
+    """The gradient of every unit."""
+    for p in range(0, width, 2):
+        u, v, end = partials[p] * width, partials[p + 1] * width, partials[p + 2] * width
+        for k in range(0, end - v, width):
+            _two_gradients(
+                u + k, v + k, n, x0, activations, weight, carried, adjoint, dm, dn, db, plane, steps, width
+            )  # fmt: skip
+        for s in range(u + end - v, v, width):  # the first partial sum of the two may have one unit more
+            _gradient(s, n, x0, activations, weight, carried, adjoint, dm, dn, db, plane, steps, width)
+
+
+@njit
+def _limit(
+    crossings, marks, region, seen, confidence, threshold, trainable, rate, partials, n, x0, activations, path, slope,
+    logits, pull, carried, alpha, dc, dm, dn, db, em, en, eb, parts, lane_values, plane,
+):  # fmt: skip
+    """The factors of the updates, to ``lane_values[4 lanes :]``, which begins with the losses and squared norms."""
+    width = lanes(path)
+    steps = logits.size // width
+    zero = full(path, 0.0)
+    scales = lane_values[4 * width :]
+    for i in range(width):
+        far = rate[i] * math.sqrt(lane_values[width + i])
+        scales[i] = hazard(region, math.sqrt(lane_values[width + i]), far) if region[7] < math.inf else math.inf
+        if crossings.shape[0] == 0:
+            scales[i] = min(scales[i], 1.0)
+    for k in range(crossings.shape[0]):
+        last = 0
+        for t in range(steps):
+            store(pull, t * width, zero)
+        for i in range(width):
+            found = pointer(seen, (k * width + i) * 7)
+            measure(crossings, marks, k, pointer(logits, i), 0, width, found)
+            first, second = int(found[3]), int(found[5])
+            pull[first * width + i] = found[4] * confidence[i]
+            pull[second * width + i] += found[6] * confidence[i]
+            lane_values[2 * width + i] = 0
+            lane_values[3 * width + i] = 0
+            if trainable[3]:
+                by_c = found[4] * (path[(first + 1) * width + i] - threshold[i])
+                by_c += found[6] * (path[(second + 1) * width + i] - threshold[i])
+                lane_values[2 * width + i] = by_c
+            last = max(last, second)
+        by_c = load(lane_values, 2 * width)
+        adjoint = _adjoint(pull, carried, slope, path, alpha, last, width)
+        _gradients(partials, n, x0, activations, pull, carried, adjoint, em, en, eb, plane, last + 1, width)
+        for p in range(width):
+            steep, along = zero, zero
+            for s in range(partials[p] * width, partials[p + 1] * width, width):
+                steep = add_products(steep, em, en, eb, em, en, eb, s, trainable)
+                along = add_products(along, em, en, eb, dm, dn, db, s, trainable)
+            store(parts, p * width, steep)
+            store(parts, (width + p) * width, along)
+        _tree(parts, width)
+        steep, along = load(parts, 0), load(parts, width * width)
+        if trainable[3]:
+            steep, along = fma(by_c, by_c, steep), fma(by_c, dc, along)
+        store(lane_values, 2 * width, steep)
+        store(lane_values, 3 * width, along)
+        for i in range(width):
+            far = rate[i] * math.sqrt(lane_values[width + i])
+            most = allowed(
+                region, pointer(seen, (k * width + i) * 7), crossings[k, 4], float(lane_values[i]),
+                math.sqrt(lane_values[2 * width + i]), far, rate[i] * lane_values[3 * width + i], False,
+            )  # fmt: skip
+            scales[i] = min(scales[i], most)
+
+
+@njit(inline="always")
+def add_products(part, am, an, ab, bm, bn, bb, s, trainable):
+    """``part`` plus the products of the trainable gradients of the unit at ``s``."""
     if trainable[0]:
-        part = fma(load(dm, s), load(dm, s), part)
+        part = fma(load(am, s), load(bm, s), part)
     if trainable[1]:
-        part = fma(load(dn, s), load(dn, s), part)
+        part = fma(load(an, s), load(bn, s), part)
     if trainable[2]:
-        part = fma(load(db, s), load(db, s), part)
+        part = fma(load(ab, s), load(bb, s), part)
     return part
 
 
 @compiled
 def networks_across_lanes(
     state, confidence, threshold, rate, trainable, constants, targets, weights, counted, chance_accuracy, solved_loss,
-    units, partials, steps, start, stop, record_epochs, snapshot_epochs, cursor, history, snapshots, events, now,
-    work, activations,
+    crossings, marks, region, units, partials, steps, start, stop, record_epochs, snapshot_epochs, cursor, history,
+    snapshots, events, acted, now, seen, work, activations,
 ):  # fmt: skip
     """Train a block of ``lanes`` networks; ``partials[p] : partials[p + 1]`` are the units of partial sum p."""
     width = lanes(state)
@@ -166,10 +252,18 @@ def networks_across_lanes(
     slope = rest[(steps + 1) * width : (2 * steps + 1) * width]
     weight = rest[(2 * steps + 1) * width : (3 * steps + 1) * width]
     parts = rest[(3 * steps + 1) * width : (3 * steps + 1 + 2 * width) * width]
+    more = rest[(3 * steps + 1 + 2 * width) * width :]
+    carried, logits, pull = (
+        more[: steps * width], more[steps * width : 2 * steps * width], more[2 * steps * width : 3 * steps * width]
+    )  # fmt: skip
+    lane_values = more[3 * steps * width : (3 * steps + 5) * width]
+    near = more[(3 * steps + 5) * width :]
+    em, en, eb = near[:plane], near[plane : 2 * plane], near[2 * plane : 3 * plane]
+    acting = acts(crossings, region)
     alpha = splat(constants[0])
     zero, one = full(state, 0.0), full(state, 1.0)
     leak = one - alpha
-    step_size, threshold_ = load(rate, 0), load(threshold, 0)
+    threshold_ = load(threshold, 0)
     n_counted = zero
     for t in range(steps):
         if counted[t]:
@@ -204,6 +298,7 @@ def networks_across_lanes(
         loss, dc, correct = zero, zero, zero
         for t in range(steps):
             d = load(path, (t + 1) * width) - threshold_
+            store(logits, t * width, c * d)
             o, rest_of_o = logistic(c * d), logistic(-(c * d))  # 1 - o itself would lose its digits near 1
             error = (one - splat(targets[t])) * o - splat(targets[t]) * rest_of_o
             weighted = splat(weights[t]) * error
@@ -214,37 +309,29 @@ def networks_across_lanes(
             if counted[t]:
                 on = greater(o, full(state, 0.5))
                 correct = correct + (on if targets[t] > 0.5 else one - on)
-        # adjoint
-        adjoint = zero
-        for t in range(steps - 1, -1, -1):
-            if t < steps - 1:
-                adjoint = fma(adjoint, load(slope, (t + 1) * width), load(weight, t * width))
-                # from here on the slope's place holds the weight times kappa
-                store(slope, (t + 1) * width, load(weight, (t + 1) * width) * load(path, (t + 1) * width))
-            else:
-                adjoint = load(weight, t * width)
-            store(weight, t * width, alpha * adjoint)
-        adjoint = adjoint * load(slope, 0)
-        store(slope, 0, load(weight, 0) * load(path, 0))
-        # gradient
-        for p in range(0, width, 2):
-            a, b_, end = partials[p] * width, partials[p + 1] * width, partials[p + 2] * width
-            for k in range(0, end - b_, width):
-                _two_gradients(
-                    a + k, b_ + k, n, x0, activations, weight, slope, adjoint, dm, dn, db, plane, steps, width
-                )  # fmt: skip
-            for s in range(a + end - b_, b_, width):  # the first partial sum of the two may have one unit more
-                _gradient(s, n, x0, activations, weight, slope, adjoint, dm, dn, db, plane, steps, width)
+        adjoint = _adjoint(weight, carried, slope, path, alpha, steps - 1, width)
+        _gradients(partials, n, x0, activations, weight, carried, adjoint, dm, dn, db, plane, steps, width)
         for p in range(width):
             part = zero
             for s in range(partials[p] * width, partials[p + 1] * width, width):
-                part = _add_squares(part, dm, dn, db, s, trainable)
+                part = add_products(part, dm, dn, db, dm, dn, db, s, trainable)
             store(parts, p * width, part)
             store(parts, (width + p) * width, zero)
         _tree(parts, width)
         square = load(parts, 0)
         if trainable[3]:
             square = fma(dc, dc, square)
+        step_size = load(rate, 0)
+        if acting:
+            store(lane_values, 0, loss)
+            store(lane_values, width, square)
+            _limit(
+                crossings, marks, region, seen, confidence, threshold, trainable, rate, partials, n, x0, activations,
+                path, slope, logits, pull, carried, alpha, dc, dm, dn, db, em, en, eb, parts, lane_values, plane,
+            )  # fmt: skip
+            step_size = step_size * load(lane_values, 4 * width)
+        else:
+            store(lane_values, 4 * width, one)
         # what was seen before the update
         store(rest, 0, loss)  # the path is not needed any more
         store(rest, width, square)
@@ -254,6 +341,7 @@ def networks_across_lanes(
             now[1, i] = math.sqrt(rest[width + i])
             now[2, i] = rest[2 * width + i]
             now[3, i] = confidence[i]
+            now[4, i] = lane_values[4 * width + i]
         if cursor[0] < record_epochs.size and record_epochs[cursor[0]] == epoch:
             history[cursor[0]] = now
             cursor[0] += 1
@@ -262,7 +350,8 @@ def networks_across_lanes(
             snapshots[cursor[1], 3 * plane :] = confidence
             cursor[1] += 1
         # update; a network whose loss, gradient or step is not finite keeps its last parameters
-        size = loss + square + step_size * (step_size * square)
+        reach = load(rate, 0)
+        size = loss + square + reach * (reach * square)
         bad = unequal(size - size, zero)
         changed = zero
         if trainable[3]:
@@ -289,6 +378,8 @@ def networks_across_lanes(
         store(rest, width, bad)
         finished = True
         for i in range(width):
+            if now[4, i] != 1 and rest[width + i] == 0 and events[3, i] < 0 and events[4, i] < 0:
+                acted[i] += 1
             done = note(events, now, i, epoch, rest[i] != 0, rest[width + i] != 0, chance_accuracy, solved_loss)
             finished = finished and done
         if finished:
@@ -308,152 +399,3 @@ def _tree(parts, width):
             a, b = (width + p) * width, (width + p + half) * width
             store(parts, a, load(parts, a) + load(parts, b))
         half //= 2
-
-
-@compiled
-def units_across_lanes(
-    state, confidence, threshold, rate, trainable, constants, targets, weights, counted, chance_accuracy, solved_loss,
-    units, partials, steps, start, stop, record_epochs, snapshot_epochs, cursor, history, snapshots, events, now,
-    work, activations,
-):  # fmt: skip
-    """Train one network; ``units`` is padded with zeros to a whole number of vectors, ``partials`` is not used."""
-    width = lanes(state)
-    m, n, b, x0 = state[:units], state[units : 2 * units], state[2 * units : 3 * units], state[3 * units :]
-    nm, dm, dn, db = (
-        work[:units], work[units : 2 * units], work[2 * units : 3 * units], work[3 * units : 4 * units]
-    )  # fmt: skip
-    rest = work[4 * units :]
-    padded = (steps + width - 1) // width * width
-    path = rest[: padded + 1]  # path[t + 1] belongs to step t; the padding is never read for a result
-    slope = rest[padded + 1 : 2 * padded + 1]
-    weight = rest[2 * padded + 1 : 3 * padded + 1]
-    output = rest[3 * padded + 1 : 4 * padded + 1]
-    other = rest[4 * padded + 1 : 5 * padded + 1]
-    scratch = rest[5 * padded + 1 : 5 * padded + 2]
-    alpha = constants[0]
-    zero, one = full(state, 0.0), full(state, 1.0)
-    scratch[0] = 1
-    unity = scratch[0]
-    nothing = unity - unity
-    leak = unity - alpha
-    n_counted = nothing
-    for t in range(steps):
-        if counted[t]:
-            n_counted += unity
-    for t in range(padded + 1):
-        path[t] = 0
-    for epoch in range(start, stop):
-        # forward
-        total = zero
-        for s in range(0, units, width):
-            store(nm, s, load(n, s) * load(m, s))
-            total = fma(load(n, s), load(x0, s), total)
-        kappa = tree_sum(total)
-        path[0] = kappa
-        for t in range(steps):
-            at = t * units
-            everywhere = splat(kappa)
-            total, bend = zero, zero
-            for s in range(0, units, width):
-                phi = tanh(fma(load(m, s), everywhere, load(b, s)))
-                store(activations, at + s, phi)
-                total = fma(load(n, s), phi, total)
-                bend = fma(load(nm, s), fma(-phi, phi, one), bend)
-            kappa = scalar_fma(alpha, tree_sum(total), leak * kappa)
-            path[t + 1] = kappa
-            slope[t] = scalar_fma(alpha, tree_sum(bend), leak)
-        # loss, and its derivative by every kappa
-        c = confidence[0]
-        for t in range(0, padded, width):
-            z = splat(c) * (load(path, t + 1) - splat(threshold[0]))
-            store(output, t, logistic(z))
-            store(other, t, logistic(-z))  # 1 - o itself would lose its digits near 1
-        loss, dc, correct = nothing, nothing, nothing
-        for t in range(steps):
-            d = path[t + 1] - threshold[0]
-            o, rest_of_o = output[t], other[t]
-            error = (unity - targets[t]) * o - targets[t] * rest_of_o
-            weighted = weights[t] * error
-            loss = scalar_fma(weighted, error, loss)
-            dz = (weighted + weighted) * (o * rest_of_o)
-            dc = scalar_fma(dz, d, dc)
-            weight[t] = dz * c
-            if counted[t] and (o > 0.5) == (targets[t] > 0.5):
-                correct += unity
-        # adjoint
-        adjoint = weight[steps - 1]
-        weight[steps - 1] = alpha * adjoint
-        for t in range(steps - 2, -1, -1):
-            adjoint = scalar_fma(adjoint, slope[t + 1], weight[t])
-            slope[t + 1] = weight[t + 1] * path[t + 1]
-            weight[t] = alpha * adjoint
-        adjoint = adjoint * slope[0]
-        slope[0] = weight[0] * path[0]
-        # gradient
-        part = zero
-        for s in range(0, units, width):
-            gn, gb, gm = zero, zero, zero
-            for t in range(steps):
-                phi = load(activations, t * units + s)
-                w = weight[t]
-                e = fma(-phi, phi, one)
-                gn = fma(splat(w), phi, gn)
-                gb = fma(splat(w), e, gb)
-                gm = fma(splat(slope[t]), e, gm)
-            gn = fma(splat(adjoint), load(x0, s), gn)
-            gb = load(n, s) * gb
-            gm = load(n, s) * gm
-            store(dn, s, gn)
-            store(db, s, gb)
-            store(dm, s, gm)
-            if trainable[0]:
-                part = fma(gm, gm, part)
-            if trainable[1]:
-                part = fma(gn, gn, part)
-            if trainable[2]:
-                part = fma(gb, gb, part)
-        square = tree_sum(part)
-        if trainable[3]:
-            square = scalar_fma(dc, dc, square)
-        # what was seen before the update
-        now[0, 0] = loss
-        now[1, 0] = math.sqrt(square)
-        now[2, 0] = correct / n_counted
-        now[3, 0] = c
-        if cursor[0] < record_epochs.size and record_epochs[cursor[0]] == epoch:
-            history[cursor[0]] = now
-            cursor[0] += 1
-        if cursor[1] < snapshot_epochs.size and snapshot_epochs[cursor[1]] == epoch:
-            snapshots[cursor[1], : 3 * units] = state[: 3 * units]
-            snapshots[cursor[1], 3 * units] = c
-            cursor[1] += 1
-        # update; a network whose loss, gradient or step is not finite keeps its last parameters
-        size = loss + square + rate[0] * (rate[0] * square)
-        bad = size - size != 0
-        changed = False
-        if not bad:
-            step_size = splat(rate[0])
-            differs = zero
-            if trainable[3]:
-                confidence[0] = scalar_fma(-rate[0], dc, c)
-                changed = confidence[0] != c
-            for s in range(0, units, width):
-                if trainable[0]:
-                    old = load(m, s)
-                    new = fma(-step_size, load(dm, s), old)
-                    differs = maximum(differs, unequal(new, old))
-                    store(m, s, new)
-                if trainable[1]:
-                    old = load(n, s)
-                    new = fma(-step_size, load(dn, s), old)
-                    differs = maximum(differs, unequal(new, old))
-                    store(n, s, new)
-                if trainable[2]:
-                    old = load(b, s)
-                    new = fma(-step_size, load(db, s), old)
-                    differs = maximum(differs, unequal(new, old))
-                    store(b, s, new)
-            changed = changed or any_nonzero(differs)
-        if note(events, now, 0, epoch, changed, bad, chance_accuracy, solved_loss):
-            return epoch + 1
-    return stop

@@ -1,0 +1,238 @@
+"""``rank_one.units_across_lanes``: one rank-one network, its units across lanes. See ``rank_one.py``."""
+
+from __future__ import annotations
+
+import math
+
+from numba import njit
+
+from ghostpoint.training.kernels import compiled
+from ghostpoint.training.kernels.elementary import logistic, tanh
+from ghostpoint.training.kernels.epoch import note
+from ghostpoint.training.kernels.rank_one import add_products
+from ghostpoint.training.kernels.simd import (
+    any_nonzero,
+    fma,
+    full,
+    lanes,
+    load,
+    maximum,
+    pointer,
+    scalar_fma,
+    splat,
+    store,
+    tree_sum,
+    unequal,
+)
+from ghostpoint.training.kernels.trust import acts, allowed, hazard, measure
+
+__all__ = ["units_across_lanes"]
+
+
+@njit(inline="always")
+def _adjoint(weight, carried, slope, path, alpha, last):
+    """As for networks across lanes."""
+    adjoint = weight[last]
+    for t in range(last, -1, -1):
+        if t < last:
+            adjoint = scalar_fma(adjoint, slope[t + 1], weight[t])
+        weight[t] = alpha * adjoint
+        carried[t] = weight[t] * path[t]
+    return adjoint * slope[0]
+
+
+@njit(inline="always")
+def _gradients(n, x0, activations, weight, carried, adjoint, dm, dn, db, units, steps):
+    """The gradient of every unit."""
+    width = lanes(n)
+    zero, one = full(n, 0.0), full(n, 1.0)
+    for s in range(0, units, width):
+        gn, gb, gm = zero, zero, zero
+        for t in range(steps):
+            phi = load(activations, t * units + s)
+            w = weight[t]
+            e = fma(-phi, phi, one)
+            gn = fma(splat(w), phi, gn)
+            gb = fma(splat(w), e, gb)
+            gm = fma(splat(carried[t]), e, gm)
+        store(dn, s, fma(splat(adjoint), load(x0, s), gn))
+        store(db, s, load(n, s) * gb)
+        store(dm, s, load(n, s) * gm)
+
+
+@njit
+def _limit(
+    crossings, marks, region, seen, c, threshold, trainable, rate, n, x0, activations, path, slope, logits, pull,
+    carried, alpha, loss, square, dc, dm, dn, db, em, en, eb, units, steps,
+):  # fmt: skip
+    """The factor of the update."""
+    width = lanes(n)
+    norm = math.sqrt(square)
+    far = rate[0] * norm
+    scale = hazard(region, norm, far) if region[7] < math.inf else math.inf
+    if crossings.shape[0] == 0:
+        scale = min(scale, 1.0)
+    for k in range(crossings.shape[0]):
+        found = pointer(seen, k * 7)
+        measure(crossings, marks, k, pointer(logits, 0), 0, 1, found)
+        first, last = int(found[3]), int(found[5])
+        for t in range(steps):
+            pull[t] = 0
+        pull[first] = found[4] * c
+        pull[last] += found[6] * c
+        adjoint = _adjoint(pull, carried, slope, path, alpha, last)
+        _gradients(n, x0, activations, pull, carried, adjoint, em, en, eb, units, last + 1)
+        steep, along = full(n, 0.0), full(n, 0.0)
+        for s in range(0, units, width):
+            steep = add_products(steep, em, en, eb, em, en, eb, s, trainable)
+            along = add_products(along, em, en, eb, dm, dn, db, s, trainable)
+        slope_square, product = tree_sum(steep), tree_sum(along)
+        if trainable[3]:
+            # through the place of the weights, so that it is rounded as there
+            by_c = found[4] * (path[first + 1] - threshold[0])
+            by_c += found[6] * (path[last + 1] - threshold[0])
+            pull[0] = by_c
+            slope_square = scalar_fma(pull[0], pull[0], slope_square)
+            product = scalar_fma(pull[0], dc, product)
+        most = allowed(
+            region, found, crossings[k, 4], float(loss), math.sqrt(slope_square), far, rate[0] * product, False
+        )
+        scale = min(scale, most)
+    return scale
+
+
+@compiled
+def units_across_lanes(
+    state, confidence, threshold, rate, trainable, constants, targets, weights, counted, chance_accuracy, solved_loss,
+    crossings, marks, region, units, partials, steps, start, stop, record_epochs, snapshot_epochs, cursor, history,
+    snapshots, events, acted, now, seen, work, activations,
+):  # fmt: skip
+    """Train one network; ``units`` is padded with zeros to a whole number of vectors, ``partials`` is not used."""
+    width = lanes(state)
+    m, n, b, x0 = state[:units], state[units : 2 * units], state[2 * units : 3 * units], state[3 * units :]
+    nm, dm, dn, db = (
+        work[:units], work[units : 2 * units], work[2 * units : 3 * units], work[3 * units : 4 * units]
+    )  # fmt: skip
+    rest = work[4 * units :]
+    padded = (steps + width - 1) // width * width
+    path = rest[: padded + 1]  # path[t + 1] belongs to step t; the padding is never read for a result
+    slope = rest[padded + 1 : 2 * padded + 1]
+    weight = rest[2 * padded + 1 : 3 * padded + 1]
+    output = rest[3 * padded + 1 : 4 * padded + 1]
+    other = rest[4 * padded + 1 : 5 * padded + 1]
+    scratch = rest[5 * padded + 1 : 5 * padded + 2]
+    more = rest[5 * padded + 2 :]
+    carried, logits, pull = more[:padded], more[padded : 2 * padded], more[2 * padded : 3 * padded]
+    near = more[3 * padded :]
+    em, en, eb = near[:units], near[units : 2 * units], near[2 * units : 3 * units]
+    acting = acts(crossings, region)
+    alpha = constants[0]
+    zero, one = full(state, 0.0), full(state, 1.0)
+    scratch[0] = 1
+    unity = scratch[0]
+    nothing = unity - unity
+    leak = unity - alpha
+    n_counted = nothing
+    for t in range(steps):
+        if counted[t]:
+            n_counted += unity
+    for t in range(padded + 1):
+        path[t] = 0
+    for epoch in range(start, stop):
+        # forward
+        total = zero
+        for s in range(0, units, width):
+            store(nm, s, load(n, s) * load(m, s))
+            total = fma(load(n, s), load(x0, s), total)
+        kappa = tree_sum(total)
+        path[0] = kappa
+        for t in range(steps):
+            at = t * units
+            everywhere = splat(kappa)
+            total, bend = zero, zero
+            for s in range(0, units, width):
+                phi = tanh(fma(load(m, s), everywhere, load(b, s)))
+                store(activations, at + s, phi)
+                total = fma(load(n, s), phi, total)
+                bend = fma(load(nm, s), fma(-phi, phi, one), bend)
+            kappa = scalar_fma(alpha, tree_sum(total), leak * kappa)
+            path[t + 1] = kappa
+            slope[t] = scalar_fma(alpha, tree_sum(bend), leak)
+        # loss, and its derivative by every kappa
+        c = confidence[0]
+        for t in range(0, padded, width):
+            z = splat(c) * (load(path, t + 1) - splat(threshold[0]))
+            store(logits, t, z)
+            store(output, t, logistic(z))
+            store(other, t, logistic(-z))  # 1 - o itself would lose its digits near 1
+        loss, dc, correct = nothing, nothing, nothing
+        for t in range(steps):
+            d = path[t + 1] - threshold[0]
+            o, rest_of_o = output[t], other[t]
+            error = (unity - targets[t]) * o - targets[t] * rest_of_o
+            weighted = weights[t] * error
+            loss = scalar_fma(weighted, error, loss)
+            dz = (weighted + weighted) * (o * rest_of_o)
+            dc = scalar_fma(dz, d, dc)
+            weight[t] = dz * c
+            if counted[t] and (o > 0.5) == (targets[t] > 0.5):
+                correct += unity
+        adjoint = _adjoint(weight, carried, slope, path, alpha, steps - 1)
+        _gradients(n, x0, activations, weight, carried, adjoint, dm, dn, db, units, steps)
+        part = zero
+        for s in range(0, units, width):
+            part = add_products(part, dm, dn, db, dm, dn, db, s, trainable)
+        square = tree_sum(part)
+        if trainable[3]:
+            square = scalar_fma(dc, dc, square)
+        now[4, 0] = 1
+        if acting:
+            now[4, 0] = _limit(
+                crossings, marks, region, seen, c, threshold, trainable, rate, n, x0, activations, path, slope, logits,
+                pull, carried, alpha, loss, square, dc, dm, dn, db, em, en, eb, units, steps,
+            )  # fmt: skip
+        # what was seen before the update
+        now[0, 0] = loss
+        now[1, 0] = math.sqrt(square)
+        now[2, 0] = correct / n_counted
+        now[3, 0] = c
+        if cursor[0] < record_epochs.size and record_epochs[cursor[0]] == epoch:
+            history[cursor[0]] = now
+            cursor[0] += 1
+        if cursor[1] < snapshot_epochs.size and snapshot_epochs[cursor[1]] == epoch:
+            snapshots[cursor[1], : 3 * units] = state[: 3 * units]
+            snapshots[cursor[1], 3 * units] = c
+            cursor[1] += 1
+        # update; a network whose loss, gradient or step is not finite keeps its last parameters
+        size = loss + square + rate[0] * (rate[0] * square)
+        bad = size - size != 0
+        changed = False
+        if not bad:
+            factor = rate[0] * now[4, 0]
+            step_size = splat(factor)
+            if now[4, 0] != 1:
+                acted[0] += 1
+            differs = zero
+            if trainable[3]:
+                confidence[0] = scalar_fma(-factor, dc, c)
+                changed = confidence[0] != c
+            for s in range(0, units, width):
+                if trainable[0]:
+                    old = load(m, s)
+                    new = fma(-step_size, load(dm, s), old)
+                    differs = maximum(differs, unequal(new, old))
+                    store(m, s, new)
+                if trainable[1]:
+                    old = load(n, s)
+                    new = fma(-step_size, load(dn, s), old)
+                    differs = maximum(differs, unequal(new, old))
+                    store(n, s, new)
+                if trainable[2]:
+                    old = load(b, s)
+                    new = fma(-step_size, load(db, s), old)
+                    differs = maximum(differs, unequal(new, old))
+                    store(b, s, new)
+            changed = changed or any_nonzero(differs)
+        if note(events, now, 0, epoch, changed, bad, chance_accuracy, solved_loss):
+            return epoch + 1
+    return stop

@@ -1,0 +1,157 @@
+"""The scaling experiment at a scale of seconds: data, progress, the fit, claims that hold and fail, the figure."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from ghostpoint.critical_rate import GRID
+from ghostpoint.experiments import critical_rate_scaling as scaling
+from ghostpoint.experiments.base import Silent
+from ghostpoint.figures import critical_rate_scaling as figure
+from ghostpoint.storage import read_dataset, write_dataset
+
+SMALL = {
+    "seeds": [0, 1, 2],
+    "conditions": [
+        scaling._condition("delay", [-1.3, -0.9], delay_steps=8, units=40, epochs=2500),
+        scaling._condition("delay", [-1.6, -1.1], delay_steps=12, units=40, epochs=3500),
+        scaling._condition("confidence", [-1.0, -0.5], delay_steps=8, units=40, epochs=2500, confidence=6.0),
+        scaling._condition("confidence", [-1.3, -0.9], delay_steps=8, units=40, epochs=2500),
+    ],
+}
+
+
+class Counted(Silent):
+    def __init__(self):
+        self.phases = []
+
+    def phase(self, description, total, networks=None):
+        self.phases.append([total, 0])
+
+    def advance(self, amount):
+        self.phases[-1][1] += amount
+
+
+@cache
+def sample():
+    progress = Counted()
+    return scaling.run(SMALL, progress), progress
+
+
+def test_the_dataset_survives_the_disk_and_the_progress_adds_up(tmp_path):
+    dataset, progress = sample()
+    again = read_dataset(write_dataset(dataset, tmp_path / "data.zarr.zip"))
+    xr.testing.assert_identical(again, dataset)
+    assert scaling.claims(again, SMALL) == scaling.claims(dataset, SMALL)
+    assert all(total == done for total, done in progress.phases)
+    for scale in ("quick", "paper"):
+        json.dumps(scaling.EXPERIMENT.parameters[scale])
+
+
+def test_critical_rates_are_of_the_grid_and_come_with_the_lethal_update():
+    dataset, _ = sample()
+    rates = dataset["critical_rate"].values
+    found = np.isfinite(rates)
+    assert found.sum() >= 6
+    assert np.isclose(np.log10(rates[found])[:, None], np.log10(GRID)).any(axis=1).all()
+    delay = dataset["delay_steps"].values[:, None] * np.ones_like(rates)
+    crossed = found & np.isfinite(dataset["time"].values)
+    assert crossed.sum() >= 5
+    # the hazard again, from its parts
+    hazard = rates * np.abs(dataset["loss_slope"].values) * dataset["gradient_norm"].values ** 2 / (0.375 * delay**2)
+    assert dataset["hazard"].values[crossed] == pytest.approx(hazard[crossed], rel=1e-9)
+    assert (dataset["kept_rate"].values[found] < rates[found]).all()
+
+
+@settings(max_examples=10, deadline=None)
+@given(power=st.floats(-5, 2), scale=st.floats(1e-3, 10), spread=st.floats(0, 0.2), seed=st.integers(0, 1000))
+def test_the_exponent_is_recovered(power, scale, spread, seed):
+    x = np.array([8.0, 12.0, 24.0, 48.0])
+    noise = np.random.default_rng(seed).normal(size=(4, 12)) * spread
+    slope, low, high = scaling.exponent(x, scale * x[:, None] ** power * np.exp(noise))
+    centred = np.log(x) - np.log(x).mean()
+    exact = power + (centred @ noise.mean(axis=1)) / (centred @ centred)
+    assert slope == pytest.approx(exact, abs=1e-9)
+    assert low - 1e-9 <= slope <= high + 1e-9
+    assert high - low <= 8 * spread / np.sqrt(12 * centred @ centred) + 1e-9
+
+
+def test_too_few_conditions_have_no_exponent():
+    assert np.isnan(scaling.exponent(np.array([8.0]), np.ones((1, 3)))).all()
+    assert np.isnan(scaling.exponent(np.array([8.0, 16.0]), np.array([[1.0], [np.nan]]))).all()
+
+
+def test_the_rates_of_a_condition_are_the_grid():
+    assert scaling.rates_of({"log10_rates": [-4.5, -0.3]}) == pytest.approx(GRID)
+    beyond = scaling.rates_of({"log10_rates": [-0.3, 0.9]})
+    assert np.diff(np.log10(beyond)) == pytest.approx(np.log10(GRID[1] / GRID[0]))
+    assert np.log10(beyond[[0, -1]]) == pytest.approx([-0.3, 0.9])
+
+
+def made_up(power=-2.0, sensitivity=2.0, hazard=2.0, by_confidence=-1.0):
+    """A dataset that follows powers of the delay and the confidence."""
+    parameters = {
+        "seeds": list(range(8)),
+        "conditions": [scaling._condition("delay", [0, 1], delay_steps=t) for t in (8, 16, 64)]
+        + [scaling._condition("confidence", [0, 1], confidence=c) for c in (2.0, 10.0)],
+    }
+    conditions = parameters["conditions"]
+    t, c = (np.array([float(one[name]) for one in conditions]) for name in ("delay_steps", "confidence"))
+    jitter = np.exp(0.02 * np.random.default_rng(0).normal(size=(5, 8)))
+    rate = (t**power * c**by_confidence)[:, None] * jitter
+    coords = {name: ("condition", [one[name] for one in conditions]) for name in ("sweep", "delay_steps", "confidence")}
+    fits = np.transpose([scaling._exponent_of({"critical_rate": rate}, conditions, sweep) for sweep in scaling.SWEEPS])
+    variables = {
+        "critical_rate": rate,
+        "gradient_norm": (t**sensitivity)[:, None] * jitter,
+        "ghost_height": (1 / t)[:, None] * jitter,
+        "ghost_passage": 4 * jitter,
+        "hazard": hazard * jitter,
+    }
+    dataset = xr.Dataset(
+        {name: (("condition", "seed"), value) for name, value in variables.items()},
+        coords={**coords, "seed": parameters["seeds"], "fit": list(scaling.SWEEPS)},
+    ).assign(
+        {name: ("fit", row) for name, row in zip(("exponent", "exponent_low", "exponent_high"), fits, strict=True)}
+    )
+    return scaling.claims(dataset, parameters)
+
+
+@pytest.mark.parametrize(
+    ("index", "good", "bad"),
+    [
+        (0, {"power": -4.0}, {"power": -2.0}),
+        (1, {"power": -2.0, "sensitivity": 2.0}, {"power": -2.0, "sensitivity": 3.0}),
+        (2, {"hazard": 2.0}, {"hazard": 0.5}),
+        (3, {"by_confidence": -1.0}, {"by_confidence": 0.5}),
+    ],
+)
+def test_every_claim_can_hold_and_fail(index, good, bad):
+    assert made_up(**good)[index].verdict == "holds"
+    assert made_up(**bad)[index].verdict == "does not hold"
+
+
+def test_the_figure_draws_what_was_saved():
+    dataset, _ = sample()
+    before = dataset.copy(deep=True)
+    drawn = figure.draw(dataset)
+    FigureCanvasAgg(drawn).draw()
+    assert dataset.identical(before)
+    letters = {text.get_text(): axes for axes in drawn.axes for text in axes.texts if text.get_fontweight() == "bold"}
+    assert "".join(sorted(letters)) == "ABCDEF"
+    for letter, axes in letters.items():
+        assert axes.get_xlabel()
+        assert axes.get_ylabel()
+        assert letter in figure.CAPTION
+    shown = np.concatenate([np.asarray(line.get_ydata(), float) for line in letters["A"].lines])
+    rows = dataset["sweep"].values == "delay"
+    saved = dataset["critical_rate"].values[rows].ravel()
+    assert np.isin(saved[np.isfinite(saved)], shown).all()
