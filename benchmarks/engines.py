@@ -3,8 +3,8 @@
     python benchmarks/engines.py [--repeats 7] [--threads 2] [--only NAME] [--json FILE]
 
 N = 100, one full-batch update an epoch, float32, plain gradient descent. Rounds of the ways alternate, so that a
-machine whose speed drifts slows all of them; a ratio is the median over rounds. *loop*: autograd over one network, as such
-loops are usually written, on one torch thread, where it is the faster. *torch*: ``engine="torch"`` on the same stack as
+machine whose speed drifts slows all of them; a ratio is the median over rounds. *loop*: autograd over one network, as
+such loops are usually written, on one torch thread, where it is the faster. *torch*: ``engine="torch"`` on the same stack as
 the kernels. *of the machine*: for full rank and high rank the kernel's multiplications and additions over those of
 numpy's matrix products (float32, the same threads); for low rank network-epochs over what the kernels' tanh alone would
 take. *trust region*: what the remedy's second backward pass costs, times the plain epoch.
@@ -34,6 +34,7 @@ from ghostpoint.training.kernels.simd import full, lanes, load, store
 
 N = 100
 RATE = 0.001
+HEADS = {"loop": 8, "kernel": 8, "x loop": 14, "x torch": 10, "peak": 6, "tanh": 6, "region": 7}
 OUTPUT = {"sigmoid": torch.sigmoid, "tanh": torch.tanh}
 DA, DCDT = gp.tasks.DelayedActivation(), gp.tasks.DelayedCueDiscrimination(30, 80, 50)
 DMTS = gp.tasks.DelayedMatchToSample(30, 80, 50)
@@ -202,9 +203,7 @@ def main() -> None:
         "machine": platform.machine(),
     }
     print("us per network-epoch; x loop and x torch: how many times faster the kernels are (wanted)")
-    print(
-        f"{'':32s} {'loop':>8s} {'kernel':>8s} {'x loop':>14s} {'x torch':>10s} {'peak':>6s} {'tanh':>6s} {'region':>7s}"
-    )
+    print(" " * 32, " ".join(f"{head:>{width}s}" for head, width in HEADS.items()))
     with ThreadPoolExecutor(arguments.threads) as pool:
         for name, case in chosen.items():
             seen = figures[name] = measure(case, arguments.repeats, arguments.threads, pool)
