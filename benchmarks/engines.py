@@ -4,10 +4,10 @@
 
 N = 100, one full-batch update an epoch, float32, plain gradient descent. Rounds of the ways alternate, so that a
 machine whose speed drifts slows all of them; a ratio is the median over rounds. *loop*: autograd over one network, as
-such loops are usually written, on one torch thread, where it is the faster. *torch*: ``engine="torch"`` on the same stack as
-the kernels. *of the machine*: for full rank and high rank the kernel's multiplications and additions over those of
-numpy's matrix products (float32, the same threads); for low rank network-epochs over what the kernels' tanh alone would
-take. *trust region*: what the remedy's second backward pass costs, times the plain epoch.
+such loops are usually written, on one torch thread, where it is the faster. *torch*: ``engine="torch"`` on the same
+stack as the kernels. *peak*: the kernel's multiplications and additions over those of numpy's matrix products (float32,
+the same threads). *tanh*: the share of the kernel's time that its tanh alone would take. *region*: a trust region's
+epoch over the plain one.
 """
 
 from __future__ import annotations

@@ -32,33 +32,48 @@ PARTS = ("W", "w_in", "b", "w_out", "b_out")
 CALL = 2e9  # multiply-adds in one kernel call: about a tenth of a second
 ROUND = 20  # calls between two points to which an interrupt goes back
 DRAWN = 1 << 20  # numbers of random trials that are held at a time
+CACHE = 400_000  # bytes of what a kernel keeps of a chunk of trials: part of a second-level cache
 
 OnRecord = Callable[[int, dict[str, NDArray[Any]]], None]
 
 
 class _Trials:
-    """The trials of a task in the kernels' terms: one row for good, or the rows of the epochs of a round."""
+    """The trials of a task in the kernels' terms: one row for good, or the rows of the epochs of a round.
 
-    def __init__(self, task: Task, plan: Plan, dtype: np.dtype[Any]):
+    Many trials come in ``chunks`` of ``size``, each a row; those that fill up the last one do not count.
+    """
+
+    def __init__(self, task: Task, plan: Plan, dtype: np.dtype[Any], size: int):
         self.task, self.plan, self.dtype = task, plan, dtype
+        self.chunks = -(-task.n_trials // size)
+        self.size = -(-task.n_trials // self.chunks)
         per_epoch = task.n_trials * task.steps * (task.n_inputs + 3 * task.n_outputs)
         self.rows = max(1, min(plan.epochs, DRAWN // per_epoch)) if task.random else 1
         first = self._arrays((plan.seed, 0) if task.random else None)
-        self.arrays = [np.repeat(values[None], self.rows, axis=0) for values in first]
+        self.arrays = [np.tile(values, (self.rows, 1)) for values in first]
 
     def _arrays(self, seed: tuple[int, int] | None) -> list[NDArray[Any]]:
+        """Inputs, targets, weights and what counts, each (chunks, ...)."""
         trial = self.task.trial() if seed is None else self.task.trial(seed)
         weights = np.where(trial.mask, self.task.weights(trial), 0.0)
-        readings = (trial.targets, weights, trial.mask)
-        inputs = trial.inputs.transpose(1, 0, 2).astype(self.dtype).reshape(-1)
-        return [inputs, *(full_rank_packing.pack_readings(values, self.dtype) for values in readings)]
+        whole = [self._chunked(values) for values in (trial.inputs, trial.targets, weights, trial.mask)]
+        inputs = [values.transpose(1, 0, 2).astype(self.dtype).reshape(-1) for values in whole[0]]
+        packed = [[full_rank_packing.pack_readings(each, self.dtype) for each in values] for values in whole[1:]]
+        return [np.stack(values) for values in (inputs, *packed)]
+
+    def _chunked(self, values: NDArray[Any]) -> NDArray[Any]:
+        """(trials, ...) as (chunks, size, ...), with zeros for what is missing."""
+        padded = np.zeros((self.chunks * self.size, *values.shape[1:]), values.dtype)
+        padded[: len(values)] = values
+        return padded.reshape(self.chunks, self.size, *values.shape[1:])
 
     def prepare(self, start: int, stop: int) -> None:
         """Draw the trials of the epochs of a round, where they are random."""
         if self.task.random:
             for epoch in range(start, stop):
+                first = epoch % self.rows * self.chunks
                 for rows, values in zip(self.arrays, self._arrays((self.plan.seed, epoch)), strict=True):
-                    rows[epoch % self.rows] = values
+                    rows[first : first + self.chunks] = values
 
 
 class _Network:
@@ -67,7 +82,7 @@ class _Network:
     def __init__(self, models: Record, place: int, task: Task, trials: _Trials, plan: Plan, watched: tuple[Any, ...]):
         self.members = np.array([place])
         self.epoch = 0
-        kind, width = trials.dtype, 64 // trials.dtype.itemsize
+        kind = trials.dtype
         self.state, self.unpack, self.kernel, shape, plane, work = _packed(models, place, task, kind)
         rule, settings = _rule(plan, place)
         size = self.state.size if RULES.index(rule) else 0
@@ -78,8 +93,9 @@ class _Network:
         self.events = np.full((len(codes.EVENTS), 1), -1, np.int64)
         self.now = np.zeros((len(self.kernel.QUANTITIES), 1), kind)
         self.acted = np.zeros(1, np.int64)
-        start = np.broadcast_to(models.initial_state[place], (1, task.n_trials, 1, models.n_units))
-        quiet = np.zeros((0, task.n_trials, task.steps, models.n_units))
+        start = np.broadcast_to(models.initial_state[place], (1, trials.size, 1, models.n_units))
+        quiet = np.zeros((0, trials.size, task.steps, models.n_units))
+        counts = (trials.size,) if isinstance(models, FullRankRNN) else (trials.chunks, trials.size)
         origin = int(models.seed[place])
         norm = 0.0 if plan.readout_norm is None else plan.readout_norm[place]
         threshold = models.threshold[place] if isinstance(models, LowRankRNN) else 0.0
@@ -91,12 +107,12 @@ class _Network:
             full_rank_packing.pack_by_step(start, plane, kind), full_rank_packing.pack_by_step(quiet, plane, kind),
             float(task.initial_scale), float(task.noise), (plan.seed << 32 | (place if origin < 0 else origin)) % 2**63,
             codes.ACTIVATIONS.index(models.activation), codes.READ_OUTS.index(task.read_out), *watched, *shape,
-            task.n_trials, task.steps, float(kind.type(task.chance_accuracy)), plan.solved_loss,
+            *counts, task.steps, float(kind.type(task.chance_accuracy)), plan.solved_loss,
         )  # fmt: skip
         self.after = (
             plan.record_epochs, plan.snapshot_epochs, self.cursor, self.history, self.snapshots, self.events,
             self.acted, self.now, np.zeros((len(watched[0]), len(trust.SEEN))),
-            aligned(work(task.n_trials, task.steps, width, bool(plan.remedies)), kind),
+            aligned(work(trials, len(watched[0]) if plan.remedies else -1), kind),
         )  # fmt: skip
         self.keep()
 
@@ -132,8 +148,8 @@ def _packed(models: Record, place: int, task: Task, kind: np.dtype[Any]) -> tupl
         def unpack(flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
             return dict(zip(PARTS, full_rank_packing.unpack_network(flat, units, inputs, outputs), strict=True))
 
-        def work(trials: int, steps: int, width: int, acting: bool) -> int:
-            return full_rank.work_size(plane, outputs, trials, steps, width, acting)
+        def work(trials: _Trials, crossings: int) -> int:
+            return full_rank.work_size(plane, outputs, trials.size, task.steps, width, crossings >= 0)
 
         return state, unpack, full_rank, (units, inputs, outputs), plane, work
     readout = low_rank.READOUTS.index("confidence" if models.w_out is None else models.readout)
@@ -154,8 +170,8 @@ def _packed(models: Record, place: int, task: Task, kind: np.dtype[Any]) -> tupl
     def unpack_low(flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
         return low_rank_packing.unpack_network(flat, units, latents, inputs, outputs, readout)
 
-    def work_low(trials: int, steps: int, width: int, acting: bool) -> int:
-        return low_rank.work_size(*sizes, outputs, trials, steps, width, acting)
+    def work_low(trials: _Trials, crossings: int) -> int:
+        return low_rank.work_size(*sizes, outputs, trials.size, task.steps, width, trials.chunks, crossings)
 
     return state, unpack_low, low_rank, (readout, units, latents, inputs, outputs), sizes[0], work_low
 
@@ -199,7 +215,9 @@ def run(
     on_record: OnRecord | None = None,
 ) -> Outcome:
     """Train every network; Ctrl-C goes back to the end of the last round and returns what there is."""
-    trials = _Trials(task, plan, np.dtype(dtype))
+    row = 3 * models.n_units * task.steps * np.dtype(dtype).itemsize  # bytes that a kernel keeps of a trial
+    size = max(2, CACHE // row // 2 * 2) if isinstance(models, LowRankRNN) else task.n_trials
+    trials = _Trials(task, plan, np.dtype(dtype), size)
     watched = watch(models, task, plan)
     networks = [_Network(models, place, task, trials, plan, watched) for place in range(len(models))]
     report = on_progress or (lambda amount: None)

@@ -349,7 +349,7 @@ def train(
         _forward(matrix, x, slope, added, noisy, net, leaks, alphas, u, units, n_inputs, plane, trials, steps)
         _read_out(readout, x, read_from, outputs, plane, terms, padded, z)
         for i in range(crossings.shape[0]):
-            measure(crossings, marks, i, z, padded, trials, pointer(seen, i * 7))
+            measure(crossings, marks, i, 0, z, padded, trials, pointer(seen, i * 7))
         place = row * outputs * padded
         loss, right = compare(
             z, outputs * padded, pointer(targets, place), pointer(weights, place), pointer(counted, place), thresholds,

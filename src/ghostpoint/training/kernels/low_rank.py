@@ -21,6 +21,9 @@ alone, rounded up to whole vectors with zeros. ``low_rank_packing.py`` makes the
 ``full_rank.py``, but ``trainable`` has a flag for each of :data:`PARTS` here, ``constants`` goes on with kappa*, and
 ``initial`` and ``noise`` have this plane. ``kind`` is an index into :data:`READOUTS`.
 
+The trials come in ``chunks`` of ``trials`` each, so that what is kept of a chunk stays in the cache: the rows of
+``inputs``, ``targets``, ``weights`` and ``counted`` are those of the chunks; ``initial`` and ``noise`` are shared.
+
 ``crossings``, ``marks`` and ``region`` are those of ``trust.py``. With a crossing or a hazard limit every update is
 multiplied by one factor, ``now``'s ``update_scale``; ``acted`` counts the epochs in which it is not 1. It takes a
 second backward pass for each crossing, from the readings that define its time, of one trial and no further than these.
@@ -78,6 +81,8 @@ from ghostpoint.training.kernels.trust import acts, allowed, hazard, measure
 
 __all__ = ["PARTS", "QUANTITIES", "READOUTS", "sizes", "train", "work_size"]
 
+#: sets the random numbers of the chunks apart
+CHUNK_KEY = 2_654_435_761
 #: what may be trainable
 PARTS = ("m", "n", "w_in", "b", "w_out", "b_out", "confidence")
 #: rows of ``history`` and ``now``
@@ -96,14 +101,24 @@ def sizes(units: int, latents: int, inputs: int, outputs: int, kind: int, width:
 
 
 def work_size(
-    plane: int, left: int, right: int, small: int, outputs: int, trials: int, steps: int, width: int, acting: bool
+    plane: int,
+    left: int,
+    right: int,
+    small: int,
+    outputs: int,
+    trials: int,
+    steps: int,
+    width: int,
+    chunks: int,
+    watched: int,
 ) -> int:
-    """The number of elements of ``work``; ``acting`` is whether a remedy is."""
+    """The number of elements of ``work``; ``watched`` is how many crossings are, -1 if no remedy acts."""
     padded = -(-steps * trials // width) * width
     terms = steps * trials
     state = plane * (left + right) + small
     plain = state + plane * (1 + 3 * terms + 2 * trials) + terms * left + (2 * terms + 3 * trials) * right
-    return plain + outputs * padded + (terms * plane + outputs * padded + 2 * state if acting else 0)
+    acting = terms * plane + outputs * padded + (1 + watched) * state if watched >= 0 else 0
+    return plain + outputs * padded + acting + (state if chunks > 1 else 0)
 
 
 @njit
@@ -192,8 +207,8 @@ def _change_all(
 def train(
     state, first, second, rule, settings, trainable, constants, inputs, targets, weights, counted, thresholds,
     initial, noise, spread, sigma, seed, activation, read_out, crossings, marks, region, kind, units, latents, n_inputs,
-    outputs, trials, steps, chance_accuracy, solved_loss, start, stop, record_epochs, snapshot_epochs, cursor, history,
-    snapshots, events, acted, now, seen, work,
+    outputs, chunks, trials, steps, chance_accuracy, solved_loss, start, stop, record_epochs, snapshot_epochs, cursor,
+    history, snapshots, events, acted, now, seen, work,
 ):  # fmt: skip
     """Do epochs ``start`` to ``stop - 1``, or fewer if the network is finished; return the next epoch to do."""
     width = lanes(state)
@@ -208,7 +223,6 @@ def train(
     acting = acts(crossings, region)
     # the parts of work
     gradient, at = pointer(work, 0), state.size
-    right_part, small_part = pointer(work, left_size), pointer(work, small_at)
     alphas, at = pointer(work, at), at + plane
     phi, at = pointer(work, at), at + (terms + trials) * plane
     slope, at = pointer(work, at), at + terms * plane
@@ -219,6 +233,9 @@ def train(
     adjoint, at = pointer(work, at), at + (terms + trials) * stride
     pull, at = pointer(work, at), at + trials * stride
     z, at = pointer(work, at), at + outputs * padded
+    part_at = 0  # of a chunk's gradient
+    if chunks > 1:
+        part_at, at = at, at + state.size
     s, by_z, direction = slope, z, gradient
     near = at
     if acting:
@@ -227,8 +244,12 @@ def train(
         direction, near = pointer(work, at), at + state.size
         for i in range(outputs * padded):
             by_z[i] = 0
-        for i in range(at, at + 2 * state.size):
+        for i in range(at, at + (1 + crossings.shape[0]) * state.size):
             work[i] = 0
+    right_part, small_part = pointer(work, part_at + left_size), pointer(work, part_at + small_at)
+    part_of = pointer(work, part_at)
+    for i in range(state.size):
+        part_of[i] = 0
     left, right, small = pointer(state, 0), pointer(state, left_size), pointer(state, small_at)
     moments, second_moments, numbers = pointer(first, 0), pointer(second, 0), pointer(settings, 0)
     for i in range(state.size):
@@ -244,10 +265,12 @@ def train(
         pull[i] = 0
     for i in range(plane):
         alphas[i] = constants[0] if i < units else 0
+    zero = full(state, 0.0)
     leak = full(state, 1.0) - splat(constants[0])
+    nothing = constants[0] - constants[0]
     threshold = constants[3]
     memory = rule != SGD or spread > 0 or sigma > 0 or initial.shape[0] > 1 or noise.shape[0] > 1
-    memory = memory or inputs.shape[0] > 1 or constants[2] > 0
+    memory = memory or inputs.shape[0] > chunks or constants[2] > 0
     read_from = trials * stride if read_out else 0
     shift = 0 if read_out else 1
     # the columns of m, n, w_in, b and, of a readout of the state, w_out
@@ -255,53 +278,89 @@ def train(
     begins = (0, 0, latents, latents + n_inputs, latents)
     ends = (latents, latents, latents + n_inputs, columns, rows)
     for epoch in range(start, stop):
-        row = epoch % inputs.shape[0]
-        n_counted = counted[row].sum()
         if constants[2] > 0:
             normalize(kind, right, small, small_size, latents, outputs, plane, units, constants[2])
-        if epoch == start or inputs.shape[0] > 1:
-            for k in range(terms):
-                for i in range(n_inputs):
-                    g[k * g_stride + latents + i] = inputs[row, k * n_inputs + i]
-                g[k * g_stride + latents + n_inputs] = 1
-        if spread > 0:
-            fill_normals(phi, trials * plane, spread, seed, INITIAL, epoch)
-            for i in range(0, trials * plane, width):
-                store(phi, i, tanh(load(phi, i)))
-            for b in range(trials):
-                for i in range(units, plane):
-                    phi[b * plane + i] = 0
-        else:
-            for i in range(trials * plane):
-                phi[i] = initial[epoch % initial.shape[0], i]
-        added, noisy = drawn, sigma > 0
-        if noisy:
-            fill_normals(drawn, terms * plane, sigma, seed, NOISE, epoch)
-        elif noise.shape[0] > 0:
-            added, noisy = pointer(noise, epoch % noise.shape[0] * terms * plane), True
-        transpose_times(right, plane, rows, phi, 0, trials, path, stride, False)
-        forward(
-            left, right, g, path, phi, slope, added, noisy, net, pull, leak, alphas, latents, columns, rows, plane,
-            g_stride, stride, trials, steps,
-        )  # fmt: skip
-        logits(kind, small, path, read_from, stride, latents, outputs, terms, padded, threshold, z)
-        for i in range(crossings.shape[0]):
-            measure(crossings, marks, i, z, padded, trials, pointer(seen, i * 7))
-        place = row * outputs * padded
-        loss, right_answers = compare(
-            z, outputs * padded, pointer(targets, place), pointer(weights, place), pointer(counted, place), thresholds,
-            constants[1], activation,
-        )  # fmt: skip
-        backward(
-            kind, left, right, small, slope, z, adjoint, s, net, pull, leak, latents, rows, plane, stride, trials,
-            padded, outputs, shift, steps, steps, 0, trials,
-        )  # fmt: skip
-        outer_products(gradient, plane, columns, s, plane, g, g_stride, terms)
-        outer_products(right_part, plane, rows, phi, plane, adjoint, stride, terms + trials)
-        small_gradient(
-            kind, small_part, path, read_from, stride, z, latents, outputs, 0, terms, 1, padded, threshold,
-            trainable,
-        )  # fmt: skip
+        loss, right_answers, n_counted = nothing, nothing, nothing
+        for chunk in range(chunks):
+            row = epoch % (inputs.shape[0] // chunks) * chunks + chunk
+            key = seed ^ (chunk * CHUNK_KEY)
+            if epoch == start or inputs.shape[0] > 1:
+                for k in range(terms):
+                    for i in range(n_inputs):
+                        g[k * g_stride + latents + i] = inputs[row, k * n_inputs + i]
+                    g[k * g_stride + latents + n_inputs] = 1
+            if spread > 0:
+                fill_normals(phi, trials * plane, spread, key, INITIAL, epoch)
+                for i in range(0, trials * plane, width):
+                    store(phi, i, tanh(load(phi, i)))
+                for b in range(trials):
+                    for i in range(units, plane):
+                        phi[b * plane + i] = 0
+            else:
+                for i in range(trials * plane):
+                    phi[i] = initial[epoch % initial.shape[0], i]
+            added, noisy = drawn, sigma > 0
+            if noisy:
+                fill_normals(drawn, terms * plane, sigma, key, NOISE, epoch)
+            elif noise.shape[0] > 0:
+                added, noisy = pointer(noise, epoch % noise.shape[0] * terms * plane), True
+            transpose_times(right, plane, rows, phi, 0, trials, path, stride, False)
+            forward(
+                left, right, g, path, phi, slope, added, noisy, net, pull, leak, alphas, latents, columns, rows, plane,
+                g_stride, stride, trials, steps,
+            )  # fmt: skip
+            logits(kind, small, path, read_from, stride, latents, outputs, terms, padded, threshold, z)
+            for i in range(crossings.shape[0]):
+                if crossings[i, 0] // trials == chunk:
+                    measure(crossings, marks, i, chunk * trials, z, padded, trials, pointer(seen, i * 7))
+            place = row * outputs * padded
+            share, right_share = compare(
+                z, outputs * padded, pointer(targets, place), pointer(weights, place), pointer(counted, place),
+                thresholds, constants[1], activation,
+            )  # fmt: skip
+            loss += share
+            right_answers += right_share
+            n_counted += counted[row].sum()
+            backward(
+                kind, left, right, small, slope, z, adjoint, s, net, pull, leak, latents, rows, plane, stride, trials,
+                padded, outputs, shift, steps, steps, 0, trials,
+            )  # fmt: skip
+            outer_products(part_of, plane, columns, s, plane, g, g_stride, terms)
+            outer_products(right_part, plane, rows, phi, plane, adjoint, stride, terms + trials)
+            small_gradient(
+                kind, small_part, path, read_from, stride, z, latents, outputs, 0, terms, 1, padded, threshold,
+                trainable,
+            )  # fmt: skip
+            if chunks > 1:
+                for i in range(0, state.size, width):
+                    before = zero if chunk == 0 else load(gradient, i)
+                    store(gradient, i, before + load(part_of, i))
+            for i in range(crossings.shape[0]):
+                if crossings[i, 0] // trials != chunk:
+                    continue
+                b, o, k1, k2 = crossings[i, 0] - chunk * trials, crossings[i, 1], int(seen[i, 3]), int(seen[i, 5])
+                begin, end, last = k1 * trials + b, k2 * trials + b, k2 + 1 - shift
+                close = near + i * state.size
+                by_z[o * padded + begin] = seen[i, 4]
+                by_z[o * padded + end] += seen[i, 6]
+                backward(
+                    kind, left, right, small, slope, by_z, adjoint, s, net, pull, leak, latents, rows, plane, stride,
+                    trials, padded, outputs, shift, steps, last, b, 1,
+                )  # fmt: skip
+                outer_products(
+                    pointer(work, close), plane, columns, pointer(s, b * plane), trials * plane,
+                    pointer(g, b * g_stride), trials * g_stride, last,
+                )  # fmt: skip
+                outer_products(
+                    pointer(work, close + left_size), plane, rows, pointer(phi, b * plane), trials * plane,
+                    pointer(adjoint, b * stride), trials * stride, last + 1,
+                )  # fmt: skip
+                small_gradient(
+                    kind, pointer(work, close + small_at), path, read_from, stride, by_z, latents, outputs, begin,
+                    end + 1, trials, padded, threshold, trainable,
+                )  # fmt: skip
+                by_z[o * padded + begin] = 0
+                by_z[o * padded + end] = 0
         square = _product(gradient, gradient, trainable, small_at, small_size, places, begins, ends, plane)
         now[0, 0] = loss
         now[1, 0] = math.sqrt(square)
@@ -325,42 +384,13 @@ def train(
             if crossings.shape[0]:
                 scale = math.inf
             for i in range(crossings.shape[0]):
-                b, o, k1, k2 = crossings[i, 0], crossings[i, 1], int(seen[i, 3]), int(seen[i, 5])
-                begin, end = k1 * trials + b, k2 * trials + b
-                by_z[o * padded + begin] = seen[i, 4]
-                by_z[o * padded + end] += seen[i, 6]
-                last = k2 + 1 - shift
-                backward(
-                    kind, left, right, small, slope, by_z, adjoint, s, net, pull, leak, latents, rows, plane, stride,
-                    trials, padded, outputs, shift, steps, last, b, 1,
-                )  # fmt: skip
-                close = pointer(work, near)
-                outer_products(
-                    close, plane, columns, pointer(s, b * plane), trials * plane, pointer(g, b * g_stride),
-                    trials * g_stride, last,
-                )  # fmt: skip
-                outer_products(
-                    pointer(work, near + left_size), plane, rows, pointer(phi, b * plane), trials * plane,
-                    pointer(adjoint, b * stride), trials * stride, last + 1,
-                )  # fmt: skip
-                small_gradient(
-                    kind, pointer(work, near + small_at), path, read_from, stride, by_z, latents, outputs, begin,
-                    end + 1, trials, padded, threshold, trainable,
-                )  # fmt: skip
-                by_z[o * padded + begin] = 0
-                by_z[o * padded + end] = 0
+                close = pointer(work, near + i * state.size)
                 steep = _product(close, close, trainable, small_at, small_size, places, begins, ends, plane)
                 along = _product(close, direction, trainable, small_at, small_size, places, begins, ends, plane)
+                found = pointer(seen, i * 7)
                 most = allowed(
-                    region,
-                    pointer(seen, i * 7),
-                    crossings[i, 4],
-                    float(loss),
-                    math.sqrt(steep),
-                    far,
-                    by * along,
-                    uphill,
-                )
+                    region, found, crossings[i, 4], float(loss), math.sqrt(steep), far, by * along, uphill
+                )  # fmt: skip
                 scale = min(scale, most)
             if region[7] < math.inf:
                 scale = min(scale, hazard(region, float(now[1, 0]), far))

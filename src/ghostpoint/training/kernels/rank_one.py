@@ -186,7 +186,7 @@ def _limit(
             store(pull, t * width, zero)
         for i in range(width):
             found = pointer(seen, (k * width + i) * 7)
-            measure(crossings, marks, k, pointer(logits, i), 0, width, found)
+            measure(crossings, marks, k, 0, pointer(logits, i), 0, width, found)
             first, second = int(found[3]), int(found[5])
             pull[first * width + i] = found[4] * confidence[i]
             pull[second * width + i] += found[6] * confidence[i]

@@ -74,7 +74,7 @@ def _limit(
         scale = min(scale, 1.0)
     for k in range(crossings.shape[0]):
         found = pointer(seen, k * 7)
-        measure(crossings, marks, k, pointer(logits, 0), 0, 1, found)
+        measure(crossings, marks, k, 0, pointer(logits, 0), 0, 1, found)
         first, last = int(found[3]), int(found[5])
         for t in range(steps):
             pull[t] = 0

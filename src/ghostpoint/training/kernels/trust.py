@@ -29,14 +29,14 @@ def acts(crossings, region):
 
 
 @njit
-def measure(crossings, marks, i, z, padded, trials, seen):
-    """Fill ``seen`` for crossing i from the logits (``z[output padded + step trials + trial]``).
+def measure(crossings, marks, i, first, z, padded, trials, seen):
+    """Fill ``seen`` for crossing i from the logits (``z[output padded + step trials + trial - first]``).
 
     As ``Crossing.measure``: the first reading j with ``g[j] <= 0 < g[j+1]`` gives the time
     ``j + 1 + g[j] / (g[j] - g[j+1])`` in readings of the window; without one, the first largest g is the peak.
     """
     not_inlined()
-    place = crossings[i, 1] * padded + crossings[i, 0]
+    place = crossings[i, 1] * padded + crossings[i, 0] - first
     start, stop = crossings[i, 2], crossings[i, 3]
     logit, sign = marks[i, 0], marks[i, 1]
     low = sign * (z[place + start * trials] - logit)
