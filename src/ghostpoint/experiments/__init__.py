@@ -16,15 +16,21 @@ IDS = (
     "ghost_without_bifurcation",
     "collapse",
     "fixed_point_count",
+    "latent_dcdt",
+    "latent_dmts",
     "full_dcdt",
     "full_dmts",
     "rates_rank_one",
+    "critical_rate_scaling",
     "rates_full_rank",
+    "ranks",
     "rates_dcdt",
     "rates_dmts",
     "saturation_dmts",
     "confidence",
     "trainable_confidence",
+    "intervention",
+    "remedies",
 )
 
 

@@ -1,0 +1,197 @@
+"""Fig. 6B (letter: S2): networks of rank 1 to 100 over learning rates; do spare ranks make learning more stable?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy.stats import linregress, spearmanr
+
+from ghostpoint.experiments.base import Claim, Experiment, Progress, judge
+from ghostpoint.experiments.full_rank_runs import LEARNED
+from ghostpoint.experiments.full_rank_sweeps import sweep
+from ghostpoint.experiments.networks import NETWORKS, share
+from ghostpoint.models import LowRankRNN
+from ghostpoint.results import NO_LEARNING_WINDOW
+
+#: Fig. 6B: a network has learned when its final loss is below this share of its first
+SCORE = 0.01
+#: a gradient is gone below this share of the initial one
+VANISHED = 1e-3
+
+PAPER: Mapping[str, Any] = {
+    "task": {"task": "DelayedActivation", **{name: NETWORKS[f"{name}_ms"] for name in ("delay", "dt", "tau")}},
+    "units": 100,
+    "initial_state": NETWORKS["initial_state"],
+    "dtype": "float32",
+    "ranks": [1, 2, 3, 4, 5, 10, 30, 50, 100],
+    "seeds": list(range(10)),
+    "log10_rates": [-3.0, 0.0],
+    "rates": 10,
+    "epochs": 500_000,
+    "epochs_shown": [0, 300, 1000, 3000, 10_000, 30_000, 100_000, 300_000, 499_999],
+}
+PARAMETERS = {
+    "quick": {
+        **PAPER,
+        "ranks": [1, 2, 5, 10, 30, 100],
+        "seeds": list(range(4)),
+        "rates": 7,
+        "epochs": 6000,
+        "epochs_shown": [0, 300, 1000, 3000, 5999],
+    },
+    "paper": PAPER,
+}
+
+
+def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
+    """Sweep the rates with the networks of every rank, and score them.
+
+    Returns
+    -------
+    Dataset over (rank, learning_rate, seed) and epoch
+        What a sweep gives, and ``score``, final loss over first, the final one that of the last epoch, and
+        ``best_score``, with the lowest loss of the last :data:`NO_LEARNING_WINDOW` epochs instead. Losses oscillate, so
+        the two differ.
+    """
+    ranks = parameters["ranks"]
+    settings = {name: value for name, value in parameters.items() if name != "ranks"}
+    done = []
+    for rank in ranks:
+        models = LowRankRNN.initialize(
+            parameters["units"], rank, parameters["seeds"], "ranks", initial_state=parameters["initial_state"]
+        )
+        done.append(sweep({**settings, "rank": rank}, progress, models, f"rank_{rank}"))
+    whole = xr.concat(done, "rank", combine_attrs="identical").assign_coords(rank=np.array(ranks))
+    loss = whole["loss"]
+    first = loss.isel(epoch=0, drop=True)
+    return whole.assign(score=loss.isel(epoch=-1, drop=True) / first, best_score=whole["best_loss_at_end"] / first)
+
+
+def highest(learned: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Per rank the index of the highest rate at which some network learned, -1 for none, from (rank, rate, seed)."""
+    some: NDArray[np.bool_] = np.asarray(learned.any(axis=2))
+    return np.where(some.any(axis=1), some.shape[1] - 1 - some[:, ::-1].argmax(axis=1), -1)
+
+
+def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
+    """More networks learn at more rates, at higher rates, and in fewer epochs, and what more ranks do not prevent."""
+    ranks, rates = dataset["rank"].values, dataset["learning_rate"].values
+    score, best = dataset["score"].values, dataset["best_score"].values
+    learned = score < SCORE
+    at_all, at_most = learned.sum(axis=(1, 2)), learned[0].size
+    some = bool(at_all.sum() > 0)
+    top, grid = highest(learned), len(rates) - 1
+    most_rates = [f"{rates[place]:.2g}" if place >= 0 else "none" for place in top]
+    trend = _trend(ranks, at_all)
+    rise = _trend(ranks, top)
+    steps = f"{len(rates)} rates a factor {rates[1] / rates[0]:.2f} apart, {len(dataset['seed'])} seeds"
+    highest_place = int(top.max())
+    there = [f"rank {rank}: {count}" for rank, count in zip(ranks, learned[:, highest_place].sum(axis=1), strict=True)]
+    winners = ranks[top == highest_place] if some else ranks[:0]
+    many = ranks >= 50
+    full = parameters["epochs"] >= PAPER["epochs"]
+    early = "" if full else " Fewer epochs than published: a slow network counts as one that does not learn."
+    gone = _gone(dataset)[many]
+    large = ", ".join(str(rank) for rank in ranks[many])
+    return [
+        Claim(
+            "The more ranks can be trained, the more networks learn.",
+            "Fig. 6B; letter, Fig. S2; abstract of 2026",
+            "more ranks are more stable (no number)",
+            f"of {at_most} networks each ({steps}, {parameters['epochs']:,} epochs): {_list(ranks, at_all)}; "
+            f"rank correlation {trend:.2f}",
+            judge(trend > 0.7 and bool(at_all[-1] > at_all[0]), testable=some),
+            f"Learned as published: final loss below {SCORE:g} of the first. Losses oscillate; by the lowest of the "
+            f"last {NO_LEARNING_WINDOW} epochs: {_list(ranks, (best < SCORE).sum(axis=(1, 2)))}.{early}",
+        ),
+        Claim(
+            "The highest rate that learns rises with the rank.",
+            "Fig. 6B; letter, Fig. S2; abstract of 2026",
+            "higher rates (no number)",
+            f"highest rate at which a network learned: {_list(ranks, most_rates)}; rank correlation {rise:.2f}",
+            judge(rise > 0.7 and bool(top[-1] > top[0]), testable=some and bool((top < grid).any())),
+            f"The highest rate tried is {rates[-1]:.2g}.{early}",
+        ),
+        Claim(
+            "At the highest rates only networks of rank 50 or 100 learn.",
+            "Letter, Fig. S2 (right)",
+            "few networks, of rank 50 or 100",
+            f"at {rates[highest_place]:.2g}, the highest rate at which any learned, {'; '.join(there)}"
+            if some
+            else "no network learned",
+            judge(bool(len(winners) and (winners >= 50).all()), testable=some and full),
+            f"Of {len(dataset['seed'])} networks each." + ("" if full else " Needs the full 500,000 epochs."),
+        ),
+        _epochs_claim(dataset),
+        Claim(
+            "Even networks of rank 50 and 100 end in no-learning zones.",
+            "Letter, text on Fig. S2",
+            "occasionally (no number)",
+            f"{share(int(gone.sum()), gone.size)} of the networks of rank {large} end without the task and with a "
+            f"gradient norm below {VANISHED:g} of the first"
+            if many.any()
+            else "none were trained",
+            judge(bool(gone.any()), testable=bool(many.any())),
+            f"Without the task: {LEARNED:g} of the chance loss or more at all of the last {NO_LEARNING_WINDOW} epochs.",
+        ),
+    ]
+
+
+def _trend(ranks: NDArray[Any], values: NDArray[Any]) -> float:
+    """Spearman's correlation of a quantity with the rank, 0 where the quantity is the same for all."""
+    return float(spearmanr(ranks, values).statistic) if len(np.unique(values)) > 1 else 0.0
+
+
+def _list(ranks: NDArray[Any], values: Any) -> str:
+    return ", ".join(f"{value} (rank {rank})" for rank, value in zip(ranks, values, strict=True))
+
+
+def _gone(dataset: xr.Dataset) -> NDArray[np.bool_]:
+    """(rank, rate, seed): neither the task nor a gradient at the end."""
+    norm = dataset["gradient_norm"].values
+    return ~dataset["kept"].values & ~(norm[..., -1] >= VANISHED * norm[..., 0])
+
+
+def _epochs_claim(dataset: xr.Dataset) -> Claim:
+    """How the epochs until a network learns depend on the rank, where every network of every rank learns."""
+    ranks, rates, first = dataset["rank"].values, dataset["learning_rate"].values, dataset["first_learned"].values
+    everywhere = np.flatnonzero((first > 0).all(axis=(0, 2)))
+    testable = len(everywhere) > 0 and len(ranks) > 2
+    slope, error, text = np.nan, np.nan, "at no rate do all networks of all ranks learn"
+    if testable:
+        epochs = np.log(first[:, everywhere])
+        centred = epochs - epochs.mean(axis=(0, 2), keepdims=True)  # each rate has a level of its own
+        fit = linregress(np.repeat(np.log(ranks), centred[0].size), centred.reshape(-1))
+        slope, error = float(fit.slope), float(fit.stderr)
+        place = everywhere[0]
+        text = (
+            f"epochs until a loss of {LEARNED:g} of chance scale as rank^({slope:.2f} ± {error:.2f}) at the "
+            f"{len(everywhere)} rates at which all networks learn, {rates[everywhere[0]]:.2g} to "
+            f"{rates[everywhere[-1]]:.2g}; medians at {rates[place]:.2g}: "
+            + _list(ranks, [f"{value:,.0f}" for value in np.median(first[:, place], axis=1)])
+        )
+    return Claim(
+        "With more ranks learning takes fewer epochs.",
+        "Letter, text on Fig. S2",
+        "fewer epochs (no number)",
+        text,
+        judge(slope + 2 * error < 0, testable=testable),
+    )
+
+
+EXPERIMENT = Experiment(
+    id="ranks",
+    title="Networks of rank 1 to 100 over learning rates",
+    figure="Fig. 6B (letter: Fig. S2)",
+    question=(
+        "Delayed activation needs one rank. What do spare, trainable ranks do for learning: at how many rates, up to "
+        "which rate, and after how many epochs do networks of each rank learn?"
+    ),
+    parameters=PARAMETERS,
+    run=run,
+    claims=claims,
+)
