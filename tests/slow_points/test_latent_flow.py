@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ghostpoint.models import LowRankRNN
 from ghostpoint.slow_points import flow_ghosts, flow_zeros, fold_epochs, latent_flow
 from tests.slow_points.oracles import (
     PRECISION,
@@ -306,3 +307,12 @@ def test_latent_flow_on_a_grid(network):
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_networks_of_rank_one_stand_for_their_weights():
+    models = LowRankRNN.initialize(30, 1, range(4))
+    m, n, b = models.m[:, :, 0], models.n[:, :, 0], models.b
+    assert flow_zeros(models).to_dataset().identical(flow_zeros(m, n, b).to_dataset())
+    assert flow_ghosts(models).to_dataset().identical(flow_ghosts(m, n, b).to_dataset())
+    with pytest.raises(ValueError, match="rank one, got rank 2"):
+        flow_zeros(LowRankRNN.initialize(30, 2, range(4)))

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostpoint import checks
+from ghostpoint.models import LowRankRNN
 from ghostpoint.slow_points.flow_records import FlowGhosts, FlowZeros
 from ghostpoint.slow_points.latent_flow_kernels import LARGEST, search
 
@@ -64,13 +65,13 @@ def latent_flow(kappa: Any, m: Any, n: Any, b: Any) -> Floats:
     return rows.reshape(np.shape(m)[:-1] + grid.shape)
 
 
-def flow_zeros(m: Any, n: Any, b: Any, *, limits: tuple[float, float] | None = None) -> FlowZeros:
+def flow_zeros(m: Any, n: Any = None, b: Any = None, *, limits: tuple[float, float] | None = None) -> FlowZeros:
     """All zeros of ``f(kappa) = -kappa + sum_i n_i tanh(m_i kappa + b_i)``, none missed, none invented.
 
     Parameters
     ----------
     m, n, b : arrays (R, N), or (N,) for one network
-        Float32 or float64, taken as exact; R may be the epochs of a training.
+        Float32 or float64, taken as exact; R may be the epochs of a training. Or networks of rank one, alone.
     limits : (low, high), optional
         Where to look; by default, and wherever it reaches beyond, the box ``|kappa| <= sum |n_i|``. A zero
         within rounding of a limit is undecided.
@@ -104,7 +105,7 @@ def flow_zeros(m: Any, n: Any, b: Any, *, limits: tuple[float, float] | None = N
     )
 
 
-def flow_ghosts(m: Any, n: Any, b: Any, *, limits: tuple[float, float] | None = None) -> FlowGhosts:
+def flow_ghosts(m: Any, n: Any = None, b: Any = None, *, limits: tuple[float, float] | None = None) -> FlowGhosts:
     """All ghosts of the latent flow: its extrema with ``f f'' > 0``, complete as in `flow_zeros`.
 
     Parameters
@@ -186,6 +187,10 @@ class _Found(NamedTuple):
 
 
 def _weights(m: Any, n: Any, b: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    if isinstance(m, LowRankRNN):
+        if m.rank != 1:
+            raise ValueError(f"models must be of rank one, got rank {m.rank}; latent_zeros goes up to rank three")
+        m, n, b = m.m[:, :, 0], m.n[:, :, 0], m.b
     arrays: list[NDArray[Any]] = []
     for name, value in (("m", m), ("n", n), ("b", b)):
         # float32 is kept here and converted by blocks, so that 500,000 epochs are not copied at once
