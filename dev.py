@@ -40,7 +40,7 @@ def main(arguments):
         return max(subprocess.call([python, "-m", *tool], cwd=ROOT) for tool in tools)
     if command == "test":
         os.chdir(ROOT)
-        # pytest takes the last -m, so `dev.py test -m slow` runs the slow ones; and the last -n, so -n 0 is one process.
+        # pytest takes the last -m and -n: `dev.py test -m slow` runs the slow ones, `-n 0` runs them in one process.
         workers = str(min(4, len(os.sched_getaffinity(0))))
         run = [python, "-m", "pytest", "-m", "not slow", "-n", workers, "--dist", "loadfile", *rest]
     else:

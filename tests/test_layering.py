@@ -32,7 +32,8 @@ ROOMS = {
     "progress": {"experiments", "reproduction", "report"},
     "reproduce": {"_version", "checks", "storage", "experiments", "reproduction", "report"},
     "diagnose_command": {"checks", "diagnosis", "figures"},
-    "cli": {"_version", "diagnose_command", "experiments", "progress", "reproduce"},
+    "slow_points_command": {"checks", "models", "slow_points", "figures"},
+    "cli": {"_version", "diagnose_command", "slow_points_command", "experiments", "progress", "reproduce"},
     "__main__": {"cli"},
 }
 MATPLOTLIB = {"figures"}

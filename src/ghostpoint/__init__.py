@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from ghostpoint.diagnosis import Diagnosis, diagnose
     from ghostpoint.models import FullRankRNN, LowRankRNN
     from ghostpoint.results import TrainingRun, load
-    from ghostpoint.slow_points import find_slow_points, flow_ghosts, flow_zeros, latent_ghosts, latent_zeros
+    from ghostpoint.slow_points import (
+        abrupt_drop,
+        find_slow_points,
+        flow_ghosts,
+        flow_zeros,
+        latent_ghosts,
+        latent_zeros,
+        read_weights,
+        track_slow_points,
+    )
     from ghostpoint.theory import NormalForm, SaddleNodeToy
     from ghostpoint.training import train
 
@@ -45,6 +54,9 @@ _PUBLIC: dict[str, str | None] = {
     "flow_ghosts": "slow_points",
     "latent_zeros": "slow_points",
     "latent_ghosts": "slow_points",
+    "track_slow_points": "slow_points",
+    "abrupt_drop": "slow_points",
+    "read_weights": "slow_points",
     # the phases of a training
     "diagnose": "diagnosis",
     "Diagnosis": "diagnosis",
@@ -61,6 +73,7 @@ __all__ = [
     "SaddleNodeToy",
     "TrainingRun",
     "__version__",
+    "abrupt_drop",
     "critical_learning_rate",
     "critical_rate",
     "diagnose",
@@ -72,10 +85,12 @@ __all__ = [
     "latent_ghosts",
     "latent_zeros",
     "load",
+    "read_weights",
     "remedies",
     "slow_points",
     "tasks",
     "theory",
+    "track_slow_points",
     "train",
 ]
 

@@ -20,6 +20,7 @@ Examples:
   ghostpoint reproduce --scale paper --out paper --resume
                                                     go on after Ctrl-C, a crash or a failure
   ghostpoint report ghostpoint-report               make the report again, run nothing
+  ghostpoint slow-points weights.npz --figure f.png fixed points and ghosts of a network
   ghostpoint diagnose history.csv --figure loss.png what phase a training is in, and why
 """
 
@@ -143,6 +144,31 @@ def diagnose(
 
     chance = {"chance_loss": chance_loss, "chance_accuracy": chance_accuracy}
     typer.echo(diagnose_file(file, figure=figure, network=network, loss=loss, **chance))
+
+
+@app.command("slow-points")
+def slow_points(
+    weights: Annotated[
+        Path, typer.Argument(help="Weights: npz, safetensors (PyTorch's names too) or a saved run.", metavar="WEIGHTS")
+    ],
+    network: Annotated[int, typer.Option(help="Which network of a stack.", metavar="I")] = 0,
+    starts: Annotated[int, typer.Option(help="Starts of the search.", metavar="N")] = 128,
+    seed: Annotated[int, typer.Option(help="Of the starts.", metavar="S")] = 0,
+    inputs: Annotated[str | None, typer.Option(help="A constant input.", metavar="U,U")] = None,
+    tau: Annotated[float | None, typer.Option(help="In ms, with --dt; times in units of tau otherwise.")] = None,
+    dt: Annotated[float | None, typer.Option(help="In ms, with --tau; the map with dt = tau otherwise.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the flow.", metavar="OUT.png")] = None,
+    out: Annotated[Path | None, typer.Option(help="Save the points.", metavar="OUT.zarr.zip")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON in place of the table.")] = False,
+) -> None:
+    """Find the fixed points and ghosts of a network, with proof."""
+    from ghostpoint.slow_points_command import find_in_file
+
+    text = find_in_file(
+        weights, network=network, starts=starts, seed=seed, inputs=inputs, tau=tau, dt=dt, figure=figure, out=out,
+        as_json=as_json,
+    )  # fmt: skip
+    typer.echo(text)
 
 
 def _ids(only: list[str]) -> list[str]:

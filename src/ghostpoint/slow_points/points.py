@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 
 from ghostpoint import checks
 from ghostpoint.slow_points import stability
+from ghostpoint.storage import read_dataset, write_dataset
 from ghostpoint.theory import NormalForm
 
 __all__ = ["SlowPoints", "Unconverged"]
@@ -181,7 +184,10 @@ class SlowPoints:
         )
 
     def to_dataset(self) -> xr.Dataset:
-        """The record over ``point``, ``unit``, ``mode`` (eigenvalues), ``latent`` and ``start`` (unconverged)."""
+        """The record over ``point``, ``unit``, ``mode`` (eigenvalues), ``latent`` and ``start`` (unconverged).
+
+        :meth:`from_dataset` is the inverse; ``escape_time`` and ``stable`` are there for readers without this library.
+        """
         point, unit = ("point",), ("point", "unit")
         variables: dict[str, Any] = {
             name: (point, getattr(self, name))
@@ -198,6 +204,34 @@ class SlowPoints:
         variables["unconverged_reason"] = (("start",), np.array(self.unconverged.reason, dtype=str))
         attributes = {name: getattr(self, name) for name in ("tau", "dt") if getattr(self, name) is not None}
         return xr.Dataset(variables, attrs=attributes)
+
+    @classmethod
+    def from_dataset(cls, dataset: xr.Dataset) -> SlowPoints:
+        """The record that :meth:`to_dataset` made ``dataset`` from."""
+        missing = sorted({"position", "left_vector", "unconverged_reason"} - {str(name) for name in dataset.data_vars})
+        if missing:
+            raise ValueError(f"dataset must hold slow points, and it has no variable {', '.join(missing)}")
+        values = {str(name): variable.values for name, variable in dataset.data_vars.items()}
+        names = ("position", "speed", "kind", "r", "a", "slow_direction", "left_vector", "radius", "unique_radius")
+        reasons = tuple(str(text) for text in values["unconverged_reason"])
+        return cls(
+            **{name: values[name] for name in (*names, "empty_radius", "hits")},
+            **{name: values[name].astype(object) for name in ("certificate", "reason")},
+            latent=values.get("kappa"),
+            eigenvalues=values["eigenvalue_real"] + 1j * values["eigenvalue_imag"],
+            unconverged=Unconverged(values["unconverged_position"], values["unconverged_speed"], reasons),
+            tau=dataset.attrs.get("tau"),
+            dt=dataset.attrs.get("dt"),
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write to one file, atomically (see `storage`); :meth:`load` reads it."""
+        return write_dataset(self.to_dataset(), path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> SlowPoints:
+        """The record saved at ``path``."""
+        return cls.from_dataset(read_dataset(path))
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{int((self.kind == kind).sum())} {kind}" for kind in ("fixed", "ghost", "undecided"))
