@@ -9,18 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ghostpoint.models import LowRankRNN
-from ghostpoint.slow_points import flow_zeros
+from ghostpoint.slow_points import certificates, flow_zeros
 from ghostpoint.slow_points.certificates import (
     FieldBounds,
     Reduction,
     certify_fixed,
     certify_ghost,
+    ghost_operator,
     newton_ball,
     reduction,
+    slow_border,
     spectral_norm,
     zero_free_radius,
 )
 from ghostpoint.slow_points.fields import TanhField
+from ghostpoint.slow_points.ghosts import bordered_system
 from ghostpoint.slow_points.search import find_slow_points
 from tests.slow_points.networks import full_rank, rank_one_near_fold, vanilla
 from tests.slow_points.oracles import PRECISION
@@ -211,3 +214,46 @@ def test_every_zero_found_is_a_zero_in_extended_precision(gain):
                 J = mpmath.matrix([[(1 - t[i] ** 2) * matrix[i, j] - (i == j) for j in range(12)] for i in range(12)])
                 y = y - mpmath.lu_solve(J, t - y)
             assert mpmath.norm(y - mpmath.matrix(x.tolist())) <= radius
+
+
+def exact_defect(inverse, derivative, rows):
+    """|1 - C D| (Frobenius) of float64 matrices, without rounding; for some rows of C."""
+    with mpmath.workprec(PRECISION):
+        product = mpmath.matrix(inverse.tolist()) * mpmath.matrix(derivative.tolist())
+        for i, row in enumerate(rows):
+            product[i, row] -= 1
+        return float(mpmath.mnorm(product, "f"))
+
+
+@pytest.mark.parametrize("spoil", [0.0, 1e-9, 1e-2])
+@pytest.mark.parametrize("latents", [None, 3])
+@pytest.mark.parametrize("s", [1e-8, 0.4])
+def test_defects_are_bounded_whatever_the_inverse(monkeypatch, spoil, latents, s):
+    """A bad inverse, or border, has the defect it has, block by block, and no more than rounding is added to it."""
+    generator = np.random.default_rng(7)
+    A = None if latents is None else generator.normal(size=(latents, 6))
+    field = TanhField(A, generator.normal(size=(6, latents or 6)), generator.normal(size=6))
+    metric = None if A is None else A @ A.T
+    x, omega = generator.normal(size=(2, field.size))
+    here = FieldBounds(field, metric).at(x)
+
+    def spoiled(matrix):
+        return matrix + spoil * np.abs(matrix).max() * generator.normal(size=matrix.shape)
+
+    own = certificates.bordered_inverse
+    monkeypatch.setattr(certificates, "bordered_inverse", lambda *arguments: spoiled(own(*arguments)))
+    operator = ghost_operator(here, omega, s)
+    derivative = bordered_system(field, metric, x, omega, s)[1]
+    defect = exact_defect(operator.C, derivative, range(len(derivative)))
+    assert operator.inverse >= np.linalg.norm(operator.C) * (1 - 1e-12)
+    assert defect <= operator.defect <= defect * (1 + 1e-6) + 1e-8
+
+    edge = slow_border(here, omega)
+    edge = edge._replace(K=spoiled(edge.K))
+    bounds, C, q = reduction(here, omega, here.f, here.e_f, edge)
+    p = omega if metric is None else metric @ omega
+    border = np.block([[here.J, -p[:, None] / np.linalg.norm(p)], [q[None], np.zeros((1, 1))]])
+    rest = exact_defect(C[:-1], border, range(field.size))
+    tilt = exact_defect(C[-1:], border, [field.size]) + abs(C[-1, -1]) * np.linalg.norm(q) * (1 - 1e-15)
+    assert rest <= bounds.rest1 <= rest * (1 + 1e-6) + 1e-8
+    assert tilt <= bounds.tilt <= tilt * (1 + 1e-6) + 1e-8

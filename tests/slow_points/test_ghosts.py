@@ -7,8 +7,17 @@ import pytest
 
 from ghostpoint.models import LowRankRNN
 from ghostpoint.slow_points import flow_ghosts
+from ghostpoint.slow_points.descent import _Systems
 from ghostpoint.slow_points.fields import TanhField
-from ghostpoint.slow_points.ghosts import bordered_system
+from ghostpoint.slow_points.ghosts import (
+    border,
+    bordered_inverse,
+    bordered_system,
+    is_minimum,
+    null_pair,
+    right_null,
+    solve_ghost,
+)
 from ghostpoint.slow_points.search import find_slow_points
 from ghostpoint.slow_points.sensitivity import normal_form_gradient
 from tests.slow_points.networks import full_rank, planted, rank_one_near_fold, vanilla
@@ -129,3 +138,80 @@ def test_the_bordered_system_has_the_derivative_it_claims():
                 bordered_system(field, metric, p[:5], p[5:10], p[10])[0] for p in (start + 1e-6 * e, start - 1e-6 * e)
             )
             np.testing.assert_allclose((plus - minus) / 2e-6, derivative[:, column], atol=1e-7)
+
+
+@pytest.mark.parametrize("s", [0.0, 1e-9, 0.3, 3.0])
+@pytest.mark.parametrize(("size", "units"), [(1, 1), (1, 9), (3, 10), (6, 6), (40, 40)])
+def test_half_the_size_inverts_the_bordered_system(size, units, s):
+    generator = np.random.default_rng(size + units)
+    A = None if size == units else generator.normal(size=(size, units))
+    metric = None if A is None else A @ A.T
+    field = TanhField(A, 2 * generator.normal(size=(units, size)) / np.sqrt(units), generator.normal(size=units))
+    x, omega = generator.normal(size=(2, size))
+    _, derivative = bordered_system(field, metric, x, omega, s)
+    J, H = derivative[:size, :size], derivative[size:-1, :size]
+    inverse = bordered_inverse(J, H, metric, omega if metric is None else metric @ omega, s)
+    np.testing.assert_allclose(inverse @ derivative, np.eye(2 * size + 1), atol=1e-9)
+    np.testing.assert_allclose(inverse, np.linalg.inv(derivative), atol=1e-9 * np.abs(inverse).max())
+
+
+def test_the_border_turns_to_the_slow_direction():
+    W, b, ghost = a_ghost()
+    x, w = ghost.position[0], ghost.left_vector[0]
+    J = TanhField(None, W, b).jacobian(x[None])[0]
+    K, q = border(J, w)
+    full = np.block([[J, -w[:, None]], [q[None], np.zeros((1, 1))]])
+    np.testing.assert_allclose(K @ full, np.eye(len(w) + 1), atol=1e-11)
+    assert abs(q @ ghost.slow_direction[0]) == pytest.approx(1)
+
+
+def test_right_null_vectors():
+    generator = np.random.default_rng(1)
+    left, _, right = np.linalg.svd(generator.normal(size=(6, 6)))
+    J = left @ np.diag([3.0, 2.0, 1.0, 0.5, 0.1, 0.0]) @ right
+    np.testing.assert_allclose(np.abs(right_null(J, left[:, -1]) @ right[-1]), 1, atol=1e-12)
+    # left and right null vectors at a right angle, as where two slow points and their directions meet
+    v = right_null(np.array([[0.0, 1.0], [0.0, 0.0]]), np.array([0.0, 1.0]))
+    np.testing.assert_allclose(np.abs(v), [1, 0], atol=1e-12)
+
+
+def test_minima_against_the_whole_hessian():
+    kinds = []
+    for seed in range(30):
+        generator = np.random.default_rng(seed)
+        A = generator.normal(size=(3, 8)) if seed % 2 else None
+        W, b = vanilla(seed, 6, 1.8, 0.3)
+        field = TanhField(A, generator.normal(size=(8, 3)), b[0] + np.zeros(8)) if seed % 2 else TanhField(None, W, b)
+        metric = None if A is None else A @ A.T
+        ghost = solve_ghost(field, metric, generator.uniform(-1, 1, field.size))
+        if not ghost.settled or ghost.speed < 1e-3:
+            continue
+        value, derivative = bordered_system(field, metric, ghost.kappa, ghost.omega, ghost.speed)
+        np.testing.assert_allclose(value, 0, atol=1e-12)
+        J, H = derivative[: field.size, : field.size], derivative[field.size : -1, : field.size]
+        hessian = J.T @ (J if metric is None else np.linalg.solve(metric, J)) + ghost.speed * H
+        kinds.append(is_minimum(field, metric, ghost))
+        assert kinds[-1] == (np.linalg.eigvalsh((hessian + hessian.T) / 2)[0] > 0)
+        assert abs(right_null(J, ghost.omega / np.linalg.norm(ghost.omega)) @ null_pair(J)[1]) == pytest.approx(1)
+    assert {True, False} == set(kinds)
+
+
+def test_systems_of_the_descent_are_those_of_the_energy():
+    W, b = vanilla(2, 7, 2.0, 0.2)
+    field = TanhField(None, W, b)
+    x = np.random.default_rng(0).normal(size=(3, 7))
+    f, J = field.flow(x), field.jacobian(x)
+    systems = _Systems(field, 5)
+    rows = np.array([4, 0, 2])
+    systems.build(rows, x, f)
+    plain = J.transpose(0, 2, 1) @ J
+    np.testing.assert_allclose(systems.gradient[rows], np.einsum("bij,bi->bj", J, f), atol=1e-13)
+    np.testing.assert_allclose(systems.whole[rows], plain + field.curvature(x, f), atol=1e-13)
+    damping = np.array([20.0, 0.1, 20.0])
+    steps, trusted = systems.steps(rows, damping)
+    for k, row in enumerate(rows):
+        shifted = systems.whole[row] + damping[k] * np.eye(7)
+        assert trusted[k] == (np.linalg.eigvalsh(shifted)[0] > 0)
+        system = shifted if trusted[k] else plain[k] + damping[k] * np.eye(7)
+        np.testing.assert_allclose(system @ steps[k], -systems.gradient[row], atol=1e-12)
+    assert {True, False} == set(trusted)

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from ghostpoint.slow_points.certificate_kernels import drive_and_rates, residual
 from ghostpoint.slow_points.fields import TanhField
+from ghostpoint.slow_points.ghosts import Border, border, bordered_inverse, inverse
 
 __all__ = ["BEND", "Certificate", "FieldBounds", "certify_fixed", "certify_ghost", "newton_ball", "zero_free_radius"]
 
@@ -65,9 +66,9 @@ def _up(value: float, terms: float = 1.0) -> float:
 
 def norm(array: Any) -> float:
     """An upper bound of the Frobenius norm."""
-    size = float(np.size(array))
+    flat = np.ravel(array)
     # squares below the range of float64 are lost
-    return _up(float(np.linalg.norm(np.ravel(array))), size) + 1e-150 * math.sqrt(size)
+    return _up(math.sqrt(float(flat @ flat)), flat.size) + 1e-150 * math.sqrt(flat.size)
 
 
 def gamma(n: float) -> float:
@@ -158,14 +159,16 @@ class Local:
         weighted = self.gain[:, None] * bounds.B
         # |E_J| of J = A diag(gain) B - 1
         absolute = norm(self.e_gain * bounds.rows)
+        self.J = weighted if bounds.field.A is None else bounds.A @ weighted
+        size = norm(self.J)
+        self.J.flat[:: bounds.size + 1] -= 1.0
+        self.size_J = norm(self.J)
         if bounds.field.A is None:
-            self.J = weighted - np.eye(bounds.size)
-            self.e_J = _up(absolute + 2 * EPS * (norm(weighted) + norm(self.J)), 8)
+            self.e_J = _up(absolute + 2 * EPS * (size + self.size_J), 8)
         else:
-            self.J = bounds.A @ weighted - np.eye(bounds.size)
             rounded = gamma(units + 4.0) * norm(np.abs(bounds.A) @ np.abs(weighted))
             spread = norm(bounds.columns * self.e_gain * bounds.rows) * math.sqrt(units)
-            self.e_J = _up(spread + rounded + 2 * EPS * norm(self.J), 8)
+            self.e_J = _up(spread + rounded + 2 * EPS * self.size_J, 8)
 
     def second(self) -> tuple[Floats, Floats]:
         """(N,) tanh'' at the point, and bounds of the errors, products with it included."""
@@ -208,9 +211,8 @@ class Operator(NamedTuple):
 
     def first_step(self, value: Floats, error: Floats) -> float:
         """A bound of |C V| for V within ``error`` of ``value``, element by element."""
-        size = np.abs(self.C)
-        rounding = gamma(len(value) + 2.0) * norm(size @ np.abs(value))
-        return _up(norm(self.C @ value) + norm(size @ error) + rounding, len(value) + 8.0)
+        rest = error + gamma(len(value) + 2.0) * np.abs(value)
+        return _up(norm(self.C @ value) + norm(np.abs(self.C) @ rest), len(value) + 16.0)
 
     def moved(self, distance: float) -> Operator:
         """The same at a point at most ``distance`` away, which is at most `NEARBY`."""
@@ -221,15 +223,14 @@ class Operator(NamedTuple):
 
 def jacobian_operator(here: Local) -> Operator | None:
     """Of J at the point; None for a singular J."""
-    try:
-        C = np.asarray(np.linalg.inv(here.J), dtype=np.float64)
-    except np.linalg.LinAlgError:
+    C = inverse(here.J)
+    if C is None:
         return None
-    inverse = norm(C)
+    size = norm(C)
     product = C @ here.J
-    product[np.diag_indices(len(C))] -= 1.0
-    defect = norm(product) + gamma(len(C) + 2.0) * inverse * norm(here.J) + inverse * here.e_J
-    return Operator(C, inverse, _up(defect, 8), here.bounds.lipschitz)
+    product.flat[:: len(C) + 1] -= 1.0
+    defect = norm(product) + gamma(len(C) + 2.0) * size * here.size_J + size * here.e_J
+    return Operator(C, size, _up(defect, 8), here.bounds.lipschitz)
 
 
 def certify_fixed(bounds: FieldBounds, x: Floats) -> Certificate:
@@ -243,12 +244,12 @@ def certify_fixed(bounds: FieldBounds, x: Floats) -> Certificate:
 
 def fixed_from_step(here: Local, operator: Operator, eta: float, shift: float = 0.0) -> Certificate:
     """The proof of a zero from a bound ``eta`` of the first step |C F| at a centre within ``shift`` of the point."""
-    defect, inverse = operator.defect, operator.inverse
-    best = newton_ball(eta, defect, _up(inverse * operator.lipschitz))
+    defect, size = operator.defect, operator.inverse
+    best = newton_ball(eta, defect, _up(size * operator.lipschitz))
     reach = best[1] if best else _up(4.0 * eta)
     # a smaller ball has a smaller Lipschitz constant, which may allow a larger ball than the global one
     for _ in range(3):
-        ball = newton_ball(eta, defect, _up(inverse * here.lipschitz(reach + shift)))
+        ball = newton_ball(eta, defect, _up(size * here.lipschitz(reach + shift)))
         if ball is None:
             break
         unique = min(ball[1], reach)
@@ -256,7 +257,7 @@ def fixed_from_step(here: Local, operator: Operator, eta: float, shift: float = 
             best = (ball[0], unique)
         reach = 0.5 * (reach + ball[1])
     if best is None:
-        reason = f"Newton-Kantorovich fails: step {eta:.3g}, defect {defect:.3g}, |inverse| {inverse:.3g}"
+        reason = f"Newton-Kantorovich fails: step {eta:.3g}, defect {defect:.3g}, |inverse| {size:.3g}"
         return Certificate("undecided", reason=reason)
     return Certificate("fixed", radius=best[0], unique_radius=best[1])
 
@@ -308,57 +309,78 @@ def zero_free_radius(b: Reduction) -> float:
 def certify_ghost(bounds: FieldBounds, kappa: Floats, omega: Floats, s: float) -> Certificate:
     """Prove that a stationary point of q lies near (kappa, omega, s), in a ball without zeros of F."""
     here = bounds.at(kappa)
-    operator = ghost_operator(here, omega, s)
+    edge = slow_border(here, omega)
+    operator = ghost_operator(here, omega, s, edge)
     if operator is None:
         return Certificate("undecided", reason="the bordered system of the ghost is singular")
-    return ghost_from_step(
-        here, operator, operator.first_step(*ghost_residual(here, omega, s)), omega, s, here.f, here.e_f
-    )
+    eta = operator.first_step(*ghost_residual(here, omega, s))
+    return ghost_from_step(here, operator, eta, omega, s, here.f, here.e_f, edge)
 
 
 def ghost_from_step(
-    here: Local, operator: Operator, eta: float, omega: Floats, s: float, f: Floats, e_f: Floats
+    here: Local,
+    operator: Operator,
+    eta: float,
+    omega: Floats,
+    s: float,
+    f: Floats,
+    e_f: Floats,
+    edge: Border | None = None,
 ) -> Certificate:
     """The proof of a ghost from a bound ``eta`` of the first step of its system; F at the centre is within e_f of f."""
     ball = newton_ball(eta, operator.defect, _up(operator.inverse * operator.lipschitz))
     if ball is None:
         return Certificate("undecided", reason=f"Newton-Kantorovich fails for the ghost's system: step {eta:.3g}")
-    empty = empty_ball(here, omega, f, e_f)
+    empty = empty_ball(here, omega, f, e_f, edge)
     if not ball[0] < min(s, empty):
         reason = f"the ghost's speed {s:.3g} is within rounding: no ball is proven to hold no zero"
         return Certificate("undecided", reason=reason)
     return Certificate("ghost", radius=ball[0], empty_radius=empty)
 
 
-def ghost_operator(here: Local, omega: Floats, s: float) -> Operator | None:
-    """Of the bordered system of `ghosts` at (x, omega, s); None where it is singular."""
+def slow_border(here: Local, omega: Floats) -> Border | None:
+    """`border` of J at p along M omega."""
+    p = here.bounds.metric_times(omega)[0]
+    return border(here.J, p / np.linalg.norm(p))
+
+
+def ghost_operator(here: Local, omega: Floats, s: float, edge: Border | None = None) -> Operator | None:
+    """Of the bordered system of `ghosts` at (x, omega, s); None where it is singular.
+
+    However C was found, its defect is that of the product with the whole derivative. ``edge``: `slow_border`, if known.
+    """
     bounds, size = here.bounds, here.bounds.size
     units = float(len(bounds.c))
     weighted, e_weighted = bounds.metric_times(omega)
     pulled, e_pulled = bounds.pulled(omega)
     bend, e_bend = here.second()
-    H = (bounds.B * (pulled * bend)[:, None]).T @ bounds.B
+    first = np.empty((2 * size, size))  # the first block column, J above H
+    first[:size] = here.J
+    H = np.matmul((bounds.B * (pulled * bend)[:, None]).T, bounds.B, out=first[size:])
     e_H = norm((np.abs(pulled) * e_bend + e_pulled * BEND) * bounds.rows**2) * math.sqrt(units)
-    e_H += gamma(units + 4.0) * norm(np.abs(bounds.B).T @ (np.abs(bounds.B) * np.abs(pulled * bend)[:, None]))
-    M = np.eye(size) if bounds.metric is None else bounds.metric
-    D = np.zeros((2 * size + 1, 2 * size + 1))
-    D[:size, :size], D[:size, size:-1], D[:size, -1] = here.J, -s * M, -weighted
-    D[size:-1, :size], D[size:-1, size:-1], D[-1, size:-1] = H, here.J.T, weighted
-    try:
-        C = np.asarray(np.linalg.inv(D), dtype=np.float64)
-    except np.linalg.LinAlgError:
+    # | |B|^T diag(|weights|) |B| | <= sum of |weight_k| |b_k|**2
+    e_H += gamma(units + 4.0) * _up(float(np.abs(pulled * bend) @ bounds.rows**2), units)
+    C = bordered_inverse(here.J, H, bounds.metric, weighted, s, edge)
+    if C is None:
         return None
+    C_x = C[:, :size]
+    product = np.empty_like(C)
+    np.matmul(C[:, :-1], first, out=product[:, :size])
+    np.matmul(C[:, size:], np.concatenate([here.J.T, weighted[None]]), out=product[:, size:-1])
+    product[:, size:-1] -= s * (C_x if bounds.metric is None else C_x @ bounds.metric)
+    np.matmul(C_x, -weighted, out=product[:, -1])
+    product.flat[:: 2 * size + 2] -= 1.0
+    M_size = math.sqrt(size) if bounds.metric is None else norm(bounds.metric)
+    D_size = _up(math.hypot(math.sqrt(2) * here.size_J, norm(H), s * M_size, math.sqrt(2) * norm(weighted)), 16)
     e_M = 0.0 if bounds.metric is None else gamma(units + 2.0) * norm(bounds.A) ** 2
-    e_D = 2 * here.e_J + e_H + abs(s) * (e_M + 2 * EPS * norm(M)) + 2 * e_weighted
-    inverse = norm(C)
-    product = C @ D
-    product[np.diag_indices(len(D))] -= 1.0
-    defect = norm(product) + gamma(2.0 * size + 3.0) * inverse * norm(D) + inverse * e_D
+    e_D = 2 * here.e_J + e_H + abs(s) * e_M + 2 * e_weighted
+    C_size = norm(C)
+    defect = norm(product) + gamma(2.0 * size + 6.0) * C_size * D_size + C_size * e_D
     # change of the derivative, block by block, against the centre
     tilt = 2 * float(((np.abs(pulled) + e_pulled + NEARBY * bounds.columns) * bounds.rows).max())
     bent = bounds.norm_B**2 * (tilt + BEND * float(bounds.columns.max()))
     lipschitz = math.sqrt(2 * bounds.lipschitz**2 + 3 * bounds.metric_norm**2 + bent**2)
-    return Operator(C, inverse, _up(defect, 16), _up(lipschitz, 16))
+    return Operator(C, C_size, _up(defect, 16), _up(lipschitz, 16))
 
 
 def ghost_residual(here: Local, omega: Floats, s: float) -> tuple[Floats, Floats]:
@@ -372,34 +394,37 @@ def ghost_residual(here: Local, omega: Floats, s: float) -> tuple[Floats, Floats
     return value, _up(1.0, 16 + size) * np.concatenate([first, second, [third]])
 
 
-def empty_ball(here: Local, omega: Floats, f: Floats, e_f: Floats) -> float:
+def empty_ball(here: Local, omega: Floats, f: Floats, e_f: Floats, edge: Border | None = None) -> float:
     """Radius of a ball around the point that is proven to hold no zero of F; 0.0 if none is.
 
     F at the point is within ``e_f`` of ``f``.
     """
-    reduced = reduction(here, omega, f, e_f)
+    reduced = reduction(here, omega, f, e_f, edge)
     return 0.0 if reduced is None else zero_free_radius(reduced[0])
 
 
-def reduction(here: Local, omega: Floats, f: Floats, e_f: Floats) -> tuple[Reduction, Floats, Floats] | None:
+def reduction(
+    here: Local, omega: Floats, f: Floats, e_f: Floats, edge: Border | None = None
+) -> tuple[Reduction, Floats, Floats] | None:
     """The bounds at the point, with the C and q they hold for; any p and q are valid, these make it far-reaching."""
     bounds, size = here.bounds, here.bounds.size
     p = bounds.metric_times(omega)[0]
     p = p / np.linalg.norm(p)
-    D = np.zeros((size + 1, size + 1))
-    D[:size, :size], D[:size, -1] = here.J, -p
-    q = _slow_direction(here.J, p)
-    D[-1, :size] = q
-    try:
-        C = np.asarray(np.linalg.inv(D), dtype=np.float64)
-    except np.linalg.LinAlgError:
+    edge = border(here.J, p) if edge is None else edge
+    if edge is None:
         return None
-    product = C @ D
-    product[np.diag_indices(size + 1)] -= 1.0
-    rounding = gamma(size + 3.0)
+    C, q = edge
+    # C [[J, -p], [q^T, 0]] - 1
+    product = np.empty_like(C)
+    np.matmul(C[:, :size], here.J, out=product[:, :size])
+    product[:, :size] += C[:, -1:] * q
+    np.matmul(C[:, :size], -p, out=product[:, -1])
+    product.flat[:: size + 2] -= 1.0
+    length, D_size = norm(q), _up(math.hypot(here.size_J, norm(p), norm(q)), 8)
+    rounding = gamma(size + 4.0)
     C1, v, psi, sigma = C[:size, :size], C[:size, -1], -C[-1, :size], float(C[-1, -1])
-    defect1 = norm(product[:size]) + rounding * norm(C[:size]) * norm(D) + norm(C[:size]) * here.e_J
-    defect2 = norm(product[-1]) + rounding * norm(C[-1]) * norm(D) + norm(C[-1]) * here.e_J
+    defect1 = norm(product[:size]) + norm(C[:size]) * (rounding * D_size + here.e_J)
+    defect2 = norm(product[-1]) + norm(C[-1]) * (rounding * D_size + here.e_J)
     value = float(psi @ f)
     value -= _up(float(np.abs(psi) @ e_f) + gamma(size + 2.0) * float(np.abs(psi) @ np.abs(f)), 16 + size)
     pulled, e_pulled = bounds.pulled(psi)
@@ -416,31 +441,18 @@ def reduction(here: Local, omega: Floats, f: Floats, e_f: Floats) -> tuple[Reduc
     cross += bounds.norm_B * norm((np.abs(weights) + e_weights) * e_through)
     largest = float((np.abs(weights) + e_weights).max())
     theta = float(((np.abs(pulled) + e_pulled) * bounds.rows).max())
-    inverse = norm(C1)
     rest0 = Operator(C1, 0.0, 0.0, 0.0).first_step(f, e_f)
     bounded = Reduction(
         value=value,
-        tilt=_up(abs(sigma) * norm(q) + defect2, 16),
+        tilt=_up(abs(sigma) * length + defect2, 16),
         curve=curve - _up(e_curve, 16 + 2 * size),
         v=norm(v),
         cross=_up(cross, 16 + size),
         square=_up(0.5 * largest * bounds.norm_B**2, 16),
         cube=_up(theta * bounds.norm_B**2 / 3.0, 16),
-        q=norm(q),
+        q=length,
         rest0=_up(rest0, 16 + size),
         rest1=_up(defect1),
-        rest2=_up(0.5 * inverse * bounds.lipschitz, 16),
+        rest2=_up(0.5 * norm(C1) * bounds.lipschitz, 16),
     )
     return bounded, C, q
-
-
-def _slow_direction(J: Floats, p: Floats) -> Floats:
-    """A unit vector near the right null vector of J: any q is valid in the proof, this one makes it far-reaching."""
-    size = len(J)
-    D = np.zeros((size + 1, size + 1))
-    D[:size, :size], D[:size, -1], D[-1, :size] = J, -p, p
-    try:
-        q = np.linalg.solve(D, np.eye(size + 1)[-1])[:size]
-    except np.linalg.LinAlgError:
-        return p
-    return np.asarray(q / np.linalg.norm(q))

@@ -1,4 +1,4 @@
-"""Batched minimisation of the energy ``q = |F|**2 / 2`` by second-order steps, and Newton's method on F."""
+"""Second-order minimisation of the energy ``q = |F|**2 / 2``, in blocks of starts, and Newton's method on F."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.blas import dgemm
 from scipy.linalg.lapack import dposv
 
 from ghostpoint.slow_points.fields import Field, TanhField
@@ -18,7 +19,7 @@ Bools = NDArray[np.bool_]
 #: a start is handed on to the polish when |F|, or |J^T F| / |F|, has fallen to these
 SMALL_SPEED, SMALL_SLOPE = 1e-7, 1e-7
 NEARLY = 1e-3
-BLOCK = 16  # starts whose linear systems are built together
+BLOCK = 200_000  # numbers in the matrices of the starts that move together: they stay in the cache
 LARGEST = 1e12  # damping beyond which no step helps
 
 
@@ -39,46 +40,54 @@ def minimize_energy(field: Field, starts: Floats, max_steps: int) -> Descent:
     ghost (there J is singular); where that is not positive definite, with ``J^T J + mu`` (Levenberg-Marquardt).
     The damping mu follows the agreement of q with its quadratic model (Nielsen 1999).
     """
+    size = max(1, BLOCK // field.size**2)
+    parts = [_descend(field, starts[i : i + size], max_steps) for i in range(0, len(starts), size)]
+    x, speed, slope, done = (np.concatenate([part[k] for part in parts]) for k in range(4))
+    return Descent(x, speed, slope, done, [text for part in parts for text in part.reason])
+
+
+def _descend(field: Field, starts: Floats, max_steps: int) -> Descent:
     x = np.array(starts)
     count = len(x)
     damping, growth = np.full(count, 1e-3), np.full(count, 2.0)
     speed, slope = np.full(count, np.inf), np.full(count, np.inf)
     reason = ["" for _ in range(count)]
-    active = np.arange(count)
     velocity = field.flow(x)
-    for index in np.flatnonzero(~np.isfinite(velocity).all(axis=1)):
+    finite = np.isfinite(velocity).all(axis=1)
+    for index in np.flatnonzero(~finite):
         reason[index] = "the velocity is not finite at the start"
-    active = active[np.isfinite(velocity).all(axis=1)]
+    active = np.flatnonzero(finite)
+    systems = _Systems(field, count)
+    moved = active
     for _ in range(max_steps):
         if not len(active):
             break
-        norm = np.linalg.norm(velocity[active], axis=1)
-        speed[active] = norm
-        # in blocks, whose matrices stay in the cache
-        blocks = [active[i : i + BLOCK] for i in range(0, len(active), BLOCK)]
-        solved = [_Systems(field, x[rows], velocity[rows]).solve(damping[rows]) for rows in blocks]
-        steps, gains, gradient, trusted = (np.concatenate(part) for part in zip(*solved, strict=True))
-        slope[active] = gradient / np.maximum(norm, 1e-300)
+        # a start whose step was refused tries a shorter one with the same matrices
+        systems.build(moved, x[moved], velocity[moved])
+        speed[active] = norm = np.linalg.norm(velocity[active], axis=1)
+        gradient = systems.gradient[active]
+        slope[active] = np.linalg.norm(gradient, axis=1) / np.maximum(norm, 1e-300)
+        steps, trusted = systems.steps(active, damping[active])
         # near a saddle of q the slope is small too, but the Hessian is not positive definite
         finished = (norm <= SMALL_SPEED) | ((slope[active] <= SMALL_SLOPE) & trusted)
         keep = ~finished
-        active, steps, gains = active[keep], steps[keep], gains[keep]
-        before = 0.5 * norm[keep] ** 2
+        active, steps, gradient, before = active[keep], steps[keep], gradient[keep], 0.5 * norm[keep] ** 2
+        # the model's decrease -g.d - d.H d / 2, with (H + mu) d = -g
+        gains = 0.5 * (damping[active] * np.sum(steps**2, axis=1) - np.sum(gradient * steps, axis=1))
         trial = x[active] + steps
-        moved = field.flow(trial)
+        there = field.flow(trial)
         with np.errstate(over="ignore", invalid="ignore"):
-            after = 0.5 * np.sum(moved**2, axis=1)
+            after = 0.5 * np.sum(there**2, axis=1)
             quality = (before - after) / np.maximum(gains, 1e-300)
         better = np.isfinite(after) & (after < before)
-        accepted = active[better]
-        x[accepted], velocity[accepted] = trial[better], moved[better]
+        moved = active[better]
+        x[moved], velocity[moved] = trial[better], there[better]
         shrink = np.maximum(0.1, 1 - (2 * np.clip(quality[better], 0.0, 1.0) - 1) ** 3)
-        damping[accepted] = np.maximum(damping[accepted] * np.where(quality[better] > 0.75, 0.1, shrink), 1e-12)
-        growth[accepted] = 2.0
-        rejected = active[~better]
-        damping[rejected] *= growth[rejected]
-        damping[rejected] = np.maximum(damping[rejected], 1e-6)
-        growth[rejected] *= 2.0
+        damping[moved] = np.maximum(damping[moved] * np.where(quality[better] > 0.75, 0.1, shrink), 1e-12)
+        growth[moved] = 2.0
+        refused = active[~better]
+        damping[refused] = np.maximum(damping[refused] * growth[refused], 1e-6)
+        growth[refused] *= 2.0
         stuck = damping[active] > LARGEST
         # near a ghost q stops falling at rounding before its slope has reached the tolerance: that is for the polish
         for index in active[stuck & (slope[active] > NEARLY)]:
@@ -91,54 +100,71 @@ def minimize_energy(field: Field, starts: Floats, max_steps: int) -> Descent:
 
 
 class _Systems:
-    """Gradients and Hessians of q at a block of starts, and damped Newton steps."""
+    """Gradients and Hessians of q at a block of starts, each kept until its start moves."""
 
-    def __init__(self, field: Field, x: Floats, velocity: Floats):
-        self.field = field
-        if isinstance(self.field, TanhField) and self.field.A is None:
-            # J = G W - 1: one product of matrices, W^T diag(g**2 + F tanh'') W, instead of two
-            W = self.field.B
-            t = velocity + x
-            gain = 1 - t**2
-            self.gain = gain
-            self.gradient = (gain * velocity) @ W - velocity
-            self.whole = self._with_cross(self.field.quadratic(gain**2 - 2 * velocity * t * gain), gain)
+    def __init__(self, field: Field, count: int):
+        self.field, size = field, field.size
+        self.gradient = np.zeros((count, size))
+        self.whole = np.zeros((count, size, size))
+        self.factor = np.zeros((size, size), order="F")
+        self.diagonal = np.arange(size)
+        self.plain: dict[int, Floats] = {}  # J^T J, made where it is asked for
+        self.B = None
+        if isinstance(field, TanhField) and field.A is None:
+            self.B = np.asfortranarray(field.B)
+            self.gain = np.zeros((count, size))
+            self.scaled = np.zeros((size, size), order="F")
         else:
-            self.jacobian = self.field.jacobian(x)
-            self.gradient = np.einsum("bij,bi->bj", self.jacobian, velocity)
-            self.whole = self.jacobian.transpose(0, 2, 1) @ self.jacobian + self.field.curvature(x, velocity)
+            self.jacobian = np.zeros((count, size, size))
 
-    def _with_cross(self, matrix: Floats, gain: Floats) -> Floats:
-        assert isinstance(self.field, TanhField)
-        cross = gain[:, :, None] * self.field.B
-        matrix -= cross
-        matrix -= cross.transpose(0, 2, 1)
-        matrix += np.eye(self.field.size)
-        return matrix
+    def build(self, rows: NDArray[np.int64], x: Floats, velocity: Floats) -> None:
+        """Make those of the starts ``rows``, now at x."""
+        for i in rows:
+            self.plain.pop(int(i), None)
+        if self.B is None:
+            self.jacobian[rows] = jacobian = self.field.jacobian(x)
+            self.gradient[rows] = np.einsum("bij,bi->bj", jacobian, velocity)
+            self.whole[rows] = jacobian.transpose(0, 2, 1) @ jacobian + self.field.curvature(x, velocity)
+            return
+        t = velocity + x
+        self.gain[rows] = gain = 1 - t**2
+        self.gradient[rows] = (gain * velocity) @ self.B - velocity
+        for i, g, h in zip(rows, gain, gain**2 - 2 * velocity * t * gain, strict=True):
+            self._square(g, h, self.whole[i].T)
 
-    def gauss_newton(self, i: int) -> Floats:
-        if isinstance(self.field, TanhField) and self.field.A is None:
-            gain = self.gain[i : i + 1]
-            return np.asarray(self._with_cross(self.field.quadratic(gain**2), gain)[0])
-        return np.asarray(self.jacobian[i].T @ self.jacobian[i])
+    def _square(self, gain: Floats, weights: Floats, out: Floats) -> None:
+        """``W^T diag(weights) W - G W - (G W)^T + 1``, G = diag(gain): J^T J for weights ``gain**2``, as J = G W - 1.
 
-    def solve(self, damping: Floats) -> tuple[Floats, Floats, Floats, Bools]:
-        """Steps, the decrease of q that the models predict, |J^T F|, and whether the whole Hessian was used."""
-        steps, gains = np.zeros_like(self.gradient), np.zeros(len(damping))
-        trusted = np.zeros(len(damping), bool)
-        diagonal = np.arange(self.whole.shape[1])
-        for i, mu in enumerate(damping):
-            for matrix in (self.whole[i], None):
-                system = self.gauss_newton(i) if matrix is None else matrix
-                system[diagonal, diagonal] += mu
-                _, step, failed = dposv(system.T, -self.gradient[i], lower=1, overwrite_a=1)
-                trusted[i] = matrix is not None and not failed
+        One product, ``W^T (diag(weights) W - G)``, added to ``1 - G W``.
+        """
+        assert self.B is not None
+        np.multiply(self.B, -gain[:, None], out=out)
+        np.multiply(self.B, weights[:, None], out=self.scaled)
+        self.scaled[self.diagonal, self.diagonal] -= gain
+        dgemm(1.0, self.B, self.scaled, beta=1.0, c=out, trans_a=1, overwrite_c=1)
+        out[self.diagonal, self.diagonal] += 1
+
+    def _gauss_newton(self, i: int) -> Floats:
+        if i not in self.plain:
+            if self.B is None:
+                self.plain[i] = self.jacobian[i].T @ self.jacobian[i]
+            else:
+                self.plain[i] = np.empty_like(self.factor)
+                self._square(self.gain[i], self.gain[i] ** 2, self.plain[i])
+        return self.plain[i]
+
+    def steps(self, rows: NDArray[np.int64], damping: Floats) -> tuple[Floats, Bools]:
+        """Damped Newton steps of the starts ``rows``, and whether the whole Hessian was used."""
+        steps, trusted = np.zeros((len(rows), self.field.size)), np.zeros(len(rows), bool)
+        for k, (i, mu) in enumerate(zip(rows, damping, strict=True)):
+            for whole in (True, False):
+                self.factor[...] = self.whole[i].T if whole else self._gauss_newton(int(i))
+                self.factor[self.diagonal, self.diagonal] += mu
+                _, step, failed = dposv(self.factor, -self.gradient[i], lower=1, overwrite_a=1)
                 if not failed:
-                    steps[i] = step
-                    # model decrease -g.d - d.H d / 2 with (H + mu) d = -g
-                    gains[i] = 0.5 * (mu * step @ step - self.gradient[i] @ step)
+                    steps[k], trusted[k] = step, whole
                     break
-        return steps, gains, np.linalg.norm(self.gradient, axis=1), trusted
+        return steps, trusted
 
 
 def newton(field: Field, x: Floats, max_steps: int = 12) -> tuple[Floats, Floats, Bools]:

@@ -14,10 +14,25 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.blas import dger
+from scipy.linalg.lapack import dgetrf, dgetri, dpotrf
 
 from ghostpoint.slow_points.fields import Field, NetworkField
 
-__all__ = ["GhostForm", "GhostSolution", "bordered_system", "ghost_form", "is_minimum", "null_pair", "solve_ghost"]
+__all__ = [
+    "Border",
+    "GhostForm",
+    "GhostSolution",
+    "border",
+    "bordered_inverse",
+    "bordered_system",
+    "ghost_form",
+    "inverse",
+    "is_minimum",
+    "null_pair",
+    "right_null",
+    "solve_ghost",
+]
 
 Floats = NDArray[np.float64]
 
@@ -59,6 +74,86 @@ def bordered_system(
     return value, derivative
 
 
+def inverse(matrix: Floats) -> Floats | None:
+    """The inverse as LAPACK rounds it; None where elimination meets an exact zero."""
+    factors, pivots, failed = dgetrf(matrix.T)
+    if failed:
+        return None
+    result, failed = dgetri(factors, pivots, overwrite_lu=1)
+    return None if failed else np.asarray(result.T)
+
+
+class Border(NamedTuple):
+    """K ~ ``[[J, -p], [q^T, 0]]^-1`` of shape (K + 1, K + 1), with q a unit vector near the right null vector of J."""
+
+    K: Floats
+    q: Floats
+
+
+def border(J: Floats, p: Floats) -> Border | None:
+    """Of J and a unit vector p near its left null vector; None where it is singular, as when p and q are orthogonal."""
+    size = len(J)
+    D = np.zeros((size + 1, size + 1))
+    D[:size, :size], D[:size, -1], D[-1, :size] = J, -p, p
+    K = inverse(D)
+    if K is None:
+        return None
+    column = K[:, -1].copy()
+    length = float(np.linalg.norm(column[:size]))
+    if not 0 < length < np.inf:
+        return None
+    q = column[:size] / length
+    # the last row p becomes q: a change of rank one
+    turned = (q - p) @ K[:size]
+    pivot = 1 + float(turned[-1])
+    if pivot == 0:
+        return None
+    return Border(dger(-1.0 / pivot, turned, column, a=K.T, overwrite_a=1).T, q)
+
+
+def bordered_inverse(
+    J: Floats, H: Floats, M: Floats | None, weighted: Floats, s: float, edge: Border | None = None
+) -> Floats | None:
+    """An approximate inverse of the derivative in `bordered_system`, with H its second block row; None if singular.
+
+    With P = ``[[J, -M omega], [q^T, 0]]`` (regular at a ghost, where J is not) and zeros to fill up H and M, the
+    derivative is ``E = [[P, -s M], [H, P^T]]`` without the column of one more unknown, t = q's multiplier, and the row
+    of one more equation, q . x = y. Two matrices of half the size invert E: K = P^-1, and U, the inverse of ``P^T + s H
+    K M``. Because E with its block rows swapped is symmetric, ``E^-1 = [[U^T, s K M U], [-U H K, U]]``. Then y is
+    chosen such that t = 0. ``edge`` is `border` at ``M omega / |M omega|``, where it is known already.
+    """
+    size = len(J)
+    length = float(np.linalg.norm(weighted))
+    if edge is None:
+        edge = border(J, weighted / length)
+    if edge is None:
+        return None
+    K = edge.K.copy()
+    K[-1] /= length
+    HK = H @ K[:size]
+    KM = K[:, :size] if M is None else K[:, :size] @ M
+    T = np.empty((size + 1, size + 1))
+    np.multiply(HK[:, :size] if M is None else HK[:, :size] @ M, s, out=T[:size, :size])
+    T[:size, :size] += J.T
+    T[:size, -1], T[-1, :size], T[-1, -1] = edge.q, -weighted, 0.0
+    U = inverse(T)
+    if U is None:
+        return None
+    x_by_b, omega_by_a = s * (KM @ U[:size]), -U[:, :size] @ HK
+    pivot = omega_by_a[-1, -1]
+    if pivot == 0:
+        return None
+    # unknowns (x, omega, sigma) by right-hand sides (a, b, c); c enters E's equations as -c
+    C = np.empty((2 * size + 1, 2 * size + 1))
+    C[:size, :size], C[:size, size:] = U.T[:size, :size], x_by_b[:size]
+    C[size:-1, :size], C[size:-1, size:] = omega_by_a[:size, :size], U[:size]
+    C[-1, :size], C[-1, size:] = U.T[-1, :size], x_by_b[-1]
+    y = np.concatenate([U.T[:size, -1], omega_by_a[:size, -1], U.T[-1:, -1]])
+    dger(-1.0 / pivot, np.concatenate([omega_by_a[-1, :size], U[-1]]), y, a=C.T, overwrite_a=1)
+    C[:, -1] *= -1
+    return C
+
+
 def null_pair(J: Floats) -> tuple[Floats, Floats]:
     """Unit left and right singular vectors of the smallest singular value, w . v >= 0."""
     left, _, right = np.linalg.svd(J)
@@ -66,32 +161,57 @@ def null_pair(J: Floats) -> tuple[Floats, Floats]:
     return w, v if w @ v >= 0 else -v
 
 
+def right_null(J: Floats, left: Floats) -> Floats:
+    """The unit right null vector of a singular J from its left one, without an SVD where the two are not orthogonal."""
+    size = len(J)
+    D = np.zeros((size + 1, size + 1))
+    D[:size, :size], D[:size, -1], D[-1, :size] = J, left, left
+    try:
+        v = np.linalg.solve(D, np.eye(size + 1)[-1])[:size]
+    except np.linalg.LinAlgError:
+        return null_pair(J)[1]
+    v = v / np.linalg.norm(v)
+    return np.asarray(v) if np.linalg.norm(J @ v) <= 1e-10 * (1 + np.linalg.norm(J)) else null_pair(J)[1]
+
+
 def solve_ghost(
     field: Field, metric: Floats | None, kappa: Floats, omega: Floats | None = None, max_steps: int = 12
 ) -> GhostSolution:
-    """Newton's method on the bordered system, from kappa and the left null vector nearest to J there."""
+    """Newton's method on the bordered system, from kappa and the left null vector nearest to J there.
+
+    One inverse serves for as long as each step is at most 1/20 of the one before, ``max_steps`` inverses at most.
+    """
     size = field.size
     M = np.eye(size) if metric is None else metric
     f, J = field.flow(kappa[None])[0], field.jacobian(kappa[None])[0]
     omega = null_pair(J)[0] if omega is None else omega
     omega = omega / np.sqrt(omega @ M @ omega)
     s = float(omega @ f)
-    last = np.inf
-    settled = False
-    for _ in range(max_steps):
-        value, derivative = bordered_system(field, metric, kappa, omega, s)
-        try:
-            step = np.linalg.solve(derivative, value)
-        except np.linalg.LinAlgError:
-            break
-        length = float(np.linalg.norm(step))
+    C: Floats | None = None
+    last, inverses, proven, settled = np.inf, 0, False, False
+    while True:
+        f, J = field.flow(kappa[None])[0], field.jacobian(kappa[None])[0]
+        weighted = omega if metric is None else metric @ omega
+        value = np.concatenate([f - s * weighted, omega @ J, [(omega @ weighted - 1) / 2]])
         scale = 1 + float(np.linalg.norm(kappa))
+        length = np.inf if C is None else float(np.linalg.norm(C @ value))
+        if C is None or (length > 0.05 * last and not (proven and length < 1e-9 * scale)):
+            C = None
+            if inverses < max_steps:
+                C = bordered_inverse(J, field.curvature(kappa[None], omega[None])[0], metric, weighted, s)
+            if C is None:
+                break
+            inverses, proven, fresh = inverses + 1, False, True
+            length = float(np.linalg.norm(C @ value))
+        else:
+            # an inverse that has shown its rate of convergence has it until steps are rounding
+            fresh, proven = False, proven or length <= 0.05 * last
         if not np.isfinite(length) or length > 2 * scale:
             break
-        # quadratic convergence ends where steps stop shrinking: at rounding
-        if length < 1e-9 * scale and length >= 0.25 * last:
+        if length < 1e-9 * scale and length >= (0.25 if fresh else 0.05) * last:
             settled = True
             break
+        step = C @ value
         kappa, omega, s = kappa - step[:size], omega - step[size:-1], s - float(step[-1])
         last = length
         if length <= 1e-15 * scale:
@@ -101,22 +221,23 @@ def solve_ghost(
 
 
 def is_minimum(field: Field, metric: Floats | None, ghost: GhostSolution) -> bool:
-    """Whether the Hessian of q, ``J^T M^-1 J + s sum_i omega_i D2F_i``, is positive definite."""
+    """Whether the Hessian of q, ``J^T M^-1 J + s S``, ``S = sum_i omega_i D2F_i``, is positive definite.
+
+    With J v = 0 it is so if ``v . S v > 0`` and the Schur complement of v, ``J^T M^-1 J + s (S - (S v)(S v)^T / (v . S
+    v))``, is positive across v. That has v as its null vector, and no small difference of large numbers as s goes to 0.
+    """
     J = field.jacobian(ghost.kappa[None])[0]
-    # J omega-part is singular at a ghost, so definiteness along its null vector is that of the second term alone
-    whole = J.T @ (J if metric is None else np.linalg.solve(metric, J))
     bend = field.curvature(ghost.kappa[None], ghost.omega[None])[0]
-    values, vectors = np.linalg.eigh(whole)
-    v = vectors[:, 0]
+    v = right_null(J, ghost.omega / np.linalg.norm(ghost.omega))
     across = bend @ v
     slow = float(v @ across)
     if slow <= 0:
         return False
-    # Schur complement of the slow direction, free of the cancellation that a tiny s brings
-    rest = vectors[:, 1:]
-    coupling = rest.T @ across
-    block = np.diag(values[1:]) + ghost.speed * (rest.T @ bend @ rest - np.outer(coupling, coupling) / slow)
-    return bool(len(block) == 0 or np.linalg.eigvalsh((block + block.T) / 2)[0] > 0)
+    whole = J.T @ (J if metric is None else np.linalg.solve(metric, J))
+    whole += ghost.speed * (bend - np.outer(across / slow, across))
+    # any positive multiple of v v^T makes it definite along v too
+    whole += (np.trace(whole) / len(v) + 1e-300) * np.outer(v, v)
+    return bool(dpotrf(whole.T, lower=1)[1] == 0)
 
 
 def ghost_form(field: Field, network: NetworkField | None, ghost: GhostSolution) -> GhostForm:
@@ -125,7 +246,7 @@ def ghost_form(field: Field, network: NetworkField | None, ghost: GhostSolution)
     For latents ``w = A^T omega``, ``v = D B nu`` with J nu = 0 and D = 1 - tanh**2, scaled to length 1.
     """
     kappa = ghost.kappa[None]
-    nu = null_pair(field.jacobian(kappa)[0])[1]
+    nu = right_null(field.jacobian(kappa)[0], ghost.omega / np.linalg.norm(ghost.omega))
     bend = float(nu @ field.curvature(kappa, ghost.omega[None])[0] @ nu)
     if network is None or network.exact.A is None:
         w, v = ghost.omega, nu

@@ -13,7 +13,7 @@ from ghostpoint import checks
 from ghostpoint.slow_points.certificates import Certificate, FieldBounds, certify_fixed, certify_ghost
 from ghostpoint.slow_points.descent import minimize_energy, newton
 from ghostpoint.slow_points.fields import Field, NetworkField, UserField, network_field
-from ghostpoint.slow_points.ghosts import GhostSolution, ghost_form, is_minimum, null_pair, solve_ghost
+from ghostpoint.slow_points.ghosts import GhostSolution, ghost_form, inverse, is_minimum, null_pair, solve_ghost
 from ghostpoint.slow_points.latent_flow import flow_ghosts, flow_zeros
 from ghostpoint.slow_points.points import SlowPoints, Unconverged
 
@@ -209,11 +209,8 @@ def _with_partners(exact: Field, metric: Floats | None, found: list[Candidate]) 
         if candidate.ghost is not None:
             continue
         J = exact.jacobian(candidate.kappa[None])[0]
-        try:
-            slow = bool(np.linalg.norm(np.linalg.inv(J)) > 1 / NEAR_FOLD)
-        except np.linalg.LinAlgError:
-            slow = True
-        if slow:
+        away = inverse(J)
+        if away is None or not np.linalg.norm(away) <= 1 / NEAR_FOLD:
             fold = solve_ghost(exact, metric, candidate.kappa)
             if fold.settled:
                 extra += [Candidate(x, None, 0) for x in _pair(exact, metric, fold)]
