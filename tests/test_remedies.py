@@ -199,8 +199,8 @@ def test_remedies_add_up_and_auto_is_by_the_task():
     assert resolve(list(three), ACTIVATION, "sigmoid") == three
     assert resolve(Rewind(), ACTIVATION, "sigmoid") == (Rewind(),)
     assert resolve(None, ACTIVATION, "sigmoid") == ()
-    assert resolve("auto", ACTIVATION, "sigmoid") == (TrustRegion(),)
-    assert resolve("auto", CUE, "tanh") == (TrustRegion(),)
+    assert resolve("auto", ACTIVATION, "sigmoid") == (TrustRegion(tilt=0.5),)
+    assert resolve("auto", CUE, "tanh") == (TrustRegion(tilt=0.5),)
     assert resolve("auto", NBitFlipFlop(), "tanh") == (HazardLimit(),)  # a pulse hides the transition
     assert resolve("auto", DelayedAddition(), "identity") == (HazardLimit(),)
     assert TrustRegion(h=0.2).to_dict()["h"] == 0.2

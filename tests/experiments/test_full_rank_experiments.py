@@ -10,7 +10,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghostpoint.experiments import Silent, full_rank_runs, full_rank_sweeps, get, networks
+from ghostpoint.experiments import Silent, full_rank_runs, full_rank_sweeps, get, networks, parts
 from ghostpoint.experiments.rates_full_rank import rank_one
 from ghostpoint.storage import read_dataset, write_dataset
 from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination, DelayedMatchToSample
@@ -140,11 +140,11 @@ def test_a_sweep_that_was_interrupted_goes_on_where_it_stopped(tmp_path, monkeyp
         return real(*arguments, **keywords)
 
     monkeypatch.setattr(full_rank_sweeps, "trained", counted)
-    with networks.keeping_parts(tmp_path), pytest.raises(KeyboardInterrupt):
+    with parts.keeping_parts(tmp_path), pytest.raises(KeyboardInterrupt):
         full_rank_sweeps.sweep(settings, Silent())
     assert len(list(tmp_path.iterdir())) == 3
     monkeypatch.setattr(full_rank_sweeps, "trained", lambda *a, **k: calls.append(a) or real(*a, **k))
-    with networks.keeping_parts(tmp_path):
+    with parts.keeping_parts(tmp_path):
         resumed = full_rank_sweeps.sweep(settings, Silent())
         assert len(calls) == SWEEP["rates"] - 3
         full_rank_sweeps.sweep({**settings, "epochs": 152}, Silent())

@@ -292,12 +292,26 @@ def test_with_growth_the_rate_of_a_direction_does_not_matter():
     np.testing.assert_allclose(slow.history["loss"], fast.history["loss"], rtol=1e-8)
 
 
-def test_the_compiled_engine_says_that_it_does_not_know_them():
-    models, task = PROBLEMS["rank 1"]
-    with pytest.raises(ValueError, match="remedies other than clipping"):
-        gp.train(models, task, 0.1, 2, engine="compiled", remedy="auto")
-    with pytest.warns(UserWarning, match="remedies other than clipping"):
-        gp.train(models, task, 0.1, 2, remedy="auto")
+@pytest.mark.parametrize("engine", ["compiled", "reference"])
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_an_update_that_a_remedy_makes_too_long_is_a_divergence(engine, name):
+    """With boundless growth the factor itself can overflow: an event, not an error."""
+    models, task = PROBLEMS[name]
+    flat = models.replace(
+        **{part: 1e-160 * getattr(models, part) for part in ("w_in", "w_out") if part in models.trainable}
+    )
+    run = gp.train(
+        flat,
+        task,
+        0.1,
+        4,
+        remedy=TrustRegion(growth=np.inf, eta=1e200),
+        engine=engine,
+        dtype="float64",
+        optimizer="sgd",
+    )
+    assert np.isfinite(run.models.b).all()
+    assert (run.events["diverged"] >= 0).all()
 
 
 def test_threads_of_torch_are_one_for_a_small_stack_and_as_before_afterwards(monkeypatch):

@@ -19,6 +19,7 @@ from ghostpoint.remedies.crossings import crossings
 from ghostpoint.tasks import Task
 
 __all__ = [
+    "AUTO",
     "ClipGradient",
     "ConfidenceSchedule",
     "HazardLimit",
@@ -253,6 +254,10 @@ class Rewind(ReduceRate):
 Remedy = TrustRegion | HazardLimit | ClipGradient | ConfidenceSchedule | ReduceRate | Rewind
 
 
+#: what "auto" stands for where there is a crossing: of those compared it loses fewest (docs/remedies.md)
+AUTO = TrustRegion(tilt=0.5)
+
+
 def _as_tuple(remedy: Any) -> tuple[Any, ...]:
     return tuple(remedy) if isinstance(remedy, Sequence) and not isinstance(remedy, str) else (remedy,)
 
@@ -260,7 +265,7 @@ def _as_tuple(remedy: Any) -> tuple[Any, ...]:
 def resolve(remedy: Any, task: Task, activation: str) -> tuple[Remedy, ...]:
     """The remedies that ``train`` is asked for, as a tuple.
 
-    "auto" stands for :class:`TrustRegion`, or for :class:`HazardLimit` where the task wants no crossing (continuous
+    "auto" stands for :data:`AUTO`, or for :class:`HazardLimit` where the task wants no crossing (continuous
     targets, or no answer before the transition that counts). Two of a kind are a ``ValueError``, and so is a trust
     region without a crossing.
     """
@@ -269,7 +274,7 @@ def resolve(remedy: Any, task: Task, activation: str) -> tuple[Remedy, ...]:
     crosses = bool(crossings(task, task.trial(0), activation, 1))
     asked = _as_tuple(remedy)
     if asked == ("auto",):
-        return (TrustRegion() if crosses else HazardLimit(),)
+        return (AUTO if crosses else HazardLimit(),)
     for one in asked:
         if not isinstance(one, Remedy):
             raise ValueError(f'remedy must be None, "auto", a remedy or several; got {one!r}')

@@ -79,7 +79,7 @@ def train(
     remedy : None, "auto", or one or several of ``ghostpoint.remedies``
         What to do about updates that would end in the no-learning zone: scale them, each network's by a factor of its
         own. The history then has the factor as ``update_scale``, the events the number of epochs in which a remedy
-        changed anything as ``remedy_epochs``. "auto": :class:`~ghostpoint.remedies.TrustRegion` where the task wants
+        changed anything as ``remedy_epochs``. "auto": ``TrustRegion(tilt=0.5)`` where the task wants
         the readout to cross from one level to another, else :class:`~ghostpoint.remedies.HazardLimit`.
     readout_norm : scalar or (R,), optional
         Before every epoch's forward pass, ``w_out`` and ``b_out`` of a network are multiplied by what makes the L1

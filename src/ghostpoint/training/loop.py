@@ -190,6 +190,11 @@ def _run(
                     length, ascent = (backend.numpy(product).astype(np.float64) for product in products)
                     near = [_near(backend, one, approach, update) for one, approach in approached]
                     scale = acting.factor(loss, seen["gradient_norm"], length**0.5, ascent, near)
+                    # the update that is made, too, must be finite
+                    made = (scale * length**0.5).astype(loss.dtype)
+                    finite = np.isfinite(made * made)
+                note("diverged", running & ~finite, epoch)
+                running &= finite
                 acting.acted += running & ((scale != 1) | (sharpness != 1) | (entering & acting.rewinds))
                 seen["update_scale"] = scale
                 scaling = backend.native(scale)

@@ -394,6 +394,10 @@ def train(
                 scale = min(scale, most)
             if region[7] < math.inf:
                 scale = min(scale, hazard(region, float(now[1, 0]), far))
+            now[1, 0], reach = scale * far, now[1, 0]  # rounded to the state's type
+            total = now[1, 0] * now[1, 0]
+            now[1, 0] = reach
+            bad = bad or total - total != 0  # the update that is made, too, must be finite
             if scale != 1 and not bad:
                 acted[0] += 1
         # what was seen before the update

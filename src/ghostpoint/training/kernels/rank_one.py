@@ -351,7 +351,7 @@ def networks_across_lanes(
             cursor[1] += 1
         # update; a network whose loss, gradient or step is not finite keeps its last parameters
         reach = load(rate, 0)
-        size = loss + square + reach * (reach * square)
+        size = loss + square + reach * (reach * square) + step_size * (step_size * square)
         bad = unequal(size - size, zero)
         changed = zero
         if trainable[3]:

@@ -204,11 +204,11 @@ def units_across_lanes(
             snapshots[cursor[1], 3 * units] = c
             cursor[1] += 1
         # update; a network whose loss, gradient or step is not finite keeps its last parameters
-        size = loss + square + rate[0] * (rate[0] * square)
+        factor = rate[0] * now[4, 0]
+        size = loss + square + rate[0] * (rate[0] * square) + factor * (factor * square)
         bad = size - size != 0
         changed = False
         if not bad:
-            factor = rate[0] * now[4, 0]
             step_size = splat(factor)
             if now[4, 0] != 1:
                 acted[0] += 1
