@@ -46,12 +46,13 @@ def measure(crossings, marks, i, first, z, padded, trials, seen):
         high = sign * (z[place + t * trials] - logit)
         if high > peak or (math.isnan(high) and not math.isnan(peak)):
             peak, at = high, t
-        if seen[0] == 0.0 and low <= 0 and high > 0:
+        if low <= 0 and high > 0:
             rise = high - low
             seen[0] = 1.0
             seen[1] = t - start - low / rise
             seen[3], seen[4] = t - 1, -sign * high / rise**2
             seen[5], seen[6] = t, sign * low / rise**2
+            break  # the peak is for those that do not cross
         low = high
     seen[2] = peak
     if seen[0] == 0.0:
