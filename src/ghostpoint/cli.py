@@ -14,9 +14,9 @@ __all__ = ["app", "main", "run"]
 
 _EXAMPLES = """\b
 Examples:
-  ghostpoint reproduce                              every experiment, about a minute
+  ghostpoint reproduce                              every experiment, some minutes
   ghostpoint reproduce --only toy_loss,collapse     two of them
-  ghostpoint reproduce --scale paper --out paper    at full size; minutes
+  ghostpoint reproduce --scale paper --out paper    at full size; all of them take hours
   ghostpoint reproduce --scale paper --out paper --resume
                                                     go on after Ctrl-C, a crash or a failure
   ghostpoint report ghostpoint-report               make the report again, run nothing
