@@ -200,6 +200,14 @@ def exponent(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, flo
     return slope(y), float(low), float(high)
 
 
+def _full_rank(fit: xr.Dataset) -> str:
+    """The exponent of full-rank networks, in words where none were trained or too few are lost."""
+    low, middle, high = (float(fit[name]) for name in ("exponent_low", "exponent", "exponent_high"))
+    return (
+        f"full rank {middle:.2f} ({low:.2f} to {high:.2f})" if np.isfinite(middle) else "full rank: no fit in this run"
+    )
+
+
 def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     """The exponent of the delay beside the toy's, why it is another, what the lethal update is, and the confidence."""
 
@@ -225,9 +233,7 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             "The critical rate falls with the delay as steeply as the toy model's.",
             "Letter, eq. 15, with the loss divided by T",
             "exponent -4",
-            f"exponent {slope:.2f}, 95 % interval {low:.2f} to {high:.2f} ({sample}); "
-            f"full rank {full['exponent'].item():.2f} ({full['exponent_low'].item():.2f} to "
-            f"{full['exponent_high'].item():.2f})",
+            f"exponent {slope:.2f}, 95 % interval {low:.2f} to {high:.2f} ({sample}); {_full_rank(full)}",
             judge(low <= TOY_EXPONENT <= high, testable=wide),
             scale
             or "The toy's bottleneck is an asymptote that networks of these delays are not in; see the next claim.",
