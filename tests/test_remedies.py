@@ -139,7 +139,7 @@ def test_what_cannot_be_predicted_is_left_alone():
     st.floats(0, 10), st.floats(1, 40), st.floats(-20, 20), st.floats(0, 2), st.floats(-1, 1), st.floats(0, 1)
 )  # fmt: skip
 def test_the_trust_region_is_its_formula(along, time, peak, share, ascent, tilt):
-    region = TrustRegion(h=0.4, eta=0.2, shrink=2.0, tilt=tilt, brake=0.3, floor=0.6)
+    region = TrustRegion(h=0.4, eta=0.2, shrink=2.0, tilt=tilt, brake=0.3, floor=0.6, split=False)
     brake = 0.3 if ascent > 0 else 1.0
     shift = brake * min(0.4, 2 * share) * 0.375 * min(20, time)
     climb = brake * 0.2 * max(-peak, 0.6)
@@ -161,28 +161,32 @@ def test_the_toy_models_critical_rate_has_hazard_one():
     task = DelayedActivation(30)
     acting = Acting((HazardLimit(1e-3),), task, "sigmoid", 1)
     # loss divided by T: slope / T, and L0 = 1; the rate that does the same step is T times larger
-    factor = acting.factor(np.array([1.0]), np.array([slope / T]), update, np.array([-1.0]), [])
-    assert factor == pytest.approx(1e-3)
+    step = acting.step(np.array([1.0]), np.array([slope / T]), update, np.array([-1.0]), [])
+    assert step.factor == pytest.approx(1e-3)
 
 
 def test_the_smallest_scale_of_all_crossings_counts_and_the_rate_left_over_multiplies_it():
-    acting = Acting((TrustRegion(h=1, eta=1, shrink=np.inf, tilt=0), ReduceRate(0.5, 2)), CUE, "tanh", 3)
+    acting = Acting(
+        (TrustRegion(h=1, eta=1, shrink=np.inf, tilt=0, growth=1, split=False), ReduceRate(0.5, 2)), CUE, "tanh", 3
+    )
     crossing = crossings(CUE, CUE.trial(), "tanh")[0]  # T = 6: limit 2.25 readings
     two = np.array([True, True, True])
 
     def near(*shift):
-        return Near(crossing, two, np.full(3, 6.0), np.ones(3), np.ones(3), np.array(shift))
+        return Near(
+            crossing, two, np.full(3, 6.0), np.ones(3), np.ones(3), np.array(shift), np.ones(3), np.ones((3, 1))
+        )
 
     one = np.ones(3)
     ask = [near(4.5, 0.0, 1.0), near(9.0, 22.5, -1.0)]
-    assert acting.factor(one, one, one, -one, ask) == pytest.approx([0.25, 0.1, 1.0])
+    assert acting.step(one, one, one, -one, ask).factor == pytest.approx([0.25, 0.1, 1.0])
     above = np.array([True, True, False])
     for epoch, now in enumerate([above, ~above, ~above, ~above]):
         entered = acting.entered(epoch, now)
         assert entered.tolist() == ([True, True, False] if epoch == 2 else [False] * 3)
     # half the rate, so half the prediction: the same update, unless it was free before
-    assert acting.factor(one, one, one, -one, ask) == pytest.approx([0.25, 0.1, 1.0])
-    assert acting.factor(one, one, one, -one, [near(0.1, 0.1, 0.1)]) == pytest.approx([0.5, 0.5, 1.0])
+    assert acting.step(one, one, one, -one, ask).factor == pytest.approx([0.25, 0.1, 1.0])
+    assert acting.step(one, one, one, -one, [near(0.1, 0.1, 0.1)]).factor == pytest.approx([0.5, 0.5, 1.0])
 
 
 def test_the_confidence_rises_geometrically_to_its_own():
@@ -199,8 +203,11 @@ def test_remedies_add_up_and_auto_is_by_the_task():
     assert resolve(list(three), ACTIVATION, "sigmoid") == three
     assert resolve(Rewind(), ACTIVATION, "sigmoid") == (Rewind(),)
     assert resolve(None, ACTIVATION, "sigmoid") == ()
-    assert resolve("auto", ACTIVATION, "sigmoid") == (TrustRegion(tilt=0.5),)
-    assert resolve("auto", CUE, "tanh") == (TrustRegion(tilt=0.5),)
+    assert resolve("auto", ACTIVATION, "sigmoid") == (TrustRegion(),)
+    assert resolve("auto", CUE, "tanh") == (TrustRegion(),)
+    careful = (TrustRegion(tilt=0.5, polyak=0.03),)
+    assert resolve("auto", DelayedMatchToSample(10, 15, 15), "sigmoid") == careful  # two trials want no crossing
+    assert resolve("auto", DelayedCueDiscrimination(10, 20, 15, copies=3), "tanh") == careful  # six are not looked at
     assert resolve("auto", NBitFlipFlop(), "tanh") == (HazardLimit(),)  # a pulse hides the transition
     assert resolve("auto", DelayedAddition(), "identity") == (HazardLimit(),)
     assert TrustRegion(h=0.2).to_dict()["h"] == 0.2
@@ -213,6 +220,8 @@ def test_remedies_add_up_and_auto_is_by_the_task():
         (lambda: TrustRegion(h=0), "h must be above 0"),
         (lambda: TrustRegion(tilt=1.5), "tilt must be at most 1, got 1.5"),
         (lambda: TrustRegion(brake=0), "brake must be above 0"),
+        (lambda: TrustRegion(split=1), "split must be True or False, got 1"),
+        (lambda: TrustRegion(polyak=0), "polyak must be above 0"),
         (lambda: TrustRegion(growth=0.5), "growth must be at least 1"),
         (lambda: TrustRegion(crossings=0), "crossings must be at least 1"),
         (lambda: HazardLimit(-1), "limit must be above 0"),

@@ -11,6 +11,7 @@ from ghostpoint.experiments.base import Claim, Experiment, Progress
 from ghostpoint.experiments.networks import NETWORKS
 from ghostpoint.experiments.remedy_claims import claims_of
 from ghostpoint.experiments.remedy_runs import sweeps
+from ghostpoint.remedies.records import AUTO_OF_SOME
 
 #: the critical rate of plain gradient descent on the published networks: half of those that learn are lost (Fig. 8B)
 CRITICAL_RATE = 0.02
@@ -46,6 +47,10 @@ PROBLEMS: Mapping[str, Any] = {
 }
 
 _REGION, _CLIP = {"remedy": "TrustRegion"}, {"remedy": "ClipGradient"}
+#: "auto" where some channel of a trial wants no crossing
+_GUARDED = {**_REGION, "tilt": AUTO_OF_SOME.tilt, "polyak": AUTO_OF_SOME.polyak}
+#: one factor for the whole update
+_UNDIVIDED = {**_REGION, "split": False, "tilt": 0.5, "growth": 1.0}
 CLIPS = {
     f"clip {norm:g}": {"remedies": [{**_CLIP, "norm": norm}]} for norm in (1e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
 }
@@ -55,10 +60,11 @@ TREATMENTS: Mapping[str, Any] = {
     **CLIPS,
     "hazard limit": {"remedies": [{"remedy": "HazardLimit"}]},
     "trust region": {"remedies": [_REGION]},
-    "trust region, tilt 0.5": {"remedies": [{**_REGION, "tilt": 0.5}]},
-    "trust region, tilt 0.5, growth 10": {"remedies": [{**_REGION, "tilt": 0.5, "growth": 10.0}]},
-    "trust region, growth 10": {"remedies": [{**_REGION, "growth": 10.0}]},
+    "trust region, guarded": {"remedies": [_GUARDED]},
+    "trust region, growth 1": {"remedies": [{**_REGION, "growth": 1.0}]},
     "trust region, growth inf": {"remedies": [{**_REGION, "growth": "inf"}]},
+    "trust region, undivided": {"remedies": [_UNDIVIDED]},
+    "trust region, undivided, growth 10": {"remedies": [{**_UNDIVIDED, "growth": 10.0}]},
     "trust region + clip 0.1": {"remedies": [_REGION, {**_CLIP, "norm": 0.1}]},
     "trust region + hazard limit": {"remedies": [_REGION, {"remedy": "HazardLimit"}]},
     "confidence 1": {"confidence": 1.0},
@@ -70,8 +76,9 @@ TREATMENTS: Mapping[str, Any] = {
 
 SGD_RATES = [CRITICAL_RATE * times for times in (2, 5, 10, 25, 100, 5000)]
 ADAM_RATES = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3]
-REGIONS = ["trust region", "trust region, growth 10", "trust region, tilt 0.5, growth 10"]
-COMBINED = ["hazard limit", "trust region, tilt 0.5", "trust region + clip 0.1", "trust region + hazard limit"]
+REGIONS = ["trust region", "trust region, guarded", "trust region, undivided"]
+VARIANTS = ["trust region, growth 1", "trust region, growth inf", "trust region, undivided, growth 10"]
+COMBINED = ["hazard limit", "trust region + clip 0.1", "trust region + hazard limit"]
 ELSE = ["confidence 1", "nine spare ranks"]
 IN_FLOAT64 = ["rising confidence", "rewind", "reduced rate"]
 
@@ -86,7 +93,7 @@ def _sweep(
 
 
 def _other(problem: str, epochs: int, seeds: int) -> list[dict[str, Any]]:
-    treatments = ["plain", "clip 0.1", *REGIONS, "trust region, tilt 0.5"]
+    treatments = ["plain", "clip 0.01", "clip 0.1", *REGIONS]
     return [
         _sweep(problem, "sgd", [0.02, 0.2, 2.0, 100.0], epochs, seeds, treatments),
         _sweep(problem, "adam", [0.001, 0.01, 0.1], epochs, seeds, treatments),
@@ -99,21 +106,21 @@ PAPER: Mapping[str, Any] = {
     "treatments": TREATMENTS,
     "sweeps": [
         _sweep("rank one", "sgd", [CRITICAL_RATE / 2, CRITICAL_RATE], 12_000, 100, ["plain", *REGIONS]),
-        _sweep("rank one", "sgd", SGD_RATES, 3000, 100, ["plain", *REGIONS, "trust region, growth inf"]),
-        _sweep("rank one", "adam", ADAM_RATES, 3000, 100, ["plain", *REGIONS, "trust region, growth inf"]),
-        _sweep("rank one", "sgd", SGD_RATES, 3000, 20, list(CLIPS)),
-        _sweep("rank one", "sgd", [CRITICAL_RATE], 12_000, 20, list(CLIPS)[3:]),
-        _sweep("rank one", "adam", ADAM_RATES, 3000, 20, list(CLIPS)[1::2]),
-        _sweep("rank one", "sgd", SGD_RATES, 3000, 20, COMBINED),
-        _sweep("rank one", "adam", ADAM_RATES, 3000, 20, COMBINED),
-        _sweep("rank one", "sgd", [0.1, 0.5, 2.0], 3000, 20, [*ELSE, *IN_FLOAT64]),
-        _sweep("rank one", "adam", [0.01, 0.03, 0.1], 3000, 20, [*ELSE, *IN_FLOAT64]),
-        *(one for problem in list(PROBLEMS)[1:7] for one in _other(problem, 3000, 20)),
-        *(one for problem in ("full rank", "DCDT") for one in _other(problem, 2000, 20)),
-        *_other("DMTS", 6000, 10),
+        _sweep("rank one", "sgd", SGD_RATES, 3000, 100, ["plain", *REGIONS, *VARIANTS]),
+        _sweep("rank one", "adam", ADAM_RATES, 3000, 100, ["plain", *REGIONS, *VARIANTS]),
+        _sweep("rank one", "sgd", SGD_RATES, 3000, 100, [*CLIPS, *COMBINED]),
+        _sweep("rank one", "sgd", [CRITICAL_RATE], 12_000, 100, list(CLIPS)[3:]),
+        _sweep("rank one", "adam", ADAM_RATES, 3000, 100, [*list(CLIPS)[1::2], *COMBINED]),
+        _sweep("rank one", "sgd", [0.1, 0.5, 2.0], 3000, 100, ELSE),
+        _sweep("rank one", "adam", [0.01, 0.03, 0.1], 3000, 100, ELSE),
+        _sweep("rank one", "sgd", [0.1, 0.5, 2.0], 3000, 20, IN_FLOAT64),
+        _sweep("rank one", "adam", [0.01, 0.03, 0.1], 3000, 20, IN_FLOAT64),
+        *(one for problem in list(PROBLEMS)[1:7] for one in _other(problem, 3000, 100)),
+        *(one for problem in ("full rank", "DCDT") for one in _other(problem, 2000, 100)),
+        *_other("DMTS", 3000, 40),
     ],
 }
-QUICK_TREATMENTS = ["plain", "clip 0.01", "clip 0.1", "hazard limit", "trust region", "trust region, growth inf"]
+QUICK_TREATMENTS = ["plain", "clip 0.01", "clip 0.1", "hazard limit", "trust region", "trust region, undivided"]
 PARAMETERS = {
     "quick": {
         **PAPER,

@@ -27,9 +27,8 @@ SHOWN = {
     "hazard limit": GHOST,
     "clip 0.1": SEQUENCE[3],
     "trust region": ACCENT,
-    "trust region, growth 10": SEQUENCE[5],
-    "trust region, growth inf": GOOD,
-    "trust region, tilt 0.5, growth 10": INK,
+    "trust region, guarded": GOOD,
+    "trust region, undivided": INK,
 }
 SOLVED = 0.05
 

@@ -1,8 +1,9 @@
 """What to do about an update: frozen records, and the scalar rules by which they scale it.
 
-A remedy never changes a network by itself. Training asks it, once per epoch and network, for one factor by which the
-update d that the optimiser proposes is multiplied, given a few numbers about the network. Where the factor is exactly
-1 the run is, bit for bit, the run without the remedy.
+A remedy never changes a network by itself. Training asks it, once per epoch and network, for the factor by which the
+update d that the optimiser proposes is multiplied (the trust region: for one of the part of d that moves the escape
+times, and one of the rest), given a few numbers about the network. Where they are exactly 1 the run is, bit for bit,
+the run without the remedy.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ghostpoint.tasks import Task
 
 __all__ = [
     "AUTO",
+    "AUTO_OF_SOME",
     "ClipGradient",
     "ConfidenceSchedule",
     "HazardLimit",
@@ -66,21 +68,30 @@ class TrustRegion(_Sum):
     """Keep the escape time, or the readout's peak, from moving far in one update, for any optimiser.
 
     For every crossing that the task wants (:class:`~ghostpoint.remedies.Crossing`), with T its delay, d the update
-    that the optimiser proposes, L the loss, L0 the task's chance loss, and products over the trainable parts:
+    that the optimiser proposes, L the loss, L0 the task's chance loss, e the gradient of the time t at which the
+    readout crosses in the trial or, where it does not, of the peak g of its logit above the crossing's, and products
+    over the trainable parts, these are the predictions and their limits:
 
-    * where the readout crosses in the trial, at t with the gradient e: ``prediction = max(|e . d|, tilt |e| |d|)``,
-      ``limit = min(h, shrink L / L0) (3/8) min(T, t)``;
-    * where it does not, with g the peak of its logit above the crossing's, and e the gradient of that:
-      ``prediction = |e| |d|``, ``limit = eta max(-g, floor)``.
+    * where the readout crosses, of the time: ``|e . d|``, at most ``min(h, shrink L / L0) (3/8) min(T, t)``;
+    * where it does not, of the peak: ``|e| |d|``, at most ``eta max(-g, floor)``.
 
-    Limits are multiplied by ``brake`` where ``grad L . d > 0``. d is multiplied by the smallest of
-    ``min(growth, limit / prediction)`` over the crossings (:func:`scale`).
+    Limits are multiplied by ``brake`` where ``grad L . d > 0``. A limit allows the factor
+    ``min(growth, limit / prediction)`` (:func:`scale`).
+
+    With ``split`` (the default) d is taken apart, ``d = p + q`` with p in the span of the gradients of the times and
+    q at right angles to it. Near a solution the loss is steep along p and flat along q: what p may not do must not
+    keep q from doing what is left to do. q is multiplied by the smallest factor of the peaks, of
+    ``tilt |e| |q|``, at most ``h (3/8) min(T, t)``, and of ``|grad L at right angles| |q|``, at most ``polyak L``;
+    p by the smallest of that and of the factors of the times. Without ``split`` all of d is multiplied by the smallest
+    factor, and the prediction of a time is ``max(|e . d|, tilt |e| |d|)``.
 
     (3/8) T is what leads from the minimum of the toy model's loss to its point of no return (letter, eq. 15; the
     escape time there is T, and 2 T at r*/4). The share of it that one update may use falls with the loss, so that h
     does not set the end. It falls with t, because the escape time goes as r**(-1/2), so that a linear prediction is
     least to be trusted where the readout crosses early. The brake is for optimisers with memory, whose old direction
-    leads uphill after an overshoot: unbraked, it is what kills networks under momentum and Adam.
+    leads uphill after an overshoot: unbraked, it is what kills networks under momentum and Adam. The limit by
+    ``polyak`` is for what else there is in the loss than when the readout crosses: to first order no update may bring
+    down more than there is (after Polyak's step, ``L / |grad L|**2``).
 
     Parameters
     ----------
@@ -98,20 +109,27 @@ class TrustRegion(_Sum):
     floor : float
         Least distance, in units of the logit, of which eta is taken. 0.5 is 0.05 of the latent at confidence 10.
     growth : float
-        An update is multiplied by this at most. At 1 it is only ever made smaller; at ``inf`` every update is taken to
-        the limit, and the length of what the optimiser proposes no longer matters, only the direction.
+        An update is multiplied by this at most. At 1 it is only ever made smaller, so that a plateau is as long as the
+        rate makes it; at ``inf`` every update is taken to the limit, and the length of what the optimiser proposes no
+        longer matters, only the direction.
     crossings : int
         How many crossings are looked at in an epoch, the first ones; each costs a backward pass.
+    split : bool
+    polyak : float
+        With ``split`` only; ``inf`` for no such limit. What it must guard is what the crossings do not show: where some
+        trial or channel wants no crossing (delayed match to sample), 0.03 is needed.
     """
 
     h: float = 0.5
     eta: float = 0.7
     shrink: float = 3.0
-    tilt: float = 0.1
+    tilt: float = 0.3
     brake: float = 0.1
     floor: float = 0.5
-    growth: float = 1.0
+    growth: float = 10.0
     crossings: int = 4
+    split: bool = True
+    polyak: float = 0.3
 
     def __post_init__(self) -> None:
         for name in ("h", "eta", "floor", "brake"):
@@ -120,12 +138,16 @@ class TrustRegion(_Sum):
         for name in ("tilt", "brake"):
             if getattr(self, name) > 1:
                 raise ValueError(f"{name} must be at most 1, got {getattr(self, name)!r}")
-        number("shrink", self.shrink, above=0, allow_inf=True)
+        for name in ("shrink", "polyak"):
+            number(name, getattr(self, name), above=0, allow_inf=True)
         number("growth", self.growth, at_least=1, allow_inf=True)
         integer("crossings", self.crossings, at_least=1)
+        if not isinstance(self.split, bool):
+            raise ValueError(f"split must be True or False, got {self.split!r}")
 
     def prediction(self, crossed: Any, along: Any, size: Any) -> NDArray[Any]:
-        """How far an update moves the escape time or the peak, from ``along = e . d`` and ``size = |e| |d|``."""
+        """How far an update that is not split moves the escape time or the peak, from ``along = e . d`` and
+        ``size = |e| |d|``."""
         return np.where(crossed, np.maximum(np.abs(along), self.tilt * np.asarray(size)), size)
 
     def limit(self, crossed: Any, time: Any, peak: Any, delay: float, share: Any, ascent: Any) -> NDArray[Any]:
@@ -138,7 +160,7 @@ class TrustRegion(_Sum):
         delay : float
             T in readings.
         share : (R,)
-            Loss over chance loss.
+            Loss over chance loss; ``inf`` leaves h.
         ascent : (R,)
             ``grad L . d``; only its sign matters.
         """
@@ -254,8 +276,10 @@ class Rewind(ReduceRate):
 Remedy = TrustRegion | HazardLimit | ClipGradient | ConfidenceSchedule | ReduceRate | Rewind
 
 
-#: what "auto" stands for where there is a crossing: of those compared it loses fewest (docs/remedies.md)
-AUTO = TrustRegion(tilt=0.5)
+#: what "auto" stands for where every channel of every trial wants a crossing, and where only some do; of the settings
+#: compared these lose fewest (docs/remedies.md)
+AUTO = TrustRegion()
+AUTO_OF_SOME = TrustRegion(tilt=0.5, polyak=0.03)
 
 
 def _as_tuple(remedy: Any) -> tuple[Any, ...]:
@@ -265,16 +289,21 @@ def _as_tuple(remedy: Any) -> tuple[Any, ...]:
 def resolve(remedy: Any, task: Task, activation: str) -> tuple[Remedy, ...]:
     """The remedies that ``train`` is asked for, as a tuple.
 
-    "auto" stands for :data:`AUTO`, or for :class:`HazardLimit` where the task wants no crossing (continuous
-    targets, or no answer before the transition that counts). Two of a kind are a ``ValueError``, and so is a trust
-    region without a crossing.
+    "auto" stands for :data:`AUTO`, for :data:`AUTO_OF_SOME` where a channel of a trial wants no crossing or crossings
+    are more than are looked at, or for :class:`HazardLimit` where the task wants none at all (continuous targets, or no
+    answer before the transition that counts). Two of a kind are a ``ValueError``, and so is a trust region without a
+    crossing.
     """
     if remedy is None:
         return ()
-    crosses = bool(crossings(task, task.trial(0), activation, 1))
+    wanted = crossings(task, task.trial(0), activation)
     asked = _as_tuple(remedy)
     if asked == ("auto",):
-        return (AUTO if crosses else HazardLimit(),)
+        if not wanted:
+            return (HazardLimit(),)
+        places = {(one.trial, one.output) for one in wanted}
+        every = len(places) == task.n_trials * task.n_outputs and len(wanted) <= AUTO.crossings
+        return (AUTO if every else AUTO_OF_SOME,)
     for one in asked:
         if not isinstance(one, Remedy):
             raise ValueError(f'remedy must be None, "auto", a remedy or several; got {one!r}')
@@ -283,7 +312,7 @@ def resolve(remedy: Any, task: Task, activation: str) -> tuple[Remedy, ...]:
         if kinds.count(kind) > 1:
             named = "Rewind or ReduceRate" if kind is ReduceRate else kind.__name__
             raise ValueError(f"remedy must have {named} at most once, got {asked!r}")
-    if TrustRegion in kinds and not crosses:
+    if TrustRegion in kinds and not wanted:
         raise ValueError(
             "remedy must have TrustRegion only for a task that wants the readout to cross between answers that count, "
             f"got it for {type(task).__name__}"

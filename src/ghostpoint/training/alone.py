@@ -111,7 +111,7 @@ class _Network:
         )  # fmt: skip
         self.after = (
             plan.record_epochs, plan.snapshot_epochs, self.cursor, self.history, self.snapshots, self.events,
-            self.acted, self.now, np.zeros((len(watched[0]), len(trust.SEEN))),
+            self.acted, self.now, np.zeros((len(watched[0]), trust.row_size(len(watched[0])))),
             aligned(work(trials, len(watched[0]) if plan.remedies else -1), kind),
         )  # fmt: skip
         self.keep()
@@ -149,7 +149,7 @@ def _packed(models: Record, place: int, task: Task, kind: np.dtype[Any]) -> tupl
             return dict(zip(PARTS, full_rank_packing.unpack_network(flat, units, inputs, outputs), strict=True))
 
         def work(trials: _Trials, crossings: int) -> int:
-            return full_rank.work_size(plane, outputs, trials.size, task.steps, width, crossings >= 0)
+            return full_rank.work_size(plane, outputs, trials.size, task.steps, width, crossings)
 
         return state, unpack, full_rank, (units, inputs, outputs), plane, work
     readout = low_rank.READOUTS.index("confidence" if models.w_out is None else models.readout)

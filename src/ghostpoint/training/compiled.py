@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostpoint.models import FullRankRNN, LowRankRNN, Record
-from ghostpoint.remedies import HazardLimit, TrustRegion
+from ghostpoint.remedies import HazardLimit, TrustRegion, crossings
 from ghostpoint.tasks import Task
 from ghostpoint.training import alone, schedule
 from ghostpoint.training.kernels import rank_one
@@ -31,6 +31,10 @@ def obstacle(models: Record, task: Task, plan: Plan) -> str:
 
 def across_lanes(models: Record, task: Task, plan: Plan) -> bool:
     """Whether the rank-one kernels know the problem, which train a block of networks at once."""
+    region = next((one for one in plan.remedies if isinstance(one, TrustRegion)), None)
+    split_of_many = region is not None and region.split and region.crossings > 1 and not task.random
+    if split_of_many and len(crossings(task, task.trial(), models.activation, 2)) > 1:
+        return False
     return (
         isinstance(models, LowRankRNN)
         and models.rank == 1

@@ -77,10 +77,12 @@ def train(
     clip_norm : float, optional
         Scale a network's gradient down to this L2 norm where it exceeds it (``clip_grad_norm_``).
     remedy : None, "auto", or one or several of ``ghostpoint.remedies``
-        What to do about updates that would end in the no-learning zone: scale them, each network's by a factor of its
-        own. The history then has the factor as ``update_scale``, the events the number of epochs in which a remedy
-        changed anything as ``remedy_epochs``. "auto": ``TrustRegion(tilt=0.5)`` where the task wants
-        the readout to cross from one level to another, else :class:`~ghostpoint.remedies.HazardLimit`.
+        What to do about updates that would end in the no-learning zone: change their length, each network's by a
+        factor of its own. The history then has the length of the update over that of the optimiser's as
+        ``update_scale``, the events the number of epochs in which a remedy changed anything as ``remedy_epochs``.
+        "auto": a :class:`~ghostpoint.remedies.TrustRegion` where the task wants the readout to cross from one level to
+        another (a more careful one where only some channels of some trials do), else
+        :class:`~ghostpoint.remedies.HazardLimit`.
     readout_norm : scalar or (R,), optional
         Before every epoch's forward pass, ``w_out`` and ``b_out`` of a network are multiplied by what makes the L1
         norm of its ``w_out`` (over all outputs) this, trainable or not (article, Fig. 8C). No gradient goes through

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ghostpoint.models import LowRankRNN, Record
 from ghostpoint.remedies import Crossing, Remedy
-from ghostpoint.remedies.acting import Acting, Near
+from ghostpoint.remedies.acting import Acting, Near, Step
 from ghostpoint.tasks import Task, Trial
 from ghostpoint.training.optimizers import Optimizer, clip_factor
 from ghostpoint.training.outcome import EVENTS, QUANTITIES, Outcome
@@ -188,17 +188,16 @@ def _run(
                 with np.errstate(over="ignore", invalid="ignore"):
                     products = (backend.inner(update, other) for other in (update, gradient))
                     length, ascent = (backend.numpy(product).astype(np.float64) for product in products)
-                    near = [_near(backend, one, approach, update) for one, approach in approached]
-                    scale = acting.factor(loss, seen["gradient_norm"], length**0.5, ascent, near)
+                    near = _near(backend, approached, update, gradient)
+                    step = acting.step(loss, seen["gradient_norm"], length**0.5, ascent, near)
                     # the update that is made, too, must be finite
-                    made = (scale * length**0.5).astype(loss.dtype)
+                    made = (step.scale * length**0.5).astype(loss.dtype)
                     finite = np.isfinite(made * made)
                 note("diverged", running & ~finite, epoch)
                 running &= finite
-                acting.acted += running & ((scale != 1) | (sharpness != 1) | (entering & acting.rewinds))
-                seen["update_scale"] = scale
-                scaling = backend.native(scale)
-                update = {part: change * _like(scaling, change) for part, change in update.items()}
+                acting.acted += running & (step.acts | (sharpness != 1) | (entering & acting.rewinds))
+                seen["update_scale"] = step.scale
+                update = _reshaped(backend, step, update, [approach for _, approach in approached])
             if epoch in recorded:
                 for name, recordings in history.items():
                     recordings.append(seen[name])
@@ -261,17 +260,41 @@ def _run(
     )
 
 
-def _near(backend: Backend, crossing: Crossing, approach: Approach, update: dict[str, Any]) -> Near:
-    """What the trust region needs to know about a crossing and an update."""
-    slope, shift = (backend.inner(approach.gradient, other) for other in (approach.gradient, update))
-    return Near(
-        crossing,
-        approach.crossed,
-        approach.time,
-        approach.peak,
-        backend.numpy(slope).astype(np.float64) ** 0.5,
-        backend.numpy(shift).astype(np.float64),
-    )
+def _near(
+    backend: Backend,
+    approached: Sequence[tuple[Crossing, Approach]],
+    update: dict[str, Any],
+    gradient: dict[str, Any],
+) -> list[Near]:
+    """What the trust region needs to know about the crossings and an update."""
+
+    def inner(one: Approach, other: dict[str, Any]) -> NDArray[np.float64]:
+        return backend.numpy(backend.inner(one.gradient, other)).astype(np.float64)
+
+    found: list[Near] = []
+    for place, (crossing, approach) in enumerate(approached):
+        products = [inner(approach, other.gradient) for _, other in approached[: place + 1]]
+        found.append(
+            Near(
+                crossing, approach.crossed, approach.time, approach.peak, products[-1] ** 0.5,
+                inner(approach, update), inner(approach, gradient), np.stack(products, axis=1),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _reshaped(backend: Backend, step: Step, update: dict[str, Any], approaches: Sequence[Approach]) -> dict[str, Any]:
+    """The updates that are made; those that no remedy changes keep every bit."""
+    factor, made = backend.native(step.factor), {}
+    for part, change in update.items():
+        made[part] = change * _like(factor, change)
+        for approach, weights in zip(approaches, step.weights.T, strict=True):
+            if weights.any():
+                slope = approach.gradient[part]
+                rows = _column(weights != 0, backend.numpy(slope))
+                added = backend.numpy(slope * _like(backend.native(weights), slope))
+                made[part] = made[part] + backend.native(np.where(rows, added, 0))
+    return made
 
 
 class _Best:

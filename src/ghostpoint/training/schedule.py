@@ -99,9 +99,9 @@ class _Group:
         self.targets, self.weights = (np.zeros(padded, dtype) for _ in range(2))
         self.targets[:steps], self.weights[:steps] = problem.targets, problem.weights
         self.constants = np.array([problem.alpha], dtype)
-        rows = 7 * self.units + 8 * padded + 2 if alone else (7 * n_units + 6 * steps + 6 + 2 * width) * width
+        rows = 7 * self.units + 8 * padded + 2 if alone else (7 * n_units + 6 * steps + 9 + 2 * width) * width
         self.work = aligned(rows, dtype)
-        self.seen = np.zeros(len(problem.watch[0]) * columns * len(trust.SEEN))
+        self.seen = np.zeros(len(problem.watch[0]) * columns * trust.row_size(len(problem.watch[0])))
         self.acted = np.zeros(columns, np.int64)
         self.activations = aligned(steps * plane, dtype)
         self.events = np.full((len(rank_one.EVENTS), columns), -1, np.int64)

@@ -42,8 +42,9 @@ then be the same: SGD, one row of initial states, at most one row of noise, noth
 
 ``crossings``, ``marks`` and ``region`` are those of ``trust.py``. With a crossing or a hazard limit every update is
 multiplied by one factor, ``now``'s ``update_scale``; ``acted`` counts the epochs in which it is not 1. It takes a
-second backward pass for each crossing, of one trial and from the readings that define its time. ``seen`` is
-``(crossings, len(trust.SEEN))``, any content.
+second backward pass for each crossing, of one trial and from the readings that define its time. Where the region splits
+updates, the direction is changed before it is applied (``optimizers.blend``), and ``update_scale`` is the ratio of the
+lengths. ``seen`` is ``(crossings, trust.row_size(crossings))``, any content.
 
 No array but ``snapshots`` and ``history`` has to be kept between calls except ``state``, the moments and ``cursor``;
 epochs can be cut into calls anywhere, which changes no bit. All arrays are C-contiguous; aligned to 64 bytes is faster.
@@ -65,6 +66,7 @@ from ghostpoint.training.kernels.optimizers import (
     SGD,
     UPDATE,
     apply,
+    blend,
     clipping,
     direct,
     length,
@@ -86,7 +88,18 @@ from ghostpoint.training.kernels.simd import (
     store,
     tree_sum,
 )
-from ghostpoint.training.kernels.trust import acts, allowed, hazard, measure
+from ghostpoint.training.kernels.trust import (
+    ALONG,
+    BY_LOSS,
+    GRAM,
+    WEIGHT,
+    acts,
+    allowed,
+    hazard,
+    measure,
+    split,
+    splits,
+)
 
 __all__ = ["ACTIVATIONS", "EVENTS", "PARTS", "QUANTITIES", "READ_OUTS", "plane_size", "train", "work_size"]
 
@@ -101,11 +114,12 @@ def plane_size(units: int, inputs: int, width: int) -> int:
     return -(-(units + inputs + 1) // width) * width
 
 
-def work_size(plane: int, outputs: int, trials: int, steps: int, width: int, acting: bool) -> int:
-    """The number of elements of ``work``; ``acting`` is whether a remedy is."""
+def work_size(plane: int, outputs: int, trials: int, steps: int, width: int, watched: int) -> int:
+    """The number of elements of ``work``; ``watched`` is how many crossings are, -1 if no remedy acts."""
     padded = -(-steps * trials // width) * width
     plain = plane * (plane + outputs + 3 + (3 * steps + 3) * trials) + outputs * padded
-    return plain + (steps * trials * plane + outputs * padded + 2 * plane * (plane + outputs) if acting else 0)
+    acting = steps * trials * plane + outputs * padded + (1 + watched) * plane * (plane + outputs)
+    return plain + (acting if watched >= 0 else 0)
 
 
 @njit(inline="always")
@@ -294,7 +308,7 @@ def train(
     terms = steps * trials
     padded = (terms + width - 1) // width * width
     size, whole = plane * plane, plane * (plane + outputs)
-    acting = acts(crossings, region)
+    acting, splitting, seen_row = acts(crossings, region), splits(crossings, region), seen.shape[1]
     # the parts of work
     gradient, at = pointer(work, 0), whole
     alphas, mask, leaks = pointer(work, at), pointer(work, at + plane), pointer(work, at + 2 * plane)
@@ -304,14 +318,13 @@ def train(
     drawn, at = pointer(work, at), at + terms * plane
     net, y, at = pointer(work, at), pointer(work, at + trials * plane), at + 2 * trials * plane
     z, at = pointer(work, at), at + outputs * padded
-    s, by_z, direction, near = slope, z, gradient, gradient
-    near_readout = gradient
+    s, by_z, direction, slopes = slope, z, gradient, gradient
     if acting:
         s, at = pointer(work, at), at + terms * plane
         by_z, at = pointer(work, at), at + outputs * padded
-        for i in range(at - outputs * padded, at + 2 * whole):
+        for i in range(at - outputs * padded, at + (1 + crossings.shape[0]) * whole):
             work[i] = 0
-        direction, near, near_readout = pointer(work, at), pointer(work, at + whole), pointer(work, at + whole + size)
+        direction, slopes = pointer(work, at), pointer(work, at + whole)
     matrix, readout = pointer(state, 0), pointer(state, size)
     moments, second_moments, numbers = pointer(first, 0), pointer(second, 0), pointer(settings, 0)
     for i in range(whole):
@@ -349,7 +362,7 @@ def train(
         _forward(matrix, x, slope, added, noisy, net, leaks, alphas, u, units, n_inputs, plane, trials, steps)
         _read_out(readout, x, read_from, outputs, plane, terms, padded, z)
         for i in range(crossings.shape[0]):
-            measure(crossings, marks, i, 0, z, padded, trials, pointer(seen, i * 7))
+            measure(crossings, marks, i, 0, z, padded, trials, pointer(seen, i * seen_row))
         place = row * outputs * padded
         loss, right = compare(
             z, outputs * padded, pointer(targets, place), pointer(weights, place), pointer(counted, place), thresholds,
@@ -372,7 +385,7 @@ def train(
         total = loss + square + reach * reach
         bad = total - total != 0
         step, root = prepare(settings, epoch) if rule == ADAM else (0.0, 0.0)
-        by, scale = length(rule, numbers, step), 1.0
+        by, scale, touched = length(rule, numbers, step), 1.0, False
         if acting:
             _change(
                 rule, matrix, gradient, moments, second_moments, direction, units, n_inputs, plane, outputs, trainable,
@@ -385,6 +398,7 @@ def train(
             for i in range(crossings.shape[0]):
                 b, o = crossings[i, 0], crossings[i, 1]
                 begin, last = int(seen[i, 3]) * trials + b, int(seen[i, 5])
+                near, near_readout = pointer(slopes, i * whole), pointer(slopes, i * whole + size)
                 end = last * trials + b
                 by_z[o * padded + begin] = seen[i, 4]
                 by_z[o * padded + end] += seen[i, 6]
@@ -401,19 +415,35 @@ def train(
                 )  # fmt: skip
                 by_z[o * padded + begin] = 0
                 by_z[o * padded + end] = 0
-                steep = math.sqrt(_product(near, near, units, n_inputs, plane, outputs, trainable))
                 along = by * _product(near, direction, units, n_inputs, plane, outputs, trainable)
+                for j in range(0 if splitting else i, i + 1):
+                    other = pointer(slopes, j * whole)
+                    seen[i, GRAM + j] = _product(near, other, units, n_inputs, plane, outputs, trainable)
+                if splitting:
+                    seen[i, ALONG] = -along
+                    seen[i, BY_LOSS] = _product(near, gradient, units, n_inputs, plane, outputs, trainable)
+                    continue
                 most = allowed(
-                    region, pointer(seen, i * 7), crossings[i, 4], float(loss), steep, far, along, uphill
+                    region, pointer(seen, i * seen_row), crossings[i, 4], float(loss), math.sqrt(seen[i, GRAM + i]),
+                    far, along, uphill,
                 )  # fmt: skip
                 scale = min(scale, most)
-            if region[7] < math.inf:
+            if splitting:
+                most, scale, touched = split(
+                    region, crossings, pointer(seen, 0), seen_row, float(loss), float(now[1, 0]), far, uphill
+                )  # fmt: skip
+                if touched:
+                    blend(
+                        direction, whole, slopes, most, pointer(seen, 0), seen_row, WEIGHT, crossings.shape[0], by
+                    )  # fmt: skip
+            elif region[7] < math.inf:
                 scale = min(scale, hazard(region, float(now[1, 0]), far))
             now[1, 0], reach = scale * far, now[1, 0]  # rounded to the state's type
             total = now[1, 0] * now[1, 0]
             now[1, 0] = reach
             bad = bad or total - total != 0  # the update that is made, too, must be finite
-            if scale != 1 and not bad:
+            touched = scale != 1 or touched
+            if touched and not bad:
                 acted[0] += 1
         # what was seen before the update
         now[3, 0] = scale
@@ -427,7 +457,7 @@ def train(
         if not bad:
             changed = _change(
                 rule, matrix, gradient, moments, second_moments, direction, units, n_inputs, plane, outputs, trainable,
-                numbers, factor, step, root, by * scale, APPLY if acting else UPDATE,
+                numbers, factor, step, root, by if splitting else by * scale, APPLY if acting else UPDATE,
             )  # fmt: skip
         if note(events, now, 0, epoch, changed or memory, bad, chance_accuracy, solved_loss):
             return epoch + 1

@@ -27,7 +27,8 @@ The trials come in ``chunks`` of ``trials`` each, so that what is kept of a chun
 ``crossings``, ``marks`` and ``region`` are those of ``trust.py``. With a crossing or a hazard limit every update is
 multiplied by one factor, ``now``'s ``update_scale``; ``acted`` counts the epochs in which it is not 1. It takes a
 second backward pass for each crossing, from the readings that define its time, of one trial and no further than these.
-``seen`` is ``(crossings, len(trust.SEEN))``, any content.
+Where the region splits updates, the direction is changed before it is applied (``optimizers.blend``). ``seen`` is
+``(crossings, trust.row_size(crossings))``, any content.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ from ghostpoint.training.kernels.optimizers import (
     SGD,
     UPDATE,
     apply,
+    blend,
     clipping,
     direct,
     length,
@@ -77,7 +79,18 @@ from ghostpoint.training.kernels.simd import (
     store,
     tree_sum,
 )
-from ghostpoint.training.kernels.trust import acts, allowed, hazard, measure
+from ghostpoint.training.kernels.trust import (
+    ALONG,
+    BY_LOSS,
+    GRAM,
+    WEIGHT,
+    acts,
+    allowed,
+    hazard,
+    measure,
+    split,
+    splits,
+)
 
 __all__ = ["PARTS", "QUANTITIES", "READOUTS", "sizes", "train", "work_size"]
 
@@ -220,7 +233,7 @@ def train(
     small_size = state.size - small_at
     terms = steps * trials
     padded = (terms + width - 1) // width * width
-    acting = acts(crossings, region)
+    acting, splitting, seen_row = acts(crossings, region), splits(crossings, region), seen.shape[1]
     # the parts of work
     gradient, at = pointer(work, 0), state.size
     alphas, at = pointer(work, at), at + plane
@@ -312,7 +325,7 @@ def train(
             logits(kind, small, path, read_from, stride, latents, outputs, terms, padded, threshold, z)
             for i in range(crossings.shape[0]):
                 if crossings[i, 0] // trials == chunk:
-                    measure(crossings, marks, i, chunk * trials, z, padded, trials, pointer(seen, i * 7))
+                    measure(crossings, marks, i, chunk * trials, z, padded, trials, pointer(seen, i * seen_row))
             place = row * outputs * padded
             share, right_share = compare(
                 z, outputs * padded, pointer(targets, place), pointer(weights, place), pointer(counted, place),
@@ -371,7 +384,7 @@ def train(
         total = loss + square + reach * reach
         bad = total - total != 0
         step, root = prepare(settings, epoch) if rule == ADAM else (0.0, 0.0)
-        by, scale = length(rule, numbers, step), 1.0
+        by, scale, touched = length(rule, numbers, step), 1.0, False
         if acting:
             _change_all(
                 rule, left, gradient, moments, second_moments, direction, trainable, small_at, small_size, places,
@@ -385,20 +398,40 @@ def train(
                 scale = math.inf
             for i in range(crossings.shape[0]):
                 close = pointer(work, near + i * state.size)
-                steep = _product(close, close, trainable, small_at, small_size, places, begins, ends, plane)
                 along = _product(close, direction, trainable, small_at, small_size, places, begins, ends, plane)
-                found = pointer(seen, i * 7)
+                for j in range(0 if splitting else i, i + 1):
+                    other = pointer(work, near + j * state.size)
+                    seen[i, GRAM + j] = _product(
+                        close, other, trainable, small_at, small_size, places, begins, ends, plane
+                    )  # fmt: skip
+                if splitting:
+                    seen[i, ALONG] = -by * along
+                    seen[i, BY_LOSS] = _product(
+                        close, gradient, trainable, small_at, small_size, places, begins, ends, plane
+                    )  # fmt: skip
+                    continue
                 most = allowed(
-                    region, found, crossings[i, 4], float(loss), math.sqrt(steep), far, by * along, uphill
+                    region, pointer(seen, i * seen_row), crossings[i, 4], float(loss), math.sqrt(seen[i, GRAM + i]),
+                    far, by * along, uphill,
                 )  # fmt: skip
                 scale = min(scale, most)
-            if region[7] < math.inf:
+            if splitting:
+                most, scale, touched = split(
+                    region, crossings, pointer(seen, 0), seen_row, float(loss), float(now[1, 0]), far, uphill
+                )  # fmt: skip
+                if touched:
+                    blend(
+                        direction, state.size, pointer(work, near), most, pointer(seen, 0), seen_row, WEIGHT,
+                        crossings.shape[0], by,
+                    )  # fmt: skip
+            elif region[7] < math.inf:
                 scale = min(scale, hazard(region, float(now[1, 0]), far))
             now[1, 0], reach = scale * far, now[1, 0]  # rounded to the state's type
             total = now[1, 0] * now[1, 0]
             now[1, 0] = reach
             bad = bad or total - total != 0  # the update that is made, too, must be finite
-            if scale != 1 and not bad:
+            touched = scale != 1 or touched
+            if touched and not bad:
                 acted[0] += 1
         # what was seen before the update
         now[4, 0] = scale
@@ -412,7 +445,8 @@ def train(
         if not bad:
             changed = _change_all(
                 rule, left, gradient, moments, second_moments, direction, trainable, small_at, small_size, places,
-                begins, ends, plane, numbers, factor, step, root, by * scale, APPLY if acting else UPDATE,
+                begins, ends, plane, numbers, factor, step, root, by if splitting else by * scale,
+                APPLY if acting else UPDATE,
             )  # fmt: skip
         if note(events, now, 0, epoch, changed or memory, bad, chance_accuracy, solved_loss):
             return epoch + 1

@@ -17,7 +17,7 @@ import math
 
 from numba import njit
 
-from ghostpoint.training.kernels.simd import fma, full, load, maximum, sqrt, store, unequal
+from ghostpoint.training.kernels.simd import fma, full, lanes, load, maximum, not_inlined, sqrt, store, unequal
 
 __all__ = [
     "ADAM",
@@ -29,6 +29,7 @@ __all__ = [
     "SGD",
     "UPDATE",
     "apply",
+    "blend",
     "clipping",
     "direct",
     "length",
@@ -154,3 +155,21 @@ def apply(parameters, direction, start, stop, jump, by):
         changed = maximum(changed, unequal(new, load(parameters, at)))
         store(parameters, at, new)
     return changed
+
+
+@njit
+def blend(direction, size, slopes, factor, seen, row, at, count, by):
+    """``q <- factor q - sum_i (weight_i / by) e_i``, so that ``by q`` is the update that ``trust.split`` wants.
+
+    e_i is at ``slopes[i size]``, its weight at ``seen[i row + at]``. All arrays are pointers.
+    """
+    not_inlined()
+    width, scaling = lanes(direction), full(direction, factor)
+    for k in range(0, size, width):
+        store(direction, k, scaling * load(direction, k))
+    for i in range(count):
+        weight = seen[i * row + at]
+        if weight != 0:
+            back = full(direction, -weight / by)
+            for k in range(0, size, width):
+                store(direction, k, fma(back, load(slopes, i * size + k), load(direction, k)))

@@ -52,9 +52,20 @@ from ghostpoint.training.kernels.simd import (
     store,
     unequal,
 )
-from ghostpoint.training.kernels.trust import acts, allowed, hazard, measure
+from ghostpoint.training.kernels.trust import (
+    ALONG,
+    BY_LOSS,
+    GRAM,
+    WEIGHT,
+    acts,
+    allowed,
+    hazard,
+    measure,
+    split,
+    splits,
+)
 
-__all__ = ["EVENTS", "QUANTITIES", "add_products", "networks_across_lanes"]
+__all__ = ["EVENTS", "QUANTITIES", "add_products", "mixed", "networks_across_lanes"]
 
 #: rows of ``history`` and ``now``
 QUANTITIES = ("loss", "gradient_norm", "accuracy", "confidence", "update_scale")
@@ -170,9 +181,14 @@ def _limit(
     crossings, marks, region, seen, confidence, threshold, trainable, rate, partials, n, x0, activations, path, slope,
     logits, pull, carried, alpha, dc, dm, dn, db, em, en, eb, parts, lane_values, plane,
 ):  # fmt: skip
-    """The factors of the updates, to ``lane_values[4 lanes :]``, which begins with the losses and squared norms."""
+    """The factors of the updates, to ``lane_values[4 lanes :]``, which begins with the losses and squared norms.
+
+    Where the region splits (one crossing only): the ratios of the lengths there, and from ``lane_values[5 lanes :]``
+    what the gradients of the loss and of the crossing are multiplied by, and the latter's derivative by the confidence.
+    """
     width = lanes(path)
     steps = logits.size // width
+    splitting, row = splits(crossings, region), GRAM + 2 * crossings.shape[0]
     zero = full(path, 0.0)
     scales = lane_values[4 * width :]
     for i in range(width):
@@ -185,7 +201,7 @@ def _limit(
         for t in range(steps):
             store(pull, t * width, zero)
         for i in range(width):
-            found = pointer(seen, (k * width + i) * 7)
+            found = pointer(seen, (k * width + i) * row)
             measure(crossings, marks, k, 0, pointer(logits, i), 0, width, found)
             first, second = int(found[3]), int(found[5])
             pull[first * width + i] = found[4] * confidence[i]
@@ -198,6 +214,7 @@ def _limit(
                 lane_values[2 * width + i] = by_c
             last = max(last, second)
         by_c = load(lane_values, 2 * width)
+        store(lane_values, 7 * width, by_c)
         adjoint = _adjoint(pull, carried, slope, path, alpha, last, width)
         _gradients(partials, n, x0, activations, pull, carried, adjoint, em, en, eb, plane, last + 1, width)
         for p in range(width):
@@ -214,12 +231,30 @@ def _limit(
         store(lane_values, 2 * width, steep)
         store(lane_values, 3 * width, along)
         for i in range(width):
-            far = rate[i] * math.sqrt(lane_values[width + i])
+            norm = math.sqrt(lane_values[width + i])
+            far = rate[i] * norm
+            found = pointer(seen, (k * width + i) * row)
+            if splitting:
+                found[GRAM] = lane_values[2 * width + i]
+                found[BY_LOSS] = lane_values[3 * width + i]
+                found[ALONG] = -rate[i] * found[BY_LOSS]
+                most, ratio, _ = split(region, crossings, found, row, float(lane_values[i]), norm, far, False)
+                scales[i] = ratio
+                scales[width + i] = most
+                scales[2 * width + i] = -found[WEIGHT] / rate[i] if found[WEIGHT] != 0 else 0.0
+                continue
             most = allowed(
-                region, pointer(seen, (k * width + i) * 7), crossings[k, 4], float(lane_values[i]),
+                region, found, crossings[k, 4], float(lane_values[i]),
                 math.sqrt(lane_values[2 * width + i]), far, rate[i] * lane_values[3 * width + i], False,
             )  # fmt: skip
             scales[i] = min(scales[i], most)
+
+
+@njit(inline="always")
+def mixed(most, gradient, weight, other):
+    """``most gradient + weight other``, and not a bit else where the weight is 0."""
+    part = most * gradient
+    return select(unequal(weight, weight - weight), fma(weight, other, part), part)
 
 
 @njit(inline="always")
@@ -256,10 +291,10 @@ def networks_across_lanes(
     carried, logits, pull = (
         more[: steps * width], more[steps * width : 2 * steps * width], more[2 * steps * width : 3 * steps * width]
     )  # fmt: skip
-    lane_values = more[3 * steps * width : (3 * steps + 5) * width]
-    near = more[(3 * steps + 5) * width :]
+    lane_values = more[3 * steps * width : (3 * steps + 8) * width]
+    near = more[(3 * steps + 8) * width :]
     em, en, eb = near[:plane], near[plane : 2 * plane], near[2 * plane : 3 * plane]
-    acting = acts(crossings, region)
+    acting, splitting = acts(crossings, region), splits(crossings, region)
     alpha = splat(constants[0])
     zero, one = full(state, 0.0), full(state, 1.0)
     leak = one - alpha
@@ -353,6 +388,14 @@ def networks_across_lanes(
         reach = load(rate, 0)
         size = loss + square + reach * (reach * square) + step_size * (step_size * square)
         bad = unequal(size - size, zero)
+        if splitting:
+            step_size = load(rate, 0)
+            most, weight_of_e = load(lane_values, 5 * width), load(lane_values, 6 * width)
+            dc = mixed(most, dc, weight_of_e, load(lane_values, 7 * width))
+            for s in range(0, plane, width):
+                store(dm, s, mixed(most, load(dm, s), weight_of_e, load(em, s)))
+                store(dn, s, mixed(most, load(dn, s), weight_of_e, load(en, s)))
+                store(db, s, mixed(most, load(db, s), weight_of_e, load(eb, s)))
         changed = zero
         if trainable[3]:
             new = select(bad, c, fma(-step_size, dc, c))
@@ -378,7 +421,10 @@ def networks_across_lanes(
         store(rest, width, bad)
         finished = True
         for i in range(width):
-            if now[4, i] != 1 and rest[width + i] == 0 and events[3, i] < 0 and events[4, i] < 0:
+            touched = now[4, i] != 1
+            if splitting:
+                touched = touched or lane_values[5 * width + i] != 1 or lane_values[6 * width + i] != 0
+            if touched and rest[width + i] == 0 and events[3, i] < 0 and events[4, i] < 0:
                 acted[i] += 1
             done = note(events, now, i, epoch, rest[i] != 0, rest[width + i] != 0, chance_accuracy, solved_loss)
             finished = finished and done

@@ -9,7 +9,7 @@ from numba import njit
 from ghostpoint.training.kernels import compiled
 from ghostpoint.training.kernels.elementary import logistic, tanh
 from ghostpoint.training.kernels.epoch import note
-from ghostpoint.training.kernels.rank_one import add_products
+from ghostpoint.training.kernels.rank_one import add_products, mixed
 from ghostpoint.training.kernels.simd import (
     any_nonzero,
     fma,
@@ -24,7 +24,18 @@ from ghostpoint.training.kernels.simd import (
     tree_sum,
     unequal,
 )
-from ghostpoint.training.kernels.trust import acts, allowed, hazard, measure
+from ghostpoint.training.kernels.trust import (
+    ALONG,
+    BY_LOSS,
+    GRAM,
+    WEIGHT,
+    acts,
+    allowed,
+    hazard,
+    measure,
+    split,
+    splits,
+)
 
 __all__ = ["units_across_lanes"]
 
@@ -65,15 +76,19 @@ def _limit(
     crossings, marks, region, seen, c, threshold, trainable, rate, n, x0, activations, path, slope, logits, pull,
     carried, alpha, loss, square, dc, dm, dn, db, em, en, eb, units, steps,
 ):  # fmt: skip
-    """The factor of the update."""
+    """The factor of the update; where the region splits (one crossing only), the ratio of the lengths.
+
+    Then ``seen`` goes on with what the gradients are multiplied by and the crossing's derivative by the confidence.
+    """
     width = lanes(n)
+    splitting, row = splits(crossings, region), GRAM + 2 * crossings.shape[0]
     norm = math.sqrt(square)
     far = rate[0] * norm
     scale = hazard(region, norm, far) if region[7] < math.inf else math.inf
     if crossings.shape[0] == 0:
         scale = min(scale, 1.0)
     for k in range(crossings.shape[0]):
-        found = pointer(seen, k * 7)
+        found = pointer(seen, k * row)
         measure(crossings, marks, k, 0, pointer(logits, 0), 0, 1, found)
         first, last = int(found[3]), int(found[5])
         for t in range(steps):
@@ -94,6 +109,12 @@ def _limit(
             pull[0] = by_c
             slope_square = scalar_fma(pull[0], pull[0], slope_square)
             product = scalar_fma(pull[0], dc, product)
+        if splitting:
+            found[GRAM], found[BY_LOSS], found[ALONG] = slope_square, product, -rate[0] * product
+            most, scale, _ = split(region, crossings, found, row, float(loss), norm, far, False)
+            found[GRAM], found[ALONG] = most, -found[WEIGHT] / rate[0] if found[WEIGHT] != 0 else 0.0
+            found[BY_LOSS] = pull[0] if trainable[3] else 0.0
+            continue
         most = allowed(
             region, found, crossings[k, 4], float(loss), math.sqrt(slope_square), far, rate[0] * product, False
         )
@@ -125,7 +146,7 @@ def units_across_lanes(
     carried, logits, pull = more[:padded], more[padded : 2 * padded], more[2 * padded : 3 * padded]
     near = more[3 * padded :]
     em, en, eb = near[:units], near[units : 2 * units], near[2 * units : 3 * units]
-    acting = acts(crossings, region)
+    acting, splitting = acts(crossings, region), splits(crossings, region)
     alpha = constants[0]
     zero, one = full(state, 0.0), full(state, 1.0)
     scratch[0] = 1
@@ -209,9 +230,23 @@ def units_across_lanes(
         bad = size - size != 0
         changed = False
         if not bad:
-            step_size = splat(factor)
-            if now[4, 0] != 1:
+            touched = now[4, 0] != 1
+            if splitting:
+                # through the place of the weights, so that they are rounded as there
+                pull[0], pull[1], pull[2] = seen[BY_LOSS], seen[GRAM], seen[ALONG]
+                touched = touched or pull[1] != 1 or pull[2] != 0
+                factor = rate[0]
+                most, weight_of_e = splat(pull[1]), splat(pull[2])
+                dc = pull[1] * dc
+                if pull[2] != 0:
+                    dc = scalar_fma(pull[2], pull[0], dc)
+                for s in range(0, units, width):
+                    store(dm, s, mixed(most, load(dm, s), weight_of_e, load(em, s)))
+                    store(dn, s, mixed(most, load(dn, s), weight_of_e, load(en, s)))
+                    store(db, s, mixed(most, load(db, s), weight_of_e, load(eb, s)))
+            if touched:
                 acted[0] += 1
+            step_size = splat(factor)
             differs = zero
             if trainable[3]:
                 confidence[0] = scalar_fma(-factor, dc, c)

@@ -12,20 +12,57 @@ from numba import njit
 
 from ghostpoint.training.kernels.simd import not_inlined
 
-__all__ = ["CROSSED", "REGION", "SEEN", "acts", "allowed", "hazard", "measure"]
+__all__ = [
+    "ALONG",
+    "BY_LOSS",
+    "CROSSED",
+    "GRAM",
+    "REGION",
+    "SEEN",
+    "WEIGHT",
+    "acts",
+    "allowed",
+    "hazard",
+    "measure",
+    "row_size",
+    "split",
+    "splits",
+]
 
 #: what ``region`` holds; without a hazard limit it is infinite
-REGION = ("h", "eta", "shrink", "tilt", "brake", "floor", "growth", "hazard", "chance_loss")
-#: what is kept about a crossing: whether it happens, when, the peak, two readings and the derivatives by their logits
-SEEN = ("crossed", "time", "peak", "first", "by_first", "second", "by_second")
-CROSSED = 0
+REGION = ("h", "eta", "shrink", "tilt", "brake", "floor", "growth", "hazard", "chance_loss", "split", "polyak")
+#: what is kept about a crossing: whether it happens, when, the peak, two readings and the derivatives by their logits;
+#: of its gradient e the products with the update and with the loss's gradient, the two coordinates of these along what
+#: e adds to the span, and what e is multiplied by. After them come the products with the gradients of the crossings
+#: (those up to this one) and e's row of the Cholesky factor.
+SEEN = (
+    "crossed", "time", "peak", "first", "by_first", "second", "by_second",
+    "along", "by_loss", "of_update", "of_loss", "weight",
+)  # fmt: skip
+CROSSED, ALONG, BY_LOSS, WEIGHT = 0, 7, 8, 11
+OF_UPDATE, OF_LOSS, GRAM = 9, 10, len(SEEN)
 CRITICAL_SHIFT = 3.0 / 8.0
+#: as ``remedies.spans.DEPENDENT``
+DEPENDENT = 1e-4
+#: as ``remedies.acting.RESOLVED``
+RESOLVED = 1e-6
+
+
+def row_size(crossings: int) -> int:
+    """The numbers that are kept about each of so many crossings."""
+    return len(SEEN) + 2 * crossings
 
 
 @njit(inline="always")
 def acts(crossings, region):
     """Whether there is anything to do."""
     return crossings.shape[0] > 0 or region[7] < math.inf
+
+
+@njit(inline="always")
+def splits(crossings, region):
+    """Whether updates are split."""
+    return crossings.shape[0] > 0 and region[9] > 0
 
 
 @njit
@@ -69,16 +106,103 @@ def allowed(region, seen, delay, loss, slope, length, along, uphill):
     """
     not_inlined()
     size = slope * length
-    if seen[CROSSED] > 0:
-        prediction = max(abs(along), region[3] * size)
+    prediction = max(abs(along), region[3] * size) if seen[CROSSED] > 0 else size
+    return _scale(prediction, _limit(region, seen, 0, delay, loss, uphill), region[6])
+
+
+@njit(inline="always")
+def _limit(region, seen, at, delay, loss, uphill):
+    """How far the time or peak of the crossing at ``seen[at:]`` may move; an infinite loss leaves the share at h."""
+    if seen[at + CROSSED] > 0:
         share = min(region[0], region[2] * (loss / region[8]))
-        limit = share * CRITICAL_SHIFT * min(float(delay), seen[1])
+        limit = share * CRITICAL_SHIFT * min(float(delay), seen[at + 1])
     else:
-        prediction = size
-        limit = region[1] * max(-seen[2], region[5])
-    if uphill:
-        limit = region[4] * limit
-    return _scale(prediction, limit, region[6])
+        limit = region[1] * max(-seen[at + 2], region[5])
+    return region[4] * limit if uphill else limit
+
+
+@njit
+def split(region, crossings, seen, row, loss, norm, length, uphill):
+    """What a region that splits makes of an update d: ``factor d + sum_i weight_i e_i``; see ``remedies.acting``.
+
+    Parameters
+    ----------
+    seen : pointer
+        Rows of ``row`` numbers; :data:`SEEN` up to ``by_loss`` and the inner products must be there, the rest is
+        filled.
+    loss, norm, length
+        L, the norms of its gradient and of d.
+
+    Returns
+    -------
+    factor, scale : float
+        ``scale`` is the length of what comes out over that of d, exactly ``factor`` where every weight is 0.
+    touched : bool
+        Whether anything is changed.
+    """
+    not_inlined()
+    count = crossings.shape[0]
+    lower = GRAM + count
+    inside, loss_inside = 0.0, 0.0
+    for i in range(count):
+        mine = i * row
+        square = seen[mine + GRAM + i]
+        usable = seen[mine + CROSSED] > 0 and square > 0 and square < math.inf
+        size = math.sqrt(square) if usable else 1.0
+        of_update, of_loss, pivot = seen[mine + ALONG] / size, seen[mine + BY_LOSS] / size, 1.0
+        for j in range(i):
+            other = j * row
+            inner = 0.0
+            if usable and seen[other + lower + j] > 0:
+                inner = seen[mine + GRAM + j] / (size * math.sqrt(seen[other + GRAM + j]))
+                for k in range(j):
+                    inner -= seen[mine + lower + k] * seen[other + lower + k]
+                inner /= seen[other + lower + j]
+            seen[mine + lower + j] = inner
+            pivot -= inner * inner
+            of_update -= inner * seen[other + OF_UPDATE]
+            of_loss -= inner * seen[other + OF_LOSS]
+        kept = usable and pivot > DEPENDENT
+        root = math.sqrt(pivot) if kept else 0.0
+        seen[mine + lower + i] = root
+        seen[mine + OF_UPDATE] = of_update / root if kept else 0.0
+        seen[mine + OF_LOSS] = of_loss / root if kept else 0.0
+        inside += seen[mine + OF_UPDATE] ** 2
+        loss_inside += seen[mine + OF_LOSS] ** 2
+    aside = math.sqrt(max(length * length - inside, RESOLVED * length * length))
+    slope_aside = math.sqrt(max(norm * norm - loss_inside, 0.0))
+    rest, along = _scale(slope_aside * aside, region[10] * loss, region[6]), math.inf
+    if region[7] < math.inf:
+        rest = min(rest, hazard(region, norm, length))
+    for i in range(count):
+        found = i * row
+        slope, delay = math.sqrt(seen[found + GRAM + i]), crossings[i, 4]
+        crossed = seen[found + CROSSED] > 0
+        size = region[3] * slope * aside if crossed else slope * length
+        rest = min(rest, _scale(size, _limit(region, seen, found, delay, math.inf, uphill), region[6]))
+        if crossed:
+            limit = _limit(region, seen, found, delay, loss, uphill)
+            along = min(along, _scale(abs(seen[found + ALONG]), limit, region[6]))
+    along = min(along, rest)
+    weighted = False
+    for step in range(count):
+        i = count - 1 - step
+        mine = i * row
+        root, weight = seen[mine + lower + i], 0.0
+        if root > 0:
+            weight = seen[mine + OF_UPDATE]
+            for j in range(i + 1, count):
+                weight -= seen[j * row + lower + i] * seen[j * row + WEIGHT] * math.sqrt(seen[j * row + GRAM + j])
+            weight /= root * math.sqrt(seen[mine + GRAM + i])
+        seen[mine + WEIGHT] = weight
+    for i in range(count):
+        seen[i * row + WEIGHT] *= along - rest
+        weighted = weighted or seen[i * row + WEIGHT] != 0
+    scale = rest
+    if weighted:
+        part = inside / (length * length)
+        scale = math.sqrt(along * along * part + rest * rest * max(1.0 - part, 0.0))
+    return rest, scale, weighted or rest != 1
 
 
 @njit
