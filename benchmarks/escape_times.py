@@ -9,6 +9,7 @@ attract in all other directions are taken; the table splits them by whether the 
 eigenvalue of the flow below -0.1 ("alone"), or not: then the slow direction is not the only slow one.
 
     python benchmarks/escape_times.py --output benchmarks/results/escape_times.json
+    python benchmarks/escape_times.py --saved benchmarks/results/escape_times.json --figure docs/images/escape_times.png
 """
 
 from __future__ import annotations
@@ -119,11 +120,55 @@ def beside(path: LowRankRNN | FullRankRNN, event: Event, epochs: int, seed: int)
     return rows
 
 
+def draw(rows: list[dict[str, float | int | str]], path: str) -> None:
+    """Simulated over predicted against the predicted steps: median and the range from 5 to 95 % of each cell."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 3.4), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, network, title in zip(panels, ("LowRankRNN", "FullRankRNN"), ("Rank one", "Full rank"), strict=True):
+        of = [row for row in rows if row["network"] == network]
+        for alone, colour, label in (
+            (True, "#1f4e79", "slow direction alone"),
+            (False, "#c0392b", "not alone: not predicted"),
+        ):
+            some = [row for row in of if _alone(row) == alone and np.isfinite(float(row["simulated_over_predicted"]))]
+            x = [float(row["predicted_steps"]) for row in some]
+            axes.plot(x, [float(row["simulated_over_predicted"]) for row in some], ".", color=colour, ms=3, alpha=0.4)
+            cells = product(DISTANCES, ALPHAS) if alone else ()
+            for place, (distance, alpha) in enumerate(cells):
+                mine = [row for row in some if (row["distance_from_fold"], row["alpha"]) == (distance, alpha)]
+                if mine:
+                    ratio = [float(row["simulated_over_predicted"]) for row in mine]
+                    low, middle, high = np.quantile(ratio, [0.05, 0.5, 0.95])
+                    at = np.median([float(row["predicted_steps"]) for row in mine])
+                    axes.errorbar(
+                        at, middle, [[middle - low], [high - middle]], fmt="o", color=colour, ms=4, capsize=3,
+                        label=label if place == 0 else None,
+                    )  # fmt: skip
+        axes.axhspan(0.95, 1.05, color="#dddddd", zorder=0, label="5 %")
+        axes.axvline(50, color="#888888", lw=0.8, ls=":")
+        axes.set(xscale="log", xlabel="predicted steps", title=title, ylim=(0.5, 1.25))
+        axes.legend(fontsize=7, loc="lower right")
+    panels[0].set_ylabel("simulated / predicted steps")
+    figure.savefig(path, dpi=160)
+
+
+def _alone(row: dict[str, float | int | str]) -> bool:
+    return float(row["second_eigenvalue"]) < ALONE and row["unstable_under_map"] == 0
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", type=int, default=8)
     parser.add_argument("--output", help="JSON file to write")
+    parser.add_argument("--saved", help="draw the rows of this file, and measure nothing")
+    parser.add_argument("--figure", help="PNG file to draw")
     options = parser.parse_args()
+    if options.saved:
+        with open(options.saved, encoding="utf-8") as file:
+            draw(json.load(file)["rows"], options.figure)
+        return
     rows = []
     for make in (low_rank_path, full_rank_path):
         for seed in range(options.networks):
@@ -138,7 +183,7 @@ def main() -> None:
             row
             for row in rows
             if (row["network"], row["distance_from_fold"], row["alpha"]) == (network, distance, alpha)
-            and (float(row["second_eigenvalue"]) < ALONE and row["unstable_under_map"] == 0) == alone
+            and _alone(row) == alone
         ]
         if some:
             ratio = np.array([row["simulated_over_predicted"] for row in some], dtype=float)
@@ -148,6 +193,8 @@ def main() -> None:
                 f"{network:12} {alone!s:5} {distance:9.0e} {alpha:6} {len(some):9d} {steps:15.1f}  "
                 f"{middle:.4f}, {low:.4f} to {high:.4f}; {int(np.isnan(ratio).sum())} went elsewhere"
             )
+    if options.figure:
+        draw(rows, options.figure)
     if options.output:
         settings = {"networks": options.networks, "distances": DISTANCES, "alphas": ALPHAS, "reach": REACH}
         with open(options.output, "w", encoding="utf-8") as file:

@@ -2,15 +2,17 @@
 
     python benchmarks/remedies.py [--scale paper] [--problems "rank one" DCDT] [--treatments plain "trust region"]
         [--seeds 20] [--parts FOLDER] [--json FILE]
+    python benchmarks/remedies.py --dataset ghostpoint-report/remedies/data.zarr.zip --markdown --json FILE
 
 Counts are over the networks of a row, medians over all of them. With --parts an interrupted run goes on where it was.
+With --dataset nothing is trained: the table is that of a run of the experiment.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,9 @@ import numpy as np
 
 from ghostpoint.experiments import Silent
 from ghostpoint.experiments.parts import keeping_parts
-from ghostpoint.experiments.remedies import PARAMETERS, run
-from ghostpoint.experiments.remedy_claims import claims_of, rows_of
+from ghostpoint.experiments.remedies import PARAMETERS, PROBLEMS, run
+from ghostpoint.experiments.remedy_claims import Row, best_clip, claims_of, rows_of
+from ghostpoint.storage import read_dataset
 
 
 def wanted(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -43,11 +46,21 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, help="networks of a row at most")
     parser.add_argument("--parts", type=Path, help="folder that keeps what is done")
     parser.add_argument("--json", type=Path, help="where to save the table")
+    parser.add_argument("--dataset", type=Path, help="the data of a run of the experiment")
+    parser.add_argument("--markdown", action="store_true", help="print the tables of docs/remedies.md instead")
     arguments = parser.parse_args()
-    with keeping_parts(arguments.parts):
-        dataset = run(wanted(arguments), Silent())
+    if arguments.dataset:
+        dataset = read_dataset(arguments.dataset)
+    else:
+        with keeping_parts(arguments.parts):
+            dataset = run(wanted(arguments), Silent())
     rows = rows_of(dataset)
     rows.sort(key=lambda row: (row.problem, row.treatment, row.optimizer, row.rate))
+    if arguments.json:
+        save(rows, arguments)
+    if arguments.markdown:
+        print(by_rate(rows), by_problem(rows), sep="\n\n")
+        return
     print("problem    treatment                         rate epochs   learned  lost  solved   epoch     loss  acted")
     for row in rows:
         print(
@@ -58,16 +71,74 @@ def main() -> None:
     claims = claims_of(dataset) if rows_of(dataset, next(iter(PARAMETERS[arguments.scale]["problems"]))) else []
     for claim in claims:
         print(f"\n[{claim.verdict}] {claim.sentence}\n  {claim.measured}\n  {claim.note}")
-    if arguments.json:
-        settings = {name: value for name, value in vars(arguments).items() if name not in ("json", "parts")}
-        # an epoch that half of the networks never reach is null
-        table = [{name: _plain(value) for name, value in asdict(row).items()} for row in rows]
-        saved = {"settings": settings, "rows": table, "claims": [claim.to_dict() for claim in claims]}
-        arguments.json.write_text(json.dumps(saved, indent=1) + "\n")
+
+
+REGIONS = ("trust region", "trust region, guarded", "trust region, undivided")
+
+
+def by_rate(rows: list[Row]) -> str:
+    """The rank-one networks over rates: lost of those that learned; solved; epoch of solving; final loss."""
+    main = [row for row in rows if row.problem == "rank one"]
+    lines = [
+        "| optimiser, rate | plain | clipping, best threshold | " + " | ".join(REGIONS) + " |",
+        "|---|---|---|" + "---|" * len(REGIONS),
+    ]
+    for optimizer, name in (("sgd", "SGD"), ("adam", "Adam")):
+        for rate in sorted({row.rate for row in main if row.optimizer == optimizer}):
+            mine = {row.treatment: row for row in main if (row.optimizer, row.rate) == (optimizer, rate)}
+            clip = best_clip(list(mine.values()))
+            cells = [_cell(mine.get("plain")), _cell(clip, True), *(_cell(mine.get(region)) for region in REGIONS)]
+            lines.append(f"| {name} {rate:g} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def by_problem(rows: list[Row]) -> str:
+    """The other problems, summed over rates: lost of those that learned; solved; best median epoch and loss."""
+    treatments = ("plain", "clip 0.01", "clip 0.1", *REGIONS)
+    lines = ["| problem, optimiser | " + " | ".join(treatments) + " |", "|---|" + "---|" * len(treatments)]
+    for problem in dict.fromkeys(PROBLEMS):
+        for optimizer, name in (("sgd", "SGD"), ("adam", "Adam")):
+            cells = []
+            for treatment in treatments:
+                asked = (problem, optimizer, treatment)
+                mine = [row for row in rows if (row.problem, row.optimizer, row.treatment) == asked]
+                cells.append(_sum(mine) if mine else "-")
+            if problem != "rank one" and set(cells) != {"-"}:
+                lines.append(f"| {problem}, {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(row: Row | None, named: bool = False) -> str:
+    if row is None:
+        return "-"
+    epoch = f"{row.epoch:.0f}" if np.isfinite(row.epoch) else "-"
+    start = f"{row.treatment.removeprefix('clip ')}: " if named else ""
+    return f"{start}{row.lost} of {row.learned}; {row.solved}/{row.networks}; {epoch}; {row.loss:.2g}"
+
+
+def _sum(rows: list[Row]) -> str:
+    lost, learned, solved, networks = (
+        sum(getattr(row, name) for row in rows) for name in ("lost", "learned", "solved", "networks")
+    )
+    epoch, loss = min(row.epoch for row in rows), min(row.loss for row in rows)
+    return f"{lost} of {learned}; {solved}/{networks}; {f'{epoch:.0f}' if np.isfinite(epoch) else '-'}; {loss:.1g}"
+
+
+def save(rows: list[Row], arguments: argparse.Namespace) -> None:
+    """The table as JSON, a row a line; an epoch that half of the networks never reach is null."""
+    asked = {name: value for name, value in vars(arguments).items() if name in ("scale", "problems", "treatments")}
+    if arguments.dataset:
+        asked = {"command": "ghostpoint reproduce --scale paper --only remedies"}
+    columns = [field.name for field in fields(Row)]
+    table = [json.dumps([_plain(getattr(row, name)) for name in columns]) for row in rows]
+    head = json.dumps({**asked, "columns": columns})[:-1]
+    arguments.json.write_text(head + ', "rows": [\n ' + ",\n ".join(table) + "\n]}\n")
 
 
 def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    if isinstance(value, float):
+        return float(f"{value:.4g}") if np.isfinite(value) else None
+    return value
 
 
 if __name__ == "__main__":

@@ -112,6 +112,7 @@ def rows(points: SlowPoints) -> list[dict[str, Any]]:
                 "unstable_map": int(unstable[i]),
                 "slowest_time_constant": _finite(_slowest(points, i) * scale),
                 "escape_time": _finite(points.escape_time[i] * scale),
+                "slow_alone": bool(points.slow_alone[i]),
                 "radius": _finite(points.radius[i]),
                 "unique_or_empty_radius": _finite(outer),
                 "latent": None if points.latent is None else points.latent[i].tolist(),
@@ -130,14 +131,21 @@ def table(points: SlowPoints) -> str:
         lines.append(
             f"{i:>3} {row['kind']:<9} {row['certificate']:<9} {_shown(row['speed']):>9} "
             f"{_verdict(row, 'unstable_flow'):>11} {_verdict(row, 'unstable_map'):>11} "
-            f"{_shown(row['slowest_time_constant']):>12} {_shown(row['escape_time']):>12} "
+            f"{_shown(row['slowest_time_constant']):>12} {_escape(row):>12} "
             f"{_shown(row['unique_or_empty_radius']):>11}"
         )
     if len(lines) == 1:
         lines.append("    none found")
+    if any(_escape(row).endswith("?") for row in rows(points)):
+        lines.append("? not to be believed: another direction is slow too, or unstable")
     failed = len(points.unconverged.reason)
     lines.append(f"times in {unit}; map with dt/tau = {alpha:g}; {failed} starts reached no slow point")
     return "\n".join(lines)
+
+
+def _escape(row: dict[str, Any]) -> str:
+    """With a question mark where the normal form of one direction does not describe the passage."""
+    return _shown(row["escape_time"]) + "?" * (row["kind"] == "ghost" and not row["slow_alone"])
 
 
 def _proven(model: Any, inputs: list[float] | None) -> tuple[Any, bool] | None:

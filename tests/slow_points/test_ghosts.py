@@ -8,7 +8,7 @@ import pytest
 from ghostpoint.models import LowRankRNN
 from ghostpoint.slow_points import flow_ghosts
 from ghostpoint.slow_points.descent import _Systems
-from ghostpoint.slow_points.fields import TanhField
+from ghostpoint.slow_points.fields import TanhField, UserField
 from ghostpoint.slow_points.ghosts import (
     border,
     bordered_inverse,
@@ -54,6 +54,23 @@ def test_definition_of_the_normal_form():
     second = np.tanh(W @ (x + 1e-4 * v) + b) + np.tanh(W @ (x - 1e-4 * v) + b) - 2 * t
     assert ghost.a[0] == pytest.approx(w @ second / 1e-8 / (2 * w @ v), rel=1e-5)
     assert ghost.escape_time[0] == pytest.approx(np.pi / np.sqrt(ghost.r[0] * ghost.a[0]))
+
+
+@pytest.mark.parametrize(("other", "alone"), [(-1.0, True), (-0.11, True), (-0.05, False), (0.5, False)])
+def test_a_slow_direction_is_alone_where_all_others_decay_faster(other, alone):
+    def field(x):
+        return np.stack([1e-3 + x[:, 0] ** 2, other * x[:, 1] + 1e-3 * x[:, 0] ** 2], axis=1)
+
+    def jacobian(x):
+        rows = np.zeros((len(x), 2, 2))
+        rows[:, 0, 0], rows[:, 1, 0], rows[:, 1, 1] = 2 * x[:, 0], 2e-3 * x[:, 0], other
+        return rows
+
+    points = find_slow_points(UserField(field, jacobian, 2), states=np.full((1, 2), 0.01), certify=False)
+    assert points.kind.tolist() == ["ghost"]
+    assert points.slow_alone.tolist() == [alone]
+    assert (repr(points).count("?") > 0) != alone
+    assert points.to_dataset()["slow_alone"].values.tolist() == [alone]
 
 
 def test_a_ghost_is_a_minimum_of_the_speed():

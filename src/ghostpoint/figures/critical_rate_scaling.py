@@ -15,7 +15,7 @@ CAPTION = (
     "A: critical rate over the delay (median and middle 80 % over seeds; a dot is a network) with the toy's power "
     "of the delay through the first point. B, C: over size and confidence. D: norm of the gradient of the escape time "
     "one update before a network is lost, and the toy model's power. E: hazard of that update; above the line it "
-    "lengthens the escape time by more than (3/8) T to first order. F: critical rate of full-rank networks."
+    "lengthens the escape time by more than (3/8) T to first order. F: critical rate of rank-two (purple) and full-rank networks."
 )
 
 
@@ -43,7 +43,7 @@ def draw(dataset: xr.Dataset) -> Figure:
             ("confidence", "confidence", "critical_rate", "confidence c", "critical rate", "Confidence"),
             ("delay", "delay_steps", "gradient_norm", "delay T (steps)", "|grad t|", "Sensitivity"),
             ("delay", "delay_steps", "hazard", "delay T (steps)", "hazard", "Lethal update"),
-            ("full_rank", "delay_steps", "critical_rate", "delay T (steps)", "critical rate", "Full rank"),
+            ("full_rank", "delay_steps", "critical_rate", "delay T (steps)", "critical rate", "Rank two, full rank"),
         )
         colours = (ACCENT, ACCENT, ACCENT, GHOST, LOST, ACCENT)
         for axis, colour, letter, (sweep, along, name, x_label, y_label, title) in zip(
@@ -59,6 +59,9 @@ def draw(dataset: xr.Dataset) -> Figure:
                 line = np.nanmedian(values[0]) * (x / x[0]) ** power
                 axis.plot(x, line, "--", color=MUTED, lw=1, label=f"toy: T^{power:g}")
                 axis.legend()
+            two = np.flatnonzero(dataset["sweep"].values == "rank_two")
+            if letter == "F" and len(two):
+                _cloud(axis, dataset[along].values[two].astype(float), dataset[name].values[two], GHOST)
             if letter == "E":
                 axis.axhline(1.0, color=MUTED, lw=1, ls="--")
         return figure
