@@ -15,7 +15,8 @@ CAPTION = (
     "A: critical rate over the delay (median and middle 80 % over seeds; a dot is a network) with the toy's power "
     "of the delay through the first point. B, C: over size and confidence. D: norm of the gradient of the escape time "
     "one update before a network is lost, and the toy model's power. E: hazard of that update; above the line it "
-    "lengthens the escape time by more than (3/8) T to first order. F: critical rate of rank-two (purple) and full-rank networks."
+    "lengthens the escape time by more than (3/8) T to first order. F: critical rate of rank-two "
+    "(purple) and full-rank networks."
 )
 
 

@@ -179,7 +179,7 @@ def _gradients(partials, n, x0, activations, weight, carried, adjoint, dm, dn, d
 @njit
 def _limit(
     crossings, marks, region, seen, confidence, threshold, trainable, rate, partials, n, x0, activations, path, slope,
-    logits, pull, carried, alpha, dc, dm, dn, db, em, en, eb, parts, lane_values, plane,
+    logits, steps, pull, carried, alpha, dc, dm, dn, db, em, en, eb, parts, lane_values, plane,
 ):  # fmt: skip
     """The factors of the updates, to ``lane_values[4 lanes :]``, which begins with the losses and squared norms.
 
@@ -187,10 +187,9 @@ def _limit(
     what the gradients of the loss and of the crossing are multiplied by, and the latter's derivative by the confidence.
     """
     width = lanes(path)
-    steps = logits.size // width
     splitting, row = splits(crossings, region), GRAM + 2 * crossings.shape[0]
     zero = full(path, 0.0)
-    scales = lane_values[4 * width :]
+    scales = pointer(lane_values, 4 * width)
     for i in range(width):
         far = rate[i] * math.sqrt(lane_values[width + i])
         scales[i] = hazard(region, math.sqrt(lane_values[width + i]), far) if region[7] < math.inf else math.inf
@@ -278,22 +277,20 @@ def networks_across_lanes(
     """Train a block of ``lanes`` networks; ``partials[p] : partials[p + 1]`` are the units of partial sum p."""
     width = lanes(state)
     plane = units * width
-    m, n, b, x0 = state[:plane], state[plane : 2 * plane], state[2 * plane : 3 * plane], state[3 * plane :]
-    nm, dm, dn, db = (
-        work[:plane], work[plane : 2 * plane], work[2 * plane : 3 * plane], work[3 * plane : 4 * plane]
-    )  # fmt: skip
-    rest = work[4 * plane :]
-    path = rest[: (steps + 1) * width]
-    slope = rest[(steps + 1) * width : (2 * steps + 1) * width]
-    weight = rest[(2 * steps + 1) * width : (3 * steps + 1) * width]
-    parts = rest[(3 * steps + 1) * width : (3 * steps + 1 + 2 * width) * width]
-    more = rest[(3 * steps + 1 + 2 * width) * width :]
-    carried, logits, pull = (
-        more[: steps * width], more[steps * width : 2 * steps * width], more[2 * steps * width : 3 * steps * width]
-    )  # fmt: skip
-    lane_values = more[3 * steps * width : (3 * steps + 8) * width]
-    near = more[(3 * steps + 8) * width :]
-    em, en, eb = near[:plane], near[plane : 2 * plane], near[2 * plane : 3 * plane]
+    m, n, b, x0 = pointer(state, 0), pointer(state, plane), pointer(state, 2 * plane), pointer(state, 3 * plane)
+    nm, dm, dn, db = pointer(work, 0), pointer(work, plane), pointer(work, 2 * plane), pointer(work, 3 * plane)
+    rest, at = pointer(work, 4 * plane), 4 * plane
+    path, at = pointer(work, at), at + (steps + 1) * width
+    slope, at = pointer(work, at), at + steps * width
+    weight, at = pointer(work, at), at + steps * width
+    parts, at = pointer(work, at), at + 2 * width * width
+    carried, at = pointer(work, at), at + steps * width
+    logits, at = pointer(work, at), at + steps * width
+    pull, at = pointer(work, at), at + steps * width
+    lane_values, at = pointer(work, at), at + 8 * width
+    em, en, eb = pointer(work, at), pointer(work, at + plane), pointer(work, at + 2 * plane)
+    activations_, partials_ = pointer(activations, 0), pointer(partials, 0)
+    trainable_ = trainable[0], trainable[1], trainable[2], trainable[3]
     acting, splitting = acts(crossings, region), splits(crossings, region)
     alpha = splat(constants[0])
     zero, one = full(state, 0.0), full(state, 1.0)
@@ -308,7 +305,7 @@ def networks_across_lanes(
         steepest, shift = zero, zero  # bounds of |m| and |b|
         for p in range(width):
             total = zero
-            for s in range(partials[p] * width, partials[p + 1] * width, width):
+            for s in range(partials_[p] * width, partials_[p + 1] * width, width):
                 store(nm, s, load(n, s) * load(m, s))
                 total = fma(load(n, s), load(x0, s), total)
                 steepest = maximum(steepest, maximum(load(m, s), -load(m, s)))
@@ -321,9 +318,9 @@ def networks_across_lanes(
         for t in range(steps):
             reach = fma(maximum(kappa, -kappa), steepest, shift)
             if any_nonzero(greater(reach, full(state, MODERATE))):
-                _step(m, n, b, nm, kappa, activations, t * plane, parts, partials, width)
+                _step(m, n, b, nm, kappa, activations_, t * plane, parts, partials_, width)
             else:
-                _step_of_moderate(m, n, b, nm, kappa, activations, t * plane, parts, partials, width)
+                _step_of_moderate(m, n, b, nm, kappa, activations_, t * plane, parts, partials_, width)
             _tree(parts, width)
             kappa = fma(alpha, load(parts, 0), leak * kappa)
             store(path, (t + 1) * width, kappa)
@@ -345,24 +342,24 @@ def networks_across_lanes(
                 on = greater(o, full(state, 0.5))
                 correct = correct + (on if targets[t] > 0.5 else one - on)
         adjoint = _adjoint(weight, carried, slope, path, alpha, steps - 1, width)
-        _gradients(partials, n, x0, activations, weight, carried, adjoint, dm, dn, db, plane, steps, width)
+        _gradients(partials_, n, x0, activations_, weight, carried, adjoint, dm, dn, db, plane, steps, width)
         for p in range(width):
             part = zero
-            for s in range(partials[p] * width, partials[p + 1] * width, width):
-                part = add_products(part, dm, dn, db, dm, dn, db, s, trainable)
+            for s in range(partials_[p] * width, partials_[p + 1] * width, width):
+                part = add_products(part, dm, dn, db, dm, dn, db, s, trainable_)
             store(parts, p * width, part)
             store(parts, (width + p) * width, zero)
         _tree(parts, width)
         square = load(parts, 0)
-        if trainable[3]:
+        if trainable_[3]:
             square = fma(dc, dc, square)
         step_size = load(rate, 0)
         if acting:
             store(lane_values, 0, loss)
             store(lane_values, width, square)
             _limit(
-                crossings, marks, region, seen, confidence, threshold, trainable, rate, partials, n, x0, activations,
-                path, slope, logits, pull, carried, alpha, dc, dm, dn, db, em, en, eb, parts, lane_values, plane,
+                crossings, marks, region, seen, confidence, threshold, trainable_, rate, partials_, n, x0, activations_,
+                path, slope, logits, steps, pull, carried, alpha, dc, dm, dn, db, em, en, eb, parts, lane_values, plane,
             )  # fmt: skip
             step_size = step_size * load(lane_values, 4 * width)
         else:
@@ -397,22 +394,22 @@ def networks_across_lanes(
                 store(dn, s, mixed(most, load(dn, s), weight_of_e, load(en, s)))
                 store(db, s, mixed(most, load(db, s), weight_of_e, load(eb, s)))
         changed = zero
-        if trainable[3]:
+        if trainable_[3]:
             new = select(bad, c, fma(-step_size, dc, c))
             changed = maximum(changed, unequal(new, c))
             store(confidence, 0, new)
         for s in range(0, plane, width):
-            if trainable[0]:
+            if trainable_[0]:
                 old = load(m, s)
                 new = select(bad, old, fma(-step_size, load(dm, s), old))
                 changed = maximum(changed, unequal(new, old))
                 store(m, s, new)
-            if trainable[1]:
+            if trainable_[1]:
                 old = load(n, s)
                 new = select(bad, old, fma(-step_size, load(dn, s), old))
                 changed = maximum(changed, unequal(new, old))
                 store(n, s, new)
-            if trainable[2]:
+            if trainable_[2]:
                 old = load(b, s)
                 new = select(bad, old, fma(-step_size, load(db, s), old))
                 changed = maximum(changed, unequal(new, old))

@@ -130,22 +130,24 @@ def units_across_lanes(
 ):  # fmt: skip
     """Train one network; ``units`` is padded with zeros to a whole number of vectors, ``partials`` is not used."""
     width = lanes(state)
-    m, n, b, x0 = state[:units], state[units : 2 * units], state[2 * units : 3 * units], state[3 * units :]
-    nm, dm, dn, db = (
-        work[:units], work[units : 2 * units], work[2 * units : 3 * units], work[3 * units : 4 * units]
-    )  # fmt: skip
-    rest = work[4 * units :]
-    padded = (steps + width - 1) // width * width
-    path = rest[: padded + 1]  # path[t + 1] belongs to step t; the padding is never read for a result
-    slope = rest[padded + 1 : 2 * padded + 1]
-    weight = rest[2 * padded + 1 : 3 * padded + 1]
-    output = rest[3 * padded + 1 : 4 * padded + 1]
-    other = rest[4 * padded + 1 : 5 * padded + 1]
-    scratch = rest[5 * padded + 1 : 5 * padded + 2]
-    more = rest[5 * padded + 2 :]
-    carried, logits, pull = more[:padded], more[padded : 2 * padded], more[2 * padded : 3 * padded]
-    near = more[3 * padded :]
-    em, en, eb = near[:units], near[units : 2 * units], near[2 * units : 3 * units]
+    m, n, b, x0 = pointer(state, 0), pointer(state, units), pointer(state, 2 * units), pointer(state, 3 * units)
+    nm, dm, dn, db = pointer(work, 0), pointer(work, units), pointer(work, 2 * units), pointer(work, 3 * units)
+    padded, at = (steps + width - 1) // width * width, 4 * units
+    path, at = (
+        pointer(work, at),
+        at + padded + 1,
+    )  # path[t + 1] belongs to step t; the padding is never read for a result
+    slope, at = pointer(work, at), at + padded
+    weight, at = pointer(work, at), at + padded
+    output, at = pointer(work, at), at + padded
+    other, at = pointer(work, at), at + padded
+    scratch, at = pointer(work, at), at + 1
+    carried, at = pointer(work, at), at + padded
+    logits, at = pointer(work, at), at + padded
+    pull, at = pointer(work, at), at + padded
+    em, en, eb = pointer(work, at), pointer(work, at + units), pointer(work, at + 2 * units)
+    phi_ = pointer(activations, 0)
+    trainable_ = trainable[0], trainable[1], trainable[2], trainable[3]
     acting, splitting = acts(crossings, region), splits(crossings, region)
     alpha = constants[0]
     zero, one = full(state, 0.0), full(state, 1.0)
@@ -173,7 +175,7 @@ def units_across_lanes(
             total, bend = zero, zero
             for s in range(0, units, width):
                 phi = tanh(fma(load(m, s), everywhere, load(b, s)))
-                store(activations, at + s, phi)
+                store(phi_, at + s, phi)
                 total = fma(load(n, s), phi, total)
                 bend = fma(load(nm, s), fma(-phi, phi, one), bend)
             kappa = scalar_fma(alpha, tree_sum(total), leak * kappa)
@@ -199,17 +201,17 @@ def units_across_lanes(
             if counted[t] and (o > 0.5) == (targets[t] > 0.5):
                 correct += unity
         adjoint = _adjoint(weight, carried, slope, path, alpha, steps - 1)
-        _gradients(n, x0, activations, weight, carried, adjoint, dm, dn, db, units, steps)
+        _gradients(n, x0, phi_, weight, carried, adjoint, dm, dn, db, units, steps)
         part = zero
         for s in range(0, units, width):
-            part = add_products(part, dm, dn, db, dm, dn, db, s, trainable)
+            part = add_products(part, dm, dn, db, dm, dn, db, s, trainable_)
         square = tree_sum(part)
-        if trainable[3]:
+        if trainable_[3]:
             square = scalar_fma(dc, dc, square)
         now[4, 0] = 1
         if acting:
             now[4, 0] = _limit(
-                crossings, marks, region, seen, c, threshold, trainable, rate, n, x0, activations, path, slope, logits,
+                crossings, marks, region, seen, c, threshold, trainable_, rate, n, x0, phi_, path, slope, logits,
                 pull, carried, alpha, loss, square, dc, dm, dn, db, em, en, eb, units, steps,
             )  # fmt: skip
         # what was seen before the update
@@ -248,21 +250,21 @@ def units_across_lanes(
                 acted[0] += 1
             step_size = splat(factor)
             differs = zero
-            if trainable[3]:
+            if trainable_[3]:
                 confidence[0] = scalar_fma(-factor, dc, c)
                 changed = confidence[0] != c
             for s in range(0, units, width):
-                if trainable[0]:
+                if trainable_[0]:
                     old = load(m, s)
                     new = fma(-step_size, load(dm, s), old)
                     differs = maximum(differs, unequal(new, old))
                     store(m, s, new)
-                if trainable[1]:
+                if trainable_[1]:
                     old = load(n, s)
                     new = fma(-step_size, load(dn, s), old)
                     differs = maximum(differs, unequal(new, old))
                     store(n, s, new)
-                if trainable[2]:
+                if trainable_[2]:
                     old = load(b, s)
                     new = fma(-step_size, load(db, s), old)
                     differs = maximum(differs, unequal(new, old))
