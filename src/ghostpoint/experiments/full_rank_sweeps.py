@@ -172,6 +172,7 @@ def sweep_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str
             judge(
                 beyond_lost > 0 and beyond_lost > 0.25 * beyond_learned and within_lost <= 0.02 * within_learned,
             ),
+            "Holds if more than a quarter are, and at most 2 % at lower rates.",
         ),
         Claim(
             "Above the highest rate networks are stuck: wrong, and practically without a gradient.",

@@ -116,8 +116,8 @@ PAPER: Mapping[str, Any] = {
         _sweep("rank one", "sgd", [0.1, 0.5, 2.0], 3000, 20, IN_FLOAT64),
         _sweep("rank one", "adam", [0.01, 0.03, 0.1], 3000, 20, IN_FLOAT64),
         *(one for problem in list(PROBLEMS)[1:7] for one in _other(problem, 3000, 100)),
-        *(one for problem in ("full rank", "DCDT") for one in _other(problem, 2000, 100)),
-        *_other("DMTS", 3000, 40),
+        *(one for problem in ("full rank", "DCDT") for one in _other(problem, 2000, 40)),
+        *_other("DMTS", 3000, 20),
     ],
 }
 QUICK_TREATMENTS = ["plain", "clip 0.01", "clip 0.1", "hazard limit", "trust region", "trust region, undivided"]
