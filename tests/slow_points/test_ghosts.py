@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -71,6 +73,10 @@ def test_a_slow_direction_is_alone_where_all_others_decay_faster(other, alone):
     assert points.slow_alone.tolist() == [alone]
     assert (repr(points).count("?") > 0) != alone
     assert points.to_dataset()["slow_alone"].values.tolist() == [alone]
+    # 1 + alpha lambda is outside the unit circle at alpha = 30 for every one of them
+    coarse = replace(points, tau=1.0, dt=30.0)
+    assert not coarse.slow_alone.any()
+    assert replace(points, tau=1.0, dt=0.1).slow_alone.tolist() == [alone]
 
 
 def test_a_ghost_is_a_minimum_of_the_speed():

@@ -173,14 +173,18 @@ class SlowPoints:
     @property
     def slow_alone(self) -> Bools:
         """(P,) whether the slow direction is the only slow one: all other eigenvalues of the flow (all but the one
-        nearest to 0) have a real part below :data:`ALONE`.
+        nearest to 0) have a real part below :data:`ALONE` and, where tau and dt are known, those of the Euler map are
+        inside the unit circle.
 
         Where it is not, the normal form of one direction does not describe the passage: ``escape_time`` can be wrong by
         any factor (of 30 such passages one took 0.03 times as long as predicted, and 6 went elsewhere).
         """
         slowest = np.abs(self.eigenvalues).argmin(axis=1) if len(self) else np.zeros(0, np.int64)
         others = np.arange(self.eigenvalues.shape[1]) != slowest[:, None]
-        return np.asarray(np.where(others, self.eigenvalues.real, -np.inf).max(axis=1, initial=-np.inf) < ALONE)
+        alone = np.where(others, self.eigenvalues.real, -np.inf).max(axis=1, initial=-np.inf) < ALONE
+        if self.tau is not None and self.dt is not None:
+            alone &= np.where(others, np.abs(self.map_eigenvalues), 0.0).max(axis=1, initial=0.0) < 1
+        return np.asarray(alone)
 
     def passage_time(self, y0: float, y1: float) -> Floats:
         """(P,) time of the flow from y0 to y1 along ``slow_direction``, from the ghost, in units of tau."""
