@@ -134,18 +134,24 @@ def draw(rows: list[dict[str, float | int | str]], path: str) -> None:
         ):
             some = [row for row in of if _alone(row) == alone and np.isfinite(float(row["simulated_over_predicted"]))]
             x = [float(row["predicted_steps"]) for row in some]
-            axes.plot(x, [float(row["simulated_over_predicted"]) for row in some], ".", color=colour, ms=3, alpha=0.4)
+            axes.plot(
+                x,
+                [float(row["simulated_over_predicted"]) for row in some],
+                ".",
+                color=colour,
+                ms=3,
+                alpha=0.4,
+                label=label,
+            )
             cells = product(DISTANCES, ALPHAS) if alone else ()
-            for place, (distance, alpha) in enumerate(cells):
+            for distance, alpha in cells:
                 mine = [row for row in some if (row["distance_from_fold"], row["alpha"]) == (distance, alpha)]
                 if mine:
                     ratio = [float(row["simulated_over_predicted"]) for row in mine]
                     low, middle, high = np.quantile(ratio, [0.05, 0.5, 0.95])
                     at = np.median([float(row["predicted_steps"]) for row in mine])
-                    axes.errorbar(
-                        at, middle, [[middle - low], [high - middle]], fmt="o", color=colour, ms=4, capsize=3,
-                        label=label if place == 0 else None,
-                    )  # fmt: skip
+                    bar = [[middle - low], [high - middle]]
+                    axes.errorbar(at, middle, bar, fmt="o", color=colour, ms=4, capsize=3)
         axes.axhspan(0.95, 1.05, color="#dddddd", zorder=0, label="5 %")
         axes.axvline(50, color="#888888", lw=0.8, ls=":")
         axes.set(xscale="log", xlabel="predicted steps", title=title, ylim=(0.5, 1.25))
@@ -165,6 +171,8 @@ def main() -> None:
     parser.add_argument("--saved", help="draw the rows of this file, and measure nothing")
     parser.add_argument("--figure", help="PNG file to draw")
     options = parser.parse_args()
+    if options.saved and not options.figure:
+        parser.error("--saved draws a file's rows: say where with --figure")
     if options.saved:
         with open(options.saved, encoding="utf-8") as file:
             draw(json.load(file)["rows"], options.figure)

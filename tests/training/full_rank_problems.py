@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ghostpoint.training.kernels import full_rank, optimizers
+from ghostpoint.training.kernels import full_rank, optimizers, trust
 from ghostpoint.training.kernels import full_rank_packing as packing
 
 PARTS = full_rank.PARTS
@@ -112,8 +112,8 @@ class Call:
         )  # fmt: skip
         self.after = (
             record, snapshots, self.cursor, self.history, self.snapshots, self.events, np.zeros(1, np.int64),
-            np.zeros((len(full_rank.QUANTITIES), 1), dtype), np.zeros((0, 7)),
-            packing.aligned(full_rank.work_size(plane, outputs, trials, steps, width, False), dtype),
+            np.zeros((len(full_rank.QUANTITIES), 1), dtype), np.zeros((0, trust.row_size(0))),
+            packing.aligned(full_rank.work_size(plane, outputs, trials, steps, width, -1), dtype),
         )  # fmt: skip
         self.after[-1][:] = np.nan  # its content must not matter
 

@@ -8,6 +8,7 @@ import pytest
 import ghostpoint as gp
 from ghostpoint.models import FullRankRNN, LowRankRNN
 from ghostpoint.remedies import ClipGradient, HazardLimit, Rewind, TrustRegion
+from ghostpoint.remedies.acting import Acting
 from ghostpoint.tasks import (
     DelayedActivation,
     DelayedCueDiscrimination,
@@ -26,6 +27,15 @@ PROBLEMS = {
     "full cue": (FullRankRNN.initialize(17, [3, 4], "xavier", n_inputs=1, activation="tanh"), CUE),
     "parts": (FullRankRNN.initialize(17, [3, 4], "normal", trainable=("W", "b_out")), DelayedActivation(30)),
 }
+
+
+def crossing(models, task, epochs):
+    """The networks when they have learned to cross, so that there are times to watch, not only peaks."""
+    return gp.train(models, task, 0.5, epochs, engine="reference", dtype="float64", remedy=TrustRegion()).models
+
+
+PROBLEMS["full, learned"] = crossing(*PROBLEMS["full"], 30), PROBLEMS["full"][1]
+PROBLEMS["ranks, learned"] = crossing(*PROBLEMS["ranks"], 30), PROBLEMS["ranks"][1]
 RATES = {"sgd": 5.0, "momentum": 2.0, "adam": 0.3}
 REMEDIES = {
     "region": TrustRegion(),
@@ -38,8 +48,9 @@ REMEDIES = {
 @pytest.mark.parametrize("name", PROBLEMS)
 @pytest.mark.parametrize("rule", RATES)
 @pytest.mark.parametrize("remedy", REMEDIES)
-def test_the_factors_are_those_of_the_reference(name, rule, remedy):
+def test_the_factors_are_those_of_the_reference(name, rule, remedy, monkeypatch):
     models, task = PROBLEMS[name]
+    divided = count_divided(monkeypatch)
     asked = {"optimizer": rule, "dtype": "float64", "record": "all", "remedy": REMEDIES[remedy]}
     epochs = 40 if name == "one" else 6  # its plateau is long
     slow = gp.train(models, task, RATES[rule], epochs, engine="reference", **asked)
@@ -49,6 +60,21 @@ def test_the_factors_are_those_of_the_reference(name, rule, remedy):
         np.testing.assert_allclose(fast.history[quantity], slow.history[quantity], rtol=1e-6, atol=1e-11)
     np.testing.assert_array_equal(fast.events["remedy_epochs"], slow.events["remedy_epochs"])
     assert slow.events["remedy_epochs"].min() > 0
+    if "learned" in name and remedy in ("region", "both"):
+        assert sum(divided) > 0
+
+
+def count_divided(monkeypatch):
+    """A list that gets the number of networks whose two parts have two factors, from every epoch of the reference."""
+    found, split = [], Acting._split
+
+    def counted(*arguments):
+        step = split(*arguments)
+        found.append(int((step.weights != 0).any(axis=1).sum()))
+        return step
+
+    monkeypatch.setattr(Acting, "_split", counted)
+    return found
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -95,18 +121,24 @@ def test_a_network_that_would_be_lost_is_kept():
     assert (kept.history["loss"][:, -1] < 0.001).all()
 
 
-def test_one_crossing_of_several_is_the_same_in_both_kinds_of_rank_one_kernels():
+def test_one_crossing_of_several_is_the_same_in_both_kinds_of_rank_one_kernels(monkeypatch):
     """A target that goes up and down has two crossings: with one looked at, networks share a kernel call."""
-    models = LowRankRNN.published(range(3), trainable=("m", "n", "b", "confidence"))
     targets = np.array([0.0] * 6 + [1.0] * 6 + [0.0] * 4)[None, :, None]
     task = from_arrays(np.zeros((1, 16, 0)), targets, dt=5, tau=10, read_out="after")
+    start = LowRankRNN.published(range(3), trainable=("m", "n", "b", "confidence"))
+    models = gp.train(start, task, 0.5, 300, dtype="float64", remedy=TrustRegion(crossings=1)).models
+    divided, shared = count_divided(monkeypatch), []
+    run = schedule.run
+    monkeypatch.setattr(schedule, "run", lambda *given, **named: shared.append(1) or run(*given, **named))
     for most in (1, 2):
-        remedy = TrustRegion(crossings=most, h=0.1, eta=0.2)
-        asked = {"dtype": "float64", "record": "all", "remedy": remedy}
-        slow, fast = (gp.train(models, task, 1.0, 60, engine=engine, **asked) for engine in ("reference", "compiled"))
+        asked = {"dtype": "float64", "record": "all", "remedy": TrustRegion(crossings=most, h=0.1)}
+        slow, fast = (gp.train(models, task, 0.5, 30, engine=engine, **asked) for engine in ("reference", "compiled"))
         for quantity in slow.history:
             np.testing.assert_allclose(fast.history[quantity], slow.history[quantity], rtol=1e-6, atol=1e-11)
         assert slow.events["remedy_epochs"].min() > 0
+        assert sum(divided) > 0
+        assert len(shared) == 1  # of the region that looks at one
+        divided.clear()
 
 
 @pytest.mark.parametrize(

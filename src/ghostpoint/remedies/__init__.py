@@ -9,6 +9,7 @@ from ghostpoint.remedies.records import (
     Remedy,
     Rewind,
     TrustRegion,
+    allowed,
     resolve,
     scale,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "Remedy",
     "Rewind",
     "TrustRegion",
+    "allowed",
     "crossings",
     "resolve",
     "scale",

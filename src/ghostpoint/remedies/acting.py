@@ -19,6 +19,7 @@ from ghostpoint.remedies.records import (
     Remedy,
     Rewind,
     TrustRegion,
+    allowed,
     scale,
 )
 from ghostpoint.tasks import Task, Trial
@@ -188,14 +189,17 @@ class Acting:
         aside = np.sqrt(np.maximum(length**2 - inside, RESOLVED * length**2))
         slope_aside = np.sqrt(np.maximum(np.asarray(gradient_norm, np.float64) ** 2 - (of_loss**2).sum(axis=1), 0.0))
         share, free = np.asarray(loss, np.float64) / self.task.chance_loss, np.full(len(loss), np.inf)
-        rest = scale(slope_aside * aside, region.polyak * np.asarray(loss, np.float64), region.growth)
-        rest, along = np.minimum(most, rest), np.full(len(loss), np.inf)
+        rest, along = np.full((2, len(loss)), np.inf)
+        if region.polyak < np.inf:
+            rest = allowed(slope_aside * aside, region.polyak * np.asarray(loss, np.float64), region.growth)
+        rest = np.minimum(most, np.minimum(rest, region.growth))
         for near in approached:
             seen = near.crossed, near.time, near.peak, near.crossing.delay
             size = np.where(near.crossed, region.tilt * near.slope * aside, near.slope * length)
-            rest = np.minimum(rest, scale(size, region.limit(*seen, free, ascent), region.growth))
-            moved = scale(np.abs(self.rate * near.shift), region.limit(*seen, share, ascent), region.growth)
+            rest = np.minimum(rest, allowed(size, region.limit(*seen, free, ascent), region.growth))
+            moved = allowed(np.abs(self.rate * near.shift), region.limit(*seen, share, ascent), region.growth)
             along = np.where(near.crossed, np.minimum(along, moved), along)
+        rest = np.where((length > 0) & (rest < np.inf), rest, 1.0)  # what nothing limits is left alone
         along = np.minimum(along, rest)
         weights = (along - rest)[:, None] * span.combination(of_update)
         part = inside / np.where(length > 0, length**2, 1.0)

@@ -29,6 +29,7 @@ __all__ = [
     "Remedy",
     "Rewind",
     "TrustRegion",
+    "allowed",
     "resolve",
     "scale",
 ]
@@ -47,6 +48,14 @@ def scale(prediction: Any, limit: Any, growth: float = 1.0) -> NDArray[Any]:
         allowed = np.asarray(limit / np.asarray(prediction))
     known = (np.asarray(prediction) > 0) & ~np.isnan(allowed)
     return np.where(known, np.where(allowed < growth, allowed, growth), 1.0)
+
+
+def allowed(prediction: Any, limit: Any, growth: float) -> NDArray[Any]:
+    """:func:`scale` for one of several limits: what predicts no move at all allows ``growth``.
+
+    So the factor does not jump where a prediction vanishes, or is nothing but rounding.
+    """
+    return np.where(np.asarray(prediction) == 0, growth, scale(prediction, limit, growth))
 
 
 class _Sum:
@@ -75,14 +84,15 @@ class TrustRegion(_Sum):
     * where the readout crosses, of the time: ``|e . d|``, at most ``min(h, shrink L / L0) (3/8) min(T, t)``;
     * where it does not, of the peak: ``|e| |d|``, at most ``eta max(-g, floor)``.
 
-    Limits are multiplied by ``brake`` where ``grad L . d > 0``. A limit allows the factor
+    The limits of times and peaks are multiplied by ``brake`` where ``grad L . d > 0``. A limit allows the factor
     ``min(growth, limit / prediction)`` (:func:`scale`).
 
     With ``split`` (the default) d is taken apart, ``d = p + q`` with p in the span of the gradients of the times and
     q at right angles to it. Near a solution the loss is steep along p and flat along q: what p may not do must not
     keep q from doing what is left to do. q is multiplied by the smallest factor of the peaks, of
     ``tilt |e| |q|``, at most ``h (3/8) min(T, t)``, and of ``|grad L at right angles| |q|``, at most ``polyak L``;
-    p by the smallest of that and of the factors of the times. Without ``split`` all of d is multiplied by the smallest
+    p by the smallest of that and of the factors of the times. |q| counts as at least 0.001 |d|: less is the rounding of
+    float32. Without ``split`` all of d is multiplied by the smallest
     factor, and the prediction of a time is ``max(|e . d|, tilt |e| |d|)``.
 
     (3/8) T is what leads from the minimum of the toy model's loss to its point of no return (letter, eq. 15; the
@@ -164,7 +174,9 @@ class TrustRegion(_Sum):
         ascent : (R,)
             ``grad L . d``; only its sign matters.
         """
-        shift = np.minimum(self.h, self.shrink * np.asarray(share)) * CRITICAL_SHIFT * np.minimum(delay, time)
+        with np.errstate(invalid="ignore"):
+            most = np.fmin(self.h, self.shrink * np.asarray(share))  # an infinite shrink at no loss leaves h
+        shift = most * CRITICAL_SHIFT * np.minimum(delay, time)
         free = np.where(crossed, shift, self.eta * np.maximum(-np.asarray(peak), self.floor))
         return np.where(np.asarray(ascent) > 0, self.brake * free, free)
 

@@ -30,7 +30,10 @@ def obstacle(models: Record, task: Task, plan: Plan) -> str:
 
 
 def across_lanes(models: Record, task: Task, plan: Plan) -> bool:
-    """Whether the rank-one kernels know the problem, which train a block of networks at once."""
+    """Whether the rank-one kernels know the problem, which train a block of networks at once.
+
+    They keep the gradient of one crossing: a region that splits updates by several goes through ``low_rank``.
+    """
     region = next((one for one in plan.remedies if isinstance(one, TrustRegion)), None)
     split_of_many = region is not None and region.split and region.crossings > 1 and not task.random
     if split_of_many and len(crossings(task, task.trial(), models.activation, 2)) > 1:

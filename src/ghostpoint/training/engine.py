@@ -77,9 +77,10 @@ def train(
     clip_norm : float, optional
         Scale a network's gradient down to this L2 norm where it exceeds it (``clip_grad_norm_``).
     remedy : None, "auto", or one or several of ``ghostpoint.remedies``
-        What to do about updates that would end in the no-learning zone: change their length, each network's by a
-        factor of its own. The history then has the length of the update over that of the optimiser's as
-        ``update_scale``, the events the number of epochs in which a remedy changed anything as ``remedy_epochs``.
+        What to do about updates that would end in the no-learning zone: shorten or lengthen them, each network's by a
+        factor of its own, the trust region two parts of an update by two. The history then has the length of the update
+        over that of the optimiser's as ``update_scale``, the events the number of epochs in which a remedy changed
+        anything as ``remedy_epochs``.
         "auto": a :class:`~ghostpoint.remedies.TrustRegion` where the task wants the readout to cross from one level to
         another (a more careful one where only some channels of some trials do), else
         :class:`~ghostpoint.remedies.HazardLimit`.

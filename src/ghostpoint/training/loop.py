@@ -59,7 +59,7 @@ class Backend(Protocol):
 class Plan:
     """What a run is asked to do.
 
-    ``readout_norm`` has one value per network; ``remedies`` are those that scale the update or the readout, without
+    ``readout_norm`` has one value per network; ``remedies`` are those that change the update or the readout, without
     :class:`~ghostpoint.remedies.ClipGradient`, which is ``clip_norm``.
     """
 
@@ -188,7 +188,9 @@ def _run(
                 with np.errstate(over="ignore", invalid="ignore"):
                     products = (backend.inner(update, other) for other in (update, gradient))
                     length, ascent = (backend.numpy(product).astype(np.float64) for product in products)
-                    near = _near(backend, approached, update, gradient)
+                    near = _near(
+                        backend, approached, update, gradient, acting.region is not None and acting.region.split
+                    )
                     step = acting.step(loss, seen["gradient_norm"], length**0.5, ascent, near)
                     # the update that is made, too, must be finite
                     made = (step.scale * length**0.5).astype(loss.dtype)
@@ -265,6 +267,7 @@ def _near(
     approached: Sequence[tuple[Crossing, Approach]],
     update: dict[str, Any],
     gradient: dict[str, Any],
+    split: bool,
 ) -> list[Near]:
     """What the trust region needs to know about the crossings and an update."""
 
@@ -273,11 +276,12 @@ def _near(
 
     found: list[Near] = []
     for place, (crossing, approach) in enumerate(approached):
-        products = [inner(approach, other.gradient) for _, other in approached[: place + 1]]
+        products = [inner(approach, other.gradient) for _, other in approached[0 if split else place : place + 1]]
         found.append(
             Near(
                 crossing, approach.crossed, approach.time, approach.peak, products[-1] ** 0.5,
-                inner(approach, update), inner(approach, gradient), np.stack(products, axis=1),
+                inner(approach, update), inner(approach, gradient) if split else products[-1],
+                np.stack(products, axis=1),
             )
         )  # fmt: skip
     return found

@@ -40,8 +40,9 @@ clipping) and accuracy are those before the update. A network whose loss, gradie
 parameters (``diverged``); one that an update changes in no bit is ``frozen``, but only where all later epochs must
 then be the same: SGD, one row of initial states, at most one row of noise, nothing drawn.
 
-``crossings``, ``marks`` and ``region`` are those of ``trust.py``. With a crossing or a hazard limit every update is
-multiplied by one factor, ``now``'s ``update_scale``; ``acted`` counts the epochs in which it is not 1. It takes a
+``crossings``, ``marks`` and ``region`` are those of ``trust.py``. With a crossing or a hazard limit, and without
+a split, every update is multiplied by one factor, ``now``'s ``update_scale``; ``acted`` counts the epochs in which an
+update is changed. It takes a
 second backward pass for each crossing, of one trial and from the readings that define its time. Where the region splits
 updates, the direction is changed before it is applied (``optimizers.blend``), and ``update_scale`` is the ratio of the
 lengths. ``seen`` is ``(crossings, trust.row_size(crossings))``, any content.

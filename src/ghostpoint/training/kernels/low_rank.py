@@ -24,8 +24,9 @@ alone, rounded up to whole vectors with zeros. ``low_rank_packing.py`` makes the
 The trials come in ``chunks`` of ``trials`` each, so that what is kept of a chunk stays in the cache: the rows of
 ``inputs``, ``targets``, ``weights`` and ``counted`` are those of the chunks; ``initial`` and ``noise`` are shared.
 
-``crossings``, ``marks`` and ``region`` are those of ``trust.py``. With a crossing or a hazard limit every update is
-multiplied by one factor, ``now``'s ``update_scale``; ``acted`` counts the epochs in which it is not 1. It takes a
+``crossings``, ``marks`` and ``region`` are those of ``trust.py``. With a crossing or a hazard limit, and without
+a split, every update is multiplied by one factor, ``now``'s ``update_scale``; ``acted`` counts the epochs in which an
+update is changed. It takes a
 second backward pass for each crossing, from the readings that define its time, of one trial and no further than these.
 Where the region splits updates, the direction is changed before it is applied (``optimizers.blend``). ``seen`` is
 ``(crossings, trust.row_size(crossings))``, any content.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from numba import njit
 
 from ghostpoint.training.kernels.simd import not_inlined
@@ -105,6 +106,7 @@ def allowed(region, seen, delay, loss, slope, length, along, uphill):
     ``uphill`` says whether the update raises the loss.
     """
     not_inlined()
+    loss, slope, length, along = np.float64(loss), np.float64(slope), np.float64(length), np.float64(along)
     size = slope * length
     prediction = max(abs(along), region[3] * size) if seen[CROSSED] > 0 else size
     return _scale(prediction, _limit(region, seen, 0, delay, loss, uphill), region[6])
@@ -114,7 +116,8 @@ def allowed(region, seen, delay, loss, slope, length, along, uphill):
 def _limit(region, seen, at, delay, loss, uphill):
     """How far the time or peak of the crossing at ``seen[at:]`` may move; an infinite loss leaves the share at h."""
     if seen[at + CROSSED] > 0:
-        share = min(region[0], region[2] * (loss / region[8]))
+        share, most = region[2] * (loss / region[8]), region[0]
+        share = share if share < most else most  # an infinite shrink at no loss leaves h
         limit = share * CRITICAL_SHIFT * min(float(delay), seen[at + 1])
     else:
         limit = region[1] * max(-seen[at + 2], region[5])
@@ -141,6 +144,7 @@ def split(region, crossings, seen, row, loss, norm, length, uphill):
         Whether anything is changed.
     """
     not_inlined()
+    loss, norm, length = np.float64(loss), np.float64(norm), np.float64(length)
     count = crossings.shape[0]
     lower = GRAM + count
     inside, loss_inside = 0.0, 0.0
@@ -171,7 +175,9 @@ def split(region, crossings, seen, row, loss, norm, length, uphill):
         loss_inside += seen[mine + OF_LOSS] ** 2
     aside = math.sqrt(max(length * length - inside, RESOLVED * length * length))
     slope_aside = math.sqrt(max(norm * norm - loss_inside, 0.0))
-    rest, along = _scale(slope_aside * aside, region[10] * loss, region[6]), math.inf
+    rest, along = region[6], math.inf
+    if region[10] < math.inf:
+        rest = min(rest, _allowed(slope_aside * aside, region[10] * loss, region[6]))
     if region[7] < math.inf:
         rest = min(rest, hazard(region, norm, length))
     for i in range(count):
@@ -179,10 +185,12 @@ def split(region, crossings, seen, row, loss, norm, length, uphill):
         slope, delay = math.sqrt(seen[found + GRAM + i]), crossings[i, 4]
         crossed = seen[found + CROSSED] > 0
         size = region[3] * slope * aside if crossed else slope * length
-        rest = min(rest, _scale(size, _limit(region, seen, found, delay, math.inf, uphill), region[6]))
+        rest = min(rest, _allowed(size, _limit(region, seen, found, delay, math.inf, uphill), region[6]))
         if crossed:
             limit = _limit(region, seen, found, delay, loss, uphill)
-            along = min(along, _scale(abs(seen[found + ALONG]), limit, region[6]))
+            along = min(along, _allowed(abs(seen[found + ALONG]), limit, region[6]))
+    if not (length > 0 and rest < math.inf):  # what nothing limits is left alone
+        rest = 1.0
     along = min(along, rest)
     weighted = False
     for step in range(count):
@@ -192,12 +200,14 @@ def split(region, crossings, seen, row, loss, norm, length, uphill):
         if root > 0:
             weight = seen[mine + OF_UPDATE]
             for j in range(i + 1, count):
-                weight -= seen[j * row + lower + i] * seen[j * row + WEIGHT] * math.sqrt(seen[j * row + GRAM + j])
-            weight /= root * math.sqrt(seen[mine + GRAM + i])
-        seen[mine + WEIGHT] = weight
+                weight -= seen[j * row + lower + i] * seen[j * row + WEIGHT]
+            weight /= root
+        seen[mine + WEIGHT] = weight  # of the unit vector
     for i in range(count):
-        seen[i * row + WEIGHT] *= along - rest
-        weighted = weighted or seen[i * row + WEIGHT] != 0
+        mine = i * row
+        usable = seen[mine + lower + i] > 0 and along != rest
+        seen[mine + WEIGHT] *= (along - rest) / math.sqrt(seen[mine + GRAM + i]) if usable else 0.0
+        weighted = weighted or seen[mine + WEIGHT] != 0
     scale = rest
     if weighted:
         part = inside / (length * length)
@@ -210,6 +220,12 @@ def hazard(region, norm, length):
     """The factor that the hazard limit allows, from the norms of the gradient and of the update."""
     not_inlined()
     return _scale(norm * length / (CRITICAL_SHIFT * region[8]), region[7], 1.0)
+
+
+@njit(inline="always")
+def _allowed(prediction, limit, growth):
+    """:func:`_scale` for one of several limits: what predicts no move at all allows ``growth``."""
+    return growth if prediction == 0 else _scale(prediction, limit, growth)
 
 
 @njit(inline="always")
