@@ -126,10 +126,10 @@ def _sum(rows: list[Row]) -> str:
 
 def save(rows: list[Row], arguments: argparse.Namespace) -> None:
     """The table as JSON, a row a line; an epoch that half of the networks never reach is null."""
-    names = ("dataset",) if arguments.dataset else ("scale", "problems", "treatments", "seeds")
-    asked = {
-        name: str(value) if name == "dataset" else value for name, value in vars(arguments).items() if name in names
-    }
+    names = ("scale", "problems", "treatments", "seeds")
+    asked = {name: value for name, value in vars(arguments).items() if name in names}
+    if arguments.dataset:  # folder and file of the experiment's run
+        asked = {"dataset": "/".join(arguments.dataset.parts[-2:])}
     columns = [field.name for field in fields(Row)]
     table = [json.dumps([_plain(getattr(row, name)) for name in columns]) for row in rows]
     head = json.dumps({**asked, "columns": columns})[:-1]
