@@ -5,7 +5,8 @@
     python benchmarks/remedies.py --dataset ghostpoint-report/remedies/data.zarr.zip --markdown --json FILE
 
 Counts are over the networks of a row, medians over all of them. With --parts an interrupted run goes on where it was.
-With --dataset nothing is trained: the table is that of a run of the experiment.
+With --dataset nothing is trained: the table is that of a run of the experiment. The claims are printed, not saved:
+a run's report and its record have them.
 """
 
 from __future__ import annotations
