@@ -9,7 +9,14 @@ import pytest
 
 from ghostpoint.figures import slow_points as picture
 from ghostpoint.models import FullRankRNN, LowRankRNN
-from ghostpoint.slow_points import SlowPoints, find_slow_points, flow_portrait, latent_zeros, write_weights
+from ghostpoint.slow_points import (
+    SlowPoints,
+    find_slow_points,
+    flow_portrait,
+    latent_zeros,
+    slow_passage,
+    write_weights,
+)
 from ghostpoint.slow_points_command import find_in_file
 from ghostpoint.storage import read_dataset, write_dataset
 from tests.slow_points.networks import rank_one_near_fold
@@ -42,6 +49,25 @@ def test_the_table_says_what_the_library_finds(near_fold):
     other = find_in_file(path, network=1, starts=4)
     assert sum(line.split()[1] == "fixed" for line in other.splitlines()[2:-2]) == 3
     assert other.endswith("all fixed points are listed, proven; ghosts too")
+
+
+def test_passages_are_those_of_the_library(near_fold):
+    model, path = near_fold
+    points = find_slow_points(model[0], n_starts=4)
+    alone = int(np.flatnonzero(points.kind == "ghost")[0])
+    passage = slow_passage(model[0], points[alone])
+    text = find_in_file(path, starts=4, passages=True)
+    (line,) = [line for line in text.splitlines() if "+-" in line]
+    assert line.split()[:2] == [str(alone), f"{passage.duration:.4g}"]
+    assert line.split()[4] == "tau,"
+    answer = json.loads(find_in_file(path, starts=4, tau=10.0, dt=1.0, passages=True, as_json=True))
+    (row,) = answer["passages"]
+    steps = slow_passage(model[0], points[alone], alpha=0.1)
+    assert (row["unit"], row["reason"]) == ("steps", "")
+    assert row["duration"] == pytest.approx(steps.duration)
+    assert row["y1"] == pytest.approx(steps.y[-1])
+    # the other network has fixed points in place of the ghost
+    assert find_in_file(path, network=1, starts=4, passages=True).endswith("none")
 
 
 def test_json_in_ms_and_the_map_of_the_step(tmp_path):

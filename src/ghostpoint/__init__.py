@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         latent_ghosts,
         latent_zeros,
         read_weights,
+        slow_passage,
         track_slow_points,
     )
     from ghostpoint.theory import NormalForm, SaddleNodeToy
@@ -54,6 +55,7 @@ _PUBLIC: dict[str, str | None] = {
     "flow_ghosts": "slow_points",
     "latent_zeros": "slow_points",
     "latent_ghosts": "slow_points",
+    "slow_passage": "slow_points",
     "track_slow_points": "slow_points",
     "abrupt_drop": "slow_points",
     "read_weights": "slow_points",
@@ -87,6 +89,7 @@ __all__ = [
     "load",
     "read_weights",
     "remedies",
+    "slow_passage",
     "slow_points",
     "tasks",
     "theory",

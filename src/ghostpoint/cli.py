@@ -159,6 +159,7 @@ def slow_points(
     dt: Annotated[float | None, typer.Option(help="In ms, with --tau; the map with dt = tau otherwise.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Draw the flow.", metavar="OUT.png")] = None,
     out: Annotated[Path | None, typer.Option(help="Save the points.", metavar="OUT.zarr.zip")] = None,
+    passages: Annotated[bool, typer.Option("--passages", help="How long each ghost holds the network.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON in place of the table.")] = False,
 ) -> None:
     """Find the fixed points and ghosts of a network, with proof."""
@@ -166,7 +167,7 @@ def slow_points(
 
     text = find_in_file(
         weights, network=network, starts=starts, seed=seed, inputs=inputs, tau=tau, dt=dt, figure=figure, out=out,
-        as_json=as_json,
+        passages=passages, as_json=as_json,
     )  # fmt: skip
     typer.echo(text)
 

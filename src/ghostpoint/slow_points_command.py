@@ -26,6 +26,7 @@ def find_in_file(
     dt: float | None = None,
     figure: Path | None = None,
     out: Path | None = None,
+    passages: bool = False,
     as_json: bool = False,
 ) -> str:
     """The slow points of one network in the file ``path``, as a table or as JSON.
@@ -44,6 +45,8 @@ def find_in_file(
         Where to draw the flow; the suffix says the format.
     out : path, optional
         Where to save the points (``SlowPoints.load`` reads them).
+    passages : bool
+        Also how long each ghost that attracts holds the network, with an error bar (`slow_passage`).
     as_json : bool
         JSON in place of the table.
 
@@ -87,8 +90,10 @@ def find_in_file(
     if as_json:
         about = {"network": network, "rank": model.rank, "units": model.n_units}
         complete = known is not None and known[1] and len(known[0]) == len(points.fixed)
-        return json.dumps({**about, "fixed_points_complete": complete, **_summary(points)}, indent=2)
-    return f"{model!r}, network {network}\n{table(points)}\n{_completeness(points, known)}"
+        answer = {**about, "fixed_points_complete": complete, **_summary(points)}
+        return json.dumps({**answer, "passages": _passages(model, points, given)} if passages else answer, indent=2)
+    lines = [f"{model!r}, network {network}", table(points), _completeness(points, known)]
+    return "\n".join(lines + ([_passage_table(_passages(model, points, given))] if passages else []))
 
 
 def rows(points: SlowPoints) -> list[dict[str, Any]]:
@@ -141,6 +146,43 @@ def table(points: SlowPoints) -> str:
     failed = len(points.unconverged.reason)
     lines.append(f"times in {unit}; map with dt/tau = {alpha:g}; {failed} starts reached no slow point")
     return "\n".join(lines)
+
+
+def _passages(model: Any, points: SlowPoints, inputs: list[float] | None) -> list[dict[str, Any]]:
+    """Of the ghosts without an unstable direction, in steps where tau and dt are known, else in units of tau."""
+    from ghostpoint.slow_points import slow_passage
+
+    alpha = None if points.tau is None else points.alpha
+    found = []
+    for i in range(len(points)):
+        # the slow direction's own eigenvalue is zero to rounding
+        if points.kind[i] == "ghost" and (points.eigenvalues[i].real > 1e-9).sum() == 0:
+            passage = slow_passage(model, points[i], alpha=alpha, inputs=inputs)
+            limits = [_finite(y) for y in passage.y[[0, -1]]] if len(passage.y) else [None, None]
+            found.append(
+                {
+                    "point": i,
+                    "unit": "tau" if alpha is None else "steps",
+                    "y0": limits[0],
+                    "y1": limits[1],
+                    "duration": _finite(passage.duration),
+                    "error": _finite(passage.error),
+                    "reason": passage.reason,
+                }
+            )
+    return found
+
+
+def _passage_table(passages: list[dict[str, Any]]) -> str:
+    lines = ["passages along the slow manifold, of ghosts that attract in every other direction:"]
+    for row in passages:
+        if row["error"] is None:
+            time = "-" if row["duration"] is None else f"{row['duration']:.4g} {row['unit']}"
+            lines.append(f"{row['point']:>3} {time}, no error bar: {row['reason']}")
+        else:
+            span = f"{_shown(row['y0'])} to {_shown(row['y1'])} along its slow direction"
+            lines.append(f"{row['point']:>3} {row['duration']:.4g} +- {row['error']:.1g} {row['unit']}, from {span}")
+    return "\n".join(lines if passages else [*lines, "    none"])
 
 
 def _escape(row: dict[str, Any]) -> str:

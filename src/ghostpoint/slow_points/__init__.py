@@ -8,6 +8,7 @@ from ghostpoint.slow_points.flow_records import FlowGhosts, FlowZeros
 from ghostpoint.slow_points.latent_box import LatentZeros, latent_zeros
 from ghostpoint.slow_points.latent_box_ghosts import LatentGhosts, latent_ghosts
 from ghostpoint.slow_points.latent_flow import flow_ghosts, flow_zeros, fold_epochs, latent_flow
+from ghostpoint.slow_points.passages import Passage, slow_passage
 from ghostpoint.slow_points.points import SlowPoints
 from ghostpoint.slow_points.portrait import flow_portrait
 from ghostpoint.slow_points.search import find_slow_points
@@ -25,6 +26,7 @@ __all__ = [
     "LatentGhosts",
     "LatentZeros",
     "NormalFormGradient",
+    "Passage",
     "SlowPoints",
     "Tracks",
     "UserField",
@@ -40,6 +42,7 @@ __all__ = [
     "normal_form_gradient",
     "passage_steps",
     "read_weights",
+    "slow_passage",
     "track_slow_points",
     "write_weights",
 ]

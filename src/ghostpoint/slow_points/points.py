@@ -177,7 +177,8 @@ class SlowPoints:
         inside the unit circle.
 
         Where it is not, the normal form of one direction does not describe the passage: ``escape_time`` can be wrong by
-        any factor (of 30 such passages one took 0.03 times as long as predicted, and 6 went elsewhere).
+        any factor (of 30 such passages one took 0.03 times as long as predicted, and 6 went elsewhere). `slow_passage`
+        follows the network itself along its slow manifold, and says how far it is to be believed.
         """
         slowest = np.abs(self.eigenvalues).argmin(axis=1) if len(self) else np.zeros(0, np.int64)
         others = np.arange(self.eigenvalues.shape[1]) != slowest[:, None]

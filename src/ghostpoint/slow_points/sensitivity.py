@@ -45,7 +45,8 @@ def normal_form_gradient(model: Any, point: SlowPoints, inputs: ArrayLike | None
         If ``point`` is not one ghost, or of another network's size.
     """
     if len(point) != 1 or point.kind[0] != "ghost":
-        raise ValueError(f"point must be one ghost (points.ghosts[i]), got {len(point)} of kind {list(point.kind)}")
+        kinds = ", ".join(str(kind) for kind in point.kind)
+        raise ValueError(f"point must be one ghost (points.ghosts[i]), got {len(point)} points: {kinds}")
     network = network_field(model, inputs)
     if point.position.shape[1] != network.n_units:
         raise ValueError(f"point must have {network.n_units} units like the model, got {point.position.shape[1]}")
