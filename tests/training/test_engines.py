@@ -9,7 +9,8 @@ import torch
 import ghostpoint as gp
 from ghostpoint.models import FullRankRNN, LowRankRNN
 from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination, DelayedMatchToSample
-from ghostpoint.training import SGD, Adam, loop
+from ghostpoint.training import SGD, Adam
+from ghostpoint.training.plan import draws
 from ghostpoint.training.reference import evaluate
 
 CUE = DelayedCueDiscrimination(10, 20, 15)
@@ -135,7 +136,7 @@ def test_draws_belong_to_the_network_and_the_seed(engine):
     other = gp.train(models[1], NOISY, 0.1, 4, seed=4, **asked)
     np.testing.assert_allclose(alone.history["loss"][0], whole.history["loss"][1], rtol=1e-10)
     assert not np.allclose(alone.history["loss"][0], other.history["loss"][0])
-    states, noise = loop.draws(models, NOISY, 3)()
+    states, noise = draws(models, NOISY, 3)()
     assert states.shape == (4, 3, 6)
     assert noise.shape == (NOISY.steps, 4, 3, 6)
     assert np.abs(states).max() < 1

@@ -20,9 +20,9 @@ from ghostpoint.training.kernels import full_rank, full_rank_packing, low_rank, 
 from ghostpoint.training.kernels.memory import aligned
 from ghostpoint.training.kernels.optimizers import RULES
 from ghostpoint.training.kernels.subnormals import flushing_subnormals
-from ghostpoint.training.loop import Plan
 from ghostpoint.training.optimizers import Adam
 from ghostpoint.training.outcome import Outcome
+from ghostpoint.training.plan import Plan
 from ghostpoint.training.schedule import advance_all
 
 __all__ = ["run", "watch"]

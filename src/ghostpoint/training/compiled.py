@@ -13,8 +13,8 @@ from ghostpoint.remedies import HazardLimit, TrustRegion, crossings
 from ghostpoint.tasks import Task
 from ghostpoint.training import alone, schedule
 from ghostpoint.training.kernels import rank_one
-from ghostpoint.training.loop import Plan
 from ghostpoint.training.outcome import Outcome
+from ghostpoint.training.plan import Plan
 
 __all__ = ["across_lanes", "obstacle", "problem", "run"]
 

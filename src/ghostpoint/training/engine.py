@@ -20,8 +20,10 @@ from ghostpoint.remedies import resolve as resolve_remedy
 from ghostpoint.results import TrainingRun, no_learning_zone_entry
 from ghostpoint.tasks import Task
 from ghostpoint.training import compiled, loop, schedule
+from ghostpoint.training.backend import Backend
 from ghostpoint.training.optimizers import Optimizer, resolve
 from ghostpoint.training.outcome import EVENTS, Outcome
+from ghostpoint.training.plan import Plan
 
 __all__ = ["ENGINES", "train"]
 
@@ -158,7 +160,7 @@ def train(
     for name, values in {**models.arrays(), "learning_rate": rate}.items():
         _check_fits(name, values, dtype)
     workers = len(os.sched_getaffinity(0)) if threads is None else integer("threads", threads, at_least=1)
-    plan = loop.Plan(
+    plan = Plan(
         rate=rate,
         epochs=epochs,
         record_epochs=_recorded_epochs(record, epochs),
@@ -215,7 +217,7 @@ def _check_channels(models: Record, task: Task) -> None:
         raise ValueError(f"models must have the task's {task.n_outputs} output channels, got {models.n_outputs}")
 
 
-def _choose(engine: str, models: Record, task: Task, plan: loop.Plan) -> str:
+def _choose(engine: str, models: Record, task: Task, plan: Plan) -> str:
     """The engine that will run, or a ``ValueError`` that says why the one asked for cannot."""
     if engine in ("torch", "reference"):
         return engine
@@ -233,7 +235,7 @@ def _choose(engine: str, models: Record, task: Task, plan: loop.Plan) -> str:
     return "torch"
 
 
-def _backend(engine: str, models: Record, task: Task, dtype: str) -> loop.Backend:
+def _backend(engine: str, models: Record, task: Task, dtype: str) -> Backend:
     if engine == "reference":
         from ghostpoint.training.reference_engine import ReferenceBackend
 
@@ -291,7 +293,7 @@ def _values(array: NDArray[Any]) -> list[float]:
     return [float(value) for value in np.unique(array)[:100]]
 
 
-def _labelled(outcome: Outcome, models: Record, plan: loop.Plan, config: dict[str, Any]) -> TrainingRun:
+def _labelled(outcome: Outcome, models: Record, plan: Plan, config: dict[str, Any]) -> TrainingRun:
     per_network = {
         "network": np.arange(len(models)),
         "seed": ("network", np.array(models.seed)),

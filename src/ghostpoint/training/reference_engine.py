@@ -18,7 +18,7 @@ __all__ = ["ReferenceBackend"]
 
 
 class ReferenceBackend:
-    """Float64 NumPy; see :class:`ghostpoint.training.loop.Backend`."""
+    """Float64 NumPy; see :class:`ghostpoint.training.backend.Backend`."""
 
     def __init__(self, models: Record, task: Task):
         self.models, self.task = models, task

@@ -26,7 +26,7 @@ ONE_THREAD_BELOW = 250_000
 
 
 class TorchBackend:
-    """All networks of a stack as one batch; see :class:`ghostpoint.training.loop.Backend`.
+    """All networks of a stack as one batch; see :class:`ghostpoint.training.backend.Backend`.
 
     The loss of the stack is the sum of the networks' losses, which do not depend on each other's parameters, so one
     backward pass gives every network its own gradient.
