@@ -9,7 +9,8 @@ ends within 1e-3 as one, give ``adam_reported``, whatever speed those ends have.
 where |F|, in float64, is below 1e-10, and as leading to a point where Newton's method from it stays within 0.01 and
 settles.
 
-Times are one thread's; ``processor`` ones leave out what other programs took, though not what they slowed down.
+The search has as many threads as numba (two here), and ``processor_seconds`` is of all of them; the rival has torch's. A
+certificate is one thread's. ``processor`` times leave out what other programs took, though not what they slowed down.
 ``gemm_us``, a product of two 100 x 100 matrices beside each network, says how fast the machine was at the time.
 
     python benchmarks/slow_points.py --networks 3 --output benchmarks/results/slow_points.json
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from itertools import product
 from time import perf_counter, process_time
 
 import numpy as np
@@ -30,6 +32,7 @@ from ghostpoint.slow_points import SlowPoints, find_slow_points, search
 from ghostpoint.slow_points.certificates import FieldBounds, certify_fixed, certify_ghost
 from ghostpoint.slow_points.descent import newton
 from ghostpoint.slow_points.fields import TanhField, network_field
+from ghostpoint.slow_points.threads import one_thread_each
 
 UNITS, STARTS, ITERATIONS = 100, 128, 5000
 TOL_Q, TOL_DQ, TOL_UNIQUE = 1e-12, 1e-20, 1e-3
@@ -78,8 +81,8 @@ def per_certificate(field: TanhField, points: SlowPoints, repeats: int) -> dict[
     """Milliseconds of a proof in float64: medians by the clock and by the processor, and the clock's lower tenth."""
     bounds = FieldBounds(field)
     times: dict[str, list[tuple[float, float]]] = {"fixed": [], "ghost": []}
-    for _ in range(repeats):
-        for i in range(len(points)):
+    with one_thread_each():  # as in the search
+        for _, i in product(range(repeats), range(len(points))):
             x = points.position[i]
             start, spent = perf_counter(), process_time()
             if points.kind[i] == "fixed":

@@ -47,7 +47,7 @@ def _dot(row: Any, x: Any, start: float) -> tuple[float, float]:
     return value, UNDERFLOW + (1.0 + 1e-6) * (EPS * abs(value) + 2.0 * (n * EPS) ** 2 * size)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", nogil=True, cache=True)
 def drive_and_rates(B: Any, c: Any, x: Any, u: Any, t: Any, gain: Any, e_t: Any, e_gain: Any) -> None:
     """Fill u = B x + c, t = tanh(u), gain = 1 - t**2 and bounds ``e_t``, ``e_gain`` of the errors of the last two.
 
@@ -62,7 +62,7 @@ def drive_and_rates(B: Any, c: Any, x: Any, u: Any, t: Any, gain: Any, e_t: Any,
         e_gain[k] = (1.0 + 1e-6) * (2.0 * abs(t[k]) * e_t[k] + e_t[k] ** 2 + 4.0 * EPS * (gain[k] + EPS))
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", nogil=True, cache=True)
 def residual(A: Any, t: Any, e_t: Any, x: Any, f: Any, e_f: Any) -> None:
     """Fill f = -x + A t and a bound of its error; an ``A`` without rows stands for the identity."""
     if A.shape[0] == 0:

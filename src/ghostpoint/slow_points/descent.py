@@ -1,26 +1,36 @@
-"""Second-order minimisation of the energy ``q = |F|**2 / 2``, in blocks of starts, and Newton's method on F."""
+"""Second-order minimisation of the energy ``q = |F|**2 / 2`` from many starts, and Newton's method on F."""
 
 from __future__ import annotations
 
+import threading
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.blas import dgemm
 from scipy.linalg.lapack import dposv
 
+from ghostpoint.slow_points.descent_kernels import (
+    LARGEST,
+    NEARLY,
+    NOT_FINITE,
+    SMALL_SLOPE,
+    SMALL_SPEED,
+    STUCK,
+    UNFINISHED,
+    Scratch,
+    descend,
+)
 from ghostpoint.slow_points.fields import Field, TanhField
+from ghostpoint.slow_points.symmetric_kernels import pack
+from ghostpoint.slow_points.threads import mapped
 
-__all__ = ["Descent", "minimize_energy", "newton"]
+__all__ = ["WORTHWHILE", "Descent", "minimize_energy", "newton"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-#: a start is handed on to the polish when |F|, or |J^T F| / |F|, has fallen to these
-SMALL_SPEED, SMALL_SLOPE = 1e-7, 1e-7
-NEARLY = 1e-3
+WORTHWHILE = 32  # coordinates from which starts and points are handed to threads
 BLOCK = 200_000  # numbers in the matrices of the starts that move together: they stay in the cache
-LARGEST = 1e12  # damping beyond which no step helps
 
 
 class Descent(NamedTuple):
@@ -40,10 +50,40 @@ def minimize_energy(field: Field, starts: Floats, max_steps: int) -> Descent:
     ghost (there J is singular); where that is not positive definite, with ``J^T J + mu`` (Levenberg-Marquardt).
     The damping mu follows the agreement of q with its quadratic model (Nielsen 1999).
     """
+    if isinstance(field, TanhField) and field.A is None:
+        return _descend_compiled(field, starts, max_steps)
     size = max(1, BLOCK // field.size**2)
     parts = [_descend(field, starts[i : i + size], max_steps) for i in range(0, len(starts), size)]
     x, speed, slope, done = (np.concatenate([part[k] for part in parts]) for k in range(4))
     return Descent(x, speed, slope, done, [text for part in parts for text in part.reason])
+
+
+def _reason(status: int, max_steps: int, speed: float, slope: float) -> str:
+    """Why a start is not done, or nothing."""
+    if status == NOT_FINITE:
+        return "the velocity is not finite at the start"
+    if status == STUCK:
+        return f"no step lowers the speed further ({speed:.3g})"
+    if status == UNFINISHED:
+        return f"not stationary after {max_steps} steps: speed {speed:.3g}, slope {slope:.3g}"
+    return ""
+
+
+def _descend_compiled(field: TanhField, starts: Floats, max_steps: int) -> Descent:
+    """Each start by itself, in turn on the threads; the same method as `_descend`."""
+    packed, c, x = pack(field.B), np.ascontiguousarray(field.c, dtype=np.float64), np.array(starts, dtype=np.float64)
+    local = threading.local()
+
+    def end(i: int) -> tuple[int, float, float]:
+        if not hasattr(local, "scratch"):
+            local.scratch = Scratch.of(packed)
+        status, speed, slope = descend(packed, c, max_steps, local.scratch, x[i])
+        return int(status), float(speed), float(slope)
+
+    ends = mapped(end, range(len(x)), None if field.size >= WORTHWHILE else 1)
+    reason = [_reason(status, max_steps, speed, slope) for status, speed, slope in ends]
+    done = np.array([not text for text in reason], dtype=bool)
+    return Descent(x, np.array([e[1] for e in ends]), np.array([e[2] for e in ends]), done, reason)
 
 
 def _descend(field: Field, starts: Floats, max_steps: int) -> Descent:
@@ -55,7 +95,7 @@ def _descend(field: Field, starts: Floats, max_steps: int) -> Descent:
     velocity = field.flow(x)
     finite = np.isfinite(velocity).all(axis=1)
     for index in np.flatnonzero(~finite):
-        reason[index] = "the velocity is not finite at the start"
+        reason[index] = _reason(NOT_FINITE, max_steps, 0.0, 0.0)
     active = np.flatnonzero(finite)
     systems = _Systems(field, count)
     moved = active
@@ -91,10 +131,10 @@ def _descend(field: Field, starts: Floats, max_steps: int) -> Descent:
         stuck = damping[active] > LARGEST
         # near a ghost q stops falling at rounding before its slope has reached the tolerance: that is for the polish
         for index in active[stuck & (slope[active] > NEARLY)]:
-            reason[index] = f"no step lowers the speed further ({speed[index]:.3g})"
+            reason[index] = _reason(STUCK, max_steps, speed[index], slope[index])
         active = active[~stuck]
     for index in active:
-        reason[index] = f"not stationary after {max_steps} steps: speed {speed[index]:.3g}, slope {slope[index]:.3g}"
+        reason[index] = _reason(UNFINISHED, max_steps, speed[index], slope[index])
     done = np.array([not text for text in reason], dtype=bool)
     return Descent(x, speed, slope, done, reason)
 
@@ -105,52 +145,22 @@ class _Systems:
     def __init__(self, field: Field, count: int):
         self.field, size = field, field.size
         self.gradient = np.zeros((count, size))
-        self.whole = np.zeros((count, size, size))
+        self.whole, self.jacobian = np.zeros((count, size, size)), np.zeros((count, size, size))
         self.factor = np.zeros((size, size), order="F")
         self.diagonal = np.arange(size)
         self.plain: dict[int, Floats] = {}  # J^T J, made where it is asked for
-        self.B = None
-        if isinstance(field, TanhField) and field.A is None:
-            self.B = np.asfortranarray(field.B)
-            self.gain = np.zeros((count, size))
-            self.scaled = np.zeros((size, size), order="F")
-        else:
-            self.jacobian = np.zeros((count, size, size))
 
     def build(self, rows: NDArray[np.int64], x: Floats, velocity: Floats) -> None:
         """Make those of the starts ``rows``, now at x."""
         for i in rows:
             self.plain.pop(int(i), None)
-        if self.B is None:
-            self.jacobian[rows] = jacobian = self.field.jacobian(x)
-            self.gradient[rows] = np.einsum("bij,bi->bj", jacobian, velocity)
-            self.whole[rows] = jacobian.transpose(0, 2, 1) @ jacobian + self.field.curvature(x, velocity)
-            return
-        t = velocity + x
-        self.gain[rows] = gain = 1 - t**2
-        self.gradient[rows] = (gain * velocity) @ self.B - velocity
-        for i, g, h in zip(rows, gain, gain**2 - 2 * velocity * t * gain, strict=True):
-            self._square(g, h, self.whole[i].T)
-
-    def _square(self, gain: Floats, weights: Floats, out: Floats) -> None:
-        """``W^T diag(weights) W - G W - (G W)^T + 1``, G = diag(gain): J^T J for weights ``gain**2``, as J = G W - 1.
-
-        One product, ``W^T (diag(weights) W - G)``, added to ``1 - G W``.
-        """
-        assert self.B is not None
-        np.multiply(self.B, -gain[:, None], out=out)
-        np.multiply(self.B, weights[:, None], out=self.scaled)
-        self.scaled[self.diagonal, self.diagonal] -= gain
-        dgemm(1.0, self.B, self.scaled, beta=1.0, c=out, trans_a=1, overwrite_c=1)
-        out[self.diagonal, self.diagonal] += 1
+        self.jacobian[rows] = jacobian = self.field.jacobian(x)
+        self.gradient[rows] = np.einsum("bij,bi->bj", jacobian, velocity)
+        self.whole[rows] = jacobian.transpose(0, 2, 1) @ jacobian + self.field.curvature(x, velocity)
 
     def _gauss_newton(self, i: int) -> Floats:
         if i not in self.plain:
-            if self.B is None:
-                self.plain[i] = self.jacobian[i].T @ self.jacobian[i]
-            else:
-                self.plain[i] = np.empty_like(self.factor)
-                self._square(self.gain[i], self.gain[i] ** 2, self.plain[i])
+            self.plain[i] = self.jacobian[i].T @ self.jacobian[i]
         return self.plain[i]
 
     def steps(self, rows: NDArray[np.int64], damping: Floats) -> tuple[Floats, Bools]:

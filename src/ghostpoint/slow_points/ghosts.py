@@ -15,9 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.blas import dger
-from scipy.linalg.lapack import dgetrf, dgetri, dpotrf
+from scipy.linalg.lapack import dgetrf, dgetrs, dpotrf
 
 from ghostpoint.slow_points.fields import Field, NetworkField
+from ghostpoint.slow_points.lapack import inverse_of_factors
 
 __all__ = [
     "Border",
@@ -59,19 +60,26 @@ def bordered_system(
     field: Field, metric: Floats | None, kappa: Floats, omega: Floats, s: float
 ) -> tuple[Floats, Floats]:
     """The 2 K + 1 equations at X, and their derivative ``[[J, -s M, -M omega], [H, J^T, 0], [0, omega^T M, 0]]``."""
-    size = field.size
-    M = np.eye(size) if metric is None else metric
     f, J = field.flow(kappa[None])[0], field.jacobian(kappa[None])[0]
-    weighted = M @ omega
+    weighted = omega if metric is None else metric @ omega
     value = np.concatenate([f - s * weighted, omega @ J, [(omega @ weighted - 1) / 2]])
-    derivative = np.zeros((2 * size + 1, 2 * size + 1))
+    return value, _derivative(J, field.curvature(kappa[None], omega[None])[0], metric, weighted, s)
+
+
+def _derivative(J: Floats, H: Floats, metric: Floats | None, weighted: Floats, s: float) -> Floats:
+    """That of `bordered_system`, contiguous by columns; ``weighted`` is M omega."""
+    size = len(J)
+    derivative = np.zeros((2 * size + 1, 2 * size + 1), order="F")
     derivative[:size, :size] = J
-    derivative[:size, size:-1] = -s * M
+    if metric is None:
+        derivative.T.flat[size * (2 * size + 1) : 2 * size * (2 * size + 1) : 2 * size + 2] = -s
+    else:
+        derivative[:size, size:-1] = -s * metric
     derivative[:size, -1] = -weighted
-    derivative[size:-1, :size] = field.curvature(kappa[None], omega[None])[0]
+    derivative[size:-1, :size] = H
     derivative[size:-1, size:-1] = J.T
     derivative[-1, size:-1] = weighted
-    return value, derivative
+    return derivative
 
 
 def inverse(matrix: Floats) -> Floats | None:
@@ -79,8 +87,8 @@ def inverse(matrix: Floats) -> Floats | None:
     factors, pivots, failed = dgetrf(matrix.T)
     if failed:
         return None
-    result, failed = dgetri(factors, pivots, overwrite_lu=1)
-    return None if failed else np.asarray(result.T)
+    result = inverse_of_factors(factors, pivots)
+    return None if result is None else result.T
 
 
 class Border(NamedTuple):
@@ -179,7 +187,7 @@ def solve_ghost(
 ) -> GhostSolution:
     """Newton's method on the bordered system, from kappa and the left null vector nearest to J there.
 
-    One inverse serves for as long as each step is at most 1/20 of the one before, ``max_steps`` inverses at most.
+    One factorisation serves while each step is at most 1/20 of the one before, ``max_steps`` of them at most.
     """
     size = field.size
     M = np.eye(size) if metric is None else metric
@@ -187,31 +195,33 @@ def solve_ghost(
     omega = null_pair(J)[0] if omega is None else omega
     omega = omega / np.sqrt(omega @ M @ omega)
     s = float(omega @ f)
-    C: Floats | None = None
-    last, inverses, proven, settled = np.inf, 0, False, False
+    factors: tuple[Floats, NDArray[np.int32]] | None = None
+    last, made, proven, settled = np.inf, 0, False, False
     while True:
         f, J = field.flow(kappa[None])[0], field.jacobian(kappa[None])[0]
         weighted = omega if metric is None else metric @ omega
         value = np.concatenate([f - s * weighted, omega @ J, [(omega @ weighted - 1) / 2]])
         scale = 1 + float(np.linalg.norm(kappa))
-        length = np.inf if C is None else float(np.linalg.norm(C @ value))
-        if C is None or (length > 0.05 * last and not (proven and length < 1e-9 * scale)):
-            C = None
-            if inverses < max_steps:
-                C = bordered_inverse(J, field.curvature(kappa[None], omega[None])[0], metric, weighted, s)
-            if C is None:
+        step = value if factors is None else dgetrs(*factors, value)[0]
+        length = np.inf if factors is None else float(np.linalg.norm(step))
+        if factors is None or (length > 0.05 * last and not (proven and length < 1e-9 * scale)):
+            if made == max_steps:
                 break
-            inverses, proven, fresh = inverses + 1, False, True
-            length = float(np.linalg.norm(C @ value))
+            H = field.curvature(kappa[None], omega[None])[0]
+            lu, pivots, failed = dgetrf(_derivative(J, H, metric, weighted, s), overwrite_a=1)
+            if failed:
+                break
+            factors, made, proven, fresh = (lu, pivots), made + 1, False, True
+            step = dgetrs(lu, pivots, value)[0]
+            length = float(np.linalg.norm(step))
         else:
-            # an inverse that has shown its rate of convergence has it until steps are rounding
+            # factors that have shown their rate of convergence have it until steps are rounding
             fresh, proven = False, proven or length <= 0.05 * last
         if not np.isfinite(length) or length > 2 * scale:
             break
         if length < 1e-9 * scale and length >= (0.25 if fresh else 0.05) * last:
             settled = True
             break
-        step = C @ value
         kappa, omega, s = kappa - step[:size], omega - step[size:-1], s - float(step[-1])
         last = length
         if length <= 1e-15 * scale:

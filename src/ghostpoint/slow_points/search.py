@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint import checks
 from ghostpoint.slow_points.certificates import Certificate, FieldBounds, certify_fixed, certify_ghost
-from ghostpoint.slow_points.descent import minimize_energy, newton
-from ghostpoint.slow_points.fields import Field, NetworkField, UserField, network_field
+from ghostpoint.slow_points.descent import WORTHWHILE, minimize_energy, newton
+from ghostpoint.slow_points.fields import Field, NetworkField, TanhField, UserField, network_field
 from ghostpoint.slow_points.ghosts import GhostSolution, ghost_form, inverse, is_minimum, null_pair, solve_ghost
 from ghostpoint.slow_points.latent_flow import flow_ghosts, flow_zeros
 from ghostpoint.slow_points.points import SlowPoints, Unconverged
+from ghostpoint.slow_points.threads import mapped, one_thread_each
 
 __all__ = ["find_slow_points"]
 
@@ -55,6 +56,9 @@ def find_slow_points(
     bordered system of a ghost (theory, section 2). Every zero near a fold is asked for its partner. A low-rank
     network is searched in its latents, whose slow points are the state's; for one of rank one the starts
     include every zero and ghost of the latent flow, so that nothing is missed there (see `flow_zeros`).
+
+    Networks of 32 coordinates and more are searched on as many threads as numba uses (`numba.set_num_threads`), which
+    changes no bit; OpenBLAS is held to one thread in each meanwhile.
 
     Parameters
     ----------
@@ -108,16 +112,17 @@ def find_slow_points(
     exact: Field = search if network is None else network.exact
     metric = None if network is None else network.metric
     back: Callable[[Floats], Floats] = (lambda y: y) if network is None else network.from_search
-    ends = minimize_energy(search, points, steps)
-    failed = [(back(ends.x[i][None])[0], ends.speed[i], ends.reason[i]) for i in np.flatnonzero(~ends.done)]
-    found, more = _polish(exact, metric, back(ends.x[ends.done]), ends.slope[ends.done], ends.speed[ends.done])
-    failed += more
-    if network is not None:
-        found = _merge(found + _complete(network), exact)
-    found = _with_partners(exact, metric, found)
-    if certify and network is not None:
-        found = _proven(network, found)
-    return _record(search, exact, network, found, failed, times["tau"], times["dt"], certify)
+    with one_thread_each():
+        ends = minimize_energy(search, points, steps)
+        failed = [(back(ends.x[i][None])[0], ends.speed[i], ends.reason[i]) for i in np.flatnonzero(~ends.done)]
+        found, more = _polish(exact, metric, back(ends.x[ends.done]), ends.slope[ends.done], ends.speed[ends.done])
+        failed += more
+        if network is not None:
+            found = _merge(found + _complete(network), exact)
+        found = _with_partners(exact, metric, found)
+        if certify and network is not None:
+            found = _proven(network, found)
+        return _record(search, exact, network, found, failed, times["tau"], times["dt"], certify)
 
 
 def _starts(
@@ -156,27 +161,48 @@ def _polish(
     candidates: list[Candidate] = []
     failed: list[tuple[Floats, float, str]] = []
     small = np.flatnonzero(speed <= np.maximum(1e-6, slope))
-    zeros, _, settled = newton(exact, kappa[small])
+    zeros, settled = _zeros(exact, kappa[small])
     close = np.linalg.norm(zeros - kappa[small], axis=1) <= 0.1 * (1 + np.linalg.norm(kappa[small], axis=1))
     candidates += [Candidate(x, None, 1) for x in zeros[settled & close]]
     rest = np.concatenate([small[~(settled & close)], np.setdiff1d(np.arange(len(kappa)), small)])
-    for members in _groups(kappa[rest], 1e-5):
-        chosen = rest[members]
-        best = chosen[np.argmin(slope[chosen])]
-        ghost = solve_ghost(exact, metric, kappa[best], _direction(exact, metric, kappa[best], slope[best]))
-        if not ghost.settled:
-            reason = f"neither a zero nor a stationary point of the speed is reached from speed {speed[best]:.3g}"
-        elif is_minimum(exact, metric, ghost):
-            candidates.append(Candidate(ghost.kappa, ghost, len(chosen)))
-            continue
-        else:
-            pair = _pair(exact, metric, ghost) if ghost.speed < 1e-3 else []
-            candidates += [Candidate(x, None, len(chosen)) for x in pair]
-            if pair:
-                continue
-            reason = f"a saddle of the speed, {ghost.speed:.3g} there"
-        failed += [(kappa[i], float(speed[i]), reason) for i in chosen]
+    groups = [rest[members] for members in _groups(kappa[rest], 1e-5)]
+    firsts = [chosen[np.argmin(slope[chosen])] for chosen in groups]
+    outcomes = mapped(
+        lambda i: _stationary(exact, metric, kappa[i], float(slope[i]), float(speed[i])), firsts, _threads(exact)
+    )
+    for chosen, (reached, reason) in zip(groups, outcomes, strict=True):
+        candidates += [replace(candidate, hits=len(chosen)) for candidate in reached]
+        if reason:
+            failed += [(kappa[i], float(speed[i]), reason) for i in chosen]
     return _merge(candidates, exact), failed
+
+
+def _threads(field: Field) -> int | None:
+    """How many threads the points of a field are for: one where handing over costs more, or functions are a user's."""
+    return None if isinstance(field, TanhField) and field.size >= WORTHWHILE else 1
+
+
+def _zeros(exact: Field, kappa: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """`newton` for each point by itself, and which have settled."""
+    if _threads(exact) == 1:
+        zeros, _, settled = newton(exact, kappa)
+        return zeros, settled
+    parts = mapped(lambda x: newton(exact, x[None]), list(kappa), _threads(exact))
+    return np.array([p[0][0] for p in parts]).reshape(kappa.shape), np.array([p[2][0] for p in parts], dtype=bool)
+
+
+def _stationary(
+    exact: Field, metric: Floats | None, kappa: Floats, slope: float, speed: float
+) -> tuple[list[Candidate], str]:
+    """The ghost, or the zeros at a fold, that an end of the descent leads to; else the reason why to neither."""
+    ghost = solve_ghost(exact, metric, kappa, _direction(exact, metric, kappa, slope))
+    if not ghost.settled:
+        return [], f"neither a zero nor a stationary point of the speed is reached from speed {speed:.3g}"
+    if is_minimum(exact, metric, ghost):
+        return [Candidate(ghost.kappa, ghost, 1)], ""
+    pair = _pair(exact, metric, ghost) if ghost.speed < 1e-3 else []
+    reason = "" if pair else f"a saddle of the speed, {ghost.speed:.3g} there"
+    return [Candidate(x, None, 1) for x in pair], reason
 
 
 def _direction(exact: Field, metric: Floats | None, kappa: Floats, slope: float) -> Floats | None:
@@ -204,16 +230,17 @@ def _pair(exact: Field, metric: Floats | None, fold: GhostSolution) -> list[Floa
 
 def _with_partners(exact: Field, metric: Floats | None, found: list[Candidate]) -> list[Candidate]:
     """Add the other half of every nearby fold."""
-    extra: list[Candidate] = []
-    for candidate in found:
+
+    def partners(candidate: Candidate) -> list[Floats]:
         if candidate.ghost is not None:
-            continue
-        J = exact.jacobian(candidate.kappa[None])[0]
-        away = inverse(J)
-        if away is None or not np.linalg.norm(away) <= 1 / NEAR_FOLD:
-            fold = solve_ghost(exact, metric, candidate.kappa)
-            if fold.settled:
-                extra += [Candidate(x, None, 0) for x in _pair(exact, metric, fold)]
+            return []
+        away = inverse(exact.jacobian(candidate.kappa[None])[0])
+        if away is not None and np.linalg.norm(away) <= 1 / NEAR_FOLD:
+            return []
+        fold = solve_ghost(exact, metric, candidate.kappa)
+        return _pair(exact, metric, fold) if fold.settled else []
+
+    extra = [Candidate(x, None, 0) for pair in mapped(partners, found, _threads(exact)) for x in pair]
     return _merge(found + extra, exact) if extra else found
 
 
@@ -261,14 +288,17 @@ def _proven(network: NetworkField, found: list[Candidate]) -> list[Candidate]:
     from ghostpoint.slow_points.certificates_ball import certify_in_balls
 
     bounds = FieldBounds(network.exact, network.metric)
-    proven: list[Candidate] = []
-    for candidate in found:
+
+    def in_float64(candidate: Candidate) -> Certificate:
         ghost = candidate.ghost
         if ghost is None:
-            candidate.proof = certify_fixed(bounds, candidate.kappa)
-        else:
-            candidate.proof = certify_ghost(bounds, ghost.kappa, ghost.omega, ghost.speed)
-        candidate.arithmetic = "float64"
+            return certify_fixed(bounds, candidate.kappa)
+        return certify_ghost(bounds, ghost.kappa, ghost.omega, ghost.speed)
+
+    proven: list[Candidate] = []
+    for candidate, proof in zip(found, mapped(in_float64, found, _threads(network.exact)), strict=True):
+        ghost = candidate.ghost
+        candidate.proof, candidate.arithmetic = proof, "float64"
         if candidate.proof.kind != "undecided":
             proven.append(candidate)
             continue
@@ -319,12 +349,14 @@ def _record(
         speed[zero] = _speeds(network, search, kappa[zero])
     r, a = np.full(count, np.nan), np.full(count, np.nan)
     v, w = np.full((count, units), np.nan), np.full((count, units), np.nan)
-    for i, candidate in enumerate(found):
-        if kind[i] == "ghost" and candidate.ghost is not None:
-            r[i], a[i], v[i], w[i] = ghost_form(exact, network, candidate.ghost)
+    ghosts = [(i, c.ghost) for i, c in enumerate(found) if kind[i] == "ghost" and c.ghost is not None]
+    forms = mapped(lambda ghost: ghost_form(exact, network, ghost[1]), ghosts, _threads(exact))
+    for (i, _), form in zip(ghosts, forms, strict=True):
+        r[i], a[i], v[i], w[i] = form
     eigenvalues = np.full((count, units), -1.0 + 0j)
     if count:
-        eigenvalues[:, : exact.size] = np.linalg.eigvals(exact.jacobian(kappa))
+        # a matrix at a time: complex where one has complex eigenvalues, and the same whatever the others are
+        eigenvalues[:, : exact.size] = mapped(np.linalg.eigvals, list(exact.jacobian(kappa)), _threads(exact))
         order = np.argsort(-eigenvalues.real, axis=1, kind="stable")
         eigenvalues = np.take_along_axis(eigenvalues, order, axis=1)
     without = "not asked for" if network is not None else "no bound of the second derivative is known for a UserField"

@@ -1,0 +1,189 @@
+"""Operations on rows of matrices in registers: a tile of a product, a multiple of a row, a scalar product.
+
+They are the core of `descent_kernels`. Numba's own loops would load and store the tile at every product, take longer
+to compile (they ask first how arrays overlap), and sum in an order that the compiler picks; BLAS has threads of its own
+(see `threads`). Arrays are float64 and contiguous, and are meant from an
+offset on that is given with each, in numbers; nothing checks that they reach as far as they are read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+__all__ = ["COLUMNS", "LANES", "ROWS", "add_row", "dot", "not_inlined", "set_row", "tile"]
+
+LANES = 8  # of a register of 512 bits; where there are none, the compiler takes two of 256
+ROWS, COLUMNS = 4, 2 * LANES  # a tile is 8 registers: enough to hide how long a product takes
+I64, DOUBLE = ir.IntType(64), ir.DoubleType()
+VECTOR = ir.VectorType(DOUBLE, LANES)
+ZERO = ir.Constant(VECTOR, [0.0] * LANES)
+
+
+class _Emitter:
+    """LLVM code for vectors of `LANES` numbers."""
+
+    def __init__(self, context: Any, builder: Any, signature: Any, args: Any):
+        self.context, self.builder, self.signature, self.args = context, builder, signature, args
+        kind = ir.FunctionType(VECTOR, [VECTOR] * 3)
+        self.fma = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.v{LANES}f64")
+
+    def data(self, k: int) -> Any:
+        """The first number of the array that is argument k."""
+        return cgutils.create_struct_proxy(self.signature.args[k])(self.context, self.builder, self.args[k]).data
+
+    def at(self, data: Any, index: Any, kind: Any = VECTOR) -> Any:
+        return self.builder.bitcast(self.builder.gep(data, [index]), kind.as_pointer())
+
+    def plus(self, index: Any, offset: int) -> Any:
+        return self.builder.add(index, I64(offset))
+
+    def load(self, data: Any, index: Any) -> Any:
+        return self.builder.load(self.at(data, index), align=8)
+
+    def store(self, value: Any, data: Any, index: Any) -> None:
+        self.builder.store(value, self.at(data, index), align=8)
+
+    def everywhere(self, value: Any) -> Any:
+        """The number in every lane."""
+        i32 = ir.IntType(32)
+        one = self.builder.insert_element(ir.Constant(VECTOR, ir.Undefined), value, i32(0))
+        return self.builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(i32, LANES), [0] * LANES))
+
+    def times_plus(self, a: Any, b: Any, c: Any) -> Any:
+        return self.builder.call(self.fma, [a, b, c])
+
+    def loop(self, count: Any, by: int, indices: list[tuple[Any, Any]], sums: list[Any], body: Any) -> list[Any]:
+        """Run ``body`` for 0, ``by``, ... below ``count``, on indices (start, stride) and sums; the last sums."""
+        builder = self.builder
+        before, inside, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
+        builder.cbranch(builder.icmp_signed(">", count, I64(0)), inside, after)
+        builder.position_at_end(inside)
+        k, *moving = (builder.phi(I64) for _ in range(1 + len(indices)))
+        running = [builder.phi(VECTOR) for _ in sums]
+        results = body(moving, running)
+        for phi, (start, stride) in zip([k, *moving], [(I64(0), I64(by)), *indices], strict=True):
+            phi.add_incoming(start, before)
+            phi.add_incoming(builder.add(phi, stride), inside)
+        builder.cbranch(builder.icmp_signed("<", self.plus(k, by), count), inside, after)
+        builder.position_at_end(after)
+        last = [builder.phi(VECTOR) for _ in sums]
+        for phi, out, start, value in zip(running, last, sums, results, strict=True):
+            phi.add_incoming(start, before)
+            phi.add_incoming(value, inside)
+            out.add_incoming(start, before)
+            out.add_incoming(value, inside)
+        return last
+
+
+def _emit_tile(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    emit, parts = _Emitter(context, builder, signature, args), range(COLUMNS // LANES)
+    out, left, right = emit.data(0), emit.data(3), emit.data(6)
+
+    def body(at: list[Any], sums: list[Any]) -> list[Any]:
+        rows = [emit.load(right, emit.plus(at[1], part * LANES)) for part in parts]
+        results: list[Any] = []
+        for i in range(ROWS):
+            value = emit.everywhere(builder.load(emit.at(left, emit.plus(at[0], i), DOUBLE)))
+            results += [emit.times_plus(value, rows[part], sums[len(results) + part]) for part in parts]
+        return results
+
+    totals = emit.loop(args[9], 1, [(args[4], args[5]), (args[7], args[8])], [ZERO] * (ROWS * len(parts)), body)
+    factor, at = emit.everywhere(args[10]), args[1]
+    for i in range(ROWS):
+        for part in parts:
+            index = emit.plus(at, part * LANES)
+            here = builder.select(args[11], emit.load(out, index), ZERO)
+            emit.store(emit.times_plus(factor, totals[i * len(parts) + part], here), out, index)
+        at = builder.add(at, args[2])
+    return context.get_dummy_value()
+
+
+def _emit_row(adding: bool) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        emit = _Emitter(context, builder, signature, args)
+        out, row, factor = emit.data(0), emit.data(2), emit.everywhere(args[5])
+
+        def body(at: list[Any], sums: list[Any]) -> list[Any]:
+            value = emit.load(row, at[1])
+            if adding:
+                emit.store(emit.times_plus(factor, value, emit.load(out, at[0])), out, at[0])
+            else:
+                emit.store(builder.fmul(factor, value), out, at[0])
+            return []
+
+        emit.loop(args[4], LANES, [(args[1], I64(LANES)), (args[3], I64(LANES))], [], body)
+        return context.get_dummy_value()
+
+    return codegen
+
+
+def _emit_dot(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    emit = _Emitter(context, builder, signature, args)
+    a, b = emit.data(0), emit.data(2)
+
+    def body(at: list[Any], sums: list[Any]) -> list[Any]:
+        return [
+            emit.times_plus(emit.load(a, emit.plus(at[0], k)), emit.load(b, emit.plus(at[1], k)), total)
+            for k, total in zip((0, LANES), sums, strict=True)
+        ]
+
+    step = I64(2 * LANES)
+    first, second = emit.loop(args[4], 2 * LANES, [(args[1], step), (args[3], step)], [ZERO, ZERO], body)
+    total, i32 = builder.fadd(first, second), ir.IntType(32)
+    lanes = [builder.extract_element(total, i32(k)) for k in range(LANES)]
+    while len(lanes) > 1:
+        half = len(lanes) // 2
+        lanes = [builder.fadd(lanes[k], lanes[k + half]) for k in range(half)]
+    return lanes[0]
+
+
+def _tile(
+    typingctx: Any, out: Any, out_at: Any, out_stride: Any, left: Any, left_at: Any, left_stride: Any, right: Any,
+    right_at: Any, right_stride: Any, count: Any, factor: Any, keep: Any,
+) -> Any:  # fmt: skip
+    """``out[i, j] = factor sum_{k < count} left[k, i] right[k, j]``, added to what is there if ``keep``.
+
+    For ``i < ROWS``, ``j < COLUMNS``; a stride leads from row to row. Products are summed in turn.
+    """
+    i = types.int64
+    return types.none(out, i, i, left, i, i, right, i, i, i, types.float64, types.boolean), _emit_tile
+
+
+def _set_row(typingctx: Any, out: Any, out_at: Any, row: Any, row_at: Any, count: Any, factor: Any) -> Any:
+    """``out[j] = factor row[j]`` for j up to ``count``, rounded up to a multiple of `LANES`."""
+    i = types.int64
+    return types.none(out, i, row, i, i, types.float64), _emit_row(False)
+
+
+def _add_row(typingctx: Any, out: Any, out_at: Any, row: Any, row_at: Any, count: Any, factor: Any) -> Any:
+    """``out[j] += factor row[j]`` for j up to ``count``, rounded up to a multiple of `LANES`."""
+    i = types.int64
+    return types.none(out, i, row, i, i, types.float64), _emit_row(True)
+
+
+def _dot(typingctx: Any, a: Any, a_at: Any, b: Any, b_at: Any, count: Any) -> Any:
+    """``sum_j a[j] b[j]`` for j up to ``count``, rounded up to a multiple of ``2 LANES``."""
+    i = types.int64
+    return types.float64(a, i, b, i, i), _emit_dot
+
+
+def _not_inlined(typingctx: Any) -> Any:
+    """Keep LLVM from copying the function that this is called in into its callers: compiled once, not at every call."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+tile: Any = intrinsic(_tile)
+set_row: Any = intrinsic(_set_row)
+add_row: Any = intrinsic(_add_row)
+dot: Any = intrinsic(_dot)
+not_inlined: Any = intrinsic(_not_inlined)
