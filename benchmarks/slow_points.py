@@ -9,8 +9,8 @@ ends within 1e-3 as one, give ``adam_reported``, whatever speed those ends have.
 where |F|, in float64, is below 1e-10, and as leading to a point where Newton's method from it stays within 0.01 and
 settles.
 
-The search has as many threads as numba (two here), and ``processor_seconds`` is of all of them; the rival has torch's. A
-certificate is one thread's. ``processor`` times leave out what other programs took, though not what they slowed down.
+The search has as many threads as numba (two here), and ``processor_seconds`` is of all of them; the rival has torch's.
+A certificate is one thread's. ``processor`` times leave out what other programs took, though not what they slowed down.
 ``gemm_us``, a product of two 100 x 100 matrices beside each network, says how fast the machine was at the time.
 
     python benchmarks/slow_points.py --networks 3 --output benchmarks/results/slow_points.json
@@ -23,6 +23,7 @@ import json
 from itertools import product
 from time import perf_counter, process_time
 
+import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -162,7 +163,14 @@ def main() -> None:
         settings = {"units": UNITS, "starts": STARTS, "iterations": options.iterations, "repeats": options.repeats}
         threads = torch.get_num_threads()
         with open(options.output, "w", encoding="utf-8") as file:
-            json.dump({"settings": {**settings, "torch_threads": threads}, "rows": rows}, file, indent=1)
+            json.dump(
+                {
+                    "settings": {**settings, "torch_threads": threads, "search_threads": numba.get_num_threads()},
+                    "rows": rows,
+                },
+                file,
+                indent=1,
+            )
             file.write("\n")
 
 

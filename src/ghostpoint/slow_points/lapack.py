@@ -1,4 +1,4 @@
-"""The inverse of a factorised matrix by LAPACK, called so that other threads run meanwhile (scipy holds them up)."""
+"""LAPACK called so that other threads run meanwhile: ctypes gives up the interpreter's lock, which others keep here."""
 
 from __future__ import annotations
 
@@ -10,16 +10,39 @@ import numpy as np
 from numba.extending import get_cython_function_address
 from numpy.typing import NDArray
 
-__all__ = ["inverse_of_factors"]
+__all__ = ["eigenvalues_of", "inverse_of_factors"]
 
 Floats = NDArray[np.float64]
 
 
 @cache
-def _dgetri() -> Any:
-    """LAPACK's routine; ctypes gives up the interpreter's lock while it runs."""
-    types = [ctypes.c_void_p] * 7
-    return ctypes.CFUNCTYPE(None, *types)(get_cython_function_address("scipy.linalg.cython_lapack", "dgetri"))
+def _routine(name: str, arguments: int) -> Any:
+    """One of LAPACK's, all arguments by reference."""
+    address = get_cython_function_address("scipy.linalg.cython_lapack", name)
+    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * arguments)(address)
+
+
+def eigenvalues_of(matrix: Floats) -> NDArray[np.complex128]:
+    """Of a square matrix of finite numbers (N, N): shape (N,), complex, in no order.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If the iteration does not converge.
+    """
+    n = len(matrix)
+    # eigenvalues of the transpose are the same; it is overwritten
+    a, parts, work, none = np.array(matrix, dtype=np.float64), np.empty((2, n)), np.empty(64 * max(n, 1)), np.empty(1)
+    size, one, room, info = ctypes.c_int(n), ctypes.c_int(1), ctypes.c_int(len(work)), ctypes.c_int()
+    no = ctypes.c_char(b"N")
+    n_at, no_at, one_at = ctypes.addressof(size), ctypes.addressof(no), ctypes.addressof(one)
+    _routine("dgeev", 14)(
+        no_at, no_at, n_at, a.ctypes.data, n_at, parts[0].ctypes.data, parts[1].ctypes.data, none.ctypes.data, one_at,
+        none.ctypes.data, one_at, work.ctypes.data, ctypes.addressof(room), ctypes.addressof(info),
+    )  # fmt: skip
+    if info.value:
+        raise np.linalg.LinAlgError(f"eigenvalues did not converge (LAPACK says {info.value})")
+    return parts[0] + 1j * parts[1]
 
 
 def inverse_of_factors(factors: Floats, pivots: NDArray[np.integer]) -> Floats | None:
@@ -35,13 +58,8 @@ def inverse_of_factors(factors: Floats, pivots: NDArray[np.integer]) -> Floats |
     work = np.empty(64 * max(n, 1))
     size, room, info = ctypes.c_int(n), ctypes.c_int(len(work)), ctypes.c_int()
     n_at = ctypes.addressof(size)
-    _dgetri()(
-        n_at,
-        factors.ctypes.data,
-        n_at,
-        rows.ctypes.data,
-        work.ctypes.data,
-        ctypes.addressof(room),
+    _routine("dgetri", 7)(
+        n_at, factors.ctypes.data, n_at, rows.ctypes.data, work.ctypes.data, ctypes.addressof(room),
         ctypes.addressof(info),
-    )
+    )  # fmt: skip
     return factors if info.value == 0 else None

@@ -11,30 +11,36 @@ from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint import checks
 from ghostpoint.slow_points.certificates import Certificate, FieldBounds, certify_fixed, certify_ghost
-from ghostpoint.slow_points.descent import WORTHWHILE, minimize_energy, newton
-from ghostpoint.slow_points.fields import Field, NetworkField, TanhField, UserField, network_field
-from ghostpoint.slow_points.ghosts import GhostSolution, ghost_form, inverse, is_minimum, null_pair, solve_ghost
+from ghostpoint.slow_points.descent import minimize_energy, newton
+from ghostpoint.slow_points.fields import Field, NetworkField, UserField, network_field
+from ghostpoint.slow_points.ghosts import GhostSolution, ghost_form, inverse, is_minimum, right_null, solve_ghost
+from ghostpoint.slow_points.lapack import eigenvalues_of
 from ghostpoint.slow_points.latent_flow import flow_ghosts, flow_zeros
 from ghostpoint.slow_points.points import SlowPoints, Unconverged
-from ghostpoint.slow_points.threads import mapped, one_thread_each
+from ghostpoint.slow_points.threads import begun, one_thread_each
 
 __all__ = ["find_slow_points"]
 
 Floats = NDArray[np.float64]
 
 SAME = 1e-9  # polished points closer than this (times 1 + |x|) are one; halves of a fold resolved in float64 are not
+POWERS = 40  # of the iteration for a left null vector
 NEAR_FOLD = 0.05  # a fixed point with |J^-1| above 1 / NEAR_FOLD is asked for a partner
 
 
 @dataclass
 class Candidate:
-    """A polished point: coordinates, the ghost's omega and s (None for a zero), starts that reached it, its proof."""
+    """A polished point: coordinates, the ghost's omega and s (None for a zero), starts that reached it, its proof.
+
+    ``eigenvalues()`` waits for those of its Jacobian, where they have been begun.
+    """
 
     kappa: Floats
     ghost: GhostSolution | None
     hits: int
     proof: Certificate = field(default_factory=lambda: Certificate("undecided"))
     arithmetic: str = "none"
+    eigenvalues: Callable[[], NDArray[np.complex128]] | None = None
 
 
 def find_slow_points(
@@ -57,8 +63,8 @@ def find_slow_points(
     network is searched in its latents, whose slow points are the state's; for one of rank one the starts
     include every zero and ghost of the latent flow, so that nothing is missed there (see `flow_zeros`).
 
-    Networks of 32 coordinates and more are searched on as many threads as numba uses (`numba.set_num_threads`), which
-    changes no bit; OpenBLAS is held to one thread in each meanwhile.
+    The descents of full-rank networks, and eigenvalues, are computed on as many threads as numba uses
+    (`numba.set_num_threads`), which changes no bit; OpenBLAS is held to one thread in each meanwhile.
 
     Parameters
     ----------
@@ -112,13 +118,15 @@ def find_slow_points(
     exact: Field = search if network is None else network.exact
     metric = None if network is None else network.metric
     back: Callable[[Floats], Floats] = (lambda y: y) if network is None else network.from_search
-    with one_thread_each():
+    with one_thread_each(), begun(eigenvalues_of) as begin:
         ends = minimize_energy(search, points, steps)
         failed = [(back(ends.x[i][None])[0], ends.speed[i], ends.reason[i]) for i in np.flatnonzero(~ends.done)]
         found, more = _polish(exact, metric, back(ends.x[ends.done]), ends.slope[ends.done], ends.speed[ends.done])
         failed += more
         if network is not None:
             found = _merge(found + _complete(network), exact)
+        for candidate in found:  # on other threads, beside what follows
+            candidate.eigenvalues = begin(exact.jacobian(candidate.kappa[None])[0])
         found = _with_partners(exact, metric, found)
         if certify and network is not None:
             found = _proven(network, found)
@@ -161,34 +169,18 @@ def _polish(
     candidates: list[Candidate] = []
     failed: list[tuple[Floats, float, str]] = []
     small = np.flatnonzero(speed <= np.maximum(1e-6, slope))
-    zeros, settled = _zeros(exact, kappa[small])
+    zeros, _, settled = newton(exact, kappa[small])
     close = np.linalg.norm(zeros - kappa[small], axis=1) <= 0.1 * (1 + np.linalg.norm(kappa[small], axis=1))
     candidates += [Candidate(x, None, 1) for x in zeros[settled & close]]
     rest = np.concatenate([small[~(settled & close)], np.setdiff1d(np.arange(len(kappa)), small)])
-    groups = [rest[members] for members in _groups(kappa[rest], 1e-5)]
-    firsts = [chosen[np.argmin(slope[chosen])] for chosen in groups]
-    outcomes = mapped(
-        lambda i: _stationary(exact, metric, kappa[i], float(slope[i]), float(speed[i])), firsts, _threads(exact)
-    )
-    for chosen, (reached, reason) in zip(groups, outcomes, strict=True):
+    for members in _groups(kappa[rest], 1e-5):
+        chosen = rest[members]
+        first = chosen[np.argmin(slope[chosen])]
+        reached, reason = _stationary(exact, metric, kappa[first], float(slope[first]), float(speed[first]))
         candidates += [replace(candidate, hits=len(chosen)) for candidate in reached]
         if reason:
             failed += [(kappa[i], float(speed[i]), reason) for i in chosen]
     return _merge(candidates, exact), failed
-
-
-def _threads(field: Field) -> int | None:
-    """How many threads the points of a field are for: one where handing over costs more, or functions are a user's."""
-    return None if isinstance(field, TanhField) and field.size >= WORTHWHILE else 1
-
-
-def _zeros(exact: Field, kappa: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    """`newton` for each point by itself, and which have settled."""
-    if _threads(exact) == 1:
-        zeros, _, settled = newton(exact, kappa)
-        return zeros, settled
-    parts = mapped(lambda x: newton(exact, x[None]), list(kappa), _threads(exact))
-    return np.array([p[0][0] for p in parts]).reshape(kappa.shape), np.array([p[2][0] for p in parts], dtype=bool)
 
 
 def _stationary(
@@ -215,7 +207,7 @@ def _direction(exact: Field, metric: Floats | None, kappa: Floats, slope: float)
 
 def _pair(exact: Field, metric: Floats | None, fold: GhostSolution) -> list[Floats]:
     """The two zeros beside a solution of the bordered system with ``r a < 0``, at ``y = +- sqrt(-r / a)``."""
-    nu = null_pair(exact.jacobian(fold.kappa[None])[0])[1]
+    nu = right_null(exact.jacobian(fold.kappa[None])[0], fold.omega / np.linalg.norm(fold.omega))
     weighted = fold.omega if metric is None else metric @ fold.omega
     bend = float(nu @ exact.curvature(fold.kappa[None], fold.omega[None])[0] @ nu) / 2
     if bend >= 0:
@@ -237,11 +229,26 @@ def _with_partners(exact: Field, metric: Floats | None, found: list[Candidate]) 
         away = inverse(exact.jacobian(candidate.kappa[None])[0])
         if away is not None and np.linalg.norm(away) <= 1 / NEAR_FOLD:
             return []
-        fold = solve_ghost(exact, metric, candidate.kappa)
+        fold = solve_ghost(exact, metric, candidate.kappa, None if away is None else _left(away))
         return _pair(exact, metric, fold) if fold.settled else []
 
-    extra = [Candidate(x, None, 0) for pair in mapped(partners, found, _threads(exact)) for x in pair]
+    extra = [Candidate(x, None, 0) for candidate in found for x in partners(candidate)]
     return _merge(found + extra, exact) if extra else found
+
+
+def _left(inverse_jacobian: Floats) -> Floats | None:
+    """The left singular vector of J's smallest singular value, by iteration; None where another one is nearly as small.
+
+    Near a fold it is far below the others, and the iteration costs a tenth of an SVD.
+    """
+    w: Floats = np.ones(len(inverse_jacobian)) / np.sqrt(len(inverse_jacobian))
+    for _ in range(POWERS):
+        before = w
+        w = inverse_jacobian.T @ (inverse_jacobian @ w)
+        w = w / np.linalg.norm(w)
+        if np.linalg.norm(w - before) < 1e-6:
+            return w
+    return None
 
 
 def _complete(network: NetworkField) -> list[Candidate]:
@@ -289,16 +296,14 @@ def _proven(network: NetworkField, found: list[Candidate]) -> list[Candidate]:
 
     bounds = FieldBounds(network.exact, network.metric)
 
-    def in_float64(candidate: Candidate) -> Certificate:
+    proven: list[Candidate] = []
+    for candidate in found:
         ghost = candidate.ghost
         if ghost is None:
-            return certify_fixed(bounds, candidate.kappa)
-        return certify_ghost(bounds, ghost.kappa, ghost.omega, ghost.speed)
-
-    proven: list[Candidate] = []
-    for candidate, proof in zip(found, mapped(in_float64, found, _threads(network.exact)), strict=True):
-        ghost = candidate.ghost
-        candidate.proof, candidate.arithmetic = proof, "float64"
+            candidate.proof = certify_fixed(bounds, candidate.kappa)
+        else:
+            candidate.proof = certify_ghost(bounds, ghost.kappa, ghost.omega, ghost.speed)
+        candidate.arithmetic = "float64"
         if candidate.proof.kind != "undecided":
             proven.append(candidate)
             continue
@@ -349,16 +354,17 @@ def _record(
         speed[zero] = _speeds(network, search, kappa[zero])
     r, a = np.full(count, np.nan), np.full(count, np.nan)
     v, w = np.full((count, units), np.nan), np.full((count, units), np.nan)
-    ghosts = [(i, c.ghost) for i, c in enumerate(found) if kind[i] == "ghost" and c.ghost is not None]
-    forms = mapped(lambda ghost: ghost_form(exact, network, ghost[1]), ghosts, _threads(exact))
-    for (i, _), form in zip(ghosts, forms, strict=True):
-        r[i], a[i], v[i], w[i] = form
+    for i, candidate in enumerate(found):
+        if kind[i] == "ghost" and candidate.ghost is not None:
+            r[i], a[i], v[i], w[i] = ghost_form(exact, network, candidate.ghost)
     eigenvalues = np.full((count, units), -1.0 + 0j)
-    if count:
-        # a matrix at a time: complex where one has complex eigenvalues, and the same whatever the others are
-        eigenvalues[:, : exact.size] = mapped(np.linalg.eigvals, list(exact.jacobian(kappa)), _threads(exact))
-        order = np.argsort(-eigenvalues.real, axis=1, kind="stable")
-        eigenvalues = np.take_along_axis(eigenvalues, order, axis=1)
+    for i, candidate in enumerate(found):
+        # a point that only came up on the way has none begun
+        wait = candidate.eigenvalues
+        own = eigenvalues_of(exact.jacobian(kappa[i : i + 1])[0]) if wait is None else wait()
+        eigenvalues[i, : exact.size] = own
+    order = np.argsort(-eigenvalues.real, axis=1, kind="stable")
+    eigenvalues = np.take_along_axis(eigenvalues, order, axis=1)
     without = "not asked for" if network is not None else "no bound of the second derivative is known for a UserField"
     proofs = [c.proof if proven else Certificate(kind[i], reason=without) for i, c in enumerate(found)]
     ends = np.array([x for x, _, _ in failed]).reshape(len(failed), exact.size)

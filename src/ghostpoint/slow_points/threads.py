@@ -19,7 +19,7 @@ import numba
 import numpy as np
 from scipy.linalg import lapack
 
-__all__ = ["mapped", "one_thread_each"]
+__all__ = ["begun", "mapped", "one_thread_each"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -83,3 +83,19 @@ def mapped(work: Callable[[Item], Result], items: Sequence[Item], threads: int |
         return [work(item) for item in items]
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(work, items))
+
+
+@contextmanager
+def begun(work: Callable[[Item], Result]) -> Iterator[Callable[[Item], Callable[[], Result]]]:
+    """Gives a function that begins ``work(item)`` on another thread, and returns one that waits for the result.
+
+    With one thread the work is done when it is waited for. Work that nobody waits for is not begun after the end.
+    """
+    if numba.get_num_threads() <= 1:
+        yield lambda item: lambda: work(item)
+        return
+    with ThreadPoolExecutor(numba.get_num_threads()) as pool:
+        try:
+            yield lambda item: pool.submit(work, item).result
+        finally:
+            pool.shutdown(cancel_futures=True)
