@@ -46,7 +46,7 @@ def find_in_file(
     out : path, optional
         Where to save the points (``SlowPoints.load`` reads them).
     passages : bool
-        Also how long each ghost that attracts holds the network, with an error bar (`slow_passage`).
+        Also how long each ghost holds the network, with an error bar (`slow_passage`).
     as_json : bool
         JSON in place of the table.
 
@@ -149,32 +149,26 @@ def table(points: SlowPoints) -> str:
 
 
 def _passages(model: Any, points: SlowPoints, inputs: list[float] | None) -> list[dict[str, Any]]:
-    """Of the ghosts without an unstable direction, in steps where tau and dt are known, else in units of tau."""
+    """Of the ghosts, in steps where tau and dt are known, else in units of tau."""
     from ghostpoint.slow_points import slow_passage
 
     alpha = None if points.tau is None else points.alpha
     found = []
-    for i in range(len(points)):
-        # the slow direction's own eigenvalue is zero to rounding
-        if points.kind[i] == "ghost" and (points.eigenvalues[i].real > 1e-9).sum() == 0:
-            passage = slow_passage(model, points[i], alpha=alpha, inputs=inputs)
-            limits = [_finite(y) for y in passage.y[[0, -1]]] if len(passage.y) else [None, None]
-            found.append(
-                {
-                    "point": i,
-                    "unit": "tau" if alpha is None else "steps",
-                    "y0": limits[0],
-                    "y1": limits[1],
-                    "duration": _finite(passage.duration),
-                    "error": _finite(passage.error),
-                    "reason": passage.reason,
-                }
-            )
+    for i in (int(j) for j in (points.kind == "ghost").nonzero()[0]):
+        row: dict[str, Any] = {"point": i, "unit": "tau" if alpha is None else "steps", "y0": None, "y1": None}
+        if not points.attracts_across[i]:
+            found.append({**row, "duration": None, "error": None, "reason": "it repels in another direction"})
+            continue
+        passage = slow_passage(model, points[i], alpha=alpha, inputs=inputs)
+        if len(passage.y):
+            row |= {"y0": _finite(passage.y[0]), "y1": _finite(passage.y[-1])}
+        timed = {"duration": _finite(passage.duration), "error": _finite(passage.error), "reason": passage.reason}
+        found.append({**row, **timed})
     return found
 
 
 def _passage_table(passages: list[dict[str, Any]]) -> str:
-    lines = ["passages along the slow manifold, of ghosts that attract in every other direction:"]
+    lines = ["passages of ghosts along the slow manifold:"]
     for row in passages:
         if row["error"] is None:
             time = "-" if row["duration"] is None else f"{row['duration']:.4g} {row['unit']}"

@@ -177,15 +177,24 @@ class SlowPoints:
         inside the unit circle.
 
         Where it is not, the normal form of one direction does not describe the passage: ``escape_time`` can be wrong by
-        any factor (of 30 such passages one took 0.03 times as long as predicted, and 6 went elsewhere). `slow_passage`
-        follows the network itself along its slow manifold, and says how far it is to be believed.
+        any factor (single passages took 0.03 times as long as predicted, or went elsewhere). `slow_passage` follows the
+        network itself along its slow manifold, and says how far it is to be believed.
         """
-        slowest = np.abs(self.eigenvalues).argmin(axis=1) if len(self) else np.zeros(0, np.int64)
-        others = np.arange(self.eigenvalues.shape[1]) != slowest[:, None]
-        alone = np.where(others, self.eigenvalues.real, -np.inf).max(axis=1, initial=-np.inf) < ALONE
+        others = self._others()
+        alone = others.max(axis=1, initial=-np.inf) < ALONE
         if self.tau is not None and self.dt is not None:
-            alone &= np.where(others, np.abs(self.map_eigenvalues), 0.0).max(axis=1, initial=0.0) < 1
+            alone &= np.where(others > -np.inf, np.abs(self.map_eigenvalues), 0.0).max(axis=1, initial=0.0) < 1
         return np.asarray(alone)
+
+    @property
+    def attracts_across(self) -> Bools:
+        """(P,) whether all eigenvalues of the flow but the one nearest to 0 have a negative real part."""
+        return np.asarray(self._others().max(axis=1, initial=-np.inf) < 0)
+
+    def _others(self) -> Floats:
+        """(P, N) real parts of the eigenvalues, -inf for the one nearest to 0."""
+        slowest = np.abs(self.eigenvalues).argmin(axis=1) if len(self) else np.zeros(0, np.int64)
+        return np.where(np.arange(self.eigenvalues.shape[1]) != slowest[:, None], self.eigenvalues.real, -np.inf)
 
     def passage_time(self, y0: float, y1: float) -> Floats:
         """(P,) time of the flow from y0 to y1 along ``slow_direction``, from the ghost, in units of tau."""

@@ -23,11 +23,15 @@ from numpy.typing import NDArray
 
 from ghostpoint.slow_points.fields import Field
 
-__all__ = ["Curve", "Lost", "across", "delay_of_start", "refined", "straight"]
+__all__ = ["NODES", "Curve", "Lost", "across", "delay_of_start", "refined", "straight"]
 
 Floats = NDArray[np.float64]
 
-NODES = 33
+#: numbers of nodes that are tried until the polynomial of g resolves it
+NODES = (33, 65, 129)
+NEAR = (
+    1e-4  # steps shorter than this, times half the range, are chords by Taylor's series: a difference would be rounding
+)
 NEWTON = 10
 SETTLED = 1e-11  # length of a Newton step, times 1 + |x|
 SHORTEST = 1 / 256  # a step from node to node is cut to this share of the range before the curve is given up
@@ -53,20 +57,28 @@ class Curve(NamedTuple):
         """g as a polynomial on [y0, y1]."""
         return Chebyshev(_coefficients(self.g), domain=(self.y[0], self.y[-1]))
 
+    def unresolved(self, w: Floats) -> float:
+        """An estimate of that polynomial's error: the last quarter of its coefficients, and rounding of F."""
+        tail = float(np.abs(_coefficients(self.g)[-(len(self.y) // 4) :]).sum())
+        size = float(
+            np.linalg.norm(self.x, axis=1).max() + np.linalg.norm(self.g[:, None] * self.direction, axis=1).max()
+        )
+        return tail + 4 * float(np.finfo(np.float64).eps) * float(np.linalg.norm(w)) * (1 + size)
 
-def straight(field: Field, at: Floats, v: Floats, w: Floats, y0: float, y1: float) -> Curve:
+
+def straight(field: Field, at: Floats, v: Floats, w: Floats, y0: float, y1: float, count: int = NODES[0]) -> Curve:
     """The curve on which F is parallel to v: X(0) is near the ghost ``at``, w . v = 1.
 
-    Found by continuation from y = 0 (y0 < 0 < y1) with Newton's method on the bordered system ``F(x) - g v = 0, w . (x
-    - at) = y``, whose matrix is regular at a ghost.
+    At ``count`` nodes, found by continuation from y = 0 (y0 < 0 < y1) with Newton's method on the bordered system
+    ``F(x) - g v = 0, w . (x - at) = y``, whose matrix is regular at a ghost.
 
     Raises
     ------
     Lost
         Where the curve turns back in y, or Newton's method settles nowhere near.
     """
-    nodes = (y0 + y1) / 2 + (y1 - y0) / 2 * chebyshev.chebpts2(NODES)
-    x, g = np.zeros((NODES, len(at))), np.zeros(NODES)
+    nodes = (y0 + y1) / 2 + (y1 - y0) / 2 * chebyshev.chebpts2(count)
+    x, g = np.zeros((count, len(at))), np.zeros(count)
     first, speed = _corrected(field, at, w, 0.0, v, at, 0.0)
     for side in (nodes >= 0, nodes < 0):
         order = np.flatnonzero(side)
@@ -83,7 +95,11 @@ def _walk(
     """From the curve's point at y to that at ``end``, in shorter steps where Newton's method needs them."""
     step = end - y
     while y != end:
-        tangent = np.linalg.solve(_bordered(field.jacobian(x[None]), v[None], w)[0], np.append(np.zeros_like(x), 1.0))
+        try:
+            matrix = _bordered(field.jacobian(x[None]), v[None], w)[0]
+            tangent = np.linalg.solve(matrix, np.append(np.zeros_like(x), 1.0))
+        except np.linalg.LinAlgError:
+            raise Lost(y, "the curve of the slow direction has no tangent") from None
         goal = end if abs(step) >= abs(end - y) else y + step
         try:
             x, g = _corrected(field, at, w, goal, v, x + (goal - y) * tangent[:-1], g)
@@ -98,7 +114,9 @@ def _walk(
 def _corrected(field: Field, at: Floats, w: Floats, y: float, v: Floats, x: Floats, g: float) -> tuple[Floats, float]:
     points, speeds, settled = _newton(field, at, w, np.array([y]), v[None], x[None], np.array([g]))
     if not settled[0] or np.linalg.norm(points[0] - x) > 0.5 * (1 + np.linalg.norm(x - at)):
-        raise Lost(y, "the curve of the slow direction turns back or breaks off")
+        raise Lost(
+            y, "the curve of the slow direction is not found any further: it turns back, or Newton's method fails,"
+        )
     return points[0], float(speeds[0])
 
 
@@ -137,15 +155,18 @@ def refined(field: Field, at: Floats, w: Floats, curve: Curve, alpha: float | No
     ``alpha`` is the step of the Euler map, None for the flow.
     """
     half = (curve.y[-1] - curve.y[0]) / 2
+    places = chebyshev.chebpts2(len(curve.y))
     for _ in range(PASSES):
-        series = _coefficients(curve.x)
-        if alpha is None:
-            along = chebyshev.chebval(chebyshev.chebpts2(NODES), chebyshev.chebder(series)).T / half
-        else:
+        series = _coefficients(curve.x - at)
+        first, second, third = (chebyshev.chebval(places, chebyshev.chebder(series, k)).T / half**k for k in (1, 2, 3))
+        along = first
+        if alpha is not None:
             # the last chords reach beyond y1, by a step at most
-            reach = alpha * curve.g
-            ahead = chebyshev.chebval((curve.y + reach - curve.y[0]) / half - 1, series).T
-            along = (ahead - curve.x) / reach[:, None]
+            reach = (alpha * curve.g)[:, None]
+            ahead = chebyshev.chebval(places + reach[:, 0] / half, series).T
+            with np.errstate(divide="ignore", invalid="ignore"):
+                chord = (ahead - (curve.x - at)) / reach
+            along = np.where(reach < NEAR * half, first + reach / 2 * second + reach**2 / 6 * third, chord)
         x, g, settled = _newton(field, at, w, curve.y, along, curve.x, curve.g)
         if not settled.all() or not (g > 0).all():
             return
@@ -155,7 +176,8 @@ def refined(field: Field, at: Floats, w: Floats, curve: Curve, alpha: float | No
 
 def _coefficients(values: Floats) -> Floats:
     """Of the interpolating Chebyshev series through values (M, ...) at `chebpts2` nodes."""
-    return np.asarray(np.linalg.solve(chebyshev.chebvander(chebyshev.chebpts2(NODES), NODES - 1), values))
+    count = len(values)
+    return np.asarray(np.linalg.solve(chebyshev.chebvander(chebyshev.chebpts2(count), count - 1), values))
 
 
 def across(field: Field, w: Floats, curve: Curve) -> NDArray[np.complex128]:
