@@ -9,8 +9,9 @@ a)``, by the Euler map with alpha = dt / tau, in steps, interpolated between the
 * of the network along its slow manifold, `slow_passage`, with its error bar, for a start on that curve (and, with
   ``off_curve`` added, for the other start).
 
-Only ghosts that attract in all other directions are taken, and cells with ``alpha a y <= 1/2``; the table splits them by whether the map also does, and with
-a second eigenvalue of the flow below -0.1 ("alone"), or not: then the slow direction is not the only slow one.
+Only ghosts that attract in all other directions are taken, and cells with ``alpha a y <= 1/2``; the table splits them
+by whether the map also does, and with a second eigenvalue of the flow below -0.1 ("alone"), or not: then the slow
+direction is not the only slow one.
 
     python benchmarks/escape_times.py --networks 24 --output benchmarks/results/escape_times.json
     python benchmarks/escape_times.py --saved benchmarks/results/escape_times.json --figure docs/images/escape_times.png

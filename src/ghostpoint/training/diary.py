@@ -43,8 +43,8 @@ class Diary:
             for part, values in self.snapshots.items():
                 values.append(_copy(backend, part))
 
-    def interrupted(self, epoch: int) -> None:
-        """Forget the epoch ``epoch``, which may be half noted."""
+    def forget_from(self, epoch: int) -> None:
+        """Forget the epoch ``epoch``, which was interrupted and may be half noted."""
         for name, values in self.events.items():
             values[values >= epoch] = epoch - 1 if name == "last_above_chance" else -1
         recorded = int((self.plan.record_epochs < epoch).sum())
@@ -52,7 +52,7 @@ class Diary:
         kept = int((self.plan.snapshot_epochs < epoch).sum())
         self.snapshots = {part: arrays[:kept] for part, arrays in self.snapshots.items()}
 
-    def repeated(self, epoch: int, seen: dict[str, NDArray[Any]], backend: Backend) -> None:
+    def fill_from(self, epoch: int, seen: dict[str, NDArray[Any]], backend: Backend) -> None:
         """All networks are finished before the epoch ``epoch``: what is left of the run repeats the one before it."""
         last = self.events["last_above_chance"]
         last[last == epoch - 1] = self.plan.epochs - 1

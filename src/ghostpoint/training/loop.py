@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ghostpoint.models import LowRankRNN, Record
 from ghostpoint.remedies import Crossing
 from ghostpoint.remedies.acting import Acting, Near, Step
-from ghostpoint.tasks import Task
+from ghostpoint.tasks import Task, Trial
 from ghostpoint.training.backend import Backend, per_network
 from ghostpoint.training.best import Best
 from ghostpoint.training.diary import Diary
@@ -45,7 +45,7 @@ def run(
         diary, epoch = loop.diary, 0
         try:
             while epoch < plan.epochs and loop.running.any():
-                loop.epoch(epoch)
+                loop.step(epoch)
                 epoch += 1
                 if on_record and epoch - 1 in diary.recorded:
                     on_record(epoch - 1, loop.seen)
@@ -55,11 +55,11 @@ def run(
             if epoch == 0:
                 raise
             finished = epoch
-            diary.interrupted(finished)
+            diary.forget_from(finished)
         else:
             finished = plan.epochs
             if epoch < finished:
-                diary.repeated(epoch, loop.seen, backend)
+                diary.fill_from(epoch, loop.seen, backend)
                 if on_progress:
                     on_progress(count * (finished - epoch))
         parameters = {part: np.array(backend.numpy(backend.get(part))) for part in loop.changeable}
@@ -88,10 +88,11 @@ class _Loop:
         self.memory: dict[str, Any] = {}
         self.seen: dict[str, NDArray[Any]] = {}
 
-    def epoch(self, epoch: int) -> None:
+    def step(self, epoch: int) -> None:
         """One epoch: what it sees is noted and kept, then the update is made."""
+        trial = self.task.trial((self.plan.seed, epoch)) if self.fixed is None else self.fixed
         with np.errstate(over="ignore", invalid="ignore"):
-            gradient, norm, approached, sharpness = self._evaluated(epoch)
+            gradient, norm, approached, sharpness = self._evaluated(epoch, trial)
             above = self._noted(epoch)
             if self.acting.rewinds:
                 improved = self.acting.improved(self.seen["loss"]) & self.running
@@ -108,10 +109,11 @@ class _Loop:
             self.diary.note("frozen", self.running & ~changed, epoch)
             self.running &= changed
 
-    def _evaluated(self, epoch: int) -> tuple[dict[str, Any], Any, list[tuple[Crossing, Approach]], float]:
+    def _evaluated(
+        self, epoch: int, trial: Trial
+    ) -> tuple[dict[str, Any], Any, list[tuple[Crossing, Approach]], float]:
         """Gradients of the loss and of the escape times, the norm of the former, and the readout's sharpness."""
         backend = self.backend
-        trial = self.task.trial((self.plan.seed, epoch)) if self.fixed is None else self.fixed
         if self.plan.readout_norm is not None:
             _project(backend, self.plan.readout_norm, self.running)
         sharpness = self.acting.sharpness(epoch)
