@@ -10,13 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.linalg.lapack import dgetrf
 
 from ghostpoint.slow_points import find_slow_points
 from ghostpoint.slow_points.descent import _descend, minimize_energy
 from ghostpoint.slow_points.descent_kernels import Scratch
 from ghostpoint.slow_points.fields import TanhField
-from ghostpoint.slow_points.lapack import inverse_of_factors
 from ghostpoint.slow_points.symmetric_kernels import factorize, pack, solve, weighted_square
 from ghostpoint.slow_points.threads import _libraries, mapped, one_thread_each
 from tests.slow_points.networks import full_rank, vanilla
@@ -163,16 +161,3 @@ def test_blas_has_its_threads_back_after_the_last_caller():
     with pytest.raises(KeyError), one_thread_each():
         raise KeyError
     assert counts() == before
-
-
-@pytest.mark.parametrize("size", [1, 2, 7, 65, 130])
-def test_the_inverse_of_factors(size):
-    matrix = np.random.default_rng(size).normal(size=(size, size))
-    factors, pivots, _ = dgetrf(matrix)
-    np.testing.assert_allclose(inverse_of_factors(factors, pivots) @ matrix, np.eye(size), atol=1e-9)
-
-
-def test_factors_in_another_layout_are_refused():
-    with pytest.raises(ValueError, match="contiguous by columns"):
-        inverse_of_factors(np.ones((3, 3)), np.zeros(2, np.int32))
-    assert inverse_of_factors(np.zeros((2, 2), order="F"), np.arange(2, dtype=np.int32)) is None

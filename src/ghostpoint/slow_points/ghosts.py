@@ -15,10 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.blas import dger
-from scipy.linalg.lapack import dgetrf, dgetrs, dpotrf
+from scipy.linalg.lapack import dgetrf, dgetri, dgetrs, dpotrf
 
 from ghostpoint.slow_points.fields import Field, NetworkField
-from ghostpoint.slow_points.lapack import inverse_of_factors
+from ghostpoint.slow_points.inverse_kernels import LARGEST_SIZE, small_inverse
 
 __all__ = [
     "Border",
@@ -36,6 +36,8 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
+
+SMALL = 32  # rows from which the compiled inverse is the faster one
 
 
 class GhostSolution(NamedTuple):
@@ -83,12 +85,14 @@ def _derivative(J: Floats, H: Floats, metric: Floats | None, weighted: Floats, s
 
 
 def inverse(matrix: Floats) -> Floats | None:
-    """The inverse as LAPACK rounds it; None where elimination meets an exact zero."""
+    """The inverse as it is rounded; None where elimination meets an exact zero."""
+    if SMALL <= len(matrix) <= LARGEST_SIZE:
+        return small_inverse(matrix)
     factors, pivots, failed = dgetrf(matrix.T)
     if failed:
         return None
-    result = inverse_of_factors(factors, pivots)
-    return None if result is None else result.T
+    result, failed = dgetri(factors, pivots, overwrite_lu=1)
+    return None if failed else np.asarray(result.T)
 
 
 class Border(NamedTuple):

@@ -1,4 +1,7 @@
-"""LAPACK called so that other threads run meanwhile: ctypes gives up the interpreter's lock, which others keep here."""
+"""Eigenvalues by LAPACK, called so that other threads run meanwhile.
+
+ctypes gives up the interpreter's lock, which numpy and scipy keep here.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,16 @@ import numpy as np
 from numba.extending import get_cython_function_address
 from numpy.typing import NDArray
 
-__all__ = ["eigenvalues_of", "inverse_of_factors"]
+__all__ = ["eigenvalues_of"]
 
 Floats = NDArray[np.float64]
 
 
 @cache
-def _routine(name: str, arguments: int) -> Any:
-    """One of LAPACK's, all arguments by reference."""
-    address = get_cython_function_address("scipy.linalg.cython_lapack", name)
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * arguments)(address)
+def _dgeev() -> Any:
+    """LAPACK's routine, all arguments by reference."""
+    address = get_cython_function_address("scipy.linalg.cython_lapack", "dgeev")
+    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 14)(address)
 
 
 def eigenvalues_of(matrix: Floats) -> NDArray[np.complex128]:
@@ -36,30 +39,10 @@ def eigenvalues_of(matrix: Floats) -> NDArray[np.complex128]:
     size, one, room, info = ctypes.c_int(n), ctypes.c_int(1), ctypes.c_int(len(work)), ctypes.c_int()
     no = ctypes.c_char(b"N")
     n_at, no_at, one_at = ctypes.addressof(size), ctypes.addressof(no), ctypes.addressof(one)
-    _routine("dgeev", 14)(
+    _dgeev()(
         no_at, no_at, n_at, a.ctypes.data, n_at, parts[0].ctypes.data, parts[1].ctypes.data, none.ctypes.data, one_at,
         none.ctypes.data, one_at, work.ctypes.data, ctypes.addressof(room), ctypes.addressof(info),
     )  # fmt: skip
     if info.value:
         raise np.linalg.LinAlgError(f"eigenvalues did not converge (LAPACK says {info.value})")
     return parts[0] + 1j * parts[1]
-
-
-def inverse_of_factors(factors: Floats, pivots: NDArray[np.integer]) -> Floats | None:
-    """What `scipy.linalg.lapack.dgetrf` factorised, inverted in the place of ``factors``; None where that is singular.
-
-    ``factors`` is contiguous by columns.
-    """
-    if not (factors.flags.f_contiguous and factors.dtype == np.float64 and factors.flags.writeable):
-        raise ValueError("factors must be a float64 array that is contiguous by columns")
-    n = len(factors)
-    # LAPACK counts from 1; the blocked algorithm wants room for blocks of up to 64 columns
-    rows = (pivots + 1).astype(np.intc)
-    work = np.empty(64 * max(n, 1))
-    size, room, info = ctypes.c_int(n), ctypes.c_int(len(work)), ctypes.c_int()
-    n_at = ctypes.addressof(size)
-    _routine("dgetri", 7)(
-        n_at, factors.ctypes.data, n_at, rows.ctypes.data, work.ctypes.data, ctypes.addressof(room),
-        ctypes.addressof(info),
-    )  # fmt: skip
-    return factors if info.value == 0 else None
