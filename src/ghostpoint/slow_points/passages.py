@@ -81,9 +81,9 @@ def slow_passage(
     """Time that a network takes past a ghost, from y0 to y1 of its slow coordinate, along its slow manifold.
 
     The normal form ``dy/dt = r + a y**2`` (`SlowPoints.passage_time`) is exact in the limit of a slow passage only.
-    Here dy/dt = g(y) is that of the whole network on the curve that carries it (see `slow_manifold`); for rank one,
-    where there is nothing beside the curve, that is exact but for rounding. The order taken is the one about which the
-    iteration changes the duration least; what it changes before and after is most of the error bar.
+    Here dy/dt = g(y) is that of the whole network on the curve that carries it (see `slow_manifold`). For rank one
+    there is nothing beside the curve: what remains is the error of the polynomial g, and rounding. The order taken is
+    the one about which the iteration changes the duration least; what it changes before and after is most of the bar.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def _between(
         passage, unresolved = _at_nodes(field, at, v, w, width, low, high, alpha, count)
         if best is None or passage.error < best.error:
             best = passage
-        if unresolved <= max(RESOLVED * passage.duration, 0.1 * passage.error):
+        if passage.reason or unresolved <= max(RESOLVED * passage.duration, 0.1 * passage.error):
             break
     assert best is not None
     return best

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint import checks
 from ghostpoint.slow_points.certificates import Certificate, FieldBounds, certify_fixed, certify_ghost
-from ghostpoint.slow_points.descent import minimize_energy, newton
+from ghostpoint.slow_points.descent import WORTHWHILE, minimize_energy, newton
 from ghostpoint.slow_points.fields import Field, NetworkField, UserField, network_field
 from ghostpoint.slow_points.ghosts import GhostSolution, ghost_form, inverse, is_minimum, right_null, solve_ghost
 from ghostpoint.slow_points.lapack import eigenvalues_of
@@ -118,7 +118,8 @@ def find_slow_points(
     exact: Field = search if network is None else network.exact
     metric = None if network is None else network.metric
     back: Callable[[Floats], Floats] = (lambda y: y) if network is None else network.from_search
-    with one_thread_each(), begun(eigenvalues_of) as begin:
+    threads = None if exact.size >= WORTHWHILE else 1  # small matrices take less time than handing them over
+    with one_thread_each(), begun(eigenvalues_of, threads) as begin:
         ends = minimize_energy(search, points, steps)
         failed = [(back(ends.x[i][None])[0], ends.speed[i], ends.reason[i]) for i in np.flatnonzero(~ends.done)]
         found, more = _polish(exact, metric, back(ends.x[ends.done]), ends.slope[ends.done], ends.speed[ends.done])

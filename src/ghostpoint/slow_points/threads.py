@@ -86,15 +86,18 @@ def mapped(work: Callable[[Item], Result], items: Sequence[Item], threads: int |
 
 
 @contextmanager
-def begun(work: Callable[[Item], Result]) -> Iterator[Callable[[Item], Callable[[], Result]]]:
-    """Gives a function that begins ``work(item)`` on another thread, and returns one that waits for the result.
+def begun(
+    work: Callable[[Item], Result], threads: int | None = None
+) -> Iterator[Callable[[Item], Callable[[], Result]]]:
+    """Gives a function that begins ``work(item)`` on one of ``threads`` (see `mapped`), and returns one that waits.
 
     With one thread the work is done when it is waited for. Work that nobody waits for is not begun after the end.
     """
-    if numba.get_num_threads() <= 1:
+    count = numba.get_num_threads() if threads is None else threads
+    if count <= 1:
         yield lambda item: lambda: work(item)
         return
-    with ThreadPoolExecutor(numba.get_num_threads()) as pool:
+    with ThreadPoolExecutor(count) as pool:
         try:
             yield lambda item: pool.submit(work, item).result
         finally:
