@@ -45,9 +45,10 @@ def _make_columns(rows, columns, trials):
     return product
 
 
-def _make_matrix_times(columns_7, columns_4, columns_2, columns_1, trials):
-    seven, four = _make_columns(7, columns_7, trials), _make_columns(4, columns_4, trials)
-    two, one = _make_columns(2, columns_2, trials), _make_columns(1, columns_1, trials)
+def _make_matrix_times(large, middle, small, columns, trials):
+    """Rows in blocks of that many vectors, and of one. More sizes would be faster still, and longer to compile."""
+    most, more = _make_columns(large, columns, trials), _make_columns(middle, columns, trials)
+    few, one = _make_columns(small, columns, trials), _make_columns(1, columns, trials)
 
     @njit(inline="always")
     def product(matrix, plane, count, x, x_at, stride, out, out_at, backwards):
@@ -56,15 +57,15 @@ def _make_matrix_times(columns_7, columns_4, columns_2, columns_1, trials):
         while row < rows:
             left = rows - row
             at, to = row * width * width, out_at + row * width
-            if left >= 7 and left != 8:
-                seven(matrix, at, plane, count, x, x_at, stride, out, to, backwards)
-                row += 7
-            elif left >= 4:
-                four(matrix, at, plane, count, x, x_at, stride, out, to, backwards)
-                row += 4
-            elif left >= 2:
-                two(matrix, at, plane, count, x, x_at, stride, out, to, backwards)
-                row += 2
+            if left >= large and left != large + 1:
+                most(matrix, at, plane, count, x, x_at, stride, out, to, backwards)
+                row += large
+            elif left >= middle:
+                more(matrix, at, plane, count, x, x_at, stride, out, to, backwards)
+                row += middle
+            elif left >= small:
+                few(matrix, at, plane, count, x, x_at, stride, out, to, backwards)
+                row += small
             else:
                 one(matrix, at, plane, count, x, x_at, stride, out, to, backwards)
                 row += 1
@@ -72,17 +73,21 @@ def _make_matrix_times(columns_7, columns_4, columns_2, columns_1, trials):
     return product
 
 
-_matrix_times_1, _matrix_times_2 = _make_matrix_times(2, 2, 4, 8, 1), _make_matrix_times(1, 1, 2, 4, 2)
+_matrix_times_1, _matrix_times_2 = _make_matrix_times(7, 4, 2, 2, 1), _make_matrix_times(7, 4, 2, 1, 2)
+_matrix_times_4 = _make_matrix_times(4, 3, 2, 1, 4)
 
 
 @njit
 def matrix_times(matrix, plane, count, x, x_at, stride, trials, out, backwards):
     """``out[b plane + i] = sum_j matrix[i, j] x[x_at + b stride + j]`` for every trial b and ``j < count``.
 
-    Where ``count`` is not a multiple of 8, x goes on with zeros to the next one.
+    Where ``count`` is odd, x goes on with a zero.
     """
     not_inlined()
-    for b in range(0, trials - 1, 2):
+    for b in range(0, trials - 3, 4):
+        _matrix_times_4(matrix, plane, count, x, x_at + b * stride, stride, out, b * plane, backwards)
+    b = trials // 4 * 4
+    if trials - b >= 2:
         _matrix_times_2(matrix, plane, count, x, x_at + b * stride, stride, out, b * plane, backwards)
     if trials % 2:
         b = trials - 1
@@ -113,11 +118,11 @@ def _make_transpose_times(whole, quarter, share):
         panels = (count + width - 1) // width
         for p in range(panels):
             first = (panels - 1 - p if backwards else p) * width
-            if first + width <= count:
+            if share < 4 and first + width <= count:
                 for c in range(0, width, width // share):
                     whole(matrix, first * plane + c * width, plane, s, s_at, out, out_at + first + c, stride)
             else:
-                for c in range(0, count - first, width // 4):
+                for c in range(0, min(width, count - first), width // 4):
                     quarter(matrix, first * plane + c * width, plane, s, s_at, out, out_at + first + c, stride)
 
     return product
@@ -125,6 +130,7 @@ def _make_transpose_times(whole, quarter, share):
 
 _transpose_times_1 = _make_transpose_times(_make_sums(1, 1), _make_sums(4, 1), 1)
 _transpose_times_2 = _make_transpose_times(_make_sums(2, 2), _make_sums(4, 2), 2)
+_transpose_times_4 = _make_transpose_times(_make_sums(4, 4), _make_sums(4, 4), 4)
 
 
 @njit
@@ -134,7 +140,10 @@ def transpose_times(matrix, plane, count, s, s_at, trials, out, stride, backward
     Up to ``lanes / 4 - 1`` further elements of ``out`` are written, with the sums of the columns that follow.
     """
     not_inlined()
-    for b in range(0, trials - 1, 2):
+    for b in range(0, trials - 3, 4):
+        _transpose_times_4(matrix, plane, count, s, s_at + b * plane, out, b * stride, stride, backwards)
+    b = trials // 4 * 4
+    if trials - b >= 2:
         _transpose_times_2(matrix, plane, count, s, s_at + b * plane, out, b * stride, stride, backwards)
     if trials % 2:
         b = trials - 1
