@@ -136,6 +136,14 @@ def test_the_score_is_the_final_loss_over_the_first():
     assert (dataset["best_score"].values <= dataset["score"].values).all()
 
 
+def test_rates_trained_together_give_what_they_give_one_by_one():
+    """In one stack the networks of a block even share a kernel call."""
+    together = sample("ranks")[0]
+    assert parameters("ranks")["together_up_to"] >= 1
+    one_by_one = get("ranks").run({**parameters("ranks"), "ranks": [1], "together_up_to": 0}, Silent())
+    assert together.sel(rank=[1]).identical(one_by_one)
+
+
 @given(st.floats(0.05, 4), st.integers(0, 10_000))
 def test_no_readout_of_a_norm_has_a_loss_below_the_least(norm, seed):
     generator = np.random.default_rng(seed)
@@ -164,7 +172,7 @@ def test_the_networks_go_on_with_the_norm_they_are_given():
 @pytest.mark.parametrize(
     ("id", "changes", "module", "parts"),
     [
-        ("ranks", {}, "full_rank_sweeps", 15),
+        ("ranks", {}, "full_rank_sweeps", 11),  # all five rates of rank one together
         ("latent_dmts", {"seeds": [0], "epochs": 1000, "kept_points": 4}, "latent_paths", 1),
         ("intervention", {}, "intervention", 4),
     ],

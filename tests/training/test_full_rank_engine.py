@@ -8,7 +8,7 @@ import pytest
 import ghostpoint as gp
 from ghostpoint.models import FullRankRNN
 from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination, DelayedMatchToSample
-from ghostpoint.training import SGD, Adam, alone
+from ghostpoint.training import SGD, Adam, rounds
 
 CUE = DelayedCueDiscrimination(10, 20, 15, copies=2)
 NOISY = DelayedCueDiscrimination(10, 20, 15, initial_scale=0.3, noise=0.1)
@@ -52,7 +52,7 @@ def test_bits_do_not_depend_on_threads_stack_or_the_length_of_calls(task, monkey
     same(whole, gp.train(models, task, 0.1, 30, threads=3, record="all", seed=2))
     by_itself = gp.train(models[1], task, 0.1, 30, record="all", seed=2)
     np.testing.assert_array_equal(by_itself.history["loss"][0], whole.history["loss"][1])
-    monkeypatch.setattr(alone, "CALL", 1.0)
+    monkeypatch.setattr(rounds, "CALL", 1.0)
     same(whole, gp.train(models, task, 0.1, 30, record="all", seed=2))
 
 
@@ -75,13 +75,13 @@ def test_a_finished_network_is_filled_in_and_progress_adds_up():
 
 
 def test_an_interrupt_returns_the_rounds_that_are_done(monkeypatch):
-    monkeypatch.setattr(alone, "CALL", 1.0)
+    monkeypatch.setattr(rounds, "CALL", 1.0)
     models, task = PROBLEMS["activation"]
     heard = []
 
     def interrupt(amount):
         heard.append(amount)
-        if sum(heard) > 2 * 3 * alone.ROUND:
+        if sum(heard) > 2 * 3 * rounds.ROUND:
             raise KeyboardInterrupt
 
     run = gp.train(models, task, 0.1, 10_000, record="all", checkpoints=[0, 9000], on_progress=interrupt)

@@ -22,9 +22,16 @@ __all__ = ["Fates", "fates", "sweep", "sweep_claims"]
 
 
 def sweep(
-    parameters: Mapping[str, Any], progress: Progress, models: Record | None = None, name: str = "networks"
+    parameters: Mapping[str, Any],
+    progress: Progress,
+    models: Record | None = None,
+    name: str = "networks",
+    together: int = 1,
 ) -> xr.Dataset:
-    """Train ``models`` (by default the parameters' networks) at every rate; each rate is a part that is kept.
+    """Train ``models`` (by default the parameters' networks) at every rate.
+
+    The rates are trained ``together`` at a time, each time as one stack and as a part that is kept: one by one, so that
+    no more than a rate is lost to an interruption, or several where a larger stack is the faster.
 
     Returns
     -------
@@ -40,17 +47,17 @@ def sweep(
     work = len(seeds) * parameters["epochs"]
     progress.phase(f"{name}: {len(rates)} rates x {len(seeds)} seeds", len(rates) * work, len(rates) * len(seeds))
     done = []
-    for rate in rates:
-        told = _Told(progress)
+    for first in range(0, len(rates), together):
+        some, told = rates[first : first + together], _Told(progress)
         settings = {key: value for key, value in parameters.items() if key not in ("log10_rates", "rates")}
         done.append(
             part(
                 name,
-                {**settings, "learning_rate": float(rate)},
-                lambda rate=rate, told=told: _at(rate, stack, task, parameters, told),  # type: ignore[misc]
+                {**settings, "learning_rates": some.tolist()},
+                lambda some=some, told=told: _at(some, stack, task, parameters, told),  # type: ignore[misc]
             )
         )
-        progress.advance(work - told.amount)  # all of it, where the part was there already
+        progress.advance(len(some) * work - told.amount)  # all of it, where the part was there already
     whole = xr.concat(done, "learning_rate").assign_coords(learning_rate=rates)
     return whole.assign(kept=whole["best_loss_at_end"] < LEARNED)
 
@@ -69,24 +76,35 @@ class _Told:
         self.progress.advance(amount)
 
 
-def _at(rate: float, stack: Record, task: Task, parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
-    """All seeds at one rate."""
+def _at(
+    rates: NDArray[Any], models: Record, task: Task, parameters: Mapping[str, Any], progress: Progress
+) -> xr.Dataset:
+    """All seeds at some rates, over (learning_rate, seed)."""
     epochs, shown = parameters["epochs"], np.array(parameters["epochs_shown"])
     window = np.arange(max(0, epochs - NO_LEARNING_WINDOW), epochs)
-    run = trained(progress, "", stack, parameters, rate, epochs, task, record=np.union1d(shown, window), solved=LEARNED)
+    seeds = len(models)
+    stack, each = models.repeat(len(rates)), np.repeat(rates, seeds)
+    run = trained(progress, "", stack, parameters, each, epochs, task, record=np.union1d(shown, window), solved=LEARNED)
     loss = run.history["loss"] / task.chance_loss
+
+    def by_rate(values: Any) -> NDArray[Any]:
+        array = np.asarray(values)
+        return array.reshape(len(rates), seeds, *array.shape[1:])
+
+    curves, network = ("learning_rate", "seed", "epoch"), ("learning_rate", "seed")
     kept = {
-        "loss": (("seed", "epoch"), loss.sel(epoch=shown).values, {"units": "chance"}),
-        "accuracy": (("seed", "epoch"), run.history["accuracy"].sel(epoch=shown).values),
-        "gradient_norm": (("seed", "epoch"), run.history["gradient_norm"].sel(epoch=shown).values),
-        "first_learned": ("seed", run.events["first_solved"].values, {"missing": -1}),
-        "frozen": ("seed", run.events["frozen"].values, {"missing": -1}),
-        "diverged": ("seed", run.events["diverged"].values, {"missing": -1}),
-        "best_loss_at_end": ("seed", loss.sel(epoch=window).min("epoch").values, {"units": "chance"}),
-        "best_accuracy_at_end": ("seed", run.history["accuracy"].sel(epoch=window).max("epoch").values),
+        "loss": (curves, by_rate(loss.sel(epoch=shown)), {"units": "chance"}),
+        "accuracy": (curves, by_rate(run.history["accuracy"].sel(epoch=shown))),
+        "gradient_norm": (curves, by_rate(run.history["gradient_norm"].sel(epoch=shown))),
+        "first_learned": (network, by_rate(run.events["first_solved"]), {"missing": -1}),
+        "frozen": (network, by_rate(run.events["frozen"]), {"missing": -1}),
+        "diverged": (network, by_rate(run.events["diverged"]), {"missing": -1}),
+        "best_loss_at_end": (network, by_rate(loss.sel(epoch=window).min("epoch")), {"units": "chance"}),
+        "best_accuracy_at_end": (network, by_rate(run.history["accuracy"].sel(epoch=window).max("epoch"))),
     }
     attributes = {"epochs": epochs, "chance_accuracy": task.chance_accuracy}
-    return xr.Dataset(kept, {"seed": np.array(parameters["seeds"]), "epoch": shown}, attributes)
+    coordinates = {"learning_rate": rates, "seed": np.array(parameters["seeds"]), "epoch": shown}
+    return xr.Dataset(kept, coordinates, attributes)
 
 
 class Fates:

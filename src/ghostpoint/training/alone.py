@@ -1,12 +1,7 @@
-"""The compiled engine for networks that take a kernel call each: full rank, and any rank with inputs and optimisers.
-
-One network a call, calls handed to the threads in turn. Networks are independent, so the order changes no bit.
-"""
+"""Networks that take a kernel call each, in the kernels' terms: full rank, and any rank with inputs and optimisers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -21,23 +16,16 @@ from ghostpoint.training.kernels.memory import aligned
 from ghostpoint.training.kernels.optimizers import RULES
 from ghostpoint.training.kernels.subnormals import flushing_subnormals
 from ghostpoint.training.optimizers import Adam
-from ghostpoint.training.outcome import Outcome
 from ghostpoint.training.plan import Plan
-from ghostpoint.training.schedule import advance_all
 
-__all__ = ["run", "watch"]
+__all__ = ["Network", "Trials", "watch"]
 
 #: the parts of a full-rank model in the order of the kernel's
 PARTS = ("W", "w_in", "b", "w_out", "b_out")
-CALL = 2e9  # multiply-adds in one kernel call: about a tenth of a second
-ROUND = 20  # calls between two points to which an interrupt goes back
 DRAWN = 1 << 20  # numbers of random trials that are held at a time
-CACHE = 400_000  # bytes of what a kernel keeps of a chunk of trials: part of a second-level cache
-
-OnRecord = Callable[[int, dict[str, NDArray[Any]]], None]
 
 
-class _Trials:
+class Trials:
     """The trials of a task in the kernels' terms: one row for good, or the rows of the epochs of a round.
 
     Many trials come in ``chunks`` of ``size``, each a row; those that fill up the last one do not count.
@@ -76,14 +64,14 @@ class _Trials:
                     rows[first : first + self.chunks] = values
 
 
-class _Network:
+class Network:
     """One network of the stack in its kernel's terms."""
 
-    def __init__(self, models: Record, place: int, task: Task, trials: _Trials, plan: Plan, watched: tuple[Any, ...]):
+    def __init__(self, models: Record, place: int, task: Task, trials: Trials, plan: Plan, watched: tuple[Any, ...]):
         self.members = np.array([place])
         self.epoch = 0
         kind = trials.dtype
-        self.state, self.unpack, self.kernel, shape, plane, work = _packed(models, place, task, kind)
+        self.state, self.parts_of, self.kernel, shape, plane, work = _packed(models, place, task, kind)
         rule, settings = _rule(plan, place)
         size = self.state.size if RULES.index(rule) else 0
         self.moments = [aligned(size, kind) for _ in range(2)]
@@ -120,6 +108,14 @@ class _Network:
         """Remember where this round ended."""
         self.kept = self.state.copy(), self.events.copy(), self.acted.copy()
 
+    def go_back(self) -> None:
+        """To where the last round ended."""
+        self.state[:], self.events[:], self.acted[:] = self.kept
+
+    def unpack(self, flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """The parts of a flat state, each (1, ...)."""
+        return {name: values[None] for name, values in self.parts_of(flat).items()}
+
     def advance(self, stop: int) -> int:
         """Go on to epoch ``stop`` or until finished; the epochs that this took."""
         start = self.epoch
@@ -148,7 +144,7 @@ def _packed(models: Record, place: int, task: Task, kind: np.dtype[Any]) -> tupl
         def unpack(flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
             return dict(zip(PARTS, full_rank_packing.unpack_network(flat, units, inputs, outputs), strict=True))
 
-        def work(trials: _Trials, crossings: int) -> int:
+        def work(trials: Trials, crossings: int) -> int:
             return full_rank.work_size(plane, outputs, trials.size, task.steps, width, crossings)
 
         return state, unpack, full_rank, (units, inputs, outputs), plane, work
@@ -170,7 +166,7 @@ def _packed(models: Record, place: int, task: Task, kind: np.dtype[Any]) -> tupl
     def unpack_low(flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
         return low_rank_packing.unpack_network(flat, units, latents, inputs, outputs, readout)
 
-    def work_low(trials: _Trials, crossings: int) -> int:
+    def work_low(trials: Trials, crossings: int) -> int:
         return low_rank.work_size(*sizes, outputs, trials.size, task.steps, width, trials.chunks, crossings)
 
     return state, unpack_low, low_rank, (readout, units, latents, inputs, outputs), sizes[0], work_low
@@ -195,104 +191,4 @@ def watch(models: Record, task: Task, plan: Plan) -> tuple[NDArray[Any], NDArray
         np.array(places, np.int64).reshape(-1, 5),
         np.array([(one.logit, one.sign) for one in found]).reshape(-1, 2),
         np.array([numbers[name] if name in numbers else getattr(region, name, 0.0) for name in trust.REGION]),
-    )
-
-
-def _cost(models: Record, task: Task) -> float:
-    """Multiply-adds of a network-epoch, about."""
-    wide = models.n_units if isinstance(models, FullRankRNN) else 2.0 * models.rank + 10
-    return 3.0 * models.n_units * wide * task.steps * task.n_trials + 1e4
-
-
-def run(
-    models: Record,
-    task: Task,
-    plan: Plan,
-    dtype: str,
-    *,
-    threads: int,
-    on_progress: Callable[[int], None] | None,
-    on_record: OnRecord | None = None,
-) -> Outcome:
-    """Train every network; Ctrl-C goes back to the end of the last round and returns what there is."""
-    row = 3 * models.n_units * task.steps * np.dtype(dtype).itemsize  # bytes that a kernel keeps of a trial
-    size = max(2, CACHE // row // 2 * 2) if isinstance(models, LowRankRNN) else task.n_trials
-    trials = _Trials(task, plan, np.dtype(dtype), size)
-    watched = watch(models, task, plan)
-    networks = [_Network(models, place, task, trials, plan, watched) for place in range(len(models))]
-    report = on_progress or (lambda amount: None)
-    call = max(1, int(CALL / (2 * _cost(models, task))))
-    length = min(ROUND * call, trials.rows) if task.random else ROUND * call
-    epoch = 0
-    with ThreadPoolExecutor(threads) as pool:
-        while epoch < plan.epochs:
-            stop = min(plan.epochs, epoch + length)
-            active = [network for network in networks if not network.finished.all()]
-            try:
-                if active:
-                    trials.prepare(epoch, stop)
-                    advance_all(active, stop, threads, pool, report, call)
-                else:
-                    stop = plan.epochs
-                if on_record:
-                    _tell(networks, models, plan, epoch, stop, on_record)
-            except KeyboardInterrupt:
-                if epoch == 0:
-                    raise
-                for network in networks:
-                    network.state[:], network.events[:], network.acted[:] = network.kept
-                    last = network.events[1]
-                    last[last >= epoch] = epoch - 1
-                break
-            epoch_before, epoch = epoch, stop
-            short = sum(stop - network.epoch for network in active)
-            report(short + (len(networks) - len(active)) * (stop - epoch_before))
-            for network in networks:
-                network.keep()
-    return _collected(networks, models, plan, epoch)
-
-
-def _names(models: Record, plan: Plan) -> list[str]:
-    """What the history holds."""
-    left_out = {"update_scale"} if not plan.remedies else set()
-    if not isinstance(models, LowRankRNN) or models.w_out is not None:
-        left_out.add("confidence")
-    rows = full_rank.QUANTITIES if isinstance(models, FullRankRNN) else low_rank.QUANTITIES
-    return [name for name in rows if name not in left_out]
-
-
-def _tell(networks: list[_Network], models: Record, plan: Plan, start: int, stop: int, on_record: OnRecord) -> None:
-    """Hand over what a round has recorded."""
-    rows = networks[0].kernel.QUANTITIES
-    for row in range(*np.searchsorted(plan.record_epochs, (start, stop))):
-        seen = [network.history[row] if row < network.cursor[0] else network.now for network in networks]
-        values = np.concatenate(seen, axis=1)
-        on_record(int(plan.record_epochs[row]), {name: values[rows.index(name)] for name in _names(models, plan)})
-
-
-def _collected(networks: list[_Network], models: Record, plan: Plan, done: int) -> Outcome:
-    recorded, kept = int((plan.record_epochs < done).sum()), int((plan.snapshot_epochs < done).sum())
-    events = np.concatenate([network.events for network in networks], axis=1)
-    # a network that froze or diverged above chance stays above it to the end
-    end = events[3:5].max(axis=0)
-    events[1, (end >= 0) & (events[1] >= end)] = done - 1
-    histories, finals, snapshots = [], [], []
-    for network in networks:
-        network.history[network.cursor[0] :] = network.now
-        network.snapshots[network.cursor[1] :] = network.state
-        histories.append(network.history[:recorded, :, 0])
-        finals.append(network.unpack(network.state))
-        snapshots.append([network.unpack(state) for state in network.snapshots[:kept]])
-    present, rows = models.present_parts(), networks[0].kernel.QUANTITIES
-    return Outcome(
-        history={name: np.stack([each[:, rows.index(name)] for each in histories]) for name in _names(models, plan)},
-        events=events,
-        parameters={part: np.stack([final[part] for final in finals]) for part in present},
-        snapshots={
-            part: np.stack([[state[part] for state in network] for network in snapshots], axis=1)
-            for part in present
-            if kept
-        },
-        epochs=done,
-        acted=np.concatenate([network.acted for network in networks]) if plan.remedies else None,
     )

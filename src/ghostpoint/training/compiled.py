@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ghostpoint.models import FullRankRNN, LowRankRNN, Record
 from ghostpoint.remedies import HazardLimit, TrustRegion, crossings
 from ghostpoint.tasks import Task
-from ghostpoint.training import alone, schedule
+from ghostpoint.training import alone, rounds, schedule
 from ghostpoint.training.kernels import rank_one
 from ghostpoint.training.outcome import Outcome
 from ghostpoint.training.plan import Plan
@@ -88,7 +88,9 @@ def run(
 ) -> Outcome:
     """Train with the kernels; ``on_record`` hears of the recorded epochs of a round when it has ended."""
     if not across_lanes(models, task, plan):
-        return alone.run(models, task, plan, dtype, threads=threads, on_progress=on_progress, on_record=on_record)
+        return rounds.run(
+            models, task, plan, dtype, layout=layout, threads=threads, on_progress=on_progress, on_record=on_record
+        )
     assert isinstance(models, LowRankRNN)
     raw = schedule.run(
         problem(models, task, plan, dtype),

@@ -19,7 +19,7 @@ from ghostpoint.training.kernels.simd import (
     unequal,
 )
 
-__all__ = ["ACTIVATIONS", "EVENTS", "READ_OUTS", "compare", "note"]
+__all__ = ["ACTIVATIONS", "EVENTS", "READ_OUTS", "compare", "judged", "note"]
 
 #: names of the output functions, in the order of their codes
 ACTIVATIONS = ("sigmoid", "tanh", "identity")
@@ -48,6 +48,31 @@ def note(events, now, i, epoch, changed, bad, chance_accuracy, solved_loss):
     return events[3, i] >= 0 or events[4, i] >= 0
 
 
+@njit(inline="always")
+def judged(argument, target, weight, thresholds, tolerance, activation):
+    """Of vectors of answers: ``weight (o - target)``, ``o - target``, dL/dz, and 1 where the answer is wrong."""
+    zero, one = full(argument, 0.0), full(argument, 1.0)
+    if activation == IDENTITY:
+        output, error, bend = argument, argument - target, one
+    else:
+        # with p, q = logistic(+-steep z), both outputs are p - low q with 1 = p + q, and keep their digits near an end
+        steep, low, gain = one, zero, one
+        if activation == TANH:
+            steep, low, gain = one + one, one, full(argument, 4.0)
+        p, q = logistic(steep * argument), logistic(-(steep * argument))
+        output = fma(-low, q, p)
+        error = (one - target) * p - (target + low) * q
+        bend = gain * (p * q)
+    weighted = weight * error
+    apart = zero
+    if tolerance > 0:
+        apart = one - greater(splat(tolerance), maximum(error, -error))
+    else:
+        for threshold in thresholds:
+            apart = maximum(apart, unequal(greater(output, splat(threshold)), greater(target, splat(threshold))))
+    return weighted, error, (weighted + weighted) * bend, apart
+
+
 @njit
 def compare(z, size, targets, weights, counted, thresholds, tolerance, activation):
     """Loss and the sum of what is counted as right; ``z`` becomes dL/dz.
@@ -57,27 +82,13 @@ def compare(z, size, targets, weights, counted, thresholds, tolerance, activatio
     """
     not_inlined()
     width = lanes(z)
-    zero, one = full(z, 0.0), full(z, 1.0)
-    # with p, q = logistic(+-steep z), both outputs are p - low q with 1 = p + q, and keep their digits near an end
-    steep, low, gain = (one + one, one, full(z, 4.0)) if activation == TANH else (one, zero, one)
-    loss, right = zero, zero
+    one = full(z, 1.0)
+    loss, right = full(z, 0.0), full(z, 0.0)
     for k in range(0, size, width):
-        target, weight, argument = load(targets, k), load(weights, k), load(z, k)
-        if activation == IDENTITY:
-            output, error, bend = argument, argument - target, one
-        else:
-            p, q = logistic(steep * argument), logistic(-(steep * argument))
-            output = fma(-low, q, p)
-            error = (one - target) * p - (target + low) * q
-            bend = gain * (p * q)
-        weighted = weight * error
+        weighted, error, slope, apart = judged(
+            load(z, k), load(targets, k), load(weights, k), thresholds, tolerance, activation
+        )
         loss = fma(weighted, error, loss)
-        store(z, k, (weighted + weighted) * bend)
-        if tolerance > 0:
-            apart = one - greater(splat(tolerance), maximum(error, -error))
-        else:
-            apart = zero
-            for threshold in thresholds:
-                apart = maximum(apart, unequal(greater(output, splat(threshold)), greater(target, splat(threshold))))
+        store(z, k, slope)
         right = fma(load(counted, k), one - apart, right)
     return tree_sum(loss), tree_sum(right)

@@ -55,6 +55,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from numba import njit
 
 from ghostpoint.training.kernels import compiled
@@ -304,6 +305,9 @@ def train(
 ):  # fmt: skip
     """Do epochs ``start`` to ``stop - 1``, or fewer if the network is finished; return the next epoch to do."""
     width = lanes(state)
+    # numbers that are not literals: a function is compiled anew for every literal that it is called with
+    none, once, directing = np.int64(0), np.int64(1), np.int64(DIRECT)
+    noise_stream, initial_stream = np.int64(NOISE), np.int64(INITIAL)
     plane = (units + n_inputs + width) // width * width
     columns = units + n_inputs + 1
     terms = steps * trials
@@ -347,7 +351,7 @@ def train(
         if constants[2] > 0:
             _normalize(readout, outputs, plane, units, constants[2])
         if spread > 0:
-            fill_normals(x, trials * plane, spread, seed, INITIAL, epoch)
+            fill_normals(x, trials * plane, spread, seed, initial_stream, epoch)
             for i in range(0, trials * plane, width):
                 store(x, i, tanh(load(x, i)))
         else:
@@ -357,7 +361,7 @@ def train(
             _begin(x, b * plane, units, n_inputs, plane, u, b, terms)
         added, noisy = drawn, sigma > 0
         if noisy:
-            fill_normals(drawn, terms * plane, sigma, seed, NOISE, epoch)
+            fill_normals(drawn, terms * plane, sigma, seed, noise_stream, epoch)
         elif noise.shape[0] > 0:
             added, noisy = pointer(noise, epoch % noise.shape[0] * terms * plane), True
         _forward(matrix, x, slope, added, noisy, net, leaks, alphas, u, units, n_inputs, plane, trials, steps)
@@ -371,11 +375,11 @@ def train(
         )  # fmt: skip
         _backward(
             matrix, readout, slope, z, s, net, y, leaks, units, outputs, plane, trials, steps, padded, shift, steps - 1,
-            0, trials,
+            none, trials,
         )  # fmt: skip
         outer_products(gradient, plane, columns, s, plane, x, plane, terms)
         _readout_gradient(
-            pointer(work, size), x, read_from, z, mask, outputs, plane, 0, terms, 1, padded
+            pointer(work, size), x, read_from, z, mask, outputs, plane, none, terms, once, padded
         )  # fmt: skip
         square = _product(gradient, gradient, units, n_inputs, plane, outputs, trainable)
         now[0, 0] = loss
@@ -390,7 +394,7 @@ def train(
         if acting:
             _change(
                 rule, matrix, gradient, moments, second_moments, direction, units, n_inputs, plane, outputs, trainable,
-                numbers, factor, step, root, by, DIRECT,
+                numbers, factor, step, root, by, directing,
             )  # fmt: skip
             far = by * math.sqrt(_product(direction, direction, units, n_inputs, plane, outputs, trainable))
             uphill = _product(gradient, direction, units, n_inputs, plane, outputs, trainable) < 0
@@ -405,7 +409,7 @@ def train(
                 by_z[o * padded + end] += seen[i, 6]
                 _backward(
                     matrix, readout, slope, by_z, s, net, y, leaks, units, outputs, plane, trials, steps, padded, shift,
-                    last - shift, b, 1,
+                    last - shift, b, once,
                 )  # fmt: skip
                 outer_products(
                     near, plane, columns, pointer(s, b * plane), trials * plane, pointer(x, b * plane), trials * plane,

@@ -36,6 +36,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from numba import njit
 
 from ghostpoint.training.kernels import compiled
@@ -226,6 +227,9 @@ def train(
 ):  # fmt: skip
     """Do epochs ``start`` to ``stop - 1``, or fewer if the network is finished; return the next epoch to do."""
     width = lanes(state)
+    # numbers that are not literals: a function is compiled anew for every literal that it is called with
+    none, once, directing = np.int64(0), np.int64(1), np.int64(DIRECT)
+    noise_stream, initial_stream = np.int64(NOISE), np.int64(INITIAL)
     columns, rows = latents + n_inputs + 1, latents + (outputs if kind == STATE else 0)
     plane = (units + width - 1) // width * width
     g_stride, stride = (columns + width - 1) // width * width, (rows + width - 1) // width * width
@@ -304,7 +308,7 @@ def train(
                         g[k * g_stride + latents + i] = inputs[row, k * n_inputs + i]
                     g[k * g_stride + latents + n_inputs] = 1
             if spread > 0:
-                fill_normals(phi, trials * plane, spread, key, INITIAL, epoch)
+                fill_normals(phi, trials * plane, spread, key, initial_stream, epoch)
                 for i in range(0, trials * plane, width):
                     store(phi, i, tanh(load(phi, i)))
                 for b in range(trials):
@@ -315,10 +319,10 @@ def train(
                     phi[i] = initial[epoch % initial.shape[0], i]
             added, noisy = drawn, sigma > 0
             if noisy:
-                fill_normals(drawn, terms * plane, sigma, key, NOISE, epoch)
+                fill_normals(drawn, terms * plane, sigma, key, noise_stream, epoch)
             elif noise.shape[0] > 0:
                 added, noisy = pointer(noise, epoch % noise.shape[0] * terms * plane), True
-            transpose_times(right, plane, rows, phi, 0, trials, path, stride, False)
+            transpose_times(right, plane, rows, phi, none, trials, path, stride, none > 0)
             forward(
                 left, right, g, path, phi, slope, added, noisy, net, pull, leak, alphas, latents, columns, rows, plane,
                 g_stride, stride, trials, steps,
@@ -337,12 +341,12 @@ def train(
             n_counted += counted[row].sum()
             backward(
                 kind, left, right, small, slope, z, adjoint, s, net, pull, leak, latents, rows, plane, stride, trials,
-                padded, outputs, shift, steps, steps, 0, trials,
+                padded, outputs, shift, steps, steps, none, trials,
             )  # fmt: skip
             outer_products(part_of, plane, columns, s, plane, g, g_stride, terms)
             outer_products(right_part, plane, rows, phi, plane, adjoint, stride, terms + trials)
             small_gradient(
-                kind, small_part, path, read_from, stride, z, latents, outputs, 0, terms, 1, padded, threshold,
+                kind, small_part, path, read_from, stride, z, latents, outputs, none, terms, once, padded, threshold,
                 trainable,
             )  # fmt: skip
             if chunks > 1:
@@ -359,7 +363,7 @@ def train(
                 by_z[o * padded + end] += seen[i, 6]
                 backward(
                     kind, left, right, small, slope, by_z, adjoint, s, net, pull, leak, latents, rows, plane, stride,
-                    trials, padded, outputs, shift, steps, last, b, 1,
+                    trials, padded, outputs, shift, steps, last, b, once,
                 )  # fmt: skip
                 outer_products(
                     pointer(work, close), plane, columns, pointer(s, b * plane), trials * plane,
@@ -389,7 +393,7 @@ def train(
         if acting:
             _change_all(
                 rule, left, gradient, moments, second_moments, direction, trainable, small_at, small_size, places,
-                begins, ends, plane, numbers, factor, step, root, by, DIRECT,
+                begins, ends, plane, numbers, factor, step, root, by, directing,
             )  # fmt: skip
             far = by * math.sqrt(
                 _product(direction, direction, trainable, small_at, small_size, places, begins, ends, plane)
