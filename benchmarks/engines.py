@@ -51,6 +51,7 @@ class Case:
     wanted: float = 0.0
     wanted_torch: float = 0.0
     region: bool = True
+    layout: str = "auto"
 
 
 def cases() -> dict[str, Case]:
@@ -58,12 +59,12 @@ def cases() -> dict[str, Case]:
     return {
         "DA rank 1": Case(low(N, 1, range(160)), DA, 1000, 2500, 10),
         "DA rank 2, readout of the state": Case(low(N, 2, range(16), "ranks"), DA, 600),
-        "DA rank 2, 64 networks": Case(low(N, 2, range(64), "ranks"), DA, 400, region=False),
+        "DA rank 2, 64 networks": Case(low(N, 2, range(64), "ranks"), DA, 400, region=False, layout="networks"),
         "DA rank 10": Case(low(N, 10, range(16), "ranks"), DA, 400, 600),
         "DA rank 100": Case(low(N, 100, range(16), "ranks"), DA, 80, 120),
         "DCDT rank 2": Case(low(N, 2, range(16), "latent", n_inputs=1, activation="tanh"), DCDT, 400),
         "DCDT rank 2, 64 networks": Case(
-            low(N, 2, range(64), "latent", n_inputs=1, activation="tanh"), DCDT, 250, region=False
+            low(N, 2, range(64), "latent", n_inputs=1, activation="tanh"), DCDT, 250, region=False, layout="networks"
         ),
         "DA full rank": Case(whole(N, range(16), "normal"), DA, 200, 300, 3),
         "DCDT full rank": Case(whole(N, range(16), "xavier", n_inputs=1, activation="tanh"), DCDT, 120, 300),
@@ -114,7 +115,8 @@ def loop(case: Case, epochs: int) -> float:
 def train(case: Case, epochs: int, engine: str, threads: int, **keywords: Any) -> float:
     """Seconds per network-epoch of an engine, from a run that leaves out what a run costs once."""
     start = time.perf_counter()
-    gp.train(case.models, case.task, RATE, epochs, record=[0], engine=engine, threads=threads, **keywords)
+    keywords |= {"engine": engine, "layout": case.layout, "threads": threads}
+    gp.train(case.models, case.task, RATE, epochs, record=[0], **keywords)
     return (time.perf_counter() - start) / (epochs * len(case.models))
 
 

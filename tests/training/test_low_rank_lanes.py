@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,6 +14,7 @@ from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination, NBitFl
 from ghostpoint.training import SGD, rounds, together
 from ghostpoint.training.kernels.lanes_passes import MOST
 from ghostpoint.training.plan import Plan
+from ghostpoint.training.schedule import blocks_of
 
 
 def random_stack(seed, networks, units, rank, inputs, outputs, trials, steps, readout, activation, read_out, tolerance):
@@ -33,7 +32,7 @@ def random_stack(seed, networks, units, rank, inputs, outputs, trials, steps, re
         rng.normal(size=(networks, units, rank)),
         rng.normal(size=(networks, units, rank)) / np.sqrt(units),
         rng.normal(size=(networks, units)) * 0.3,
-        w_in=rng.normal(size=(networks, units, inputs)) if inputs else None,
+        w_in=rng.normal(size=(networks, units, inputs)) if inputs or rng.random() < 0.2 else None,
         confidence=rng.uniform(1.0, 4.0, networks),
         threshold=rng.uniform(0.0, 1.0, networks),
         initial_state=rng.uniform(-0.7, 0.7, (networks, units)),
@@ -74,7 +73,10 @@ stacks = st.builds(
 
 def same(a, b):
     """Whether two runs have the same bits; an infinite number of a network that diverges may be NaN in the other."""
-    assert a.history.where(np.isfinite(a.history)).identical(b.history.where(np.isfinite(b.history)))
+    finite = np.isfinite(a.history["loss"])
+    assert finite.identical(np.isfinite(b.history["loss"]))
+    histories = [one.history.where(np.isfinite(one.history)).where(finite) for one in (a, b)]
+    assert histories[0].identical(histories[1])
     assert a.events.identical(b.events)
     assert (a.checkpoints is None) == (b.checkpoints is None)
     assert a.checkpoints is None or a.checkpoints.identical(b.checkpoints)
@@ -118,12 +120,31 @@ def test_networks_finish_each_in_its_own_time(calls, monkeypatch):
     assert (block.events.sel(network=[0, 4])[["diverged", "frozen"]].to_array() == -1).all()
 
 
-def test_a_block_that_is_finished_ends_early():
+def test_networks_whose_latents_overflow_diverge_in_both():
+    """The answers of saturated units are finite, and their gradient is zero: only the latents show it."""
+    models = LowRankRNN.initialize(10, 2, range(3), "ranks")
+    models = models.replace(m=np.abs(models.m), n=np.full_like(models.n, 3e38), trainable=("b_out",))
+    asked = {"record": "all", "checkpoints": [0, 3]}
+    runs = [gp.train(models, DelayedActivation(30), 0.1, 5, layout=layout, **asked) for layout in ("networks", "units")]
+    same(*runs)
+    assert (runs[0].events["diverged"] == 0).all()
+
+
+def test_a_block_that_is_finished_ends_early(monkeypatch):
+    reached, advance = [], together.Block.advance
+
+    def counted(block, stop):
+        done = advance(block, stop)
+        reached.append(block.epoch)
+        return done
+
+    monkeypatch.setattr(together.Block, "advance", counted)
     models = biased(LowRankRNN.initialize(30, 2, range(3), "ranks"))
     told = []
     run = gp.train(
         models, DelayedActivation(30), 1e-30, 10**6, layout="networks", record=[0, 10**5], on_progress=told.append
     )
+    assert reached == [1]
     assert (run.events["frozen"] == 0).all()
     assert sum(told) == 3 * 10**6
     assert (run.history["loss"][:, 0] == run.history["loss"][:, 1]).all()
@@ -152,33 +173,56 @@ def test_what_the_kernel_does_not_know_is_trained_alone():
 
 @given(networks=st.integers(1, 500), threads=st.integers(1, 9), layout=st.sampled_from(["auto", "networks", "units"]))
 def test_blocks_are_the_first_networks_and_at_most_the_lanes(networks, threads, layout):
-    blocks = together.blocks_of(networks, 16, threads, layout)
+    blocks = blocks_of(np.arange(networks), 16, threads, layout, 1.8)
     members = np.concatenate([*blocks, np.zeros(0, np.int64)])
     np.testing.assert_array_equal(members, np.arange(len(members)))
     assert all(1 <= len(block) <= 16 for block in blocks)
     assert layout != "networks" or len(members) == networks
     assert layout != "units" or not blocks
-    # what is left is done alone only where that is sooner done than one more round of blocks
-    left = networks - len(members)
-    in_blocks = 16 * math.ceil(math.ceil(left / 16) / threads)
-    assert layout == "units" or math.ceil(left / threads) * together.COST_ALONE <= in_blocks
 
 
 def test_few_networks_are_trained_alone_and_many_in_blocks():
-    assert together.blocks_of(4, 16, 2, "auto") == []
-    assert len(together.blocks_of(100, 16, 2, "auto")) == 6
-    assert len(together.blocks_of(32, 16, 2, "auto")) == 2
+    def sizes(networks):
+        return [len(block) for block in blocks_of(np.arange(networks), 16, 2, "auto", 1.8)]
+
+    assert sizes(4) == []
+    assert sizes(100) == [16] * 6
+    assert sizes(32) == [16, 16]
+    assert sizes(31) == [16, 15]
+
+
+MIXED = LowRankRNN.initialize(20, 2, range(34), "ranks"), DelayedActivation(30)  # two blocks and two networks alone
+
+
+def test_a_stack_of_blocks_and_networks_alone_keeps_its_order():
+    models, task = MIXED
+    heard, told = {}, {}
+    rates = np.linspace(0.01, 0.3, len(models))
+
+    def train(layout):
+        heard[layout], told[layout] = [], []
+        return gp.train(
+            models, task, rates, 30, layout=layout, threads=2, record=7, checkpoints=[0, 20],
+            on_progress=told[layout].append, on_record=lambda *seen: heard[layout].append(seen),
+        )  # fmt: skip
+
+    same(train("auto"), train("units"))
+    assert sum(told["auto"]) == sum(told["units"]) == 34 * 30
+    assert [epoch for epoch, _ in heard["auto"]] == [0, 7, 14, 21, 28]
+    for mixed, alone in zip(heard["auto"], heard["units"], strict=True):
+        for quantity in alone[1]:
+            np.testing.assert_array_equal(mixed[1][quantity], alone[1][quantity])
 
 
 def test_an_interrupt_goes_back_to_the_last_round_of_every_network(monkeypatch):
     monkeypatch.setattr(rounds, "CALL", 1.0)
-    models, task = LowRankRNN.initialize(20, 2, range(5), "ranks"), DelayedActivation(30)
+    models, task = MIXED
 
     def stop(epoch, seen):
         if epoch >= 30:
             raise KeyboardInterrupt
 
-    run = gp.train(models, task, 0.05, 1000, layout="networks", record="all", on_record=stop)
+    run = gp.train(models, task, 0.05, 1000, threads=2, record="all", on_record=stop)
     assert not run.complete
     whole = gp.train(models, task, 0.05, run.history.sizes["epoch"], layout="units", record="all")
     np.testing.assert_array_equal(run.models.m, whole.models.m)

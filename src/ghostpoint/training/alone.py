@@ -72,6 +72,7 @@ class Network:
         self.epoch = 0
         kind = trials.dtype
         self.state, self.parts_of, self.kernel, shape, plane, work = _packed(models, place, task, kind)
+        self.quantities: tuple[str, ...] = self.kernel.QUANTITIES
         rule, settings = _rule(plan, place)
         size = self.state.size if RULES.index(rule) else 0
         self.moments = [aligned(size, kind) for _ in range(2)]

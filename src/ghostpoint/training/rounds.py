@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from ghostpoint.models import FullRankRNN, LowRankRNN, Record
 from ghostpoint.tasks import Task
+from ghostpoint.training import together
 from ghostpoint.training.alone import Network, Trials, watch
 from ghostpoint.training.kernels import full_rank, low_rank
 from ghostpoint.training.outcome import Outcome
 from ghostpoint.training.plan import Plan
-from ghostpoint.training.schedule import advance_all
-from ghostpoint.training.together import Block, blocks_of, in_lanes
+from ghostpoint.training.schedule import advance_all, blocks_of
+from ghostpoint.training.together import Block
 
 __all__ = ["run"]
 
@@ -54,8 +55,9 @@ def run(
     trials = Trials(task, plan, np.dtype(dtype), size)
     watched = watch(models, task, plan)
     networks: list[Network | Block] = []
-    if isinstance(models, LowRankRNN) and in_lanes(models, task, plan):
-        blocks = blocks_of(len(models), 64 // trials.dtype.itemsize, threads, layout)
+    if isinstance(models, LowRankRNN) and together.in_lanes(models, task, plan):
+        width = 64 // trials.dtype.itemsize
+        blocks = blocks_of(np.arange(len(models)), width, threads, layout, together.COST_ALONE)
         networks += [Block(models, members, task, trials.arrays, plan, trials.dtype) for members in blocks]
     first = sum(len(block.members) for block in networks)
     networks += [Network(models, place, task, trials, plan, watched) for place in range(first, len(models))]
@@ -106,7 +108,7 @@ def _tell(
     networks: list[Network | Block], models: Record, plan: Plan, start: int, stop: int, on_record: OnRecord
 ) -> None:
     """Hand over what a round has recorded."""
-    rows = networks[0].kernel.QUANTITIES
+    rows = networks[0].quantities
     for row in range(*np.searchsorted(plan.record_epochs, (start, stop))):
         seen = [network.history[row] if row < network.cursor[0] else network.now for network in networks]
         values = np.concatenate(seen, axis=1)
@@ -126,10 +128,12 @@ def _collected(networks: list[Network | Block], models: Record, plan: Plan, done
         histories.append(network.history[:recorded])
         finals.append(network.unpack(network.state))
         snapshots.append([network.unpack(state) for state in network.snapshots[:kept]])
-    present, rows = models.present_parts(), networks[0].kernel.QUANTITIES
-    history = np.concatenate(histories, axis=2)
+    present, rows = models.present_parts(), networks[0].quantities
     return Outcome(
-        history={name: history[:, rows.index(name)].T for name in _names(models, plan)},
+        history={
+            name: np.concatenate([np.ascontiguousarray(each[:, rows.index(name)].T) for each in histories])
+            for name in _names(models, plan)
+        },
         events=events,
         parameters={part: np.concatenate([final[part] for final in finals]) for part in present},
         snapshots={

@@ -22,7 +22,7 @@ from ghostpoint.training.kernels import rank_one, rank_one_alone, trust
 from ghostpoint.training.kernels.memory import aligned
 from ghostpoint.training.kernels.subnormals import flushing_subnormals
 
-__all__ = ["LAYOUTS", "Advancing", "Outcome", "Problem", "advance_all", "run"]
+__all__ = ["LAYOUTS", "Advancing", "Outcome", "Problem", "advance_all", "blocks_of", "run"]
 
 #: crossings, marks and region without remedies
 NOTHING = (np.zeros((0, 5), np.int64), np.zeros((0, 2)), np.full(len(trust.REGION), np.inf))
@@ -164,21 +164,32 @@ class _Group:
             outcome.snapshot_confidence[at, self.members] = flat[self.state.size // 4 * 3 :][:count]
 
 
+def blocks_of(
+    networks: NDArray[np.int64], width: int, threads: int, layout: str, cost_alone: float
+) -> list[NDArray[np.int64]]:
+    """The networks, from the first on, in blocks of ``width``, but for those that are sooner done one by one.
+
+    ``cost_alone`` is the cost of a network alone over its share of a full block. ``layout`` is one of :data:`LAYOUTS`:
+    all in blocks for "networks", none for "units".
+    """
+    blocks = [networks[i : i + width] for i in range(0, len(networks), width)]
+    if layout == "units":
+        return []
+    if layout == "auto":
+        # whole rounds of blocks for all threads; the rest alone where that is sooner done
+        whole = len(networks) // (width * threads) * threads
+        rest = networks[whole * width :]
+        n_blocks = -(-len(rest) // width)
+        as_blocks = n_blocks * width / min(threads, max(n_blocks, 1))
+        one_by_one = cost_alone * -(-len(rest) // threads)
+        return blocks if as_blocks <= one_by_one else blocks[:whole]
+    return blocks
+
+
 def _groups(
     problem: Problem, outcome: Outcome, active: NDArray[np.int64], layout: str, threads: int, epoch: int
 ) -> list[_Group]:
-    width = 64 // outcome.parameters.dtype.itemsize
-    blocks = [active[i : i + width] for i in range(0, len(active), width)]
-    if layout == "auto":
-        # whole rounds of blocks for all threads; the rest alone where that is sooner done
-        whole = len(active) // (width * threads) * threads
-        rest = active[whole * width :]
-        n_blocks = -(-len(rest) // width)
-        as_blocks = n_blocks * width / min(threads, max(n_blocks, 1))
-        one_by_one = COST_ALONE * -(-len(rest) // threads)
-        blocks = blocks if as_blocks <= one_by_one else blocks[:whole]
-    elif layout == "units":
-        blocks = []
+    blocks = blocks_of(active, 64 // outcome.parameters.dtype.itemsize, threads, layout, COST_ALONE)
     alone = active[sum(map(len, blocks)) :]
     return [_Group(problem, outcome, members, False, epoch) for members in blocks] + [
         _Group(problem, outcome, alone[i : i + 1], True, epoch) for i in range(len(alone))

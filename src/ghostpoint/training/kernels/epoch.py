@@ -32,8 +32,11 @@ EVENTS = ("first_above_chance", "last_above_chance", "first_solved", "frozen", "
 
 @njit(inline="always")
 def note(events, now, i, epoch, changed, bad, chance_accuracy, solved_loss):
-    """Update the events of network ``i`` with what happened at ``epoch``; whether the network is finished."""
-    if now[2, i] > chance_accuracy:
+    """Update the events of network ``i`` with what happened at ``epoch``; whether the network is finished.
+
+    Answers do not count where the loss is not finite.
+    """
+    if now[2, i] > chance_accuracy and now[0, i] - now[0, i] == 0:
         if events[0, i] < 0:
             events[0, i] = epoch
         events[1, i] = epoch

@@ -25,7 +25,7 @@ MOST = 4
 
 @njit(inline="always")
 def tree(parts, width):
-    """The sum of ``lanes`` vectors as ``simd.tree_sum`` adds the lanes of one; all but the last two change."""
+    """The sum of ``lanes`` vectors as ``simd.tree_sum`` adds the lanes of one; half of them change."""
     half = width // 2
     while half > 1:
         for p in range(half):

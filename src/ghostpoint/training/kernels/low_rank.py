@@ -339,6 +339,8 @@ def train(
             loss += share
             right_answers += right_share
             n_counted += counted[row].sum()
+            for i in range(terms * stride, (terms + trials) * stride):
+                loss += path[i] - path[i]  # NaN where a latent has overflowed, whether or not the answers show it
             backward(
                 kind, left, right, small, slope, z, adjoint, s, net, pull, leak, latents, rows, plane, stride, trials,
                 padded, outputs, shift, steps, steps, none, trials,

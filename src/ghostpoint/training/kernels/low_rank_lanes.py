@@ -1,19 +1,20 @@
 """Plain gradient descent on a block of networks of any rank, one network per lane, compiled.
 
 The mathematics is that of ``low_rank.py``, and so are the operations and their order: a network has the same bits here
-and there (what is infinite here, as it diverges, may be NaN there, where units that fill up a vector are infinity times
-zero). One network alone spends its time waiting: a step needs the latents of the step before it, which take two
-products, a tanh and a sum over lanes one after the other. ``lanes`` networks at once have other work to do meanwhile,
-and no sum over lanes. So this is the faster kernel for stacks of networks of low rank. It is for fixed trials without
-noise, SGD, and neither clipping nor remedies nor a norm of the readout.
+and there. (What a network that diverges gives in its last epoch may be infinite here and NaN there, where the units
+that fill up a vector are infinity times zero.) One network alone spends its time waiting: a step needs the latents of
+the step before it, which take two products, a tanh and a sum over lanes one after the other. ``lanes`` networks at once
+have other work to do meanwhile, and no sum over lanes. So this is the faster kernel for stacks of networks of low rank.
+It is for fixed trials without noise, SGD, and neither clipping nor remedies nor a norm of the readout.
 
 Layout, each number a vector of ``lanes`` networks: ``state`` is M, (units, K + inputs + 1), then P, (units, rows) with
 ``rows`` = K or, for a readout of the state, K + outputs; then W_out (O, K) of a latent readout and b_out, or the
 confidence alone. Both numbers of columns are at most ``lanes_passes.MOST``.
 
-``rates`` (float64) and ``thresholds_of`` (kappa*) have a value per network. ``first`` is (units,) vectors, the initial
-rates of every trial. All else is as in ``low_rank.train``, with a column per network in ``events``, ``history``,
-``now`` and ``acted``. A lane whose ``events`` say that it is finished when the call begins is empty.
+``learning_rates`` (float64) and ``kappa_star`` have a value per network. ``first`` is (units,) vectors, the x[0] of
+every trial; ``constants`` holds alpha and the tolerance of ``epoch.compare``; ``inputs``, ``targets``, ``weights`` and
+``counted`` are flat, a row of those of ``low_rank.train``. All else is as there, with a column per network in
+``events``, ``history`` and ``now``. A lane whose ``events`` say that it is finished when the call begins is empty.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def work_size(
 
 
 @njit
-def _logits(kind, small, path, first, rows, latents, outputs, terms, padded, thresholds_of, z):
+def _logits(kind, small, path, first, rows, latents, outputs, terms, padded, kappa_star, z):
     """z of the states from ``path[first]`` on."""
     not_inlined()
     width = lanes(path)
@@ -68,7 +69,7 @@ def _logits(kind, small, path, first, rows, latents, outputs, terms, padded, thr
                 for j in range(latents):
                     answer = answer + load(small, (o * latents + j) * width) * load(path, at + j * width)
             else:
-                answer = load(small, 0) * (load(path, at) - load(thresholds_of, 0))
+                answer = load(small, 0) * (load(path, at) - load(kappa_star, 0))
             store(z, (o * padded + k) * width, answer)
 
 
@@ -96,7 +97,7 @@ def _compare(z, targets, weights, counted, thresholds, tolerance, activation, ou
 
 @njit
 def _small_gradient(
-    kind, gradient, path, first, rows, by_z, latents, outputs, terms, padded, thresholds_of, trainable
+    kind, gradient, path, first, rows, by_z, latents, outputs, terms, padded, kappa_star, trainable
 ):  # fmt: skip
     """Of W_out of a latent readout and b_out, or of the confidence; zero where not trainable."""
     not_inlined()
@@ -107,7 +108,7 @@ def _small_gradient(
         if trainable[6]:
             for k in range(terms):
                 state = load(path, (first + k) * rows * width)
-                total = total + load(by_z, k * width) * (state - load(thresholds_of, 0))
+                total = total + load(by_z, k * width) * (state - load(kappa_star, 0))
         store(gradient, 0, total)
         return
     offset = outputs * latents if kind == LATENT else 0
@@ -178,8 +179,8 @@ def _update(state, gradient, at, columns, first, last, units, back, bad):
 
 @compiled
 def train(
-    state, rates, trainable, constants, thresholds_of, inputs, targets, weights, counted, thresholds, first, activation,
-    read_out, kind, units, latents, n_inputs, outputs, trials, steps, chance_accuracy, solved_loss, start,
+    state, learning_rates, trainable, constants, kappa_star, inputs, targets, weights, counted, thresholds, first,
+    activation, read_out, kind, units, latents, n_inputs, outputs, trials, steps, chance_accuracy, solved_loss, start,
     stop, record_epochs, snapshot_epochs, cursor, history, snapshots, events, now, work,
 ):  # fmt: skip
     """Do epochs ``start`` to ``stop - 1``, or fewer if all networks are finished; return the next epoch to do."""
@@ -203,12 +204,12 @@ def train(
     rest = pointer(work, at)
     left, right, small = pointer(state, 0), pointer(state, left_size), pointer(state, small_at)
     small_part = pointer(work, small_at)
-    first_, kappas = pointer(first, 0), pointer(thresholds_of, 0)
+    first_, kappas = pointer(first, 0), pointer(kappa_star, 0)
     inputs_, targets_, weights_ = pointer(inputs, 0), pointer(targets, 0), pointer(weights, 0)
     counted_ = pointer(counted, 0)
     alpha, zero = splat(constants[0]), full(state, 0.0)
     for i in range(width):
-        rest[i] = -rates[i]
+        rest[i] = -learning_rates[i]
     back = load(rest, 0)
     n_counted = counted.sum()
     read_from, shift = (trials, 0) if read_out else (0, 1)
@@ -239,6 +240,9 @@ def train(
                 square = square + _square(
                     gradient, places[part], widths[part], begins[part], ends[part], units, parts
                 )  # fmt: skip
+        for k in range(terms * rows, (terms + trials) * rows):
+            last = load(path, k * width)
+            loss = loss + (last - last)  # NaN where a latent has overflowed, whether or not the answers show it
         store(rest, 0, loss)
         store(rest, width, square)
         store(rest, 2 * width, correct)
@@ -248,7 +252,7 @@ def train(
             now[2, i] = rest[2 * width + i] / n_counted
             now[3, i] = small[i]
             now[4, i] = 1
-            reach = rates[i] * now[1, i]
+            reach = learning_rates[i] * now[1, i]
             total = rest[i] + rest[width + i] + reach * reach
             rest[3 * width + i] = 1 if total - total != 0 else 0
         # what was seen before the update

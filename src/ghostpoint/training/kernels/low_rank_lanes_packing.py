@@ -46,9 +46,7 @@ def unpack_networks(
     left = values[:, : units * columns].reshape(count, units, columns)
     right = values[:, units * columns : units * (columns + rows)].reshape(count, units, rows)
     small = values[:, units * (columns + rows) :]
-    parts = {"m": left[..., :latents], "n": right[..., :latents], "b": left[..., -1]}
-    if inputs:
-        parts["w_in"] = left[..., latents:-1]
+    parts = {"m": left[..., :latents], "n": right[..., :latents], "w_in": left[..., latents:-1], "b": left[..., -1]}
     if kind == CONFIDENCE:
         parts["confidence"] = small[:, 0]
     else:

@@ -1,11 +1,11 @@
 """Normal random numbers inside a kernel, as a function of (seed, epoch, position) and of nothing else.
 
 The generator has no state: Threefry-2x32 (Salmon, Moraes, Dror and Shaw, SC 2011) maps a key of 64 bits (the seed)
-and a counter of 64 bits to two words of 32 bits. It has 13 rounds, with which it passes every test of BigCrush (their
-section 5; 20 rounds are their margin of safety): noise is drawn at every step of every trial, and takes as long as all
-else. So a number depends on neither the thread nor what was drawn before it. Box and Muller's transform takes two words
-to two normals. All of it is one IEEE or integer operation per lane after the other, like the rest of the kernels; the
-polynomials are as long as the type's precision asks for.
+and a counter of 64 bits to two words of 32 bits. It has 13 rounds, the fewest that its authors found to pass every test
+of BigCrush (20 are their margin of safety): noise is drawn at every step of every trial, and is a large part of an
+epoch. So a number depends on neither the thread nor what was drawn before it. Box and Muller's transform takes two
+words to two normals. All of it is one IEEE or integer operation per lane after the other, like the rest of the kernels;
+the polynomials are as long as the type's precision asks for.
 
 Words become uniforms of 32 bits, so a normal is at most ``sqrt(2 ln 2**33) = 6.8`` from zero, in float64 too.
 """
