@@ -77,7 +77,8 @@ def _losses(axes: Axes, dataset: xr.Dataset, score: float) -> None:
         )  # fmt: skip
     axes.axhline(score, color=INK, lw=0.8, ls="--")
     axes.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="final loss / first", title="Final loss")
-    axes.legend(title="rank", fontsize=6.5, title_fontsize=7, ncols=2, loc="lower left")
+    axes.set_ylim(top=500)  # room for the legend: a score is hardly above 1
+    axes.legend(title="rank", fontsize=6.5, title_fontsize=7, ncols=5, loc="upper center")
 
 
 def _epochs(axes: Axes, dataset: xr.Dataset) -> None:
@@ -93,5 +94,5 @@ def _epochs(axes: Axes, dataset: xr.Dataset) -> None:
     axes.set_xlim(ranks[0] / 1.3, ranks[-1] * 1.3)
     axes.set_xticks(ranks, [str(rank) for rank in ranks], fontsize=7)
     axes.minorticks_off()
-    axes.set_ylim(0.7, max(10.0, 2 * float(dataset["first_learned"].max())))
-    axes.legend(title="rate", fontsize=6, title_fontsize=7, ncols=2, loc="lower left")
+    axes.set_ylim(0.7, 100 * max(10.0, float(dataset["first_learned"].max())))  # room for the legend
+    axes.legend(title="rate", fontsize=6, title_fontsize=7, ncols=5, loc="upper center")
