@@ -23,8 +23,8 @@ from ghostpoint.training.plan import Plan
 
 __all__ = ["COST_ALONE", "Block", "in_lanes"]
 
-#: cost of a network alone over its share of a full block: measured 2.4, 2.2 and 1.9 at rank one, two and three on one
-#: trial of 40 steps, and 1.8 at rank two on two trials of 32, 100 units in float32; the least of these
+#: cost of a network alone over its share of a full block, on the careful side: rank two in
+#: ``benchmarks/results/engines.json`` has 1.8 on one trial and 2.4 on two, 100 units in float32
 COST_ALONE = 1.8
 #: more trials would not stay in a second-level cache, and one network then has work enough to fill its waiting
 TRIALS = 2
