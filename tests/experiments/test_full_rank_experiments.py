@@ -51,7 +51,13 @@ def test_a_second_run_gives_the_same_bits(id):
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: type(task).__name__)
 def test_the_answers_are_those_of_the_reference(task):
-    settings = {"task": task.to_dict(), "units": 7, "scheme": "xavier", "activation": "sigmoid", "initial_state": -0.2}
+    settings = {
+        "task": task.to_dict(),
+        "units": 7,
+        "scheme": "xavier_biased",
+        "activation": "sigmoid",
+        "initial_state": -0.2,
+    }
     models = full_rank_runs.networks_of(settings, [3, 4])
     found = full_rank_runs.answers(models, task)
     assert found.rates.shape == (2, task.n_trials, task.steps + 1, 7)

@@ -46,7 +46,7 @@ def test_the_dataset_survives_the_disk_and_gives_the_same_claims(id, tmp_path):
 
 
 def plane(seed):
-    return LowRankRNN.initialize(12, 2, [seed], "latent", n_inputs=1, activation="tanh", initial_state=0.0)
+    return LowRankRNN.initialize(12, 2, [seed], "latent_readout", n_inputs=1, activation="tanh", initial_state=0.0)
 
 
 @given(st.integers(0, 1000), st.sampled_from([DelayedCueDiscrimination, DelayedMatchToSample]))
@@ -87,7 +87,7 @@ def test_the_maps_are_the_flow_of_a_network_that_is_followed(id):
     grid, speed = dataset["grid"].values, dataset["speed"].values
     assert speed == pytest.approx(np.hypot(*np.moveaxis(dataset["flow"].values, -1, 0)))
     start = LowRankRNN.initialize(
-        100, 2, [int(dataset["followed"][0])], "latent", n_inputs=1,
+        100, 2, [int(dataset["followed"][0])], "latent_readout", n_inputs=1,
         activation=parameters(id)["activation"], initial_state=0.0,
     )  # fmt: skip
     assert dataset["shown"].values[0] == 0

@@ -14,8 +14,8 @@ from tests.slow_points.networks import full_rank, vanilla
 def models():
     generator = np.random.default_rng(0)
     yield LowRankRNN.initialize(7, 1, [0, 1])
-    yield LowRankRNN.initialize(7, 2, [0, 1, 2], "latent", n_inputs=3)
-    yield LowRankRNN.initialize(7, 2, [4], "ranks", n_outputs=2)
+    yield LowRankRNN.initialize(7, 2, [0, 1, 2], "latent_readout", n_inputs=3)
+    yield LowRankRNN.initialize(7, 2, [4], "state_readout", n_outputs=2)
     yield FullRankRNN.initialize(6, [0, 1], n_inputs=2, n_outputs=2)
     yield full_rank(*vanilla(0, 5, 1.0, generator.normal()))
 

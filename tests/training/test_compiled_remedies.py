@@ -21,11 +21,14 @@ from ghostpoint.training import schedule
 CUE = DelayedCueDiscrimination(10, 20, 15, copies=2)
 PROBLEMS = {
     "one": (LowRankRNN.initialize(23, 1, [0, 1], trainable=("m", "n", "b", "confidence")), DelayedActivation(30)),
-    "ranks": (LowRankRNN.initialize(23, 2, [0, 1], "ranks"), DelayedActivation(30)),
-    "latent": (LowRankRNN.initialize(23, 2, [0, 1], "latent", n_inputs=1, activation="tanh", initial_state=0.1), CUE),
-    "match": (LowRankRNN.initialize(23, 3, [0, 1], "latent", n_inputs=1), DelayedMatchToSample(10, 15, 15)),
+    "ranks": (LowRankRNN.initialize(23, 2, [0, 1], "state_readout"), DelayedActivation(30)),
+    "latent": (
+        LowRankRNN.initialize(23, 2, [0, 1], "latent_readout", n_inputs=1, activation="tanh", initial_state=0.1),
+        CUE,
+    ),
+    "match": (LowRankRNN.initialize(23, 3, [0, 1], "latent_readout", n_inputs=1), DelayedMatchToSample(10, 15, 15)),
     "full": (FullRankRNN.initialize(17, [3, 4], "normal"), DelayedActivation(30)),
-    "full cue": (FullRankRNN.initialize(17, [3, 4], "xavier", n_inputs=1, activation="tanh"), CUE),
+    "full cue": (FullRankRNN.initialize(17, [3, 4], "xavier_biased", n_inputs=1, activation="tanh"), CUE),
     "parts": (FullRankRNN.initialize(17, [3, 4], "normal", trainable=("W", "b_out")), DelayedActivation(30)),
 }
 
@@ -151,6 +154,6 @@ def test_one_crossing_of_several_is_the_same_in_both_kinds_of_rank_one_kernels(m
     ],
 )
 def test_what_the_kernels_do_not_know_is_refused_by_name(remedy, task, message):
-    models = FullRankRNN.initialize(5, [0], "xavier", n_inputs=task.n_inputs, n_outputs=task.n_outputs)
+    models = FullRankRNN.initialize(5, [0], "xavier_biased", n_inputs=task.n_inputs, n_outputs=task.n_outputs)
     with pytest.raises(ValueError, match=message):
         gp.train(models, task, 0.1, 2, remedy=remedy, engine="compiled")

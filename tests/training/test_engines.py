@@ -17,14 +17,14 @@ CUE = DelayedCueDiscrimination(10, 20, 15)
 NOISY = DelayedCueDiscrimination(10, 20, 15, copies=2, initial_scale=0.3, noise=0.1)
 MATCH = DelayedMatchToSample(10, 15, 15)
 PROBLEMS = {
-    "full rank, cue": (FullRankRNN.initialize(7, [0, 1, 2], "xavier", n_inputs=1, activation="tanh"), CUE),
-    "full rank, match": (FullRankRNN.initialize(6, [3, 4], "xavier", n_inputs=1), MATCH),
+    "full rank, cue": (FullRankRNN.initialize(7, [0, 1, 2], "xavier_biased", n_inputs=1, activation="tanh"), CUE),
+    "full rank, match": (FullRankRNN.initialize(6, [3, 4], "xavier_biased", n_inputs=1), MATCH),
     "full rank, activation": (FullRankRNN.initialize(5, [3, 4]), DelayedActivation(30)),
     "full rank, identity": (FullRankRNN.initialize(5, [3, 4], activation="identity"), DelayedActivation(30)),
-    "rank 3, state": (LowRankRNN.initialize(8, 3, [0, 1], "ranks"), DelayedActivation(30)),
-    "rank 2, latent": (LowRankRNN.initialize(8, 2, [0, 1], "latent", n_inputs=1, activation="tanh"), CUE),
+    "rank 3, state": (LowRankRNN.initialize(8, 3, [0, 1], "state_readout"), DelayedActivation(30)),
+    "rank 2, latent": (LowRankRNN.initialize(8, 2, [0, 1], "latent_readout", n_inputs=1, activation="tanh"), CUE),
     "rank 1": (LowRankRNN.initialize(8, 1, [0, 1], trainable=("m", "n", "b", "confidence")), DelayedActivation(30)),
-    "frozen parts": (LowRankRNN.initialize(8, 2, [5], "latent", n_inputs=1, trainable=("n", "b_out")), MATCH),
+    "frozen parts": (LowRankRNN.initialize(8, 2, [5], "latent_readout", n_inputs=1, trainable=("n", "b_out")), MATCH),
 }
 
 
@@ -129,7 +129,7 @@ def test_updates_are_those_of_torch_optim(rule, clip, oracle):
 
 @pytest.mark.parametrize("engine", ["reference", "torch"])
 def test_draws_belong_to_the_network_and_the_seed(engine):
-    models = FullRankRNN.initialize(6, [7, 8, 9], "xavier", n_inputs=1, activation="tanh")
+    models = FullRankRNN.initialize(6, [7, 8, 9], "xavier_biased", n_inputs=1, activation="tanh")
     asked = {"engine": engine, "dtype": "float64", "record": "all"}
     whole = gp.train(models, NOISY, 0.1, 4, seed=3, **asked)
     alone = gp.train(models[1], NOISY, 0.1, 4, seed=3, **asked)

@@ -13,8 +13,11 @@ from ghostpoint.training import SGD, Adam, rounds
 CUE = DelayedCueDiscrimination(10, 20, 15, copies=2)
 NOISY = DelayedCueDiscrimination(10, 20, 15, initial_scale=0.3, noise=0.1)
 PROBLEMS = {
-    "cue": (FullRankRNN.initialize(7, [0, 1, 2], "xavier", n_inputs=1, activation="tanh", initial_state=0.1), CUE),
-    "match": (FullRankRNN.initialize(17, [3, 4], "xavier", n_inputs=1), DelayedMatchToSample(10, 15, 15)),
+    "cue": (
+        FullRankRNN.initialize(7, [0, 1, 2], "xavier_biased", n_inputs=1, activation="tanh", initial_state=0.1),
+        CUE,
+    ),
+    "match": (FullRankRNN.initialize(17, [3, 4], "xavier_biased", n_inputs=1), DelayedMatchToSample(10, 15, 15)),
     "activation": (FullRankRNN.initialize(5, [3, 4]), DelayedActivation(30)),
     "parts": (
         FullRankRNN.initialize(5, [3, 4], activation="identity", trainable=("b", "w_out")),
@@ -47,7 +50,7 @@ def same(a, b):
 
 @pytest.mark.parametrize("task", [CUE, NOISY])
 def test_bits_do_not_depend_on_threads_stack_or_the_length_of_calls(task, monkeypatch):
-    models = FullRankRNN.initialize(6, [5, 6, 7], "xavier", n_inputs=1, activation="tanh")
+    models = FullRankRNN.initialize(6, [5, 6, 7], "xavier_biased", n_inputs=1, activation="tanh")
     whole = gp.train(models, task, 0.1, 30, threads=1, record="all", seed=2)
     same(whole, gp.train(models, task, 0.1, 30, threads=3, record="all", seed=2))
     by_itself = gp.train(models[1], task, 0.1, 30, record="all", seed=2)
@@ -57,7 +60,7 @@ def test_bits_do_not_depend_on_threads_stack_or_the_length_of_calls(task, monkey
 
 
 def test_noise_follows_the_seed():
-    models = FullRankRNN.initialize(6, [5], "xavier", n_inputs=1, activation="tanh")
+    models = FullRankRNN.initialize(6, [5], "xavier_biased", n_inputs=1, activation="tanh")
     one, other = (gp.train(models, NOISY, 0.1, 3, record="all", seed=seed) for seed in (1, 2))
     assert (one.history["loss"].values != other.history["loss"].values).all()
 

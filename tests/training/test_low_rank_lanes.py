@@ -110,7 +110,7 @@ def test_a_network_has_the_bits_that_it_has_alone(stack, dtype, threads):
 def test_networks_finish_each_in_its_own_time(calls, monkeypatch):
     """A network that diverges, one that stands still, and one that goes on, in the same block."""
     monkeypatch.setattr(rounds, "CALL", calls)
-    models = biased(LowRankRNN.initialize(30, 2, range(6), "ranks", activation="identity"))
+    models = biased(LowRankRNN.initialize(30, 2, range(6), "state_readout", activation="identity"))
     rates = np.array([1e-3, 1e30, 1e-30, 3e4, 1e-2, 1e-12])
     asked = {"record": "all", "checkpoints": [0, 3, 39]}
     block = gp.train(models, DelayedActivation(30), rates, 40, layout="networks", **asked)
@@ -122,7 +122,7 @@ def test_networks_finish_each_in_its_own_time(calls, monkeypatch):
 
 def test_networks_whose_latents_overflow_diverge_in_both():
     """The answers of saturated units are finite, and their gradient is zero: only the latents show it."""
-    models = LowRankRNN.initialize(10, 2, range(3), "ranks")
+    models = LowRankRNN.initialize(10, 2, range(3), "state_readout")
     models = models.replace(m=np.abs(models.m), n=np.full_like(models.n, 3e38), trainable=("b_out",))
     asked = {"record": "all", "checkpoints": [0, 3]}
     runs = [gp.train(models, DelayedActivation(30), 0.1, 5, layout=layout, **asked) for layout in ("networks", "units")]
@@ -139,7 +139,7 @@ def test_a_block_that_is_finished_ends_early(monkeypatch):
         return done
 
     monkeypatch.setattr(together.Block, "advance", counted)
-    models = biased(LowRankRNN.initialize(30, 2, range(3), "ranks"))
+    models = biased(LowRankRNN.initialize(30, 2, range(3), "state_readout"))
     told = []
     run = gp.train(
         models, DelayedActivation(30), 1e-30, 10**6, layout="networks", record=[0, 10**5], on_progress=told.append
@@ -151,16 +151,16 @@ def test_a_block_that_is_finished_ends_early(monkeypatch):
 
 
 def test_what_the_kernel_does_not_know_is_trained_alone():
-    task, models = DelayedActivation(30), LowRankRNN.initialize(20, 2, range(3), "ranks")
-    cue = LowRankRNN.initialize(20, 2, range(3), "latent", n_inputs=1, activation="tanh")
+    task, models = DelayedActivation(30), LowRankRNN.initialize(20, 2, range(3), "state_readout")
+    cue = LowRankRNN.initialize(20, 2, range(3), "latent_readout", n_inputs=1, activation="tanh")
     assert together.in_lanes(models, task, plan_of(3))
     assert together.in_lanes(cue, DelayedCueDiscrimination(10, 20, 15), plan_of(3))
     refused = [
-        (LowRankRNN.initialize(20, MOST, range(3), "ranks"), task, plan_of(3)),
+        (LowRankRNN.initialize(20, MOST, range(3), "state_readout"), task, plan_of(3)),
         (cue, DelayedCueDiscrimination(10, 20, 15, copies=2), plan_of(3)),
         (cue, DelayedCueDiscrimination(10, 20, 15, noise=0.1), plan_of(3)),
         (cue, DelayedCueDiscrimination(10, 20, 15, initial_scale=0.1), plan_of(3)),
-        (LowRankRNN.initialize(20, 1, range(3), "latent", n_inputs=1), NBitFlipFlop(1), plan_of(3)),
+        (LowRankRNN.initialize(20, 1, range(3), "latent_readout", n_inputs=1), NBitFlipFlop(1), plan_of(3)),
         (models, task, plan_of(3, optimizer=SGD(0.9))),
         (models, task, plan_of(3, clip_norm=1.0)),
         (models, task, plan_of(3, readout_norm=np.ones(3))),
@@ -191,7 +191,10 @@ def test_few_networks_are_trained_alone_and_many_in_blocks():
     assert sizes(31) == [16, 15]
 
 
-MIXED = LowRankRNN.initialize(20, 2, range(34), "ranks"), DelayedActivation(30)  # two blocks and two networks alone
+MIXED = (
+    LowRankRNN.initialize(20, 2, range(34), "state_readout"),
+    DelayedActivation(30),
+)  # two blocks and two networks alone
 
 
 def test_a_stack_of_blocks_and_networks_alone_keeps_its_order():

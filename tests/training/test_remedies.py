@@ -28,7 +28,7 @@ ENGINES = pytest.mark.parametrize("engine", ["reference", "torch"])
 
 
 def cue_networks(seeds, gain=1.0, **keywords):
-    models = FullRankRNN.initialize(12, seeds, "xavier", n_inputs=1, activation="tanh", **keywords)
+    models = FullRankRNN.initialize(12, seeds, "xavier_biased", n_inputs=1, activation="tanh", **keywords)
     return models.replace(w_out=gain * models.w_out, W=1.5 * models.W)
 
 
@@ -38,10 +38,10 @@ PROBLEMS = {
         .replace(b=0.3 * np.random.default_rng(0).normal(size=(6, 9))),
         SHORT,
     ),
-    "rank 2": (LowRankRNN.initialize(9, 2, range(3), "latent", n_inputs=1, activation="tanh"), CUE),
+    "rank 2": (LowRankRNN.initialize(9, 2, range(3), "latent_readout", n_inputs=1, activation="tanh"), CUE),
     "cue": (cue_networks([0, 1, 2], 3.0), CUE),
     "match": (
-        FullRankRNN.initialize(9, [0, 1], "xavier", n_inputs=1, initial_state=0.2),
+        FullRankRNN.initialize(9, [0, 1], "xavier_biased", n_inputs=1, initial_state=0.2),
         DelayedMatchToSample(10, 15, 15),
     ),
 }  # fmt: skip

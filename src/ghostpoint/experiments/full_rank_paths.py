@@ -30,31 +30,33 @@ ABRUPT = 0.05
 
 
 def paths(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
-    """Train every seed, and the first of them once more with its weights kept at the epochs shown.
+    """Train every seed with its weights kept along the way, and look at the first of them.
 
-    Shown are the start, half way to the drop of the loss, the drop, twice its epoch, and the end; slow points are
-    searched at multiples of the drop's epoch too. Trials are shown without noise, from
-    the model's initial state, in the two principal axes of the states of all epochs shown together.
+    Shown are the kept epochs nearest to the start, half way to the drop of the loss, the drop, twice its epoch, and the
+    end; slow points are searched at those nearest to multiples of the drop's epoch too. Trials are shown without noise,
+    from the model's initial state, in the two principal axes of the states of all epochs shown together.
     """
     task, seeds, epochs, rate = task_of(parameters), parameters["seeds"], parameters["epochs"], parameters["rate"]
     models = networks_of(parameters, seeds)
     recorded = np.union1d(spread_epochs(epochs, parameters["history_points"]), np.arange(min(epochs, 300)))
     run = trained(
         progress, f"training {len(seeds)} networks", models, parameters, rate, epochs, task,
-        record=recorded, solved=LEARNED,
+        record=recorded, checkpoints=spread_epochs(epochs, parameters["kept_points"]), solved=LEARNED, keep="training",
     )  # fmt: skip
+    assert run.checkpoints is not None
+    epochs_kept = run.checkpoints["epoch"].values
     first = run.events["first_solved"].values
     drop = int(first[0])
     if drop < 0:
         raise ValueError(f"epochs must be enough for seed {seeds[0]} to learn; it had not after {epochs}")
-    shown = np.unique([0, drop // 2, drop, min(2 * drop, epochs - 1), epochs - 1])
-    around = np.round(drop * np.array(parameters["searched"])).astype(np.int64)
-    searched = np.union1d(shown, np.minimum(around, epochs - 1))
-    again = trained(
-        progress, f"seed {seeds[0]} once more, its weights kept", models[[0]], parameters, rate, epochs, task,
-        record=[0], checkpoints=searched,
-    )  # fmt: skip
-    kept = [again.models_at(place) for place in range(len(searched))]
+
+    def nearest(wanted: Any) -> NDArray[np.int64]:
+        return np.unique(np.abs(epochs_kept[:, None] - np.asarray(wanted)).argmin(axis=0))
+
+    shown = epochs_kept[nearest([0, drop // 2, drop, min(2 * drop, epochs - 1), epochs - 1])]
+    around = np.minimum(np.round(drop * np.array(parameters["searched"])), epochs - 1)
+    searched = np.union1d(shown, epochs_kept[nearest(around)])
+    kept = [run.models_at(place)[[0]] for place in np.searchsorted(epochs_kept, searched)]
     every = [answers(network, task) for network in kept]
     seen = [every[place] for place in np.searchsorted(searched, shown)]
     states = np.concatenate([each.rates for each in seen])  # (shown, trial, steps + 1, unit)

@@ -15,7 +15,6 @@ from ghostpoint.tasks import Task
 
 __all__ = [
     "LEARNED",
-    "XAVIER",
     "Answers",
     "answers",
     "best_blind_loss",
@@ -28,9 +27,6 @@ __all__ = [
 #: a network has learned below this share of the chance loss: no answer that ignores the cues comes below a half
 LEARNED = 0.25
 
-#: the full-rank networks of Figs. 5 and 7: Xavier uniform weights, rates that start at zero
-XAVIER: Mapping[str, Any] = {"units": 100, "scheme": "xavier", "initial_state": 0.0, "dtype": "float32"}
-
 
 def task_of(parameters: Mapping[str, Any]) -> Task:
     """The task that ``parameters["task"]`` describes."""
@@ -38,15 +34,8 @@ def task_of(parameters: Mapping[str, Any]) -> Task:
 
 
 def networks_of(parameters: Mapping[str, Any], seeds: Sequence[int]) -> FullRankRNN:
-    """The initial networks of these seeds, with as many inputs as the task has."""
-    return FullRankRNN.initialize(
-        parameters["units"],
-        seeds,
-        parameters["scheme"],
-        n_inputs=task_of(parameters).n_inputs,
-        activation=parameters["activation"],
-        initial_state=parameters["initial_state"],
-    )
+    """The published networks of ``parameters["figure"]`` for these seeds."""
+    return FullRankRNN.published(seeds, parameters["figure"])
 
 
 def best_blind_loss(task: Task) -> float:

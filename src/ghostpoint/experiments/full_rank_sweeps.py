@@ -12,7 +12,7 @@ from scipy.stats import linregress
 
 from ghostpoint.experiments.base import Claim, Progress, judge
 from ghostpoint.experiments.full_rank_runs import LEARNED, networks_of, task_of
-from ghostpoint.experiments.networks import log_grid, share, trained
+from ghostpoint.experiments.networks import digest, log_grid, share, trained
 from ghostpoint.experiments.parts import part
 from ghostpoint.models import Record
 from ghostpoint.results import NO_LEARNING_WINDOW
@@ -49,12 +49,15 @@ def sweep(
     done = []
     for first in range(0, len(rates), together):
         some, told = rates[first : first + together], _Told(progress)
-        settings = {key: value for key, value in parameters.items() if key not in ("log10_rates", "rates")}
+        used = ("seeds", "epochs", "epochs_shown", "dtype")
+        settings = {**{key: parameters[key] for key in used}, "task": task.to_dict(), "learning_rates": some.tolist()}
         done.append(
             part(
                 name,
-                {**settings, "learning_rates": some.tolist()},
+                settings,
                 lambda some=some, told=told: _at(some, stack, task, parameters, told),  # type: ignore[misc]
+                _at,
+                digest(stack),
             )
         )
         progress.advance(len(some) * work - told.amount)  # all of it, where the part was there already

@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from scipy.stats import fisher_exact
 
 from ghostpoint.experiments.base import Claim, Experiment, Progress, judge
-from ghostpoint.experiments.full_rank_runs import LEARNED, XAVIER, networks_of, task_of
+from ghostpoint.experiments.full_rank_runs import LEARNED, networks_of, task_of
 from ghostpoint.experiments.networks import share, spread_epochs, trained
-from ghostpoint.experiments.parts import part
 from ghostpoint.results import NO_LEARNING_WINDOW, TrainingRun
 
 #: a network has recovered when this share of its answers is right; a blind one has at most 0.77
 RECOVERED = 0.9
 
 PAPER: Mapping[str, Any] = {
-    **XAVIER,
+    "figure": "8C",
+    "dtype": "float32",
     "task": {
         "task": "DelayedCueDiscrimination",
         "cue": 10.0,
@@ -32,7 +32,6 @@ PAPER: Mapping[str, Any] = {
         "initial_scale": 0.1,
         "noise": 0.001,
     },
-    "activation": "tanh",
     "seeds": list(range(100)),
     "optimizer": "adam",
     "rate": 0.1,
@@ -56,22 +55,13 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     """
     task, seeds, norms = task_of(parameters), parameters["seeds"], parameters["norms"]
     epochs, more = parameters["epochs"], parameters["more_epochs"]
-    settings = {name: value for name, value in parameters.items() if name not in ("more_epochs", "norms")}
-
-    def first() -> xr.Dataset:
-        models = networks_of(parameters, seeds)
-        return _trained(parameters, progress, f"training {len(seeds)} networks", models, epochs, 0).to_dataset()
-
-    start = TrainingRun.from_dataset(part("collapse", settings, first))
+    models = networks_of(parameters, seeds)
+    start = _trained(parameters, progress, f"training {len(seeds)} networks", models, epochs, 0, keep="collapse")
     columns = []
     for norm in [0.0, *norms]:
         name = f"readout of norm {norm:g}" if norm else "left alone"
-
-        def again(norm: float = norm, name: str = name) -> xr.Dataset:
-            longer = _trained(parameters, progress, name, start.models, more, 1, readout_norm=norm or None)
-            return _summary(longer, task.chance_loss, "later")
-
-        columns.append(part("recovery", {**settings, "more_epochs": more, "norm": norm}, again))
+        longer = _trained(parameters, progress, name, start.models, more, 1, readout_norm=norm or None, keep="recovery")
+        columns.append(_summary(longer, task.chance_loss, "later"))
     before = _summary(start, task.chance_loss, "epoch").rename(
         {name: f"before_{name}" for name in ("loss", "accuracy", "end_loss", "end_accuracy", "end_gradient")}
     )

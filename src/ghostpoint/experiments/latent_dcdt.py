@@ -8,7 +8,7 @@ from typing import Any
 import xarray as xr
 
 from ghostpoint.experiments.base import Claim, Experiment, Progress
-from ghostpoint.experiments.latent_paths import RANK_TWO, latent_claims, latent_paths
+from ghostpoint.experiments.latent_paths import latent_claims, latent_paths
 
 TASK: Mapping[str, Any] = {
     "task": "DelayedCueDiscrimination",
@@ -21,9 +21,9 @@ TASK: Mapping[str, Any] = {
     "initial_scale": 0.3,
 }
 PAPER: Mapping[str, Any] = {
-    **RANK_TWO,
+    "figure": "4A",
+    "dtype": "float32",
     "task": TASK,
-    "activation": "tanh",
     "seeds": list(range(4)),  # published: one network
     "optimizer": "sgd",
     "rate": 0.001,

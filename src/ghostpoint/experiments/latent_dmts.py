@@ -8,7 +8,7 @@ from typing import Any
 import xarray as xr
 
 from ghostpoint.experiments.base import Claim, Experiment, Progress
-from ghostpoint.experiments.latent_paths import RANK_TWO, latent_claims, latent_paths
+from ghostpoint.experiments.latent_paths import latent_claims, latent_paths
 
 TASK: Mapping[str, Any] = {
     "task": "DelayedMatchToSample",
@@ -22,9 +22,9 @@ TASK: Mapping[str, Any] = {
     "noise": 0.01,
 }
 PAPER: Mapping[str, Any] = {
-    **RANK_TWO,
+    "figure": "4E",
+    "dtype": "float32",
     "task": TASK,
-    "activation": "sigmoid",
     "seeds": list(range(4)),  # published: one network
     "optimizer": "adam",
     "rate": 1e-4,

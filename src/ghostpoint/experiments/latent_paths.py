@@ -19,16 +19,12 @@ from ghostpoint.experiments.base import Claim, Progress, judge
 from ghostpoint.experiments.full_rank_paths import ABRUPT, DROP_FROM
 from ghostpoint.experiments.full_rank_runs import LEARNED, best_blind_loss, task_of
 from ghostpoint.experiments.networks import share, spread_epochs, trained
-from ghostpoint.experiments.parts import part
 from ghostpoint.models import LowRankRNN
 from ghostpoint.results import TrainingRun
 from ghostpoint.slow_points import latent_ghosts, latent_zeros
 from ghostpoint.tasks import Task
 
-__all__ = ["RANK_TWO", "drops", "latent_claims", "latent_paths", "latent_trials"]
-
-#: the networks of Fig. 4; trials start at random rates, so the models' own initial state is never used
-RANK_TWO: Mapping[str, Any] = {"units": 100, "rank": 2, "scheme": "latent", "initial_state": 0.0, "dtype": "float32"}
+__all__ = ["drops", "latent_claims", "latent_paths", "latent_trials"]
 
 #: a flow map reaches this far beyond the trials and zeros that are in it, as a share of their extent
 MARGIN = 0.15
@@ -57,8 +53,7 @@ def latent_paths(parameters: Mapping[str, Any], progress: Progress) -> xr.Datase
         If no network learns.
     """
     task, seeds = task_of(parameters), np.array(parameters["seeds"])
-    settings = {name: parameters[name] for name in parameters if name not in ("followed", "grid", "trials_shown")}
-    run = TrainingRun.from_dataset(part("latent", settings, lambda: _train(parameters, progress).to_dataset()))
+    run = _train(parameters, progress)
     assert run.checkpoints is not None
     history, kept = run.history, run.checkpoints["epoch"].values
     loss = history["loss"].values / task.chance_loss
@@ -100,13 +95,10 @@ def latent_paths(parameters: Mapping[str, Any], progress: Progress) -> xr.Datase
 def _train(parameters: Mapping[str, Any], progress: Progress) -> TrainingRun:
     """All seeds, with losses and weights at epochs spread evenly and logarithmically."""
     task, epochs = task_of(parameters), parameters["epochs"]
-    models = LowRankRNN.initialize(
-        parameters["units"], parameters["rank"], parameters["seeds"], parameters["scheme"], n_inputs=task.n_inputs,
-        activation=parameters["activation"], initial_state=parameters["initial_state"],
-    )  # fmt: skip
+    models = LowRankRNN.published(parameters["seeds"], parameters["figure"])
     return trained(
         progress, f"training {len(models)} networks", models, parameters, parameters["rate"], epochs, task,
-        optimizer=parameters["optimizer"], solved=LEARNED,
+        optimizer=parameters["optimizer"], solved=LEARNED, keep="latent",
         record=spread_epochs(epochs, parameters["history_points"]),
         checkpoints=spread_epochs(epochs, parameters["kept_points"]),
     )  # fmt: skip

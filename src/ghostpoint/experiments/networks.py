@@ -3,6 +3,7 @@ and training in segments whose every epoch is looked at."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint.experiments.base import Progress
+from ghostpoint.experiments.parts import part
 from ghostpoint.models import LowRankRNN, Record
 from ghostpoint.results import TrainingRun, no_learning_zone_entry
 from ghostpoint.tasks import DelayedActivation, Task
@@ -59,25 +61,58 @@ def trained(
     learning_rate: ArrayLike,
     epochs: int,
     task: Task | None = None,
+    *,
+    keep: str = "",
     **keywords: Any,
 ) -> TrainingRun:
     """``train`` on ``task`` (by default the parameters' delayed activation) in their dtype, as a phase of ``progress``.
 
-    Without a ``description`` it goes on in the phase there is.
+    Without a ``description`` it goes on in the phase there is. With ``keep`` the run is a part of that name, which an
+    interrupted reproduction finds again by its initial weights, its settings and the code of the training.
     """
     if description:
         progress.phase(description, len(models) * epochs, len(models))
-    return train(
-        models,
-        task or task_of(parameters),
-        learning_rate,
-        epochs,
-        dtype=parameters["dtype"],
-        on_progress=progress.advance,
-        engine="compiled",
-        on_interrupt="raise",
-        **keywords,
-    )
+    task = task or task_of(parameters)
+    told = [0]
+
+    def advance(amount: int) -> None:
+        told[0] += amount
+        progress.advance(amount)
+
+    def run() -> TrainingRun:
+        return train(
+            models,
+            task,
+            learning_rate,
+            epochs,
+            dtype=parameters["dtype"],
+            on_progress=advance,
+            engine="compiled",
+            on_interrupt="raise",
+            **keywords,
+        )
+
+    if not keep:
+        return run()
+    settings = {
+        "task": task.to_dict(),
+        "learning_rate": np.asarray(learning_rate, float).tolist(),
+        "epochs": epochs,
+        "dtype": parameters["dtype"],
+        **{name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in keywords.items()},
+    }
+    kept = TrainingRun.from_dataset(part(keep, settings, lambda: run().to_dataset(), train, digest(models)))
+    progress.advance(len(models) * epochs - told[0])  # all of it, where the part was there already
+    return kept
+
+
+def digest(models: Record) -> str:
+    """A hash of the weights and settings of networks."""
+    whole = hashlib.sha256(repr((type(models).__name__, sorted(models.settings().items()))).encode())
+    for name, values in models.arrays().items():
+        whole.update(f"{name} {values.dtype} {values.shape}".encode())
+        whole.update(np.ascontiguousarray(values).tobytes())
+    return whole.hexdigest()
 
 
 class Segments:

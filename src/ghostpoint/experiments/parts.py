@@ -4,47 +4,77 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
-from ghostpoint._version import __version__
+from ghostpoint.experiments.fingerprint import fingerprint
 from ghostpoint.storage import read_dataset, write_dataset
 
-__all__ = ["keeping_parts", "part"]
+__all__ = ["Ledger", "keeping_parts", "part"]
+
+#: the attribute of a kept part that says how much processor time it took
+SECONDS = "processor_seconds"
+
+
+@dataclass
+class Ledger:
+    """The folder of the parts of a run, and the processor time that parts from earlier runs took, in seconds."""
+
+    folder: Path | None
+    earlier_seconds: float = 0.0
+
 
 #: where :func:`part` keeps what is done, set by whoever runs an experiment
-_PARTS: ContextVar[Path | None] = ContextVar("parts", default=None)
+_LEDGER: ContextVar[Ledger | None] = ContextVar("parts", default=None)
 
 
 @contextmanager
-def keeping_parts(folder: Path | None) -> Iterator[None]:
+def keeping_parts(folder: Path | None) -> Iterator[Ledger]:
     """Within this context :func:`part` keeps the parts of a run in ``folder``; with None it keeps nothing."""
-    token = _PARTS.set(folder)
+    ledger = Ledger(folder)
+    token = _LEDGER.set(ledger)
     try:
-        yield
+        yield ledger
     finally:
-        _PARTS.reset(token)
+        _LEDGER.reset(token)
 
 
-def part(name: str, settings: Any, make: Callable[[], xr.Dataset]) -> xr.Dataset:
+def part(
+    name: str, settings: Any, make: Callable[[], xr.Dataset], code: Callable[..., Any], inputs: str = ""
+) -> xr.Dataset:
     """The dataset that ``make()`` returns, read from the folder of parts where an earlier run left it.
 
-    A part is found again by its name and ``settings``, which must be JSON and say everything ``make`` depends on but
-    the version of ghostpoint, which is added.
+    A part is found again by what is computed: its name, its ``settings`` and the code that computes it.
+
+    Parameters
+    ----------
+    settings : JSON
+        Everything that ``make`` depends on.
+    code : function
+        The module-level function that ``make`` calls; a change of its code, or of code that it reaches, makes another
+        part (:func:`ghostpoint.experiments.fingerprint.fingerprint`).
+    inputs : str
+        A digest of what is not JSON, such as initial weights.
     """
-    folder = _PARTS.get()
-    if folder is None:
+    ledger = _LEDGER.get()
+    if ledger is None or ledger.folder is None:
         return make()
-    key = hashlib.sha256(json.dumps([name, settings, __version__], sort_keys=True).encode()).hexdigest()[:16]
-    path = folder / f"{name}-{key}.zarr.zip"
+    what = json.dumps([name, settings, inputs, fingerprint(code)], sort_keys=True)
+    path = ledger.folder / f"{name}-{hashlib.sha256(what.encode()).hexdigest()[:16]}.zarr.zip"
     if path.is_file():
-        return read_dataset(path)
+        dataset = read_dataset(path)
+        ledger.earlier_seconds += dataset.attrs.pop(SECONDS)
+        return dataset
+    start = time.process_time()
     dataset = make()
-    folder.mkdir(parents=True, exist_ok=True)
-    write_dataset(dataset, path)
+    seconds = time.process_time() - start
+    ledger.folder.mkdir(parents=True, exist_ok=True)
+    write_dataset(dataset.assign_attrs({SECONDS: seconds}), path)
     return dataset

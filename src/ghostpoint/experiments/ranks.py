@@ -24,8 +24,6 @@ VANISHED = 1e-3
 
 PAPER: Mapping[str, Any] = {
     "task": {"task": "DelayedActivation", **{name: NETWORKS[f"{name}_ms"] for name in ("delay", "dt", "tau")}},
-    "units": 100,
-    "initial_state": NETWORKS["initial_state"],
     "dtype": "float32",
     "ranks": [1, 2, 3, 4, 5, 10, 30, 50, 100],
     "seeds": list(range(10)),
@@ -64,9 +62,7 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     settings = {name: value for name, value in parameters.items() if name not in ("ranks", "together_up_to")}
     done = []
     for rank in ranks:
-        models = LowRankRNN.initialize(
-            parameters["units"], rank, parameters["seeds"], "ranks", initial_state=parameters["initial_state"]
-        )
+        models = LowRankRNN.published(parameters["seeds"], "6B", rank=rank)
         together = parameters["rates"] if rank <= parameters["together_up_to"] else 1
         done.append(sweep({**settings, "rank": rank}, progress, models, f"rank_{rank}", together))
     whole = xr.concat(done, "rank", combine_attrs="identical").assign_coords(rank=np.array(ranks))

@@ -8,13 +8,12 @@ from typing import Any
 import xarray as xr
 
 from ghostpoint.experiments.base import Claim, Experiment, Progress
-from ghostpoint.experiments.full_rank_runs import XAVIER
 from ghostpoint.experiments.full_rank_sweeps import sweep, sweep_claims
 
 PAPER: Mapping[str, Any] = {
-    **XAVIER,
+    "figure": "7A",
+    "dtype": "float32",
     "task": {"task": "DelayedCueDiscrimination", "cue": 30.0, "delay": 80.0, "response": 50.0, "dt": 5.0, "tau": 10.0},
-    "activation": "tanh",
     "seeds": list(range(20)),
     "log10_rates": [-3.0, 1.0],
     "rates": 20,

@@ -55,7 +55,7 @@ def models_of(problem: Mapping[str, Any], treatment: Mapping[str, Any], seeds: S
         return with_spare_ranks(models, treatment.get("spare_ranks", 0))
     if kind == "ranks":
         state = {"initial_state": problem["initial_state"]}
-        return LowRankRNN.initialize(problem["units"], problem["rank"], seeds, "ranks", **state)
+        return LowRankRNN.initialize(problem["units"], problem["rank"], seeds, "state_readout", **state)
     return FullRankRNN.initialize(
         problem["units"],
         seeds,
@@ -134,7 +134,7 @@ def sweep(parameters: Mapping[str, Any], settings: Mapping[str, Any], progress: 
 
             return _trained(given, advance)
 
-        done.append(part("remedy", given, make))
+        done.append(part("remedy", given, make, _trained))
         progress.advance(total - told[0])  # all of it, where the part was there already
     return xr.concat(done, "case")
 

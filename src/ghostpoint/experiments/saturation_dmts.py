@@ -10,16 +10,16 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ghostpoint.experiments.base import Claim, Experiment, Progress, judge
-from ghostpoint.experiments.full_rank_runs import LEARNED, XAVIER, answers, networks_of, task_of
+from ghostpoint.experiments.full_rank_runs import LEARNED, answers, networks_of, task_of
 from ghostpoint.experiments.networks import share, trained
 
 #: a unit is saturated beyond this rate, an output within this distance of 0 or 1
 SATURATED_RATE, SATURATED_OUTPUT = 0.95, 0.05
 
 PAPER: Mapping[str, Any] = {
-    **XAVIER,
+    "figure": "7D",
+    "dtype": "float32",
     "task": {"task": "DelayedMatchToSample", "cue": 30.0, "delay": 80.0, "response": 50.0, "dt": 5.0, "tau": 10.0},
-    "activation": "sigmoid",
     "seeds": list(range(40)),
     "learning_rate": 1.4384499,
     "epochs": 6000,
@@ -35,7 +35,7 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     models, rate = networks_of(parameters, seeds), parameters["learning_rate"]
     first = trained(
         progress, f"training {len(seeds)} networks", models, parameters, rate, epochs, task,
-        record="all", solved=LEARNED,
+        record="all", solved=LEARNED, keep="training",
     )  # fmt: skip
     loss, norm = (first.history["loss"] / task.chance_loss).values, first.history["gradient_norm"].values
     learned = first.events["first_solved"].values >= 0
@@ -47,7 +47,7 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     moments = np.stack([last[lost], np.minimum(last[lost] + parameters["after"], epochs - 1)])
     again = trained(
         progress, f"{len(lost)} lost networks once more", models[lost], parameters, rate, epochs, task,
-        record=[0], checkpoints=np.unique(moments),
+        record=[0], checkpoints=np.unique(moments), keep="lost",
     )  # fmt: skip
     assert again.checkpoints is not None
     kept = again.checkpoints["epoch"].values

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint.checks import finite_array, integer, one_of, shape
 from ghostpoint.models.low_rank import xavier
+from ghostpoint.models.published import FULL_RANK, draw, setup_of
 from ghostpoint.models.record import (
     ACTIVATIONS,
     Record,
@@ -22,7 +23,7 @@ from ghostpoint.models.record import (
 
 __all__ = ["FullRankRNN"]
 
-SCHEMES = ("normal", "xavier")
+SCHEMES = ("normal", "xavier_biased")
 
 
 class FullRankRNN(Record):
@@ -114,9 +115,9 @@ class FullRankRNN(Record):
 
         Parameters
         ----------
-        scheme : "normal" or "xavier"
-            "normal" (article, Fig. 6A): W, w_out and b_out normal with variance 1/N, b = 0. "xavier" (Figs. 5, 7, 8C):
-            W, w_in and w_out Xavier uniform, b = 0, b_out uniform within ``1 / sqrt(N)``.
+        scheme : "normal" or "xavier_biased"
+            "normal" (article, Fig. 6A): W, w_out and b_out normal with variance 1/N, b = 0. "xavier_biased" (Figs. 5,
+            7, 8C): W, w_in and w_out Xavier uniform, b uniform within 1, b_out within ``1 / sqrt(N)``.
         n_inputs, n_outputs : int
             Channels; without inputs there are no input weights.
         """
@@ -129,24 +130,56 @@ class FullRankRNN(Record):
             generator = np.random.default_rng(seed)
             root = np.sqrt(units)
             if scheme == "normal":
-                draw = {
+                weights = {
                     "W": generator.normal(size=(units, units)) / root,
                     "w_out": generator.normal(size=(outputs, units)) / root,
                     "b_out": generator.normal(size=outputs) / root,
+                    "b": np.zeros(units),
                 }
                 if inputs:
-                    draw["w_in"] = generator.normal(size=(units, inputs)) / root
+                    weights["w_in"] = generator.normal(size=(units, inputs)) / root
             else:
-                draw = {
+                weights = {
                     "W": xavier(generator, units, units),
                     "w_out": xavier(generator, outputs, units),
                     "b_out": generator.uniform(-1, 1, outputs) / root,
+                    "b": generator.uniform(-1, 1, units),
                 }
                 if inputs:
-                    draw["w_in"] = xavier(generator, units, inputs)
-            draws.append(draw | {"b": np.zeros(units)})
-        arrays = {name: np.stack([draw[name] for draw in draws]) for name in draws[0]}
+                    weights["w_in"] = xavier(generator, units, inputs)
+            draws.append(weights)
+        arrays = {name: np.stack([weights[name] for weights in draws]) for name in draws[0]}
         return cls(**{**arrays, "seed": checked, **keywords})
+
+    @classmethod
+    def published(cls, seeds: Sequence[int], figure: str = "5", **keywords: Any) -> Self:
+        """The published networks of a figure (article) from their own draws, with its readout and initial state.
+
+        All have N = 100 units. Weights of a seed are those that PyTorch draws on the CPU after ``manual_seed(seed)``,
+        to one unit in the last place of float32 (:mod:`ghostpoint.models.published`). Trials of Figs. 5 and 8C start at
+        random rates that the task draws, so the initial state of those networks is not used there.
+
+        Parameters
+        ----------
+        seeds : whole numbers from 0 to ``2**32 - 1``
+        figure : str
+            "5", "7" (or a panel A to C of either) and "8C": one input, bias, output for cue discrimination; "5D" to
+            "5F" and "7D" to "7F": the same weights with the output of match to sample. "6A": no input, no bias at
+            first. **keywords Arguments of the constructor that replace the published ones.
+
+        Raises
+        ------
+        ValueError
+            For another figure; the message lists them.
+
+        Examples
+        --------
+        >>> FullRankRNN.published([3], figure="5D").activation
+        'sigmoid'
+        """
+        setup = setup_of(figure, FULL_RANK)
+        checked = checked_seeds(seeds)
+        return cls(**{**draw(setup, 100, checked), **setup.settings, "seed": checked, **keywords})
 
     @property
     def n_units(self) -> int:

@@ -8,13 +8,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from importlib.resources import as_file, files
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint.checks import finite_array, integer, one_of, shape
+from ghostpoint.models.published import LOW_RANK, draw, setup_of
 from ghostpoint.models.record import (
     ACTIVATIONS,
     Record,
@@ -29,7 +29,7 @@ from ghostpoint.models.record import (
 __all__ = ["LowRankRNN"]
 
 READOUTS = ("state", "latent")
-SCHEMES = ("rank_one", "ranks", "latent")
+SCHEMES = ("fixed_readout", "state_readout", "latent_readout")
 
 
 class LowRankRNN(Record):
@@ -161,7 +161,7 @@ class LowRankRNN(Record):
         n_units: int,
         rank: int,
         seeds: Sequence[int],
-        scheme: str = "rank_one",
+        scheme: str = "fixed_readout",
         *,
         n_inputs: int = 0,
         n_outputs: int = 1,
@@ -169,42 +169,75 @@ class LowRankRNN(Record):
     ) -> Self:
         """One network per seed, drawn with numpy's default generator, as in a published experiment.
 
-        The published draws are another generator's; for those of rank one see :meth:`published`. ``keywords`` go to
-        the constructor.
+        The published networks themselves, from their own generator, are :meth:`published`. ``keywords`` go to the
+        constructor.
 
         Parameters
         ----------
-        scheme : "rank_one", "ranks" or "latent"
-            "rank_one" (article, Figs. 3, 6A, 8B): m, n normal with variance 1/N, b = 0, latent readout with
-            confidence and threshold. "ranks" (Fig. 6B): the same with a readout of the state, w_out and b_out normal
-            with variance 1/N. "latent" (Fig. 4): m normal with variance 1/N, n standard normal, w_in Xavier uniform,
-            b normal with standard deviation 0.1, w_out of the latents Xavier uniform, b_out uniform within
-            ``1 / sqrt(K)``.
+        scheme : "fixed_readout", "state_readout" or "latent_readout"
+            "fixed_readout" (article, Figs. 3, 6A, 8B): m, n normal with variance 1/N, b = 0, the fixed readout with
+            confidence and threshold. "state_readout" (Fig. 6B): the same with a trained readout of the state, w_out
+            and b_out normal with variance 1/N. "latent_readout" (Fig. 4): m standard normal, n normal with variance
+            1/N, w_in Xavier uniform, b normal with standard deviation 0.1, a trained readout of the latents: w_out
+            Xavier uniform, b_out uniform within ``1 / sqrt(K)``.
         n_inputs, n_outputs : int
             Channels, where the scheme has input weights or a readout.
         """
         units, latents = integer("n_units", n_units, at_least=1), integer("rank", rank, at_least=1)
         one_of("scheme", scheme, SCHEMES)
-        inputs = integer("n_inputs", n_inputs, at_least=1 if scheme == "latent" else 0)
+        inputs = integer("n_inputs", n_inputs, at_least=1 if scheme == "latent_readout" else 0)
         outputs = integer("n_outputs", n_outputs, at_least=1)
         checked = checked_seeds(seeds)
         draws = [_draw(np.random.default_rng(seed), scheme, units, latents, inputs, outputs) for seed in checked]
         arrays = {name: np.stack([draw[name] for draw in draws]) for name in draws[0]}
-        if scheme == "latent":
+        if scheme == "latent_readout":
             keywords.setdefault("readout", "latent")
         return cls(**{**arrays, "seed": checked, **keywords})
 
     @classmethod
-    def published(cls, seeds: Sequence[int] = range(100), **keywords: Any) -> Self:
-        """The published rank-one networks (N = 100, b = 0) of seeds among 0 to 99, as saved initial weights."""
-        seeds = checked_seeds(seeds)
-        with as_file(files("ghostpoint") / "data" / "rank_one_initial_weights.npz") as path, np.load(path) as data:
-            rows = {int(seed): row for row, seed in enumerate(data["seed"])}
-            missing = [seed for seed in seeds if seed not in rows]
-            if missing:
-                raise ValueError(f"seeds must be among {min(rows)} to {max(rows)}, got {missing}")
-            chosen = [rows[seed] for seed in seeds]
-            return cls(data["m"][chosen], data["n"][chosen], seed=list(seeds), **keywords)
+    def published(
+        cls, seeds: Sequence[int] = range(100), figure: str = "3", *, rank: int | None = None, **keywords: Any
+    ) -> Self:
+        """The published networks of a figure (article) from their own draws, with its readout and initial state.
+
+        All have N = 100 units. Weights of a seed are those that PyTorch draws on the CPU after ``manual_seed(seed)``,
+        to one unit in the last place of float32 (:mod:`ghostpoint.models.published`). Trials of Fig. 4 start at random
+        rates that the task draws, so the initial state of those networks is 0 and not used there.
+
+        Parameters
+        ----------
+        seeds : whole numbers from 0 to ``2**32 - 1``
+        figure : str
+            "3", "6A", "8B": rank one for delayed activation. "4" or a panel of "4A" to "4D": rank two for cue
+            discrimination; "4E" to "4H": the same weights with the output of match to sample. "6B": rank K.
+        rank : int, optional
+            K, for "6B" alone.
+        **keywords
+            Arguments of the constructor that replace the published ones.
+
+        Raises
+        ------
+        ValueError
+            For another figure, and a rank where the figure has its own or needs one.
+
+        Examples
+        --------
+        >>> LowRankRNN.published([40])
+        LowRankRNN(1 networks, 100 units, rank 1, trainable: m, n, b)
+        >>> LowRankRNN.published([0, 1], figure="6B", rank=5).m.shape
+        (2, 100, 5)
+        """
+        setup = setup_of(figure, LOW_RANK)
+        if setup.rank is None:
+            if rank is None:
+                raise ValueError(f"rank must be given for figure {figure}, whose networks have any")
+            latents = integer("rank", rank, at_least=1)
+        elif rank not in (None, setup.rank):
+            raise ValueError(f"rank must be {setup.rank} or left out for figure {figure}, got {rank}")
+        else:
+            latents = setup.rank
+        checked = checked_seeds(seeds)
+        return cls(**{**draw(setup, latents, checked), **setup.settings, "seed": checked, **keywords})
 
     @property
     def n_units(self) -> int:
@@ -297,14 +330,14 @@ def _draw(
     generator: np.random.Generator, scheme: str, units: int, latents: int, inputs: int, outputs: int
 ) -> dict[str, NDArray[Any]]:
     m, n = generator.normal(size=(2, units, latents)) / np.sqrt(units)
-    if scheme == "rank_one":
+    if scheme == "fixed_readout":
         return {"m": m, "n": n}
-    if scheme == "ranks":
+    if scheme == "state_readout":
         w_out = generator.normal(size=(outputs, units)) / np.sqrt(units)
         return {"m": m, "n": n, "w_out": w_out, "b_out": generator.normal(size=outputs) / np.sqrt(units)}
     return {
-        "m": m,
-        "n": n * np.sqrt(units),
+        "m": m * np.sqrt(units),
+        "n": n,
         "w_in": xavier(generator, units, inputs),
         "b": 0.1 * generator.normal(size=units),
         "w_out": xavier(generator, outputs, latents),
