@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 
 import ghostpoint
-from ghostpoint.experiments import IDS, get
+from ghostpoint.experiments import IDS, get, parts
 from ghostpoint.experiments.fingerprint import Sources, fingerprint
+
+#: the module that keeps parts, and its file in the package
+KEEPER = parts.__name__
+KEEPER_FILE = f"{KEEPER.removeprefix('ghostpoint.').replace('.', '/')}.py"
 
 #: a package of the same rooms as this one, small enough to read
 FILES = {
@@ -27,22 +31,22 @@ FILES = {
         """,
     "training/kernels.py": "def fast(x):\n    return 2 * x\n",
     "experiments/__init__.py": "IDS = ()\n",
-    "experiments/parts.py": """
+    KEEPER_FILE: """
         from ghostpoint.storage import save
 
         def part(make):
             return save(make())
         """,
-    "experiments/shared.py": '''
+    "experiments/common.py": f'''
         """What experiments share."""
 
-        from ghostpoint.experiments.parts import part
+        from {KEEPER} import part
         from ghostpoint.tasks import Cue
         from ghostpoint.training import train
 
         #: how often
         TIMES = 4
-        TABLE = {}
+        TABLE = dict()
         TABLE["a"] = 1
 
         if TIMES:
@@ -59,7 +63,7 @@ FILES = {
             return x
         ''',
     "experiments/one.py": """
-        from ghostpoint.experiments.shared import helper, judge
+        from ghostpoint.experiments.common import helper, judge
         from ghostpoint.tasks import Cue
 
         RATE = 0.1  # the published one
@@ -88,7 +92,7 @@ def unindented(text):
 def package(tmp_path):
     for name, text in FILES.items():
         path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(exist_ok=True, parents=True)
         path.write_text(unindented(text))
     return tmp_path
 
@@ -112,12 +116,14 @@ def edit(root, name, old, new):
         pytest.param("tasks/cue.py", "steps = 3", "steps = 4", id="task"),
         pytest.param("experiments/one.py", "RATE = 0.1", "RATE = 0.2", id="constant"),
         pytest.param("experiments/one.py", "RATE * n", "RATE + n", id="step of the experiment"),
-        pytest.param("experiments/shared.py", "TIMES = 4", "TIMES = 5", id="constant of a helper"),
-        pytest.param("experiments/shared.py", 'train(x * TABLE["a"])', "train(x)", id="helper"),
-        pytest.param("experiments/shared.py", 'TABLE["a"] = 1', 'TABLE["a"] = 2', id="entry of a table"),
-        pytest.param("experiments/shared.py", "SWITCH = 1", "SWITCH = 2", id="constant in a condition"),
-        pytest.param("experiments/shared.py", "TABLE = {}\n", "TABLE = {}\nTABLE.update(b=2)\n", id="call on a table"),
-        pytest.param("experiments/one.py", "shared import helper", "shared import other as helper", id="other helper"),
+        pytest.param("experiments/common.py", "TIMES = 4", "TIMES = 5", id="constant of a helper"),
+        pytest.param("experiments/common.py", 'train(x * TABLE["a"])', "train(x)", id="helper"),
+        pytest.param("experiments/common.py", 'TABLE["a"] = 1', 'TABLE["a"] = 2', id="entry of a table"),
+        pytest.param("experiments/common.py", "SWITCH = 1", "SWITCH = 2", id="constant in a condition"),
+        pytest.param(
+            "experiments/common.py", "TABLE = dict()\n", "TABLE = dict()\nTABLE.update(b=2)\n", id="call on a table"
+        ),
+        pytest.param("experiments/one.py", "common import helper", "common import other as helper", id="other helper"),
     ],
 )
 def test_a_change_of_what_is_computed_is_seen(package, name, old, new):
@@ -131,14 +137,14 @@ def test_a_change_of_what_is_computed_is_seen(package, name, old, new):
     [
         pytest.param("experiments/one.py", "# the published one", "# another comment", id="comment"),
         pytest.param("experiments/one.py", '"""Do it."""', '"""Do it well."""', id="docstring"),
-        pytest.param("experiments/shared.py", '"""What experiments share."""', "", id="docstring of a module"),
+        pytest.param("experiments/common.py", '"""What experiments share."""', "", id="docstring of a module"),
         pytest.param("training/kernels.py", "2 * x", "(\n        2 * x\n    )", id="line breaks"),
         pytest.param("experiments/one.py", "import helper, judge", "import judge, helper", id="order of names"),
         pytest.param("experiments/one.py", "from ghostpoint.tasks import Cue", "import math\nfrom ghostpoint.tasks.cue import Cue", id="imports"),  # noqa: E501
         pytest.param("experiments/one.py", "judge(dataset)", "not judge(dataset)", id="claims"),
-        pytest.param("experiments/shared.py", "x > 0", "x > 1", id="what only claims use"),
-        pytest.param("experiments/shared.py", "return x\n", "return -x\n", id="another helper"),
-        pytest.param("experiments/parts.py", "save(make())", "save(save(make()))", id="how parts are kept"),
+        pytest.param("experiments/common.py", "x > 0", "x > 1", id="what only claims use"),
+        pytest.param("experiments/common.py", "return x\n", "return -x\n", id="another helper"),
+        pytest.param(KEEPER_FILE, "save(make())", "save(save(make()))", id="how parts are kept"),
         pytest.param("figures/one.py", "return dataset", "return None", id="figure"),
         pytest.param("_version.py", '"1"', '"2"', id="version"),
     ],
@@ -155,8 +161,8 @@ def test_a_moved_file_is_not_seen(package):
     edit(package, "training/engine.py", "training.kernels", "training.fast_kernels")
     (package / "experiments/more").mkdir()
     (package / "experiments/more/__init__.py").touch()
-    (package / "experiments/shared.py").rename(package / "experiments/more/helpers.py")
-    edit(package, "experiments/one.py", "experiments.shared", "experiments.more.helpers")
+    (package / "experiments/common.py").rename(package / "experiments/more/helpers.py")
+    edit(package, "experiments/one.py", "experiments.common", "experiments.more.helpers")
     assert of_run(package) == before
 
 
@@ -174,8 +180,8 @@ def test_a_moved_file_is_not_seen(package):
 )
 def test_a_kernel_is_reached_whatever_the_import_looks_like(package, how):
     bound = how.split()[-1].split(".")[0]
-    edit(package, "experiments/shared.py", "from ghostpoint.training import train", how)
-    edit(package, "experiments/shared.py", "[train(", f"[{bound}.train(")
+    edit(package, "experiments/common.py", "from ghostpoint.training import train", how)
+    edit(package, "experiments/common.py", "[train(", f"[{bound}.train(")
     before = of_run(package)
     edit(package, "training/kernels.py", "2 * x", "3 * x")
     assert of_run(package) != before

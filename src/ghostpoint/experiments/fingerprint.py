@@ -6,7 +6,8 @@ It does not see comments, docstrings, line breaks, imports and names of files, s
 be moved. It leaves out the code that keeps results, which computes none of them. An import by a name that is itself
 computed is not followed.
 
-Source files are read and never imported. Each is read once in a process, when something first reaches it.
+Source files are read, not imported, and each once in a process, when something first reaches it. Ask before a long
+run and not after it, so that an edit in the meantime is not taken for what ran.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ __all__ = ["Sources", "fingerprint"]
 PACKAGE = "ghostpoint"
 #: modules whose definitions are taken one by one; all others are taken whole
 BY_NAME = f"{PACKAGE}.experiments"
-#: modules whose text says nothing about what is computed
-LEFT_OUT = {f"{PACKAGE}._version", f"{BY_NAME}.parts", f"{BY_NAME}.fingerprint"}
+#: modules whose text says nothing about what is computed: the version, and what keeps parts by their fingerprints
+LEFT_OUT = {f"{PACKAGE}._version", f"{__package__}.parts", __name__}
 
 
 def fingerprint(function: Callable[..., Any]) -> str:
@@ -265,4 +266,4 @@ def _dump(node: ast.AST) -> str:
     return ast.dump(node, **options).replace(", type_params=[]", "")
 
 
-_SOURCES = Sources(Path(__file__).parent.parent)
+_SOURCES = Sources(Path(__file__).parents[__name__.count(".") - 1])
