@@ -2,8 +2,8 @@
 
 ``python -m tests.fake_experiments ARGS`` is the ``ghostpoint`` command with them, for tests that kill or
 interrupt it. The environment variable FAKE_BEHAVIOUR, a JSON object, says what an experiment does instead of
-finishing: "raise", "interrupt", "hang", "bad claims", "bad figure". RAN, a file, gets a line for every run. FAKE_CODE, a
-JSON object, has the fingerprints of those whose code is not the usual one.
+finishing: "raise", "interrupt", "hang", "bad claims", "bad figure". RAN, a file, gets a line for every run. FAKE_CODE,
+a JSON object, has the fingerprints of those whose code is not the usual one.
 """
 
 from __future__ import annotations

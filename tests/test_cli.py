@@ -76,7 +76,7 @@ def test_a_run_says_in_one_line_that_an_experiment_is_computed_again_for_its_cod
     assert again.returncode == 0
     lines = again.stdout.splitlines()
     assert lines[:2] == [
-        "again first: its code changed since it was finished; the old result stays until the new one is there",
+        "again first: its code changed since then; the old result stays until the new one is there",
         "1 of 1  first: The first thing",
     ]
     assert lines[2].startswith("done  first:")

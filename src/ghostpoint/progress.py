@@ -127,9 +127,7 @@ class Lines:
 
     def outdated(self, record: Record) -> None:
         """Say that an experiment is run again, and why."""
-        self._say(
-            f"again {record.id}: its code changed since it was finished; the old result stays until the new one is there"
-        )
+        self._say(f"again {record.id}: its code changed since then; the old result stays until the new one is there")
 
     def finished(self, record: Record) -> None:
         """Say what an experiment took and what became of its claims."""
