@@ -2,7 +2,8 @@
 
 ``python -m tests.fake_experiments ARGS`` is the ``ghostpoint`` command with them, for tests that kill or
 interrupt it. The environment variable FAKE_BEHAVIOUR, a JSON object, says what an experiment does instead of
-finishing: "raise", "interrupt", "hang", "bad claims", "bad figure". RAN, a file, gets a line for every run.
+finishing: "raise", "interrupt", "hang", "bad claims", "bad figure". RAN, a file, gets a line for every run. FAKE_CODE,
+a JSON object, has the fingerprints of those whose code is not the usual one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from ghostpoint import experiments, figures
+from ghostpoint import experiments, figures, reproduce
 from ghostpoint.experiments import Claim, Experiment
 from ghostpoint.experiments.base import judge
 
@@ -59,6 +60,7 @@ def fake(id: str, slope: float = 2.0) -> Experiment:
 
     quick = {"n": 3, "slope": slope, "seed": 40, "model": {"init_seed": 7}}
     scales = {"quick": quick, "paper": {**quick, "n": 9}}
+    run.__name__ = id
     return Experiment(id, f"The {id} thing", "Fig. 1A", f"Does {id} rise?", scales, run, claims)
 
 
@@ -72,10 +74,16 @@ def draw(id: str, dataset: xr.Dataset) -> Figure:
     return figure
 
 
+def code(run: Any) -> str:
+    """In place of the fingerprint of a fake's code."""
+    return str(json.loads(os.environ.get("FAKE_CODE", "{}")).get(run.__name__, "the usual code"))
+
+
 def install(patch: Any = setattr, slope: float = 2.0) -> None:
     """Put the fakes in place of the published experiments; ``patch`` sets an attribute of a module."""
     patch(experiments, "IDS", IDS)
     patch(experiments, "get", lambda id: fake(id, slope))
+    patch(reproduce, "fingerprint", code)
     patch(figures, "draw", draw)
     patch(figures, "caption", lambda id: f"The caption of {id} <b>.")
 

@@ -69,6 +69,19 @@ def test_a_run_prints_a_line_for_each_experiment_and_where_the_report_is(tmp_pat
     assert again.stdout.splitlines()[0].startswith("kept  first: finished before, 3 claims")
 
 
+def test_a_run_says_in_one_line_that_an_experiment_is_computed_again_for_its_code(tmp_path, monkeypatch):
+    command("reproduce", "--out", tmp_path / "out", "--only", "first")
+    monkeypatch.setenv("FAKE_CODE", '{"first": "other code"}')
+    again = command("reproduce", "--out", tmp_path / "out", "--only", "first", "--resume")
+    assert again.returncode == 0
+    lines = again.stdout.splitlines()
+    assert lines[:2] == [
+        "again first: its code changed since then; the old result stays until the new one is there",
+        "1 of 1  first: The first thing",
+    ]
+    assert lines[2].startswith("done  first:")
+
+
 def test_report_runs_nothing(tmp_path, monkeypatch, capsys):
     install(monkeypatch.setattr)
     run(["reproduce", "--out", str(tmp_path / "out"), "--only", "first"])
@@ -174,7 +187,7 @@ class Clock:
 
 
 def record(**fields):
-    plain = Record.of_run("first", "quick", {"seed": 1}, datetime.now(UTC), 12.0)
+    plain = Record.of_run("first", "quick", {"seed": 1}, datetime.now(UTC), 12.0, 20.0, "the usual code")
     return replace(plain, **fields)
 
 

@@ -4,14 +4,19 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
+from ghostpoint import experiments
+from ghostpoint.experiments.parts import part
 from ghostpoint.reproduce import Unwatched, redraw, reproduce
 from ghostpoint.reproduction import FORMAT_VERSION, Folder, locked
 from ghostpoint.storage import TEMPORARY_PREFIX, read_dataset
+from ghostpoint.training import train
 
 from . import fake_experiments
 from .fake_experiments import IDS
@@ -31,6 +36,14 @@ def behave(monkeypatch):
         monkeypatch.setenv("FAKE_BEHAVIOUR", json.dumps(behaviour))
 
     return set_behaviour
+
+
+@pytest.fixture
+def code(monkeypatch):
+    def set_code(**fingerprints):
+        monkeypatch.setenv("FAKE_CODE", json.dumps(fingerprints))
+
+    return set_code
 
 
 @pytest.fixture
@@ -56,6 +69,9 @@ class Notes(Unwatched):
     def kept(self, record):
         self.lines.append(f"kept {record.id}")
 
+    def outdated(self, record):
+        self.lines.append(f"outdated {record.id}")
+
     def failed(self, id, failure):
         self.lines.append(f"failed {id} {failure.stage}")
 
@@ -74,6 +90,8 @@ def test_everything_is_saved_with_how_it_came_about(tmp_path):
     assert record["machine"]["cpus"] == os.cpu_count()
     assert record["started"].endswith("+00:00")
     assert record["seconds"] >= 0
+    assert record["processor_seconds"] >= 0
+    assert record["fingerprint"] == "the usual code"
     assert [claim["verdict"] for claim in record["claims"]] == [
         "holds",
         "does not hold",
@@ -104,6 +122,117 @@ def test_resume_keeps_what_is_finished_and_runs_the_rest(tmp_path, ran):
     assert notes.lines[0] == "kept second"
     assert content(tmp_path / "out/second") == before
     assert outcome.finished == IDS
+
+
+def test_resume_computes_again_what_other_code_computed(tmp_path, code, ran):
+    out = tmp_path / "out"
+    reproduce(None, "quick", out)
+    before = content(out / "first")
+    code(second="other code")
+    notes = Notes()
+    outcome = reproduce(None, "quick", out, resume=True, watcher=notes)
+    assert ran() == [*IDS, "second"]
+    assert notes.lines == ["kept first", "outdated second", "kept third", "1/1 second", "training 40 4"]
+    assert outcome.finished == IDS
+    assert outcome.remaining == ()
+    assert Folder.open(out).record("second").fingerprint == "other code"
+    assert content(out / "first") == before
+    assert sorted(path.name for path in out.iterdir()) == ["first", "manifest.json", "report.html", "second", "third"]
+    reproduce(None, "quick", out, resume=True)
+    assert ran() == [*IDS, "second"]
+
+
+def test_the_version_plays_no_role_in_what_is_kept(tmp_path, ran):
+    reproduce(["first"], "quick", tmp_path / "out")
+    record = tmp_path / "out/first/record.json"
+    fields = json.loads(record.read_text())
+    fields["versions"]["ghostpoint"] = "0.0.0"
+    record.write_text(json.dumps(fields))
+    reproduce(["first"], "quick", tmp_path / "out", resume=True)
+    assert ran() == ["first"]
+
+
+@pytest.mark.parametrize("how", ["raise", "interrupt"])
+def test_the_result_of_other_code_stays_until_the_new_one_is_there(tmp_path, behave, code, ran, how):
+    out = tmp_path / "out"
+    reproduce(["first"], "quick", out)
+    before = content(out / "first")
+    code(first="other code")
+    behave(first=how)
+    outcome = reproduce(["first"], "quick", out, resume=True)
+    assert (outcome.finished, outcome.remaining) == ((), ("first",))
+    assert outcome.failed == (("first",) if how == "raise" else ())
+    assert content(out / "first") == before
+    page = outcome.report.read_text()
+    assert ("first cannot be run" in page) == ("the result of an earlier code" in page) == (how == "raise")
+    assert "2 per step" in page
+    behave()
+    code()  # the code as it was: the result is its own again, and the failure belongs to another code
+    outcome = reproduce(["first"], "quick", out, resume=True)
+    assert (outcome.finished, outcome.failed) == (("first",), ())
+    assert "first cannot be run" not in outcome.report.read_text()
+    assert ran() == ["first", "first"]
+
+
+def test_a_result_is_there_at_every_moment_of_its_replacement(tmp_path, code, monkeypatch):
+    out = tmp_path / "out"
+    reproduce(["first"], "quick", out)
+    before = content(out / "first")
+    code(first="other code")
+    real = Path.rename
+
+    def rename(path, target):
+        if path.name == f"{TEMPORARY_PREFIX}first":
+            raise KeyboardInterrupt
+        return real(path, target)
+
+    with monkeypatch.context() as context:
+        context.setattr(Path, "rename", rename)
+        assert reproduce(["first"], "quick", out, resume=True).interrupted
+    assert content(out / "first") == before
+    # a run that is killed between the two renames cannot put anything back: the next one does
+    (out / "first").rename(out / f"{TEMPORARY_PREFIX}replaced-first")
+    Folder.open(out).remove_leftovers()
+    assert content(out / "first") == before
+
+
+def test_a_record_without_code_and_processor_time_is_read_and_computed_again(tmp_path, ran):
+    out = tmp_path / "out"
+    reproduce(["first"], "quick", out)
+    path = out / "first/record.json"
+    fields = json.loads(path.read_text())
+    del fields["fingerprint"], fields["processor_seconds"]
+    path.write_text(json.dumps(fields))
+    assert redraw(out).finished == ("first",)
+    record = Folder.open(out).record("first")
+    assert (record.fingerprint, record.processor_seconds) == ("", None)
+    reproduce(["first"], "quick", out, resume=True)
+    assert ran() == ["first", "first"]
+
+
+def test_processor_time_counts_the_parts_that_were_there_and_parts_go_when_all_is_saved(tmp_path, monkeypatch, behave):
+    out, made, fake = tmp_path / "out", [], fake_experiments.fake("first")
+
+    def first(parameters, progress):
+        def make():
+            made.append(1)
+            end = time.process_time() + 0.3
+            while time.process_time() < end:
+                pass
+            return xr.Dataset()
+
+        part("long", {}, make, train)
+        return fake.run(parameters, progress)
+
+    monkeypatch.setattr(experiments, "get", lambda id: replace(fake, run=first))
+    behave(first="interrupt")
+    reproduce(["first"], "quick", out)
+    assert len(list((out / ".parts/first").iterdir())) == 1
+    behave()
+    reproduce(["first"], "quick", out)
+    assert made == [1]
+    assert Folder.open(out).record("first").processor_seconds >= 0.3
+    assert not (out / ".parts/first").exists()
 
 
 def test_only_leaves_earlier_experiments_in_the_report(tmp_path):

@@ -125,6 +125,10 @@ class Lines:
         """Say that an experiment is not run again."""
         self._say(f"kept  {record.id}: finished before, {claims_line(record)}")
 
+    def outdated(self, record: Record) -> None:
+        """Say that an experiment is run again, and why."""
+        self._say(f"again {record.id}: its code changed since then; the old result stays until the new one is there")
+
     def finished(self, record: Record) -> None:
         """Say what an experiment took and what became of its claims."""
         self.meter = None

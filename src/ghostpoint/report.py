@@ -100,7 +100,7 @@ def render(folder: Folder, written: datetime) -> str:
                 # Safe as markup: it was parsed as XML and written again.
                 "figure": Markup(inline_svg(svg, f"figure-{id}", label)) if svg else None,
                 "caption": figures.caption(id) if svg else "",
-                "failures": record.failures,
+                "failures": [*record.failures, *([folder.failures[id]] if id in folder.failures else [])],
             }
             entries.append(entry)
         elif id in folder.failures:
@@ -121,6 +121,7 @@ def render(folder: Folder, written: datetime) -> str:
         entries=entries,
         tally=tally(records),
         seconds=sum(record.seconds for record in records),
+        processor_seconds=sum(record.processor_seconds or 0.0 for record in records),
         started=min((record.started for record in records), default=None),
         machines=_distinct(_machine_line(record) for record in records),
         versions=_distinct(_version_line(record) for record in records),

@@ -18,6 +18,7 @@ import xarray as xr
 from ghostpoint import experiments
 from ghostpoint.checks import one_of
 from ghostpoint.experiments import SCALES, Claim, Experiment, Progress, Silent
+from ghostpoint.experiments.fingerprint import fingerprint
 from ghostpoint.experiments.parts import keeping_parts
 from ghostpoint.report import draw_svg, write_report
 from ghostpoint.reproduction import Failure, Folder, Record, locked
@@ -35,6 +36,9 @@ class Watcher(Progress, Protocol):
     def kept(self, record: Record) -> None:
         """A finished experiment was found in the folder and is not run again."""
 
+    def outdated(self, record: Record) -> None:
+        """A finished experiment was found in the folder and will be run again, because its code is another now."""
+
     def finished(self, record: Record) -> None:
         """An experiment is finished and saved."""
 
@@ -51,6 +55,9 @@ class Unwatched(Silent):
     def kept(self, record: Record) -> None:
         """Do nothing."""
 
+    def outdated(self, record: Record) -> None:
+        """Do nothing."""
+
     def finished(self, record: Record) -> None:
         """Do nothing."""
 
@@ -62,7 +69,8 @@ class Unwatched(Silent):
 class Outcome:
     """What became of a reproduction: where the report is, and the experiments asked for by what happened.
 
-    ``failed`` are those that raised, or whose claims or figure did; ``remaining`` those without saved data.
+    ``failed`` are those that raised, or whose claims or figure did; ``remaining`` those without saved data of the
+    present code.
     """
 
     report: Path
@@ -84,7 +92,9 @@ def reproduce(
 
     Data, record and figure of an experiment are saved when it is finished, and the report is written again.
     An experiment that raises is noted and the others run; KeyboardInterrupt ends the run with what is
-    finished. With ``resume``, finished experiments with the same parameters are kept and not run again.
+    finished. With ``resume``, finished experiments with the same parameters and the same code
+    (:func:`ghostpoint.experiments.fingerprint.fingerprint`; the version does not matter) are kept and not run again;
+    the result of another code is replaced when the new one is there.
 
     Raises
     ------
@@ -98,23 +108,31 @@ def reproduce(
     for id in wanted:
         one_of("experiment", id, experiments.IDS)
     chosen = [experiments.get(id) for id in experiments.IDS if id in wanted]
+    codes = {experiment.id: fingerprint(experiment.run) for experiment in chosen}
     watcher = watcher or Unwatched()
     interrupted, broken = False, []
     with _opened(Path(out), scale, chosen, resume) as folder:
         try:
             folder.remove_leftovers()
-            done = set(folder.finished())
-            for id in sorted(done & {experiment.id for experiment in chosen}, key=experiments.IDS.index):
-                record = folder.record(id)
+            todo = []
+            for experiment in chosen:
+                if experiment.id not in folder.finished():
+                    todo.append(experiment)
+                    continue
+                record = folder.record(experiment.id)
+                if record.fingerprint != codes[experiment.id]:
+                    watcher.outdated(record)
+                    todo.append(experiment)
+                    continue
+                folder.forget_failure(experiment.id)
                 if record.failures:
                     record = _redescribe(folder, record)
                 broken += _tell(watcher, record, kept=True)
             report = write_report(folder)
-            todo = [experiment for experiment in chosen if experiment.id not in done]
             for number, experiment in enumerate(todo, start=1):
                 watcher.starting(number, len(todo), experiment)
                 try:
-                    record = _run(folder, experiment, scale, watcher)
+                    record = _run(folder, experiment, scale, codes[experiment.id], watcher)
                 except Exception as error:
                     failure = Failure.of("run", error)
                     folder.fail(experiment.id, failure)
@@ -126,9 +144,9 @@ def reproduce(
         except KeyboardInterrupt:
             interrupted = True
             report = write_report(folder)
-        asked = [experiment.id for experiment in chosen]
-        finished = [id for id in folder.finished() if id in asked]
-        remaining = [id for id in asked if id not in finished]
+        there = folder.finished()
+        finished = [id for id in codes if id in there and folder.record(id).fingerprint == codes[id]]
+        remaining = [id for id in codes if id not in finished]
     return Outcome(report, tuple(finished), tuple(broken), tuple(remaining), interrupted)
 
 
@@ -146,14 +164,15 @@ def redraw(path: str | os.PathLike[str]) -> Outcome:
     return Outcome(write_report(folder), tuple(record.id for record in records), tuple(failed), ())
 
 
-def _run(folder: Folder, experiment: Experiment, scale: str, watcher: Watcher) -> Record:
-    """Run one experiment and save it."""
+def _run(folder: Folder, experiment: Experiment, scale: str, code: str, watcher: Watcher) -> Record:
+    """Run one experiment, whose fingerprint is ``code``, and save it."""
     parameters = _as_json(experiment.parameters[scale])
-    start, clock = datetime.now(UTC), time.perf_counter()
+    start, clock, processor = datetime.now(UTC), time.perf_counter(), time.process_time()
     parts = folder.path / ".parts" / experiment.id
-    with keeping_parts(parts):
+    with keeping_parts(parts) as ledger:
         dataset = experiment.run(parameters, watcher)
-    record = Record.of_run(experiment.id, scale, parameters, start, time.perf_counter() - clock)
+    seconds, processor_seconds = time.perf_counter() - clock, time.process_time() - processor + ledger.earlier_seconds
+    record = Record.of_run(experiment.id, scale, parameters, start, seconds, processor_seconds, code)
     claims, figure, failures = _describe(experiment, dataset, parameters)
     record = replace(record, claims=claims, failures=failures)
     folder.add(record, dataset, figure)

@@ -42,6 +42,8 @@ __all__ = ["Failure", "Folder", "Record"]
 
 FORMAT = "ghostpoint-reproduction"
 FORMAT_VERSION = 1
+#: an earlier result while another takes its place
+REPLACED_PREFIX = f"{TEMPORARY_PREFIX}replaced-"
 _PACKAGES = ("numpy", "scipy", "numba", "xarray", "zarr", "matplotlib")
 
 
@@ -66,7 +68,10 @@ class Record:
     """How an experiment's saved data came about, and what they say.
 
     ``seconds`` is the wall time of the run, ``started`` its UTC start in ISO 8601; ``failures`` are claims or
-    a figure that could not be made from the data, which are complete all the same.
+    a figure that could not be made from the data, which are complete all the same. ``fingerprint`` is that of the
+    code of the run (:func:`ghostpoint.experiments.fingerprint.fingerprint`), and ``processor_seconds`` its processor
+    time over all threads, with that of the parts which an interrupted run had left; records from before these were
+    kept have "" and None.
     """
 
     id: str
@@ -79,9 +84,20 @@ class Record:
     machine: Mapping[str, Any] = field(default_factory=dict)
     claims: list[Claim] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    fingerprint: str = ""
+    processor_seconds: float | None = None
 
     @classmethod
-    def of_run(cls, id: str, scale: str, parameters: Mapping[str, Any], start: datetime, seconds: float) -> Record:
+    def of_run(
+        cls,
+        id: str,
+        scale: str,
+        parameters: Mapping[str, Any],
+        start: datetime,
+        seconds: float,
+        processor_seconds: float,
+        fingerprint: str,
+    ) -> Record:
         """The record of a run that started at ``start`` (UTC) here and took ``seconds``."""
         return cls(
             id=id,
@@ -92,6 +108,8 @@ class Record:
             seeds=dict(_seeds(parameters)),
             versions=_versions(),
             machine=_machine(),
+            fingerprint=fingerprint,
+            processor_seconds=round(processor_seconds, 3),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -170,20 +188,25 @@ class Folder:
         return path.read_text(encoding="utf-8") if path.is_file() else None
 
     def add(self, record: Record, dataset: xr.Dataset, figure: str | None) -> None:
-        """Put a finished experiment here, at once."""
-        temporary = self.path / f"{TEMPORARY_PREFIX}{record.id}"
+        """Put a finished experiment here, at once, in the place of an earlier result of it."""
+        temporary, final = self.path / f"{TEMPORARY_PREFIX}{record.id}", self.path / record.id
+        earlier = self.path / f"{REPLACED_PREFIX}{record.id}"
         temporary.mkdir()
         try:
             write_dataset(dataset, temporary / "data.zarr.zip")
             if figure is not None:
                 write_text_atomic(figure, temporary / "figure.svg")
             write_json_atomic(record.to_dict(), temporary / "record.json")
-            temporary.rename(self.path / record.id)
+            if final.exists():
+                final.rename(earlier)
+            temporary.rename(final)
         except BaseException:
+            if earlier.exists() and not final.exists():
+                earlier.rename(final)
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-        if self.failures.pop(record.id, None):
-            self._write_manifest()
+        shutil.rmtree(earlier, ignore_errors=True)
+        self.forget_failure(record.id)
 
     def update(self, record: Record, figure: str | None) -> None:
         """Replace the record and the figure of a finished experiment; its data stay as they are."""
@@ -199,8 +222,17 @@ class Folder:
         self.failures[id] = failure
         self._write_manifest()
 
+    def forget_failure(self, id: str) -> None:
+        """Note that what is here of experiment ``id`` is what its run gives."""
+        if self.failures.pop(id, None):
+            self._write_manifest()
+
     def remove_leftovers(self) -> None:
-        """Remove what a killed run left half-written."""
+        """Remove what a killed run left half-written, and put back what it was about to replace."""
+        for path in self.path.glob(f"{REPLACED_PREFIX}*"):
+            final = self.path / path.name.removeprefix(REPLACED_PREFIX)
+            if not final.exists():
+                path.rename(final)
         for path in [*self.path.glob(f"{TEMPORARY_PREFIX}*"), *self.path.glob(f"*/{TEMPORARY_PREFIX}*")]:
             if path.is_dir():
                 shutil.rmtree(path)
