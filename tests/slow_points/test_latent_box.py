@@ -273,25 +273,30 @@ def test_ghosts_of_rank_one_are_the_proven_ones(seed, gain):
     assert np.all(ghosts.curvature > 0)
 
 
+@pytest.mark.parametrize("mixed", [False, True])
 @pytest.mark.parametrize("third", [False, True])
-def test_ghosts_of_latents_that_do_not_interact(third):
-    """q is a sum, so its minima are products of zeros and ghosts of the latents; not all of them zeros."""
+def test_ghosts_of_latents_that_do_not_interact(third, mixed):
+    """q is a sum, so its minima are products of zeros and ghosts of the latents; not all of them zeros.
+
+    The orthonormal latent of each network is kappa / |n|. In another basis of the latents the ghosts are the same.
+    """
     networks = [fold_network(3.0, -0.05, 1)[:3], fold_network(4.0, -0.1, 1)[:3]]
     networks += [(np.array([2.0]), np.array([1.0]), np.array([0.0]))] * third
     minima = []
     for weights in networks:
         zeros, ghosts = flow_zeros(*weights), flow_ghosts(*weights)
-        minima.append(
-            [(x, 0.0) for x in zeros.position[0]] + list(zip(ghosts.position[0], ghosts.height[0], strict=True))
-        )
+        heights = ghosts.height[0] / np.linalg.norm(weights[1])
+        minima.append([(x, 0.0) for x in zeros.position[0]] + list(zip(ghosts.position[0], heights, strict=True)))
     grid = np.array(np.meshgrid(*[range(len(axis)) for axis in minima], indexing="ij")).reshape(len(networks), -1).T
     pairs = [[minima[k][i] for k, i in enumerate(row)] for row in grid]
     expected = [([x for x, _ in pair], np.linalg.norm([v for _, v in pair])) for pair in pairs]
     expected = [(x, speed) for x, speed in expected if speed > 0]
-    ghosts = latent_ghosts(model(*product(networks, False)[:3]))
+    m, n, b, basis = product(networks, mixed)
+    ghosts = latent_ghosts(model(m, n, b))
     assert not ghosts.complete
     assert ghosts.count == len(expected)
-    for place, speed in expected:
+    for unmixed, speed in expected:
+        place = basis @ unmixed
         nearest = np.abs(ghosts.position - place).max(axis=1).argmin()
         np.testing.assert_allclose(ghosts.position[nearest], place, atol=1e-6)
         assert ghosts.speed[nearest] == pytest.approx(speed, rel=1e-9)

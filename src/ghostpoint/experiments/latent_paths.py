@@ -21,7 +21,7 @@ from ghostpoint.experiments.full_rank_runs import LEARNED, best_blind_loss, task
 from ghostpoint.experiments.networks import share, spread_epochs, trained
 from ghostpoint.models import LowRankRNN
 from ghostpoint.results import TrainingRun
-from ghostpoint.slow_points import latent_ghosts, latent_zeros
+from ghostpoint.slow_points import latent_ghosts, latent_speed, latent_zeros
 from ghostpoint.tasks import Task
 
 __all__ = ["drops", "latent_claims", "latent_paths", "latent_trials"]
@@ -43,9 +43,10 @@ def latent_paths(parameters: Mapping[str, Any], progress: Progress) -> xr.Datase
     Dataset over seed, epoch (of losses), followed (seeds that learn), kept (epochs with weights), shown (with maps)
         ``first_learned``, ``drop_begins``: see :func:`drops`. Per followed seed and kept epoch the number of zeros of
         the latent flow (all there are, but where ``n_undecided`` is positive), how many of them are stable, and the
-        ghosts that were found, minima of |f| that are no zeros, with the least |f|. Per shown epoch the flow, its speed
-        and the level of the task that is read out, on a grid (y, x) of the latents; the zeros with their number of
-        unstable directions; the ghosts; and the latents of some trials.
+        ghosts that were found, minima of the speed that are no zeros, with the least of their speeds. Per shown epoch
+        the flow, its speed and the level of the task that is read out, on a grid (y, x) of the latents; the zeros with
+        their number of unstable directions; the ghosts; and the latents of some trials. Speeds are those of the latents
+        in an orthonormal basis of the span of n (`latent_speed`), places and the flow those of ``kappa = n^T x``.
 
     Raises
     ------
@@ -171,7 +172,7 @@ def _maps(parameters: Mapping[str, Any], progress: Progress, shown: list[LowRank
     progress.phase("flow maps", len(shown))
     zeros = [latent_zeros(model) for model in shown]
     ghosts = [latent_ghosts(model, starts=parameters["ghost_starts"]) for model in shown]
-    paths, outputs, axes, flow, level = [], [], [], [], []
+    paths, outputs, axes, flow, speed, level = [], [], [], [], [], []
     for model, fixed in zip(shown, zeros, strict=True):
         path, output = latent_trials(model, few, seed=0)
         inside = np.concatenate([path.reshape(-1, 2), fixed.position])
@@ -183,6 +184,7 @@ def _maps(parameters: Mapping[str, Any], progress: Progress, shown: list[LowRank
         outputs.append(output)
         axes.append(ticks)
         flow.append(model.flow(points)[:, :, 0])
+        speed.append(latent_speed(model, points[:, :, 0]))
         level.append(task.level(model.output(points)[:, :, 0]))
         progress.advance(1)
     return {
@@ -191,7 +193,7 @@ def _maps(parameters: Mapping[str, Any], progress: Progress, shown: list[LowRank
         "targets": (("trial", "step"), few.trial().targets[:, :, 0]),
         "grid": (("shown", "point", "latent"), np.stack(axes)),
         "flow": (("shown", "y", "x", "latent"), np.stack(flow), {"units": "1 / tau"}),
-        "speed": (("shown", "y", "x"), np.linalg.norm(flow, axis=-1), {"units": "1 / tau"}),
+        "speed": (("shown", "y", "x"), np.stack(speed), {"units": "1 / tau"}),
         "level": (("shown", "y", "x"), np.stack(level)),
         "fixed_point": (("shown", "zero", "latent"), _padded([each.position for each in zeros], np.nan)),
         "unstable": (

@@ -55,7 +55,7 @@ def draw_latent(dataset: xr.Dataset) -> Figure:
         for axes in rows[:2, 0]:
             axes.set_ylabel("latent 2")
         rows[2, 0].set_ylabel("output")
-        parts[1].colorbar(ScalarMappable(limits, SPEED_MAP), ax=list(rows[0]), label="speed |f| (1/tau)", aspect=12)
+        parts[1].colorbar(ScalarMappable(limits, SPEED_MAP), ax=list(rows[0]), label="speed |dz/dt| (1/tau)", aspect=12)
         for axes, letter in zip((*top, *rows[:, 0]), "ABCDEF", strict=True):
             panel_label(axes, letter)
         return figure
@@ -91,7 +91,7 @@ def _counts(panels: list[Axes], dataset: xr.Dataset) -> None:
     for seed, colour in zip(dataset["followed"].values, (ACCENT, *SEQUENCE[1:]), strict=False):
         slowest = dataset["slowest_ghost"].sel(followed=seed)
         panels[1].plot(x, slowest, color=colour, marker="o", ms=2.5, lw=0.8, label=f"seed {seed}")
-    panels[1].set(ylabel="least |f| (1/tau)", title="Slowest ghost", yscale="log")
+    panels[1].set(ylabel="least |dz/dt| (1/tau)", title="Slowest ghost", yscale="log")
     panels[1].legend(loc="lower left", fontsize=7)
     for axes in panels:
         axes.axvspan(
@@ -113,8 +113,10 @@ def _flow(axes: Axes, at: xr.Dataset, limits: LogNorm) -> None:
     x, y = _plane(axes, at)
     axes.pcolormesh(x, y, at["speed"].values, norm=limits, cmap=SPEED_MAP, shading="nearest", rasterized=True)
     some = slice(None, None, -(-len(x) // ARROWS))
-    speed = at["speed"].values[some, some]
-    u, v = (at["flow"].values[some, some, axis] / np.where(speed > 0, speed, 1.0) for axis in (0, 1))
+    # the speed is that of the orthonormal latents, not the length of these arrows
+    flow = at["flow"].values[some, some]
+    length = np.linalg.norm(flow, axis=-1, keepdims=True)
+    u, v = np.moveaxis(flow / np.where(length > 0, length, 1.0), -1, 0)
     axes.quiver(x[some], y[some], u, v, color="w", angles="xy", scale=22, width=0.006, alpha=0.8)
     for (first, second), unstable in zip(at["fixed_point"].values, at["unstable"].values, strict=True):
         if unstable >= 0:

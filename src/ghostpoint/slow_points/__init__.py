@@ -6,7 +6,7 @@ from ghostpoint.slow_points.answer import Answer, abrupt_drop
 from ghostpoint.slow_points.fields import UserField
 from ghostpoint.slow_points.flow_records import FlowGhosts, FlowZeros
 from ghostpoint.slow_points.latent_box import LatentZeros, latent_zeros
-from ghostpoint.slow_points.latent_box_ghosts import LatentGhosts, latent_ghosts
+from ghostpoint.slow_points.latent_box_ghosts import LatentGhosts, latent_ghosts, latent_speed
 from ghostpoint.slow_points.latent_flow import flow_ghosts, flow_zeros, fold_epochs, latent_flow
 from ghostpoint.slow_points.passages import Passage, slow_passage
 from ghostpoint.slow_points.points import SlowPoints
@@ -38,6 +38,7 @@ __all__ = [
     "fold_epochs",
     "latent_flow",
     "latent_ghosts",
+    "latent_speed",
     "latent_zeros",
     "normal_form_gradient",
     "passage_steps",

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from ghostpoint import checks
 from ghostpoint.models import FullRankRNN, LowRankRNN
 
-__all__ = ["Field", "NetworkField", "TanhField", "UserField", "network_field"]
+__all__ = ["Field", "NetworkField", "TanhField", "UserField", "network_field", "orthonormal_field"]
 
 Floats = NDArray[np.float64]
 
@@ -143,8 +143,8 @@ class NetworkField:
     ``exact`` holds the weights as given: ``A = n^T, B = m`` (kappa = n^T x) or ``A = 1, B = W`` (kappa = x). Fixed
     points of the two correspond. The least speed among states of the same kappa is ``f^T M^-1 f`` (squared), M = A A^T,
     at the state ``tanh(B kappa + c) - A^T M^-1 f``, so the slow points of the state are those of the latents under
-    this metric. ``search`` is the field in ``y = root^-T kappa``, M = root^T root, where the metric is the
-    identity.
+    this metric. ``search`` is the field in orthonormal latents ``z = root^-T kappa`` (`orthonormal_field`), M = root^T
+    root, where the metric is the identity.
     """
 
     exact: TanhField
@@ -164,11 +164,11 @@ class NetworkField:
         return len(self.exact.c)
 
     def to_search(self, kappa: Floats) -> Floats:
-        """y from kappa."""
+        """Orthonormal latents z from kappa."""
         return kappa if self.root is None else np.asarray(np.linalg.solve(self.root.T, kappa.T).T, dtype=np.float64)
 
     def from_search(self, y: Floats) -> Floats:
-        """Kappa from y."""
+        """Kappa from z."""
         return y if self.root is None else y @ self.root
 
     def coordinates(self, x: Floats) -> Floats:
@@ -184,6 +184,34 @@ class NetworkField:
     def weights_times(self, v: Floats) -> Floats:
         """``W v``, shape (B, N)."""
         return self.coordinates(v) @ self.exact.B.T
+
+
+def orthonormal_field(m: Floats, n: Floats, drive: Floats) -> tuple[TanhField, Floats]:
+    """``dx/dt = -x + tanh(m n^T x + drive)`` in orthonormal latents ``z = Q^T x``, and ``root``, n = Q root.
+
+    ``dz/dt = -z + Q^T tanh(m root^T z + drive)`` and ``kappa = n^T x = root^T z``. The columns of Q are the right
+    singular vectors of ``W = m n^T``, each with its largest element positive: they span the columns of n, and do not
+    depend on how W is split into m and n^T. Where n has dependent columns Q has further ones, whose z decay to what
+    the others say and are slow nowhere.
+
+    Parameters
+    ----------
+    m, n : (N, K)
+    drive : (N,)
+
+    Returns
+    -------
+    field : TanhField
+        Of size ``L = min(N, K)``; ``field.A`` is Q^T.
+    root : (L, K)
+    """
+    q, r = np.linalg.qr(n)
+    # W = m r^T q^T = U S (q P)^T, with m r^T = U S P^T
+    P = np.linalg.svd(m @ r.T, full_matrices=False)[2].T
+    Q = q @ P
+    signs = np.where(Q[np.abs(Q).argmax(axis=0), np.arange(Q.shape[1])] < 0, -1.0, 1.0)
+    Q, root = Q * signs, (P * signs).T @ r
+    return TanhField(np.ascontiguousarray(Q.T), m @ root.T, drive), root
 
 
 def network_field(model: Any, inputs: ArrayLike | None = None) -> NetworkField:
@@ -213,6 +241,6 @@ def network_field(model: Any, inputs: ArrayLike | None = None) -> NetworkField:
     if model.rank >= model.n_units or np.linalg.cond(n) > 1e6:
         field = TanhField(None, m @ n.T, drive)
         return NetworkField(field, field, None, None, channel)
-    q, root = np.linalg.qr(n)
     exact = TanhField(np.ascontiguousarray(n.T), m, drive)
-    return NetworkField(exact, TanhField(np.ascontiguousarray(q.T), m @ root.T, drive), root, n.T @ n, channel)
+    search, root = orthonormal_field(m, n, drive)
+    return NetworkField(exact, search, root, n.T @ n, channel)

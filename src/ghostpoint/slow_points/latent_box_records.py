@@ -95,12 +95,15 @@ class LatentZeros:
 
 @dataclass(frozen=True, eq=False)
 class LatentGhosts:
-    """Local minima of ``q = |f|**2 / 2`` over the latents, f not 0, in the order of their first coordinate.
+    """Local minima of ``q = |dz/dt|**2 / 2`` over orthonormal latents z, not 0, in the order of kappa_1.
 
-    ``position`` (G, K); ``speed`` |f| (G,), in units of kappa / tau; ``curvature`` (G, K), the eigenvalues of the
-    Hessian of q, ascending, in 1/tau**2. ``starts`` is how many points the descents began from; ``complete``, whether
-    the list is proven to have every minimum in the box ``lower``, ``upper`` (K,): for rank one it is, unless something
-    is undecided; a higher rank is searched without proof, and ``complete`` is False.
+    ``position`` (G, K), in units of kappa; ``speed`` (G,), |dz/dt| in 1/tau, which is the least speed of the state
+    there, as in `SlowPoints`, but for rank one |dkappa/dt|, larger by the factor |n|; ``curvature`` (G, L), the
+    eigenvalues of the Hessian of q by z, ascending, in 1/tau**2, L the smaller one of K and N. ``lower``, ``upper``
+    (K,): the box that holds kappa of every state in (-1, 1)^N.
+    ``starts`` is how many points the descents began from; ``complete``, whether the list is proven to have every
+    minimum in the box: for rank one it is, unless something is undecided; a higher rank is searched without proof, and
+    ``complete`` is False.
     """
 
     position: Floats

@@ -10,12 +10,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint import checks
+from ghostpoint.models import LowRankRNN
 from ghostpoint.slow_points.certificates import Certificate, FieldBounds, certify_fixed, certify_ghost
 from ghostpoint.slow_points.descent import WORTHWHILE, minimize_energy, newton
-from ghostpoint.slow_points.fields import Field, NetworkField, UserField, network_field
+from ghostpoint.slow_points.fields import Field, NetworkField, TanhField, UserField, network_field, orthonormal_field
 from ghostpoint.slow_points.ghosts import GhostSolution, ghost_form, inverse, is_minimum, right_null, solve_ghost
 from ghostpoint.slow_points.lapack import eigenvalues_of
+from ghostpoint.slow_points.latent_box import latent_zeros
+from ghostpoint.slow_points.latent_box_records import LatentZeros
 from ghostpoint.slow_points.latent_flow import flow_ghosts, flow_zeros
+from ghostpoint.slow_points.latent_minima import default_starts, speed_minima
 from ghostpoint.slow_points.points import SlowPoints, Unconverged
 from ghostpoint.slow_points.threads import begun, one_thread_each
 
@@ -59,9 +63,12 @@ def find_slow_points(
     """Fixed points and ghosts of ``tau dx/dt = F(x)``, each with a proof where the field is a tanh network's.
 
     Minima of ``q = |F|**2 / 2`` are sought from many starts, then polished as zeros of F or as solutions of the
-    bordered system of a ghost (theory, section 2). Every zero near a fold is asked for its partner. A low-rank
-    network is searched in its latents, whose slow points are the state's; for one of rank one the starts
-    include every zero and ghost of the latent flow, so that nothing is missed there (see `flow_zeros`).
+    bordered system of a ghost (theory, section 2). Every zero near a fold is asked for its partner.
+
+    A low-rank network is searched in its latents in an orthonormal basis, ``z = Q^T x`` with the columns of Q spanning
+    those of n. Minima of |dz/dt| are those of |F|, of the same height, so ghosts do not depend on how W = m n^T is
+    split. For rank one every zero and ghost is found (see `flow_zeros`); for rank two and three every zero
+    (`latent_zeros`), and all the ghosts that `latent_ghosts` lists.
 
     The descents of full-rank networks, and eigenvalues, are computed on as many threads as numba uses
     (`numba.set_num_threads`), which changes no bit; OpenBLAS is held to one thread in each meanwhile.
@@ -77,8 +84,8 @@ def find_slow_points(
         Constant input u; none by default.
     n_starts : int
         The rest of the starts are scattered: x uniform in (-1, 1)^N, where all zeros lie, times a uniform number per
-        start; for low rank kappa uniform in its box ``|kappa_k| <= sum_i |n_ik|``, times 10 to a uniform power from
-        -2 to 0. The model's initial state is one of them.
+        start; for low rank z uniform in its box ``|z_k| <= sum_i |Q_ik|``, times 10 to a uniform power from -2 to 0.
+        The model's initial state is one of them.
     seed : int
         Of the draws.
     max_steps : int
@@ -125,7 +132,7 @@ def find_slow_points(
         found, more = _polish(exact, metric, back(ends.x[ends.done]), ends.slope[ends.done], ends.speed[ends.done])
         failed += more
         if network is not None:
-            found = _merge(found + _complete(network), exact)
+            found = _merge(found + _complete(model_or_field, network, inputs), exact)
         for candidate in found:  # on other threads, beside what follows
             candidate.eigenvalues = begin(exact.jacobian(candidate.kappa[None])[0])
         found = _with_partners(exact, metric, found)
@@ -150,16 +157,19 @@ def _starts(
         chosen = given[np.concatenate(turns)[:near]]
         parts.append(chosen + noise * generator.normal(size=chosen.shape))
     if network is not None:
-        kappa = [network.coordinates(x) for x in parts]
+        # of a state x, z = Q^T x: without the detour by kappa = n^T x nothing depends on how W is split
+        Q_rows = network.search.A
+        inside = [x if Q_rows is None else x @ Q_rows.T for x in parts]
         if count > near:
-            kappa.append(network.coordinates(np.array(model.initial_state, dtype=np.float64)))
-        size, rest = network.exact.size, count - near - 1
-        if rest > 0 and network.exact.A is None:
-            kappa.append(generator.uniform(-1, 1, (rest, size)) * generator.uniform(0, 1, (rest, 1)))
-        elif rest > 0 and network.exact.A is not None:
-            box = np.abs(network.exact.A).sum(axis=1)
-            kappa.append(box * generator.uniform(-1, 1, (rest, size)) * 10.0 ** generator.uniform(-2, 0, (rest, 1)))
-        return network.to_search(np.concatenate(kappa))
+            first = np.array(model.initial_state, dtype=np.float64)
+            inside.append(first if Q_rows is None else first @ Q_rows.T)
+        size, rest = network.search.size, count - near - 1
+        if rest > 0 and Q_rows is None:
+            inside.append(generator.uniform(-1, 1, (rest, size)) * generator.uniform(0, 1, (rest, 1)))
+        elif rest > 0 and Q_rows is not None:
+            box = np.abs(Q_rows).sum(axis=1)
+            inside.append(box * generator.uniform(-1, 1, (rest, size)) * 10.0 ** generator.uniform(-2, 0, (rest, 1)))
+        return np.concatenate(inside)
     return np.concatenate(parts)
 
 
@@ -252,20 +262,47 @@ def _left(inverse_jacobian: Floats) -> Floats | None:
     return None
 
 
-def _complete(network: NetworkField) -> list[Candidate]:
-    """Every zero and ghost of a rank-one network's latent flow; nothing for other networks."""
-    A, size = network.exact.A, network.exact.size
-    if A is None or size != 1:
+def _complete(model: Any, network: NetworkField, inputs: ArrayLike | None) -> list[Candidate]:
+    """What is found in the latents of rank one to three; nothing for other networks.
+
+    Every zero; every ghost for rank one, and for rank two and three those that `latent_ghosts` lists by default.
+    """
+    if not isinstance(model, LowRankRNN) or model.rank > 3:
         return []
-    weights = network.exact.B[:, 0], A[0], network.exact.c
-    zeros, ghosts = flow_zeros(*weights), flow_ghosts(*weights)
-    found = []
-    points, _, settled = newton(network.exact, zeros.position[0, : zeros.count[0], None])
-    found += [Candidate(x, None, 0) for x in points[settled]]
-    for x in ghosts.position[0, : ghosts.count[0]]:
-        ghost = solve_ghost(network.exact, network.metric, np.array([x]))
-        if ghost.settled and is_minimum(network.exact, network.metric, ghost):
+    exact, metric = network.exact, network.metric
+    at_ghosts: list[tuple[Floats, Floats | None]]
+    if exact.A is not None and exact.size == 1:
+        weights = exact.B[:, 0], exact.A[0], exact.c
+        zeros, ghosts = flow_zeros(*weights), flow_ghosts(*weights)
+        at_zeros = zeros.position[0, : zeros.count[0], None]
+        at_ghosts = [(x, None) for x in ghosts.position[0, : ghosts.count[0], None]]
+    else:
+        known = latent_zeros(model, inputs=inputs)
+        m, n = np.asarray(model.m[0], dtype=np.float64), np.asarray(model.n[0], dtype=np.float64)
+        at_zeros = network.coordinates(np.tanh(known.position @ m.T + exact.c))
+        at_ghosts = _latent_ghosts(network, *orthonormal_field(m, n, exact.c), known)
+    points, _, settled = newton(exact, at_zeros)
+    found = [Candidate(x, None, 0) for x in points[settled]]
+    for x, omega in at_ghosts:
+        ghost = solve_ghost(exact, metric, x, omega)
+        if ghost.settled and is_minimum(exact, metric, ghost):
             found.append(Candidate(ghost.kappa, ghost, 0))
+    return found
+
+
+def _latent_ghosts(
+    network: NetworkField, field: TanhField, root: Floats, known: LatentZeros
+) -> list[tuple[Floats, Floats | None]]:
+    """Coordinates and omega of the ghosts that `latent_ghosts` lists by default, of rank two and three."""
+    assert field.A is not None
+    found: list[tuple[Floats, Floats | None]] = []
+    for ghost in speed_minima(field, root, known, default_starts(root.shape[1]), seed=0):
+        z = ghost.kappa[None]
+        # the slowest state x of this z, and w = Q omega, which is F / |F| there
+        x, w = field.rates(z) - field.flow(z) @ field.A, ghost.omega @ field.A
+        if network.exact.A is not None:
+            w = np.asarray(np.linalg.lstsq(network.exact.A.T, w, rcond=None)[0], dtype=np.float64)
+        found.append((network.coordinates(x)[0], w))
     return found
 
 
