@@ -73,7 +73,7 @@ def _dots(axes: Axes, at: xr.Dataset, values: xr.DataArray) -> None:
         row = values.sel(reading=reading).values
         early = at["at_start"].sel(reading=reading).values > 0
         for some, colour in ((early, MUTED), (~early, ACCENT)):
-            axes.plot(row[some], place + shift[some], ".", color=colour, ms=3, alpha=0.7, clip_on=False)
+            axes.plot(row[some], place + shift[some], ".", color=colour, ms=3, alpha=0.7)
         if np.isfinite(row).any():
             axes.plot([float(np.nanmedian(row))] * 2, [place - 0.36, place + 0.36], color=INK, lw=1.2)
 
@@ -109,11 +109,11 @@ def _shares(axes: Axes, at: xr.Dataset) -> None:
         left += width
     if at.sizes["network"]:
         axes.plot(
-            at["at_start"].mean("network"), place - 0.15, "o", mfc="w", mec=INK, ms=4, label="at epoch 0", clip_on=False
+            at["at_start"].mean("network"), place - 0.15, "o", mfc="w", mec=INK, ms=4, label="at epoch 0"
         )
         axes.plot(
             at["on_plateau"].mean("network"), place + 0.15, "D", mfc=GHOST, mec="w", ms=4, mew=0.5,
-            label="at random moments of the plateau", clip_on=False,
+            label="at random moments of the plateau",
         )  # fmt: skip
     axes.set_xlim(0, 1)
     axes.set_xlabel("share of networks", fontsize=7.5)
