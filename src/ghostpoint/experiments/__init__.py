@@ -16,6 +16,7 @@ IDS = (
     "ghost_without_bifurcation",
     "collapse",
     "fixed_point_count",
+    "before_the_drop",
     "latent_dcdt",
     "latent_dmts",
     "full_dcdt",
