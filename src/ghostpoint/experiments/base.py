@@ -7,14 +7,17 @@ computes. Claims are made from the saved dataset, so a report can be written aga
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from typing import Any, Literal, Protocol
 
 import xarray as xr
 
-__all__ = ["SCALES", "Claim", "Experiment", "Progress", "Silent", "Verdict", "judge"]
+__all__ = ["ORIGINS", "SCALES", "Claim", "Experiment", "Origin", "Progress", "Silent", "Verdict", "judge"]
 
 SCALES = ("quick", "paper")
+#: whose sentence a claim is: the publication's, or this project's
+ORIGINS = ("published", "own")
+Origin = Literal["published", "own"]
 Verdict = Literal["holds", "does not hold", "not testable at this scale"]
 
 
@@ -40,16 +43,36 @@ class Silent:
 
 @dataclass(frozen=True)
 class Claim:
-    """One sentence of a publication beside what was measured.
+    """A sentence, the rule by which it is tested, and what was measured.
 
-    ``published`` and ``measured`` are short texts with the number and its unit; ``measured`` carries the
-    uncertainty and the sample it comes from. ``source`` names figure, equation or section; a claim this project
-    derived itself says so there. ``note`` explains a difference or why the scale is too small.
+    Attributes
+    ----------
+    sentence : str
+        What is claimed, in a way that says whether it is about one network or about networks.
+    origin : "published" or "own"
+        Whether the publication makes the statement, or this project.
+    source : str
+        Figure, equation or section that makes it; for an own claim what it is derived from.
+    published : str
+        The publication's value, or what its picture shows; "-" where it gives neither.
+    rule : str
+        The test with its threshold, in words. It is fixed before the run: it depends on the parameters at most, never
+        on the data. Empty in results saved before rules were kept.
+    measured : str
+        What was measured, with its uncertainty and the sample that it comes from.
+    verdict : str
+        Whether the rule is met. Where the phenomenon does not occur the claim does not hold; where the sample cannot
+        decide, it is not testable at this scale.
+    note : str
+        What explains a difference, or limits the test.
     """
 
     sentence: str
+    _: KW_ONLY
+    origin: Origin
     source: str
-    published: str
+    published: str = "-"
+    rule: str
     measured: str
     verdict: Verdict
     note: str = ""
@@ -60,8 +83,12 @@ class Claim:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Claim:
-        """The inverse of :meth:`to_dict`."""
-        return cls(**fields)
+        """The inverse of :meth:`to_dict`; claims saved without ``origin`` and ``rule`` are read too.
+
+        Such a claim is this project's own where its source says so.
+        """
+        own = any(words in fields["source"] for words in ("this project", "derived here"))
+        return cls(**{"origin": "own" if own else "published", "rule": "", **fields})
 
 
 def judge(holds: bool, testable: bool = True) -> Verdict:
@@ -73,7 +100,7 @@ def judge(holds: bool, testable: bool = True) -> Verdict:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A published experiment.
+    """A published experiment, or one of this project's own.
 
     Attributes
     ----------
@@ -91,7 +118,9 @@ class Experiment:
         ``run(parameters, progress) -> xarray.Dataset``. Deterministic: same parameters, same machine, same bits.
         The dataset's attributes are JSON-serialisable.
     claims : callable
-        ``claims(dataset, parameters) -> list[Claim]``.
+        ``claims(dataset, parameters) -> list[Claim]``. It never raises for data in which a phenomenon is absent.
+    origin : "published" or "own"
+        Whether the publication has this experiment. All claims of an own experiment are own.
     """
 
     id: str
@@ -101,3 +130,4 @@ class Experiment:
     parameters: Mapping[str, Mapping[str, Any]]
     run: Callable[[Mapping[str, Any], Progress], xr.Dataset]
     claims: Callable[[xr.Dataset, Mapping[str, Any]], list[Claim]]
+    origin: Origin = "published"

@@ -81,13 +81,15 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     return [
         Claim(
             "There is exactly one fixed point with kappa in [-15, 15] after every epoch.",
-            "Letter, text on Fig. 3A (data not shown there)",
-            "1 at every epoch",
-            f"1 at {by_count[1]} of {epochs} epochs{'; ' + others if others else ''}; {undecided} epochs undecided. "
-            f"At {dataset.attrs['whole_line_epochs']} of them [-15, 15] contains every zero there can be "
+            origin="published",
+            source="Letter, text on Fig. 3A (data not shown there)",
+            published="1 at every epoch",
+            rule="Exactly one zero is found at every epoch, and none is undecided at any.",
+            measured=f"1 at {by_count[1]} of {epochs} epochs{'; ' + others if others else ''}; {undecided} epochs "
+            f"undecided. At {dataset.attrs['whole_line_epochs']} of them [-15, 15] contains every zero there can be "
             f"(|kappa| ≤ Σ|n_i| ≤ {dataset.attrs['largest_box']:.1f})",
-            judge(bool(by_count[1] == epochs) and undecided == 0),
-            "Each count is proven complete in float64 arithmetic with a bound on its rounding.",
+            verdict=judge(bool(by_count[1] == epochs) and undecided == 0),
+            note="Each count is proven complete in float64 arithmetic with a bound on its rounding.",
         ),
     ]
 

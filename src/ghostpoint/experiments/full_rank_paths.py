@@ -20,6 +20,7 @@ from ghostpoint.experiments.full_rank_runs import (
     task_of,
 )
 from ghostpoint.experiments.networks import spread_epochs, trained
+from ghostpoint.experiments.shares import MOST_OF, judge_share, most, share
 
 __all__ = ["path_claims", "paths"]
 
@@ -33,7 +34,8 @@ def paths(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     """Train every seed with its weights kept along the way, and look at the first of them.
 
     Shown are the kept epochs nearest to the start, half way to the drop of the loss, the drop, twice its epoch, and the
-    end; slow points are searched at those nearest to multiples of the drop's epoch too. Trials are shown without noise,
+    end; slow points are searched at those nearest to multiples of the drop's epoch too. If the network does not learn,
+    the last epoch stands in for the drop. Trials are shown without noise,
     from the model's initial state, in the two principal axes of the states of all epochs shown together.
     """
     task, seeds, epochs, rate = task_of(parameters), parameters["seeds"], parameters["epochs"], parameters["rate"]
@@ -46,9 +48,7 @@ def paths(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     assert run.checkpoints is not None
     epochs_kept = run.checkpoints["epoch"].values
     first = run.events["first_solved"].values
-    drop = int(first[0])
-    if drop < 0:
-        raise ValueError(f"epochs must be enough for seed {seeds[0]} to learn; it had not after {epochs}")
+    drop = int(first[0]) if first[0] >= 0 else epochs - 1
 
     def nearest(wanted: Any) -> NDArray[np.int64]:
         return np.unique(np.abs(epochs_kept[:, None] - np.asarray(wanted)).argmin(axis=0))
@@ -123,9 +123,9 @@ def _slow_points(
 
 
 def path_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str) -> list[Claim]:
-    """Networks learn, whether the drop is abrupt, and what is slow in the trained network."""
+    """The network shown and most others learn, whether their drops are abrupt, and what is slow in the one shown."""
     d, epoch, blind = dataset, dataset["epoch"].values, dataset.attrs["blind_loss"]
-    seeds = len(d["seed"])
+    seeds, shown = len(d["seed"]), f"seed {d.attrs['shown_seed']}"
     loss, learned = d["loss"].values, d["first_learned"].values
     late = epoch >= 0.9 * epoch[-1]
     final = np.median(loss[:, late], axis=1)
@@ -133,54 +133,90 @@ def path_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str)
     below = loss < DROP_FROM * blind
     begins = np.where(below.any(axis=1), epoch[below.argmax(axis=1)], -1)
     dropped = (learned > 0) & (begins > 0)
-    width = learned[dropped] - begins[dropped]
-    shares = width / begins[dropped]
-    full = parameters["epochs"]
-    claims = [
+    shares = (learned - begins)[dropped] / begins[dropped]
+    sharp, drops = int((shares < ABRUPT).sum()), int(dropped.sum())
+    keep = int((final < LEARNED).sum())
+    full = f"over the last tenth of {parameters['epochs']:,} epochs"
+    rule = (
+        f"The loss falls from {DROP_FROM:g} of the plateau, {blind:g} of chance and the best that ignores the cues, to "
+        f"{LEARNED:g} of chance in less than {ABRUPT:g} times the epochs before, as for rank one"
+    )
+    gradual = "The letter calls the decrease of full-rank networks gradual (text on Fig. S2)."
+    return [
         Claim(
-            "Full-rank networks learn the task, with noise.",
-            source,
-            "the one network shown",
-            f"{int((learned >= 0).sum())} of {seeds} below {LEARNED:g} of chance, first at epoch "
-            f"{int(learned[learned >= 0].min()):,} to {int(learned.max()):,}; over the last tenth of {full:,} epochs "
-            f"loss {final.min():.3f} to {final.max():.3f} of chance, accuracy {accuracy.min():.2f} to "
-            f"{accuracy.max():.2f} (chance {d.attrs['chance_accuracy']:.2f})",
-            judge(bool((final < LEARNED).all())),
+            "A full-rank network learns the task, with noise.",
+            origin="published",
+            source=source,
+            published="the one network shown",
+            rule=f"The network shown falls below {LEARNED:g} of chance, and is below it in the median over the last "
+            "tenth of the epochs.",
+            measured=f"{shown}: {_first(learned[0])}; {full} loss {final[0]:.3f} of chance, accuracy {accuracy[0]:.2f} "
+            f"(chance {d.attrs['chance_accuracy']:.2f})",
+            verdict=judge(bool(learned[0] >= 0 and final[0] < LEARNED)),
+        ),
+        Claim(
+            "Most full-rank networks learn and keep the task, with noise.",
+            origin="own",
+            source=f"Other seeds of {source}",
+            rule=f"Below {LEARNED:g} of chance in the median over the last tenth of the epochs are {MOST_OF}.",
+            measured=f"{share(keep, seeds)}; {int((learned >= 0).sum())} at some epoch; {full} loss {final.min():.3f} "
+            f"to {final.max():.3f} of chance, accuracy {accuracy.min():.2f} to {accuracy.max():.2f}",
+            verdict=judge_share(most(keep, seeds), seeds),
         ),
         Claim(
             "The loss stays on a plateau and then drops abruptly.",
-            source,
-            "a sharp drop (no number)",
-            f"from {DROP_FROM * blind:.2g} to {LEARNED:g} of chance in a median of {np.median(width):,.0f} epochs, "
-            f"after {np.median(begins[dropped]):,.0f}: a ratio of {np.median(shares):.2f} ({shares.min():.2f} to "
-            f"{shares.max():.2f} over {dropped.sum()} networks)"
-            if dropped.any()
-            else "no network drops",
-            judge(bool(dropped.any()) and bool(np.median(shares) < ABRUPT)),
-            f"The plateau is {blind:g} of chance, the best that ignores the cues. Abrupt means a ratio below "
-            f"{ABRUPT:g}, as for rank one. The letter calls the decrease of full-rank networks gradual (on Fig. S2).",
+            origin="published",
+            source=f"{source}; abstract of 2026",
+            published="a sharp drop (no number)",
+            rule=rule + ", in the network shown.",
+            measured=f"{shown}: from epoch {begins[0]:,} to {learned[0]:,}, a ratio of {shares[0]:.3f}"
+            if dropped[0]
+            else f"{shown} has no plateau and drop",
+            verdict=judge(bool(dropped[0]) and bool(shares[0] < ABRUPT)),
+            note=gradual,
         ),
+        Claim(
+            "Most drops are abrupt.",
+            origin="own",
+            source=f"Other seeds of {source}",
+            rule=f"{rule}, in {MOST_OF}.",
+            measured=f"{share(sharp, drops)}; median ratio {np.median(shares):.2f} ({shares.min():.2f} to "
+            f"{shares.max():.2f}), drops begin at epochs {begins[dropped].min():,} to {begins[dropped].max():,}"
+            if drops
+            else "no network has a plateau and drop",
+            verdict=judge_share(most(sharp, drops), drops),
+            note=gradual,
+        ),
+        _ghost_claim(d, source, int(begins[0]) if dropped[0] else -1),
+        _slow_claim(d, source),
     ]
-    start = float(begins[0]) if dropped[0] else np.nan
-    return [*claims, _ghost_claim(d, source, start), _slow_claim(d, source)]
 
 
-def _ghost_claim(d: xr.Dataset, source: str, start: float) -> Claim:
-    """Whether the network shown has a ghost before its loss starts to drop at epoch ``start``."""
+def _first(epoch: int) -> str:
+    return (
+        f"below {LEARNED:g} of chance from epoch {epoch:,} on" if epoch >= 0 else f"never below {LEARNED:g} of chance"
+    )
+
+
+def _ghost_claim(d: xr.Dataset, source: str, start: int) -> Claim:
+    """Whether the network shown has a ghost when its loss starts to drop at epoch ``start`` (-1: it does not)."""
     searched, ghosts = d["searched"].values, d["n_ghosts"].values
     has = searched[ghosts > 0]
     first = int(has[0]) if len(has) else -1
     without = searched[searched < first]
+    drop = f"the drop starts at epoch {start:,}" if start >= 0 else "there is no drop"
     return Claim(
         "Ghosts precede the drop of the loss.",
-        source + "; abstract of 2026",
-        "before the drop (no number)",
-        f"first ghost between epochs {without[-1] if len(without) else 0:,} and {first:,}; the drop starts at epoch "
-        f"{start:,.0f} and is at {LEARNED:g} of chance at {int(d['first_learned'][0]):,}"
+        origin="published",
+        source=f"{source}; abstract of 2026",
+        published="before the drop (no number)",
+        rule="In the network shown a ghost, a local minimum of the speed that is not zero, is found at an epoch before "
+        f"its loss falls below {DROP_FROM:g} of the plateau.",
+        measured=f"first ghost between epochs {without[-1] if len(without) else 0:,} and {first:,}; {drop}"
         if len(has)
-        else f"no ghost at any of {len(searched)} epochs",
-        judge(len(has) > 0 and bool(first <= start)),
-        f"Seed {d.attrs['shown_seed']}, flow without input, at {len(searched)} epochs.",
+        else f"no ghost at any of {len(searched)} epochs; {drop}",
+        verdict=judge(len(has) > 0 and start >= 0 and first <= start),
+        note=f"Seed {d.attrs['shown_seed']}, flow without input, at {len(searched)} epochs.",
     )
 
 
@@ -195,12 +231,16 @@ def _slow_claim(d: xr.Dataset, source: str) -> Claim:
         slowest = f" (slowest stable one: {-1 / stable.max():.3g} tau)" if len(stable) else ""
         unsure = f", {count['undecided'][row]} undecided" if count["undecided"][row] else ""
         table.append(f"epoch {epoch:,}: {count['fixed'][row]} fixed{slowest}, {count['ghost'][row]} ghosts{unsure}")
+    slow = count["fixed"] + count["ghost"]  # undecided points are neither
     return Claim(
         "Learning makes slow points: the trained network has fixed points or ghosts that the initial one has not.",
-        source + "; abstract of 2026 (slow regions of state space)",
-        "slow points (no number)",
-        "; ".join(table),
-        judge(int((kind[-1] != "").sum()) > int((kind[0] != "").sum())),
-        f"Seed {d.attrs['shown_seed']}, without input; those that were found, as the search of a full-rank network "
-        "is not complete. In brackets the longest time constant of the flow's Jacobian.",
+        origin="published",
+        source=f"{source}; abstract of 2026 (slow regions of state space)",
+        published="slow points (no number)",
+        rule="In the network shown more fixed points and ghosts are found at the last epoch than at the first; "
+        "undecided points do not count.",
+        measured="; ".join(table),
+        verdict=judge(bool(slow[-1] > slow[0])),
+        note=f"Seed {d.attrs['shown_seed']}, without input; those that were found, as the search of a full-rank "
+        "network is not complete. In brackets the longest time constant of the flow's Jacobian.",
     )

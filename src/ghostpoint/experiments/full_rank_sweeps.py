@@ -8,17 +8,29 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.stats import linregress
+from scipy.stats import fisher_exact, linregress
 
 from ghostpoint.experiments.base import Claim, Progress, judge
 from ghostpoint.experiments.full_rank_runs import LEARNED, networks_of, task_of
-from ghostpoint.experiments.networks import digest, log_grid, share, trained
+from ghostpoint.experiments.networks import digest, log_grid, trained
 from ghostpoint.experiments.parts import part
+from ghostpoint.experiments.shares import ENOUGH, NEARLY_ALL_OF, judge_share, nearly_all, share
 from ghostpoint.models import Record
 from ghostpoint.results import NO_LEARNING_WINDOW
 from ghostpoint.tasks import Task
 
-__all__ = ["Fates", "fates", "sweep", "sweep_claims"]
+__all__ = ["Fates", "collapse_claim", "fates", "longest_run", "sweep", "sweep_claims"]
+
+#: a range of rates is at least so many neighbours of the grid
+RANGE = 3
+#: a gradient has vanished below this share of the initial one
+VANISHED = 1e-3
+#: an output is sure of itself when a wrong answer costs at least this squared error, by the number of levels of a task
+SURE = {2: 0.9, 3: 1.2}
+WHY_SURE = {
+    2: "An output of 0 or 1 in place of the other costs 1, an undecided one 1/4.",
+    3: "An output of 0 costs 1, one of +1 in place of -1 costs 4.",
+}
 
 
 def sweep(
@@ -126,13 +138,20 @@ class Fates:
 
     @property
     def highest(self) -> int:
-        """Index of the highest rate at which some network keeps the task, -1 for none."""
-        return int(np.flatnonzero(self.kept.any(axis=1)).max(initial=-1))
+        """Index of the highest rate at which some network learns, -1 for none."""
+        return int(np.flatnonzero(self.learned.any(axis=1)).max(initial=-1))
 
     @property
     def fine(self) -> NDArray[np.int64]:
         """Indices of the rates at which every network keeps the task."""
         return np.flatnonzero(self.kept.all(axis=1))
+
+
+def longest_run(chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The indices of the longest stretch of neighbours that are chosen, the first of equals; empty for none."""
+    places = np.flatnonzero(chosen)
+    stretches = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
+    return max(stretches, key=len)
 
 
 def fates(dataset: xr.Dataset) -> Fates:
@@ -141,80 +160,133 @@ def fates(dataset: xr.Dataset) -> Fates:
 
 
 def sweep_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str) -> list[Claim]:
-    """A range that learns, a highest rate, collapse above it, no gradient there, and fewer epochs at higher rates."""
+    """A range that learns, a highest rate, above it no gradient and wrong outputs, and fewer epochs at higher rates."""
     f = fates(dataset)
-    rates, seeds, fine, top = f.rates, len(dataset["seed"]), f.fine, f.highest
-    factor = rates[1] / rates[0]
-    grid = f"grid of {len(rates)} rates a factor {factor:.2f} apart, {seeds} seeds, {parameters['epochs']:,} epochs"
-    above = rates[top + 1 :]
-    last = int(fine[-1]) if len(fine) else -1
-    beyond_learned, beyond_lost = int(f.learned[last + 1 :].sum()), int(f.lost[last + 1 :].sum())
-    within_learned, within_lost = int(f.learned[: last + 1].sum()), int(f.lost[: last + 1].sum())
-
-    norm = dataset["gradient_norm"].values
-    dead = ~f.kept & (np.arange(len(rates)) > top)[:, None]
-    start, end = float(np.median(norm[:, :, 0])), norm[:, :, -1][dead]
-    vanished = int((end < 1e-3 * start).sum())
-    output_loss = dataset["loss"].values[:, :, -1][dead]
-
-    low = f.kept & (np.arange(len(rates)) < last)[:, None]
-    x, y = np.log(np.broadcast_to(rates[:, None], low.shape)[low]), np.log(np.maximum(f.first[low], 1))
-    fitted = len(np.unique(x)) > 2
-    slope, slope_error = np.nan, np.nan
-    if fitted:
-        fit = linregress(x, y)
-        slope, slope_error = float(fit.slope), float(fit.stderr)
-    rule = f"Learned: a loss below {LEARNED:g} of chance, at one of the last {NO_LEARNING_WINDOW} epochs to be kept."
+    rates, seeds, top = f.rates, len(dataset["seed"]), f.highest
+    grid = (
+        f"grid of {len(rates)} rates a factor {rates[1] / rates[0]:.2f} apart, {seeds} seeds, "
+        f"{parameters['epochs']:,} epochs"
+    )
+    run = longest_run(np.asarray(f.learned.all(axis=1)))
+    above, held = (len(rates) - top - 1 if top >= 0 else 0), np.asarray(f.kept.all(axis=1))
+    each = f"{int(held[run].sum())} of these with no network lost" if len(run) else ""
     return [
         Claim(
-            "In a range of rates every network learns and none is lost.",
-            source,
-            "by eye, no number",
-            f"{rates[fine[0]]:.2g} to {rates[last]:.2g} ({grid})" if len(fine) else f"no such rate ({grid})",
-            judge(len(fine) >= 3 and bool((np.diff(fine) == 1).all())),
-            rule,
+            "In a range of rates all networks learn.",
+            origin="published",
+            source=source,
+            published="by eye, no number",
+            rule=f"At {RANGE} neighbouring rates of the grid or more every network, of at least {ENOUGH}, falls below "
+            f"{LEARNED:g} of chance at some epoch.",
+            measured=f"{rates[run[0]]:.2g} to {rates[run[-1]]:.2g}, {len(run)} rates, {each} ({grid})"
+            if len(run)
+            else f"no such rate ({grid})",
+            verdict=judge_share(len(run) >= RANGE, seeds),
         ),
         Claim(
-            "There is a highest rate that still learns: above it no network holds the task at the end.",
-            source,
-            "a critical rate (no number)",
-            f"{share(int(f.kept[top].sum()), seeds)} at {rates[top]:.2g}; none of {len(above) * seeds} at the "
-            f"{len(above)} rates above it"
+            "There is a highest rate that learns: above it no network does.",
+            origin="published",
+            source=source + "; abstract of 2026",
+            published="a critical rate (no number)",
+            rule=f"Some network learns, and none of at least {ENOUGH} does at the two highest rates of the grid or "
+            "more.",
+            measured=f"{share(int(f.learned[top].sum()), seeds)} at {rates[top]:.2g}, and "
+            f"{share(0, above * seeds)} at the {above} rates above it"
             if top >= 0
             else f"no network learns at any rate ({grid})",
-            judge(top >= 0 and len(above) > 0),
+            verdict=judge_share(top >= 0 and above >= 2, seeds),
+        ),
+        *_stuck_claims(dataset, parameters, f, source + "; abstract of 2026"),
+        _speed_claim(f, source),
+    ]
+
+
+def collapse_claim(dataset: xr.Dataset, source: str) -> Claim:
+    """Whether networks that have learned are lost, at high rates."""
+    f = fates(dataset)
+    some = np.flatnonzero(f.learned.any(axis=1))
+    middle = int(some[-1] + some[0] + 1) // 2 if len(some) else 0  # of the rates at which a network learns
+    low, high = slice(0, middle), slice(middle, None)
+    (few, least), (many, all_) = ((int(f.lost[part].sum()), int(f.learned[part].sum())) for part in (low, high))
+    p = float(fisher_exact([[many, all_ - many], [few, least - few]], alternative="greater").pvalue)
+    return Claim(
+        "At high rates networks that had learned the task are lost.",
+        origin="published",
+        source=source + "; abstract of 2026",
+        published="learning collapses (no number)",
+        rule="In the upper half of the rates at which a network learns a larger share is lost than in the lower half "
+        "(Fisher's exact test, p < 0.01).",
+        measured=f"lost are {share(many, all_)} that learned from rate {f.rates[middle]:.2g} on, and "
+        f"{share(few, least)} below; p = {p:.2g}"
+        if len(some)
+        else "no network learns",
+        verdict=judge(p < 0.01),
+        note=f"Lost: below {LEARNED:g} of chance at some epoch, and at none of the last {NO_LEARNING_WINDOW}.",
+    )
+
+
+def _stuck_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], f: Fates, source: str) -> list[Claim]:
+    """Networks at rates above the highest that learns: their gradients, and their outputs."""
+    dead = np.zeros(f.learned.shape, bool)
+    if f.highest >= 0:
+        dead[f.highest + 1 :] = True
+    count = int(dead.sum())
+    norm = dataset["gradient_norm"].values
+    start, end = float(np.median(norm[:, :, 0])), norm[:, :, -1][dead]
+    vanished = int((end < VANISHED * start).sum())
+    # a loss of 1 and the chance accuracy are those of an output of 0, each of whose wrong answers costs 1
+    loss, wrong = dataset["loss"].values[:, :, -1][dead], 1 - dataset["accuracy"].values[:, :, -1][dead]
+    cost = loss * (1 - dataset.attrs["chance_accuracy"]) / np.where(wrong > 0, wrong, np.nan)
+    levels = len(task_of(parameters).levels)
+    sure = int((cost >= SURE[levels]).sum())
+    none = "no network learns at any rate" if f.highest < 0 else "the highest rate tried still learns"
+    return [
+        Claim(
+            "Above the highest rate gradients vanish.",
+            origin="published",
+            source=source,
+            published="vanishing gradients (no number)",
+            rule=f"At the last epoch the gradient's norm is below {VANISHED:g} of the initial one in {NEARLY_ALL_OF}.",
+            measured=f"{share(vanished, count)}; median {np.median(end):.1e}, initially {start:.2g}" if count else none,
+            verdict=judge_share(nearly_all(vanished, count), count),
         ),
         Claim(
-            "Beyond the rates that work, learning collapses: networks learn and are lost.",
-            source + "; abstract of 2026",
-            "collapse (no number)",
-            f"{share(beyond_lost, beyond_learned)} that learned at higher rates are lost; "
-            f"{within_lost} of {within_learned} at lower ones",
-            judge(
-                beyond_lost > 0 and beyond_lost > 0.25 * beyond_learned and within_lost <= 0.02 * within_learned,
-            ),
-            "Holds if more than a quarter are, and at most 2 % at lower rates.",
-        ),
-        Claim(
-            "Above the highest rate networks are stuck: wrong, and practically without a gradient.",
-            source + "; abstract of 2026",
-            "vanishing gradients (no number)",
-            f"{share(vanished, int(dead.sum()))} with a gradient norm below 1/1000 of the initial {start:.2g}; median "
-            f"{np.median(end):.1e}, median loss {np.median(output_loss):.2g} of chance"
-            if dead.any()
-            else "no network there",
-            judge(bool(dead.any()) and vanished >= 0.9 * dead.sum()),
-            "Of all networks at the rates above the highest that still learns, at the last epoch shown.",
-        ),
-        Claim(
-            "The epochs that learning takes fall as the rate rises towards the highest one.",
-            "Letter, Fig. 2D and S1 (for the toy model and rank one)",
-            "epochs fall as the rate rises (no number)",
-            f"epochs until a network learns scale as rate^({slope:.3f} ± {slope_error:.3f}) over {len(x)} networks; "
-            f"median {np.median(f.first[last]):,.0f} at rate {rates[last]:.2g}, the highest that loses none"
-            if fitted
-            else "too few networks learn",
-            judge(bool(slope + 2 * slope_error < -0.7), testable=fitted),
-            "Where gradient descent follows the gradient flow, the exponent is -1.",
+            "Above the highest rate outputs are confident and wrong.",
+            origin="published",
+            source=source,
+            published="high-confidence but incorrect predictions (no number)",
+            rule=f"At the last epoch the squared error per wrong answer is at least {SURE[levels]:g} in "
+            f"{NEARLY_ALL_OF}. {WHY_SURE[levels]}",
+            measured=f"{share(sure, count)}; medians: error {np.median(cost):.2g}, loss {np.median(loss):.2g} of "
+            f"chance, {100 * np.median(wrong):.0f} % wrong answers"
+            if count
+            else none,
+            verdict=judge_share(nearly_all(sure, count), count),
         ),
     ]
+
+
+def _speed_claim(f: Fates, source: str) -> Claim:
+    """How the epochs until a network learns depend on the rate, below the highest at which all keep the task."""
+    last = int(f.fine[-1]) if len(f.fine) else -1
+    low = f.kept & (np.arange(len(f.rates)) < last)[:, None]
+    x, y = np.log(np.broadcast_to(f.rates[:, None], low.shape)[low]), np.log(np.maximum(f.first[low], 1))
+    slope, error, text = np.nan, np.nan, "all networks learn at fewer than three rates"
+    if len(np.unique(x)) > 2:
+        fit = linregress(x, y)
+        slope, error = float(fit.slope), float(fit.stderr)
+        text = (
+            f"epochs until a network learns scale as rate^({slope:.3f} ± {error:.3f}) over {len(x)} networks; median "
+            f"{np.median(f.first[last]):,.0f} at rate {f.rates[last]:.2g}, the highest that loses none"
+        )
+    return Claim(
+        "The epochs that learning takes fall as the rate rises towards the highest one.",
+        origin="own",
+        source=f"Letter, Fig. 2D and S1 (for the toy model and rank one), carried over to {source}",
+        published="epochs fall as the rate rises (no number)",
+        rule="The exponent of the epochs until a network learns, fitted over at least three rates, is below -0.7 by "
+        "two standard errors.",
+        measured=text,
+        verdict=judge(bool(slope + 2 * error < -0.7)),
+        note="Where gradient descent follows the gradient flow, the exponent is -1.",
+    )

@@ -29,6 +29,10 @@ PARAMETERS = {"quick": {**PAPER, "flow_epochs": 1000}, "paper": PAPER}
 
 #: the drop is the stretch in which the loss goes from the first to the second of these, in units of chance
 DROP_FROM, DROP_TO = 0.9, 0.1
+#: an output from this to one minus this is uncertain
+UNCERTAIN = 0.1
+#: a drop is abrupt when it takes less than this share of the epochs before it
+ABRUPT = 0.05
 
 
 def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
@@ -36,10 +40,9 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     epochs, rate = parameters["epochs"], parameters["learning_rate"]
     models = models_of(parameters, [parameters["seed"]])
     first = trained(progress, "training, to find the drop", models, parameters, rate, epochs, record=[0])
-    drop = int(first.events["first_above_chance"].item())
-    if drop < 0:
-        raise ValueError(f"epochs must be enough for the network to learn; it had not after {epochs}")
-    around = np.arange(max(0, drop - parameters["window"] // 2), min(epochs, drop + parameters["window"] // 2))
+    drop = int(first.events["first_above_chance"].item())  # -1 for a network that does not learn
+    half = parameters["window"] // 2
+    around = np.arange(max(0, drop - half), min(epochs, drop + half)) if drop >= 0 else np.arange(0)
     recorded = np.union1d(spread_epochs(epochs, parameters["history_points"]), around)
     kept = np.union1d(spread_epochs(epochs, parameters["flow_epochs"]), around[::4])
     result = trained(
@@ -77,6 +80,9 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
         for r, a, g, x in zip(height, curvature, ghost, start, strict=True)
     ]
     path = LowRankRNN(*weights, initial_state=parameters["initial_state"]).latent_path(task.steps, task.alpha)[..., 0]
+    # how long the output is neither a clear 0 nor a clear 1
+    margin = np.log((1 - UNCERTAIN) / UNCERTAIN) / parameters["confidence"]
+    lower, upper = (crossing_time(path, parameters["threshold"] + sign * margin) for sign in (-1, 1))
     shown = _shown_epochs(kept, drop, epochs)
     grid = linear_grid(parameters["curve_limits"], parameters["curve_points"])
     rows = np.searchsorted(kept, shown)
@@ -99,6 +105,7 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
                 crossing_time(path, parameters["threshold"]) * task.alpha,
                 {"units": "tau"},
             ),
+            "uncertain_time": ("flow_epoch", (upper - lower) * task.alpha, {"units": "tau"}),
             "start": ("flow_epoch", start, {"units": "kappa"}),
             "curve": (("shown", "kappa"), latent_flow(grid, *(part[rows] for part in weights))),
         },
@@ -126,104 +133,186 @@ def crossing_time(path: Any, threshold: float) -> Any:
 
 
 def _shown_epochs(kept: Any, drop: int, epochs: int) -> Any:
-    """The checkpoints nearest to: the start, just before and after the drop, the oscillation, the end."""
-    wanted = [0, drop - 500, drop + 500, min(3 * drop, epochs - 1), epochs - 1]
+    """The checkpoints nearest to: the start, just before and after the drop, the oscillation, the end.
+
+    Without a drop: the start, the middle, the end.
+    """
+    wanted = [0, epochs // 2, epochs - 1]
+    if drop >= 0:
+        wanted = [0, drop - 500, drop + 500, min(3 * drop, epochs - 1), epochs - 1]
     return np.unique(kept[np.abs(kept[None, :] - np.array(wanted)[:, None]).argmin(axis=1)])
 
 
 def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
-    """Abrupt loss, rising gradient, one fixed point, a ghost near the drop, and a sharpened ghost at the end."""
+    """Abrupt loss, rising gradient, one fixed point, a ghost near the drop, and what follows the drop."""
     d, drop = dataset, dataset.attrs["drop_epoch"]
     epoch, loss, norm = d["epoch"].values, d["loss"].values, d["gradient_norm"].values
-    begins = int(epoch[np.flatnonzero(loss < DROP_FROM)[0]]) if (loss < DROP_FROM).any() else -1
-    ends = int(epoch[np.flatnonzero(loss < DROP_TO)[0]]) if (loss < DROP_TO).any() else -1
-    dropped = begins >= 0 and ends >= 0
-    width = ends - begins
-    before = float(np.median(norm[epoch < drop - parameters["window"] // 2]))
-    near = (epoch >= drop - parameters["window"] // 2) & (epoch < drop + parameters["window"] // 2)
-    peak = float(norm[near].max())
+    half = parameters["window"] // 2
+    begins, ends = (
+        int(epoch[np.argmax(loss < level)]) if (loss < level).any() else -1 for level in (DROP_FROM, DROP_TO)
+    )
+    dropped = drop >= 0 and begins >= 0 and ends >= 0
+    before, near = norm[epoch < drop - half], norm[(epoch >= drop - half) & (epoch < drop + half)]
+    plateau, peak = (float(np.median(before)), float(near.max())) if len(before) and len(near) else (np.nan, np.nan)
 
     counts, undecided = d["n_fixed_points"].values, int(d["n_undecided"].sum())
     flow_epoch, ghosts = d["flow_epoch"].values, d["n_ghosts"].values
-    first_ghost = int(flow_epoch[np.flatnonzero(ghosts > 0)[0]]) if (ghosts > 0).any() else -1
-    last_without = flow_epoch[flow_epoch < first_ghost] if first_ghost >= 0 else np.array([])
-    bracket = f"between {last_without[-1]} and {first_ghost}" if len(last_without) else f"at {first_ghost}"
-
-    predicted, simulated = float(d["escape_time"][-1]), float(d["crossing_time"][-1])
-
-    after = (flow_epoch > ends) & (ghosts > 0) if dropped else np.zeros(len(flow_epoch), bool)
-    curvature = d["ghost_curvature"].values[after]
-    early, late = (curvature[:1], curvature[-1:]) if after.any() else (np.array([np.nan]),) * 2
-    late_loss = float(loss[-1])
-    settled = loss[(epoch > ends) & (epoch < ends + 20_000)] if dropped else np.array([np.nan])
+    first = int(flow_epoch[np.argmax(ghosts > 0)]) if (ghosts > 0).any() else -1
+    without = flow_epoch[flow_epoch < first]
+    bracket = "no ghost at any epoch"
+    if first >= 0:
+        bracket = f"first ghost between {without[-1]} and {first}" if len(without) else f"first ghost at {first}"
+    falls = f"the loss falls between epochs {begins} and {ends}" if dropped else "the loss does not fall"
     return [
         Claim(
             "The loss stays on a plateau and then drops abruptly.",
-            "Fig. 3A; letter, Fig. 3A",
-            "a sharp drop (no number)",
-            f"from {DROP_FROM:g} to {DROP_TO:g} of chance between epochs {begins} and {ends}: "
-            f"{width} epochs after a plateau of {begins}",
-            judge(dropped and width < 0.05 * begins),
-            "Abrupt here means that the drop takes less than a twentieth of the plateau.",
+            origin="published",
+            source="Fig. 3A; letter, Fig. 3A",
+            published="a sharp drop (no number)",
+            rule=f"The loss falls from {DROP_FROM:g} to {DROP_TO:g} of chance in less than {ABRUPT:g} times the epochs "
+            "before.",
+            measured=f"from {DROP_FROM:g} to {DROP_TO:g} of chance between epochs {begins} and {ends}: "
+            f"{ends - begins} epochs after a plateau of {begins}"
+            if dropped
+            else f"no drop in {parameters['epochs']} epochs; lowest recorded loss {loss.min():.3g} of chance",
+            verdict=judge(dropped and ends - begins < ABRUPT * begins),
         ),
         Claim(
             "The norm of the gradient rises abruptly with the drop.",
-            "Letter, Fig. 3A",
-            "an abrupt increase (no number)",
-            f"median {before:.2g} on the plateau, {peak:.2g} at most within {parameters['window'] // 2} epochs of "
-            f"the drop",
-            judge(peak > 10 * before),
+            origin="published",
+            source="Letter, text on Fig. 3A",
+            published="an abrupt increase (no number)",
+            rule=f"Its largest value within {half} epochs of the drop is over 10 times its median before.",
+            measured=f"median {plateau:.2g} on the plateau, {peak:.2g} at most within {half} epochs of the drop"
+            if dropped
+            else "no drop",
+            verdict=judge(dropped and peak > 10 * plateau),
         ),
         Claim(
             "The latent flow keeps exactly one fixed point: no bifurcation accompanies learning.",
-            "Fig. 3A",
-            "1 at every epoch",
-            f"{counts.min()} to {counts.max()} at {len(counts)} epochs, {undecided} undecided, "
-            f"proven on the whole line (all zeros lie within {d.attrs['box']:.1f} of 0)",
-            judge(bool((counts == 1).all()) and undecided == 0),
-            "fixed_point_count looks at every epoch.",
+            origin="published",
+            source="Fig. 3A; letter, text on Fig. 3A",
+            published="1 at every epoch",
+            rule="The network learns, and at every epoch looked at there is exactly one zero and none undecided.",
+            measured=f"{counts.min()} to {counts.max()} at {len(counts)} epochs, {undecided} undecided, "
+            f"proven on the whole line (all zeros lie within {d.attrs['box']:.1f} of 0); {falls}",
+            verdict=judge(dropped and bool((counts == 1).all()) and undecided == 0),
+            note="fixed_point_count looks at every epoch.",
         ),
         Claim(
             "A ghost emerges with the drop of the loss.",
-            "Fig. 3A; abstract of the article",
-            "a ghost emerges (no number)",
-            f"first ghost {bracket}; the loss falls between epochs {begins} and {ends}",
-            judge(first_ghost >= 0 and abs(first_ghost - drop) < 0.05 * drop),
-            "A ghost is a local minimum of the speed |f| that is not zero.",
+            origin="published",
+            source="Fig. 3A; letter, text on Fig. 3A; abstract of 2026",
+            published="a ghost emerges (no number)",
+            rule="The first epoch with a ghost, a local minimum of the speed |f| that is not zero, is within 5 % of "
+            "the epoch of the drop.",
+            measured=f"{bracket}; {falls}",
+            verdict=judge(dropped and first >= 0 and abs(first - drop) < 0.05 * drop),
         ),
         Claim(
             "The ghost precedes the drop.",
-            "Letter, text on Fig. 3A; abstract of the article",
-            "it precedes the sharp transitions (no number)",
-            f"first ghost {bracket}; the accuracy is first above chance at epoch {drop}, the loss below {DROP_TO:g} of "
-            f"chance at {ends}",
-            judge(0 <= first_ghost <= drop),
-            "In the strict sense. Before the drop the flow only flattens: its slope between the start and the "
-            "threshold "
-            "comes close to zero, and the local minimum forms once the delay is nearly right.",
+            origin="published",
+            source="Letter, text on Fig. 3A; abstract of 2026",
+            published="it precedes the sharp transitions (no number)",
+            rule="A ghost in the strict sense, a local minimum of |f| that is not zero, exists by the first epoch "
+            "above chance.",
+            measured=f"{bracket}; the accuracy is first above chance at epoch {drop}; {falls}",
+            verdict=judge(dropped and 0 <= first <= drop),
+            note="Other senses of the sentence are tested by an experiment of their own.",
+        ),
+        *_timing_claims(d, parameters),
+        *_settling_claims(d, parameters, ends if dropped else -1),
+    ]
+
+
+def _timing_claims(d: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
+    """The ghost at the end: how near it is to a fixed point, and whether its passage times the delay."""
+    full = parameters["epochs"] >= PAPER["epochs"]
+    delay = d.attrs["delay_in_tau"]
+    predicted, simulated = float(d["escape_time"][-1]), float(d["crossing_time"][-1])
+    height = float(d["ghost_height"][-1])
+    mean = (parameters["threshold"] - float(d["start"][-1])) / delay
+    return [
+        Claim(
+            "The trained network has a ghost at a small distance from zero.",
+            origin="published",
+            source="Letter, Fig. 3A (caption)",
+            published="a small, but non-zero, distance (no number)",
+            rule="At the last epoch there is a ghost with a height above 0 and below the mean speed from the start to "
+            "the threshold within the delay.",
+            measured=f"height {height:.3g}, mean speed {mean:.3g} kappa per tau"
+            if height > 0
+            else "no ghost at the end",
+            verdict=judge(0 < height < mean, testable=full),
         ),
         Claim(
             "The network times its delay by the passage of the ghost.",
-            "Letter, text on Fig. 3A",
-            "passage through the ghost lasts the delay (no number)",
-            f"at the end, from the start to the threshold: normal form {predicted:.2f} tau, network "
-            f"{simulated:.2f} tau, delay {d.attrs['delay_in_tau']:g} tau",
-            judge(
-                abs(simulated / d.attrs["delay_in_tau"] - 1) < 0.1 and abs(predicted / simulated - 1) < 0.3,
-                testable=parameters["epochs"] >= PAPER["epochs"],
-            ),
-            "The normal form is exact for a slow passage only, and the network moves in steps of dt.",
+            origin="published",
+            source="Letter, text on Fig. 3A",
+            published="passage through the ghost lasts the delay (no number)",
+            rule="At the last epoch the network crosses the threshold within 10 % of the delay, and the normal form of "
+            "its ghost predicts that time within 30 %.",
+            measured=f"at the end, from the start to the threshold: normal form {predicted:.2f} tau, network "
+            f"{simulated:.2f} tau, delay {delay:g} tau",
+            verdict=judge(abs(simulated / delay - 1) < 0.1 and abs(predicted / simulated - 1) < 0.3, testable=full),
+            note="The normal form is exact for a slow passage only, and the network moves in steps of dt.",
+        ),
+    ]
+
+
+def _settling_claims(d: xr.Dataset, parameters: Mapping[str, Any], ends: int) -> list[Claim]:
+    """What happens after the drop has ended at epoch ``ends`` (-1: it never does)."""
+    full = parameters["epochs"] >= PAPER["epochs"]
+    epoch, loss, flow_epoch = d["epoch"].values, d["loss"].values, d["flow_epoch"].values
+    half, drop = parameters["window"] // 2, d.attrs["drop_epoch"]
+    dense = loss[(epoch >= ends) & (epoch < drop + half)] if ends >= 0 else loss[:0]
+    rises = float((np.diff(dense) > 0).mean()) if len(dense) > 1 else 0.0
+    settled = loss[(epoch > ends) & (epoch < ends + 20_000)] if ends >= 0 else loss[:0]
+    middle = float(np.median(settled)) if len(settled) else np.nan
+    after = np.flatnonzero((flow_epoch > ends) & (d["n_ghosts"].values > 0)) if ends >= 0 else np.arange(0)
+    early, late = (after[0], after[-1]) if len(after) else (-1, -1)
+    curvature, unsure = d["ghost_curvature"].values, d["uncertain_time"].values
+    none = "no ghost after a drop"
+    return [
+        Claim(
+            "After the drop the loss oscillates.",
+            origin="published",
+            source="Letter, Fig. 3A, between (ii) and (iii)",
+            published="oscillatory behaviour (no number)",
+            rule=f"From the end of the drop to {half} epochs after its beginning, the loss rises in at least a quarter "
+            "of the updates.",
+            measured=f"it rises in {rises:.2f} of {max(len(dense) - 1, 0)} updates",
+            verdict=judge(rises >= 0.25),
         ),
         Claim(
-            "The network leaves the oscillation and lowers the loss further, with a sharper ghost.",
-            "Letter, Fig. 3A",
-            "lower loss and larger curvature at the end (no number)",
-            f"median loss {np.median(settled):.2g} in the 20,000 epochs after the drop, {late_loss:.2g} at the end; "
-            f"curvature f″/2 from {early[0]:.2g} to {late[0]:.2g} per kappa tau",
-            judge(
-                late_loss < np.median(settled) / 5 and late[0] > early[0],
-                testable=parameters["epochs"] >= PAPER["epochs"],
-            ),
+            "The network leaves the oscillation and lowers the loss further.",
+            origin="published",
+            source="Letter, text on Fig. 3A",
+            published="a lower loss at the end (no number)",
+            rule="The last loss is below a fifth of the median in the 20,000 epochs after the drop.",
+            measured=f"median loss {middle:.2g} in the 20,000 epochs after the drop, {loss[-1]:.2g} at the end",
+            verdict=judge(ends >= 0 and bool(loss[-1] < middle / 5), testable=full),
+        ),
+        Claim(
+            "The escape from the oscillation comes with a sharper curvature around the ghost.",
+            origin="published",
+            source="Letter, text on Fig. 3A",
+            published="larger curvature at the end (no number)",
+            rule="The curvature f″/2 at the last ghost is at least twice that at the first one after the drop.",
+            measured=f"from {curvature[early]:.2g} (epoch {flow_epoch[early]:,}) to {curvature[late]:.2g} per kappa tau"
+            if len(after)
+            else none,
+            verdict=judge(len(after) > 0 and bool(curvature[late] >= 2 * curvature[early]), testable=full),
+        ),
+        Claim(
+            "With the larger curvature the latent spends less time where the output is uncertain.",
+            origin="published",
+            source="Letter, text on Fig. 3A",
+            published="less time around the threshold (no number)",
+            rule=f"The time with an output from {UNCERTAIN:g} to {1 - UNCERTAIN:g} is at most half as long at the last "
+            "ghost as at the first one after the drop.",
+            measured=f"from {unsure[early]:.2f} to {unsure[late]:.2f} tau at these epochs" if len(after) else none,
+            verdict=judge(len(after) > 0 and bool(unsure[late] <= unsure[early] / 2), testable=full),
         ),
     ]
 

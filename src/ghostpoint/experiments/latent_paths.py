@@ -18,7 +18,8 @@ from scipy.ndimage import median_filter
 from ghostpoint.experiments.base import Claim, Progress, judge
 from ghostpoint.experiments.full_rank_paths import ABRUPT, DROP_FROM
 from ghostpoint.experiments.full_rank_runs import LEARNED, best_blind_loss, task_of
-from ghostpoint.experiments.networks import share, spread_epochs, trained
+from ghostpoint.experiments.networks import spread_epochs, trained
+from ghostpoint.experiments.shares import MOST_OF, judge_share, most, share
 from ghostpoint.models import LowRankRNN
 from ghostpoint.results import TrainingRun
 from ghostpoint.slow_points import latent_ghosts, latent_speed, latent_zeros
@@ -37,6 +38,7 @@ def latent_paths(parameters: Mapping[str, Any], progress: Progress) -> xr.Datase
 
     Mapped is the first seed that learns: at the start, half way to its drop, where the drop begins and ends, and at the
     end, at the kept epochs next to these. The batches are random, so a drop is judged by a running median of the loss.
+    If no network learns, the first seed is followed and mapped, at epochs spread over the training.
 
     Returns
     -------
@@ -47,11 +49,6 @@ def latent_paths(parameters: Mapping[str, Any], progress: Progress) -> xr.Datase
         the flow, its speed and the level of the task that is read out, on a grid (y, x) of the latents; the zeros with
         their number of unstable directions; the ghosts; and the latents of some trials. Speeds are those of the latents
         in an orthonormal basis of the span of n (`latent_speed`), places and the flow those of ``kappa = n^T x``.
-
-    Raises
-    ------
-    ValueError
-        If no network learns.
     """
     task, seeds = task_of(parameters), np.array(parameters["seeds"])
     run = _train(parameters, progress)
@@ -59,12 +56,13 @@ def latent_paths(parameters: Mapping[str, Any], progress: Progress) -> xr.Datase
     history, kept = run.history, run.checkpoints["epoch"].values
     loss = history["loss"].values / task.chance_loss
     begins, learned = drops(history["epoch"].values, loss)
-    if (learned < 0).all():
-        raise ValueError(f"epochs must be enough for one of the seeds to learn; none had after {parameters['epochs']}")
-    followed = np.flatnonzero(learned >= 0)[: parameters["followed"]]
+    able = np.flatnonzero(learned >= 0)[: parameters["followed"]]
+    followed = able if len(able) else np.arange(1)  # if none learns, the first seed is looked at all the same
     counts = _counted(parameters, progress, run, followed)
     first = int(followed[0])
-    wanted = np.array([0, begins[first] // 2, begins[first], learned[first], parameters["epochs"] - 1])
+    last = parameters["epochs"] - 1
+    drop = (begins[first], learned[first]) if len(able) else (last // 2, last)
+    wanted = np.array([0, drop[0] // 2, *drop, last])
     rows = np.unique(np.abs(kept[:, None] - wanted).argmin(axis=0))
     maps = _maps(parameters, progress, [run.models_at(row)[[first]] for row in rows], task)
     dataset = xr.Dataset(
@@ -216,88 +214,139 @@ def _padded(arrays: list[NDArray[Any]], missing: float) -> NDArray[Any]:
 
 
 def latent_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str) -> list[Claim]:
-    """Networks learn; how abrupt the drop is; whether zeros appear with it; whether ghosts come before it."""
-    d, epoch, kept = dataset, dataset["epoch"].values, dataset["kept"].values
-    learned, begins, blind = d["first_learned"].values, d["drop_begins"].values, d.attrs["blind_loss"]
+    """The published network and others learn; how abrupt drops are; whether zeros or ghosts appear before they end."""
+    d, epoch, blind = dataset, dataset["epoch"].values, dataset.attrs["blind_loss"]
+    learned, begins = d["first_learned"].values, d["drop_begins"].values
     final = np.median(d["loss"].values[:, epoch >= 0.9 * epoch[-1]], axis=1)
     able = learned >= 0
-    width, plateau = (learned - begins)[able], np.maximum(begins[able], 1)
-    shares = width / plateau
-    # of the networks followed, the last kept epoch before the drop begins and the first after it ends
-    rows = np.searchsorted(d["seed"].values, d["followed"].values)
-    before = np.searchsorted(kept, begins[rows], "right") - 1
-    after = np.minimum(np.searchsorted(kept, learned[rows]), len(kept) - 1)
-    others = f", and {np.median(final[~able]):.2g} for the others" if (~able).any() else ""
+    count, seeds = int(able.sum()), len(able)
+    low = int((able & (final < blind / 2)).sum())
+    shares = np.where(able, (learned - begins) / np.maximum(begins, 1), np.nan)
+    ratios = shares[able]
+    sharp = int((ratios < ABRUPT).sum())
+    shown = f"seed {d['seed'].values[0]}"
+    copies = f"{parameters['task']['copies']} copies of each trial, {parameters['epochs']:,} epochs."
+    learns = (
+        f"its running median of {WINDOW} recorded losses falls below {LEARNED:g} of chance, and its median loss over "
+        "the "
+        f"last tenth of the epochs is below {blind / 2:g} of chance, half of what the best answer that ignores the "
+        "cues has"
+    )
+    abrupt = (
+        f"The running median falls from {DROP_FROM:g} to {LEARNED:g} of chance in less than {ABRUPT:g} times the "
+        "epochs before, as for rank one"
+    )
     return [
         Claim(
-            "Networks of rank two learn the task.",
-            source,
-            "the one network shown",
-            f"{share(int(able.sum()), len(able))} fall below {LEARNED:g} of chance, first at epoch "
-            f"{learned[able].min():,} to {learned[able].max():,} of {parameters['epochs']:,}; their median loss over "
-            f"the last tenth is {np.median(final[able]):.2g} of chance{others}",
-            judge(bool(np.median(final[able]) < blind / 2)),
-            f"Holds when those that learn end below half of the best answer that ignores cues, {blind:g} of chance. "
-            f"{parameters['task']['copies']} copies of each trial.",
+            "A network of rank two learns the task.",
+            origin="published",
+            source=source,
+            published="the one network shown",
+            rule=f"The published network, the first seed, learns: {learns}.",
+            measured=f"{shown}: "
+            + (f"below {LEARNED:g} of chance from epoch {learned[0]:,} on" if able[0] else f"not below {LEARNED:g}")
+            + f"; median loss over the last tenth {final[0]:.2g} of chance",
+            verdict=judge(bool(able[0] and final[0] < blind / 2)),
+            note=copies,
+        ),
+        Claim(
+            "Most networks of rank two learn the task.",
+            origin="own",
+            source=f"Other seeds of {source}",
+            rule=f"A network learns if {learns}; {MOST_OF}.",
+            measured=f"{share(low, seeds)}; {count} fall below {LEARNED:g} of chance"
+            + (f", first at epoch {learned[able].min():,} to {learned[able].max():,}" if count else "")
+            + (f"; median loss at the end {np.median(final[~able]):.2g} for the others" if count < seeds else ""),
+            verdict=judge_share(most(low, seeds), seeds),
+            note=copies,
         ),
         Claim(
             "The loss stays on a plateau and then drops abruptly.",
-            source,
-            "a sharp drop (no number)",
-            f"from {DROP_FROM:g} to {LEARNED:g} of chance in a median of {np.median(width):,.0f} epochs, after "
-            f"{np.median(plateau):,.0f}: a ratio of {np.median(shares):.2g} ({shares.min():.2g} to {shares.max():.2g} "
-            f"over {able.sum()} networks)",
-            judge(bool(np.median(shares) < ABRUPT)),
-            f"By a running median of {WINDOW} recorded losses. Abrupt means a ratio below {ABRUPT:g}, as for rank one.",
+            origin="published",
+            source=f"{source}; abstract of 2026",
+            published="a sharp drop (no number)",
+            rule=abrupt + ", in the published network.",
+            measured=f"{shown}: from epoch {begins[0]:,} to {learned[0]:,}, a ratio of {shares[0]:.2g}"
+            if able[0]
+            else f"{shown} does not learn",
+            verdict=judge(bool(able[0] and shares[0] < ABRUPT)),
         ),
-        _bifurcation_claim(d, after, source),
-        _ghost_claim(d, before, source),
+        Claim(
+            "Most drops are abrupt.",
+            origin="own",
+            source=f"Other seeds of {source}",
+            rule=f"{abrupt}, in {MOST_OF}.",
+            measured=f"{share(sharp, count)} that learn; median ratio {np.median(ratios):.2g} ({ratios.min():.2g} to "
+            f"{ratios.max():.2g})"
+            if count
+            else "no network learns",
+            verdict=judge_share(most(sharp, count), count),
+        ),
+        _bifurcation_claim(d, source),
+        _ghost_claim(d, source),
     ]
 
 
-def _bifurcation_claim(d: xr.Dataset, after: NDArray[Any], source: str) -> Claim:
+def _followed(d: xr.Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Of the networks followed that learn: their places among them, and where their drops begin and end."""
+    of_seed = d[["drop_begins", "first_learned"]].sel(seed=d["followed"].values)
+    places = np.flatnonzero(of_seed["first_learned"].values >= 0)
+    return places, of_seed["drop_begins"].values[places], of_seed["first_learned"].values[places]
+
+
+def _bifurcation_claim(d: xr.Dataset, source: str) -> Claim:
     """Whether number and stability of the zeros stay the same until after the drop, in each network followed."""
-    unsure, kept = d["n_undecided"].values, d["kept"].values
-    both = np.stack([d["n_fixed"].values, d["n_stable"].values], axis=-1)  # (followed, kept, 2)
-    same, lines = [], []
-    for seed, row, end in zip(d["followed"].values, both, after, strict=True):
-        places = np.flatnonzero((np.diff(row, axis=0) != 0).any(axis=1))
+    places, begins, ends = _followed(d)
+    unsure, kept = d["n_undecided"].values[places], d["kept"].values
+    both = np.stack([d["n_fixed"].values, d["n_stable"].values], axis=-1)[places]  # (network, kept, 2)
+    same, lines = 0, []
+    for seed, row, end in zip(d["followed"].values[places], both, ends, strict=True):
+        changes = np.flatnonzero((np.diff(row, axis=0) != 0).any(axis=1))
         told = [f"{row[0, 0]} ({row[0, 1]} stable) at first"]
-        told += [f"{row[k + 1, 0]} ({row[k + 1, 1]}) from epoch {kept[k + 1]:,}" for k in places[:3]]
-        told += [f"{len(places) - 3} more changes"] if len(places) > 3 else []
-        same.append(bool((row[: end + 1] == row[0]).all()))
+        told += [f"{row[k + 1, 0]} ({row[k + 1, 1]}) from epoch {kept[k + 1]:,}" for k in changes[:3]]
+        told += [f"{len(changes) - 3} more changes"] if len(changes) > 3 else []
+        # up to the first kept epoch after the drop
+        same += bool((row[: np.searchsorted(kept, end) + 1] == row[0]).all())
         lines.append(f"seed {seed}: {', '.join(told)}")
+    drops = ", ".join(f"{epoch:,}" for epoch in begins)
     return Claim(
-        "The loss drops without a bifurcation: no fixed point comes, goes or changes its stability before it ends.",
-        f"Letter, text on Fig. 3A (for rank one); {source}",
-        "no change (rank one)",
-        f"no change until the drop is over in {sum(same)} of {len(same)} networks; {'; '.join(lines)}; drops begin at "
-        f"epochs {_begin(d)}",
-        judge(all(same), testable=not unsure.any()),
-        "Without input; every zero of the latent flow at the kept epochs"
+        "Most losses drop without a bifurcation: no fixed point comes, goes or changes its stability before.",
+        origin="own",
+        source=f"Letter, text on Fig. 3A (for rank one), carried over to {source}",
+        published="no change (rank one)",
+        rule="Number and stability of the zeros at all kept epochs until the drop has ended are those of the first, in "
+        f"{MOST_OF}.",
+        measured=f"no change in {share(same, len(places))} networks; {'; '.join(lines)}; drops begin at epochs {drops}"
+        if len(places)
+        else "no network learns",
+        verdict=judge_share(most(same, len(places)), len(places), testable=not unsure.any()),
+        note="Without input; every zero of the latent flow at the kept epochs"
         + (f", {int((unsure > 0).sum())} of them undecided." if unsure.any() else ", proven to be all."),
     )
 
 
-def _begin(d: xr.Dataset) -> str:
-    """Where the drops of the networks followed begin."""
-    return ", ".join(f"{int(epoch):,}" for epoch in d["drop_begins"].sel(seed=d["followed"].values))
-
-
-def _ghost_claim(d: xr.Dataset, before: NDArray[Any], source: str) -> Claim:
-    """Whether each network followed has a ghost at the last kept epoch before its drop, and since when."""
-    ghosts, kept, every = d["n_ghosts"].values, d["kept"].values, np.arange(len(before))
-    there = ghosts[every, before] > 0
-    speeds = d["slowest_ghost"].values[every, before][there]
+def _ghost_claim(d: xr.Dataset, source: str) -> Claim:
+    """Whether the published network has a ghost at the last kept epoch before its drop, and the others followed."""
+    places, begins, _ = _followed(d)
+    ghosts, kept = d["n_ghosts"].values[places], d["kept"].values
+    last = np.searchsorted(kept, begins, "right") - 1  # the last kept epoch before the drop begins
+    there = ghosts[np.arange(len(places)), last] > 0
+    first = np.flatnonzero(d["followed"].values[places] == d["seed"].values[0])
     since = ", ".join(f"{kept[row.argmax()]:,}" if row.any() else "never" for row in ghosts > 0)
-    speed = f", with |f| from {speeds.min():.2g} to {speeds.max():.2g} per tau" if there.any() else ""
+    has = bool(len(first) and there[first[0]])
     return Claim(
         "Ghosts precede the drop of the loss.",
-        f"{source}; abstract of 2026",
-        "before the drop (no number)",
-        f"{int(there.sum())} of {len(before)} networks have one at the last kept epoch before the drop{speed}; the "
-        f"first kept epoch with one: {since}; the drops begin at {_begin(d)}",
-        judge(bool(there.all())),
-        "A ghost is any minimum of |f| of the flow without input that is no zero, however fast. They are found by "
-        f"descents, so some may be missed. {int((ghosts[:, 0] > 0).sum())} of these networks have one before training.",
+        origin="published",
+        source=f"{source}; abstract of 2026",
+        published="before the drop (no number)",
+        rule="The published network has a ghost, a minimum of the speed that is not zero, at the last kept epoch "
+        f"before its drop begins, the last with a running median of at least {DROP_FROM:g} of chance.",
+        measured=f"{'there is one' if has else 'there is none'}; of all followed "
+        f"{share(int(there.sum()), len(places))}; "
+        f"first kept epoch with one: {since}; the drops begin at {', '.join(f'{epoch:,}' for epoch in begins)}"
+        if len(first)
+        else "the published network does not learn",
+        verdict=judge(has),
+        note=f"Of the flow without input, however fast. {int((ghosts[:, 0] > 0).sum())} of the networks followed have "
+        "one before training.",
     )

@@ -23,7 +23,6 @@ __all__ = [
     "linear_grid",
     "log_grid",
     "models_of",
-    "share",
     "spread_epochs",
     "task_of",
     "train_segments",
@@ -189,14 +188,3 @@ def linear_grid(limits: Sequence[float], count: int) -> NDArray[np.float64]:
 def log_grid(exponents: Sequence[float], count: int) -> NDArray[np.float64]:
     """``count`` powers of ten with evenly spaced exponents."""
     return 10.0 ** linear_grid(exponents, count)
-
-
-def share(count: int, total: int) -> str:
-    """``"k of n (p %, 95 % interval a to b %)"``, the interval by Wilson's score."""
-    if total == 0:
-        return "0 of 0"
-    z, p = 1.959964, count / total
-    centre = (p + z * z / (2 * total)) / (1 + z * z / total)
-    half = z / (1 + z * z / total) * np.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
-    low, high = 100 * max(centre - half, 0.0), 100 * min(centre + half, 1.0)
-    return f"{count} of {total} ({100 * p:.0f} %, 95 % interval {low:.0f} to {high:.0f} %)"

@@ -8,7 +8,7 @@ from typing import Any
 import xarray as xr
 
 from ghostpoint.experiments.base import Claim, Experiment, Progress
-from ghostpoint.experiments.full_rank_sweeps import sweep, sweep_claims
+from ghostpoint.experiments.full_rank_sweeps import collapse_claim, sweep, sweep_claims
 
 PAPER: Mapping[str, Any] = {
     "figure": "7D",
@@ -38,8 +38,8 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
 
 
 def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
-    """Those of every sweep."""
-    return sweep_claims(dataset, parameters, "Fig. 7D-F")
+    """Those of every sweep, and the loss of what was learned."""
+    return [*sweep_claims(dataset, parameters, "Fig. 7D-F"), collapse_claim(dataset, "Fig. 7D-F")]
 
 
 EXPERIMENT = Experiment(

@@ -159,4 +159,5 @@ EXPERIMENT = Experiment(
     parameters=PARAMETERS,
     run=run,
     claims=claims,
+    origin="own",
 )

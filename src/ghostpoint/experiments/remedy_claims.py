@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 
 from ghostpoint.experiments.base import Claim, judge
-from ghostpoint.experiments.networks import share
 from ghostpoint.experiments.remedy_runs import SOLVED
+from ghostpoint.experiments.shares import share
 
 __all__ = ["Row", "best_clip", "claims_of", "rows_of"]
 
@@ -125,22 +125,24 @@ def _everywhere(rows: list[Row], treatment: str) -> list[Claim]:
     return [
         Claim(
             f"With one setting for all rates, the {treatment} loses no network that has learned.",
-            SOURCE,
-            "-",
-            f"{share(lost, learned)} over {rates}; plain: {share(total(plain, 'lost'), total(plain, 'learned'))}",
-            judge(lost == 0, testable=learned > 0),
-            "Learned: at some epoch an accuracy above the middle between chance and 1. Lost: at none of the last 50 "
-            "epochs above chance.",
+            origin="own",
+            source=SOURCE,
+            rule="No network is lost. Learned: at some epoch an accuracy above the middle between chance and 1. Lost: "
+            "at none of the last 50 epochs above chance.",
+            measured=f"{share(lost, learned)} over {rates}; plain: "
+            f"{share(total(plain, 'lost'), total(plain, 'learned'))}",
+            verdict=judge(lost == 0, testable=learned > 0),
         ),
         Claim(
             f"With one setting for all rates, the {treatment} lets nearly all networks solve the task.",
-            SOURCE,
-            "-",
-            f"{share(total(mine, 'solved'), total(mine, 'networks'))} over {rates}; "
+            origin="own",
+            source=SOURCE,
+            rule=f"Solved: a loss below {SOLVED:g} of chance (median of the last 50 epochs). Nearly all: "
+            f"{NEARLY_ALL:.0%} at every rate, {NEARLY_ALL_AT_CRITICAL:.0%} at SGD {CRITICAL:g}. Half that rate is not "
+            "claimed about.",
+            measured=f"{share(total(mine, 'solved'), total(mine, 'networks'))} over {rates}; "
             + (f"short of it: {'; '.join(short)}" if short else "no rate falls short"),
-            judge(all(enough), testable=bool(mine)),
-            f"Solved: a loss below {SOLVED:g} of chance (median of the last 50 epochs). Nearly all: {NEARLY_ALL:.0%} "
-            f"at every rate, {NEARLY_ALL_AT_CRITICAL:.0%} at SGD {CRITICAL:g}. Half that rate is not claimed about.",
+            verdict=judge(all(enough), testable=bool(mine)),
         ),
     ]
 
@@ -191,13 +193,14 @@ def _beside_clipping(rows: list[Row]) -> Claim:
     soonest = [f"{_named(mine)}: {mine.loss / quick[mine.optimizer, mine.rate].loss:.2g}" for mine, _ in pairs]
     return Claim(
         "The trust region's median final loss is at most a fifth of what clipping at the best threshold gives.",
-        SOURCE,
-        "at most 0.2 of it at every rate",
-        f"{sum(ratio <= 0.2 for ratio in ratios)} of {len(ratios)} settings; largest ratio "
+        origin="own",
+        source=SOURCE,
+        rule="The ratio is at most 0.2 at every rate. Best: of the thresholds that solve most, the one of the lowest "
+        "loss, so each rate has one of its own.",
+        measured=f"{sum(ratio <= 0.2 for ratio in ratios)} of {len(ratios)} settings; largest ratio "
         f"{max(ratios, default=np.nan):.2g}. " + "; ".join(listed),
-        judge(all(ratio <= 0.2 for ratio in ratios), testable=bool(ratios)),
-        "Best: of the thresholds that solve most, the one of the lowest loss, so each rate has one of its own. Ratio "
-        "to the threshold that solves soonest instead: " + "; ".join(soonest) + ".",
+        verdict=judge(all(ratio <= 0.2 for ratio in ratios), testable=bool(ratios)),
+        note="Ratio to the threshold that solves soonest instead: " + "; ".join(soonest) + ".",
     )
 
 
@@ -208,15 +211,16 @@ def _beside_adam(rows: list[Row], variants: list[str]) -> Claim:
     mine = best[REGION]
     return Claim(
         "At its best rate the trust region solves no later than plain Adam at its best.",
-        SOURCE,
-        "-",
-        f"median epoch {_when(mine)}; plain Adam {_when(adam)}",
-        judge(
+        origin="own",
+        source=SOURCE,
+        rule=f"The median epoch is no later. Best: the soonest of the rates that solve nearly all, which takes "
+        f"{ENOUGH} networks to say.",
+        measured=f"median epoch {_when(mine)}; plain Adam {_when(adam)}",
+        verdict=judge(
             mine is not None and adam is not None and mine.epoch <= adam.epoch,
             testable=adam is not None and adam.networks >= ENOUGH,
         ),
-        f"Best: the soonest of the rates that solve nearly all, which takes {ENOUGH} networks to say. "
-        + "; ".join(f"{name}: {_when(row)}" for name, row in best.items() if name != REGION),
+        note="; ".join(f"{name}: {_when(row)}" for name, row in best.items() if name != REGION),
     )
 
 
@@ -237,11 +241,12 @@ def _tuned(rows: list[Row]) -> Claim:
     listed = [f"{name}: {', '.join(_named(row) for row in fine[name]) or 'nowhere'}" for name in names]
     return Claim(
         "No single clipping threshold serves all rates.",
-        SOURCE,
-        "-",
-        f"rates at which a threshold lets nearly all networks solve the task: {'; '.join(listed)}",
-        judge(all(len(fine[name]) < len(tried[name]) for name in names), testable=len(names) > 1),
-        "Elsewhere networks are lost (a threshold too high for the rate) or stay on the plateau (too low).",
+        origin="own",
+        source=SOURCE,
+        rule="With every threshold there is a rate at which not nearly all networks solve the task.",
+        measured=f"rates at which a threshold lets nearly all networks solve the task: {'; '.join(listed)}",
+        verdict=judge(all(len(fine[name]) < len(tried[name]) for name in names), testable=len(names) > 1),
+        note="Elsewhere networks are lost (a threshold too high for the rate) or stay on the plateau (too low).",
     )
 
 
@@ -251,12 +256,14 @@ def _proxy(rows: list[Row]) -> Claim:
     lost, learned = total(mine, "lost"), total(mine, "learned")
     return Claim(
         "The cheap proxy of the hazard, by the loss's own gradient, is no substitute: it loses networks.",
-        SOURCE,
-        "-",
-        f"{share(lost, learned)} that learned are lost with the hazard limit; "
+        origin="own",
+        source=SOURCE,
+        rule="More than 5 % of the networks that learn are lost.",
+        measured=f"{share(lost, learned)} that learned are lost with the hazard limit; "
         f"{share(total(mine, 'solved'), total(mine, 'networks'))} solved",
-        judge(lost > 0.05 * learned, testable=learned > 0),
-        "A step that moves the crossing from one sample of the time grid to the next is not in the loss's gradient.",
+        verdict=judge(lost > 0.05 * learned, testable=learned > 0),
+        note="A step that moves the crossing from one sample of the time grid to the next is not in the loss's "
+        "gradient.",
     )
 
 
@@ -278,10 +285,11 @@ def _combined(rows: list[Row]) -> Claim:
         )
     return Claim(
         "Clipping or a hazard limit can be added to the trust region without losing a network.",
-        SOURCE,
-        "-",
-        "; ".join(listed) if listed else "not tried at this scale",
-        judge(all(fine), testable=bool(fine)),
+        origin="own",
+        source=SOURCE,
+        rule="No network is lost with either, at any rate.",
+        measured="; ".join(listed) if listed else "not tried at this scale",
+        verdict=judge(all(fine), testable=bool(fine)),
     )
 
 
@@ -290,15 +298,16 @@ def _others(rows: list[Row]) -> Claim:
     names = [name for name in dict.fromkeys(row.treatment for row in rows) if not _limits(name)]
     return Claim(
         "A lower or rising confidence and spare ranks, each at the same rate, do not keep every network.",
-        SOURCE + "; Figs. 6B and 8 for confidence and ranks",
-        "-",
-        "; ".join(_beside_plain(rows, name) for name in names) if names else "not tried at this scale",
-        judge(
+        origin="own",
+        source=SOURCE + "; Figs. 6B and 8 for confidence and ranks",
+        rule="With each of them some network is lost.",
+        measured="; ".join(_beside_plain(rows, name) for name in names) if names else "not tried at this scale",
+        verdict=judge(
             all(total([row for row in rows if row.treatment == name], "lost") > 0 for name in names),
             testable=bool(names),
         ),
-        "Over the rates at which each was tried, which differ. With a lower confidence the loss is that of the less "
-        "confident readout.",
+        note="Over the rates at which each was tried, which differ. With a lower confidence the loss is that of the "
+        "less confident readout.",
     )
 
 
@@ -321,11 +330,14 @@ def _rewind(rows: list[Row]) -> Claim:
     back, slower = ([row for row in rows if row.treatment == name] for name in AFTERWARDS)
     return Claim(
         "Going back to the best parameters with a smaller step recovers networks that the smaller step alone does not.",
-        SOURCE,
-        "-",
-        "; ".join(_beside_plain(rows, name) for name in AFTERWARDS) if back and slower else "not tried at this scale",
-        judge(total(back, "solved") > total(slower, "solved"), testable=bool(back and slower)),
-        "Both act when a network has been at chance for 50 epochs.",
+        origin="own",
+        source=SOURCE,
+        rule="More networks solve the task at the end.",
+        measured="; ".join(_beside_plain(rows, name) for name in AFTERWARDS)
+        if back and slower
+        else "not tried at this scale",
+        verdict=judge(total(back, "solved") > total(slower, "solved"), testable=bool(back and slower)),
+        note="Both act when a network has been at chance for 50 epochs.",
     )
 
 
@@ -343,12 +355,12 @@ def _elsewhere(dataset: xr.Dataset, main: str, treatment: str) -> Claim:
         )
     return Claim(
         f"The {treatment} does so for other delays, confidences, ranks and tasks too, with the same setting.",
-        SOURCE,
-        "-",
-        "; ".join(listed) if listed else "not tried at this scale",
-        judge(all(fine), testable=bool(fine)),
-        f"Over all rates of both optimisers; holds if none is lost and {NEARLY_ALL:.0%} are solved on every problem. "
-        f"It is so for {sum(fine)} of {len(fine)}.",
+        origin="own",
+        source=SOURCE,
+        rule=f"Over all rates of both optimisers none is lost and {NEARLY_ALL:.0%} are solved, on every problem.",
+        measured="; ".join(listed) if listed else "not tried at this scale",
+        verdict=judge(all(fine), testable=bool(fine)),
+        note=f"It is so for {sum(fine)} of {len(fine)} problems.",
     )
 
 

@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.pyplot import get_cmap
 
-from ghostpoint.figures.style import ACCENT, GOOD, INK, LOST, MUTED, new_figure, panel_label, styled
+from ghostpoint.figures.style import ACCENT, GOOD, INK, LOST, MUTED, new_figure, panel_label, say, styled
 
 __all__ = ["CAPTION", "draw"]
 
@@ -33,7 +33,8 @@ def draw(dataset: xr.Dataset) -> Figure:
         panels[2].plot(dataset["flow_epoch"], dataset["count"], color=LOST, drawstyle="steps-post")
         panels[2].set(ylabel="fixed points", yticks=[0, 1, 2, 3], ylim=(0, 3.5), title="Fixed points")
         for axes in panels[:3]:
-            axes.axvline(fold, color=INK, lw=0.8, ls="--")
+            if fold >= 0:
+                axes.axvline(fold, color=INK, lw=0.8, ls="--")
             axes.set_xlabel("epoch")
 
         flow, shown = panels[3], dataset["shown"].values
@@ -48,7 +49,7 @@ def draw(dataset: xr.Dataset) -> Figure:
             xlabel="latent kappa",
             ylabel="d kappa/dt (1/tau)",
             ylim=(-1.5, 3),
-            title="Latent flow around the fold",
+            title="Latent flow around the fold" if fold >= 0 else "Latent flow (no fold)",
         )
         flow.legend(fontsize=6.5, loc="upper right")
 
@@ -71,6 +72,8 @@ def draw(dataset: xr.Dataset) -> Figure:
         )
         limits = [0, int(dataset["epoch"].values[-1])]
         panels[5].plot(limits, limits, color=INK, lw=0.8)
+        if not through.any():
+            say(panels[5], "No network is lost\nthrough a fold.")
         panels[5].set(xlabel="epoch of entry", ylabel="epoch of the fold", title="Fold and entry")
         for axes, letter in zip(panels, "ABCDEF", strict=True):
             panel_label(axes, letter)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import xarray as xr
 from matplotlib.figure import Figure
 
-from ghostpoint.figures.style import ACCENT, GOOD, INK, LOST, MUTED, new_figure, panel_label, styled
+from ghostpoint.figures.style import ACCENT, GOOD, INK, LOST, MUTED, new_figure, panel_label, say, styled
 
 __all__ = ["CAPTION", "draw"]
 
@@ -56,6 +56,9 @@ def draw(dataset: xr.Dataset) -> Figure:
         right.plot(confidence, dataset["recovered"], color=GOOD, marker="o", ms=3)
         right.set(xscale="log", xlabel="confidence c", ylabel="share above chance", title="Share above chance")
         right.set_ylim(-0.03, 1.03)
+        if not lost.any():
+            for axes in (middle, right):
+                say(axes, "No network is lost.")
         for axes, letter in zip((left, middle, right), "ABC", strict=True):
             panel_label(axes, letter)
         return figure

@@ -69,7 +69,7 @@ def _histories(panels: list[Axes], dataset: xr.Dataset) -> None:
     panels[2].set(xscale="log", xlabel="epoch + 1", ylabel="number", title="Slow points", ylim=(-0.2, None))
     panels[2].yaxis.set_major_locator(MaxNLocator(integer=True))
     panels[2].legend(loc="center left")
-    panels[0].set_title("Loss")
+    panels[0].set_title("Loss" if dataset["first_learned"].values[0] >= 0 else "Loss: the network shown never learns")
     panels[1].set_title("Gradient")
 
 

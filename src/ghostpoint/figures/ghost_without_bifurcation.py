@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.pyplot import get_cmap
 
-from ghostpoint.figures.style import ACCENT, GHOST, INK, LOST, MUTED, new_figure, panel_label, styled
+from ghostpoint.figures.style import ACCENT, GHOST, INK, LOST, MUTED, new_figure, panel_label, say, styled
 
 __all__ = ["CAPTION", "draw"]
 
@@ -61,8 +61,11 @@ def draw(dataset: xr.Dataset) -> Figure:
         panels[5].set(ylabel="time to threshold / T", ylim=(0, 2.2), title="Escape time")
         panels[5].legend(loc="lower left", markerscale=3)
         for index in (0, 1, 3, 4, 5):
-            panels[index].axvline(drop + 1, color=INK, lw=0.8, ls="--")
+            if drop >= 0:
+                panels[index].axvline(drop + 1, color=INK, lw=0.8, ls="--")
             panels[index].set(xscale="log", xlabel="epoch + 1", xlim=(max(1, drop // 100), epoch[-1]))
+        if not (dataset["n_ghosts"].values > 0).any():
+            say(panels[4], "There is no ghost.")
         for axes, letter in zip(panels, "ABCDEF", strict=True):
             panel_label(axes, letter)
         return figure

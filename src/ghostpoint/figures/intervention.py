@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ghostpoint.figures.style import ACCENT, GOOD, INK, LOST, MUTED, SEQUENCE, new_figure, panel_label, styled
+from ghostpoint.figures.style import ACCENT, GOOD, INK, LOST, MUTED, SEQUENCE, new_figure, panel_label, say, styled
 
 __all__ = ["CAPTION", "draw"]
 
@@ -30,20 +30,28 @@ def draw(dataset: xr.Dataset) -> Figure:
     with styled():
         figure, panels = new_figure(2, 2)
         _collapse(panels[0], dataset, lost)
-        for colour, label, row in zip(colours, norms, after["loss"].values, strict=True):
+        some = after.sizes["seed"] > 0
+        if not some:
+            for axes in panels[1:]:
+                say(axes, "Every network has the task.")
+        for colour, label, row in zip(colours, norms, after["loss"].values if some else (), strict=some):
             panels[1].plot(after["later"] + 1, np.median(row, axis=0), color=colour, lw=1.0, label=label)
         panels[1].set(
             xscale="log", yscale="log", xlabel="epoch after the collapse + 1", ylabel="loss (chance = 1)",
             title="Going on, median",
         )  # fmt: skip
-        panels[1].legend(title="norm", title_fontsize=7, fontsize=7, ncols=2, loc="lower left")
+        if some:
+            panels[1].legend(title="norm", title_fontsize=7, fontsize=7, ncols=2, loc="lower left")
         back = (after["end_accuracy"] >= recovered).sum("seed")
         panels[2].bar(place, back, color=[MUTED, *[GOOD] * (len(norms) - 1)], width=0.6)
-        panels[2].set(ylabel=f"networks (of {after.sizes['seed']})", title="Recovered", ylim=(0, after.sizes["seed"]))
-        jitter = np.linspace(-0.22, 0.22, max(1, after.sizes["seed"]))
+        panels[2].set(
+            ylabel=f"networks (of {after.sizes['seed']})", title="Recovered", ylim=(0, max(1, after.sizes["seed"]))
+        )
+        jitter = np.linspace(-0.22, 0.22, after.sizes["seed"])
         for x, values, least in zip(place, after["end_loss"].values, dataset["least_loss"].values, strict=True):
             panels[3].plot(x + jitter, values, ".", color=ACCENT, ms=4)
-            panels[3].plot(x, np.median(values), "_", color=INK, ms=16, mew=1.6)
+            if some:
+                panels[3].plot(x, np.median(values), "_", color=INK, ms=16, mew=1.6)
             panels[3].bar(x, least, 0.6, color="#e4e7eb")
         panels[3].set(yscale="log", ylabel="loss (chance = 1)", title="At the end")
         for axes in panels[2:]:

@@ -12,7 +12,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ghostpoint.figures.style import ACCENT, GHOST, GOOD, INK, LOST, MUTED, SEQUENCE, panel_label, styled
+from ghostpoint.figures.style import ACCENT, GHOST, GOOD, INK, LOST, MUTED, SEQUENCE, panel_label, say, styled
 
 __all__ = ["CAPTION", "draw_latent"]
 
@@ -70,7 +70,8 @@ def _losses(axes: Axes, dataset: xr.Dataset) -> None:
             axes.plot(dataset["epoch"] + 1, row, color=colour, lw=width)
     for epoch in dataset["shown"].values:
         axes.axvline(epoch + 1, color=INK, lw=0.6, ls="--")
-    axes.set(xscale="log", yscale="log", xlabel="epoch + 1", ylabel="loss (chance = 1)", title="Loss")
+    title = "Loss" if learned.any() else "Loss: no network learns"
+    axes.set(xscale="log", yscale="log", xlabel="epoch + 1", ylabel="loss (chance = 1)", title=title)
 
 
 def _counts(panels: list[Axes], dataset: xr.Dataset) -> None:
@@ -94,10 +95,13 @@ def _counts(panels: list[Axes], dataset: xr.Dataset) -> None:
     panels[1].set(ylabel="least |dz/dt| (1/tau)", title="Slowest ghost", yscale="log")
     panels[1].legend(loc="lower left", fontsize=7)
     for axes in panels:
-        axes.axvspan(
-            float(of_seed["drop_begins"]) + 1, float(of_seed["first_learned"]) + 1, color=ACCENT, alpha=0.15, lw=0
-        )
+        if of_seed["first_learned"] >= 0:
+            axes.axvspan(
+                float(of_seed["drop_begins"]) + 1, float(of_seed["first_learned"]) + 1, color=ACCENT, alpha=0.15, lw=0
+            )
         axes.set(xscale="log", xlabel="epoch + 1", xlim=(1, float(x.max())))
+    if not (dataset["n_ghosts"].values > 0).any():
+        say(panels[1], "No ghost was found.")
 
 
 def _plane(axes: Axes, at: xr.Dataset) -> tuple[Any, Any]:

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from ghostpoint.figures.style import ACCENT, INK, LOST, SEQUENCE, new_figure, panel_label, styled
+from ghostpoint.figures.style import ACCENT, INK, LOST, SEQUENCE, new_figure, panel_label, say, styled
 
 __all__ = ["CAPTION", "draw"]
 
@@ -30,14 +30,21 @@ def draw(dataset: xr.Dataset) -> Figure:
             axes.set(yscale="log", xlabel="epochs from the last with the task", ylabel=label)
         panels[0].set_title(f"Seed {dataset.attrs['shown_seed']}: loss")
         panels[1].set_title("Gradient")
+        lost = dataset.sizes["lost"] > 0
+        if not lost:
+            panels[0].set_title("No network is lost")
+            for axes in panels:
+                say(axes, "No network is lost.")
         moments = np.arange(dataset.sizes["moment"])
         for name, colour, label in (("saturated_units", LOST, "units"), ("saturated_outputs", ACCENT, "outputs")):
             for values in dataset[name].values.T:
                 panels[2].plot(moments, values, color=colour, lw=0.6, alpha=0.4)
-            panels[2].plot(moments, dataset[name].values[:, 0], color=colour, lw=1.8, marker="o", ms=3, label=label)
+            if lost:
+                panels[2].plot(moments, dataset[name].values[:, 0], color=colour, lw=1.8, marker="o", ms=3, label=label)
         panels[2].set_xticks(moments, list(dataset["moment"].values))
         panels[2].set(ylabel="share saturated", ylim=(-0.03, 1.03), title="Saturation")
-        panels[2].legend(loc="center left")
+        if lost:
+            panels[2].legend(loc="center left")
 
         time = dataset["step"].values * dataset.attrs["dt"]
         for place, (moment, epoch) in enumerate(
@@ -50,7 +57,7 @@ def draw(dataset: xr.Dataset) -> Figure:
                 above.plot(time, target, color=colour, lw=0.9, ls=":")
                 above.plot(time, output, color=colour, lw=1.2)
             above.set(xlabel="time (ms)", ylabel="output", ylim=(-0.05, 1.05))
-            above.set_title(f"{str(moment).capitalize()}: epoch {epoch:,}")
+            above.set_title(f"{str(moment).capitalize()}: epoch {epoch:,}" if lost else str(moment).capitalize())
             image = below.pcolormesh(
                 time, np.arange(dataset.sizes["unit"]), dataset["rates"].values[place, 0].T,
                 cmap="RdBu_r", vmin=-1, vmax=1, shading="nearest",

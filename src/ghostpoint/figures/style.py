@@ -18,6 +18,7 @@ __all__ = [
     "SEQUENCE",
     "new_figure",
     "panel_label",
+    "say",
     "styled",
 ]
 
@@ -62,6 +63,13 @@ def new_figure(columns: int, rows: int = 1, width: float = 9.6, height: float = 
     figure = Figure(figsize=(width, height * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
     return figure, list(grid.ravel())
+
+
+def say(axes: Axes, sentence: str) -> None:
+    """A sentence in the middle of a panel that has nothing to show."""
+    axes.text(
+        0.5, 0.5, sentence, transform=axes.transAxes, ha="center", va="center", color=MUTED, fontsize=8, wrap=True
+    )  # fmt: skip
 
 
 def panel_label(axes: Axes, letter: str) -> None:
