@@ -75,7 +75,7 @@ def _drops(series: Series, levels: Levels, course: Course, scale: str) -> list[D
     if whole <= 0:
         return []
     found: list[Drop] = []
-    flats = [s for s in course.segments if s.shape == "flat"]
+    flats = [s for s in course.segments if s.shape == "flat" or (s.shape == "falling" and not s.steep)]
     bottom = int(np.argmax(fit <= low + 0.02 * whole))
     edges: list[tuple[int, int]] = [(0, 0)]
     edges += [(s.first, s.last) for s in flats if s.first <= bottom]
@@ -84,7 +84,7 @@ def _drops(series: Series, levels: Levels, course: Course, scale: str) -> list[D
     for (f0, a), (b, _) in pairwise(edges):
         if b <= a:
             continue
-        high = min(float(np.median(fit[f0 : a + 1])) if a > f0 else float(fit[a]), chance)
+        high = min(float(np.median(fit[(f0 + a) // 2 : a + 1])) if a > f0 else float(fit[a]), chance)
         deep = float(np.median(fit[b : b + max(min(5, len(fit) - b), 1)]))
         size = high - deep
         if size < _LEAST * whole:

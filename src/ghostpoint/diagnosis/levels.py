@@ -86,7 +86,8 @@ def levels_of(series: Series, chance_loss: float | None, chance_accuracy: float 
     few = min(max(n // 100, 1), 20)
     start = float(np.median(loss[: max(few, 1)])) if n > 30 else float(loss[0])
     end_bin = max(len(fit) // 50, 1)
-    end, low = float(np.median(fit[-end_bin:])), float(_lowest(linear, loss))
+    end = float(np.median(fit[-end_bin:])) if len(fit) < 60 else float(np.median(linear.value[-max(len(fit) // 40, 3) :]))
+    low = float(_lowest(linear, loss))
     plateau = _first_plateau(linear, logarithmic, loss, low)
     inferred = []
     if chance_loss is None:
@@ -99,11 +100,13 @@ def levels_of(series: Series, chance_loss: float | None, chance_accuracy: float 
     else:
         chance = min(chance_loss, max(start, float(fit[0])))
     first = _points(linear, plateau, n) if plateau is not None else (0, max(min(n, 12), few))
-    early_noise = noise_of(loss[first[0] : max(first[1], first[0] + 12)])
+    early_noise = noise_of(loss[first[0] : max(first[1], first[0] + 12, first[0] + min(n // 10, 200))])
     accuracy, at_chance, off = _by_accuracy(series, chance_accuracy, plateau, first, inferred)
     by_accuracy = off is not None
     if off is None:
         off = _by_loss(linear, loss, chance, low, early_noise)
+    elif accuracy is not None and len(np.unique(accuracy[:1000])) > 50:  # smoothed: the loss dates it better
+        off = off & _by_loss(linear, loss, chance, low, early_noise)
     return Levels(
         linear, logarithmic, chance, low, start, end, early_noise, at_chance, accuracy, tuple(inferred), off, plateau,
         by_accuracy,
@@ -116,7 +119,7 @@ def _points(course: Course, segment: Segment, n: int) -> tuple[int, int]:
 
 def _lowest(course: Course, loss: Floats) -> float:
     """The lowest of the course, or of a dip of three points that stands clear of the noise."""
-    low = float(course.fit.min())
+    low = max(float(course.fit.min()), float(course.value.min()))
     if len(loss) >= 3:
         stack = np.lib.stride_tricks.sliding_window_view(loss, 3)
         brief = float(np.median(stack, axis=1).min()) if len(loss) < 100_000 else low
@@ -133,8 +136,10 @@ def _first_plateau(linear: Course, logarithmic: Course | None, loss: Floats, low
             continue
         fit = course.fit
         top, bottom = max(float(fit[0]), float(fit.max())), float(fit.min())
-        if float(fit[0]) < bottom + 0.5 * (top - bottom):
-            top = max(float(fit[0]), *(s.level for s in course.segments if s.shape == "flat"), bottom)
+        middle = bottom + 0.5 * (top - bottom)
+        before = fit[: int(np.argmax(fit > middle)) + 1]
+        if float(fit[0]) < middle and float(before.min()) < bottom + 0.1 * (top - bottom):
+            return None  # it only rises: no fall says that the high level is chance
         whole = max(course.epoch[-1] - course.epoch[0], 1e-300)
         for segment in course.segments:
             points = int(course.edges[segment.last + 1] - course.edges[segment.first])

@@ -37,7 +37,7 @@ class Segment:
     """A stretch of the course: ``shape`` is "flat", "falling" or "rising"; ``first`` and ``last`` are bins, both in it.
 
     ``start``, ``end`` are epochs, ``before``, ``after`` values of the fit at them, ``noise`` the standard deviation of
-    one value about it.
+    one value about it. It is ``steep`` if the whole range would be passed at its rate in less than twice the record.
     """
 
     shape: str
@@ -48,6 +48,7 @@ class Segment:
     before: float
     after: float
     noise: float
+    steep: bool = False
 
     @property
     def change(self) -> float:
@@ -141,9 +142,9 @@ def _medians(values: Floats, edges: NDArray[np.int64]) -> Floats:
 
 
 def _local_noise(values: Floats, edges: NDArray[np.int64]) -> Floats:
-    """Noise in up to twelve windows of the record, at each bin; a window has 60 points at least."""
+    """Noise in up to twelve windows of the record, at each bin; a window has 30 points at least."""
     n = len(values)
-    windows = int(np.clip(n // 60, 1, 12))
+    windows = int(np.clip(n // 30, 1, 12))
     cuts = np.linspace(0, n, windows + 1).astype(int)
     each = np.array([noise_of(values[max(a - 2, 0) : b + 2]) for a, b in zip(cuts[:-1], cuts[1:], strict=True)])
     centres = 0.5 * (cuts[:-1] + cuts[1:])
@@ -197,7 +198,7 @@ def _joined(course: Course, pieces: list[tuple[int, int]], epoch: Floats) -> lis
     fit, error, t = course.fit, course.error, course.epoch
     span = max(float(np.ptp(fit)), 1e-300)
     whole = max(t[-1] - t[0], 1e-300)
-    marks: list[tuple[str, int, int]] = []
+    marks: list[tuple[str, bool, int, int]] = []
     for i, j in pieces:
         change = fit[j - 1] - fit[i]
         size = j - i
@@ -210,25 +211,25 @@ def _joined(course: Course, pieces: list[tuple[int, int]], epoch: Floats) -> lis
             jump = fit[i] - fit[i - 1]
             unsure = CLEAR * np.hypot(error[i], error[i - 1]) * (0.5 if size > 3 else 1.0)
             if abs(jump) > max(unsure, FLAT * span):
-                marks.append(("falling" if jump < 0 else "rising", i - 1, i))
-        marks.append(("flat" if flat else "falling" if change < 0 else "rising", i, j - 1))
-    joined: list[tuple[str, int, int]] = []
-    for shape, i, j in marks:
+                marks.append(("falling" if jump < 0 else "rising", True, i - 1, i))
+        marks.append(("flat" if flat else "falling" if change < 0 else "rising", steep and not flat, i, j - 1))
+    joined: list[tuple[str, bool, int, int]] = []
+    for shape, steep, i, j in marks:
         brief = shape == "flat" and i == j and len(marks) > 1
         if brief:
             continue
-        if joined and joined[-1][0] == shape:
-            joined[-1] = (shape, joined[-1][1], j)
+        if joined and joined[-1][:2] == (shape, steep):
+            joined[-1] = (shape, steep, joined[-1][2], j)
         else:
-            joined.append((shape, i, j))
-    joined = joined or [("flat", 0, len(fit) - 1)]
-    joined[0] = (joined[0][0], 0, joined[0][2])
-    joined[-1] = (joined[-1][0], joined[-1][1], len(fit) - 1)
+            joined.append((shape, steep, i, j))
+    joined = joined or [("flat", False, 0, len(fit) - 1)]
+    joined[0] = (*joined[0][:2], 0, joined[0][3])
+    joined[-1] = (*joined[-1][:3], len(fit) - 1)
     found = []
-    for shape, i, j in joined:
+    for shape, steep, i, j in joined:
         inner = fit[i + 1 : j] if shape == "flat" and j - i > 2 else fit[i : j + 1]
         before, after = (float(inner[0]), float(inner[-1]))
         start = float(epoch[0]) if i == 0 else float(t[i])
         end = float(epoch[-1]) if j == len(t) - 1 else float(t[j])
-        found.append(Segment(shape, i, j, start, end, before, after, float(np.median(course.noise[i : j + 1]))))
+        found.append(Segment(shape, i, j, start, end, before, after, float(np.median(course.noise[i : j + 1])), steep))
     return found

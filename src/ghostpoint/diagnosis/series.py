@@ -50,7 +50,10 @@ def held(values: Floats) -> NDArray[np.int64] | None:
     same = step == 0
     if same.mean() >= 0.5 and quantum_of(values) < 1e-3 * np.ptp(values):
         knots = np.concatenate([[0], np.flatnonzero(~same) + 1])
-        if len(knots) >= 5:
+        length = np.diff(np.append(knots, n))
+        usual = np.median(length)
+        like = (length >= 0.5 * usual) & (length <= 2 * usual)
+        if len(knots) >= 5 and usual >= 2 and length[like].sum() >= 0.7 * n:
             return knots
     scale = np.abs(values[1:-1]) + np.abs(np.diff(values, 2))
     straight = np.abs(np.diff(values, 2)) <= 1e-9 * scale

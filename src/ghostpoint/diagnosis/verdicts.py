@@ -134,7 +134,7 @@ def _never_learned(series: Series, levels: Levels, k: float) -> Judged | None:
     given = "chance_loss" not in levels.inferred
     error = float(np.median(course.error))
     moved = _significant(levels) and not share < NOTHING * k
-    if given and levels.chance > 0 and levels.start < 0.45 * levels.chance and not moved and levels.end < 0.45 * levels.chance:
+    if given and levels.chance > 0 and levels.start < 0.45 * levels.chance and not _moved(levels) and levels.end < 0.45 * levels.chance:
         return Judged("converged", evidence, ["flat below chance from the beginning: trained before"])
     if levels.by_accuracy and levels.off.any() and levels.off.mean() > 0.002:
         return None
@@ -160,6 +160,12 @@ def _never_learned(series: Series, levels: Levels, k: float) -> Judged | None:
         note = f"the loss has fallen by {share:.1%} only, and without the accuracy that says little"
         return Judged("cannot tell", evidence, [note])
     return None
+
+
+def _moved(levels: Levels) -> bool:
+    """Whether the course leaves its first value by more than its errors and a tenth of itself."""
+    away = float(np.abs(levels.linear.fit - levels.linear.fit[0]).max())
+    return away > max(0.1 * abs(levels.start), CLEAR * float(np.median(levels.linear.error)))
 
 
 def _oscillates(levels: Levels) -> bool:
@@ -335,7 +341,8 @@ def _constant(series: Series, levels: Levels, k: float) -> Judged | None:
     flat, since = tail_is_flat(series, levels)
     if not flat or (levels.accuracy is not None and levels.off[-max(len(levels.off) // 10, 1) :].mean() > 0.5 and levels.by_accuracy):
         return None
-    end, error = levels.end, float(levels.linear.error[-1])
+    tail = series.loss[series.epoch >= max(since, series.epoch[0] + 0.67 * (series.epoch[-1] - series.epoch[0]))]
+    end, error = float(np.median(tail)), 1.25 * float(levels.linear.noise[-1]) / np.sqrt(len(tail))
     evidence = {"last_loss": end, "chance_loss": levels.chance, "drop_share": levels.share}
     if series.spread is not None:
         spread = series.spread[np.isfinite(series.spread)]
