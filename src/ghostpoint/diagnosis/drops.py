@@ -6,11 +6,13 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ghostpoint.diagnosis.levels import Levels
 from ghostpoint.diagnosis.segments import Course
 from ghostpoint.diagnosis.series import Series
 
+Floats = NDArray[np.float64]
 __all__ = ["ABRUPT", "Drop", "abrupt_share", "drops_of", "stairs"]
 
 #: a drop is abrupt if its middle 80 % take less than this share of the time since the plateau before it began
@@ -89,28 +91,29 @@ def _drops(series: Series, levels: Levels, course: Course, scale: str) -> list[D
         size = high - deep
         if size < _LEAST * whole:
             continue
-        first, last, crossing = _crossings(series, course, log, a, b, high, size)
+        first, last = _crossings(series, course, log, a, b, high, size)
         passed = max(last - course.epoch[f0] if a > f0 else last - series.epoch[0], 1e-300)
         plateau = (float(course.epoch[f0]) if f0 else float(series.epoch[0]), first) if a > f0 else (first, first)
         if a == f0 and first - series.epoch[0] > 0.3 * passed:
             plateau = (float(series.epoch[0]), first)
-        haste = float((last - first) / passed)
+        # less one step of the record, by which the two epochs are uncertain
+        step = float(np.median(np.diff(series.epoch[course.edges[a] : course.edges[b + 1]])))
+        haste = max(float(last - first - step), 0.0) / passed
         linear_size = float(np.exp(high) - np.exp(deep)) if log else size
         found.append(Drop(first, last, linear_size, size / whole, haste, plateau, _rate_cut(series, first, last), scale))
-        del crossing
     return found
 
 
 def _crossings(
     series: Series, course: Course, log: bool, a: int, b: int, high: float, size: float
-) -> tuple[float, float, bool]:
+) -> tuple[float, float]:
     """Epochs at 10 and 90 % of the fall between bins a and b, by single values where the noise allows it."""
     noise = float(np.median(course.noise[a : b + 1]))
     i, j = int(course.edges[a]), int(course.edges[min(b + 1, len(course.edges) - 1)])
     if 5 * noise < 0.1 * size or len(course.fit) == len(series.loss):
         epoch = series.epoch[i:j]
         values = np.log(series.loss[i:j]) if log else series.loss[i:j]
-        if len(values) >= 5:
+        if len(values) >= 30:
             padded = np.pad(values, 1, mode="edge")
             values = np.median(np.lib.stride_tricks.sliding_window_view(padded, 3), axis=1)
     else:
@@ -119,7 +122,15 @@ def _crossings(
     last = int(below.argmax()) if below.any() else len(values) - 1
     above = np.flatnonzero(values[: last + 1] >= high - 0.1 * size)
     first = int(above[-1]) if len(above) else 0
-    return float(epoch[first]), float(epoch[last]), True
+    return _between(epoch, values, first, high - 0.1 * size), _between(epoch, values, last - 1, high - 0.9 * size)
+
+
+def _between(epoch: Floats, values: Floats, i: int, level: float) -> float:
+    """The epoch at which the line from point i to the next one passes ``level``."""
+    if i < 0 or i + 1 >= len(values) or not values[i] > level >= values[i + 1]:
+        return float(epoch[min(max(i, 0), len(epoch) - 1)])
+    share = (values[i] - level) / (values[i] - values[i + 1])
+    return float(epoch[i] + share * (epoch[i + 1] - epoch[i]))
 
 
 def _rate_cut(series: Series, start: float, end: float) -> bool:

@@ -32,9 +32,10 @@ def quantum_of(values: Floats) -> float:
     """Step of the grid to which values are rounded; 0 if fewer than half of them repeat an earlier value."""
     head = values if len(values) <= 4000 else values[:: len(values) // 4000 + 1]
     unique = np.unique(head)
-    if 2 * len(unique) > len(head) or len(unique) < 2:
+    if 2 * len(unique) > len(head) or len(unique) < 4:
         return 0.0
-    return float(np.min(np.diff(unique)))
+    step = float(np.min(np.diff(unique)))
+    return step if step < 0.05 * (unique[-1] - unique[0]) or len(unique) >= 8 else 0.0
 
 
 def held(values: Floats) -> NDArray[np.int64] | None:
@@ -54,7 +55,7 @@ def held(values: Floats) -> NDArray[np.int64] | None:
         usual = np.median(length)
         like = (length >= 0.5 * usual) & (length <= 2 * usual)
         if len(knots) >= 5 and usual >= 2 and length[like].sum() >= 0.7 * n:
-            return knots
+            return np.concatenate([np.arange(a, a + size, int(usual)) for a, size in zip(knots, length, strict=True)])
     scale = np.abs(values[1:-1]) + np.abs(np.diff(values, 2))
     straight = np.abs(np.diff(values, 2)) <= 1e-9 * scale
     if not same.all() and straight.mean() >= 0.66 and (np.abs(np.diff(values, 2))[~straight] > 1e-6 * np.ptp(values)).any():

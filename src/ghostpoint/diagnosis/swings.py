@@ -74,7 +74,7 @@ def swing_at_end(values: Floats, early_noise: float, level: float, first: int = 
     """
     length = len(values) - first
     best: Swing | None = None
-    while length >= 8:
+    while length >= 12:
         window = values[-length:]
         found = _regular(window, level)
         if found is not None:
@@ -92,6 +92,7 @@ def _regular(window: Floats, level: float) -> Swing | None:
     block = max(1, len(window) // _LONGEST)
     data = window[len(window) % block :]
     data = data.reshape(-1, block).mean(axis=1) if block > 1 else data
+    data = data[len(data) % 2 :]
     n = len(data)
     rest = _detrended(data)
     total = float((rest * rest).sum())
@@ -104,15 +105,15 @@ def _regular(window: Floats, level: float) -> Swing | None:
     if whole <= 0.0 or peak < CYCLES:
         return None
     line = float(power[max(peak - 1, 1) : peak + 2].sum()) / max(n * total / 2.0, 1e-300)
-    near = power[max(peak // 2, CYCLES) : peak * 2 + 3]
-    others = np.sort(near[(np.arange(len(near)) + max(peak // 2, CYCLES) < peak - 1) | (np.arange(len(near)) + max(peak // 2, CYCLES) > peak + 1)])
+    # Fisher's test: P(power[peak] / sum > g) < K (1 - g)**(K - 1) for independent noise at K frequencies
+    bins = len(power) - CYCLES
+    fisher = bins * max(1.0 - float(power[peak]) / whole, 1e-300) ** (bins - 1)
+    place = np.arange(max(peak // 2, CYCLES), min(peak * 2 + 3, len(power)))
+    others = power[place[np.abs(place - peak) > 1]]
+    # a line stands out of its neighbours too: noise with memory has peaks but no lines
     background = float(np.median(others)) / np.log(2.0) if len(others) >= 3 else 0.0
-    needed = np.log(len(power) / _CHANCE) * (1.5 if n < 60 else 1.0)
-    clear = power[peak] > needed * background and power[peak] > np.log(len(power) / _CHANCE) * np.median(power[CYCLES:]) / np.log(2.0)
-    share = 0.5 if n >= 40 else 0.7
-    if line < share and not (line > 0.12 and clear and n > 200):
-        return None
-    if not clear or line < 0.1:
+    clear = fisher < _CHANCE and power[peak] > np.log(len(power) / _CHANCE) * background
+    if not clear or line < (0.5 if n < 200 else 0.12):
         return None
     period = n / peak
     low, high = np.quantile(rest, [0.05, 0.95])
@@ -125,7 +126,7 @@ def _regular(window: Floats, level: float) -> Swing | None:
         width = max(1, int(period / 6))
         coarse = data[n % width :].reshape(-1, width).mean(axis=1)[-360:]
         cycles = min(peak, 60)
-        if reversals(coarse, amplitude * 0.8) < 1.4 * cycles - 1:
+        if reversals(coarse, amplitude * 0.5) < 1.4 * cycles - 1:
             return None
     half = n // 2
     first, second = (float(np.ptp(np.quantile(_detrended(part), [0.05, 0.95]))) for part in (data[:half], data[half:]))

@@ -56,6 +56,7 @@ def judge(series: Series, levels: Levels, swing: Swing | None, strictness: float
     found = (
         _diverged(series, levels, k)
         or _overfits(series, levels, k)
+        or _swings(series, levels, swing if swing is not None and swing.purity > 0.4 else None, k)
         or _never_learned(series, levels, k)
         or _lost(series, levels, k)
         or _swings(series, levels, swing, k)
@@ -147,7 +148,7 @@ def _never_learned(series: Series, levels: Levels, k: float) -> Judged | None:
         drops = drops_of(series, levels)
         notes = [f"the loss has fallen by {share:.0%} of chance, the accuracy has not risen"]
         return _constant(series, levels, k) or Judged("gradual learning", evidence, notes, drops)
-    if levels.by_accuracy or not moved:
+    if levels.by_accuracy or not moved or (share < SOMETHING * k and _wanders(levels)):
         return Judged("plateau at chance", evidence, since=series.epoch[0])
     if not np.isnan(share) and share < SOMETHING * k and _significant(levels):
         if levels.accuracy is not None and float(np.ptp(levels.accuracy)) > 0.1:
@@ -160,6 +161,15 @@ def _never_learned(series: Series, levels: Levels, k: float) -> Judged | None:
         note = f"the loss has fallen by {share:.1%} only, and without the accuracy that says little"
         return Judged("cannot tell", evidence, [note])
     return None
+
+
+def _wanders(levels: Levels) -> bool:
+    """Whether the course goes up and down without a trend: noise with memory, such as that of a running average."""
+    value = levels.linear.value
+    fifth = max(len(value) // 5, 1)
+    trend = abs(float(np.median(value[-fifth:]) - np.median(value[:fifth])))
+    turns = [s.shape for s in levels.linear.segments if s.shape != "flat"]
+    return trend < 0.5 * levels.linear.span and "rising" in turns and "falling" in turns
 
 
 def _moved(levels: Levels) -> bool:
