@@ -97,8 +97,11 @@ def _drops(series: Series, levels: Levels, course: Course, scale: str) -> list[D
         if a == f0 and first - series.epoch[0] > 0.3 * passed:
             plateau = (float(series.epoch[0]), first)
         # less one step of the record, by which the two epochs are uncertain
+        waited = int(course.edges[a] - course.edges[f0])
         step = float(np.median(np.diff(series.epoch[course.edges[a] : course.edges[b + 1]])))
         haste = max(float(last - first - step), 0.0) / passed
+        if waited < 4 and not (plateau[1] > plateau[0] and a == f0):
+            haste = float(last - first) / passed if a > 0 and waited >= 3 else 1.0  # no plateau: no wait
         linear_size = float(np.exp(high) - np.exp(deep)) if log else size
         found.append(Drop(first, last, linear_size, size / whole, haste, plateau, _rate_cut(series, first, last), scale))
     return found

@@ -175,6 +175,9 @@ def _by_accuracy(
     if raw is None:
         return None, None, None
     known = np.flatnonzero(np.isfinite(raw))
+    filled = np.flatnonzero(raw[known] != 0)
+    if len(filled) and filled[0] > 1 and given != 0:  # a column that was not filled yet
+        known = known[filled[0] :]
     values = raw[known]
     if len(known) < 6 or (np.ptp(values) == 0 and (given is None or values[0] < 0.5 * given)):
         return None, given, None
@@ -192,7 +195,6 @@ def _by_accuracy(
         inside = values[(known >= first[0]) & (known < first[1])]
         if plateau is None or len(inside) < 4:
             return full, None, None
-        # zeros at the beginning are a column that was not filled yet
         level = float(np.median(inside))
         if level <= 0.0 or level > 0.9:
             return full, None, None

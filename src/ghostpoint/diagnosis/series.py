@@ -58,7 +58,8 @@ def held(values: Floats) -> NDArray[np.int64] | None:
             return np.concatenate([np.arange(a, a + size, int(usual)) for a, size in zip(knots, length, strict=True)])
     scale = np.abs(values[1:-1]) + np.abs(np.diff(values, 2))
     straight = np.abs(np.diff(values, 2)) <= 1e-9 * scale
-    if not same.all() and straight.mean() >= 0.66 and (np.abs(np.diff(values, 2))[~straight] > 1e-6 * np.ptp(values)).any():
+    moving = ~(same[1:] & same[:-1])
+    if moving.sum() >= 12 and straight[moving].mean() >= 0.66 and (np.abs(np.diff(values, 2))[~straight] > 1e-6 * np.ptp(values)).any():
         knots = np.concatenate([[0], np.flatnonzero(~straight) + 1, [n - 1]])
         # a curve of three straight pieces has few knots, an interpolated record has them at regular distances
         gaps = np.diff(knots)

@@ -29,7 +29,7 @@ TAIL = 120
 class Swing(NamedTuple):
     """An oscillation: ``points`` at the end that it fills, ``period`` in points, ``amplitude`` (half of the 5 to 95 %
     range), ``growth`` (amplitude of the second half over that of the first), ``purity`` (share of the variance at the
-    strongest frequency), ``cycles``."""
+    strongest frequency), ``cycles``, ``regular`` (a line in the spectrum, not only louder than before)."""
 
     points: int
     period: float
@@ -37,6 +37,7 @@ class Swing(NamedTuple):
     growth: float
     purity: float
     cycles: float
+    regular: bool
 
 
 def reversals(values: Floats, threshold: float) -> int:
@@ -134,7 +135,7 @@ def _regular(window: Floats, level: float) -> Swing | None:
     if quarter < SPAN * level and quarter < 0.4 * 2 * amplitude:  # died away
         return None
     growth = second / first if first > 0 else np.inf
-    return Swing(len(window), period * block, amplitude, growth, line, float(peak))
+    return Swing(len(window), period * block, amplitude, growth, line, float(peak), True)
 
 
 def _louder(values: Floats, early_noise: float, level: float) -> Swing | None:
@@ -153,7 +154,9 @@ def _louder(values: Floats, early_noise: float, level: float) -> Swing | None:
     memory = float((rest[1:] * rest[:-1]).sum()) / total
     rough = max(noise_of(tail), noise_of(tail[len(tail) // 2 :]))
     alternates = memory < -max(0.5, 5.0 / np.sqrt(len(tail)))
-    if not (rough > LOUDER * early_noise or alternates):
+    # an estimate from so few points varies: eight differences give it to a third
+    few = 1.0 + 4.0 / np.sqrt(len(tail) / 2)
+    if not (rough > LOUDER * few * early_noise or alternates):
         return None
     half = len(tail) // 2
     first, second = (float(np.ptp(np.quantile(part, [0.05, 0.95]))) for part in (rest[:half], rest[half:]))
@@ -164,7 +167,7 @@ def _louder(values: Floats, early_noise: float, level: float) -> Swing | None:
     points, width = len(tail), len(tail)
     while points + width <= n and noise_of(values[n - points - width : n - points]) > max(LOUDER * early_noise, 0.3 * rough):
         points += width
-    return Swing(points, len(tail) / peak, amplitude, second / first if first > 0 else np.inf, purity, turns * len(tail) / 2)
+    return Swing(points, len(tail) / peak, amplitude, second / first if first > 0 else np.inf, purity, turns * len(tail) / 2, False)
 
 
 def _detrended(values: Floats) -> Floats:

@@ -56,13 +56,13 @@ def judge(series: Series, levels: Levels, swing: Swing | None, strictness: float
     found = (
         _diverged(series, levels, k)
         or _overfits(series, levels, k)
-        or _swings(series, levels, swing if swing is not None and swing.purity > 0.4 else None, k)
+        or _swings(series, levels, swing if swing is not None and swing.regular else None, k)
         or _never_learned(series, levels, k)
         or _lost(series, levels, k)
         or _swings(series, levels, swing, k)
         or _restarted(series, levels, k)
-        or _rises(series, levels, k)
         or _recovered(series, levels, k)
+        or _rises(series, levels, k)
         or _constant(series, levels, k)
     )
     return found or _learned(series, levels, k)
@@ -306,7 +306,9 @@ def _rises(series: Series, levels: Levels, k: float) -> Judged | None:
     big = rise > k * RISE * drop and rise > k * RISE_OF_LEVEL * max(abs(low), 0.1 * drop)
     if not (clear and big):
         return None
-    # noise that grew is no rise: the last quarter must be above the best quarter by its median too
+    # answers that are as right as before: what rose is the confidence in the others
+    if levels.by_accuracy and levels.off[-max(len(levels.off) // 20, 1) :].mean() > 0.9 and rise < 0.3 * k * drop:
+        return None
     since = float(course.epoch[low_at])
     evidence = {"lowest_loss": low, "last_loss": end, "rise": rise, "rises_since": since, "drop_share": levels.share}
     notes = []
@@ -337,7 +339,8 @@ def _gap(levels: Levels, series: Series) -> tuple[int, int]:
 
 def _recovered(series: Series, levels: Levels, k: float) -> Judged | None:
     gap = _gap(levels, series)
-    if gap == (0, 0):
+    back = levels.end < levels.chance - 0.3 * levels.drop or (levels.by_accuracy and bool(levels.off[-1]))
+    if gap == (0, 0) or not back:
         return None
     evidence = {
         "chance_loss": levels.chance, "last_loss": levels.end, "lowest_loss": levels.low, "drop_share": levels.share,
