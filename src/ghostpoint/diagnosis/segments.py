@@ -21,7 +21,7 @@ from ghostpoint.diagnosis.series import noise_of
 __all__ = ["Course", "Segment", "course_of"]
 
 Floats = NDArray[np.float64]
-_EVEN, _EARLY = 150, 50
+_EVEN, _EARLY = 140, 50
 #: times log(M), a piece must improve the fit by this: twice the Bayesian information criterion for three parameters
 PENALTY = 6.0
 #: standard errors by which the ends of a piece differ where it rises or falls
@@ -97,8 +97,17 @@ def course_of(epoch: Floats, values: Floats) -> Course:
     if n <= _EVEN + _EARLY:
         edges = np.arange(n + 1)
     else:
-        early = np.geomspace(1, n, _EARLY)
-        edges = np.unique(np.concatenate([[0], np.linspace(0, n, _EVEN + 1), early]).round().astype(np.int64))
+        # bins of 1, 2, 4, ... points at the beginning, where a record may fall fast, until they are of even size
+        size = n // _EVEN
+        early = [np.arange(20)]
+        width = 1
+        while width < size:
+            early.append(early[-1][-1] + width * np.arange(1, 9))
+            width *= 2
+        start = np.concatenate(early)
+        start = start[start < n // 4]
+        rest = np.arange(start[-1] + size, n - size // 2, size)
+        edges = np.concatenate([start, rest, [n]]).astype(np.int64)
     count = np.diff(edges)
     middle = np.add.reduceat(epoch, edges[:-1]) / count
     value = _medians(values, edges)

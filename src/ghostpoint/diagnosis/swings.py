@@ -155,7 +155,7 @@ def _louder(values: Floats, early_noise: float, level: float) -> Swing | None:
     rough = max(noise_of(tail), noise_of(tail[len(tail) // 2 :]))
     alternates = memory < -max(0.5, 5.0 / np.sqrt(len(tail)))
     # an estimate from so few points varies: eight differences give it to a third
-    few = 1.0 + 4.0 / np.sqrt(len(tail) / 2)
+    few = 1.0 + 12.0 / len(tail)
     if not (rough > LOUDER * few * early_noise or alternates):
         return None
     half = len(tail) // 2

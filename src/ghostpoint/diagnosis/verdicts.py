@@ -216,7 +216,8 @@ def _lost(series: Series, levels: Levels, k: float) -> Judged | None:
     half = np.flatnonzero(series.loss[: last + 1] < levels.low + 0.5 * levels.drop)
     rise = series.epoch[last] - series.epoch[half[-1]] if len(half) else 0.0
     slow = rise > max(0.1 * k * (series.epoch[last] - series.epoch[0]), spell_epochs(series))
-    if not long and not (at_chance and (points >= 10 or n <= 100) and not slow):
+    plain = at_chance and not slow and points >= 20 and duration >= 0.02 * (series.epoch[-1] - series.epoch[0])
+    if not long and not (plain or (at_chance and n <= 60 and not slow)):
         return None
     share = _gradient_share(series, last + 1)
     if slow and not levels.by_accuracy and not share < FLAT_GRADIENT:
@@ -282,10 +283,14 @@ def _restarted(series: Series, levels: Levels, k: float) -> Judged | None:
                 found.append(rise)
         else:
             fall = after[0]
-            if fall.end - fall.start > 3 * (rise.end - rise.start):
+            if fall.end - fall.start > 4 * (rise.end - rise.start):
                 found.append(rise)
     needed = 1 if series.rate is not None else 2
     changes = series.rate is not None and np.nanmax(series.rate) > 1.2 * np.nanmin(series.rate)
+    if series.rate is None and len(found) > 1:  # a schedule repeats itself
+        gaps = np.diff([levels.linear.epoch[0], *(rise.start for rise in found)])
+        if gaps.max() > 2.2 * gaps.min():
+            return None
     if len(found) < needed or (series.rate is not None and not changes):
         return None
     evidence = {"restarts": float(len(found)), "last_restart": found[-1].start, "lowest_loss": levels.low, "last_loss": levels.end}
@@ -307,7 +312,7 @@ def _rises(series: Series, levels: Levels, k: float) -> Judged | None:
     if not (clear and big):
         return None
     # answers that are as right as before: what rose is the confidence in the others
-    if levels.by_accuracy and levels.off[-max(len(levels.off) // 20, 1) :].mean() > 0.9 and rise < 0.3 * k * drop:
+    if levels.by_accuracy and levels.off[-max(len(levels.off) // 20, 1) :].mean() > 0.9 and rise < 0.6 * k * drop:
         return None
     since = float(course.epoch[low_at])
     evidence = {"lowest_loss": low, "last_loss": end, "rise": rise, "rises_since": since, "drop_share": levels.share}
