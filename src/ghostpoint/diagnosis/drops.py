@@ -46,6 +46,12 @@ class Drop(NamedTuple):
 
 def drops_of(series: Series, levels: Levels) -> list[Drop]:
     """The drops that make at least 15 % of the whole one, in order, on the scale on which more of it is abrupt."""
+    if "drops" not in levels.found:
+        levels.found["drops"] = _on_either_scale(series, levels)
+    return list(levels.found["drops"])
+
+
+def _on_either_scale(series: Series, levels: Levels) -> list[Drop]:
     linear = _drops(series, levels, levels.linear, "linear")
     if levels.logarithmic is None:
         return linear

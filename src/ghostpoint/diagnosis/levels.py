@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,8 @@ class Levels:
         The first flat stretch that lies above the middle of the drop.
     by_accuracy : bool
         Whether ``off`` was found by the accuracy.
+    found : dict
+        What several rules ask for and is computed once: the drops.
     """
 
     linear: Course
@@ -62,6 +65,7 @@ class Levels:
     off: NDArray[np.bool_]
     plateau: Segment | None
     by_accuracy: bool
+    found: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def drop(self) -> float:

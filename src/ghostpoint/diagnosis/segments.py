@@ -21,7 +21,7 @@ from ghostpoint.diagnosis.series import noise_of
 __all__ = ["Course", "Segment", "course_of"]
 
 Floats = NDArray[np.float64]
-_EVEN, _EARLY = 140, 50
+_EVEN, _EARLY = 120, 50
 #: times log(M), a piece must improve the fit by this: twice the Bayesian information criterion for three parameters
 PENALTY = 6.0
 #: standard errors by which the ends of a piece differ where it rises or falls
