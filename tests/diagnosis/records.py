@@ -382,7 +382,18 @@ class LabelledRecord:
     setting: str
 
 
-COLUMNS = ("none", "none", "accuracy", "sparse accuracy", "percent", "constant", "gradient", "rate", "from zero", "chance")
+COLUMNS = (
+    "none",
+    "none",
+    "accuracy",
+    "sparse accuracy",
+    "percent",
+    "constant",
+    "gradient",
+    "rate",
+    "from zero",
+    "chance",
+)
 GAPS = ("none", "none", "none", "missing", "thinned", "quantised", "repeated")
 
 

@@ -70,10 +70,15 @@ def constant_answer(classes: int | None, targets: ArrayLike | None) -> ConstantA
         raise ValueError(f"targets must not all be alike, got {unique[0] if len(unique) else 'nothing finite'}")
     source = f"{values.size} targets"
     numbers = values.dtype.kind == "f"
-    labels = not numbers or (len(unique) <= 1000 and 2 * len(unique) <= values.size and bool((unique == unique.round()).all()))
+    labels = not numbers or (
+        len(unique) <= 1000 and 2 * len(unique) <= values.size and bool((unique == unique.round()).all())
+    )
     losses = _by_frequency(counts / counts.sum()) if labels else {}
     if numbers:
-        losses |= {"squared error": float(values.var()), "absolute error": float(np.abs(values - np.median(values)).mean())}
+        losses |= {
+            "squared error": float(values.var()),
+            "absolute error": float(np.abs(values - np.median(values)).mean()),
+        }
     return ConstantAnswer(losses, float(counts.max() / counts.sum()) if labels else None, source)
 
 

@@ -21,4 +21,6 @@ def likeness(judged: Judged, series: Series, agree: float) -> str:
 
 def confidence_of(judged: Judged, series: Series, levels: Levels, agree: float) -> float:
     """The calibrated confidence in [0, 1]."""
+    if judged.name == "divergence" and judged.notes:
+        return 0.6  # NaN to the end without growth: a record that stops looks alike
     return RIGHT.get(likeness(judged, series, agree), 0.5 + 0.45 * agree)

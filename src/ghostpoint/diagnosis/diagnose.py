@@ -32,7 +32,14 @@ STRICTNESS = (0.6, 0.8, 1.25, 1.6)
 
 
 def diagnose(
-    history: History | TrainingRun | xr.Dataset | xr.DataArray | pd.DataFrame | pd.Series[Any] | Mapping[str, Any] | ArrayLike,
+    history: History
+    | TrainingRun
+    | xr.Dataset
+    | xr.DataArray
+    | pd.DataFrame
+    | pd.Series[Any]
+    | Mapping[str, Any]
+    | ArrayLike,
     *,
     chance_loss: float | None = None,
     chance_accuracy: float | None = None,
@@ -74,7 +81,11 @@ def diagnose(
     loss_level = None if chance_loss is None else number("chance_loss", chance_loss)
     accuracy_level = None if chance_accuracy is None else number("chance_accuracy", chance_accuracy)
     if accuracy_level is not None and not 0 <= accuracy_level < 1:
-        percent = f"; is {accuracy_level:g} in percent? Then give {accuracy_level / 100:g}" if 1 < accuracy_level < 100 else ""
+        percent = (
+            f"; is {accuracy_level:g} in percent? Then give {accuracy_level / 100:g}"
+            if 1 < accuracy_level < 100
+            else ""
+        )
         raise ValueError(f"chance_accuracy must be at least 0 and below 1, got {accuracy_level:g}{percent}")
     if classes is not None and integer("classes", classes) < 2:
         raise ValueError(f"classes must be at least 2, got {classes}")
@@ -96,7 +107,9 @@ def _finding(
         evidence = {"points": float(points)}
         notes.append(f"{points} finite losses; at least {FEWEST} are needed")
         phases = (Phase("cannot tell", *ends),)
-        return Finding("cannot tell", 1.0, phases, evidence, advice_for(Judged("cannot tell"), None, None), tuple(notes))
+        return Finding(
+            "cannot tell", 1.0, phases, evidence, advice_for(Judged("cannot tell"), None, None), tuple(notes)
+        )
     if points < 3:
         judged = Judged("divergence", {"first_epoch_not_finite": series.blown})
         phases = (Phase("divergence", float(series.epoch[0]), series.blown),)
@@ -116,7 +129,9 @@ def _finding(
     swing = _swing(unit, levels)
     judged = judge(unit, levels, swing)
     if judged.name in ("gradual learning", "abrupt learning", "converged") and (series.loss < 0).any():
-        notes.append(f"{int((series.loss < 0).sum())} losses are negative: impossible for a squared error or cross-entropy")
+        notes.append(
+            f"{int((series.loss < 0).sum())} losses are negative: impossible for a squared error or cross-entropy"
+        )
     agree = float(np.mean([judge(unit, levels, swing, k).name == judged.name for k in STRICTNESS]))
     notes += judged.notes + taken
     if levels.inferred:

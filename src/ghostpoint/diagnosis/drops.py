@@ -70,7 +70,9 @@ def abrupt_share(drops: list[Drop]) -> float:
 
 def stairs(drops: list[Drop]) -> bool:
     """Whether there are several abrupt drops, each after a plateau of its own."""
-    own = [b for a, b in pairwise(drops) if b.plateau[0] >= a.start and b.plateau[1] - b.plateau[0] > 2 * (b.end - b.start)]
+    own = [
+        b for a, b in pairwise(drops) if b.plateau[0] >= a.start and b.plateau[1] - b.plateau[0] > 2 * (b.end - b.start)
+    ]
     return len(own) >= 1
 
 
@@ -109,7 +111,9 @@ def _drops(series: Series, levels: Levels, course: Course, scale: str) -> list[D
         if waited < 4 and not (plateau[1] > plateau[0] and a == f0):
             haste = float(last - first) / passed if a > 0 and waited >= 3 else 1.0  # no plateau: no wait
         linear_size = float(np.exp(high) - np.exp(deep)) if log else size
-        found.append(Drop(first, last, linear_size, size / whole, haste, plateau, _rate_cut(series, first, last), scale))
+        found.append(
+            Drop(first, last, linear_size, size / whole, haste, plateau, _rate_cut(series, first, last), scale)
+        )
     return found
 
 

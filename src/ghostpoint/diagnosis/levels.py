@@ -90,7 +90,9 @@ def levels_of(series: Series, chance_loss: float | None, chance_accuracy: float 
     few = min(max(n // 100, 1), 20)
     start = float(np.median(loss[: max(few, 1)])) if n > 30 else float(loss[0])
     end_bin = max(len(fit) // 50, 1)
-    end = float(np.median(fit[-end_bin:])) if len(fit) < 60 else float(np.median(linear.value[-max(len(fit) // 40, 3) :]))
+    end = (
+        float(np.median(fit[-end_bin:])) if len(fit) < 60 else float(np.median(linear.value[-max(len(fit) // 40, 3) :]))
+    )
     low = float(_lowest(linear, loss))
     plateau = _first_plateau(linear, logarithmic, loss, low)
     inferred = []
@@ -153,7 +155,9 @@ def _first_plateau(linear: Course, logarithmic: Course | None, loss: Floats, low
                     return segment
                 a, b = _points(course, segment, len(loss))
                 level = float(np.median(loss[a:b]))
-                return Segment("flat", segment.first, segment.last, segment.start, segment.end, level, level, noise_of(loss[a:b]))
+                return Segment(
+                    "flat", segment.first, segment.last, segment.start, segment.end, level, level, noise_of(loss[a:b])
+                )
     return None
 
 

@@ -25,7 +25,9 @@ def phases_of(series: Series, levels: Levels, judged: Judged) -> tuple[Phase, ..
     over: list[Phase] = []
     if judged.lost != (0, 0):
         first, last = float(epoch[judged.lost[0]]), float(epoch[min(judged.lost[1], len(epoch)) - 1])
-        over.append(Phase("no-learning zone", first, last, {"loss": float(np.median(series.loss[slice(*judged.lost)]))}))
+        over.append(
+            Phase("no-learning zone", first, last, {"loss": float(np.median(series.loss[slice(*judged.lost)]))})
+        )
         if judged.name == "recovered" and last < end:
             over.append(Phase("recovered", float(epoch[min(judged.lost[1], len(epoch) - 1)]), end))
     since = judged.since if np.isfinite(judged.since) else end
@@ -63,8 +65,15 @@ def _course(series: Series, levels: Levels, drops: list[Drop], start: float, unt
             found.append(Phase("plateau at chance" if near else "plateau above chance", begin, stop, {"loss": level}))
         elif drop.start > at:
             found.append(Phase("gradual learning", at, drop.start))
-        numbers = {"size": drop.size, "duration": drop.end - drop.start, "share_of_whole_drop": drop.share, "haste": drop.haste}
-        found.append(Phase("abrupt learning" if drop.abrupt else "gradual learning", drop.start, min(drop.end, until), numbers))
+        numbers = {
+            "size": drop.size,
+            "duration": drop.end - drop.start,
+            "share_of_whole_drop": drop.share,
+            "haste": drop.haste,
+        }
+        found.append(
+            Phase("abrupt learning" if drop.abrupt else "gradual learning", drop.start, min(drop.end, until), numbers)
+        )
         at = min(drop.end, until)
     if until > at:
         falls = levels.drop > 0 and bool(drops or levels.share > 0.03 or np.isnan(levels.share))

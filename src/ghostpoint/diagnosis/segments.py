@@ -11,7 +11,7 @@ below 250, so the recursion over all pairs costs milliseconds and needs no pruni
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,8 @@ class Course:
         Points of the record at which bins begin.
     noise : array of shape (M,)
         Standard deviation of one value about the course, near each bin.
+    doubt : array of shape (M,)
+        Standard error of the fit: at the ends of a line through m bins 2 / sqrt(m) that of a bin.
     segments : tuple of Segment
     """
 
@@ -82,6 +84,7 @@ class Course:
     error: Floats
     edges: NDArray[np.int64]
     noise: Floats
+    doubt: Floats
     segments: tuple[Segment, ...]
 
     @property
@@ -122,8 +125,10 @@ def course_of(epoch: Floats, values: Floats) -> Course:
     error = np.maximum(error, np.maximum(np.minimum(rough, noise), FLOOR * scale))
     error = np.maximum(error, 1e-12 * (np.abs(value).max() + 1e-300))
     fit, pieces = _partition(middle, value, error)
-    course = Course(middle, value, fit, error, edges, noise, ())
-    return Course(middle, value, fit, error, edges, noise, tuple(_joined(course, pieces, epoch)))
+    size = np.concatenate([np.full(j - i, j - i) for i, j in pieces])
+    doubt = error * np.minimum(1.0, 2.0 / np.sqrt(size))
+    course = Course(middle, value, fit, error, edges, noise, doubt, ())
+    return replace(course, segments=tuple(_joined(course, pieces, epoch)))
 
 
 def _despiked(values: Floats) -> Floats:

@@ -59,7 +59,11 @@ def held(values: Floats) -> NDArray[np.int64] | None:
     scale = np.abs(values[1:-1]) + np.abs(np.diff(values, 2))
     straight = np.abs(np.diff(values, 2)) <= 1e-9 * scale
     moving = ~(same[1:] & same[:-1])
-    if moving.sum() >= 12 and straight[moving].mean() >= 0.66 and (np.abs(np.diff(values, 2))[~straight] > 1e-6 * np.ptp(values)).any():
+    if (
+        moving.sum() >= 12
+        and straight[moving].mean() >= 0.66
+        and (np.abs(np.diff(values, 2))[~straight] > 1e-6 * np.ptp(values)).any()
+    ):
         knots = np.concatenate([[0], np.flatnonzero(~straight) + 1, [n - 1]])
         # a curve of three straight pieces has few knots, an interpolated record has them at regular distances
         gaps = np.diff(knots)
@@ -159,8 +163,7 @@ class Series:
 
     def _curves(self) -> dict[str, Floats | None]:
         return {
-            name: getattr(self, name)
-            for name in ("gradient", "accuracy", "confidence", "rate", "validation", "spread")
+            name: getattr(self, name) for name in ("gradient", "accuracy", "confidence", "rate", "validation", "spread")
         }
 
 

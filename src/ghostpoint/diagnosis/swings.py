@@ -165,9 +165,19 @@ def _louder(values: Floats, early_noise: float, level: float) -> Swing | None:
     purity = float(power[max(peak - 1, 1) : peak + 2].sum() / max(power.sum(), 1e-300))
     # the swings reach back as far as blocks of the tail's length are as rough
     points, width = len(tail), len(tail)
-    while points + width <= n and noise_of(values[n - points - width : n - points]) > max(LOUDER * early_noise, 0.3 * rough):
+    while points + width <= n and noise_of(values[n - points - width : n - points]) > max(
+        LOUDER * early_noise, 0.3 * rough
+    ):
         points += width
-    return Swing(points, len(tail) / peak, amplitude, second / first if first > 0 else np.inf, purity, turns * len(tail) / 2, False)
+    return Swing(
+        points,
+        len(tail) / peak,
+        amplitude,
+        second / first if first > 0 else np.inf,
+        purity,
+        turns * len(tail) / 2,
+        False,
+    )
 
 
 def _detrended(values: Floats) -> Floats:

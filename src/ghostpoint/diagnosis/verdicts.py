@@ -113,7 +113,7 @@ def _overfits(series: Series, levels: Levels, k: float) -> Judged | None:
     low_at = int(course.fit.argmin())
     low, end = float(course.fit[low_at]), float(course.fit[-max(len(course.fit) // 20, 1) :].mean())
     drop = max(float(course.fit[0]) - low, 0.0)
-    clear = end - low > CLEAR * np.hypot(course.error[low_at], course.error[-1]) * 1.2
+    clear = end - low > CLEAR * np.hypot(course.doubt[low_at], course.doubt[-1]) * 1.2
     high = end - low > k * max(0.15 * drop, 0.1 * abs(low))
     falls = levels.end < levels.chance - 0.1 * max(levels.drop, 0.0) and levels.end - levels.low < 0.1 * levels.drop
     falls = falls and levels.drop > CLEAR * float(np.median(levels.linear.error))
@@ -135,9 +135,16 @@ def _never_learned(series: Series, levels: Levels, k: float) -> Judged | None:
     given = "chance_loss" not in levels.inferred
     error = float(np.median(course.error))
     moved = _significant(levels) and not share < NOTHING * k
-    if given and levels.chance > 0 and levels.start < 0.45 * levels.chance and not _moved(levels) and levels.end < 0.45 * levels.chance:
+    if (
+        given
+        and levels.chance > 0
+        and levels.start < 0.45 * levels.chance
+        and not _moved(levels)
+        and levels.end < 0.45 * levels.chance
+    ):
         return Judged("converged", evidence, ["flat below chance from the beginning: trained before"])
-    if levels.by_accuracy and levels.off.any() and levels.off.mean() > 0.002:
+    exact = levels.accuracy is not None and len(np.unique(levels.accuracy[:1000])) <= 50
+    if levels.by_accuracy and levels.off.sum() >= (1 if exact else 3) and levels.off.mean() > 0.002:
         return None
     rise = levels.end - min(levels.low, levels.chance)
     if rise > k * RISE_OF_LEVEL * abs(levels.chance) and rise > CLEAR * 1.5 * error and not _oscillates(levels):
@@ -187,7 +194,7 @@ def _significant(levels: Levels) -> bool:
     """Whether the course falls from chance by more than its errors."""
     course = levels.linear
     low_at = int(course.fit.argmin())
-    return levels.drop > CLEAR * 1.2 * float(np.hypot(course.error[low_at], course.error[0]))
+    return levels.drop > CLEAR * 1.2 * float(np.hypot(course.doubt[low_at], course.doubt[0]))
 
 
 def _lost(series: Series, levels: Levels, k: float) -> Judged | None:
@@ -211,7 +218,9 @@ def _lost(series: Series, levels: Levels, k: float) -> Judged | None:
         far = float(levels.linear.fit[: max(int(np.searchsorted(levels.linear.edges, last)), 1)].min())
         if levels.chance - far < 0.3 * levels.drop:
             return None
-        if levels.chance - level > 0.15 * levels.drop or level > levels.chance + max(0.5 * levels.drop, 0.25 * abs(levels.chance)):
+        if levels.chance - level > 0.15 * levels.drop or level > levels.chance + max(
+            0.5 * levels.drop, 0.25 * abs(levels.chance)
+        ):
             return None
     half = np.flatnonzero(series.loss[: last + 1] < levels.low + 0.5 * levels.drop)
     rise = series.epoch[last] - series.epoch[half[-1]] if len(half) else 0.0
@@ -293,8 +302,15 @@ def _restarted(series: Series, levels: Levels, k: float) -> Judged | None:
             return None
     if len(found) < needed or (series.rate is not None and not changes):
         return None
-    evidence = {"restarts": float(len(found)), "last_restart": found[-1].start, "lowest_loss": levels.low, "last_loss": levels.end}
-    notes = [] if series.rate is not None else ["no learning rate is recorded: restarts are inferred from the saw-tooth"]
+    evidence = {
+        "restarts": float(len(found)),
+        "last_restart": found[-1].start,
+        "lowest_loss": levels.low,
+        "last_loss": levels.end,
+    }
+    notes = (
+        [] if series.rate is not None else ["no learning rate is recorded: restarts are inferred from the saw-tooth"]
+    )
     return Judged("restart of a schedule", evidence, notes, drops_of(series, levels), since=found[-1].end)
 
 
@@ -305,7 +321,7 @@ def _rises(series: Series, levels: Levels, k: float) -> Judged | None:
     low, end = float(course.fit[low_at]), levels.end
     rise = end - low
     drop = max(levels.chance - low, 0.0)
-    clear = rise > CLEAR * 1.3 * float(np.hypot(course.error[low_at], course.error[-1]))
+    clear = rise > CLEAR * 1.3 * float(np.hypot(course.doubt[low_at], course.doubt[-1]))
     if low_at > len(course.fit) - 3 and len(course.fit) > 20:
         return None
     big = rise > k * RISE * drop and rise > k * RISE_OF_LEVEL * max(abs(low), 0.1 * drop)
@@ -357,17 +373,23 @@ def _recovered(series: Series, levels: Levels, k: float) -> Judged | None:
 def _constant(series: Series, levels: Levels, k: float) -> Judged | None:
     """Fallen to the loss of a constant answer, and flat there."""
     flat, since = tail_is_flat(series, levels)
-    if not flat or (levels.accuracy is not None and levels.off[-max(len(levels.off) // 10, 1) :].mean() > 0.5 and levels.by_accuracy):
+    if not flat or (
+        levels.accuracy is not None and levels.off[-max(len(levels.off) // 10, 1) :].mean() > 0.5 and levels.by_accuracy
+    ):
         return None
     tail = series.loss[series.epoch >= max(since, series.epoch[0] + 0.67 * (series.epoch[-1] - series.epoch[0]))]
     end, error = float(np.median(tail)), 1.25 * float(levels.linear.noise[-1]) / np.sqrt(len(tail))
     evidence = {"last_loss": end, "chance_loss": levels.chance, "drop_share": levels.share}
     if series.spread is not None:
         spread = series.spread[np.isfinite(series.spread)]
-        if len(spread) > 5 and float(np.median(spread[-max(len(spread) // 10, 3) :])) < 0.02 * max(1.0, float(spread.max())):
+        if len(spread) > 5 and float(np.median(spread[-max(len(spread) // 10, 3) :])) < 0.02 * max(
+            1.0, float(spread.max())
+        ):
             evidence["last_answer_spread"] = float(spread[-1])
             note = "the recorded answers to different inputs end at one value"
-            return Judged("plateau at a constant answer", _known(evidence), [note], drops_of(series, levels), since=since)
+            return Judged(
+                "plateau at a constant answer", _known(evidence), [note], drops_of(series, levels), since=since
+            )
         if float(np.median(spread[-3:])) > 0.2:
             return None
     given = "chance_loss" not in levels.inferred
@@ -378,7 +400,9 @@ def _constant(series: Series, levels: Levels, k: float) -> Judged | None:
         near = 0.02 * value if given else min(max(0.003 * value, 3 * error), 0.005 * value)
         if abs(end - value) < max(near, 1e-12) and (given or levels.start > 1.15 * value):
             note = f"the loss ends at that of a constant answer, {name} = {value:.4g}"
-            return Judged("plateau at a constant answer", _known(evidence), [note], drops_of(series, levels), since=since)
+            return Judged(
+                "plateau at a constant answer", _known(evidence), [note], drops_of(series, levels), since=since
+            )
     return None
 
 

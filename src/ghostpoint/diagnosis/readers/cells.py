@@ -18,7 +18,9 @@ _NOT_FINITE = {
     "nan": np.nan, "+nan": np.nan, "-nan": np.nan, "#nan": np.nan, "1.#qnan": np.nan, "-1.#ind": np.nan,
     "inf": np.inf, "+inf": np.inf, "infinity": np.inf, "-inf": -np.inf, "-infinity": -np.inf, "1.#inf": np.inf,
 }  # fmt: skip
-_WRAPPED = re.compile(r"^[A-Za-z_][\w.<>' =]*\(\s*\[?\s*([^,()\[\]]+?)\s*\]?\s*(?:,[^()]*)?\)$|^\[\s*([^,\[\]]+?)\s*\]$")
+_WRAPPED = re.compile(
+    r"^[A-Za-z_][\w.<>' =]*\(\s*\[?\s*([^,()\[\]]+?)\s*\]?\s*(?:,[^()]*)?\)$|^\[\s*([^,\[\]]+?)\s*\]$"
+)
 _COMMA = re.compile(r"^[-+]?\d+,\d+(?:[eE][-+]?\d+)?$")
 _THOUSANDS = re.compile(r"^[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?$|^[-+]?\d{1,3}(?: \d{3})+(?:\.\d+)?$")
 

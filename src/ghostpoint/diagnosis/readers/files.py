@@ -99,7 +99,9 @@ def _read(path: Path, choice: Choice) -> History:
     if blob[:1] == b"\x80" and blob[1:2] in (b"\2", b"\3", b"\4", b"\5"):
         return _of_value(plain_pickle(blob, source), source, choice)
     if name.endswith((".npz", ".zip", ".zarr", ".npy", ".pt", ".pth", ".pkl", ".pickle")):
-        raise ValueError(f"path must be a readable history, and {path} cannot be read: its first bytes are no {name.rpartition('.')[2]}'s")
+        raise ValueError(
+            f"path must be a readable history, and {path} cannot be read: its first bytes are no {name.rpartition('.')[2]}'s"
+        )
     if b"\0" in blob[:1000] and blob[:2] not in (b"\xff\xfe", b"\xfe\xff") and blob[1:2] != b"\0" and blob[:1] != b"\0":
         raise ValueError(
             f"path must be a history of a known kind (text, JSON, NumPy, netCDF, Zarr, event file, parquet, feather), "
@@ -180,7 +182,9 @@ def _of_zip(blob: bytes, path: Path, choice: Choice) -> History:
                     raise ValueError(f"{path}: array {name!r} cannot be read: {_said(error)}") from None
         strange = [name for name, array in arrays.items() if array.dtype.kind not in "fiub"]
         if choice.loss in strange:
-            raise ValueError(f"{source}: {choice.loss!r} must be an array of numbers, got {arrays[str(choice.loss)].dtype}")
+            raise ValueError(
+                f"{source}: {choice.loss!r} must be an array of numbers, got {arrays[str(choice.loss)].dtype}"
+            )
         numeric = {name: array for name, array in arrays.items() if name not in strange}
         if len(numeric) == 1 and np.ndim(next(iter(numeric.values()))) and choice.loss is None:
             numeric = {"loss": next(iter(numeric.values()))}
@@ -248,7 +252,9 @@ def _of_events(found: dict[str, dict[str, dict[int, float]]], source: str, choic
     for run, scalars in found.items():
         steps = sorted({step for curve in scalars.values() for step in curve})
         columns: dict[str, Any] = {tag: [curve.get(step) for step in steps] for tag, curve in scalars.items()}
-        columns = {tag: ["nan" if x is not None and np.isnan(x) else x for x in cells] for tag, cells in columns.items()}
+        columns = {
+            tag: ["nan" if x is not None and np.isnan(x) else x for x in cells] for tag, cells in columns.items()
+        }
         name = "event step" if "step" in columns else "step"
         tables.append(Table(source, {name: steps} | columns, run=run or None))
     if not any(table.columns for table in tables) or not any(scalars for scalars in found.values()):

@@ -68,7 +68,9 @@ def tables_of_value(value: Any, source: str, run: str | None = None) -> list[Tab
             return [_of_records(value, source, run)]
         if value and all(_is_column(row) for row in value):
             widths = {len(row) for row in value}
-            if widths == {3} and len(value) > 3 and all(row[0] > 1e8 for row in value):  # TensorBoard: time, step, value
+            if (
+                widths == {3} and len(value) > 3 and all(row[0] > 1e8 for row in value)
+            ):  # TensorBoard: time, step, value
                 _, steps, values = zip(*value, strict=True)
                 return [Table(source, {"step": steps, "loss": values}, run=run)]
             if widths == {2} and len(value) > 2:

@@ -155,7 +155,9 @@ def _dimensions(loss: xr.DataArray, step: str | None) -> tuple[str, str | None]:
         return dims[0], None
     member = next((d for d in dims if words_of(d) in _MEMBERS and d != epoch), None)
     if epoch is None:
-        epoch = next(d for d in dims if d != member) if member else max(dims, key=lambda d: (loss.sizes[d], dims.index(d)))
+        epoch = (
+            next(d for d in dims if d != member) if member else max(dims, key=lambda d: (loss.sizes[d], dims.index(d)))
+        )
     return epoch, next(d for d in dims if d != epoch)
 
 
@@ -180,7 +182,9 @@ def _of_arrays(
     if epoch.shape != (length,) or not np.isfinite(epoch).all() or (np.diff(epoch) <= 0).any():
         raise ValueError(f"epoch must be {length} ascending numbers, one per loss, got shape {epoch.shape}")
     filled = {"loss": loss} | {
-        role: _spread(role, _numbers(role, values), networks, length) for role, values in arrays.items() if role != "loss"
+        role: _spread(role, _numbers(role, values), networks, length)
+        for role, values in arrays.items()
+        if role != "loss"
     }
     account: list[str] = []
     if "accuracy" in filled:

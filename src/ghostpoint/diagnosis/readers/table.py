@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from ghostpoint.diagnosis.history import History, RunHistory
@@ -177,7 +178,7 @@ def _fullest(table: Table, names: list[str]) -> list[str]:
 def _only_numbers(table: Table, names: list[str]) -> list[str]:
     """The loss of a table whose names say nothing: TensorBoard's ``Value``, a column alone, or one beside a step."""
     for name in names:
-        if words_of(name) in ("value", "values", "y"):
+        if words_of(name) in ("value", "values"):
             return [name]
     rest = [name for name in names if words_of(name) not in (*STEPS, *RUNS, "wall_time", "timestamp")]
     return rest if len(rest) == 1 and re.fullmatch(r"column_\d+|\d*|loss.*|unnamed.*", words_of(rest[0])) else []
@@ -241,7 +242,7 @@ def _rows_by_run(
     count = len(next(iter(table.columns.values())))
     if by_run is not None:
         cells = [str(cell) for cell in table.columns[by_run]]
-        labels, member = np.unique(np.array(cells), return_inverse=True)
+        member, labels = pd.factorize(np.array(cells, dtype=object))
         order = np.argsort(member, kind="stable")
         parts = np.split(order, np.flatnonzero(np.diff(member[order])) + 1)
         parts.sort(key=lambda rows: int(rows[0]))
