@@ -56,9 +56,8 @@ def diagnose_file(
         raise ValueError("run and network must not both be given: each says which run to look at")
     if run is not None:
         history = history.select(run)
-    if network is not None:
-        if not 0 <= integer("network", network) < len(history):
-            raise ValueError(f"network must be from 0 to {len(history) - 1}, got {network}")
+    if network is not None and not 0 <= integer("network", network) < len(history):
+        raise ValueError(f"network must be from 0 to {len(history) - 1}, got {network}")
     diagnosis = diagnose(
         history,
         chance_loss=chance_loss,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ def test_phases_are_disjoint_and_cover_the_record(kind):
     for seed in range(4):
         record = record_of(kind, seed)
         phases = diagnose(record.history, **record.options).phases
-        assert all(a.end <= b.start for a, b in zip(phases, phases[1:], strict=False)), phases
+        assert all(a.end <= b.start for a, b in itertools.pairwise(phases)), phases
 
 
 @pytest.mark.parametrize("name", ["constant_answer_a.csv", "constant_answer_b.csv"])

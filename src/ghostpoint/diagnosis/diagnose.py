@@ -106,14 +106,14 @@ def _finding(
         ends = (float(run.epoch[0]), float(run.epoch[-1])) if len(run.epoch) else (np.nan, np.nan)
         evidence = {"points": float(points)}
         notes.append(f"{points} finite losses; at least {FEWEST} are needed")
-        phases = (Phase("cannot tell", *ends),)
+        only = (Phase("cannot tell", *ends),)
         return Finding(
-            "cannot tell", 1.0, phases, evidence, advice_for(Judged("cannot tell"), None, None), tuple(notes)
+            "cannot tell", 1.0, only, evidence, advice_for(Judged("cannot tell"), None, None), tuple(notes)
         )
     if points < 3:
         judged = Judged("divergence", {"first_epoch_not_finite": series.blown})
-        phases = (Phase("divergence", float(series.epoch[0]), series.blown),)
-        return Finding("divergence", 0.9, phases, judged.evidence, advice_for(judged, series, None), tuple(notes))
+        only = (Phase("divergence", float(series.epoch[0]), series.blown),)
+        return Finding("divergence", 0.9, only, judged.evidence, advice_for(judged, series, None), tuple(notes))
     # powers of two change no digit and keep squares of tiny or huge losses finite
     size = float(np.abs(series.loss).max())
     scale = 1.0 if 1e-60 < size < 1e60 else float(2.0 ** np.clip(np.round(np.log2(max(size, 1e-300))), -1000, 1000))

@@ -111,7 +111,7 @@ def levels_of(series: Series, chance_loss: float | None, chance_accuracy: float 
     by_accuracy = off is not None
     if off is None:
         off = _by_loss(linear, loss, chance, low, early_noise)
-    elif accuracy is not None and len(np.unique(accuracy[:1000])) > 50:  # smoothed: the loss dates it better
+    elif accuracy is not None and 4 * len(np.unique(accuracy)) > len(accuracy):  # smoothed: the loss dates it better
         off = off & _by_loss(linear, loss, chance, low, early_noise)
     return Levels(
         linear, logarithmic, chance, low, start, end, early_noise, at_chance, accuracy, tuple(inferred), off, plateau,

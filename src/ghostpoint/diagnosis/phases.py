@@ -32,7 +32,7 @@ def phases_of(series: Series, levels: Levels, judged: Judged) -> tuple[Phase, ..
             over.append(Phase("recovered", float(epoch[min(judged.lost[1], len(epoch) - 1)]), end))
     since = judged.since if np.isfinite(judged.since) else end
     if judged.name == "oscillation near a minimum" and judged.swing is not None:
-        numbers = {key: judged.evidence[key] for key in ("period", "amplitude", "growth") if key in judged.evidence}
+        numbers = {key: value for key, value in judged.evidence.items() if key in ("period", "amplitude", "growth")}
         after = max(since, judged.drops[-1].end if judged.drops else start)
         over.append(Phase(judged.name, max(after, over[-1].end) if over else after, end, numbers))
     elif judged.name in ("divergence", "rise of the loss", "plateau at a constant answer", "restart of a schedule"):

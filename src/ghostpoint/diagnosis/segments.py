@@ -11,6 +11,7 @@ below 250, so the recursion over all pairs costs milliseconds and needs no pruni
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -107,10 +108,10 @@ def course_of(epoch: Floats, values: Floats) -> Course:
         while width < size:
             early.append(early[-1][-1] + width * np.arange(1, 9))
             width *= 2
-        start = np.concatenate(early)
-        start = start[start < n // 4]
-        rest = np.arange(start[-1] + size, n - size // 2, size)
-        edges = np.concatenate([start, rest, [n]]).astype(np.int64)
+        begin = np.concatenate(early)
+        begin = begin[begin < n // 4]
+        rest = np.arange(begin[-1] + size, n - size // 2, size)
+        edges = np.concatenate([begin, rest, [n]]).astype(np.int64)
     count = np.diff(edges)
     middle = np.add.reduceat(epoch, edges[:-1]) / count
     value = _medians(values, edges)
@@ -160,7 +161,7 @@ def _local_noise(values: Floats, edges: NDArray[np.int64]) -> Floats:
     n = len(values)
     windows = int(np.clip(n // 30, 1, 12))
     cuts = np.linspace(0, n, windows + 1).astype(int)
-    each = np.array([noise_of(values[max(a - 2, 0) : b + 2]) for a, b in zip(cuts[:-1], cuts[1:], strict=True)])
+    each = np.array([noise_of(values[max(a - 2, 0) : b + 2]) for a, b in itertools.pairwise(cuts)])
     centres = 0.5 * (cuts[:-1] + cuts[1:])
     return np.interp(0.5 * (edges[:-1] + edges[1:]), centres, each)
 

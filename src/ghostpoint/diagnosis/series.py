@@ -123,7 +123,8 @@ class Series:
             ended = False
             notes.append(f"ends at epoch {epoch[end - last - 1]:g}: other runs are longer" if kept.any() else "empty")
         blown = float(epoch[end - last]) if ended and end else np.nan
-        missing = int((~kept[:end]).sum()) - last if run.broken is None else int(run.broken.sum()) - last * ended
+        missing = int((~kept[:end]).sum()) if run.broken is None else int(run.broken.sum())
+        missing -= last if ended else 0
 
         def chosen(name: str) -> Floats | None:
             values = run.curves.get(name)

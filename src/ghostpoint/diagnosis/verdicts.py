@@ -143,7 +143,7 @@ def _never_learned(series: Series, levels: Levels, k: float) -> Judged | None:
         and levels.end < 0.45 * levels.chance
     ):
         return Judged("converged", evidence, ["flat below chance from the beginning: trained before"])
-    exact = levels.accuracy is not None and len(np.unique(levels.accuracy[:1000])) <= 50
+    exact = levels.accuracy is not None and 4 * len(np.unique(levels.accuracy)) <= len(levels.accuracy)
     if levels.by_accuracy and levels.off.sum() >= (1 if exact else 3) and levels.off.mean() > 0.002:
         return None
     rise = levels.end - min(levels.low, levels.chance)
@@ -194,7 +194,7 @@ def _significant(levels: Levels) -> bool:
     """Whether the course falls from chance by more than its errors."""
     course = levels.linear
     low_at = int(course.fit.argmin())
-    return levels.drop > CLEAR * 1.2 * float(np.hypot(course.doubt[low_at], course.doubt[0]))
+    return levels.drop > CLEAR * 1.6 * float(np.hypot(course.doubt[low_at], course.doubt[0]))
 
 
 def _lost(series: Series, levels: Levels, k: float) -> Judged | None:
@@ -225,7 +225,8 @@ def _lost(series: Series, levels: Levels, k: float) -> Judged | None:
     half = np.flatnonzero(series.loss[: last + 1] < levels.low + 0.5 * levels.drop)
     rise = series.epoch[last] - series.epoch[half[-1]] if len(half) else 0.0
     slow = rise > max(0.1 * k * (series.epoch[last] - series.epoch[0]), spell_epochs(series))
-    plain = at_chance and not slow and points >= 20 and duration >= 0.02 * (series.epoch[-1] - series.epoch[0])
+    least = 20 if levels.by_accuracy else SPELL_POINTS
+    plain = at_chance and not slow and points >= least and duration >= 0.02 * (series.epoch[-1] - series.epoch[0])
     if not long and not (plain or (at_chance and n <= 60 and not slow)):
         return None
     share = _gradient_share(series, last + 1)
@@ -316,6 +317,8 @@ def _restarted(series: Series, levels: Levels, k: float) -> Judged | None:
 
 def _rises(series: Series, levels: Levels, k: float) -> Judged | None:
     """The end lies clear above the lowest loss."""
+    if _brief(series, levels):
+        return None
     course = levels.linear
     low_at = int(course.fit.argmin())
     low, end = float(course.fit[low_at]), levels.end
@@ -336,6 +339,14 @@ def _rises(series: Series, levels: Levels, k: float) -> Judged | None:
     if end > levels.chance + 0.2 * abs(levels.chance):
         notes.append("the loss ends above its start")
     return Judged("rise of the loss", _known(evidence), notes, drops_of(series, levels), since=since)
+
+
+def _brief(series: Series, levels: Levels) -> bool:
+    """Whether the answers, right before, have been at chance at the end for too short a spell to say anything."""
+    if not levels.by_accuracy or not levels.off.any():
+        return False
+    last = int(np.flatnonzero(levels.off)[-1])
+    return bool(0 < series.epoch[-1] - series.epoch[last] < spell_epochs(series))
 
 
 def _gap(levels: Levels, series: Series) -> tuple[int, int]:
@@ -373,7 +384,7 @@ def _recovered(series: Series, levels: Levels, k: float) -> Judged | None:
 def _constant(series: Series, levels: Levels, k: float) -> Judged | None:
     """Fallen to the loss of a constant answer, and flat there."""
     flat, since = tail_is_flat(series, levels)
-    if not flat or (
+    if not flat or _brief(series, levels) or (
         levels.accuracy is not None and levels.off[-max(len(levels.off) // 10, 1) :].mean() > 0.5 and levels.by_accuracy
     ):
         return None

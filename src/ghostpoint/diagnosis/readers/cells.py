@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -69,7 +69,7 @@ def cell_number(cell: str) -> tuple[float, bool]:
     raise ValueError(f"{cell!r} is no number")
 
 
-def column_numbers(cells: Sequence[object]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def column_numbers(cells: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Numbers and marks of what was written, one per cell; a :class:`CellError` names the first that is no number."""
     if not isinstance(cells, np.ndarray) or cells.dtype != object:
         array = np.asarray(cells)

@@ -35,7 +35,7 @@ def json_tables(text: str, source: str) -> list[Table] | None:
                 table.account.append(f"{len(bad)} lines that are no JSON left out, first row {bad[0]}")
             return [table]
         looks = text.lstrip().startswith(("{'", "[{'")) or re.match(r"\[[^\]\[{\"]*[A-Za-z]", text.lstrip())
-        if looks or len(text.splitlines()) > 1 and rows and not head == "[":
+        if looks or (len(text.splitlines()) > 1 and rows and head != "["):
             return None
         raise ValueError(
             f"{source}: row {error.lineno}, column {error.colno}: must be JSON, but {error.msg.lower()}"

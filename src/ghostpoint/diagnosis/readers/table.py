@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,7 +47,7 @@ class Table:
     """
 
     source: str
-    columns: dict[str, Sequence[Any]]
+    columns: dict[str, Any]
     account: list[str] = field(default_factory=list)
     lines: Sequence[int] | None = None
     run: str | None = None
@@ -150,7 +151,7 @@ def _roles(table: Table, names: list[str], choice: Choice, account: list[str]) -
         if len(best) > 1:
             best = _fullest(table, best)
         if role == "loss" and len(best) != 1:
-            best = _only_numbers(table, names) if not best else best
+            best = best if best else _only_numbers(table, names)
             if len(best) != 1:
                 what = "several that could be it" if len(best) > 1 else "none that could be it"
                 raise ValueError(
@@ -218,7 +219,7 @@ def _step_candidates(
     """Columns that may number the rows, the best name first."""
     if choice.step is not None:
         return [(choice.step, table.numbers(choice.step)[0])]
-    found = []
+    found: list[tuple[str, Floats]] = []
     for wanted in STEPS:
         for name in names:
             words = words_of(run_prefix(name)[1])
@@ -252,10 +253,10 @@ def _rows_by_run(
         values = step[known]
         starts = np.flatnonzero((values[1:] == values[0]) & (np.diff(values) < 0)) + 1
         edges = np.concatenate([[0], starts, [len(values)]])
-        ascending = all((np.diff(values[a:b]) >= 0).all() for a, b in zip(edges[:-1], edges[1:], strict=True))
+        ascending = all((np.diff(values[a:b]) >= 0).all() for a, b in itertools.pairwise(edges))
         if len(starts) and ascending and np.diff(edges).min() >= 3:
             cuts = [0, *known[starts].tolist(), count]
-            return [("", np.arange(a, b)) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+            return [("", np.arange(a, b)) for a, b in itertools.pairwise(cuts)]
     return [("", np.arange(count))]
 
 
@@ -271,7 +272,7 @@ def _run(
 ) -> tuple[RunHistory | None, str]:
     """One run from its rows, ordered by step, and the name of the step taken."""
     notes: list[str] = []
-    loss, written = (part[rows] for part in data["loss"])
+    written = data["loss"][1][rows]
     any_value = written | np.any([np.isfinite(values[rows]) for values, _ in data.values()], axis=0)
     if not written.any():
         return None, ""
@@ -292,7 +293,6 @@ def _run(
         notes.append("rows are not in the order of the steps: sorted")
     # of rows with the same step the last written value of each column stands
     unique, first = np.unique(epoch[at], return_index=True)
-    ends = np.concatenate([first[1:], [len(at)]])
     repeated = int(written[at].sum() - np.add.reduceat(written[at], first).clip(max=1).sum()) if len(at) else 0
     if repeated:
         notes.append(f"{repeated} rows repeat a step (a resumed run): the later value is kept")
@@ -308,7 +308,6 @@ def _run(
             broken = found & ~np.isfinite(curve)
         if np.isfinite(curve).any() or role == "loss":
             curves[role] = curve
-    del ends, loss
     if "accuracy" in curves:
         curves["accuracy"], percent = as_share(curves["accuracy"])
         notes += ["accuracy read as percent"] if percent else []
