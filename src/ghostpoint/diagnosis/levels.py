@@ -106,7 +106,10 @@ def levels_of(series: Series, chance_loss: float | None, chance_accuracy: float 
     else:
         chance = min(chance_loss, max(start, float(fit[0])))
     first = _points(linear, plateau, n) if plateau is not None else (0, max(min(n, 12), few))
-    early_noise = noise_of(loss[first[0] : max(first[1], first[0] + 12, first[0] + min(n // 10, 200))])
+    # noise before learning: until the course has fallen by a third
+    fallen = fit < chance - 0.3 * max(chance - low, 0.0)
+    learns = int(linear.edges[int(fallen.argmax())]) if fallen.any() else n
+    early_noise = noise_of(loss[first[0] : max(first[1], first[0] + 12, min(n // 10, 200, learns))])
     accuracy, at_chance, off = _by_accuracy(series, chance_accuracy, plateau, first, inferred)
     by_accuracy = off is not None
     if off is None:

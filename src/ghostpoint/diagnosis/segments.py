@@ -106,7 +106,7 @@ def course_of(epoch: Floats, values: Floats) -> Course:
         early = [np.arange(20)]
         width = 1
         while width < size:
-            early.append(early[-1][-1] + width * np.arange(1, 9))
+            early.append(np.asarray(early[-1][-1] + width * np.arange(1, 9)))
             width *= 2
         begin = np.concatenate(early)
         begin = begin[begin < n // 4]
@@ -126,8 +126,8 @@ def course_of(epoch: Floats, values: Floats) -> Course:
     error = np.maximum(error, np.maximum(np.minimum(rough, noise), FLOOR * scale))
     error = np.maximum(error, 1e-12 * (np.abs(value).max() + 1e-300))
     fit, pieces = _partition(middle, value, error)
-    size = np.concatenate([np.full(j - i, j - i) for i, j in pieces])
-    doubt = error * np.minimum(1.0, 2.0 / np.sqrt(size))
+    members = np.concatenate([np.full(j - i, j - i) for i, j in pieces])
+    doubt = error * np.minimum(1.0, 2.0 / np.sqrt(members))
     course = Course(middle, value, fit, error, edges, noise, doubt, ())
     return replace(course, segments=tuple(_joined(course, pieces, epoch)))
 

@@ -304,8 +304,8 @@ def _of_folder(path: Path, choice: Choice) -> History:
         if merged:
             keys = list(dict.fromkeys(key for row in merged.values() for key in row))
             columns = {"step": list(merged)} | {key: [row.get(key) for row in merged.values()] for key in keys}
-            name = folder.parent.name if len(metrics) > 1 else None
-            tables.append(Table(str(path), columns, ["MLflow metrics"], run=name))
+            label = folder.parent.name if len(metrics) > 1 else None
+            tables.append(Table(str(path), columns, ["MLflow metrics"], run=label))
     if tables:
         return _joined(tables, choice, str(path))
     raise ValueError(

@@ -198,7 +198,7 @@ def _outputs(table: Table, names: list[str], roles: Mapping[str, str]) -> list[s
 def _spread_of(answers: list[Floats]) -> tuple[Floats, NDArray[np.bool_]]:
     stack = np.stack(answers)
     known = np.isfinite(stack).all(axis=0)
-    return np.where(known, np.ptp(np.where(known, stack, 0.0), axis=0), np.nan), known
+    return np.where(known, np.ptp(np.where(known, stack, 0.0), axis=0), np.nan), np.asarray(known)
 
 
 def _run_column(table: Table, names: list[str]) -> str | None:
