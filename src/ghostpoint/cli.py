@@ -130,20 +130,30 @@ def diagnose(
     file: Annotated[
         Path,
         typer.Argument(
-            help="A history: csv, npz, netCDF, zarr, a saved run or a TensorBoard event file.", metavar="FILE"
+            help="A record of a training as tools write it: table, log, JSON, NumPy, TensorBoard, ... or a saved run.",
+            metavar="FILE",
         ),
     ],
-    figure: Annotated[Path | None, typer.Option(help="Draw the annotated loss curve.", metavar="OUT.png")] = None,
-    network: Annotated[int | None, typer.Option(help="One network of a stack.", metavar="I")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the annotated loss curves.", metavar="OUT.png")] = None,
+    run: Annotated[str | None, typer.Option(help="One run of many, by its name.", metavar="NAME")] = None,
+    network: Annotated[int | None, typer.Option(help="One run of many, by its number.", metavar="I")] = None,
+    step: Annotated[str | None, typer.Option(help="Name of the step in FILE.", metavar="NAME")] = None,
     loss: Annotated[str | None, typer.Option(help="Name of the loss in FILE.", metavar="NAME")] = None,
+    accuracy: Annotated[str | None, typer.Option(help="Name of the accuracy in FILE.", metavar="NAME")] = None,
+    classes: Annotated[int | None, typer.Option(help="Equally frequent classes: says chance.", metavar="K")] = None,
+    targets: Annotated[Path | None, typer.Option(help="Wanted answers: say chance.", metavar="FILE")] = None,
     chance_loss: Annotated[float | None, typer.Option(help="Loss at chance; inferred otherwise.")] = None,
     chance_accuracy: Annotated[float | None, typer.Option(help="Accuracy at chance; inferred otherwise.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON in place of the text.")] = False,
 ) -> None:
     """Say what phase a training is in, and why."""
     from ghostpoint.diagnose_command import diagnose_file
 
-    chance = {"chance_loss": chance_loss, "chance_accuracy": chance_accuracy}
-    typer.echo(diagnose_file(file, figure=figure, network=network, loss=loss, **chance))
+    text = diagnose_file(
+        file, figure=figure, run=run, network=network, step=step, loss=loss, accuracy=accuracy, classes=classes,
+        targets=targets, chance_loss=chance_loss, chance_accuracy=chance_accuracy, as_json=as_json,
+    )  # fmt: skip
+    typer.echo(text)
 
 
 @app.command("slow-points")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 __all__ = ["diagnose_file"]
 
@@ -11,37 +13,59 @@ def diagnose_file(
     path: Path,
     *,
     figure: Path | None = None,
+    run: str | None = None,
     network: int | None = None,
     loss: str | None = None,
+    step: str | None = None,
+    accuracy: str | None = None,
     chance_loss: float | None = None,
     chance_accuracy: float | None = None,
+    classes: int | None = None,
+    targets: Path | None = None,
+    as_json: bool = False,
 ) -> str:
-    """The diagnosis of the history in the file ``path``, as text: a table for a stack, all there is for one network.
+    """The diagnosis of the history in the file ``path``, as text: a table for many runs, all there is for one.
 
     Parameters
     ----------
     figure : path, optional
         Where to draw the annotated loss curves; the suffix says the format.
+    run : str, optional
+        Name (or number) of the run to look at; all by default.
     network : int, optional
-        Which network of a stack to look at; all by default.
-    loss : str, optional
-        The name of the loss in the file, where several could be it.
-    chance_loss, chance_accuracy : float, optional
+        Number of the run to look at, from 0.
+    loss, step, accuracy : str, optional
+        Names of columns in the file, where several could be it.
+    chance_loss, chance_accuracy, classes : optional
         As for ``ghostpoint.diagnose``.
+    targets : path, optional
+        File of the wanted answers: ``.npy``, or text with one answer a line.
+    as_json : bool
+        JSON in place of the text.
 
     Raises
     ------
     ValueError
-        For whatever cannot be read, or a network or a format that there is not.
+        For whatever cannot be read, or a run or a format that there is not.
     """
     from ghostpoint.checks import integer
     from ghostpoint.diagnosis import diagnose, read_history
 
-    history = read_history(path, loss=loss)
-    diagnosis = diagnose(history, chance_loss=chance_loss, chance_accuracy=chance_accuracy)
+    history = read_history(path, loss=loss, step=step, accuracy=accuracy)
+    if run is not None and network is not None:
+        raise ValueError("run and network must not both be given: each says which run to look at")
+    if run is not None:
+        history = history.select(run)
+    if network is not None and not 0 <= integer("network", network) < len(history):
+        raise ValueError(f"network must be from 0 to {len(history) - 1}, got {network}")
+    diagnosis = diagnose(
+        history,
+        chance_loss=chance_loss,
+        chance_accuracy=chance_accuracy,
+        classes=classes,
+        targets=None if targets is None else _answers(targets),
+    )
     if network is not None:
-        if not 0 <= integer("network", network) < len(diagnosis):
-            raise ValueError(f"network must be from 0 to {len(diagnosis) - 1}, got {network}")
         diagnosis = diagnosis[network]
     if figure is not None:
         from ghostpoint.figures import diagnosis as picture
@@ -54,4 +78,30 @@ def diagnose_file(
             )
         figure.parent.mkdir(parents=True, exist_ok=True)
         drawn.savefig(figure, dpi=150)
-    return str(diagnosis)
+    return json.dumps(diagnosis.to_json(), indent=2) if as_json else str(diagnosis)
+
+
+def _answers(path: Path) -> Any:
+    """The wanted answers in a file: an array, or numbers or labels, one a line or separated by commas."""
+    import numpy as np
+
+    if not path.is_file():
+        raise ValueError(f"targets must be a file with the wanted answers, and there is no {path}")
+    if path.read_bytes()[:6] == b"\x93NUMPY":
+        try:
+            return np.load(path)
+        except ValueError as error:
+            raise ValueError(f"targets must be an array of numbers or labels, and {path} is not: {error}") from None
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"targets must be .npy or text with one answer a line, and {path} is neither") from None
+    cells = [cell.strip() for line in text.splitlines() for cell in line.split(",") if cell.strip()]
+    try:
+        return np.array([float(cell) for cell in cells])
+    except ValueError:
+        pass
+    try:  # a header above numbers
+        return np.array([float(cell) for cell in cells[1:]])
+    except ValueError:
+        return np.array(cells)

@@ -102,7 +102,7 @@ def test_nan_to_the_end_is_divergence_and_a_gap_is_not():
     [
         ({"accuracy": [1.0]}, "history must have loss, got accuracy"),
         (xr.Dataset({"x": ("epoch", [1.0])}), "variable loss, got x"),
-        (xr.Dataset({"loss": ("time", [1.0])}), "got \\('time',\\)"),
+        (xr.Dataset({"loss": (("a", "b", "c"), [[[1.0]]])}), "got \\('a', 'b', 'c'\\)"),
         (np.zeros((2, 2, 2)), "loss must have shape"),
         ([], "loss must have shape"),
         ("loss", "loss must be an array of numbers"),
@@ -127,12 +127,15 @@ def test_the_record_survives_the_disk_and_is_drawn_from_there(found, tmp_path):
     xr.testing.assert_identical(again, dataset)
     assert tuple(again["verdict"].values) == found.verdict
     assert again.sizes["phase"] == max(map(len, found.phases))
-    figure = draw(again)
+    figure = draw(again.isel(network=slice(6)))
     titles = [axes.get_title(loc="left") or axes.get_title() for axes in figure.axes if axes.get_ylabel() == "loss"]
     assert titles == [f"network {row}: {found.verdict[row]}" for row in range(6)]
     assert len(draw(again, network=7).axes) == 2
     with pytest.raises(ValueError, match="network must be from 0 to 11, got 12"):
         draw(again, network=12)
+    above, below = draw(again).axes
+    assert above.get_title(loc="left") == "12 runs"
+    assert len(below.patches) == sum(map(len, found.phases))
 
 
 def test_the_figure_shows_the_phases_of_the_dataset():

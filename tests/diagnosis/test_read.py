@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ghostpoint.diagnosis import diagnose, read_history
-from ghostpoint.diagnosis.event_file import _masked, event_scalars
+from ghostpoint.diagnosis.readers.event_file import _masked, event_scalars
 from ghostpoint.storage import write_dataset
 from tests.diagnosis.curves import collapse, noisy_jump
 
@@ -69,11 +69,11 @@ def test_an_event_file_gives_its_scalars(tmp_path, tensor):
     loss = noisy_jump(0).astype(np.float32)
     curves = {"train/loss": loss, "val/loss": loss + 1, "train/acc": loss * 0.5}
     path = event_file(tmp_path / "events.out.tfevents.1", curves, tensor)
-    history = read_history(path)
-    np.testing.assert_array_equal(history["loss"], loss)
-    np.testing.assert_array_equal(history["accuracy"], (loss * 0.5).astype(np.float32))
-    np.testing.assert_array_equal(history["epoch"], np.arange(len(loss)))
-    np.testing.assert_array_equal(read_history(path, loss="val/loss")["loss"], loss + 1)
+    run = read_history(path).runs[0]
+    np.testing.assert_array_equal(run.curves["loss"], loss)
+    np.testing.assert_array_equal(run.curves["accuracy"], (loss * 0.5).astype(np.float32))
+    np.testing.assert_array_equal(run.epoch, np.arange(len(loss)))
+    np.testing.assert_array_equal(read_history(path, loss="val/loss").runs[0].curves["loss"], loss + 1)
 
 
 def test_an_event_file_that_is_still_written_ends_and_a_damaged_one_is_refused(tmp_path):
@@ -117,24 +117,25 @@ def test_all_kinds_of_files_say_the_same(tmp_path):
 def test_empty_cells_are_missing(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("step,loss,lr\n0,1.0,0.1\n5,,0.1\n10,0.5,\n")
-    history = read_history(path)
-    np.testing.assert_array_equal(history["epoch"], [0, 5, 10])
-    np.testing.assert_array_equal(history["loss"], [1.0, np.nan, 0.5])
-    np.testing.assert_array_equal(history["learning_rate"], [0.1, 0.1, np.nan])
+    run = read_history(path).runs[0]
+    np.testing.assert_array_equal(run.epoch, [0, 5, 10])
+    np.testing.assert_array_equal(run.curves["loss"], [1.0, np.nan, 0.5])
+    np.testing.assert_array_equal(run.curves["learning_rate"], [0.1, 0.1, np.nan])
 
 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.csv", "epoch,x\n0,1\n", "no that could be it: epoch, x"),
+        ("a.csv", "epoch,x,y\n0,1,2\n", "none that could be it: epoch, x, y"),
         ("a.csv", "epoch,loss a,loss b\n0,1,2\n", "several that could be it: loss a, loss b"),
-        ("a.csv", "loss\n", "1 rows"),
-        ("a.csv", "loss,epoch\n1,2\n3\n", "row 3"),
-        ("a.csv", "loss\nhigh\n", "column 'loss' .* must hold numbers"),
+        ("a.csv", "loss\n", "1 row"),
+        ("a.csv", "loss,epoch\n1,2\n3\n4,5\n", "row 3 must have 2 cells"),
+        ("a.csv", "loss\nhigh\n", r"a.csv: column 'loss', row 2: must hold a number or nothing, got 'high'"),
         ("a.npz", "no archive", "cannot be read"),
         ("a.nc", "no netCDF", "cannot be read"),
         ("a.zarr.zip", "no archive", "cannot be read"),
-        ("a.doc", "", "of a known kind"),
+        ("a.doc", "Dear all, here is nothing.\nIndeed.\n", "of a known kind"),
+        ("a.csv", "", "is empty"),
     ],
 )
 def test_what_is_no_history_is_refused(tmp_path, name, text, message):

@@ -1,16 +1,19 @@
-"""What to do about a verdict, in a sentence."""
+"""What to do about a verdict, in a sentence or two."""
 
 from __future__ import annotations
 
+from ghostpoint.diagnosis.levels import Levels
 from ghostpoint.diagnosis.series import Series
-from ghostpoint.diagnosis.verdicts import Judged
+from ghostpoint.diagnosis.verdicts import Judged, tail_is_flat
 
 __all__ = ["advice_for"]
 
 
-def advice_for(judged: Judged, series: Series | None) -> str:
-    """A sentence; names a learning rate where the history has one."""
-    rate = None if series is None or series.rate is None else float(series.rate[-1])
+def advice_for(judged: Judged, series: Series | None, levels: Levels | None) -> str:
+    """A sentence; names a learning rate where the history has one. "Go on" is never said of a flat tail."""
+    rate = None
+    if series is not None and series.rate is not None and series.rate[-1] > 0:
+        rate = float(series.rate[-1])
     half = "halve the learning rate" if rate is None else f"lower the learning rate below {rate / 2:.3g}"
     evidence = judged.evidence
     if judged.name == "no-learning zone":
@@ -25,12 +28,28 @@ def advice_for(judged: Judged, series: Series | None) -> str:
         if evidence.get("gradient_share", 1.0) == 0.0 or evidence.get("last_gradient_norm", 1.0) == 0.0:
             return "The gradient is gone: lower the output confidence or start from other weights."
         return "Wait, for plateaus can end abruptly; a lower output confidence or more trainable ranks shorten them."
+    if judged.name == "plateau at a constant answer":
+        return (
+            "The network gives one answer to every input: more steps alone may take long. Check that the inputs reach it "
+            "and the targets fit them, and try another learning rate, initialisation or output confidence."
+        )
     if judged.name == "divergence":
         return f"Rewind and {half}, or clip the gradient."
-    if judged.name == "abrupt learning":
-        return "Go on, and lower the learning rate now: the same rate is riskier after the drop than on the plateau."
-    if judged.name == "gradual learning":
-        return "Go on: the loss comes down step by step."
+    if judged.name == "rise of the loss":
+        where = f"Keep the weights of epoch {evidence['rises_since']:g}" if "rises_since" in evidence else "Rewind"
+        if "last_validation_loss" in evidence:
+            return f"{where}: stop earlier, or regularise, or train on more data."
+        return f"{where}: {half}, or stop there if this is a validation loss (over-fitting)."
     if judged.name == "recovered":
-        return f"Go on, but {half}: what threw the network off once can do so again."
-    return "Record more: more epochs, the gradient norm and the accuracy."
+        return f"It works again, but {half}: what threw the network off once can do so again."
+    if judged.name == "restart of a schedule":
+        return "Judge the loss at the end of a cycle of the schedule: between, it is raised by the restart."
+    if judged.name == "cannot tell":
+        return "Record more: more epochs, the gradient norm and the accuracy."
+    flat, since = (False, 0.0) if series is None or levels is None else tail_is_flat(series, levels)
+    if judged.name == "converged" or flat:
+        begin = f" since epoch {since:g}" if flat else ""
+        return f"The loss is flat{begin}: stop here, or {half} to see whether it falls further; more steps as they are change little."
+    if judged.name in ("abrupt learning", "staircase learning"):
+        return "Go on, and lower the learning rate now: the same rate is riskier after the drop than on the plateau."
+    return "Go on: the loss still comes down."

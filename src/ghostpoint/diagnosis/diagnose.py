@@ -1,52 +1,73 @@
-"""``diagnose``: histories of any form to one labelled dataset, every network to its finding."""
+"""``diagnose``: histories of any form to runs, every run to its finding."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from ghostpoint.checks import number
+from ghostpoint.checks import integer, number
 from ghostpoint.diagnosis.advice import advice_for
+from ghostpoint.diagnosis.answers import ConstantAnswer, constant_answer
+from ghostpoint.diagnosis.calibration import confidence_of
+from ghostpoint.diagnosis.history import History, RunHistory
+from ghostpoint.diagnosis.levels import Levels, levels_of
 from ghostpoint.diagnosis.phases import phases_of
+from ghostpoint.diagnosis.readers import history_of
 from ghostpoint.diagnosis.record import Diagnosis, Finding, Phase
-from ghostpoint.diagnosis.series import Series, levels_of
+from ghostpoint.diagnosis.series import Series
+from ghostpoint.diagnosis.swings import Swing, swing_at_end
 from ghostpoint.diagnosis.verdicts import FEWEST, Judged, judge
 from ghostpoint.results import TrainingRun
-from ghostpoint.tasks import Task
 
-__all__ = ["CURVES", "diagnose"]
+__all__ = ["diagnose"]
 
-#: what is looked at, loss first
-CURVES = ("loss", "gradient_norm", "accuracy", "confidence", "learning_rate")
+#: factors of all thresholds under which the verdict is asked again: it is sure if it does not change
+STRICTNESS = (0.6, 0.8, 1.25, 1.6)
 
 
 def diagnose(
-    history: xr.Dataset | TrainingRun | Mapping[str, ArrayLike] | ArrayLike,
+    history: History
+    | TrainingRun
+    | xr.Dataset
+    | xr.DataArray
+    | pd.DataFrame
+    | pd.Series[Any]
+    | Mapping[str, Any]
+    | ArrayLike,
     *,
     chance_loss: float | None = None,
     chance_accuracy: float | None = None,
+    classes: int | None = None,
+    targets: ArrayLike | None = None,
 ) -> Diagnosis:
-    """What phase each network's training is in at its end, the phases it went through, and what to do.
+    """What phase each run's training is in at its end, the phases it went through, and what to do.
 
-    Nothing depends on the unit of the loss. Levels are measured in the drop from the chance level to the lowest
-    value of the running median, durations in epochs passed. A network is *in the no-learning zone* when it was off
-    chance and has been at chance for the last 50 epochs (article, Fig. 8B; a quarter of a shorter record); a drop
-    is *abrupt* when its middle 80 % take less than 0.15 of the epochs until its end. See docs/diagnosis.md for
-    every rule.
+    The record is cut into straight segments by penalised likelihood, on a linear and a logarithmic scale, and every
+    verdict is a statement about segments (see docs/diagnosis.md for each rule). Nothing depends on the unit of the
+    loss. A run is *in the no-learning zone* when it was off chance and has been at chance for the last 50 epochs
+    (article, Fig. 8B; less where the collapse is plain); a drop is *abrupt* when its middle 80 % take less than 0.15
+    of the time since the plateau before it began.
 
     Parameters
     ----------
-    history : Dataset over (network, epoch) or epoch, TrainingRun, mapping of arrays, or array
-        ``loss`` (R, E) or (E,), and where known ``gradient_norm`` (L2), ``accuracy`` in [0, 1], ``confidence`` of the
-        output and ``learning_rate``, each (E,), (R,) or (R, E); ``epoch`` (E,) ascending, 0 to E - 1 by default. NaN
-        stands for not recorded. A plain array is the loss.
+    history : History, TrainingRun, Dataset, DataFrame, mapping of arrays, list, or array
+        ``loss`` (R, E) or (E,), and where known ``gradient_norm`` (L2), ``accuracy`` in [0, 1] or percent,
+        ``confidence`` of the output, ``learning_rate`` and ``validation_loss``, each (E,), (R,) or (R, E); ``epoch``
+        (E,) ascending, 0 to E - 1 by default. NaN stands for not recorded. A plain array is the loss, a list of
+        arrays of different lengths the losses of several runs. :func:`read_history` makes a History of a file.
     chance_loss, chance_accuracy : float, optional
         Of a network that always gives the same answer. From the task of a ``TrainingRun``; else inferred from the first
         plateau, or without one from the first points, and a note says so.
+    classes : int, optional
+        Number K of equally frequent classes: chance is accuracy 1 / K and, for cross-entropy, a loss of log K.
+    targets : array, optional
+        Answers that are wanted, numbers or class labels: the best constant answer to them gives the chance levels.
 
     Returns
     -------
@@ -55,114 +76,102 @@ def diagnose(
     Raises
     ------
     ValueError
-        If the loss is missing, shapes do not fit, epochs do not ascend, or a chance level is not a finite number.
+        If the loss is missing, shapes do not fit, epochs do not ascend, or a chance level is impossible.
     """
-    if isinstance(history, TrainingRun):
-        task = Task.from_dict(history.config["task"])
-        chance_loss = task.chance_loss if chance_loss is None else chance_loss
-        chance_accuracy = task.chance_accuracy if chance_accuracy is None else chance_accuracy
-        history = history.history
     loss_level = None if chance_loss is None else number("chance_loss", chance_loss)
     accuracy_level = None if chance_accuracy is None else number("chance_accuracy", chance_accuracy)
-    dataset = _dataset(history)
-    epoch = dataset["epoch"].values.astype(np.float64)
-    curves = {name: dataset[name].values for name in CURVES if name in dataset.data_vars}
-    findings = tuple(
-        _finding(epoch, {name: values[row] for name, values in curves.items()}, loss_level, accuracy_level)
-        for row in range(dataset.sizes["network"])
-    )
-    levels = {"chance_loss": loss_level, "chance_accuracy": accuracy_level}
-    return Diagnosis(findings, dataset.assign_attrs({name: v for name, v in levels.items() if v is not None}))
+    if accuracy_level is not None and not 0 <= accuracy_level < 1:
+        percent = (
+            f"; is {accuracy_level:g} in percent? Then give {accuracy_level / 100:g}"
+            if 1 < accuracy_level < 100
+            else ""
+        )
+        raise ValueError(f"chance_accuracy must be at least 0 and below 1, got {accuracy_level:g}{percent}")
+    if classes is not None and integer("classes", classes) < 2:
+        raise ValueError(f"classes must be at least 2, got {classes}")
+    answer = constant_answer(classes, targets)
+    read = history_of(history)
+    findings = tuple(_finding(run, loss_level, accuracy_level, answer) for run in read.runs)
+    return Diagnosis(findings, read, {"chance_loss": loss_level, "chance_accuracy": accuracy_level})
 
 
 def _finding(
-    epoch: NDArray[np.float64], curves: dict[str, NDArray[np.float64]], loss_level: float | None, acc: float | None
+    run: RunHistory, loss_level: float | None, accuracy_level: float | None, answer: ConstantAnswer | None
 ) -> Finding:
-    """The finding on one network."""
-    series = Series.of(epoch, curves)
+    """The finding on one run."""
+    series = Series.of(run)
     points = len(series.loss)
+    notes = list(series.notes)
     if points < FEWEST and not (np.isfinite(series.blown) and points):
-        judged = Judged("cannot tell", 1.0 if points < FEWEST // 2 else 0.8, {"points": float(points)})
-        ends = (float(epoch[0]), float(epoch[-1])) if len(epoch) else (np.nan, np.nan)
-        note = f"{points} finite losses; at least {FEWEST} are needed"
-        phases = (Phase("cannot tell", *ends),)
-        return Finding(judged.name, judged.confidence, phases, judged.evidence, advice_for(judged, None), (note,))
-    levels = levels_of(series, loss_level, acc)
-    judged = judge(series, levels)
-    notes = list(judged.notes)
+        ends = (float(run.epoch[0]), float(run.epoch[-1])) if len(run.epoch) else (np.nan, np.nan)
+        evidence = {"points": float(points)}
+        notes.append(f"{points} finite losses; at least {FEWEST} are needed")
+        only = (Phase("cannot tell", *ends),)
+        return Finding(
+            "cannot tell", 1.0, only, evidence, advice_for(Judged("cannot tell"), None, None), tuple(notes)
+        )
+    if points < 3:
+        judged = Judged("divergence", {"first_epoch_not_finite": series.blown})
+        only = (Phase("divergence", float(series.epoch[0]), series.blown),)
+        return Finding("divergence", 0.9, only, judged.evidence, advice_for(judged, series, None), tuple(notes))
+    # powers of two change no digit and keep squares of tiny or huge losses finite
+    size = float(np.abs(series.loss).max())
+    scale = 1.0 if 1e-60 < size < 1e60 else float(2.0 ** np.clip(np.round(np.log2(max(size, 1e-300))), -1000, 1000))
+    unit = replace(
+        series, loss=series.loss / scale, validation=None if series.validation is None else series.validation / scale
+    )
+    loss_level = run.chance_loss if loss_level is None else loss_level
+    accuracy_level = run.chance_accuracy if accuracy_level is None else accuracy_level
+    taken: list[str] = []
+    if answer is not None:
+        loss_level, accuracy_level = answer.levels(series.loss, loss_level, accuracy_level, taken)
+    levels = levels_of(unit, None if loss_level is None else loss_level / scale, accuracy_level)
+    swing = _swing(unit, levels)
+    judged = judge(unit, levels, swing)
+    if judged.name in ("gradual learning", "abrupt learning", "converged") and (series.loss < 0).any():
+        notes.append(
+            f"{int((series.loss < 0).sum())} losses are negative: impossible for a squared error or cross-entropy"
+        )
+    agree = float(np.mean([judge(unit, levels, swing, k).name == judged.name for k in STRICTNESS]))
+    notes += judged.notes + taken
     if levels.inferred:
-        values = {"chance_loss": levels.chance, "chance_accuracy": levels.accuracy_at_chance}
+        values = {"chance_loss": levels.chance * scale, "chance_accuracy": levels.accuracy_at_chance}
         inferred = " and ".join(f"{name} {values[name]:.4g}" for name in levels.inferred)
         notes.append(f"{inferred} inferred from the first plateau or the first points")
     if series.missing:
         notes.append(f"{series.missing} losses are missing")
+    scaled = {name: value * scale if name in _LOSSES else value for name, value in judged.evidence.items()}
+    phases = tuple(
+        replace(phase, evidence={k: v * scale if k in _LOSSES else v for k, v in phase.evidence.items()})
+        for phase in phases_of(unit, levels, judged)
+    )
     return Finding(
         judged.name,
-        float(np.clip(judged.confidence, 0.0, 1.0)),
-        phases_of(series, levels, judged),
-        judged.evidence,
-        advice_for(judged, series),
+        confidence_of(judged, unit, levels, agree),
+        phases,
+        scaled,
+        advice_for(judged, unit, levels),
         tuple(notes),
     )
 
 
-def _dataset(history: Any) -> xr.Dataset:
-    """The curves of ``history`` over (network, epoch), float64."""
-    coordinates: dict[str, Any] = {}
-    if isinstance(history, xr.Dataset):
-        if "loss" not in history.data_vars:
-            raise ValueError(
-                f"history must have a variable loss, got {', '.join(map(str, history.data_vars)) or 'none'}"
-            )
-        strange = set(history["loss"].dims) - {"network", "epoch"}
-        if strange or "epoch" not in history["loss"].dims:
-            raise ValueError(f"loss must have dimensions (network, epoch) or (epoch,), got {history['loss'].dims}")
-        arrays = {
-            name: history[name].transpose(*(d for d in ("network", "epoch") if d in history[name].dims)).values
-            for name in CURVES
-            if name in history.variables
-        }
-        epochs = history["epoch"].values if "epoch" in history.coords else None
-        coordinates = {
-            str(name): value.variable for name, value in history.coords.items()
-            if value.dims == ("network",) and name != "learning_rate"
-        }  # fmt: skip
-    elif isinstance(history, Mapping):
-        if "loss" not in history:
-            raise ValueError(f"history must have loss, got {', '.join(map(str, history)) or 'nothing'}")
-        arrays = {name: history[name] for name in CURVES if name in history}
-        epochs = history.get("epoch")
-    else:
-        arrays, epochs = {"loss": history}, None
-    loss = np.atleast_2d(_numbers("loss", arrays["loss"]))
-    if loss.ndim != 2 or not loss.size:
-        raise ValueError(f"loss must have shape (epochs,) or (networks, epochs), got {np.shape(arrays['loss'])}")
-    networks, length = loss.shape
-    epoch = np.arange(length) if epochs is None else _numbers("epoch", epochs)
-    if epoch.shape != (length,) or not np.isfinite(epoch).all() or (np.diff(epoch) <= 0).any():
-        raise ValueError(f"epoch must be {length} ascending numbers, one per loss, got shape {epoch.shape}")
-    filled = {"loss": loss} | {
-        name: _spread(name, _numbers(name, values), networks, length)
-        for name, values in arrays.items()
-        if name != "loss"
-    }
-    variables = {name: (("network", "epoch"), values) for name, values in filled.items()}
-    coordinates.setdefault("network", np.arange(networks))
-    return xr.Dataset(variables, coords={**coordinates, "epoch": epoch})
+#: evidence in units of the loss
+_LOSSES = {
+    "chance_loss", "last_loss", "lowest_loss", "drop_size", "amplitude", "size", "loss", "rise", "last_finite_loss",
+    "last_validation_loss", "lowest_validation_loss",
+}  # fmt: skip
 
 
-def _numbers(name: str, values: Any) -> NDArray[np.float64]:
-    try:
-        return np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be an array of numbers, got {values!r}") from None
-
-
-def _spread(name: str, values: NDArray[np.float64], networks: int, length: int) -> NDArray[np.float64]:
-    """``values`` of shape (), (E,), (R,), (1, E) or (R, E) as (R, E); (E,) before (R,) where both fit."""
-    shape = values.shape
-    if shape in ((), (length,), (1, length), (networks, length)):
-        return np.array(np.broadcast_to(values, (networks, length)))
-    if shape == (networks,):
-        return np.repeat(values[:, None], length, axis=1)
-    raise ValueError(f"{name} must have shape ({length},), ({networks},) or ({networks}, {length}), got {shape}")
+def _swing(series: Series, levels: Levels) -> Swing | None:
+    """The oscillation at the end, with the level that its size is compared to."""
+    loss = series.loss
+    if len(loss) < 12:
+        return None
+    first = 0
+    low = levels.chance - 0.8 * levels.drop
+    below = levels.linear.fit <= low
+    if levels.drop > 0.1 * abs(levels.chance) and below.any():
+        first = int(levels.linear.edges[int(below.argmax())])
+    first = min(first, len(loss) * 3 // 4)
+    level = abs(float(np.median(loss[-max(len(loss) // 4, 8) :]))) if levels.low >= 0 else levels.drop
+    return swing_at_end(loss, levels.early_noise, 0.6 * level, first)

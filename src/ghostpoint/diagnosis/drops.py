@@ -1,4 +1,4 @@
-"""Drops of the loss: from plateau to plateau, with epochs, size and duration."""
+"""Drops of the loss: from plateau to plateau, with epochs, size, duration, and the plateau before them."""
 
 from __future__ import annotations
 
@@ -6,53 +6,152 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ghostpoint.diagnosis.series import FLAT, PLATEAU, Levels, Series
-from ghostpoint.diagnosis.signals import flat_stretches
+from ghostpoint.diagnosis.levels import Levels
+from ghostpoint.diagnosis.segments import Course
+from ghostpoint.diagnosis.series import Series
 
-__all__ = ["ABRUPT", "Drop", "drops_of"]
+Floats = NDArray[np.float64]
+__all__ = ["ABRUPT", "Drop", "abrupt_share", "drops_of", "stairs"]
 
-#: a drop is abrupt if its middle 80 % take less than this share of the epochs until its end
+#: a drop is abrupt if its middle 80 % take less than this share of the time since the plateau before it began
 ABRUPT = 0.15
 _LEAST = 0.15  # share of the whole drop below which a step is not counted as one
 
 
 class Drop(NamedTuple):
-    """A fall of the smooth course: epochs at 10 and 90 % of it, its size in units of the loss, its share of the whole
-    drop, and ``haste``, its duration over the epochs that had passed at its end."""
+    """A fall of the course: epochs at 10 and 90 % of it, its size in units of the loss, its share of the whole drop on
+    its scale, ``haste`` (its duration over the time since the plateau before it began), ``plateau`` (epochs of that
+    plateau, equal if there is none), ``scheduled`` (it follows a cut of the learning rate), ``scale``."""
 
     start: float
     end: float
     size: float
     share: float
     haste: float
+    plateau: tuple[float, float]
+    scheduled: bool
+    scale: str
 
     @property
     def abrupt(self) -> bool:
-        """Quick after a long wait."""
-        return self.haste < ABRUPT
+        """Quick after a wait, and not by a cut of the learning rate."""
+        return self.is_abrupt(1.0)
+
+    def is_abrupt(self, strictness: float) -> bool:
+        """With the threshold divided by ``strictness``."""
+        return self.haste < ABRUPT / strictness and not self.scheduled
 
 
 def drops_of(series: Series, levels: Levels) -> list[Drop]:
-    """The drops between flat stretches that make at least 15 % of the whole one, in order."""
-    loss, whole = levels.smooth, levels.drop
+    """The drops that make at least 15 % of the whole one, in order, on the scale on which more of it is abrupt."""
+    if "drops" not in levels.found:
+        levels.found["drops"] = _on_either_scale(series, levels)
+    return list(levels.found["drops"])
+
+
+def _on_either_scale(series: Series, levels: Levels) -> list[Drop]:
+    linear = _drops(series, levels, levels.linear, "linear")
+    if levels.logarithmic is None:
+        return linear
+    other = _drops(series, levels, levels.logarithmic, "logarithmic")
+    sudden = [drop for drop in other if drop.abrupt]
+    # on a logarithmic scale noise at the floor makes much of little: a long plateau must come before the drop
+    long = [d for d in sudden if d.plateau[1] - d.plateau[0] >= 0.15 * (series.epoch[-1] - series.epoch[0])]
+    mine = abrupt_share([drop for drop in linear if drop.abrupt])
+    return other if long and abrupt_share(sudden) > max(mine, 0.3) and mine < 0.5 else linear
+
+
+def abrupt_share(drops: list[Drop]) -> float:
+    """Share of the whole drop that these make."""
+    return sum(drop.share for drop in drops)
+
+
+def stairs(drops: list[Drop]) -> bool:
+    """Whether there are several abrupt drops, each after a plateau of its own."""
+    own = [
+        b for a, b in pairwise(drops) if b.plateau[0] >= a.start and b.plateau[1] - b.plateau[0] > 2 * (b.end - b.start)
+    ]
+    return len(own) >= 1
+
+
+def _drops(series: Series, levels: Levels, course: Course, scale: str) -> list[Drop]:
+    log = scale == "logarithmic"
+    chance = np.log(max(levels.chance, 1e-300)) if log else levels.chance
+    fit = course.fit
+    low = float(fit.min())
+    whole = chance - low
     if whole <= 0:
         return []
-    bottom = int(np.argmax(loss <= levels.low + 0.02 * whole)) + 1  # the course after it is no drop
-    stride = max(1, bottom // 400)
-    flat = flat_stretches(loss[:bottom:stride], FLAT * whole, max(int(PLATEAU * len(loss[::stride])), 5))
-    edges = [0, *(min((a + b) // 2 * stride, bottom - 1) for a, b in flat), bottom - 1]
-    found = []
-    for a, b in pairwise(edges):
-        high, low = min(float(loss[a]), levels.chance), float(loss[b])
-        size = high - low
-        if b <= a or size < _LEAST * whole:
+    found: list[Drop] = []
+    flats = [s for s in course.segments if s.shape == "flat" or (s.shape == "falling" and not s.steep)]
+    bottom = int(np.argmax(fit <= low + 0.02 * whole))
+    edges: list[tuple[int, int]] = [(0, 0)]
+    edges += [(s.first, s.last) for s in flats if s.first <= bottom]
+    if edges[-1][1] < bottom:
+        edges.append((bottom, bottom))
+    for (f0, a), (b, _) in pairwise(edges):
+        if b <= a:
             continue
-        piece = loss[a : b + 1]
-        last = a + int(np.argmax(piece <= high - 0.9 * size))
-        above = np.flatnonzero(loss[a : last + 1] >= high - 0.1 * size)
-        first = a + int(above[-1] if len(above) else 0)
-        begin, end = series.epoch[first], series.epoch[last]
-        passed = max(end - series.epoch[0], 1e-300)
-        found.append(Drop(float(begin), float(end), size, size / whole, float((end - begin) / passed)))
+        high = min(float(np.median(fit[(f0 + a) // 2 : a + 1])) if a > f0 else float(fit[a]), chance)
+        deep = float(np.median(fit[b : b + max(min(5, len(fit) - b), 1)]))
+        size = high - deep
+        if size < _LEAST * whole:
+            continue
+        first, last = _crossings(series, course, log, a, b, high, size)
+        passed = max(last - course.epoch[f0] if a > f0 else last - series.epoch[0], 1e-300)
+        plateau = (float(course.epoch[f0]) if f0 else float(series.epoch[0]), first) if a > f0 else (first, first)
+        if a == f0 and first - series.epoch[0] > 0.3 * passed:
+            plateau = (float(series.epoch[0]), first)
+        # less one step of the record, by which the two epochs are uncertain
+        waited = int(course.edges[a] - course.edges[f0])
+        step = float(np.median(np.diff(series.epoch[course.edges[a] : course.edges[b + 1]])))
+        haste = max(float(last - first - step), 0.0) / passed
+        if waited < 4 and not (plateau[1] > plateau[0] and a == f0):
+            haste = float(last - first) / passed if a > 0 and waited >= 3 else 1.0  # no plateau: no wait
+        linear_size = float(np.exp(high) - np.exp(deep)) if log else size
+        found.append(
+            Drop(first, last, linear_size, size / whole, haste, plateau, _rate_cut(series, first, last), scale)
+        )
     return found
+
+
+def _crossings(
+    series: Series, course: Course, log: bool, a: int, b: int, high: float, size: float
+) -> tuple[float, float]:
+    """Epochs at 10 and 90 % of the fall between bins a and b, by single values where the noise allows it."""
+    noise = float(np.median(course.noise[a : b + 1]))
+    i, j = int(course.edges[a]), int(course.edges[min(b + 1, len(course.edges) - 1)])
+    if 5 * noise < 0.1 * size or len(course.fit) == len(series.loss):
+        epoch = series.epoch[i:j]
+        values = np.log(series.loss[i:j]) if log else series.loss[i:j]
+        if len(values) >= 30:
+            padded = np.pad(values, 1, mode="edge")
+            values = np.median(np.lib.stride_tricks.sliding_window_view(padded, 3), axis=1)
+    else:
+        epoch, values = course.epoch[a : b + 1], course.fit[a : b + 1]
+    below = values <= high - 0.9 * size
+    last = int(below.argmax()) if below.any() else len(values) - 1
+    above = np.flatnonzero(values[: last + 1] >= high - 0.1 * size)
+    first = int(above[-1]) if len(above) else 0
+    return _between(epoch, values, first, high - 0.1 * size), _between(epoch, values, last - 1, high - 0.9 * size)
+
+
+def _between(epoch: Floats, values: Floats, i: int, level: float) -> float:
+    """The epoch at which the line from point i to the next one passes ``level``."""
+    if i < 0 or i + 1 >= len(values) or not values[i] > level >= values[i + 1]:
+        return float(epoch[min(max(i, 0), len(epoch) - 1)])
+    share = (values[i] - level) / (values[i] - values[i + 1])
+    return float(epoch[i] + share * (epoch[i + 1] - epoch[i]))
+
+
+def _rate_cut(series: Series, start: float, end: float) -> bool:
+    """Whether the learning rate falls to less than 0.7 of itself at the onset of a drop, and suddenly."""
+    if series.rate is None:
+        return False
+    width = max(end - start, 1e-300)
+    near = (series.epoch >= start - 2 * width - 1) & (series.epoch <= end)
+    rates = series.rate[near]
+    rates = rates[np.isfinite(rates)]
+    return len(rates) > 1 and bool(rates[-1] < 0.7 * rates[0])

@@ -1,67 +1,101 @@
-"""The course of a training as phases in order, for a verdict that has been reached."""
+"""The course of a training as phases in order: each segment of the record named by what it is."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from ghostpoint.diagnosis.drops import Drop
+from ghostpoint.diagnosis.levels import Levels
 from ghostpoint.diagnosis.record import Phase
-from ghostpoint.diagnosis.series import Levels, Series
-from ghostpoint.diagnosis.verdicts import TAIL, Judged, spell_epochs, swinging
+from ghostpoint.diagnosis.series import Series
+from ghostpoint.diagnosis.verdicts import Judged, tail_is_flat
 
 __all__ = ["phases_of"]
 
 
 def phases_of(series: Series, levels: Levels, judged: Judged) -> tuple[Phase, ...]:
-    """Disjoint phases from the first to the last epoch; stretches that are none of the named ones are left out."""
+    """Disjoint phases from the first to the last epoch, with the numbers that show them."""
     epoch = series.epoch
     start, end = float(epoch[0]), float(series.blown if np.isfinite(series.blown) else epoch[-1])
-    if judged.name in ("plateau at chance", "cannot tell") and not judged.drops:
-        return (Phase(judged.name, start, end, judged.evidence),)
-    found: list[Phase] = []
-    drops = judged.drops
-    abrupt_first = bool(drops) and drops[0].abrupt
-    if abrupt_first and drops[0].start - start >= spell_epochs(series):
-        found.append(Phase("plateau at chance", start, drops[0].start, {"loss": levels.chance}))
-    for drop in drops:
-        name = "abrupt learning" if drop.abrupt else "gradual learning"
-        numbers = {"size": drop.size, "duration": drop.end - drop.start, "share_of_whole_drop": drop.share}
-        found.append(Phase(name, drop.start, drop.end, numbers))
-    after = drops[-1].end if drops else start
-    lost = judged.lost
-    stop = end
-    if lost != (0, 0):
-        first, last = float(epoch[lost[0]]), float(epoch[min(lost[1], len(epoch)) - 1])
-        found = [phase for phase in found if phase.end <= first or phase.start >= last]
-        name = "cannot tell" if judged.name == "cannot tell" else "no-learning zone"
-        found.append(Phase(name, first, last, {"loss": float(np.median(series.loss[slice(*lost)]))}))
-        if lost[1] < len(epoch):
-            back = float(epoch[lost[1]])
-            oscillates = judged.swing is not None
-            until = _swing_start(series, levels, lost[1]) if oscillates else end
-            later = [phase for phase in found if phase.start >= last and phase.name != name]
-            if not later and until > back:
-                found.append(Phase("recovered", back, until))
-        else:
-            stop = first
-    if judged.swing is not None:
-        since = max(_swing_start(series, levels, int(np.searchsorted(epoch, after))), after)
-        numbers = {key: judged.evidence[key] for key in ("period", "amplitude", "growth") if key in judged.evidence}
-        found.append(Phase("oscillation near a minimum", since, end, numbers))
-    elif judged.name == "divergence":
-        found.append(Phase("divergence", min(after, end), end, judged.evidence))
-    elif stop > after and judged.name in ("abrupt learning", "gradual learning") and lost == (0, 0):
-        found.append(Phase("gradual learning", after, end, {"loss": levels.low}))
-    elif judged.name == "no-learning zone" and lost == (0, 0):
-        found.append(Phase("no-learning zone", after, end, judged.evidence))
+    if judged.name in ("plateau at chance", "cannot tell", "converged"):
+        begin = judged.since if np.isfinite(judged.since) else start
+        lead = [Phase("gradual learning", start, begin)] if begin > start else []
+        return (*lead, Phase(judged.name, begin, end, judged.evidence))
+    # what holds at the end, and stretches that overrule the segments below them
+    over: list[Phase] = []
+    if judged.lost != (0, 0):
+        first, last = float(epoch[judged.lost[0]]), float(epoch[min(judged.lost[1], len(epoch)) - 1])
+        over.append(
+            Phase("no-learning zone", first, last, {"loss": float(np.median(series.loss[slice(*judged.lost)]))})
+        )
+        if judged.name == "recovered" and last < end:
+            over.append(Phase("recovered", float(epoch[min(judged.lost[1], len(epoch) - 1)]), end))
+    since = judged.since if np.isfinite(judged.since) else end
+    if judged.name == "oscillation near a minimum" and judged.swing is not None:
+        numbers = {key: value for key, value in judged.evidence.items() if key in ("period", "amplitude", "growth")}
+        after = max(since, judged.drops[-1].end if judged.drops else start)
+        over.append(Phase(judged.name, max(after, over[-1].end) if over else after, end, numbers))
+    elif judged.name in ("divergence", "rise of the loss", "plateau at a constant answer", "restart of a schedule"):
+        over.append(Phase(judged.name, min(since, end), end, judged.evidence))
+    elif judged.name in ("gradual learning", "abrupt learning", "staircase learning"):
+        flat, settled = tail_is_flat(series, levels)
+        settled = max(settled, judged.drops[-1].end) if flat and judged.drops else settled
+        if flat and settled < end:
+            over.append(Phase("converged", settled, end, {"loss": levels.end}))
+    until = min((phase.start for phase in over), default=end)
+    found = [*_course(series, levels, judged.drops, start, until), *over]
     found.sort(key=lambda phase: (phase.start, phase.end))
-    return tuple(found) or (Phase(judged.name, start, end, judged.evidence),)
+    return _disjoint(found) or (Phase(judged.name, start, end, judged.evidence),)
 
 
-def _swing_start(series: Series, levels: Levels, least: int) -> float:
-    """Epoch from which on every block of the length of the tail oscillates, going back from the end."""
-    n = len(series.loss)
-    width = min(TAIL, max(n // 4, 16))
-    start = n - width
-    while start - width >= least and swinging(series, levels, slice(start - width, start)) is not None:
-        start -= width
-    return float(series.epoch[max(start, least)])
+def _course(series: Series, levels: Levels, drops: list[Drop], start: float, until: float) -> list[Phase]:
+    """Plateaus, drops and what lies between, up to the epoch ``until``."""
+    found: list[Phase] = []
+    at = start
+    for number, drop in enumerate(drops):
+        if drop.start >= until:
+            break
+        begin, stop = max(drop.plateau[0], at), min(drop.plateau[1], drop.start)
+        if stop > begin:
+            if begin > at:
+                found.append(Phase("gradual learning", at, begin))
+            inside = (series.epoch >= begin) & (series.epoch <= stop)
+            level = float(np.median(series.loss[inside])) if inside.any() else levels.chance
+            near = level > levels.chance - 0.15 * levels.drop or not number
+            found.append(Phase("plateau at chance" if near else "plateau above chance", begin, stop, {"loss": level}))
+        elif drop.start > at:
+            found.append(Phase("gradual learning", at, drop.start))
+        numbers = {
+            "size": drop.size,
+            "duration": drop.end - drop.start,
+            "share_of_whole_drop": drop.share,
+            "haste": drop.haste,
+        }
+        found.append(
+            Phase("abrupt learning" if drop.abrupt else "gradual learning", drop.start, min(drop.end, until), numbers)
+        )
+        at = min(drop.end, until)
+    if until > at:
+        falls = levels.drop > 0 and bool(drops or levels.share > 0.03 or np.isnan(levels.share))
+        if not drops and levels.plateau is not None:
+            stop = min(levels.plateau.end, until)
+            found.append(Phase("plateau at chance", at, stop, {"loss": levels.plateau.level}))
+            at = stop
+        if until > at:
+            found.append(Phase("gradual learning" if falls else "plateau at chance", at, until))
+    return found
+
+
+def _disjoint(phases: list[Phase]) -> tuple[Phase, ...]:
+    """Neighbours of one name joined, and overlaps cut."""
+    result: list[Phase] = []
+    for phase in phases:
+        if result and phase.start < result[-1].end:
+            before = result[-1]
+            result[-1] = Phase(before.name, before.start, max(phase.start, before.start), before.evidence)
+        if result and result[-1].name == phase.name and not (result[-1].evidence and phase.evidence):
+            before = result.pop()
+            phase = Phase(phase.name, before.start, phase.end, {**before.evidence, **phase.evidence})
+        result.append(phase)
+    kept = [phase for phase in result if phase.end > phase.start or phase is result[-1]]
+    return tuple(kept)

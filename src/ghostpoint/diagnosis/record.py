@@ -8,19 +8,28 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from ghostpoint._version import __version__
+from ghostpoint.diagnosis.history import History
 
 __all__ = ["PHASES", "Diagnosis", "Finding", "Phase"]
 
+Floats = NDArray[np.float64]
 KIND = "diagnosis"
 #: every phase and verdict there is
 PHASES = (
     "plateau at chance",
+    "plateau at a constant answer",
+    "plateau above chance",
     "gradual learning",
     "abrupt learning",
+    "staircase learning",
+    "converged",
     "oscillation near a minimum",
     "no-learning zone",
+    "rise of the loss",
+    "restart of a schedule",
     "divergence",
     "recovered",
     "cannot tell",
@@ -67,8 +76,8 @@ class Diagnosis:
     entry per network, for more:
 
     * ``verdict``: the phase the training is in at its last epoch, one of :data:`PHASES`;
-    * ``confidence``: in [0, 1], how far the numbers lie from what would have changed the verdict, less where levels had
-      to be inferred; a grade for sorting, not a probability;
+    * ``confidence``: in [0, 1], the share of right verdicts among simulated records of the same verdict, length class
+      and steadiness under changes of all thresholds (docs/diagnosis.md);
     * ``phases``: all of them in order, with epochs and numbers (:class:`Phase`);
     * ``evidence``: name to number, losses in units of the loss and epochs as in the history;
     * ``advice``: a sentence.
@@ -76,12 +85,15 @@ class Diagnosis:
     Attributes
     ----------
     findings : tuple of Finding
-    history : Dataset over (network, epoch)
-        What was diagnosed.
+    records : History
+        What was diagnosed, run by run, and how it was read.
+    given : mapping of str to float or None
+        Chance levels that the caller gave.
     """
 
     findings: tuple[Finding, ...]
-    history: xr.Dataset
+    records: History
+    given: Mapping[str, float | None] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.findings)
@@ -91,7 +103,13 @@ class Diagnosis:
 
     def __getitem__(self, network: int) -> Diagnosis:
         chosen = range(len(self))[network]
-        return Diagnosis((self.findings[chosen],), self.history.isel(network=[chosen]))
+        records = History((self.records.runs[chosen],), self.records.columns, self.records.account, self.records.named)
+        return Diagnosis((self.findings[chosen],), records, self.given)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the runs, in order."""
+        return tuple(run.name for run in self.records.runs)
 
     @property
     def verdict(self) -> Any:
@@ -122,6 +140,35 @@ class Diagnosis:
         values = tuple(getattr(finding, name) for finding in self.findings)
         return values[0] if len(values) == 1 else values
 
+    @property
+    def history(self) -> xr.Dataset:
+        """The curves over (network, epoch), NaN where a run has no value.
+
+        Where runs have few epochs in common they stand over (network, point) instead, with ``epoch`` beside them.
+        """
+        runs = self.records.runs
+        grid = _common_grid([run.epoch for run in runs])
+        names = list(dict.fromkeys(name for run in runs for name in run.curves))
+        length = len(grid) if grid is not None else max(len(run.epoch) for run in runs)
+        dims = ("network", "epoch" if grid is not None else "point")
+        arrays = {name: np.full((len(runs), length), np.nan) for name in names}
+        epochs = np.full((len(runs), length), np.nan)
+        for row, run in enumerate(runs):
+            at = np.searchsorted(grid, run.epoch) if grid is not None else np.arange(len(run.epoch))
+            epochs[row, at] = run.epoch
+            for name, values in run.curves.items():
+                arrays[name][row, at] = values
+        coordinates: dict[str, Any] = {"network": np.arange(len(runs))}
+        if self.records.named:
+            coordinates["run"] = ("network", np.array([run.name for run in runs]))
+        variables: dict[str, Any] = {name: (dims, values) for name, values in arrays.items()}
+        if grid is not None:
+            coordinates["epoch"] = grid
+        else:
+            variables["epoch"] = (dims, epochs)
+        given = {name: value for name, value in self.given.items() if value is not None}
+        return xr.Dataset(variables, coords=coordinates, attrs=given)
+
     def to_dataset(self) -> xr.Dataset:
         """The history with ``verdict``, ``verdict_confidence``, ``advice`` and ``evidence_*`` over network, and
         ``phase_name``, ``phase_start`` and ``phase_end`` over (network, phase), padded with "" and NaN."""
@@ -148,18 +195,67 @@ class Diagnosis:
         }
         return self.history.assign(variables).assign_attrs({"kind": KIND, "version": __version__})
 
+    def to_json(self) -> dict[str, Any]:
+        """Names, verdicts, confidences, phases, evidence, advice and notes of all runs, and the account of the reading,
+        as JSON has them; numbers that are not finite are None."""
+        runs = [
+            {
+                "name": run.name,
+                "points": len(run.epoch),
+                "verdict": finding.verdict,
+                "confidence": finding.confidence,
+                "phases": [
+                    {"name": p.name, "start": _plain(p.start), "end": _plain(p.end), "evidence": _plained(p.evidence)}
+                    for p in finding.phases
+                ],
+                "evidence": _plained(finding.evidence),
+                "advice": finding.advice,
+                "notes": list(finding.notes),
+            }
+            for run, finding in zip(self.records.runs, self.findings, strict=True)
+        ]
+        return {
+            "kind": KIND,
+            "version": __version__,
+            "columns": dict(self.records.columns),
+            "account": list(self.records.report),
+            "runs": runs,
+        }
+
     def __str__(self) -> str:
+        account = [f"  {line}" for line in self.records.report]
         if len(self) == 1:
-            return str(self.findings[0])
+            return "\n".join([str(self.findings[0]), *account])
         width = max(map(len, PHASES))
-        rows = [f"network  {'verdict':{width}}  confidence  advice"]
+        label = "run" if self.records.named else "network"
+        wide = max(7, *(len(name) for name in self.names)) if self.records.named else 7
+        rows = [f"{label:>{wide}}  {'verdict':{width}}  confidence  advice"]
         rows += [
-            f"{row:7d}  {finding.verdict:{width}}  {finding.confidence:10.2f}  {finding.advice}"
-            for row, finding in enumerate(self.findings)
+            f"{name:>{wide}}  {finding.verdict:{width}}  {finding.confidence:10.2f}  {finding.advice}"
+            for name, finding in zip(self.names, self.findings, strict=True)
         ]
         counts = {name: self.verdict.count(name) for name in PHASES} if self.findings else {}
         rows.append(", ".join(f"{count} {name}" for name, count in counts.items() if count))
-        return "\n".join(rows)
+        return "\n".join(rows + account)
+
+
+def _common_grid(epochs: list[Floats]) -> Floats | None:
+    """The epochs of all runs in order, if they are not many more than those of the longest; else None."""
+    longest = max(epochs, key=len)
+    if all(len(each) <= len(longest) and np.array_equal(each, longest[: len(each)]) for each in epochs):
+        return longest
+    if sum(map(len, epochs)) > 5_000_000:
+        return None
+    union = np.unique(np.concatenate(epochs))
+    return union if len(union) <= 2 * len(longest) else None
+
+
+def _plain(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _plained(evidence: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: _plain(value) for name, value in evidence.items()}
 
 
 def _listed(evidence: Mapping[str, float], before: str, after: str) -> str:

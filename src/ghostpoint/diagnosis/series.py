@@ -1,37 +1,92 @@
-"""One network's curves, cleaned, and the levels and events read off them."""
+"""One run's curves, cleaned: finite losses at ascending epochs, repeated and interpolated values found."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
 
-from ghostpoint.diagnosis.signals import course, flat_stretches, noise_of, window_of
+from ghostpoint.diagnosis.history import RunHistory
 
-__all__ = ["Levels", "Series", "levels_of"]
+__all__ = ["Series", "held", "noise_of", "quantum_of"]
 
 Floats = NDArray[np.float64]
-#: points to which a curve is thinned to look for flat stretches
-_THINNED = 400
-#: share of the record that a flat stretch must last to be a plateau, and of the whole drop that it may span
-PLATEAU, FLAT = 0.1, 0.06
-#: share of the drop from chance at which a network is off chance
-OFF = 0.1
-#: a constant answer to two equally frequent targets has half the loss of the worst: a start below was trained before
-HEDGED = 0.45
-#: noise that a dip of three points must exceed to be one
-CLEAR = 12.0
+#: points at either end of a run of NaN that decide between a gap and the end of the record
+_GAP = 3
+
+
+def noise_of(values: Floats) -> float:
+    """Standard deviation of independent noise on a smooth curve: ``1.4826 median |y[i-1] - 2 y[i] + y[i+1]| / sqrt 6``.
+
+    Second differences remove what is linear over three points. Rounding to a grid of step q adds ``q / sqrt 12``. 0
+    for fewer than five points.
+    """
+    if len(values) < 5:
+        return 0.0
+    second = np.abs(np.diff(values, 2))
+    return float(max(1.4826 * np.median(second) / np.sqrt(6.0), quantum_of(values) / np.sqrt(12.0)))
+
+
+def quantum_of(values: Floats) -> float:
+    """Step of the grid to which values are rounded; 0 if fewer than half of them repeat an earlier value."""
+    head = values if len(values) <= 4000 else values[:: len(values) // 4000 + 1]
+    unique = np.unique(head)
+    if 2 * len(unique) > len(head) or len(unique) < 4:
+        return 0.0
+    step = float(np.min(np.diff(unique)))
+    return step if step < 0.05 * (unique[-1] - unique[0]) or len(unique) >= 8 else 0.0
+
+
+def held(values: Floats) -> NDArray[np.int64] | None:
+    """Indices of the independent values, where others repeat or interpolate them; None if all are independent.
+
+    A record is taken as held if at least half of its values equal the one before in runs of similar length, and as
+    interpolated if at least two thirds of its second differences vanish to rounding.
+    """
+    n = len(values)
+    if n < 12:
+        return None
+    step = np.diff(values)
+    same = step == 0
+    if same.mean() >= 0.5 and quantum_of(values) < 1e-3 * np.ptp(values):
+        knots = np.concatenate([[0], np.flatnonzero(~same) + 1])
+        length = np.diff(np.append(knots, n))
+        usual = np.median(length)
+        like = (length >= 0.5 * usual) & (length <= 2 * usual)
+        if len(knots) >= 5 and usual >= 2 and length[like].sum() >= 0.7 * n:
+            return np.concatenate([np.arange(a, a + size, int(usual)) for a, size in zip(knots, length, strict=True)])
+    scale = np.abs(values[1:-1]) + np.abs(np.diff(values, 2))
+    straight = np.abs(np.diff(values, 2)) <= 1e-9 * scale
+    moving = ~(same[1:] & same[:-1])
+    if (
+        moving.sum() >= 12
+        and straight[moving].mean() >= 0.66
+        and (np.abs(np.diff(values, 2))[~straight] > 1e-6 * np.ptp(values)).any()
+    ):
+        knots = np.concatenate([[0], np.flatnonzero(~straight) + 1, [n - 1]])
+        # a curve of three straight pieces has few knots, an interpolated record has them at regular distances
+        gaps = np.diff(knots)
+        if len(knots) >= 8 and np.median(gaps) >= 2 and (gaps <= 2 * np.median(gaps)).mean() > 0.8:
+            return knots
+    return None
 
 
 @dataclass(frozen=True)
 class Series:
-    """Curves of one network at the epochs whose loss is finite; those that are not known are None.
+    """Curves of one run at the epochs whose loss is finite; those that are not known are None.
 
-    ``blown``: the epoch from which on the loss is never finite again, if that is no mere gap, else NaN; ``infinite``:
-    whether any loss was; ``missing``: epochs without a finite loss before.
+    Attributes
+    ----------
+    epoch, loss : array of shape (n,)
+    gradient, accuracy, confidence, rate, validation, spread : array of shape (n,) or None
+        NaN where not recorded.
+    blown : float
+        Epoch from which on the loss is never finite again, if that is no gap and no padding; else NaN.
+    infinite : bool
+        Whether any loss is infinite or was written down as NaN.
+    missing : int
+        Epochs without a finite loss before that.
     """
 
     epoch: Floats
@@ -40,26 +95,46 @@ class Series:
     accuracy: Floats | None
     confidence: Floats | None
     rate: Floats | None
+    validation: Floats | None
+    spread: Floats | None
     blown: float
     infinite: bool
     missing: int
+    notes: tuple[str, ...]
 
     @classmethod
-    def of(cls, epoch: Floats, curves: dict[str, Floats]) -> Series:
-        """The series of one network's arrays over ``epoch``, NaN where missing."""
-        loss = curves["loss"]
+    def of(cls, run: RunHistory) -> Series:
+        """The series of ``run``."""
+        loss = run.curves["loss"]
+        epoch = run.epoch
         kept = np.isfinite(loss)
-        runs = np.diff(np.flatnonzero(np.concatenate([[True], kept, [True]]))) - 1
+        written = kept if run.broken is None else kept | run.broken
+        notes: list[str] = []
+        end = len(loss)
+        if run.broken is not None:  # rows after the last written loss say nothing about it
+            end = int(np.flatnonzero(written)[-1]) + 1 if written.any() else 0
+        runs = np.diff(np.flatnonzero(np.concatenate([[True], kept[:end], [True]]))) - 1
         last, earlier = int(runs[-1]), int(runs[:-1].max(initial=0))
         infinite = bool(np.isinf(loss).any())
+        shown = run.broken is not None and bool(run.broken[end - last : end].any())
         # one missing value at the end among missing values elsewhere is a gap; a run longer than all gaps is the end
-        ended = last > 0 and kept.any() and (last >= max(3, 3 * earlier) or bool(np.isinf(loss[-last:]).any()))
-        blown = float(epoch[len(loss) - last]) if ended else np.nan
+        ended = last > 0 and (shown or last >= max(_GAP, 3 * earlier) or bool(np.isinf(loss[end - last : end]).any()))
+        if ended and run.padded and not infinite and not shown:
+            ended = False
+            notes.append(f"ends at epoch {epoch[end - last - 1]:g}: other runs are longer" if kept.any() else "empty")
+        blown = float(epoch[end - last]) if ended and end else np.nan
+        missing = int((~kept[:end]).sum()) if run.broken is None else int(run.broken.sum())
+        missing -= last if ended else 0
 
-        def chosen(name: str) -> Any:
-            values = curves.get(name)
-            return None if values is None or not np.isfinite(values[kept]).any() else values[kept]
+        def chosen(name: str) -> Floats | None:
+            values = run.curves.get(name)
+            if values is None or not np.isfinite(values).any():
+                return None
+            return values[kept] if np.isfinite(values[kept]).any() else _carried(values)[kept]
 
+        validation = run.curves.get("validation_loss")
+        if validation is not None:
+            validation = _carried(validation)[kept]
         return cls(
             epoch=epoch[kept],
             loss=loss[kept],
@@ -67,109 +142,34 @@ class Series:
             accuracy=chosen("accuracy"),
             confidence=chosen("confidence"),
             rate=chosen("learning_rate"),
+            validation=validation,
+            spread=chosen("answer_spread"),
             blown=blown,
-            infinite=infinite,
-            missing=int((~kept).sum()) - (last if ended else 0),
-        )
+            infinite=infinite or shown,
+            missing=max(missing, 0),
+            notes=tuple(notes),
+        ).independent()
+
+    def independent(self) -> Series:
+        """The series at its independent values alone, if others repeat or interpolate them."""
+        knots = held(self.loss)
+        if knots is None:
+            return self
+        note = f"the loss is repeated or interpolated: {len(knots)} of {len(self.loss)} values are independent"
+        parts = {name: values if values is None else values[knots] for name, values in self._curves().items()}
+        return Series(
+            self.epoch[knots], self.loss[knots], **parts, blown=self.blown, infinite=self.infinite, missing=self.missing,
+            notes=(*self.notes, note),
+        )  # fmt: skip
+
+    def _curves(self) -> dict[str, Floats | None]:
+        return {
+            name: getattr(self, name) for name in ("gradient", "accuracy", "confidence", "rate", "validation", "spread")
+        }
 
 
-@dataclass(frozen=True)
-class Levels:
-    """Levels of a series of n points, in units of its loss, and where it is off chance.
-
-    ``smooth`` (n,): running median; ``noise``: of the loss early on; ``chance``, ``low``: the level of chance and
-    the lowest of the smooth course; ``lowest``: of the loss itself, where that is far beyond the noise, else
-    ``low``; ``fallen``: from the median of the first tenth to that of the last; ``accuracy_at_chance``: or None;
-    ``inferred``: names of what had to be inferred; ``off`` (n,): accuracy above chance if it is known, else loss
-    below chance by a tenth of the whole drop; by more than the noise in either case.
-    """
-
-    smooth: Floats
-    noise: float
-    chance: float
-    low: float
-    lowest: float
-    fallen: float
-    accuracy_at_chance: float | None
-    inferred: tuple[str, ...]
-    off: NDArray[np.bool_]
-
-    @property
-    def drop(self) -> float:
-        """From chance to the lowest of the smooth course."""
-        return max(self.chance - self.low, 0.0)
-
-    @property
-    def share(self) -> float:
-        """The deepest fall as a share of chance; NaN where losses are not all positive: a share would mean nothing."""
-        return max(self.chance - self.lowest, 0.0) / self.chance if self.lowest >= 0 and self.chance > 0 else np.nan
-
-    @property
-    def significant(self) -> bool:
-        """Whether the drop stands clear of what the running median, or a tenth of the record, leaves of the noise."""
-        if self.drop > 8 * _left(self.noise, len(self.smooth)) or self.lowest < self.low:
-            return True
-        return self.fallen > 8 * 1.25 * self.noise / np.sqrt(max(len(self.smooth) // 10, 1))
-
-
-def levels_of(series: Series, chance_loss: float | None, chance_accuracy: float | None) -> Levels:
-    """Measure the levels; what is not given is inferred: the first flat stretch above the middle, else the start."""
-    loss, n = series.loss, len(series.loss)
-    smooth = course(loss)
-    few = min(max(n // 100, 3), 20)
-    start, low = float(np.median(loss[:few])), float(smooth.min())
-    plateau = _first_plateau(smooth, start, low)
-    inferred = []
-    level = float(np.median(loss[slice(*plateau)]))
-    if chance_loss is None:
-        chance = level
-        inferred.append("chance_loss")
-    elif start < HEDGED * chance_loss:
-        chance = chance_loss
-    else:
-        chance = min(chance_loss, level)
-    accuracy = series.accuracy
-    at_chance = None
-    if accuracy is not None:
-        at_chance = chance_accuracy
-        if at_chance is None:
-            at_chance = float(np.nanmedian(accuracy[slice(*plateau)]))
-            inferred.append("chance_accuracy")
-        quiet = noise_of(_filled(accuracy)[slice(*plateau)])
-        values = course(_filled(accuracy)) if quiet > 0 else accuracy
-        off = np.nan_to_num(values, nan=at_chance) > at_chance + max(4 * quiet, 1e-9)
-    noise = noise_of(loss[: max(plateau[1], few, 12)])
-    # a network that learns and is lost within a few epochs leaves no trace in the running median
-    brief = float(median_filter(loss, 3, mode="nearest").min())
-    lowest = min(brief, low) if chance - brief > CLEAR * noise else low
-    drop = max(chance - lowest, 0.0)
-    if accuracy is None:
-        noisy = 5 * noise > OFF * drop
-        margin = max(OFF * drop, 5 * _left(noise, n)) if noisy else OFF * drop
-        off = (smooth if noisy else loss) < chance - margin
-    tenth = max(n // 10, 1)
-    fallen = float(np.median(loss[:tenth]) - np.median(loss[-tenth:]))
-    return Levels(smooth, noise, chance, low, lowest, fallen, at_chance, tuple(inferred), np.asarray(off))
-
-
-def _first_plateau(smooth: Floats, start: float, low: float) -> tuple[int, int]:
-    """The first flat stretch that lies above the middle of the drop, or the first few points."""
-    few = min(max(len(smooth) // 100, 3), 20)
-    stride = max(1, len(smooth) // _THINNED)
-    thin = smooth[::stride]
-    span = max(start - low, 0.0)
-    for first, stop in flat_stretches(thin, FLAT * max(span, 1e-12 * abs(start)), max(int(PLATEAU * len(thin)), 5)):
-        if np.median(thin[first:stop]) > low + 0.5 * span:
-            return first * stride, min(stop * stride, len(smooth))
-    return 0, few
-
-
-def _left(noise: float, points: int) -> float:
-    """Standard deviation that independent normal noise keeps in the running median of a record."""
-    return float(1.25 * noise / np.sqrt(window_of(points)))
-
-
-def _filled(values: Floats) -> Floats:
-    """Missing values replaced by the neighbours' line."""
+def _carried(values: Floats) -> Floats:
+    """Each missing value replaced by the last one before it; NaN before the first."""
     known = np.isfinite(values)
-    return np.interp(np.arange(len(values)), np.flatnonzero(known), values[known])
+    at = np.maximum.accumulate(np.where(known, np.arange(len(values)), -1))
+    return np.where(at >= 0, values[np.maximum(at, 0)], np.nan)

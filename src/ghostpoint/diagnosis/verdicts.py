@@ -1,55 +1,71 @@
-"""From levels, drops and swings to the verdict on one network: the rules, in the order in which they are asked."""
+"""From segments and levels to the verdict on one run: the rules, in the order in which they are asked."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ghostpoint.diagnosis.drops import ABRUPT, Drop, drops_of
-from ghostpoint.diagnosis.series import Levels, Series
-from ghostpoint.diagnosis.signals import Swing, longest_gap, noise_of, swing_of
+from ghostpoint.diagnosis.drops import Drop, abrupt_share, drops_of, stairs
+from ghostpoint.diagnosis.levels import Levels
+from ghostpoint.diagnosis.segments import CLEAR, course_of
+from ghostpoint.diagnosis.series import Series
+from ghostpoint.diagnosis.swings import SPAN, Swing
 
-__all__ = ["FEWEST", "Judged", "judge", "spell_epochs", "swinging", "tail_of"]
+__all__ = ["FEWEST", "SPELL", "Judged", "judge", "spell_epochs", "tail_is_flat"]
 
 #: points below which nothing is said
-FEWEST = 20
+FEWEST = 5
 #: epochs at chance that make a network lost (article, Fig. 8B); a quarter of a shorter record; at least five points
 SPELL, SPELL_POINTS = 50, 5
-#: points at the end that are searched for an oscillation
-TAIL = 120
 #: shares of chance: below the first a change of the loss is none, from the second on it is one
 NOTHING, SOMETHING = 0.03, 0.1
-#: an oscillation turns at a tenth of its points, and spans a twentieth of the loss between its 5 and 95 % quantiles
-TURNS, SPAN = 0.1, 0.05
-#: it is no mini-batch noise if it exceeds that of the beginning so many times, or is regular
-LOUDER, REGULAR = 3.0, -0.5
-#: growth beyond chance that is called divergence
-BLOWN_UP = 3.0
+#: growth beyond the start that is called divergence: at once, or where it still accelerates
+BLOWN_UP, GROWING = 10.0, 3.0
+#: a rise from the lowest loss: share of the drop, and of the loss itself
+RISE, RISE_OF_LEVEL = 0.08, 0.06
 #: gradient in the no-learning zone, as a share of its largest
 FLAT_GRADIENT = 1e-2
+#: losses of constant answers that are looked for: log K of cross-entropy, 1/4 of squared error to 0 and 1
+CONSTANTS = {"log 2": np.log(2), "log 3": np.log(3), "log 4": np.log(4), "log 10": np.log(10), "1/4": 0.25}
 
 
 @dataclass
 class Judged:
-    """A verdict in the making: the phase's name, confidence, numbers and remarks, and the spells found."""
+    """A verdict in the making: its name, numbers and remarks, and the spells found.
+
+    ``lost`` are the points of the stretch at chance after learning, ``since`` the epoch from which the last state holds.
+    """
 
     name: str
-    confidence: float
     evidence: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     drops: list[Drop] = field(default_factory=list)
-    lost: tuple[int, int] = (0, 0)  # points of the longest stretch at chance after learning
+    lost: tuple[int, int] = (0, 0)
     swing: Swing | None = None
+    since: float = np.nan
 
 
-def judge(series: Series, levels: Levels) -> Judged:
-    """The verdict on a series with at least :data:`FEWEST` points."""
-    for rule in (_diverged, _never_learned, _lost):
-        result = rule(series, levels)
-        if result is not None:
-            return result
-    return _learned(series, levels)
+def judge(series: Series, levels: Levels, swing: Swing | None, strictness: float = 1.0) -> Judged:
+    """The verdict on a series with at least :data:`FEWEST` points.
+
+    ``strictness`` multiplies every threshold; verdicts that change with it are less sure.
+    """
+    k = strictness
+    found = (
+        _diverged(series, levels, k)
+        or _overfits(series, levels, k)
+        or _swings(series, levels, swing if swing is not None and swing.regular else None, k)
+        or _never_learned(series, levels, k)
+        or _lost(series, levels, k)
+        or _swings(series, levels, swing, k)
+        or _restarted(series, levels, k)
+        or _recovered(series, levels, k)
+        or _rises(series, levels, k)
+        or _constant(series, levels, k)
+    )
+    return found or _learned(series, levels, k)
 
 
 def spell_epochs(series: Series) -> float:
@@ -57,163 +73,385 @@ def spell_epochs(series: Series) -> float:
     return min(float(SPELL), (series.epoch[-1] - series.epoch[0]) / 4)
 
 
-def tail_of(series: Series) -> slice:
-    """The last points, a quarter of the record and at most :data:`TAIL`."""
-    return slice(max(len(series.loss) - min(TAIL, max(len(series.loss) // 4, 16)), 0), None)
-
-
-def swinging(series: Series, levels: Levels, part: slice) -> Swing | None:
-    """How the loss swings in ``part``, if that is an oscillation and not noise, else None."""
-    loss = series.loss[part]
-    if len(loss) < 16:
-        return None
-    swing = swing_of(loss)
-    level = float(np.median(loss)) if levels.low >= 0 else levels.drop
-    if swing.turns < TURNS or 2 * swing.amplitude < SPAN * abs(level):
-        return None
-    # noise of mini-batches is there from the beginning, and is as large as the loss or independent of it
-    first = int(levels.off.argmax()) if levels.off.any() else 0
-    early = noise_of(series.loss[: max(first, 12)])
-    # a swing that has only begun fills the second half
-    louder = max(noise_of(loss), noise_of(loss[len(loss) // 2 :])) > LOUDER * early
-    return swing if louder or swing.memory < REGULAR else None
-
-
-def _diverged(series: Series, levels: Levels) -> Judged | None:
-    end = float(np.median(series.loss[-3:]))
-    top = max(levels.chance, float(np.median(series.loss[:3])))
-    relative = end / top if levels.low >= 0 and top > 0 else np.nan
-    grown = bool(relative > BLOWN_UP)
+def _diverged(series: Series, levels: Levels, k: float) -> Judged | None:
+    loss = series.loss
+    end = float(np.median(loss[-3:]))
     if np.isfinite(series.blown):
-        sure = 0.95 if series.infinite or grown or _gradient_blew_up(series) else 0.6
-        notes = (
-            [] if sure > 0.6 else ["the loss is NaN to the end without growth before: a record that stops looks alike"]
-        )
-        return Judged("divergence", sure, {"first_epoch_not_finite": series.blown, "last_finite_loss": end}, notes)
-    if not grown:
+        early = float(np.median(loss[: max(3, len(loss) // 10)]))
+        grown = end > 2 * max(early, levels.chance) or _gradient_blew_up(series)
+        notes = [] if series.infinite or grown else [
+            "the loss is NaN to the end without growth before: a record that stops looks alike"
+        ]  # fmt: skip
+        return Judged("divergence", {"first_epoch_not_finite": series.blown, "last_finite_loss": end}, notes)
+    top = max(levels.chance, float(np.median(loss[:3])))
+    if levels.low < 0 or top <= 0 or end <= 0:
         return None
-    tail = levels.smooth[tail_of(series)]
-    if np.ptp(tail) < 0.05 * abs(end):
-        evidence = {"end_over_chance": relative, "gradient_share": _gradient_share(series)}
-        notes = ["flat far above chance: outputs that are saturated and wrong"]
-        return Judged("no-learning zone", 0.7, _known(evidence), notes)
-    return Judged("divergence", 0.8, {"end_over_chance": relative, "last_loss": end})
+    relative = end / top
+    if relative > GROWING * k:
+        # growth that accelerates: the last half of the rise takes less than a quarter of its time
+        fit, epoch = levels.linear.fit, levels.linear.epoch
+        first = int(fit.argmin())
+        half = first + int(np.argmax(fit[first:] > 0.5 * (fit[first] + end)))
+        sudden = epoch[-1] - epoch[half] < 0.3 * max(epoch[-1] - epoch[first], 1e-300)
+        still = fit[-1] > 1.2 * fit[max(len(fit) - max(len(fit) // 10, 3), 0)]
+        if (sudden and still) or relative > 1e3 or (relative > BLOWN_UP * k and still):
+            return Judged("divergence", {"end_over_chance": relative, "last_loss": end}, since=float(epoch[first]))
+    return None
 
 
-def _never_learned(series: Series, levels: Levels) -> Judged | None:
-    share, known = levels.share, levels.accuracy_at_chance is not None
+def _overfits(series: Series, levels: Levels, k: float) -> Judged | None:
+    """A validation loss that rises beside a training loss that falls."""
+    values = series.validation
+    if values is None:
+        return None
+    known = np.flatnonzero(np.isfinite(values))
+    if len(known):
+        known = known[np.concatenate([[True], np.diff(values[known]) != 0])]
+    if len(known) < 5:
+        return None
+    course = course_of(series.epoch[known], values[known])
+    low_at = int(course.fit.argmin())
+    low, end = float(course.fit[low_at]), float(course.fit[-max(len(course.fit) // 20, 1) :].mean())
+    drop = max(float(course.fit[0]) - low, 0.0)
+    clear = end - low > CLEAR * np.hypot(course.doubt[low_at], course.doubt[-1]) * 1.2
+    high = end - low > k * max(0.15 * drop, 0.1 * abs(low))
+    falls = levels.end < levels.chance - 0.1 * max(levels.drop, 0.0) and levels.end - levels.low < 0.1 * levels.drop
+    falls = falls and levels.drop > CLEAR * float(np.median(levels.linear.error))
+    if not (clear and high and falls and course.epoch[-1] > course.epoch[low_at]):
+        return None
+    since = float(course.epoch[low_at])
+    evidence = {"lowest_validation_loss": low, "last_validation_loss": end, "rises_since": since}
+    note = "over-fitting: the validation loss rises while the training loss falls"
+    return Judged("rise of the loss", evidence, [note], drops_of(series, levels), since=since)
+
+
+def _never_learned(series: Series, levels: Levels, k: float) -> Judged | None:
+    """Flat throughout, or never off chance."""
+    course, share = levels.linear, levels.share
     evidence = {"chance_loss": levels.chance, "drop_share": share, "gradient_share": _gradient_share(series)}
-    evidence |= {"last_gradient_norm": np.nan if series.gradient is None else float(series.gradient[-1])}
-    moved = levels.significant and not share < SOMETHING
-    if levels.off.any() and (known or moved):
-        return None
-    if known and moved and share > 0.5:
-        notes = [f"the loss has fallen by {share:.0%} of chance, the accuracy has not risen"]
-        return Judged("gradual learning", 0.5, _known(evidence), notes, drops_of(series, levels))
-    if not known and levels.significant and share >= NOTHING:
-        note = f"the loss has fallen by {share:.1%} only, and without the accuracy that says little"
-        return Judged("cannot tell", 0.5, _known(evidence), [note])
-    sure = 0.95 if known or "chance_loss" not in levels.inferred else 0.7
-    sure -= 0.15 * min(max(0.0 if np.isnan(share) else share, 0.0) / 0.2, 1.0)
-    return Judged("plateau at chance", sure, _known(evidence))
-
-
-def _lost(series: Series, levels: Levels) -> Judged | None:
-    where = np.flatnonzero(levels.off)
-    last = int(where[-1])
-    points = len(series.loss) - 1 - last
-    if points < SPELL_POINTS or series.epoch[-1] - series.epoch[last] < spell_epochs(series):
-        return None
-    loss, entry = series.loss[last + 1 :], float(series.epoch[last + 1])
-    share = _gradient_share(series, last + 1)
-    span = float(np.ptp(np.quantile(loss, [0.1, 0.9]))) / max(levels.drop, 1e-300)
-    evidence = {
-        "entry_epoch": entry,
-        "epochs_at_chance": float(series.epoch[-1] - series.epoch[last]),
-        "last_loss": float(np.median(loss)),
-        "chance_loss": levels.chance,
-        "loss_span_since": span,
-        "gradient_share": share,
-    }
-    if series.accuracy is not None:
-        evidence["last_accuracy"] = float(np.nanmedian(series.accuracy[last + 1 :]))
-    if series.rate is not None and series.gradient is not None:
-        evidence["hazard"] = _hazard(series, levels, last)
+    if series.gradient is not None:
+        evidence["last_gradient_norm"] = float(series.gradient[-1])
     evidence = _known(evidence)
-    drops = drops_of(series, levels)
-    flat = share < FLAT_GRADIENT
-    known = levels.accuracy_at_chance is not None
+    given = "chance_loss" not in levels.inferred
+    error = float(np.median(course.error))
+    moved = _significant(levels) and not share < NOTHING * k
+    if (
+        given
+        and levels.chance > 0
+        and levels.start < 0.45 * levels.chance
+        and not _moved(levels)
+        and levels.end < 0.45 * levels.chance
+    ):
+        return Judged("converged", evidence, ["flat below chance from the beginning: trained before"])
+    exact = levels.accuracy is not None and 4 * len(np.unique(levels.accuracy)) <= len(levels.accuracy)
+    if levels.by_accuracy and levels.off.sum() >= (1 if exact else 3) and levels.off.mean() > 0.002:
+        return None
+    rise = levels.end - min(levels.low, levels.chance)
+    if rise > k * RISE_OF_LEVEL * abs(levels.chance) and rise > CLEAR * 1.5 * error and not _oscillates(levels):
+        high = levels.end - levels.chance
+        if high > k * RISE_OF_LEVEL * abs(levels.chance) and high > 0.5 * levels.drop:
+            return None  # a rise: asked below
+    if levels.by_accuracy and moved and not share <= 0.5:
+        drops = drops_of(series, levels)
+        notes = [f"the loss has fallen by {share:.0%} of chance, the accuracy has not risen"]
+        return _constant(series, levels, k) or Judged("gradual learning", evidence, notes, drops)
+    if levels.by_accuracy or not moved or (share < SOMETHING * k and _wanders(levels)):
+        return Judged("plateau at chance", evidence, since=series.epoch[0])
+    if not np.isnan(share) and share < SOMETHING * k and _significant(levels):
+        if levels.accuracy is not None and float(np.ptp(levels.accuracy)) > 0.1:
+            return None
+        if tail_is_flat(series, levels)[0] and levels.plateau is None and levels.end < levels.start:
+            # a first fall of a few points onto a plateau: chance is where it stays
+            fall = course.segments[0]
+            if fall.end - fall.start < 0.2 * (series.epoch[-1] - series.epoch[0]):
+                return Judged("plateau at chance", evidence, since=fall.end)
+        note = f"the loss has fallen by {share:.1%} only, and without the accuracy that says little"
+        return Judged("cannot tell", evidence, [note])
+    return None
+
+
+def _wanders(levels: Levels) -> bool:
+    """Whether the course goes up and down without a trend: noise with memory, such as that of a running average."""
+    value = levels.linear.value
+    fifth = max(len(value) // 5, 1)
+    trend = abs(float(np.median(value[-fifth:]) - np.median(value[:fifth])))
+    turns = [s.shape for s in levels.linear.segments if s.shape != "flat"]
+    return trend < 0.5 * levels.linear.span and "rising" in turns and "falling" in turns
+
+
+def _moved(levels: Levels) -> bool:
+    """Whether the course leaves its first value by more than its errors and a tenth of itself."""
+    away = float(np.abs(levels.linear.fit - levels.linear.fit[0]).max())
+    return away > max(0.1 * abs(levels.start), CLEAR * float(np.median(levels.linear.error)))
+
+
+def _oscillates(levels: Levels) -> bool:
+    shapes = [s.shape for s in levels.linear.segments if s.shape != "flat"]
+    return len(shapes) > 4
+
+
+def _significant(levels: Levels) -> bool:
+    """Whether the course falls from chance by more than its errors."""
+    course = levels.linear
+    low_at = int(course.fit.argmin())
+    return levels.drop > CLEAR * 1.6 * float(np.hypot(course.doubt[low_at], course.doubt[0]))
+
+
+def _lost(series: Series, levels: Levels, k: float) -> Judged | None:
+    """Off chance once, and back at chance to the end."""
+    where = np.flatnonzero(levels.off)
+    if not len(where) or levels.drop <= 0:
+        return None
+    last = int(where[-1])
+    n = len(series.loss)
+    points = n - 1 - last
+    duration = series.epoch[-1] - series.epoch[last]
+    loss = series.loss[last + 1 :]
+    if points < SPELL_POINTS:
+        short = n <= 30 and points >= 2
+        if not short:
+            return None
+    level = float(np.median(loss))
+    long = duration >= spell_epochs(series) * min(k, 1.2)
+    at_chance = abs(level - levels.chance) < 0.12 * levels.drop
+    if not levels.by_accuracy:
+        far = float(levels.linear.fit[: max(int(np.searchsorted(levels.linear.edges, last)), 1)].min())
+        if levels.chance - far < 0.3 * levels.drop:
+            return None
+        if levels.chance - level > 0.15 * levels.drop or level > levels.chance + max(
+            0.5 * levels.drop, 0.25 * abs(levels.chance)
+        ):
+            return None
     half = np.flatnonzero(series.loss[: last + 1] < levels.low + 0.5 * levels.drop)
     rise = series.epoch[last] - series.epoch[half[-1]] if len(half) else 0.0
-    slow = rise > max(0.1 * (series.epoch[last] - series.epoch[0]), spell_epochs(series))
-    if not known and slow and not flat:
-        note = "the loss rises back slowly: overfitting, forgetting or an instability; a collapse takes a few epochs"
-        return Judged("cannot tell", 0.5, evidence, [note], drops, (last + 1, len(series.loss)))
-    notes = [] if flat or np.isnan(share) else ["the gradient is not flat: this network may come back"]
-    sure = 0.95 if flat else 0.75 if np.isnan(share) else 0.7
-    sure -= 0.1 * (not known) + 0.1 * (span > 0.3)
-    return Judged("no-learning zone", sure, evidence, notes, drops, (last + 1, len(series.loss)))
+    slow = rise > max(0.1 * k * (series.epoch[last] - series.epoch[0]), spell_epochs(series))
+    least = 20 if levels.by_accuracy else SPELL_POINTS
+    plain = at_chance and not slow and points >= least and duration >= 0.02 * (series.epoch[-1] - series.epoch[0])
+    if not long and not (plain or (at_chance and n <= 60 and not slow)):
+        return None
+    share = _gradient_share(series, last + 1)
+    if slow and not levels.by_accuracy and not share < FLAT_GRADIENT:
+        return None  # a slow rise: over-fitting, forgetting or an instability
+    entry = float(series.epoch[last + 1])
+    span = float(np.ptp(np.quantile(loss, [0.1, 0.9]))) / max(levels.drop, 1e-300)
+    evidence = {
+        "entry_epoch": entry, "epochs_at_chance": float(duration), "last_loss": level, "chance_loss": levels.chance,
+        "loss_span_since": span, "gradient_share": share,
+    }  # fmt: skip
+    if levels.accuracy is not None:
+        evidence["last_accuracy"] = float(np.median(levels.accuracy[last + 1 :]))
+    if series.rate is not None and series.gradient is not None:
+        evidence["hazard"] = _hazard(series, levels, last)
+    notes = [] if share < FLAT_GRADIENT or np.isnan(share) else ["the gradient is not flat: this network may come back"]
+    if not long:
+        notes.append(f"at chance for {duration:g} epochs only: a spell of {spell_epochs(series):g} would be plain")
+    return Judged("no-learning zone", _known(evidence), notes, drops_of(series, levels), (last + 1, n), since=entry)
 
 
-def _learned(series: Series, levels: Levels) -> Judged:
-    tail = tail_of(series)
-    drops = drops_of(series, levels)
-    gap = longest_gap(levels.off)
+def _swings(series: Series, levels: Levels, swing: Swing | None, k: float) -> Judged | None:
+    if swing is None:
+        return None
+    tail = slice(max(len(series.loss) - min(swing.points, max(len(series.loss) // 2, 16)), 0), None)
     end = float(np.median(series.loss[tail]))
-    evidence = {"chance_loss": levels.chance, "last_loss": end, "lowest_loss": levels.low, "drop_share": levels.share}
-    long = gap[1] - gap[0] >= SPELL_POINTS and series.epoch[gap[1]] - series.epoch[gap[0]] >= spell_epochs(series)
-    if long and levels.accuracy_at_chance is None:  # below chance by a little and back again is no learning
-        long = bool(levels.smooth[: gap[0]].min() < levels.chance - 0.3 * levels.drop)
-    lost = gap if long else (0, 0)
-    swing = swinging(series, levels, tail)
-    if swing is not None and levels.off[tail].mean() >= 0.5:
-        spacing = float(np.median(np.diff(series.epoch[tail])))
-        evidence |= {
-            "period": swing.period * spacing,
-            "amplitude": swing.amplitude,
-            "amplitude_over_loss": swing.amplitude / abs(end) if end else np.inf,
-            "growth": swing.growth,
-            "turns": swing.turns,
-        }
-        margin = min(2 * swing.amplitude / max(SPAN * abs(end), 1e-300), 3.0) / 3.0
-        return Judged("oscillation near a minimum", 0.65 + 0.3 * margin, _known(evidence), [], drops, lost, swing)
-    last = series.loss[-max(len(series.loss) // 50, 10) :]
-    back = (float(np.median(last)) - levels.low) / max(levels.drop, 1e-300)
-    if long:
-        evidence |= {"lost_from": float(series.epoch[gap[0]]), "back_at": float(series.epoch[gap[1]])}
-        evidence |= {"level_share": back}
-        return Judged("recovered", 0.9 if back < 0.5 else 0.6, _known(evidence), [], drops, lost)
-    if levels.accuracy_at_chance is None and back > 0.5:
-        note = f"the loss is back up {back:.0%} of its drop, but not at chance"
-        return Judged("cannot tell", 0.5, _known(evidence), [note], drops)
-    return _how(series, levels, drops, evidence)
+    level = abs(end) if levels.low >= 0 else levels.drop
+    if 2 * swing.amplitude < k * SPAN * level:
+        return None
+    if levels.by_accuracy and levels.off[-120:].mean() < 0.5:
+        return None
+    spacing = float(np.median(np.diff(series.epoch[tail])))
+    evidence = {
+        "chance_loss": levels.chance, "last_loss": end, "lowest_loss": levels.low, "drop_share": levels.share,
+        "period": swing.period * spacing, "amplitude": swing.amplitude,
+        "amplitude_over_loss": swing.amplitude / abs(end) if end else np.inf,
+        "growth": swing.growth, "cycles": swing.cycles,
+    }  # fmt: skip
+    gap = _gap(levels, series)
+    since = float(series.epoch[-min(swing.points, len(series.epoch))])
+    return Judged("oscillation near a minimum", _known(evidence), [], drops_of(series, levels), gap, swing, since)
 
 
-def _how(series: Series, levels: Levels, drops: list[Drop], evidence: dict[str, float]) -> Judged:
-    """Abrupt or gradual: which of the two makes up more of the whole drop."""
-    scheduled = [drop for drop in drops if _rate_cut(series, drop)]
-    sudden = [drop for drop in drops if drop.abrupt and drop not in scheduled]
-    abrupt = sum(drop.share for drop in sudden)
+def _restarted(series: Series, levels: Levels, k: float) -> Judged | None:
+    """The loss jumps up, with the learning rate if that is known, and comes down again."""
+    rises = [s for s in levels.linear.segments if s.shape == "rising"]
+    if not rises:
+        return None
+    size = max(levels.drop, 0.3 * abs(levels.chance))
+    found = []
+    for rise in rises:
+        if rise.change < 0.08 * k * size and rise.change < 0.25 * abs(rise.before):
+            continue
+        after = [s for s in levels.linear.segments if s.first >= rise.last and s.shape == "falling"]
+        back = bool(after) and min(s.after for s in after) < rise.before + 0.6 * rise.change
+        if not back:
+            continue
+        if series.rate is not None:
+            whole = series.epoch[-1] - series.epoch[0]
+            near = (series.epoch >= rise.start - 0.03 * whole) & (series.epoch <= rise.end + 0.01 * whole)
+            rates = series.rate[near]
+            jumps = len(rates) > 1 and bool(np.nanmax(rates) > 1.5 * np.nanmin(rates[: max(len(rates) // 2, 1)]))
+            if jumps:
+                found.append(rise)
+        else:
+            fall = after[0]
+            if fall.end - fall.start > 4 * (rise.end - rise.start):
+                found.append(rise)
+    needed = 1 if series.rate is not None else 2
+    changes = series.rate is not None and np.nanmax(series.rate) > 1.2 * np.nanmin(series.rate)
+    if series.rate is None and len(found) > 1:  # a schedule repeats itself
+        gaps = np.diff([levels.linear.epoch[0], *(rise.start for rise in found)])
+        if gaps.max() > 2.2 * gaps.min():
+            return None
+    if len(found) < needed or (series.rate is not None and not changes):
+        return None
+    evidence = {
+        "restarts": float(len(found)),
+        "last_restart": found[-1].start,
+        "lowest_loss": levels.low,
+        "last_loss": levels.end,
+    }
+    notes = (
+        [] if series.rate is not None else ["no learning rate is recorded: restarts are inferred from the saw-tooth"]
+    )
+    return Judged("restart of a schedule", evidence, notes, drops_of(series, levels), since=found[-1].end)
+
+
+def _rises(series: Series, levels: Levels, k: float) -> Judged | None:
+    """The end lies clear above the lowest loss."""
+    if _brief(series, levels):
+        return None
+    course = levels.linear
+    low_at = int(course.fit.argmin())
+    low, end = float(course.fit[low_at]), levels.end
+    rise = end - low
+    drop = max(levels.chance - low, 0.0)
+    clear = rise > CLEAR * 1.3 * float(np.hypot(course.doubt[low_at], course.doubt[-1]))
+    if low_at > len(course.fit) - 3 and len(course.fit) > 20:
+        return None
+    big = rise > k * RISE * drop and rise > k * RISE_OF_LEVEL * max(abs(low), 0.1 * drop)
+    if not (clear and big):
+        return None
+    # answers that are as right as before: what rose is the confidence in the others
+    if levels.by_accuracy and levels.off[-max(len(levels.off) // 20, 1) :].mean() > 0.9 and rise < 0.6 * k * drop:
+        return None
+    since = float(course.epoch[low_at])
+    evidence = {"lowest_loss": low, "last_loss": end, "rise": rise, "rises_since": since, "drop_share": levels.share}
+    notes = []
+    if end > levels.chance + 0.2 * abs(levels.chance):
+        notes.append("the loss ends above its start")
+    return Judged("rise of the loss", _known(evidence), notes, drops_of(series, levels), since=since)
+
+
+def _brief(series: Series, levels: Levels) -> bool:
+    """Whether the answers, right before, have been at chance at the end for too short a spell to say anything."""
+    if not levels.by_accuracy or not levels.off.any():
+        return False
+    last = int(np.flatnonzero(levels.off)[-1])
+    return bool(0 < series.epoch[-1] - series.epoch[last] < spell_epochs(series))
+
+
+def _gap(levels: Levels, series: Series) -> tuple[int, int]:
+    """The longest stretch at chance between two off chance, if it is long enough for the no-learning zone."""
+    where = np.flatnonzero(levels.off)
+    if len(where) < 2:
+        return 0, 0
+    steps = np.diff(where)
+    widest = int(steps.argmax())
+    first, last = int(where[widest]) + 1, int(where[widest + 1])
+    if last - first < SPELL_POINTS or series.epoch[last] - series.epoch[first] < spell_epochs(series):
+        return 0, 0
+    if not levels.by_accuracy:  # below chance by a little and back again is no learning
+        bins = np.searchsorted(levels.linear.edges, [first, last], side="right") - 1
+        before = levels.linear.fit[: max(int(bins[0]), 1)]
+        at = int(before.argmin())
+        fell_from = float(before[: at + 1].max())
+        if before[at] > levels.chance - 0.3 * levels.drop or fell_from < levels.chance - 0.3 * levels.drop:
+            return 0, 0
+    return first, last
+
+
+def _recovered(series: Series, levels: Levels, k: float) -> Judged | None:
+    gap = _gap(levels, series)
+    back = levels.end < levels.chance - 0.3 * levels.drop or (levels.by_accuracy and bool(levels.off[-1]))
+    if gap == (0, 0) or not back:
+        return None
+    evidence = {
+        "chance_loss": levels.chance, "last_loss": levels.end, "lowest_loss": levels.low, "drop_share": levels.share,
+        "lost_from": float(series.epoch[gap[0]]), "back_at": float(series.epoch[gap[1]]),
+    }  # fmt: skip
+    return Judged("recovered", _known(evidence), [], drops_of(series, levels), gap, since=float(series.epoch[gap[1]]))
+
+
+def _constant(series: Series, levels: Levels, k: float) -> Judged | None:
+    """Fallen to the loss of a constant answer, and flat there."""
+    flat, since = tail_is_flat(series, levels)
+    if not flat or _brief(series, levels) or (
+        levels.accuracy is not None and levels.off[-max(len(levels.off) // 10, 1) :].mean() > 0.5 and levels.by_accuracy
+    ):
+        return None
+    tail = series.loss[series.epoch >= max(since, series.epoch[0] + 0.67 * (series.epoch[-1] - series.epoch[0]))]
+    end, error = float(np.median(tail)), 1.25 * float(levels.linear.noise[-1]) / np.sqrt(len(tail))
+    evidence = {"last_loss": end, "chance_loss": levels.chance, "drop_share": levels.share}
+    if series.spread is not None:
+        spread = series.spread[np.isfinite(series.spread)]
+        if len(spread) > 5 and float(np.median(spread[-max(len(spread) // 10, 3) :])) < 0.02 * max(
+            1.0, float(spread.max())
+        ):
+            evidence["last_answer_spread"] = float(spread[-1])
+            note = "the recorded answers to different inputs end at one value"
+            return Judged(
+                "plateau at a constant answer", _known(evidence), [note], drops_of(series, levels), since=since
+            )
+        if float(np.median(spread[-3:])) > 0.2:
+            return None
+    given = "chance_loss" not in levels.inferred
+    constants = {"the given chance level": levels.chance} if given else CONSTANTS
+    if levels.accuracy is not None and levels.accuracy[-1] > levels.accuracy[0] + 0.1:
+        return None
+    for name, value in constants.items():
+        near = 0.02 * value if given else min(max(0.003 * value, 3 * error), 0.005 * value)
+        if abs(end - value) < max(near, 1e-12) and (given or levels.start > 1.15 * value):
+            note = f"the loss ends at that of a constant answer, {name} = {value:.4g}"
+            return Judged(
+                "plateau at a constant answer", _known(evidence), [note], drops_of(series, levels), since=since
+            )
+    return None
+
+
+def tail_is_flat(series: Series, levels: Levels) -> tuple[bool, float]:
+    """Whether the record ends flat on both scales, and since which epoch: the last third changes by under 3 % of the
+    loss and of the drop, or by no more than its errors."""
+    course = levels.linear
+    epoch, fit = course.epoch, course.fit
+    begin = int(np.searchsorted(epoch, epoch[0] + 0.67 * (epoch[-1] - epoch[0])))
+    begin = min(begin, len(fit) - 3) if len(fit) > 4 else 0
+    part = slice(max(begin, 0), None)
+    change = abs(float(fit[part][0] - fit[part][-1]))
+    doubt = 2 * float(np.median(course.error[part]))
+    scale = max(abs(levels.end), 1e-300) if levels.low > 0 else max(levels.drop, 1e-300)
+    flat = change < max(doubt, 0.03 * scale) and change < max(doubt, 0.1 * max(levels.drop, scale))
+    if not flat:
+        return False, np.nan
+    tolerance = max(0.05 * scale, 0.02 * levels.drop, 3 * float(course.error[-1]))
+    away = np.flatnonzero(np.abs(fit - levels.end) > tolerance)
+    return True, float(epoch[min(away[-1] + 1, len(epoch) - 1)] if len(away) else epoch[0])
+
+
+def _learned(series: Series, levels: Levels, k: float) -> Judged:
+    drops = drops_of(series, levels)
+    evidence = _known({
+        "chance_loss": levels.chance, "last_loss": levels.end, "lowest_loss": levels.low, "drop_share": levels.share,
+    })  # fmt: skip
+    flat, since = tail_is_flat(series, levels)
+    scheduled = [drop for drop in drops if drop.scheduled]
     notes = [f"the drop at epoch {drop.end:g} follows a cut of the learning rate" for drop in scheduled]
+    sudden = [drop for drop in drops if drop.is_abrupt(k)]
     main = max(sudden or drops, key=lambda drop: drop.share, default=None)
     if main is not None:
         evidence |= {"drop_start": main.start, "drop_end": main.end, "drop_size": main.size, "drop_haste": main.haste}
-    rest = max(1.0 - abrupt, 0.0)
-    if main is None:
-        return Judged("gradual learning", 0.5, _known(evidence), notes)
-    sure = 0.55 + 0.4 * min(abs(abrupt - rest), 1.0) * min(abs(np.log(max(main.haste, 1e-3) / ABRUPT)), 1.0)
-    name = "abrupt learning" if abrupt >= 0.5 else "gradual learning"
-    return Judged(name, float(sure), _known(evidence), notes, drops)
-
-
-def _rate_cut(series: Series, drop: Drop) -> bool:
-    """Whether the learning rate falls to less than 0.7 of itself at the onset of a drop."""
-    if series.rate is None:
-        return False
-    width = max(drop.end - drop.start, 1e-300)
-    near = (series.epoch >= drop.start - 2 * width - 1) & (series.epoch <= drop.end)
-    rates = series.rate[near]
-    return len(rates) > 1 and bool(rates[-1] < 0.7 * rates[0])
+    name = "gradual learning"
+    if abrupt_share(sudden) >= 0.5:
+        name = "staircase learning" if stairs(sudden) else "abrupt learning"
+    return Judged(name, evidence, notes, drops, since=since if flat else np.nan)
 
 
 def _hazard(series: Series, levels: Levels, last: int) -> float:
@@ -222,7 +460,8 @@ def _hazard(series: Series, levels: Levels, last: int) -> float:
     assert series.rate is not None
     assert series.gradient is not None
     part = slice(0, last + 1)
-    return float(np.nanmax(series.rate[part] * series.gradient[part] ** 2) / (0.375 * max(levels.chance, 1e-300)))
+    product = series.rate[part] * series.gradient[part] ** 2
+    return float(np.nanmax(product) / (0.375 * max(levels.chance, 1e-300))) if np.isfinite(product).any() else np.nan
 
 
 def _gradient_share(series: Series, start: int | None = None) -> float:
@@ -230,13 +469,16 @@ def _gradient_share(series: Series, start: int | None = None) -> float:
     if series.gradient is None:
         return np.nan
     start = len(series.gradient) * 9 // 10 if start is None else start
+    part: NDArray[np.float64] = series.gradient[start:]
     top = float(np.nanmax(series.gradient))
-    return float(np.nanmedian(series.gradient[start:])) / top if top > 0 else 0.0
+    if not np.isfinite(part).any():
+        return np.nan
+    return float(np.nanmedian(part)) / top if top > 0 else 0.0
 
 
 def _gradient_blew_up(series: Series) -> bool:
     g = series.gradient
-    return g is not None and bool(g[-1] > 100 * np.nanmedian(g) or not np.isfinite(g[-1]))
+    return g is not None and bool(g[-1] > 100 * np.nanmedian(g) or np.isinf(g[-1]))
 
 
 def _known(evidence: dict[str, float]) -> dict[str, float]:

@@ -1,0 +1,73 @@
+"""Which column is the loss, the accuracy, the step: by names as the common tools write them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+__all__ = ["MATCHED", "RUNS", "STEPS", "best_columns", "is_bounds", "rank_of", "run_prefix", "words_of"]
+
+_NAMES: Mapping[str, tuple[str, ...]] = {
+    "loss": ("loss", "cost", "error", "nll", "mse", "bce", "cross_entropy", "crossentropy", "objective", "xent"),
+    "gradient_norm": ("gradient_norm", "grad_norm", "gradnorm", "total_norm", "grad_2_0_norm_total", "gnorm"),
+    "accuracy": ("accuracy", "acc", "top1", "categorical_accuracy", "binary_accuracy"),
+    "confidence": ("confidence", "output_confidence"),
+    "learning_rate": ("learning_rate", "lr"),
+}
+MATCHED = tuple(_NAMES)
+#: columns that number the rows, in the order in which they are tried
+STEPS = ("epoch", "global_step", "step", "iteration", "iter", "batch", "update", "steps", "epochs", "iterations", "it",
+         "trainer_global_step", "train_global_step", "unnamed_0", "index", "n", "t", "time")  # fmt: skip
+#: columns that tell runs apart
+RUNS = ("network", "run", "seed", "run_id", "run_name", "name", "experiment", "trial", "replicate", "id", "model")
+_TRAINING = {"train", "training", "trn"}
+_ELSEWHERE = {"val", "valid", "validation", "eval", "test", "dev", "heldout", "holdout"}
+#: words that name something else when they stand beside "loss" or "error"
+_NOT = {"weight", "scale", "best", "min", "max", "std", "regularization", "ratio", "time", "delta"}
+#: words that say no more than the name does
+_PLAIN = {"epoch", "step", "avg", "mean", "average", "running", "total", "mb", "batch", "value", "metrics", "scalars"}
+
+
+def words_of(name: str) -> str:
+    """``name`` in lower case with one underscore between words: ``"Train/Loss"`` and ``"trainLoss"`` are alike."""
+    split = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
+    return re.sub(r"[^a-z0-9]+", "_", split.lower()).strip("_")
+
+
+def is_bounds(name: str) -> bool:
+    """Whether the column is one of the bounds that W&B puts beside each curve of a downloaded panel."""
+    return name.endswith(("__MIN", "__MAX"))
+
+
+def run_prefix(name: str) -> tuple[str, str]:
+    """W&B's ``"run name - metric"`` in its parts; the run is empty for another name."""
+    run, dash, metric = name.rpartition(" - ")
+    return (run, metric) if dash else ("", name)
+
+
+def rank_of(name: str, role: str) -> tuple[int, int, int] | None:
+    """How well ``name`` fits ``role``, smaller is better; None if it does not.
+
+    First: 0 the word itself or of training, 1 with other words, 2 of validation. Then the number of words that say
+    something else, then the place of the word among its synonyms.
+    """
+    words = words_of(name)
+    for place, word in enumerate(_NAMES[role]):
+        match = re.search(rf"(^|_){word}(_|$)", words)
+        if not match:
+            continue
+        rest = [part for part in re.split("_", words[: match.start()] + "_" + words[match.end() :]) if part]
+        if set(rest) & _NOT or (role == "accuracy" and "loss" in rest):
+            return None
+        if role == "confidence" and rest:
+            return None
+        other = [part for part in rest if part not in _TRAINING | _ELSEWHERE | _PLAIN]
+        extra = len(other) * 10 + len(rest) - bool(set(rest) & _TRAINING)
+        return (2 if set(rest) & _ELSEWHERE else 1 if other else 0, extra, place)
+    return None
+
+
+def best_columns(names: Iterable[str], role: str) -> list[str]:
+    """The names that fit ``role`` best; several only if they fit equally well."""
+    ranked = sorted((rank, name) for name in names if (rank := rank_of(name, role)) is not None)
+    return [name for rank, name in ranked if rank == ranked[0][0]]

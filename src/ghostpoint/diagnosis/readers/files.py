@@ -1,0 +1,356 @@
+"""Histories from files and folders: what a file is, by its first bytes before its name."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from ghostpoint.diagnosis.history import History
+from ghostpoint.diagnosis.readers.delimited import decoded, delimited_table
+from ghostpoint.diagnosis.readers.event_file import event_scalars
+from ghostpoint.diagnosis.readers.json_records import json_tables, tables_of_value
+from ghostpoint.diagnosis.readers.log_lines import log_table
+from ghostpoint.diagnosis.readers.memory import history_of
+from ghostpoint.diagnosis.readers.plain_pickle import plain_pickle, torch_archive
+from ghostpoint.diagnosis.readers.table import Choice, Table, history_of_table
+from ghostpoint.results import KIND, TrainingRun
+from ghostpoint.storage import read_dataset
+
+__all__ = ["read_history"]
+
+_NETCDF = (".nc", ".nc3", ".nc4", ".cdf", ".netcdf", ".h5", ".hdf5")
+
+
+def read_history(
+    path: str | os.PathLike[str],
+    *,
+    loss: str | None = None,
+    step: str | None = None,
+    accuracy: str | None = None,
+) -> History:
+    """The runs in a file or folder, for :func:`ghostpoint.diagnosis.diagnose`.
+
+    Text: delimited tables of any separator (UTF-8 or UTF-16, decimal commas, comment lines), JSON, JSON lines, logs.
+    Binary: ``.npy``, ``.npz``, netCDF, Zarr, this library's runs, TensorBoard event files, parquet, feather, pickles
+    and ``.pt`` files of plain numbers. Each may be compressed (gzip, bzip2, xz). Folders: TensorBoard, MLflow, Zarr,
+    and those with a ``metrics.csv`` or ``trainer_state.json``. The first bytes say what a file is, its name only
+    where they do not.
+
+    Parameters
+    ----------
+    loss, step, accuracy : str, optional
+        Names of columns, where the names of common tools do not say it.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, damaged or of no known kind, a cell is no number, or no column, or more than one, could
+        be the loss.
+    """
+    path = Path(path)
+    choice = Choice(step, loss, accuracy)
+    if not path.exists():
+        raise ValueError(f"path must be a file with a history, and there is no {path}")
+    try:
+        return _of_folder(path, choice) if path.is_dir() else _read(path, choice)
+    except ValueError:
+        raise
+    except Exception as error:  # a damaged file makes every library raise what it likes
+        raise ValueError(f"path must be a readable history, and {path} cannot be read: {_said(error)}") from error
+
+
+def _read(path: Path, choice: Choice) -> History:
+    blob = path.read_bytes()
+    name = path.name.lower()
+    if blob[:2] == b"\x1f\x8b":
+        blob, name = _opened(gzip.decompress, blob, path), name.removesuffix(".gz")
+    elif blob[:3] == b"BZh":
+        blob, name = _opened(bz2.decompress, blob, path), name.removesuffix(".bz2")
+    elif blob[:6] == b"\xfd7zXZ\0":
+        blob, name = _opened(lzma.decompress, blob, path), name.removesuffix(".xz")
+    if not blob:
+        raise ValueError(f"path must be a file with a history, and {path} is empty")
+    source = str(path)
+    if blob[:6] == b"\x93NUMPY":
+        array = _opened(lambda b: np.load(io.BytesIO(b)), blob, path)
+        return _named(lambda: _of_array(array, choice, source), source)
+    if blob[:4] == b"PK\x03\x04" or (blob[:2] == b"PK" and name.endswith((".npz", ".zip", ".pt", ".pth"))):
+        return _of_zip(blob, path, choice)
+    if "tfevents" in name:
+        return _of_events({"": event_scalars(path)}, source, choice)
+    if blob[:4] == b"PAR1" or name.endswith(".parquet"):
+        return history_of(_opened(lambda b: pd.read_parquet(io.BytesIO(b)), blob, path), choice, source)
+    if blob[:6] == b"ARROW1" or blob[:4] == b"FEA1" or name.endswith(".feather"):
+        return history_of(_opened(lambda b: pd.read_feather(io.BytesIO(b)), blob, path), choice, source)
+    if blob[:4] == b"\x89HDF" or blob[:3] == b"CDF" or name.endswith(_NETCDF):
+        dataset = _opened(lambda _: xr.load_dataset(path), blob, path)
+        return _named(lambda: history_of(dataset, choice, source), source)
+    if blob[:1] == b"\x80" and blob[1:2] in (b"\2", b"\3", b"\4", b"\5"):
+        return _of_value(plain_pickle(blob, source), source, choice)
+    if name.endswith((".npz", ".zip", ".zarr", ".npy", ".pt", ".pth", ".pkl", ".pickle")):
+        raise ValueError(
+            f"path must be a readable history, and {path} cannot be read: its first bytes are no {name.rpartition('.')[2]}'s"
+        )
+    if b"\0" in blob[:1000] and blob[:2] not in (b"\xff\xfe", b"\xfe\xff") and blob[1:2] != b"\0" and blob[:1] != b"\0":
+        raise ValueError(
+            f"path must be a history of a known kind (text, JSON, NumPy, netCDF, Zarr, event file, parquet, feather), "
+            f"got {path.name}"
+        )
+    return _of_text(decoded(blob), path, choice)
+
+
+def _of_text(text: str, path: Path, choice: Choice) -> History:
+    """A table, JSON or a log."""
+    source = str(path)
+    if not text.strip():
+        raise ValueError(f"path must be a file with a history, and {path} is empty")
+    tables = json_tables(text, source)
+    if tables is not None:
+        return _joined(tables, choice, source)
+    if path.parent.name == "metrics" or not path.suffix or re.match(r"\d{13} \S+ \d+\n", text):
+        table = _mlflow_metric(text, path)
+        if table is not None:
+            return history_of_table(table, choice)
+    trouble: ValueError | None = None
+    try:
+        found = delimited_table(text, source)
+        if found is not None:
+            return history_of_table(found, choice)
+    except ValueError as error:
+        if path.suffix in (".csv", ".tsv", ".dat") or found_table(error):
+            raise
+        trouble = error
+    log = log_table(text, source)
+    if log is not None:
+        return history_of_table(log, choice)
+    raise trouble or ValueError(
+        f"path must be a history of a known kind (a table, JSON, a log with a loss, NumPy, netCDF, Zarr, event file), "
+        f"got {path.name}"
+    )
+
+
+def found_table(error: ValueError) -> bool:
+    """Whether the error is about a cell or a column of a table, so that the text is no log."""
+    return "could be it" in str(error) or "must be one of" in str(error)
+
+
+def _mlflow_metric(text: str, path: Path) -> Table | None:
+    """MLflow's metric file: time in ms, value, step."""
+    rows = [line.split() for line in text.split("\n") if line.strip()]
+    if not rows or any(len(row) not in (2, 3) or not re.fullmatch(r"\d{12,14}", row[0]) for row in rows):
+        return None
+    steps = [row[2] if len(row) == 3 else str(i) for i, row in enumerate(rows)]
+    return Table(str(path), {"step": steps, "loss": [row[1] for row in rows]}, [f"MLflow metric {path.name}"])
+
+
+def _of_array(array: Any, choice: Choice, source: str) -> History:
+    """An array: structured ones have named columns."""
+    if array.dtype.names:
+        return history_of_table(Table(source, {name: array[name] for name in array.dtype.names}), choice)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{source}: must hold an array of numbers, got {array.dtype}")
+    return history_of(array, choice, source)
+
+
+def _of_zip(blob: bytes, path: Path, choice: Choice) -> History:
+    """A zip archive: npz, ``.pt``, a Zarr group, or a single compressed file."""
+    source = str(path)
+    try:
+        names = zipfile.ZipFile(io.BytesIO(blob)).namelist()
+    except Exception as error:
+        raise ValueError(f"path must be a readable history, and {path} cannot be read: {_said(error)}") from None
+    if any(name.endswith("data.pkl") for name in names):
+        return _of_value(torch_archive(path, blob), source, choice)
+    if names and all(name.endswith(".npy") for name in names):
+        with np.load(io.BytesIO(blob)) as archive:
+            arrays = {}
+            for name in archive.files:
+                try:
+                    arrays[name] = archive[name]
+                except Exception as error:
+                    raise ValueError(f"{path}: array {name!r} cannot be read: {_said(error)}") from None
+        strange = [name for name, array in arrays.items() if array.dtype.kind not in "fiub"]
+        if choice.loss in strange:
+            raise ValueError(
+                f"{source}: {choice.loss!r} must be an array of numbers, got {arrays[str(choice.loss)].dtype}"
+            )
+        numeric = {name: array for name, array in arrays.items() if name not in strange}
+        if len(numeric) == 1 and np.ndim(next(iter(numeric.values()))) and choice.loss is None:
+            numeric = {"loss": next(iter(numeric.values()))}
+        return _named(lambda: history_of(numeric, choice, source), source)
+    if any(name.endswith(("zarr.json", ".zgroup", ".zarray", ".zmetadata")) for name in names):
+        try:
+            dataset = read_dataset(path)
+        except ValueError as error:
+            if "another kind of Zarr" not in str(error):
+                raise
+            from zarr.storage import ZipStore
+
+            with ZipStore(path, mode="r", read_only=True) as store:
+                dataset = xr.open_zarr(store, consolidated=False).load()
+        if dataset.attrs.get("kind") == KIND:
+            return history_of(TrainingRun.from_dataset(dataset))
+        return _named(lambda: history_of(dataset, choice, source), source)
+    files = [name for name in names if not name.endswith("/")]
+    if len(files) == 1:
+        inner = zipfile.ZipFile(io.BytesIO(blob)).read(files[0])
+        return _of_text(decoded(inner), Path(source) / files[0], choice)
+    raise ValueError(f"path must be a readable history, and {path} holds {', '.join(names[:5]) or 'nothing'}")
+
+
+def _of_value(value: Any, source: str, choice: Choice) -> History:
+    """Plain Python data of a pickle or ``.pt`` file."""
+    if isinstance(value, np.ndarray):
+        return _of_array(value, choice, source)
+    if isinstance(value, dict) and any(isinstance(part, np.ndarray) for part in value.values()):
+        arrays = {str(k): np.asarray(v) for k, v in value.items() if not isinstance(v, dict | str) and np.size(v) > 1}
+        return _named(lambda: history_of(arrays, choice, source), source)
+    return _joined(tables_of_value(_plain(value), source), choice, source)
+
+
+def _plain(value: Any) -> Any:
+    """Arrays and tuples as lists, numbers of NumPy as Python's."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def _joined(tables: list[Table], choice: Choice, source: str) -> History:
+    """The runs of several tables as one history, named where their tables are."""
+    if len(tables) == 1:
+        return history_of_table(tables[0], choice)
+    parts = []
+    for table in tables:
+        try:
+            parts.append(history_of_table(table, choice))
+        except ValueError as error:
+            if len(parts) == 0 and table is tables[-1]:
+                raise error
+    if not parts:
+        raise ValueError(f"{source}: must have a loss, and none of its {len(tables)} parts has one")
+    runs = tuple(run for part in parts for run in part.runs)
+    named = len({run.name for run in runs}) == len(runs)
+    return History(runs, parts[0].columns, parts[0].account, named)
+
+
+def _of_events(found: dict[str, dict[str, dict[int, float]]], source: str, choice: Choice) -> History:
+    """Runs of TensorBoard scalars: run name to tag to step to value."""
+    tables = []
+    for run, scalars in found.items():
+        steps = sorted({step for curve in scalars.values() for step in curve})
+        columns: dict[str, Any] = {tag: [curve.get(step) for step in steps] for tag, curve in scalars.items()}
+        columns = {
+            tag: ["nan" if x is not None and np.isnan(x) else x for x in cells] for tag, cells in columns.items()
+        }
+        name = "event step" if "step" in columns else "step"
+        tables.append(Table(source, {name: steps} | columns, run=run or None))
+    if not any(table.columns for table in tables) or not any(scalars for scalars in found.values()):
+        raise ValueError(f"path must have scalars, and {source} has none")
+    if choice.loss is not None and len(tables) > 1:
+        tables = [table for table in tables if choice.loss in table.columns] or tables
+    return _joined(tables, choice, source)
+
+
+def _of_folder(path: Path, choice: Choice) -> History:
+    """TensorBoard's, MLflow's and Zarr's folders, and those of Lightning and Hugging Face."""
+    if any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata")):
+        dataset = _opened(lambda _: xr.open_zarr(path, consolidated=False).load(), b"", path)
+        return _named(lambda: history_of(dataset, choice, str(path)), str(path))
+    events = sorted(place for place in path.rglob("*tfevents*") if place.is_file())
+    if events:
+        found: dict[str, dict[str, dict[int, float]]] = {}
+        for place in events:
+            run = "" if place.parent == path else str(place.parent.relative_to(path))
+            for tag, curve in event_scalars(place).items():
+                found.setdefault(run, {}).setdefault(tag, {}).update(curve)
+        found = _same_training(found)
+        return _of_events({run: curves for run, curves in found.items() if curves} or {"": {}}, str(path), choice)
+    for name in ("metrics.csv", "trainer_state.json", "history.csv", "training_log.csv", "log.csv", "wandb-history.jsonl",
+                 "training.log"):  # fmt: skip
+        files = sorted(path.rglob(name))
+        if len(files) == 1:
+            return _read(files[0], choice)
+        if files:
+            parts = [(place, _read(place, choice)) for place in files]
+            runs = tuple(
+                type(run)(str(place.parent.relative_to(path)), run.epoch, run.curves, run.broken, notes=run.notes)
+                for place, part in parts for run in part.runs
+            )  # fmt: skip
+            return History(runs, parts[0][1].columns, parts[0][1].account, True)
+    metrics = [path] if path.name == "metrics" else sorted(place for place in path.rglob("metrics") if place.is_dir())
+    tables = []
+    for folder in metrics:
+        merged: dict[str, dict[str, Any]] = {}
+        for file in sorted(place for place in folder.rglob("*") if place.is_file()):
+            table = _mlflow_metric(decoded(file.read_bytes()), file)
+            if table is None:
+                continue
+            key = str(file.relative_to(folder))
+            for at, cell in zip(table.columns["step"], table.columns["loss"], strict=True):
+                merged.setdefault(at, {})[key] = cell
+        if merged:
+            keys = list(dict.fromkeys(key for row in merged.values() for key in row))
+            columns = {"step": list(merged)} | {key: [row.get(key) for row in merged.values()] for key in keys}
+            label = folder.parent.name if len(metrics) > 1 else None
+            tables.append(Table(str(path), columns, ["MLflow metrics"], run=label))
+    if tables:
+        return _joined(tables, choice, str(path))
+    raise ValueError(
+        f"path must be a folder of TensorBoard, MLflow, Zarr, Lightning or Hugging Face, and {path} is none of these"
+    )
+
+
+def _same_training(found: dict[str, dict[str, dict[int, float]]]) -> dict[str, dict[str, dict[int, float]]]:
+    """``train`` and ``validation`` folders, as Keras writes them, are curves of one run."""
+    from ghostpoint.diagnosis.readers.columns import words_of
+
+    sides = {"train": "train", "training": "train", "validation": "val", "val": "val", "valid": "val", "test": "val"}
+    merged: dict[str, dict[str, dict[int, float]]] = {}
+    for run, curves in found.items():
+        parent, _, last = run.rpartition("/")
+        side = sides.get(words_of(last))
+        name = parent if side else run
+        for tag, curve in curves.items():
+            label = f"{side}_{tag}" if side else tag
+            merged.setdefault(name, {}).setdefault(label, {}).update(curve)
+    return merged
+
+
+def _opened(how: Any, blob: bytes, path: Path) -> Any:
+    """``how(blob)``, whose errors of every library become one that names the file."""
+    try:
+        return how(blob)
+    except ImportError as error:
+        raise ValueError(f"{path} needs a package that is not installed: {_said(error)}") from None
+    except Exception as error:
+        hint = ""
+        if blob[:4] == b"\x89HDF":
+            hint = " (netCDF version 4 needs the package h5netcdf or netCDF4)"
+        raise ValueError(f"path must be a readable history, and {path} cannot be read{hint}: {_said(error)}") from None
+
+
+def _named(make: Any, source: str) -> History:
+    """``make()``, whose errors name the file."""
+    try:
+        history: History = make()
+    except ValueError as error:
+        text = str(error)
+        raise ValueError(text if source in text else f"{source}: {text}") from None
+    return history
+
+
+def _said(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,151 @@
+"""JSON and JSON lines: histories of Keras, logs of Hugging Face, W&B and MLflow, records and columns of pandas."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import numpy as np
+
+from ghostpoint.diagnosis.readers.table import Table
+
+__all__ = ["json_tables", "table_of_rows", "tables_of_value"]
+
+
+def json_tables(text: str, source: str) -> list[Table] | None:
+    """Tables of a JSON document or of JSON lines; None if it is neither.
+
+    Raises
+    ------
+    ValueError
+        If the document is damaged, or holds no curves.
+    """
+    head = text.lstrip()[:1]
+    if head not in ("{", "["):
+        return None
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        rows, bad = _lines(text)
+        if len(rows) >= 1 and len(rows) > 4 * len(bad):
+            table = table_of_rows([row for _, row in rows], source)
+            table.lines = [number for number, _ in rows]
+            if bad:
+                table.account.append(f"{len(bad)} lines that are no JSON left out, first row {bad[0]}")
+            return [table]
+        looks = text.lstrip().startswith(("{'", "[{'")) or re.match(r"\[[^\]\[{\"]*[A-Za-z]", text.lstrip())
+        if looks or (len(text.splitlines()) > 1 and rows and head != "["):
+            return None
+        raise ValueError(
+            f"{source}: row {error.lineno}, column {error.colno}: must be JSON, but {error.msg.lower()}"
+        ) from None
+    return tables_of_value(value, source)
+
+
+def _lines(text: str) -> tuple[list[tuple[int, dict[str, Any]]], list[int]]:
+    rows: list[tuple[int, dict[str, Any]]] = []
+    bad: list[int] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError:
+            bad.append(number)
+            continue
+        if isinstance(value, dict):
+            rows.append((number, value))
+        else:
+            bad.append(number)
+    return rows, bad
+
+
+def tables_of_value(value: Any, source: str, run: str | None = None) -> list[Table]:
+    """Tables of plain Python data: lists of numbers or of records, mappings of columns, and these by run."""
+    if isinstance(value, list):
+        if value and all(isinstance(row, dict) for row in value):
+            return [_of_records(value, source, run)]
+        if value and all(_is_column(row) for row in value):
+            widths = {len(row) for row in value}
+            if (
+                widths == {3} and len(value) > 3 and all(row[0] > 1e8 for row in value)
+            ):  # TensorBoard: time, step, value
+                _, steps, values = zip(*value, strict=True)
+                return [Table(source, {"step": steps, "loss": values}, run=run)]
+            if widths == {2} and len(value) > 2:
+                raise ValueError(
+                    f"{source}: {len(value)} lists of two numbers: is each (epoch, loss)? Write a header, or a mapping "
+                    "with epoch and loss"
+                )
+            return [Table(source, {"loss": row}, run=str(i)) for i, row in enumerate(value)]
+        if _is_column(value):
+            return [Table(source, {"loss": value}, run=run)]
+    if isinstance(value, dict):
+        for key in ("log_history", "history", "logs", "metrics", "data", "records"):
+            inner = value.get(key)
+            if isinstance(inner, list | dict) and inner and not _is_column(inner):
+                return tables_of_value(inner, source, run)
+        columns = {str(name): cells for name, cells in value.items() if _is_column(cells)}
+        if columns:
+            longest = max(map(len, columns.values()))
+            kept = {name: cells for name, cells in columns.items() if len(cells) == longest or "loss" in name.lower()}
+            dropped = [name for name in columns if name not in kept]
+            padded = {name: list(cells) + [None] * (longest - len(cells)) for name, cells in kept.items()}
+            account = [f"columns of another length left out: {', '.join(dropped[:12])}"] if dropped else []
+            return [Table(source, padded, account, run=run)]
+        by_place = [cells for cells in value.values() if isinstance(cells, dict)]
+        if by_place and all(_by_number(cells) for cells in by_place):  # pandas' columns: name to place to value
+            places = sorted({int(k) for cells in by_place for k in cells})
+            return [
+                Table(source, {str(name): [cells.get(str(k)) for k in places] for name, cells in value.items()
+                               if isinstance(cells, dict)}, run=run)
+            ]  # fmt: skip
+        nested = {str(name): part for name, part in value.items() if isinstance(part, list | dict) and part}
+        tables = []
+        for name, part in nested.items():
+            try:
+                tables += tables_of_value(part, source, name)
+            except ValueError:
+                continue
+        if tables:
+            return tables
+    raise ValueError(f"{source}: must hold lists of numbers by name, or records with a loss, and holds neither")
+
+
+def table_of_rows(rows: list[dict[str, Any]], source: str, run: str | None = None) -> Table:
+    """Records as a table: nested names are joined with "/", what is no number is left out."""
+    flat = [_flat(row) for row in rows]
+    names = list(dict.fromkeys(name for row in flat for name in row))
+    return Table(source, {name: [row.get(name) for row in flat] for name in names}, run=run)
+
+
+def _of_records(rows: list[dict[str, Any]], source: str, run: str | None) -> Table:
+    if {"key", "value"} <= set(rows[0]):  # MLflow: one record a metric and step
+        merged: dict[Any, dict[str, Any]] = {}
+        for i, row in enumerate(rows):
+            merged.setdefault(row.get("step", i), {"step": row.get("step", i)})[str(row["key"])] = row["value"]
+        return table_of_rows(list(merged.values()), source, run)
+    return table_of_rows(rows, source, run)
+
+
+def _flat(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, dict):
+            found |= _flat(value, f"{prefix}{name}/")
+        elif value is None or isinstance(value, int | float | str):
+            found[prefix + str(name)] = "nan" if isinstance(value, float) and np.isnan(value) else value
+        elif _is_column(value) and len(value) == 1:
+            found[prefix + str(name)] = value[0]
+    return found
+
+
+def _is_column(value: Any) -> bool:
+    return isinstance(value, list | tuple) and bool(value) and all(
+        cell is None or isinstance(cell, int | float) or (isinstance(cell, str) and len(cell) < 40) for cell in value
+    ) and any(isinstance(cell, int | float) for cell in value)  # fmt: skip
+
+
+def _by_number(cells: dict[Any, Any]) -> bool:
+    return bool(cells) and all(str(k).isdigit() for k in cells)

@@ -1,0 +1,247 @@
+"""Histories in memory: runs of this library, xarray, pandas, mappings, lists and arrays, as one record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from ghostpoint.diagnosis.history import CURVES, History, RunHistory
+from ghostpoint.diagnosis.readers.columns import STEPS, best_columns, words_of
+from ghostpoint.diagnosis.readers.table import Choice, Table, as_share, history_of_table
+from ghostpoint.results import TrainingRun
+from ghostpoint.tasks import Task
+
+__all__ = ["history_of"]
+
+Floats = NDArray[np.float64]
+_EPOCHS = {*STEPS, "x", "point", "points"}
+_MEMBERS = ("network", "run", "seed", "member", "replicate", "trial", "model", "sample")
+
+
+def history_of(source: Any, choice: Choice | None = None, name: str = "history") -> History:
+    """``source`` as a history. ``name`` is what messages call it.
+
+    Raises
+    ------
+    ValueError
+        If the loss is missing, shapes do not fit, or epochs do not ascend.
+    """
+    choice = choice or Choice()
+    if isinstance(source, History):
+        return source
+    if isinstance(source, TrainingRun):
+        task = Task.from_dict(source.config["task"])
+        return _of_dataset(source.history, Choice(), name, task)
+    if isinstance(source, pd.DataFrame):
+        frame = source if isinstance(source.index, pd.RangeIndex) else source.reset_index()
+        columns: dict[str, Any] = {_label(label): frame[label].to_numpy() for label in frame.columns}
+        return history_of_table(Table(name, columns), choice)
+    if isinstance(source, pd.Series):
+        numeric = pd.api.types.is_numeric_dtype(source.index)
+        source = {"loss": source.to_numpy()} | ({"epoch": source.index.to_numpy()} if numeric else {})
+    if isinstance(source, xr.DataArray):
+        source = source.to_dataset(name="loss")
+    if isinstance(source, xr.Dataset):
+        return _of_dataset(source, choice, name, None)
+    if isinstance(source, Mapping):
+        return _of_mapping(source, choice, name)
+    if isinstance(source, list | tuple) and len(source) > 1 and len({np.size(part) for part in source}) > 1:
+        losses = [_numbers("loss", part) for part in source]
+        if all(loss.ndim == 1 and loss.size for loss in losses):
+            return History(tuple(RunHistory(str(i), np.arange(len(x), dtype=float), {"loss": x})
+                                 for i, x in enumerate(losses)))  # fmt: skip
+    if isinstance(source, list | tuple) and source and all(isinstance(row, Mapping) for row in source):
+        from ghostpoint.diagnosis.readers.json_records import table_of_rows
+
+        return history_of_table(table_of_rows([dict(row) for row in source], name), choice)
+    return _of_arrays({"loss": source}, None, None, {})
+
+
+def _label(label: Any) -> str:
+    return "/".join(map(str, label)) if isinstance(label, tuple) else str(label)
+
+
+def _of_mapping(source: Mapping[Any, Any], choice: Choice, name: str) -> History:
+    """A mapping of curves by name, or of losses by run."""
+    columns: dict[str, str] = {}
+    names = [str(key) for key in source]
+    given = {"loss": choice.loss, "epoch": choice.step, "accuracy": choice.accuracy}
+    for role, wanted in given.items():
+        if wanted is not None and wanted not in names:
+            raise ValueError(f"{role} must be one of {', '.join(names)}; got {wanted!r}")
+    for role in CURVES:
+        if given.get(role) or role in source:
+            columns[role] = given.get(role) or role
+        elif role not in ("validation_loss", "answer_spread"):
+            best = [key for key in best_columns(names, role) if key not in columns.values()]
+            columns |= {role: best[0]} if len(best) == 1 else {}
+            if len(best) > 1 and role == "loss":
+                raise ValueError(
+                    f"{name}: loss must be named, as there are several that could be it: {', '.join(best)}"
+                )
+    if "validation_loss" not in columns and "loss" in columns and columns["loss"] != "val_loss" and "val_loss" in names:
+        columns["validation_loss"] = "val_loss"
+    if "loss" not in columns:
+        parts = {str(key): part for key, part in source.items() if np.ndim(part) == 1 and np.size(part)}
+        if len(parts) == len(source) > 0 and not any(best_columns([key], "accuracy") for key in parts):
+            try:
+                losses = {key: np.asarray(part, dtype=np.float64) for key, part in parts.items()}
+            except (TypeError, ValueError):
+                losses = {}
+            if losses and not any(words_of(key) in STEPS for key in losses) and min(map(len, losses.values())) >= 3:
+                runs = [RunHistory(key, np.arange(len(x), dtype=float), {"loss": x}) for key, x in losses.items()]
+                return History(tuple(runs), named=True)
+        raise ValueError(f"{name} must have loss, got {', '.join(names) or 'nothing'}")
+    step = given["epoch"] or next((key for wanted in STEPS[:8] for key in names if words_of(key) == wanted), None)
+    by_text = {str(key): part for key, part in source.items()}
+    arrays = {role: by_text[key] for role, key in columns.items()}
+    shown = columns | ({"epoch": step} if step else {})
+    plain = all(role == key for role, key in shown.items())
+    return _of_arrays(arrays, None if step is None else by_text[step], None, {} if plain else shown)
+
+
+def _of_dataset(source: xr.Dataset, choice: Choice, name: str, task: Task | None) -> History:
+    names = [str(key) for key in source.variables if source[key].dtype.kind in "fiub"]
+    data = [key for key in names if key in source.data_vars]
+    found: dict[str, str] = {}
+    for role in CURVES:
+        wanted = choice.loss if role == "loss" else choice.accuracy if role == "accuracy" else None
+        if wanted is not None and wanted not in names:
+            raise ValueError(f"{role} must be one of {', '.join(names)}; got {wanted!r}")
+        best = [wanted] if wanted else [role] if role in names else []
+        if not best and role not in ("validation_loss", "answer_spread"):
+            best = best_columns(data, role)
+        if len(best) == 1:
+            found[role] = best[0]
+        elif best and role == "loss":
+            raise ValueError(f"{name}: loss must be named, as there are several that could be it: {', '.join(best)}")
+    if "loss" not in found:
+        if len(data) != 1 or source[data[0]].ndim not in (1, 2) or data[0] in ("x", "y"):
+            raise ValueError(f"{name} must have a variable loss, got {', '.join(map(str, source.data_vars)) or 'none'}")
+        found["loss"] = data[0]
+    epoch_dim, member = _dimensions(source[found["loss"]], choice.step)
+    arrays = {}
+    for role, key in found.items():
+        order = [d for d in (member, epoch_dim) if d is not None and d in source[key].dims]
+        extra = set(source[key].dims) - set(order)
+        if extra and role == "loss":
+            raise ValueError(f"loss must have dimensions (network, epoch) or (epoch,), got {source[key].dims}")
+        if not extra:
+            arrays[role] = source[key].transpose(*order).values
+    epochs = source[epoch_dim].values if epoch_dim in source.coords else None
+    if epochs is not None and epochs.dtype.kind not in "fiu":
+        epochs = None
+    labels = None
+    if member is not None and member in source.coords and source[member].dtype.kind in "UOiu":
+        labels = [str(label) for label in source[member].values]
+    shown = {role: key for role, key in found.items() if role in arrays}
+    plain = all(role == key for role, key in shown.items()) and epoch_dim == "epoch"
+    levels = None if task is None else (task.chance_loss, task.chance_accuracy)
+    return _of_arrays(arrays, epochs, labels, {} if plain else shown | {"epoch": epoch_dim}, levels)
+
+
+def _dimensions(loss: xr.DataArray, step: str | None) -> tuple[str, str | None]:
+    """The dimension of epochs and that of networks, by name, else the longer one is that of epochs."""
+    dims = [str(d) for d in loss.dims]
+    if not 1 <= len(dims) <= 2:
+        raise ValueError(f"loss must have dimensions (network, epoch) or (epoch,), got {loss.dims}")
+    epoch = step if step in dims else next((d for d in dims if words_of(d) in _EPOCHS), None)
+    if len(dims) == 1:
+        return dims[0], None
+    member = next((d for d in dims if words_of(d) in _MEMBERS and d != epoch), None)
+    if epoch is None:
+        epoch = (
+            next(d for d in dims if d != member) if member else max(dims, key=lambda d: (loss.sizes[d], dims.index(d)))
+        )
+    return epoch, next(d for d in dims if d != epoch)
+
+
+def _of_arrays(
+    arrays: Mapping[str, Any],
+    epochs: Any,
+    labels: list[str] | None,
+    columns: Mapping[str, str],
+    levels: tuple[float, float | None] | None = None,
+) -> History:
+    """Runs of arrays of shape (E,), (R,) or (R, E)."""
+    loss = _numbers("loss", arrays["loss"])
+    if loss.ndim not in (1, 2) or not loss.size:
+        raise ValueError(f"loss must have shape (epochs,) or (networks, epochs), got {loss.shape}")
+    if loss.ndim == 2:
+        _ask_about_shape(loss, epochs)
+    loss = np.atleast_2d(loss)
+    networks, length = loss.shape
+    epoch = np.arange(length, dtype=np.float64) if epochs is None else _numbers("epoch", epochs)
+    if epoch.ndim == 2 and epoch.shape == loss.shape and (epoch == epoch[0]).all():
+        epoch = epoch[0]
+    if epoch.shape != (length,) or not np.isfinite(epoch).all() or (np.diff(epoch) <= 0).any():
+        raise ValueError(f"epoch must be {length} ascending numbers, one per loss, got shape {epoch.shape}")
+    filled = {"loss": loss} | {
+        role: _spread(role, _numbers(role, values), networks, length)
+        for role, values in arrays.items()
+        if role != "loss"
+    }
+    account: list[str] = []
+    if "accuracy" in filled:
+        filled["accuracy"], percent = as_share(filled["accuracy"])
+        account += ["accuracy read as percent"] if percent else []
+    last = [int(np.flatnonzero(np.isfinite(row))[-1]) if np.isfinite(row).any() else -1 for row in loss]
+    longest = max(last)
+    level = (None, None) if levels is None else levels
+    names = labels if labels is not None and len(set(labels)) == networks else [str(i) for i in range(networks)]
+    runs = tuple(
+        RunHistory(
+            names[row], epoch, {role: values[row] for role, values in filled.items()},
+            padded=levels is None and networks > 1 and last[row] < longest, chance_loss=level[0], chance_accuracy=level[1],
+        )
+        for row in range(networks)
+    )  # fmt: skip
+    named = labels is not None and any(not label.isdigit() for label in labels)
+    return History(runs, dict(columns), tuple(account), named)
+
+
+def _ask_about_shape(loss: Floats, epochs: Any) -> None:
+    """Refuse arrays that look transposed or hold (epoch, loss) pairs: many verdicts on them would be wrong."""
+    rows, length = loss.shape
+    if length == 2 and rows > 2 and epochs is None:
+        steps = np.diff(loss[:, 0])
+        if np.isfinite(steps).all() and (steps > 0).all():
+            raise ValueError(
+                f"loss must have shape (networks, epochs), got {loss.shape}: is each row (epoch, loss)? "
+                "Give {'epoch': a[:, 0], 'loss': a[:, 1]}"
+            )
+    if rows == 2 and length > 2 and epochs is None:
+        steps = np.diff(loss[0])
+        whole = np.isfinite(loss[0]).all() and (loss[0] == np.round(loss[0])).all()
+        if whole and (steps > 0).all():
+            raise ValueError(
+                f"loss must have shape (networks, epochs), got {loss.shape}: is the first row the epoch? "
+                "Give {'epoch': a[0], 'loss': a[1]}"
+            )
+    if rows >= 4 * length and rows >= 20:
+        raise ValueError(
+            f"loss must have shape (networks, epochs), got {loss.shape}: {rows} networks of {length} epochs. "
+            f"Give its transpose if it has {length} networks; else a Dataset over (network, epoch)"
+        )
+
+
+def _numbers(name: str, values: Any) -> Floats:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be an array of numbers, got {str(values)[:80]}") from None
+
+
+def _spread(name: str, values: Floats, networks: int, length: int) -> Floats:
+    """``values`` of shape (), (E,), (R,), (1, E) or (R, E) as (R, E); (E,) before (R,) where both fit."""
+    shape = values.shape
+    if shape in ((), (length,), (1, length), (networks, length)):
+        return np.array(np.broadcast_to(values, (networks, length)))
+    if shape == (networks,):
+        return np.repeat(values[:, None], length, axis=1)
+    raise ValueError(f"{name} must have shape ({length},), ({networks},) or ({networks}, {length}), got {shape}")

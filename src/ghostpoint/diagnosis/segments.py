@@ -1,0 +1,250 @@
+"""The record cut into straight pieces by exact penalised likelihood, and these joined to flat, falling and rising ones.
+
+The values of M bins, ``y_b = f(t_b) + s_b e_b`` with normal e_b, are fitted by the piecewise linear f that minimises
+
+    sum_b ((y_b - f(t_b)) / s_b)**2 + PENALTY log(M) (number of pieces)
+
+over all ways to cut them (optimal partitioning: Jackson, B. et al. (2005). An algorithm for optimal partitioning of
+data on an interval. IEEE Signal Processing Letters 12, 105-108; the exact recursion that PELT prunes). Bins keep M
+below 250, so the recursion over all pairs costs milliseconds and needs no pruning.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ghostpoint.diagnosis.series import noise_of
+
+__all__ = ["Course", "Segment", "course_of"]
+
+Floats = NDArray[np.float64]
+_EVEN, _EARLY = 120, 50
+#: times log(M), a piece must improve the fit by this: twice the Bayesian information criterion for three parameters
+PENALTY = 6.0
+#: standard errors by which the ends of a piece differ where it rises or falls
+CLEAR = 4.0
+#: share of the range within which a piece that is not steep counts as flat
+FLAT = 0.05
+#: least noise of a bin as a share of the range: finer detail is not cut
+FLOOR = 0.004
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of the course: ``shape`` is "flat", "falling" or "rising"; ``first`` and ``last`` are bins, both in it.
+
+    ``start``, ``end`` are epochs, ``before``, ``after`` values of the fit at them, ``noise`` the standard deviation of
+    one value about it. It is ``steep`` if the whole range would be passed at its rate in less than twice the record.
+    """
+
+    shape: str
+    first: int
+    last: int
+    start: float
+    end: float
+    before: float
+    after: float
+    noise: float
+    steep: bool = False
+
+    @property
+    def change(self) -> float:
+        """From its start to its end."""
+        return self.after - self.before
+
+    @property
+    def level(self) -> float:
+        """Middle of the fit."""
+        return 0.5 * (self.before + self.after)
+
+
+@dataclass(frozen=True)
+class Course:
+    """The denoised course of a record on one scale.
+
+    Attributes
+    ----------
+    epoch, value, fit, error : array of shape (M,)
+        Middle epoch, median and fit of each bin, and the standard error of its median.
+    edges : array of shape (M + 1,)
+        Points of the record at which bins begin.
+    noise : array of shape (M,)
+        Standard deviation of one value about the course, near each bin.
+    doubt : array of shape (M,)
+        Standard error of the fit: at the ends of a line through m bins 2 / sqrt(m) that of a bin.
+    segments : tuple of Segment
+    """
+
+    epoch: Floats
+    value: Floats
+    fit: Floats
+    error: Floats
+    edges: NDArray[np.int64]
+    noise: Floats
+    doubt: Floats
+    segments: tuple[Segment, ...]
+
+    @property
+    def span(self) -> float:
+        """Range of the fit."""
+        return float(np.ptp(self.fit))
+
+
+def course_of(epoch: Floats, values: Floats) -> Course:
+    """The course of ``values`` (n,) over ``epoch`` (n,), n >= 3."""
+    values = _despiked(values)
+    n = len(values)
+    if n <= _EVEN + _EARLY:
+        edges = np.arange(n + 1)
+    else:
+        # bins of 1, 2, 4, ... points at the beginning, where a record may fall fast, until they are of even size
+        size = n // _EVEN
+        early = [np.arange(20)]
+        width = 1
+        while width < size:
+            early.append(np.asarray(early[-1][-1] + width * np.arange(1, 9)))
+            width *= 2
+        begin = np.concatenate(early)
+        begin = begin[begin < n // 4]
+        rest = np.arange(begin[-1] + size, n - size // 2, size)
+        edges = np.concatenate([begin, rest, [n]]).astype(np.int64)
+    count = np.diff(edges)
+    middle = np.add.reduceat(epoch, edges[:-1]) / count
+    value = _medians(values, edges)
+    noise = _local_noise(values, edges)
+    scale = float(np.ptp(value))
+    # noise with memory leaves more in the bins than independent noise would
+    rough = 0.0
+    if n > 400:
+        second = np.abs(np.diff(value[_EARLY // 2 :], 2))
+        rough = float(1.4826 * np.median(second) / np.sqrt(6.0))
+    error = np.where(count > 2, 1.25, 1.0) * noise / np.sqrt(count)
+    error = np.maximum(error, np.maximum(np.minimum(rough, noise), FLOOR * scale))
+    error = np.maximum(error, 1e-12 * (np.abs(value).max() + 1e-300))
+    fit, pieces = _partition(middle, value, error)
+    members = np.concatenate([np.full(j - i, j - i) for i, j in pieces])
+    doubt = error * np.minimum(1.0, 2.0 / np.sqrt(members))
+    course = Course(middle, value, fit, error, edges, noise, doubt, ())
+    return replace(course, segments=tuple(_joined(course, pieces, epoch)))
+
+
+def _despiked(values: Floats) -> Floats:
+    """Values that stand alone, eight deviations off the median of their five neighbours, replaced by it."""
+    if len(values) < 20:
+        return values
+    stack = np.lib.stride_tricks.sliding_window_view(np.pad(values, 2, mode="edge"), 5)
+    if len(values) > 300_000:  # a tenth of the cost; medians within bins do the rest
+        return values
+    middle = np.partition(stack, 2, axis=1)[:, 2]
+    off = np.abs(values - middle) > 8 * max(noise_of(values), 1e-12 * np.ptp(values))
+    return np.where(off, middle, values) if off.mean() < 0.05 else values
+
+
+def _medians(values: Floats, edges: NDArray[np.int64]) -> Floats:
+    count = np.diff(edges)
+    if count.max() == 1:
+        return values.astype(np.float64)
+    result = np.empty(len(count))
+    for size in np.unique(count):
+        rows = np.flatnonzero(count == size)
+        block = values[edges[rows][:, None] + np.arange(size)]
+        result[rows] = np.median(block, axis=1)
+    return result
+
+
+def _local_noise(values: Floats, edges: NDArray[np.int64]) -> Floats:
+    """Noise in up to twelve windows of the record, at each bin; a window has 30 points at least."""
+    n = len(values)
+    windows = int(np.clip(n // 30, 1, 12))
+    cuts = np.linspace(0, n, windows + 1).astype(int)
+    each = np.array([noise_of(values[max(a - 2, 0) : b + 2]) for a, b in itertools.pairwise(cuts)])
+    centres = 0.5 * (cuts[:-1] + cuts[1:])
+    return np.interp(0.5 * (edges[:-1] + edges[1:]), centres, each)
+
+
+def _partition(t: Floats, y: Floats, s: Floats) -> tuple[Floats, list[tuple[int, int]]]:
+    """The best piecewise linear fit, and its pieces as ranges of bins."""
+    m = len(t)
+    x = (t - t[0]) / max(t[-1] - t[0], 1e-300)
+    level = float(np.median(y))
+    z, w = y - level, 1.0 / s**2
+    sums = [np.concatenate([[0.0], np.cumsum(part)]) for part in (w, w * x, w * x * x, w * z, w * x * z, w * z * z)]
+    # cost[i, j]: weighted squared residuals of the line through bins i to j - 1
+    a, b, c, d, e, f = (part[None, :] - part[:, None] for part in sums)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = c - b * b / a
+        cross = e - b * d / a
+        cost = f - d * d / a - np.where(spread > 1e-12 * np.abs(c), cross * cross / spread, 0.0)
+    index = np.arange(m + 1)
+    cost = np.where(index[None, :] - index[:, None] == 1, 0.0, np.maximum(np.nan_to_num(cost), 0.0))
+    penalty = PENALTY * np.log(max(m, 3))
+    best = np.zeros(m + 1)
+    best[0] = -penalty
+    cut = np.zeros(m + 1, dtype=np.int64)
+    for j in range(1, m + 1):
+        total = best[:j] + cost[:j, j]
+        cut[j] = total.argmin()
+        best[j] = total[cut[j]] + penalty
+    pieces: list[tuple[int, int]] = []
+    j = m
+    while j > 0:
+        pieces.append((int(cut[j]), j))
+        j = int(cut[j])
+    pieces.reverse()
+    fit = np.empty(m)
+    for i, j in pieces:
+        if j - i == 1:
+            fit[i] = y[i]
+            continue
+        ww = w[i:j]
+        mean_x, mean_z = np.average(x[i:j], weights=ww), np.average(z[i:j], weights=ww)
+        scatter = float((ww * (x[i:j] - mean_x) ** 2).sum())
+        slope = float((ww * (x[i:j] - mean_x) * (z[i:j] - mean_z)).sum()) / scatter if scatter > 0 else 0.0
+        fit[i:j] = level + mean_z + slope * (x[i:j] - mean_x)
+    return fit, pieces
+
+
+def _joined(course: Course, pieces: list[tuple[int, int]], epoch: Floats) -> list[Segment]:
+    """Pieces with their jumps, joined to segments of one shape."""
+    fit, error, t = course.fit, course.error, course.epoch
+    span = max(float(np.ptp(fit)), 1e-300)
+    whole = max(t[-1] - t[0], 1e-300)
+    marks: list[tuple[str, bool, int, int]] = []
+    for i, j in pieces:
+        change = fit[j - 1] - fit[i]
+        size = j - i
+        # standard error of the difference of the ends of a fitted line: sqrt(12 / size) that of a value
+        doubt = float(np.median(error[i:j])) * np.sqrt(12.0 / max(size, 2))
+        duration = max(t[j - 1] - t[i], 1e-300)
+        steep = abs(change) / duration * whole > 0.5 * span
+        flat = size == 1 or abs(change) <= CLEAR * doubt or (abs(change) <= FLAT * span and not steep)
+        if marks:
+            jump = fit[i] - fit[i - 1]
+            unsure = CLEAR * np.hypot(error[i], error[i - 1]) * (0.5 if size > 3 else 1.0)
+            if abs(jump) > max(unsure, FLAT * span):
+                marks.append(("falling" if jump < 0 else "rising", True, i - 1, i))
+        marks.append(("flat" if flat else "falling" if change < 0 else "rising", steep and not flat, i, j - 1))
+    joined: list[tuple[str, bool, int, int]] = []
+    for shape, steep, i, j in marks:
+        brief = shape == "flat" and i == j and len(marks) > 1
+        if brief:
+            continue
+        if joined and joined[-1][:2] == (shape, steep):
+            joined[-1] = (shape, steep, joined[-1][2], j)
+        else:
+            joined.append((shape, steep, i, j))
+    joined = joined or [("flat", False, 0, len(fit) - 1)]
+    joined[0] = (*joined[0][:2], 0, joined[0][3])
+    joined[-1] = (*joined[-1][:3], len(fit) - 1)
+    found = []
+    for shape, steep, i, j in joined:
+        inner = fit[i + 1 : j] if shape == "flat" and j - i > 2 else fit[i : j + 1]
+        before, after = (float(inner[0]), float(inner[-1]))
+        start = float(epoch[0]) if i == 0 else float(t[i])
+        end = float(epoch[-1]) if j == len(t) - 1 else float(t[j])
+        found.append(Segment(shape, i, j, start, end, before, after, float(np.median(course.noise[i : j + 1])), steep))
+    return found

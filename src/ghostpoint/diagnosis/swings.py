@@ -1,0 +1,188 @@
+"""Oscillation of the end of a record: regular of any period from two points on, or louder than the noise before it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ghostpoint.diagnosis.series import noise_of
+
+__all__ = ["Swing", "reversals", "swing_at_end"]
+
+Floats = NDArray[np.float64]
+#: points of a window that is searched at most; longer ones are averaged over blocks
+_LONGEST = 8192
+#: cycles that a window must hold
+CYCLES = 3
+#: an oscillation spans this share of the level between its 5 and 95 % quantiles
+SPAN = 0.05
+#: irregular swings exceed the noise of the beginning so many times, and turn at a tenth of the points
+LOUDER, TURNS = 3.0, 0.1
+#: probability that the strongest frequency of independent noise is called a line
+_CHANCE = 1e-6
+#: points at the end that are searched for irregular swings
+TAIL = 120
+
+
+class Swing(NamedTuple):
+    """An oscillation: ``points`` at the end that it fills, ``period`` in points, ``amplitude`` (half of the 5 to 95 %
+    range), ``growth`` (amplitude of the second half over that of the first), ``purity`` (share of the variance at the
+    strongest frequency), ``cycles``, ``regular`` (a line in the spectrum, not only louder than before)."""
+
+    points: int
+    period: float
+    amplitude: float
+    growth: float
+    purity: float
+    cycles: float
+    regular: bool
+
+
+def reversals(values: Floats, threshold: float) -> int:
+    """How often the values turn by more than ``threshold`` between an extreme and the next one."""
+    turns, direction = 0, 0
+    low = high = float(values[0])
+    for value in values.tolist():
+        if direction >= 0 and value > high:
+            high = value
+        if direction <= 0 and value < low:
+            low = value
+        if direction >= 0 and high - value > threshold:
+            turns += direction > 0
+            direction, low = -1, value
+        elif direction <= 0 and value - low > threshold:
+            turns += direction < 0
+            direction, high = 1, value
+    return turns
+
+
+def swing_at_end(values: Floats, early_noise: float, level: float, first: int = 0) -> Swing | None:
+    """The oscillation that fills the end of ``values`` (n,), or None.
+
+    Windows of all, a half, a quarter, ... of the points after ``first`` are searched, the longest that oscillates
+    stands.
+
+    Parameters
+    ----------
+    early_noise : float
+        Noise before learning, in units of the values.
+    level : float
+        Size of the loss to which the amplitude is compared.
+    first : int
+        Point before which nothing is searched: the end of the last drop.
+    """
+    length = len(values) - first
+    best: Swing | None = None
+    while length >= 12:
+        window = values[-length:]
+        found = _regular(window, level)
+        if found is not None:
+            best = found
+            break
+        length //= 2
+    louder = _louder(values[first:], early_noise, level)
+    if best is None or (louder is not None and louder.points > best.points):
+        return louder
+    return best
+
+
+def _regular(window: Floats, level: float) -> Swing | None:
+    """A line in the periodogram of a window, if the window really turns at its frequency."""
+    block = max(1, len(window) // _LONGEST)
+    data = window[len(window) % block :]
+    data = data.reshape(-1, block).mean(axis=1) if block > 1 else data
+    data = data[len(data) % 2 :]
+    n = len(data)
+    rest = _detrended(data)
+    total = float((rest * rest).sum())
+    if total <= 0.0 or n < 8:
+        return None
+    power = np.abs(np.fft.rfft(rest)) ** 2
+    power[:CYCLES] = 0.0
+    peak = int(power.argmax())
+    whole = float(power.sum())
+    if whole <= 0.0 or peak < CYCLES:
+        return None
+    line = float(power[max(peak - 1, 1) : peak + 2].sum()) / max(n * total / 2.0, 1e-300)
+    # Fisher's test: P(power[peak] / sum > g) < K (1 - g)**(K - 1) for independent noise at K frequencies
+    bins = len(power) - CYCLES
+    fisher = bins * max(1.0 - float(power[peak]) / whole, 1e-300) ** (bins - 1)
+    place = np.arange(max(peak // 2, CYCLES), min(peak * 2 + 3, len(power)))
+    others = power[place[np.abs(place - peak) > 1]]
+    # a line stands out of its neighbours too: noise with memory has peaks but no lines
+    background = float(np.median(others)) / np.log(2.0) if len(others) >= 3 else 0.0
+    clear = fisher < _CHANCE and power[peak] > np.log(len(power) / _CHANCE) * background
+    if not clear or line < (0.5 if n < 200 else 0.12):
+        return None
+    period = n / peak
+    low, high = np.quantile(rest, [0.05, 0.95])
+    amplitude = float(high - low) / 2
+    if line < 0.5:  # of the line alone, not of the noise
+        amplitude = float(np.sqrt(2 * line * total / n))
+    if 2 * amplitude < SPAN * level:
+        return None
+    if period > 6:
+        width = max(1, int(period / 6))
+        coarse = data[n % width :].reshape(-1, width).mean(axis=1)[-360:]
+        cycles = min(peak, 60)
+        if reversals(coarse, amplitude * 0.5) < 1.4 * cycles - 1:
+            return None
+    half = n // 2
+    first, second = (float(np.ptp(np.quantile(_detrended(part), [0.05, 0.95]))) for part in (data[:half], data[half:]))
+    quarter = float(np.ptp(np.quantile(_detrended(data[-max(n // 4, 4) :]), [0.05, 0.95])))
+    if quarter < SPAN * level and quarter < 0.4 * 2 * amplitude:  # died away
+        return None
+    growth = second / first if first > 0 else np.inf
+    return Swing(len(window), period * block, amplitude, growth, line, float(peak), True)
+
+
+def _louder(values: Floats, early_noise: float, level: float) -> Swing | None:
+    """Irregular swings: rough at the end as compared with the noise before learning."""
+    n = len(values)
+    tail = values[-min(TAIL, max(n // 4, 16)) :]
+    if len(tail) < 16:
+        return None
+    rest = _detrended(tail)
+    step = np.diff(tail)
+    turns = float((step[1:] * step[:-1] < 0).mean())
+    amplitude = float(np.ptp(np.quantile(rest, [0.05, 0.95]))) / 2
+    total = float((rest * rest).sum())
+    if total <= 0 or turns < TURNS or 2 * amplitude < SPAN * level:
+        return None
+    memory = float((rest[1:] * rest[:-1]).sum()) / total
+    rough = max(noise_of(tail), noise_of(tail[len(tail) // 2 :]))
+    alternates = memory < -max(0.5, 5.0 / np.sqrt(len(tail)))
+    # an estimate from so few points varies: eight differences give it to a third
+    few = 1.0 + 12.0 / len(tail)
+    if not (rough > LOUDER * few * early_noise or alternates):
+        return None
+    half = len(tail) // 2
+    first, second = (float(np.ptp(np.quantile(part, [0.05, 0.95]))) for part in (rest[:half], rest[half:]))
+    power = np.abs(np.fft.rfft(rest)) ** 2
+    peak = max(int(power[1:].argmax()) + 1, 1)
+    purity = float(power[max(peak - 1, 1) : peak + 2].sum() / max(power.sum(), 1e-300))
+    # the swings reach back as far as blocks of the tail's length are as rough
+    points, width = len(tail), len(tail)
+    while points + width <= n and noise_of(values[n - points - width : n - points]) > max(
+        LOUDER * early_noise, 0.3 * rough
+    ):
+        points += width
+    return Swing(
+        points,
+        len(tail) / peak,
+        amplitude,
+        second / first if first > 0 else np.inf,
+        purity,
+        turns * len(tail) / 2,
+        False,
+    )
+
+
+def _detrended(values: Floats) -> Floats:
+    """Values less their parabola."""
+    grid = np.linspace(-1.0, 1.0, len(values))
+    basis = np.stack([np.ones_like(grid), grid, grid * grid], axis=1)
+    gram, side = basis.T @ basis, basis.T @ values
+    return np.asarray(values - basis @ np.linalg.solve(gram, side))
