@@ -289,7 +289,7 @@ def test_labels_and_configuration():
         ({"checkpoints": 5}, "checkpoints must be a list of epochs, got 5"),
         ({"clip_norm": 0.0}, "clip_norm must be above 0"),
         ({"readout_norm": 1.0}, "readout_norm must be left out for networks without w_out"),
-        ({"on_interrupt": "stop"}, "on_interrupt must be one of return, raise; got 'stop'"),
+        ({"on_interrupt": "stop"}, "on_interrupt must be one of raise, return; got 'stop'"),
         ({"models": LowRankRNN.initialize(3, 1, [0])[[]]}, "models must hold at least one network"),
         ({"models": LowRankRNN(np.full(3, 1e39), np.ones(3))}, r"m must be within \+-3.4\d*e\+38 for float32"),
         ({"models": LowRankRNN(np.ones(3), np.ones(3), threshold=-1e40)}, r"threshold must be within .* got 1e\+40"),

@@ -87,7 +87,9 @@ def test_an_interrupt_returns_the_rounds_that_are_done(monkeypatch):
         if sum(heard) > 2 * 3 * rounds.ROUND:
             raise KeyboardInterrupt
 
-    run = gp.train(models, task, 0.1, 10_000, record="all", checkpoints=[0, 9000], on_progress=interrupt)
+    run = gp.train(
+        models, task, 0.1, 10_000, record="all", checkpoints=[0, 9000], on_progress=interrupt, on_interrupt="return"
+    )
     done = run.config["epochs_done"]
     assert not run.complete
     assert 0 < done < 10_000

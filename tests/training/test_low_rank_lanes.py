@@ -225,7 +225,7 @@ def test_an_interrupt_goes_back_to_the_last_round_of_every_network(monkeypatch):
         if epoch >= 30:
             raise KeyboardInterrupt
 
-    run = gp.train(models, task, 0.05, 1000, threads=2, record="all", on_record=stop)
+    run = gp.train(models, task, 0.05, 1000, threads=2, record="all", on_record=stop, on_interrupt="return")
     assert not run.complete
     whole = gp.train(models, task, 0.05, run.history.sizes["epoch"], layout="units", record="all")
     np.testing.assert_array_equal(run.models.m, whole.models.m)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from numba import njit
-
+from ghostpoint.numerics.compiled_code import compiled
 from ghostpoint.slow_points.latent_flow_kernels import EPS, TANH_ULP, UNDERFLOW, tanh
 
 __all__ = ["drive_and_rates", "residual"]
@@ -18,7 +17,7 @@ __all__ = ["drive_and_rates", "residual"]
 _SPLIT = 134217729.0  # 2**27 + 1
 
 
-@njit(error_model="numpy", cache=True)
+@compiled
 def _two_product(a: float, b: float) -> tuple[float, float]:
     """The rounded product and its exact error (Dekker; for sizes up to 1e150)."""
     p = a * b
@@ -31,7 +30,7 @@ def _two_product(a: float, b: float) -> tuple[float, float]:
     return p, al * bl - (((p - ah * bh) - al * bh) - ah * bl)
 
 
-@njit(error_model="numpy", cache=True)
+@compiled
 def _dot(row: Any, x: Any, start: float) -> tuple[float, float]:
     """``start + row . x``, compensated, and a bound of its error."""
     total, rest, size = start, 0.0, abs(start)
@@ -47,7 +46,7 @@ def _dot(row: Any, x: Any, start: float) -> tuple[float, float]:
     return value, UNDERFLOW + (1.0 + 1e-6) * (EPS * abs(value) + 2.0 * (n * EPS) ** 2 * size)
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def drive_and_rates(B: Any, c: Any, x: Any, u: Any, t: Any, gain: Any, e_t: Any, e_gain: Any) -> None:
     """Fill u = B x + c, t = tanh(u), gain = 1 - t**2 and bounds ``e_t``, ``e_gain`` of the errors of the last two.
 
@@ -62,7 +61,7 @@ def drive_and_rates(B: Any, c: Any, x: Any, u: Any, t: Any, gain: Any, e_t: Any,
         e_gain[k] = (1.0 + 1e-6) * (2.0 * abs(t[k]) * e_t[k] + e_t[k] ** 2 + 4.0 * EPS * (gain[k] + EPS))
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def residual(A: Any, t: Any, e_t: Any, x: Any, f: Any, e_f: Any) -> None:
     """Fill f = -x + A t and a bound of its error; an ``A`` without rows stands for the identity."""
     if A.shape[0] == 0:

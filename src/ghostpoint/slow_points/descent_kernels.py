@@ -10,9 +10,9 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ghostpoint.numerics.compiled_code import compiled
 from ghostpoint.slow_points.latent_flow_kernels import tanh
 from ghostpoint.slow_points.symmetric_kernels import Packed, aligned, factorize, solve, weighted_square
 from ghostpoint.slow_points.tile_kernels import COLUMNS, ROWS, add_row, dot, not_inlined, set_row
@@ -45,7 +45,7 @@ class Scratch(NamedTuple):
         return cls(*(aligned(shape) for shape in shapes))
 
 
-@njit(error_model="numpy", cache=True)
+@compiled
 def _flow(W: Any, c: Any, x: Any, rates: Any, velocity: Any) -> float:
     """Fill ``tanh(W x + c)`` and F; |F|**2."""
     not_inlined()
@@ -57,7 +57,7 @@ def _flow(W: Any, c: Any, x: Any, rates: Any, velocity: Any) -> float:
     return dot(velocity, 0, velocity, 0, width)
 
 
-@njit(error_model="numpy", cache=True)
+@compiled
 def _gradient(W: Any, size: int, rates: Any, velocity: Any, gain: Any, gradient: Any) -> float:
     """Fill ``1 - tanh**2`` and J^T F; |J^T F|."""
     not_inlined()
@@ -69,7 +69,7 @@ def _gradient(W: Any, size: int, rates: Any, velocity: Any, gain: Any, gradient:
     return math.sqrt(dot(gradient, 0, gradient, 0, width))
 
 
-@njit(error_model="numpy", cache=True)
+@compiled
 def _weigh(rates: Any, velocity: Any, gain: Any, plain: int, weights: Any) -> None:
     """Fill the weights of the Hessian's square, or of J^T J."""
     not_inlined()
@@ -77,7 +77,7 @@ def _weigh(rates: Any, velocity: Any, gain: Any, plain: int, weights: Any) -> No
         weights[k] = gain[k] * (gain[k] - (0.0 if plain else 2.0 * velocity[k] * rates[k]))
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def descend(packed: Any, c: Any, max_steps: int, scratch: Any, end: Any) -> tuple[int, float, float]:
     """Move ``end`` (N,) from a start to where the descent ends; how that went, |F| and ``|J^T F| / |F|`` there."""
     W, panels = packed

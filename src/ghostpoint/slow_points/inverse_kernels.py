@@ -9,9 +9,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ghostpoint.numerics.compiled_code import compiled
 from ghostpoint.slow_points.symmetric_kernels import aligned
 from ghostpoint.slow_points.tile_kernels import COLUMNS, ROWS, add_row, set_row, tile
 
@@ -23,7 +23,7 @@ PANEL = 2 * ROWS
 LARGEST_SIZE = 200  # beyond it the matrix leaves the cache between panels, and LAPACK is as fast
 
 
-@njit(error_model="numpy", cache=True)
+@compiled
 def _eliminate(T: Any, first: int, size: int, A: Any, rows: Any, order: Any) -> bool:
     """Gauss-Jordan steps for the columns in the rows of T, with the swaps of rows in A; False at a zero pivot."""
     width = A.shape[1]
@@ -52,7 +52,7 @@ def _eliminate(T: Any, first: int, size: int, A: Any, rows: Any, order: Any) -> 
     return True
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def _invert(matrix: Any, A: Any, T: Any, rows: Any, order: Any, result: Any) -> bool:
     """Fill ``result`` with the inverse; False where elimination meets a zero. T and ``rows`` are (PANEL, width)."""
     n, (size, width) = matrix.shape[0], A.shape

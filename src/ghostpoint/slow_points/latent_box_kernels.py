@@ -12,7 +12,7 @@ linear Newton's iteration looks for a zero z, and ``|A f(z)| + |1 - A J| r < r``
 proves that the cube holds exactly one; boxes inside such a cube are done. Other boxes are halved.
 
 ``err`` also carries every rounding: of the argument, of tanh, of the coefficients, of the sums over units in any order.
-All is in one file because numba's cache notices changes of the caller's file only; tanh is the rank-one kernels'.
+The tanh is `latent_flow_kernels.tanh`, whose error is proven.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from ghostpoint.numerics.compiled_code import compiled
 from ghostpoint.slow_points.latent_flow_kernels import EPS, PAD, SLACK, TANH_ULP, UNDERFLOW, tanh
 
 __all__ = ["BUDGET", "DEGENERATE", "TOO_MANY", "enclose", "invert", "jacobian", "prune", "scratch", "search", "verify"]
@@ -38,7 +38,7 @@ _MU, _SIGMA, _Q, _ERR, _ROUND, _THIRD, _U, _A, _RHO, _WORK = range(10)  # rows o
 SCRATCH = 10
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def _arguments(c: Any, h: Any, m: Any, b: Any, x: Any) -> None:
     """Arguments at the centre, the sum of the sizes of their terms, and how far they vary over the box."""
     u, a, rho = x[_U], x[_A], x[_RHO]
@@ -54,7 +54,7 @@ def _arguments(c: Any, h: Any, m: Any, b: Any, x: Any) -> None:
         rho[i] *= 1.0 + 16.0 * EPS
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def _units(rank: int, taylor: bool, x: Any) -> None:
     """mu, sigma, q, err of every unit; the part of err that is rounding; a bound of |tanh'''| over the box."""
     units = x.shape[1]
@@ -88,7 +88,7 @@ def _units(rank: int, taylor: bool, x: Any) -> None:
         x[_ROUND, i], x[_THIRD, i] = rounding, third
 
 
-@njit(error_model="numpy", nogil=True, fastmath={"contract", "reassoc", "nsz"}, cache=True)
+@compiled(fastmath={"contract", "reassoc", "nsz"})
 def _dot(p: Any, q: Any) -> float:
     total = 0.0
     for i in range(p.size):
@@ -96,7 +96,7 @@ def _dot(p: Any, q: Any) -> float:
     return total
 
 
-@njit(error_model="numpy", nogil=True, fastmath={"contract", "reassoc", "nsz"}, cache=True)
+@compiled(fastmath={"contract", "reassoc", "nsz"})
 def _dot_abs(p: Any, q: Any) -> float:
     total = 0.0
     for i in range(p.size):
@@ -104,7 +104,7 @@ def _dot_abs(p: Any, q: Any) -> float:
     return total
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def enclose(c: Any, h: Any, w: Any, taylor: bool, x: Any, f: Any, g: Any, q: Any, e: Any) -> None:
     """``f(c + d)`` in ``f + g d + sum_(i <= j) q[:, i, j] d_i d_j +- e[0]`` for |d| <= h; e[1] is rounding's part.
 
@@ -128,7 +128,7 @@ def enclose(c: Any, h: Any, w: Any, taylor: bool, x: Any, f: Any, g: Any, q: Any
                 q[k, i, j] = factor * _dot(nmm[k, i, j], x[_Q])
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def invert(g: Any, a: Any) -> bool:
     """``a`` = g's inverse, approximately (K <= 3, by cofactors); its adjugate, and False, where g has none."""
     rank = g.shape[0]
@@ -150,7 +150,7 @@ def invert(g: Any, a: Any) -> bool:
     return True
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def _cut(f: float, g: Any, q: Any, e: float, h: Any, lo: Any, hi: Any) -> bool:
     """Shrink [lo, hi] to where ``f + g d + sum q d d`` can come within e of 0 for |d| <= h; False if nowhere."""
     rank = h.size
@@ -183,7 +183,7 @@ def _cut(f: float, g: Any, q: Any, e: float, h: Any, lo: Any, hi: Any) -> bool:
     return True
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def prune(c: Any, h: Any, f: Any, g: Any, q: Any, e: Any, a: Any, ea: Any, lo: Any, hi: Any) -> tuple[int, float]:
     """Cut the box c +- h in place to where the quadratic of `enclose` can be zero; a state and how much volume is left.
 
@@ -235,7 +235,7 @@ def prune(c: Any, h: Any, f: Any, g: Any, q: Any, e: Any, a: Any, ea: Any, lo: A
     return (1 if flat else 2 if nearly_linear else 3), left
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def _combine(row: Any, n: Any, result: Any) -> None:
     """``result = row n``, over the units."""
     result[:] = 0.0
@@ -245,7 +245,7 @@ def _combine(row: Any, n: Any, result: Any) -> None:
             result[i] += factor * n[p, i]
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def _reduce(c: Any, h: Any, w: Any, x: Any, s: Any) -> tuple[int, float]:
     """`prune` with the enclosure of the box and the inverse of its linear part, their errors combined unit by unit."""
     f, g, q, e, a, ea = s[0], s[1], s[2], s[3], s[4], s[5]
@@ -262,7 +262,7 @@ def _reduce(c: Any, h: Any, w: Any, x: Any, s: Any) -> tuple[int, float]:
     return prune(c, h, f, g, q, e, a, ea, s[6], s[7])
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def evaluate(z: Any, w: Any, x: Any, s: Any) -> bool:
     """f, Jacobian and A = its inverse at the point z, in ``s``; False where A is not finite."""
     s[7][:] = 0.0
@@ -270,7 +270,7 @@ def evaluate(z: Any, w: Any, x: Any, s: Any) -> bool:
     return invert(s[1], s[4])
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def _newton(z: Any, c: Any, h: Any, w: Any, x: Any, s: Any) -> bool:
     """Newton's iteration from z until its steps are rounding; False where it leaves the box far or does not settle."""
     for _ in range(STEPS):
@@ -291,7 +291,7 @@ def _newton(z: Any, c: Any, h: Any, w: Any, x: Any, s: Any) -> bool:
     return False
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def _slopes(z: Any, r: float, w: Any, x: Any, s: Any) -> None:
     """How far the slope of a unit on the cube is from ``sigma + 2 q delta``: third order, and rounding; in err."""
     rank, units = w[1].shape
@@ -305,7 +305,7 @@ def _slopes(z: Any, r: float, w: Any, x: Any, s: Any) -> None:
         x[_ERR, i] = SLACK * (0.5 * x[_THIRD, i] * rho * rho + 2.0 * shift * (1.0 + rho) + rounding)
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def verify(z: Any, r: float, w: Any, x: Any, s: Any) -> tuple[bool, float]:
     """Whether the cube ``|kappa - z| <= r`` is proven to hold exactly one zero; a bound of ``|A f(z)|``.
 
@@ -354,7 +354,7 @@ def verify(z: Any, r: float, w: Any, x: Any, s: Any) -> tuple[bool, float]:
     return True, residual
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def jacobian(z: Any, r: float, w: Any, x: Any, s: Any, result: Any, error: Any) -> None:
     """The Jacobian at z, and how far that on the cube ``|kappa - z| <= r`` can be from it, (K, K) each."""
     evaluate(z, w, x, s)
@@ -369,7 +369,7 @@ def jacobian(z: Any, r: float, w: Any, x: Any, s: Any, result: Any, error: Any) 
             error[k, j] = SLACK * total
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def _known(c: Any, h: Any, count: int, zeros: Any) -> bool:
     """Whether the box lies in a cube that is proven to hold one zero, which is listed."""
     for row in range(count):
@@ -381,7 +381,7 @@ def _known(c: Any, h: Any, count: int, zeros: Any) -> bool:
     return False
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def _adopt(z: Any, largest: float, count: int, zeros: Any, w: Any, x: Any, s: Any) -> bool:
     """List the zero near z with the smallest and the largest cube around it that verify, unless it is listed."""
     rank = z.size
@@ -416,7 +416,7 @@ def _adopt(z: Any, largest: float, count: int, zeros: Any, w: Any, x: Any, s: An
     return True
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def scratch(rank: int, units: int) -> Any:
     """Work space: one row per quantity and unit; f, g, q, e, A, the errors of A f, and two vectors."""
     square, vector = (rank, rank), np.empty(rank)
@@ -424,7 +424,7 @@ def scratch(rank: int, units: int) -> Any:
     return np.empty((SCRATCH, units)), (*small, np.empty((2, rank)), np.empty(rank), np.empty(rank))
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def search(lower: Any, upper: Any, w: Any, budget: int, zeros: Any, open_: Any) -> tuple[int, int, int]:
     """All zeros of f in the box [lower, upper] (K,); how many, how many boxes are left undecided, boxes examined.
 

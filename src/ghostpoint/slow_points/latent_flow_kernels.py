@@ -5,8 +5,7 @@ the cubic that matches g and g' at both ends: it is at most ``M h**4 / 384`` awa
 h**3 / 216``, where M bounds |g''''| on that leaf. Bernstein coefficients enclose the range of the cubic, so
 a leaf is proven free of zeros, or proven monotone, or cut in two. All that is computed carries a bound of
 its own rounding error; a leaf on which g stays within that bound is *undecided*. Units are summed in any
-order (the loops are vectorised), and the bounds hold for any order. All of it is in
-one file because numba's cache notices changes of the caller's file only.
+order (the loops are vectorised), and the bounds hold for any order.
 """
 
 from __future__ import annotations
@@ -16,8 +15,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import prange, types
 from numba.extending import intrinsic
+
+from ghostpoint.numerics.compiled_code import compiled
 
 __all__ = ["LARGEST", "TANH_ULP", "search", "tanh"]
 
@@ -51,7 +52,7 @@ def _emit_power_of_two(typingctx: Any, shifted: Any) -> Any:
 _power_of_two: Any = intrinsic(_emit_power_of_two)
 
 
-@njit(error_model="numpy", fastmath={"contract"}, cache=True)
+@compiled(fastmath={"contract"})
 def tanh(x: float) -> float:
     """tanh(x) for finite x, without branches, so that loops over it vectorise; odd to the last bit.
 
@@ -73,13 +74,13 @@ def tanh(x: float) -> float:
     return math.copysign((below * q + above * p) / (above * q + below * p), x)
 
 
-@njit(error_model="numpy", cache=True)
+@compiled
 def _fill_tanh(x: float, m: Any, b: Any, t: Any) -> None:
     for i in range(t.size):
         t[i] = tanh(m[i] * x + b[i])
 
 
-@njit(error_model="numpy", fastmath={"contract", "reassoc", "nsz"}, cache=True)
+@compiled(fastmath={"contract", "reassoc", "nsz"})
 def _sums(t: Any, n: Any, nm: Any, nmm: Any, nb: Any) -> tuple[float, float, float, float, float]:
     f = f1 = f2 = em = eb = 0.0
     for i in range(t.size):
@@ -92,7 +93,7 @@ def _sums(t: Any, n: Any, nm: Any, nmm: Any, nb: Any) -> tuple[float, float, flo
     return f, f1, f2, em, eb
 
 
-@njit(error_model="numpy", cache=True)
+@compiled
 def _evaluate(x: float, w: Any, c: Any, t: Any) -> tuple[float, float, float, float, float, float]:
     """f, f', f'' at x and bounds of their rounding errors; leaves tanh(m x + b) in ``t``.
 
@@ -111,7 +112,7 @@ def _evaluate(x: float, w: Any, c: Any, t: Any) -> tuple[float, float, float, fl
     return f - x, f1 - 1.0, -2.0 * f2, e0, e1, e2
 
 
-@njit(error_model="numpy", fastmath={"contract", "reassoc", "nsz"}, cache=True)
+@compiled(fastmath={"contract", "reassoc", "nsz"})
 def _fourth(left: Any, right: Any, size: Any) -> float:
     """Bound of |f''''| between two nodes, t there: tanh'''' = 8 t (2 - 3 t**2)(1 - t**2)."""
     total = 0.0
@@ -124,7 +125,7 @@ def _fourth(left: Any, right: Any, size: Any) -> float:
     return total
 
 
-@njit(error_model="numpy", fastmath={"contract", "reassoc", "nsz"}, cache=True)
+@compiled(fastmath={"contract", "reassoc", "nsz"})
 def _fifth(left: Any, right: Any, size: Any) -> float:
     """Bound of |f'''''| between two nodes; for tanh it is 8 (2 - 15 t**2 + 15 t**4)(1 - t**2)."""
     total = 0.0
@@ -140,7 +141,7 @@ def _fifth(left: Any, right: Any, size: Any) -> float:
     return total
 
 
-@njit(error_model="numpy", cache=True)
+@compiled
 def _classify(h: float, bound: float, fa: float, da: float, fb: float, db: float, e: float, ed: float) -> int:
     """What is proven of g on a leaf: +-1 its sign, +-2 its direction, 3 undecidable, 0 nothing yet."""
     rest = SLACK * bound * h**4 / 384.0
@@ -161,12 +162,12 @@ def _classify(h: float, bound: float, fa: float, da: float, fb: float, db: float
     return 3 if max(highest, -lowest) + rest <= 4.0 * error else 0
 
 
-@njit(error_model="numpy", cache=True)
+@compiled
 def _sign(value: float, error: float) -> int:
     return 1 if value > error else -1 if value < -error else 0
 
 
-@njit(error_model="numpy", cache=True)
+@compiled
 def _polish(
     order: int, a: float, fa: float, b: float, fb: float, w: Any, c: Any, t: Any
 ) -> tuple[float, float, float, float, float, float, float, float]:
@@ -205,7 +206,7 @@ def _polish(
     return x, (radius if radius < b - a else b - a) + 2.0 * EPS * abs(x), f, f1, f2, e0, e1, e2
 
 
-@njit(error_model="numpy", cache=True)
+@compiled
 def _prepare(order: int, reach: float, m: Any, n: Any, b: Any, w: Any) -> Any:
     """Rows of ``w``: m, b, n, n m, n m**2, |n b|, |n| |m|**(4 + order), padded by units of weight zero.
 
@@ -227,14 +228,14 @@ def _prepare(order: int, reach: float, m: Any, n: Any, b: Any, w: Any) -> Any:
     return size, sum_n, sum_nm, sum_nmm, sum_nb, steepest, SLACK * math.exp(8.0 * EPS * farthest)
 
 
-@njit(error_model="numpy", cache=True)
+@compiled
 def _visit(order: int, w: Any, c: Any, t: Any, node: Any) -> None:
     """Fill ``node`` (x, g, g' and the bounds of their errors) at its x."""
     f, f1, f2, e0, e1, e2 = _evaluate(node[0], w, c, t)
     node[1], node[2], node[3], node[4] = (f, f1, e0, e1) if order == 0 else (f1, f2, e1, e2)
 
 
-@njit(error_model="numpy", cache=True)
+@compiled
 def _search_one(
     order: int,
     lower: float,
@@ -314,7 +315,7 @@ def _search_one(
     return count, n_open
 
 
-@njit(error_model="numpy", parallel=True, cache=True)
+@compiled(parallel=True)
 def search(
     order: int,
     m: Any,

@@ -11,9 +11,9 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ghostpoint.numerics.compiled_code import compiled
 from ghostpoint.slow_points.tile_kernels import COLUMNS, ROWS, dot, not_inlined, set_row, tile
 
 __all__ = ["Packed", "aligned", "factorize", "pack", "solve", "weighted_square"]
@@ -52,7 +52,7 @@ def pack(W: Floats) -> Packed:
     return Packed(rows, panels)
 
 
-@njit(error_model="numpy", cache=True)
+@compiled
 def weighted_square(W: Any, panels: Any, size: int, weights: Any, gain: Any, scaled: Any, out: Any) -> None:
     """Fill ``out`` with ``W^T diag(weights) W - G W - (G W)^T + 1``, G = diag(gain).
 
@@ -75,7 +75,7 @@ def weighted_square(W: Any, panels: Any, size: int, weights: Any, gain: Any, sca
             tile(out, i * width + first, width, panels, i * size, ROWS, scaled, 0, COLUMNS, size, 1.0, True)
 
 
-@njit(error_model="numpy", cache=True)
+@compiled
 def _corner(panel: Any, first: int, lower: Any, inverse: Any) -> bool:
     """Fill ``inverse`` with L^-T, L the Cholesky factor of the square that begins at column ``first``."""
     not_inlined()
@@ -99,7 +99,7 @@ def _corner(panel: Any, first: int, lower: Any, inverse: Any) -> bool:
     return True
 
 
-@njit(error_model="numpy", cache=True)
+@compiled
 def factorize(matrix: Any, size: int, damping: float, right: Any, U: Any, panel: Any, corner: Any) -> bool:
     """Fill U with the Cholesky factor of ``matrix + damping``, damping >= 0; False where that is not positive definite.
 
@@ -123,7 +123,7 @@ def factorize(matrix: Any, size: int, damping: float, right: Any, U: Any, panel:
     return True
 
 
-@njit(error_model="numpy", cache=True)
+@compiled
 def solve(U: Any, size: int, step: Any) -> None:
     """Fill ``step`` with the solution of ``U^T U step = -right``, after `factorize`."""
     not_inlined()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from numba import njit
+from ghostpoint.numerics.compiled_code import compiled
 
 __all__ = ["observe", "observe_all", "step_readout"]
 
@@ -20,7 +20,7 @@ LOWEST, CROSSED, LOST, LOW, HIGH, LOW_BEFORE, HIGH_BEFORE, MARK, MARKED_AT, PERI
 LANES = 8  # runs advanced together in the approach: their divisions and square roots overlap
 
 
-@njit(cache=True)
+@compiled
 def observe(epoch: int, r: float, r0: float, lost: float, best: float, s: Any) -> None:
     """Bookkeeping of one run at one epoch, in the row ``s``; called in order from epoch 0 on.
 
@@ -51,14 +51,14 @@ def observe(epoch: int, r: float, r0: float, lost: float, best: float, s: Any) -
             s[LOW], s[HIGH], s[MARK], s[MARKED_AT] = r, r, r, epoch
 
 
-@njit(cache=True)
+@compiled
 def observe_all(epoch: int, r: Any, r0: Any, lost: float, best: float, state: Any) -> None:
     """:func:`observe` for every run."""
     for run in range(r.size):
         observe(epoch, r[run], r0[run], lost, best, state[run])
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def approach(r: Any, rates: Any, epochs: int, kept: Any, best: float, path: Any, made: Any) -> None:
     """Analytic limit, from above the minimum until each run crosses it; ``r`` and ``made``, the updates, in
     place.
@@ -91,7 +91,7 @@ def approach(r: Any, rates: Any, epochs: int, kept: Any, best: float, path: Any,
                 moving = moving or r[run] > best
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def step_readout(
     r0: Any,
     r: Any,

@@ -16,7 +16,7 @@ from ghostpoint.training.kernels.memory import aligned
 from ghostpoint.training.kernels.optimizers import RULES
 from ghostpoint.training.kernels.subnormals import flushing_subnormals
 from ghostpoint.training.optimizers import Adam
-from ghostpoint.training.plan import Plan
+from ghostpoint.training.plan import Plan, kernel_key
 
 __all__ = ["Network", "Trials", "watch"]
 
@@ -85,7 +85,6 @@ class Network:
         start = np.broadcast_to(models.initial_state[place], (1, trials.size, 1, models.n_units))
         quiet = np.zeros((0, trials.size, task.steps, models.n_units))
         counts = (trials.size,) if isinstance(models, FullRankRNN) else (trials.chunks, trials.size)
-        origin = int(models.seed[place])
         norm = 0.0 if plan.readout_norm is None else plan.readout_norm[place]
         threshold = models.threshold[place] if isinstance(models, LowRankRNN) else 0.0
         names = PARTS if isinstance(models, FullRankRNN) else low_rank.PARTS
@@ -94,7 +93,7 @@ class Network:
             np.array([part in models.trainable for part in names]),
             np.array([task.alpha, task.tolerance or 0.0, norm, threshold], kind), *trials.arrays, task.cuts(kind),
             full_rank_packing.pack_by_step(start, plane, kind), full_rank_packing.pack_by_step(quiet, plane, kind),
-            float(task.initial_scale), float(task.noise), (plan.seed << 32 | (place if origin < 0 else origin)) % 2**63,
+            float(task.initial_scale), float(task.noise), kernel_key(plan.seed, int(models.seed[place]), place),
             codes.ACTIVATIONS.index(models.activation), codes.READ_OUTS.index(task.read_out), *watched, *shape,
             *counts, task.steps, float(kind.type(task.chance_accuracy)), plan.solved_loss,
         )  # fmt: skip

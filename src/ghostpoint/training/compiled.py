@@ -121,5 +121,6 @@ def run(
             "confidence": raw.snapshot_confidence[:kept],
         },
         epochs=done,
+        interrupted=raw.interrupted,
         acted=raw.acted if plan.remedies else None,
     )

@@ -25,15 +25,23 @@ from ghostpoint.training.optimizers import Optimizer, resolve
 from ghostpoint.training.outcome import EVENTS, Outcome
 from ghostpoint.training.plan import Plan
 
-__all__ = ["ENGINES", "train"]
+__all__ = ["ENGINES", "TrainingInterrupted", "train"]
 
 ENGINES = ("auto", "compiled", "torch", "reference")
 DTYPES = ("float32", "float64")
-INTERRUPTS = ("return", "raise")
+INTERRUPTS = ("raise", "return")
 #: epochs that "auto" records at most
 AUTO_RECORDS = 10_000
 #: epochs that "log" records per factor of ten
 LOG_RECORDS = 100
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Ctrl-C during :func:`train`; ``run`` is the run up to there, with ``complete = False``."""
+
+    def __init__(self, run: TrainingRun):
+        super().__init__(f"training was interrupted after {run.config['epochs_done']} epochs")
+        self.run = run
 
 
 def train(
@@ -56,7 +64,7 @@ def train(
     threads: int | None = None,
     on_progress: Callable[[int], None] | None = None,
     on_record: Callable[[int, dict[str, NDArray[Any]]], None] | None = None,
-    on_interrupt: str = "return",
+    on_interrupt: str = "raise",
 ) -> TrainingRun:
     """Train a stack of networks, each with its own learning rate.
 
@@ -114,8 +122,10 @@ def train(
     on_record : callable, optional
         Called with each recorded epoch and its loss, gradient norm and accuracy, each (R,); by the compiled engine some
         seconds later, when the round that the epoch belongs to has ended.
-    on_interrupt : "return" or "raise"
-        What Ctrl-C does: end the run and return what there is, marked ``complete = False``, or pass it on.
+    on_interrupt : "raise" or "return"
+        What Ctrl-C does: raise :class:`TrainingInterrupted`, whose ``run`` is the run up to there, marked
+        ``complete = False``; or return that run. Before anything is done it is a plain ``KeyboardInterrupt`` in both
+        cases.
 
     Returns
     -------
@@ -125,6 +135,8 @@ def train(
     ------
     ValueError
         For anything out of range, with its name and what is valid. A network that diverges is no error but an event.
+    TrainingInterrupted
+        After Ctrl-C, so that a loop around this call ends too; it is a ``KeyboardInterrupt``.
     """
     if not isinstance(models, Record):
         raise ValueError(f"models must be a LowRankRNN or FullRankRNN, got {type(models).__name__}")
@@ -179,8 +191,6 @@ def train(
         )
     else:
         outcome = loop.run(models, task, plan, _backend(chosen, models, task, dtype), on_progress, on_record)
-    if outcome.epochs < epochs and on_interrupt == "raise":
-        raise KeyboardInterrupt
     config = {
         "task": task.to_dict(),
         "model": type(models).__name__,
@@ -205,7 +215,10 @@ def train(
     }
     if isinstance(models, LowRankRNN) and models.w_out is None:
         config |= {"confidence": _values(models.confidence), "threshold": _values(models.threshold)}
-    return _labelled(outcome, models, plan, config)
+    run = _labelled(outcome, models, plan, config)
+    if outcome.interrupted and on_interrupt == "raise":
+        raise TrainingInterrupted(run)
+    return run
 
 
 def _check_channels(models: Record, task: Task) -> None:

@@ -7,6 +7,7 @@ remedies, interruption. What is kept of it is in ``diary.py``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def run(
     acting = Acting(plan.remedies, task, models.activation, count)
     with backend.running(watched=acting.region is not None):
         loop = _Loop(models, task, plan, backend, acting)
-        diary, epoch = loop.diary, 0
+        diary, epoch, interrupted = loop.diary, 0, False
         try:
             while epoch < plan.epochs and loop.running.any():
                 loop.step(epoch)
@@ -54,7 +55,7 @@ def run(
         except KeyboardInterrupt:
             if epoch == 0:
                 raise
-            finished = epoch
+            finished, interrupted = epoch, True
             diary.forget_from(finished)
         else:
             finished = plan.epochs
@@ -63,7 +64,8 @@ def run(
                 if on_progress:
                     on_progress(count * (finished - epoch))
         parameters = {part: np.array(backend.numpy(backend.get(part))) for part in loop.changeable}
-        return diary.outcome(finished, parameters, acting.acted if plan.remedies else None)
+        outcome = diary.outcome(finished, parameters, acting.acted if plan.remedies else None)
+        return replace(outcome, interrupted=interrupted)
 
 
 class _Loop:

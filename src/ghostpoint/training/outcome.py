@@ -30,9 +30,11 @@ class Outcome:
     snapshots : dict
         Part to (checkpoints, R, ...).
     epochs : int
-        Updates done; fewer than asked for when the run was interrupted.
+        Updates done; fewer than asked for when the run was interrupted before its last epoch.
     acted : (R,) int64, optional
         In how many epochs a remedy changed a network's update, where one was asked for; up to where it froze.
+    interrupted : bool
+        Whether Ctrl-C ended the run, be it in its last epoch.
     """
 
     history: dict[str, NDArray[Any]]
@@ -41,3 +43,4 @@ class Outcome:
     snapshots: dict[str, NDArray[Any]]
     epochs: int
     acted: NDArray[np.int64] | None = None
+    interrupted: bool = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ def run(
     call = max(1, int(CALL / (2 * _cost(models, task))))
     largest = max(len(network.members) for network in networks)
     length = min(ROUND * call, trials.rows) if task.random else ROUND * max(1, call // largest)
-    epoch = 0
+    epoch, interrupted = 0, False
     with ThreadPoolExecutor(threads) as pool:
         while epoch < plan.epochs:
             stop = min(plan.epochs, epoch + length)
@@ -78,6 +79,9 @@ def run(
                     stop = plan.epochs
                 if on_record:
                     _tell(networks, models, plan, epoch, stop, on_record)
+                short = sum((stop - network.epoch) * len(network.members) for network in active)
+                others = len(models) - sum(len(network.members) for network in active)
+                report(short + others * (stop - epoch))
             except KeyboardInterrupt:
                 if epoch == 0:
                     raise
@@ -85,14 +89,12 @@ def run(
                     network.go_back()
                     last = network.events[1]
                     last[last >= epoch] = epoch - 1
+                interrupted = True
                 break
-            epoch_before, epoch = epoch, stop
-            short = sum((stop - network.epoch) * len(network.members) for network in active)
-            others = len(models) - sum(len(network.members) for network in active)
-            report(short + others * (stop - epoch_before))
+            epoch = stop
             for network in networks:
                 network.keep()
-    return _collected(networks, models, plan, epoch)
+    return replace(_collected(networks, models, plan, epoch), interrupted=interrupted)
 
 
 def _names(models: Record, plan: Plan) -> list[str]:

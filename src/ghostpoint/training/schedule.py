@@ -68,6 +68,7 @@ class Outcome:
     confidence: NDArray[Any]
     acted: NDArray[np.int64]
     epochs: int = 0
+    interrupted: bool = False
 
 
 class _Group:
@@ -298,29 +299,32 @@ def run(
             except KeyboardInterrupt:
                 if epoch == 0:
                     raise
+                outcome.interrupted = True
                 break  # the outcome stands where the last round ended
             for group in groups:
                 group.unpack(outcome, records.start, snapshots.start)
                 last[:, group.members] = group.now[:, : len(group.members)]
-            report(len(active) * (stop - epoch) - covered[0])
-            if on_record:
-                for row in range(records.start, records.stop):
-                    seen = zip(rank_one.QUANTITIES, outcome.history[:, :, row], strict=True)
-                    on_record(int(record_epochs[row]), dict(seen))
             finished = (outcome.events[3:5, active] >= 0).any(axis=0)
             for network in active[finished]:
                 outcome.history[:, network, records.stop :] = last[:, network, None]
                 outcome.snapshots[snapshots.stop :, network] = outcome.parameters[network, :3]
                 outcome.snapshot_confidence[snapshots.stop :, network] = outcome.confidence[network]
-            report(int(finished.sum()) * (epochs - stop))
+            more = len(active) * (stop - epoch) - covered[0] + int(finished.sum()) * (epochs - stop)
             active, epoch = active[~finished], stop
             # pack often while networks are finishing, seldom while they are not
             length = length // 2 if finished.any() else length * 2
             length = max(SHORTEST_ROUND, min(length, ROUND // max(len(active), 1)))
+            # with the last network the rest of the history is known too
+            heard = records.stop if len(active) else len(record_epochs)
+            try:
+                report(more)
+                for row in range(records.start, heard) if on_record else ():
+                    seen = zip(rank_one.QUANTITIES, outcome.history[:, :, row], strict=True)
+                    on_record(int(record_epochs[row]), dict(seen))
+            except KeyboardInterrupt:
+                outcome.interrupted = True
+                break
     outcome.epochs = epochs if epoch == epochs or not len(active) else epoch
-    if on_record and outcome.epochs > epoch:
-        for row in range(int(np.searchsorted(record_epochs, epoch)), len(record_epochs)):
-            on_record(int(record_epochs[row]), dict(zip(rank_one.QUANTITIES, outcome.history[:, :, row], strict=True)))
     # a network that froze or diverged above chance stays above it to the end
     end = outcome.events[3:5].max(axis=0)
     above = (end >= 0) & (outcome.events[1] >= end)

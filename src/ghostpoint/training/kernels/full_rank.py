@@ -31,7 +31,7 @@ are ``(rows, outputs padded)``, zero in the padding. ``initial`` is ``(rows, B p
 ``(rows, K plane)``; no rows of noise means none. Of all these, epoch k takes row ``k mod rows``. An output counts as
 right as ``epoch.compare`` says. With ``spread > 0``, ``initial`` is not read and the initial rates are
 ``tanh(spread normal)``, drawn anew every epoch; with ``sigma > 0``, ``noise`` is not read but is ``sigma normal``. Both
-are functions of ``(seed, epoch)`` alone (``random.py``), with ``seed`` in [0, 2**63). ``activation`` and ``read_out``
+are functions of ``(seed, epoch)`` alone (``random.py``), with ``seed`` of 64 bits. ``activation`` and ``read_out``
 are indices into :data:`ACTIVATIONS` and :data:`READ_OUTS`. ``work`` has :func:`work_size` elements, any content.
 
 ``events``, ``history``, ``now``, ``snapshots`` (whole states), ``cursor``, ``start`` and ``stop`` are those of
@@ -58,7 +58,7 @@ import math
 import numpy as np
 from numba import njit
 
-from ghostpoint.training.kernels import compiled
+from ghostpoint.numerics.compiled_code import compiled
 from ghostpoint.training.kernels.elementary import tanh
 from ghostpoint.training.kernels.epoch import ACTIVATIONS, EVENTS, READ_OUTS, compare, note
 from ghostpoint.training.kernels.optimizers import (

@@ -39,7 +39,7 @@ import math
 import numpy as np
 from numba import njit
 
-from ghostpoint.training.kernels import compiled
+from ghostpoint.numerics.compiled_code import compiled
 from ghostpoint.training.kernels.elementary import tanh
 from ghostpoint.training.kernels.epoch import compare, note
 from ghostpoint.training.kernels.low_rank_passes import (

@@ -23,7 +23,7 @@ import math
 
 from numba import njit
 
-from ghostpoint.training.kernels import compiled
+from ghostpoint.numerics.compiled_code import compiled
 from ghostpoint.training.kernels.epoch import judged, note
 from ghostpoint.training.kernels.lanes_passes import backward, forward, outer, outer_rates, tree
 from ghostpoint.training.kernels.low_rank_passes import CONFIDENCE, LATENT, STATE

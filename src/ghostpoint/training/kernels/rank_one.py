@@ -35,7 +35,7 @@ import math
 
 from numba import njit
 
-from ghostpoint.training.kernels import compiled
+from ghostpoint.numerics.compiled_code import compiled
 from ghostpoint.training.kernels.elementary import MODERATE, logistic, tanh, tanh_of_moderate
 from ghostpoint.training.kernels.epoch import EVENTS, note
 from ghostpoint.training.kernels.simd import (

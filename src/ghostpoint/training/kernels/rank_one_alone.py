@@ -6,7 +6,7 @@ import math
 
 from numba import njit
 
-from ghostpoint.training.kernels import compiled
+from ghostpoint.numerics.compiled_code import compiled
 from ghostpoint.training.kernels.elementary import logistic, tanh
 from ghostpoint.training.kernels.epoch import note
 from ghostpoint.training.kernels.rank_one import add_products, mixed

@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from ghostpoint.numerics.compiled_code import compiled
 
 __all__ = ["flushing_subnormals"]
 
@@ -47,7 +49,7 @@ def _exchange(typingctx: Any, on: Any, off: Any) -> Any:
     return types.uint32(types.uint32, types.uint32), generate
 
 
-@njit(cache=True)
+@compiled
 def _switch(on, off):
     return _exchange(on, off)
 

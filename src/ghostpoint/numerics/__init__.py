@@ -1,0 +1,1 @@
+"""What the mathematics stands on and no science: compiled code and its cache on disk."""

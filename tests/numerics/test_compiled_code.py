@@ -1,0 +1,106 @@
+"""Machine code is taken from disk only if none of the files it is made of has changed."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from numba.core.registry import CPUDispatcher
+
+import ghostpoint
+from ghostpoint.numerics.compiled_code import content_key, imported_files
+
+PACKAGE = Path(ghostpoint.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+COMPILED = [path for path in FILES if "\n@compiled" in path.read_text(encoding="utf-8")]
+
+PROOF = """
+import numpy as np
+from ghostpoint.slow_points import certificate_kernels
+u, t, gain, e_t, e_gain = (np.zeros(1) for _ in range(5))
+certificate_kernels.drive_and_rates(np.ones((1, 1)), np.ones(1), np.ones(1), u, t, gain, e_t, e_gain)
+print(float(e_t[0]), sum(certificate_kernels.drive_and_rates.stats.cache_hits.values()))
+"""
+TRAINING = """
+import ghostpoint as gp
+from ghostpoint.training.kernels import rank_one_alone
+gp.train(gp.LowRankRNN([[0.1]], [[0.1]]), gp.tasks.DelayedActivation(delay=10), 0.1, 1, layout="units", threads=1)
+print(0.0, sum(rank_one_alone.units_across_lanes.stats.cache_hits.values()))
+"""
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """A copy of the package that a test may edit."""
+    package = tmp_path / "ghostpoint"
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    return package
+
+
+def run(program: str, package: Path) -> tuple[float, int]:
+    """What a program prints in a process of its own: a number, and how often code came from disk."""
+    environment = {**os.environ, "PYTHONPATH": str(package.parent), "NUMBA_CACHE_DIR": str(package.parent / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, cwd=package.parent
+    )
+    number, hits = done.stdout.split()
+    return float(number), int(hits)
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_an_edited_error_bound_of_another_file_is_used(copied: Path) -> None:
+    bound, hits = run(PROOF, copied)
+    assert hits == 0
+    assert run(PROOF, copied) == (bound, 1)
+    edit(copied / "slow_points" / "latent_flow_kernels.py", "TANH_ULP = ", "TANH_ULP = 1000.0 * ")
+    larger, hits = run(PROOF, copied)
+    assert larger > 100 * bound
+    assert hits == 0
+
+
+def test_a_kernel_of_several_files_is_compiled_again_when_one_of_them_changes(copied: Path) -> None:
+    assert run(TRAINING, copied)[1] == 0
+    assert run(TRAINING, copied)[1] == 1
+    edit(copied / "training" / "kernels" / "elementary.py", '"""', '"""Changed. ')
+    assert run(TRAINING, copied)[1] == 0
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nothing_is_cached_in_another_way(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and any(keyword.arg == "cache" for keyword in node.keywords):
+            assert "jit" not in ast.unparse(node.func) or path.name == "compiled_code.py", ast.unparse(node)
+
+
+@pytest.mark.parametrize("path", COMPILED, ids=lambda path: path.stem)
+def test_the_key_covers_every_module_whose_values_a_kernel_sees(path: Path) -> None:
+    module = importlib.import_module(".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts))
+    covered = imported_files(path)
+    seen = 0
+    for value in vars(module).values():
+        source = getattr(getattr(value, "py_func", value), "__module__", None) or getattr(value, "__name__", "")
+        if isinstance(source, str) and source.startswith("ghostpoint."):
+            assert Path(importlib.import_module(source).__file__ or "") in covered
+        if isinstance(value, CPUDispatcher) and value.py_func.__module__ == module.__name__:
+            stamp = getattr(value._cache, "_cache_file", None)
+            if stamp is not None:
+                assert stamp._source_stamp == content_key(path)
+                seen += 1
+    assert seen
+
+
+def test_files_are_followed_through_others_and_no_further() -> None:
+    kernels = PACKAGE / "training" / "kernels"
+    assert {kernels / "elementary.py", kernels / "simd.py"} <= set(imported_files(kernels / "rank_one.py"))
+    assert kernels / "full_rank.py" not in imported_files(kernels / "rank_one.py")
