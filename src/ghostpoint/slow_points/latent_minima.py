@@ -48,7 +48,7 @@ class Energy:
 def default_starts(rank: int) -> int:
     """Starts where a caller names no number: 400 for rank two, 1600 for rank three.
 
-    Of the 146 ghosts that 8000 starts find in 90 random networks 400 starts miss five, all of rank three.
+    Of the 113 ghosts that 6000 starts find in 45 random networks of rank three, 400 starts miss five and 1600 none.
     """
     return 400 if rank <= 2 else 1600
 
