@@ -180,7 +180,7 @@ def as_label(verdict: str) -> str:
 
 
 def score_records(each: int, held_out: bool) -> dict[str, Any]:
-    """Verdicts on ``each`` labelled records of every kind (tests/diagnosis/records.py): shares right, by kind, by length
+    """Verdicts on ``each`` labelled records of every kind (tests/diagnosis/records.py): shares right, by kind
     and by confidence, and by what decides the confidence."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
     from tests.diagnosis.records import HELD_OUT, KINDS, record_of
@@ -210,7 +210,9 @@ def score_records(each: int, held_out: bool) -> dict[str, Any]:
         "right": float(right.mean()),
         "lowest_kind": min(by_kind.items(), key=lambda item: item[1]),
         "by_kind": by_kind,
-        "by_confidence": {f"{a:g}-{min(b, 1):g}": [int(m.sum()), float(right[m].mean())] for a, b, m in bands if m.any()},
+        "by_confidence": {
+            f"{a:g}-{min(b, 1):g}": [int(m.sum()), float(right[m].mean())] for a, b, m in bands if m.any()
+        },
         "wrong_above_0.8": float((~right & (sure > 0.8)).mean()),
         "likeness": {key: value for key, value in sorted(likeness.items())},
     }

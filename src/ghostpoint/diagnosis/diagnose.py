@@ -107,9 +107,7 @@ def _finding(
         evidence = {"points": float(points)}
         notes.append(f"{points} finite losses; at least {FEWEST} are needed")
         only = (Phase("cannot tell", *ends),)
-        return Finding(
-            "cannot tell", 1.0, only, evidence, advice_for(Judged("cannot tell"), None, None), tuple(notes)
-        )
+        return Finding("cannot tell", 1.0, only, evidence, advice_for(Judged("cannot tell"), None, None), tuple(notes))
     if points < 3:
         judged = Judged("divergence", {"first_epoch_not_finite": series.blown})
         only = (Phase("divergence", float(series.epoch[0]), series.blown),)

@@ -87,7 +87,8 @@ def _name(text: str) -> str:
         name = " ".join(words[start:])
         known = words_of(name)
         if known in STEPS or known in ("ep", "eps") or any(
-            rank_of(name, role) and len(words) - start <= 3 for role in ("loss", "accuracy", "learning_rate", "gradient_norm")
+            rank_of(name, role) and len(words) - start <= 3
+            for role in ("loss", "accuracy", "learning_rate", "gradient_norm")
         ):  # fmt: skip
             return "epoch" if known in ("ep", "eps") else name
         if known.split("_")[-1] in STEPS[:6] and len(words) - start == 1 and "_per_" not in known:
