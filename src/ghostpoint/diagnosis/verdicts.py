@@ -35,7 +35,7 @@ CONSTANTS = {"log 2": np.log(2), "log 3": np.log(3), "log 4": np.log(4), "log 10
 class Judged:
     """A verdict in the making: its name, numbers and remarks, and the spells found.
 
-    ``lost`` are the points of the stretch at chance after learning, ``since`` the epoch since which the last state holds.
+    ``lost`` are the points of the stretch at chance after learning, ``since`` the epoch at which the last state began.
     """
 
     name: str
