@@ -13,8 +13,10 @@ were made (``--rates development``).
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import platform
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,6 +174,50 @@ def groups(which: str) -> Iterator[Group]:
                     )
 
 
+def as_label(verdict: str) -> str:
+    """The label that a verdict agrees with: labels do not count the steps of a staircase."""
+    return "abrupt learning" if verdict == "staircase learning" else verdict
+
+
+def score_records(each: int, held_out: bool) -> dict[str, Any]:
+    """Verdicts on ``each`` labelled records of every kind (tests/diagnosis/records.py): shares right, by kind
+    and by confidence, and by what decides the confidence."""
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from tests.diagnosis.records import HELD_OUT, KINDS, record_of
+
+    first = HELD_OUT if held_out else 0
+    rows = []
+    for kind in KINDS:
+        for seed in range(first, first + each):
+            record = record_of(kind, seed)
+            finding = diagnose(record.history, **record.options).findings[0]
+            right = finding.verdict in record.allowed
+            rows.append((kind, len(record.history["loss"]), right, finding.confidence, finding.likeness))
+    right = np.array([row[2] for row in rows])
+    sure = np.array([row[3] for row in rows])
+    by_kind = {kind: float(np.mean([row[2] for row in rows if row[0] == kind])) for kind in KINDS}
+    edges = (0.0, 0.6, 0.8, 0.85, 0.95, 0.98, 1.001)
+    bands = [(a, b, (sure >= a) & (sure < b)) for a, b in itertools.pairwise(edges)]
+    likeness: dict[str, list[int]] = {}
+    for *_, good, _, like in rows:
+        count = likeness.setdefault(like, [0, 0])
+        count[0] += good
+        count[1] += 1
+    return {
+        "records": len(rows),
+        "seeds": [first, first + each - 1],
+        "kinds": len(KINDS),
+        "right": float(right.mean()),
+        "lowest_kind": min(by_kind.items(), key=lambda item: item[1]),
+        "by_kind": by_kind,
+        "by_confidence": {
+            f"{a:g}-{min(b, 1):g}": [int(m.sum()), float(right[m].mean())] for a, b, m in bands if m.any()
+        },
+        "wrong_above_0.8": float((~right & (sure > 0.8)).mean()),
+        "likeness": {key: value for key, value in sorted(likeness.items())},
+    }
+
+
 def confusion(pairs: list[tuple[str, str]]) -> dict[str, dict[str, int]]:
     """Label to verdict to count."""
     return {a: {b: n for b in PHASES if (n := pairs.count((a, b)))} for a in PHASES if any(x == a for x, _ in pairs)}
@@ -190,7 +236,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rates", choices=list(RATES), default="held-out", help="which seeds and rates")
     parser.add_argument("--json", type=Path, help="where to save the figures")
+    parser.add_argument("--records", type=int, metavar="N", help="score N labelled records a kind instead")
+    parser.add_argument("--development", action="store_true", help="of the seeds used while the rules were made")
     arguments = parser.parse_args()
+    if arguments.records:
+        scored = score_records(arguments.records, not arguments.development)
+        print(json.dumps(scored, indent=2))
+        if arguments.json:
+            arguments.json.write_text(json.dumps(scored, indent=2) + "\n")
+        return
     which = arguments.rates
     pairs: dict[str, list[tuple[str, str]]] = {
         "everything": [],
@@ -203,12 +257,12 @@ def main() -> None:
         labels = group.labels("separation")
         found = diagnose(group.history, chance_loss=1.0, chance_accuracy=0.5).findings
         alone = diagnose(group.history[["loss"]]).findings
-        verdicts = [finding.verdict for finding in found]
+        verdicts = [as_label(finding.verdict) for finding in found]
         pairs["everything"] += zip(labels, verdicts, strict=True)
-        pairs["loss alone"] += zip(labels, [finding.verdict for finding in alone], strict=True)
+        pairs["loss alone"] += zip(labels, [as_label(finding.verdict) for finding in alone], strict=True)
         pairs["everything, by escape times alone"] += zip(group.labels("escape"), verdicts, strict=True)
         for label, finding in zip(labels, found, strict=True):
-            confidence[label == finding.verdict].append(finding.confidence)
+            confidence[label == as_label(finding.verdict)].append(finding.confidence)
         lost_points += [int(c) for c, v in zip(group.fixed_points, verdicts, strict=True) if v == "no-learning zone"]
     agreement = {name: float(np.mean([a == b for a, b in both])) for name, both in pairs.items()}
     networks = len(pairs["everything"])

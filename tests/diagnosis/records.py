@@ -17,7 +17,7 @@ import numpy as np
 HELD_OUT = 10_000
 LENGTHS = (12, 20, 40, 100, 300, 1000, 3000, 10_000, 100_000)
 G, A, S = "gradual learning", "abrupt learning", "staircase learning"
-P, C, O = "plateau at chance", "plateau at a constant answer", "oscillation near a minimum"
+P, C, Q = "plateau at chance", "plateau at a constant answer", "oscillation near a minimum"
 Z, R, D = "no-learning zone", "rise of the loss", "divergence"
 V, W, X = "recovered", "restart of a schedule", "cannot tell"
 
@@ -271,40 +271,40 @@ def comes_back(d):
     return np.where((d.u >= 0.4) & (d.u < 0.75), 1.0, level) + d.r()
 
 
-@kind(O, shortest=40, noises=(0.0, 0.002))
+@kind(Q, shortest=40, noises=(0.0, 0.002))
 def alternating(d):
     level = 1 - 0.9 * fall(-(d.t - 0.4 * d.n) / d.steps(0.3, 0.006))
     return level + np.where(d.u > 0.5, 0.03 * (-1.0) ** d.t, 0.0) + d.r()
 
 
-@kind(O, shortest=100, noises=(0.0, 0.002, 0.01))
+@kind(Q, shortest=100, noises=(0.0, 0.002, 0.01))
 def sine(d):
     period = d.between(5, min(40, d.n / 12))
     level = 0.1 + 0.5 * np.exp(-d.u * 20)
     return level + 0.08 * np.sin(2 * np.pi * d.t / period) * (d.u > 0.3) + d.r()
 
 
-@kind(O, shortest=100, noises=(0.0, 0.005))
+@kind(Q, shortest=100, noises=(0.0, 0.005))
 def long_sine(d):
     period = d.n * d.between(0.05, 0.16)
     return 0.2 + 0.8 * np.exp(-d.u * 25) + 0.1 * np.sin(2 * np.pi * d.t / period) * (d.u > 0.3) + d.r()
 
 
-@kind(O, shortest=100, noises=(0.0, 0.003))
+@kind(Q, shortest=100, noises=(0.0, 0.003))
 def growing_sine(d):
     period = d.between(4, min(60, d.n / 15))
     size = 0.02 + 0.15 * np.maximum(d.u - 0.3, 0)
     return 0.2 + 0.6 * np.exp(-d.u * 20) + size * np.sin(2 * np.pi * d.t / period) * (d.u > 0.25) + d.r()
 
 
-@kind(O, shortest=100, noises=(0.0, 0.002))
+@kind(Q, shortest=100, noises=(0.0, 0.002))
 def shrinking_sine(d):
     period = d.between(4, min(60, d.n / 15))
     size = 0.12 - 0.08 * d.u
     return 0.2 + 0.6 * np.exp(-d.u * 20) + size * np.sin(2 * np.pi * d.t / period) * (d.u > 0.2) + d.r()
 
 
-@kind(O, shortest=300, noises=(0.0, 0.001))
+@kind(Q, shortest=300, noises=(0.0, 0.001))
 def chaos(d):
     x, y = 0.3, np.empty(d.n)
     for i in range(d.n):

@@ -106,10 +106,21 @@ def python_files(folder: Path) -> None:
     for i, x in enumerate(LOSS.tolist()):
         logger.info("step %d | train loss %.5f | lr %.2e", i, x, 0.01)
     (folder / "printed.log").write_text(
-        "\n".join(f"Epoch {i + 1}/{N} - loss: {x:.4f} - acc: {a:.4f}" for i, (x, a) in enumerate(zip(LOSS, ACCURACY, strict=True)))
+        "\n".join(
+            f"Epoch {i + 1}/{N} - loss: {x:.4f} - acc: {a:.4f}"
+            for i, (x, a) in enumerate(zip(LOSS, ACCURACY, strict=True))
+        )
     )
     (folder / "dicts.log").write_text("\n".join(str({"loss": x, "epoch": i}) for i, x in enumerate(LOSS.tolist())))
-    for name in ("history.pkl", "arrays.pkl", "history.json.gz", "writer.csv", "logging.log", "printed.log", "dicts.log"):
+    for name in (
+        "history.pkl",
+        "arrays.pkl",
+        "history.json.gz",
+        "writer.csv",
+        "logging.log",
+        "printed.log",
+        "dicts.log",
+    ):
         wrote(folder, folder / name, "python")
 
 
@@ -265,7 +276,8 @@ def transformers_files(folder: Path) -> None:
 
     data = [{"x": torch.randn(4), "labels": torch.tensor(0.0)} for _ in range(64)]
     settings = TrainingArguments(str(folder / "hf"), num_train_epochs=5, per_device_train_batch_size=8, logging_steps=1,
-                                 save_strategy="epoch", save_total_limit=1, report_to=[], use_cpu=True, disable_tqdm=True)  # fmt: skip
+                                 save_strategy="epoch", save_total_limit=1, report_to=[],
+                                 use_cpu=True, disable_tqdm=True)  # fmt: skip
     trainer = Trainer(Line(), settings, train_dataset=data)
     trainer.train()
     (folder / "hf_log_history.json").write_text(json.dumps(trainer.state.log_history))

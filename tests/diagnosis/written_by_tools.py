@@ -17,7 +17,18 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-LIGHT = ("pyarrow", "h5netcdf", "netCDF4", "tensorboard", "tensorboardX", "mlflow-skinny", "keras", "jax", "polars", "wandb")
+LIGHT = (
+    "pyarrow",
+    "h5netcdf",
+    "netCDF4",
+    "tensorboard",
+    "tensorboardX",
+    "mlflow-skinny",
+    "keras",
+    "jax",
+    "polars",
+    "wandb",
+)
 HEAVY = ("torch", "lightning", "transformers", "accelerate")
 
 

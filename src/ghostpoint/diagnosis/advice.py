@@ -30,8 +30,8 @@ def advice_for(judged: Judged, series: Series | None, levels: Levels | None) -> 
         return "Wait, for plateaus can end abruptly; a lower output confidence or more trainable ranks shorten them."
     if judged.name == "plateau at a constant answer":
         return (
-            "The network gives one answer to every input: more steps alone may take long. Check that the inputs reach it "
-            "and the targets fit them, and try another learning rate, initialisation or output confidence."
+            "The network gives one answer to every input: more steps alone may take long. Check that the inputs "
+            "reach it and the targets fit them, and try another learning rate, initialisation or output confidence."
         )
     if judged.name == "divergence":
         return f"Rewind and {half}, or clip the gradient."
@@ -49,7 +49,10 @@ def advice_for(judged: Judged, series: Series | None, levels: Levels | None) -> 
     flat, since = (False, 0.0) if series is None or levels is None else tail_is_flat(series, levels)
     if judged.name == "converged" or flat:
         begin = f" since epoch {since:g}" if flat else ""
-        return f"The loss is flat{begin}: stop here, or {half} to see whether it falls further; more steps as they are change little."
+        return (
+            f"The loss is flat{begin}: stop here, or {half} to see whether it falls further; more steps as they are "
+            "change little."
+        )
     if judged.name in ("abrupt learning", "staircase learning"):
         return "Go on, and lower the learning rate now: the same rate is riskier after the drop than on the plateau."
     return "Go on: the loss still comes down."

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from ghostpoint.checks import integer, number
 from ghostpoint.diagnosis.advice import advice_for
 from ghostpoint.diagnosis.answers import ConstantAnswer, constant_answer
-from ghostpoint.diagnosis.calibration import confidence_of
+from ghostpoint.diagnosis.calibration import confidence_of, likeness
 from ghostpoint.diagnosis.history import History, RunHistory
 from ghostpoint.diagnosis.levels import Levels, levels_of
 from ghostpoint.diagnosis.phases import phases_of
@@ -107,9 +107,7 @@ def _finding(
         evidence = {"points": float(points)}
         notes.append(f"{points} finite losses; at least {FEWEST} are needed")
         only = (Phase("cannot tell", *ends),)
-        return Finding(
-            "cannot tell", 1.0, only, evidence, advice_for(Judged("cannot tell"), None, None), tuple(notes)
-        )
+        return Finding("cannot tell", 1.0, only, evidence, advice_for(Judged("cannot tell"), None, None), tuple(notes))
     if points < 3:
         judged = Judged("divergence", {"first_epoch_not_finite": series.blown})
         only = (Phase("divergence", float(series.epoch[0]), series.blown),)
@@ -147,11 +145,12 @@ def _finding(
     )
     return Finding(
         judged.name,
-        confidence_of(judged, unit, levels, agree),
+        confidence_of(judged, agree),
         phases,
         scaled,
         advice_for(judged, unit, levels),
         tuple(notes),
+        likeness(judged, unit, agree),
     )
 
 

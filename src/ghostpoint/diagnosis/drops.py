@@ -95,11 +95,15 @@ def _drops(series: Series, levels: Levels, course: Course, scale: str) -> list[D
         if b <= a:
             continue
         high = min(float(np.median(fit[(f0 + a) // 2 : a + 1])) if a > f0 else float(fit[a]), chance)
+        b = a + int(fit[a : b + 1].argmin())  # the fall ends at its lowest, also where the course comes back
         deep = float(np.median(fit[b : b + max(min(5, len(fit) - b), 1)]))
         size = high - deep
         if size < _LEAST * whole:
             continue
+        if b <= a:
+            continue
         first, last = _crossings(series, course, log, a, b, high, size)
+        last = max(last, first)
         passed = max(last - course.epoch[f0] if a > f0 else last - series.epoch[0], 1e-300)
         plateau = (float(course.epoch[f0]) if f0 else float(series.epoch[0]), first) if a > f0 else (first, first)
         if a == f0 and first - series.epoch[0] > 0.3 * passed:

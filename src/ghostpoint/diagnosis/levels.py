@@ -109,7 +109,8 @@ def levels_of(series: Series, chance_loss: float | None, chance_accuracy: float 
     # noise before learning: until the course has fallen by a third
     fallen = fit < chance - 0.3 * max(chance - low, 0.0)
     learns = int(linear.edges[int(fallen.argmax())]) if fallen.any() else n
-    early_noise = noise_of(loss[first[0] : max(first[1], first[0] + 12, min(n // 10, 200, learns))])
+    early = loss[first[0] : max(first[1], first[0] + 12, min(n // 10, 200, learns))]
+    early_noise = noise_of(early) * (1.0 + 8.0 / len(early))  # an estimate from few points may be low
     accuracy, at_chance, off = _by_accuracy(series, chance_accuracy, plateau, first, inferred)
     by_accuracy = off is not None
     if off is None:

@@ -59,6 +59,7 @@ class Finding:
     evidence: Mapping[str, float]
     advice: str
     notes: tuple[str, ...] = ()
+    likeness: str = ""  # which simulated records it is compared to for its confidence
 
     def __str__(self) -> str:
         lines = [f"{self.verdict} (confidence {self.confidence:.2f})"]

@@ -158,7 +158,8 @@ class Series:
         note = f"the loss is repeated or interpolated: {len(knots)} of {len(self.loss)} values are independent"
         parts = {name: values if values is None else values[knots] for name, values in self._curves().items()}
         return Series(
-            self.epoch[knots], self.loss[knots], **parts, blown=self.blown, infinite=self.infinite, missing=self.missing,
+            self.epoch[knots], self.loss[knots], **parts, blown=self.blown, infinite=self.infinite,
+            missing=self.missing,
             notes=(*self.notes, note),
         )  # fmt: skip
 

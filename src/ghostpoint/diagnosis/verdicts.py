@@ -35,7 +35,7 @@ CONSTANTS = {"log 2": np.log(2), "log 3": np.log(3), "log 4": np.log(4), "log 10
 class Judged:
     """A verdict in the making: its name, numbers and remarks, and the spells found.
 
-    ``lost`` are the points of the stretch at chance after learning, ``since`` the epoch from which the last state holds.
+    ``lost`` are the points of the stretch at chance after learning, ``since`` the epoch at which the last state began.
     """
 
     name: str
@@ -384,8 +384,14 @@ def _recovered(series: Series, levels: Levels, k: float) -> Judged | None:
 def _constant(series: Series, levels: Levels, k: float) -> Judged | None:
     """Fallen to the loss of a constant answer, and flat there."""
     flat, since = tail_is_flat(series, levels)
-    if not flat or _brief(series, levels) or (
-        levels.accuracy is not None and levels.off[-max(len(levels.off) // 10, 1) :].mean() > 0.5 and levels.by_accuracy
+    if (
+        not flat
+        or _brief(series, levels)
+        or (
+            levels.accuracy is not None
+            and levels.off[-max(len(levels.off) // 10, 1) :].mean() > 0.5
+            and levels.by_accuracy
+        )
     ):
         return None
     tail = series.loss[series.epoch >= max(since, series.epoch[0] + 0.67 * (series.epoch[-1] - series.epoch[0]))]

@@ -144,7 +144,7 @@ def _phases(one: xr.Dataset) -> list[tuple[str, float, float]]:
 
 
 def _thinned(epoch: NDArray[Any], values: NDArray[Any], most: int = POINTS) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The finite points; of more than ``most``, the smallest and the largest of each stretch, so that no spike is lost."""
+    """The finite points; of more than ``most``, the smallest and largest of each stretch, which keeps spikes."""
     known = np.isfinite(values) & np.isfinite(epoch)
     x, y = epoch[known], values[known]
     size = -(-len(x) // (most // 2))

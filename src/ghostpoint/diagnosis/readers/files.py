@@ -100,7 +100,7 @@ def _read(path: Path, choice: Choice) -> History:
         return _of_value(plain_pickle(blob, source), source, choice)
     if name.endswith((".npz", ".zip", ".zarr", ".npy", ".pt", ".pth", ".pkl", ".pickle")):
         raise ValueError(
-            f"path must be a readable history, and {path} cannot be read: its first bytes are no {name.rpartition('.')[2]}'s"
+            f"path must be a readable history, and {path} cannot be read: it is no {name.rpartition('.')[2]} file"
         )
     if b"\0" in blob[:1000] and blob[:2] not in (b"\xff\xfe", b"\xfe\xff") and blob[1:2] != b"\0" and blob[:1] != b"\0":
         raise ValueError(
@@ -278,8 +278,8 @@ def _of_folder(path: Path, choice: Choice) -> History:
                 found.setdefault(run, {}).setdefault(tag, {}).update(curve)
         found = _same_training(found)
         return _of_events({run: curves for run, curves in found.items() if curves} or {"": {}}, str(path), choice)
-    for name in ("metrics.csv", "trainer_state.json", "history.csv", "training_log.csv", "log.csv", "wandb-history.jsonl",
-                 "training.log"):  # fmt: skip
+    for name in ("metrics.csv", "trainer_state.json", "history.csv", "training_log.csv", "log.csv",
+                 "wandb-history.jsonl",                  "training.log"):  # fmt: skip
         files = sorted(path.rglob(name))
         if len(files) == 1:
             return _read(files[0], choice)

@@ -30,7 +30,7 @@ def log_table(text: str, source: str) -> Table | None:
     rows: list[dict[str, Any]] = []
     places: list[int] = []
     open_step: dict[str, float] = {}
-    passed = 0
+    passed, bars = 0, False
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -38,10 +38,15 @@ def log_table(text: str, source: str) -> Table | None:
         steps = {name: value for name, value in pairs.items() if words_of(name) in STEPS[:9]}
         values = {name: value for name, value in pairs.items() if name not in steps}
         if any(rank_of(name, role) for name in values for role in ("loss", "accuracy")):
+            bar = not steps and bool(_BARS.search(line) or re.match(r"\s*\d+/\d+\s", line))
+            if bar and rows and bars and rows[-1].items() >= open_step.items():
+                rows.pop()  # the same bar, written again
+                places.pop()
             rows.append({**open_step, **steps, **values})
             places.append(number)
+            bars = bar
         elif steps:
-            open_step = steps
+            open_step, bars = steps, False
         else:
             passed += 1
     if not any(rank_of(name, "loss") for row in rows for name in row):
@@ -82,7 +87,8 @@ def _name(text: str) -> str:
         name = " ".join(words[start:])
         known = words_of(name)
         if known in STEPS or known in ("ep", "eps") or any(
-            rank_of(name, role) and len(words) - start <= 3 for role in ("loss", "accuracy", "learning_rate", "gradient_norm")
+            rank_of(name, role) and len(words) - start <= 3
+            for role in ("loss", "accuracy", "learning_rate", "gradient_norm")
         ):  # fmt: skip
             return "epoch" if known in ("ep", "eps") else name
         if known.split("_")[-1] in STEPS[:6] and len(words) - start == 1 and "_per_" not in known:

@@ -197,7 +197,8 @@ def _of_arrays(
     runs = tuple(
         RunHistory(
             names[row], epoch, {role: values[row] for role, values in filled.items()},
-            padded=levels is None and networks > 1 and last[row] < longest, chance_loss=level[0], chance_accuracy=level[1],
+            padded=levels is None and networks > 1 and last[row] < longest, chance_loss=level[0],
+            chance_accuracy=level[1],
         )
         for row in range(networks)
     )  # fmt: skip

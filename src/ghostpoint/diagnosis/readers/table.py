@@ -130,7 +130,8 @@ def _groups_of_columns(names: list[str], choice: Choice) -> dict[str, list[str]]
     numbered: dict[str, list[str]] = {}
     for name in names:
         match = re.fullmatch(r"(?:(?:train|training)_)?loss_?((?:run|seed|network|fold|trial)?_?\d+)|"
-                             r"((?:run|seed|network|fold|trial)_?\d+)_(?:train_|training_)?loss", words_of(name))  # fmt: skip
+                             r"((?:run|seed|network|fold|trial)_?\d+)_(?:train_|training_)?loss",
+                             words_of(name))  # fmt: skip
         if match:
             numbered.setdefault(match.group(1) or match.group(2), []).append(name)
     if len(numbered) > 1 and not any(rank_of(n, "loss") == (0, 0, 0) for n in names):
