@@ -53,9 +53,33 @@ def fake(id: str, slope: float = 2.0) -> Experiment:
             raise RuntimeError("no claims")
         y = dataset.y.values
         return [
-            Claim(f"{id} rises <&> fast", "Fig. 1", "2 per step", f"{y[1]:g} per step", judge(y[1] == 2)),
-            Claim(f"{id} falls", "eq. 3", "-1", "none", judge(False), "It rises."),
-            Claim(f"{id} is large", "sec. 2", "1000 points", f"{y.size} points", judge(True, testable=False)),
+            Claim(
+                f"{id} rises <&> fast",
+                origin="published",
+                source="Fig. 1",
+                published="2 per step",
+                rule="It rises by 2 < 3.",
+                measured=f"{y[1]:g} per step",
+                verdict=judge(y[1] == 2),
+            ),
+            Claim(
+                f"{id} falls",
+                origin="published",
+                source="eq. 3",
+                published="-1",
+                rule="It falls.",
+                measured="none",
+                verdict=judge(False),
+                note="It rises.",
+            ),
+            Claim(
+                f"{id} is large",
+                origin="own",
+                source="sec. 2",
+                rule="It has 1000 points.",
+                measured=f"{y.size} points",
+                verdict=judge(True, testable=False),
+            ),
         ]
 
     quick = {"n": 3, "slope": slope, "seed": 40, "model": {"init_seed": 7}}

@@ -50,7 +50,10 @@ def test_the_dataset_survives_the_disk_and_the_progress_adds_up(tmp_path):
     dataset, progress = sample()
     again = read_dataset(write_dataset(dataset, tmp_path / "data.zarr.zip"))
     xr.testing.assert_identical(again, dataset)
-    assert scaling.claims(again, SMALL) == scaling.claims(dataset, SMALL)
+    claims = scaling.claims(dataset, SMALL)
+    assert scaling.claims(again, SMALL) == claims
+    assert all(claim.rule for claim in claims)
+    assert {claim.origin for claim in claims} == {scaling.EXPERIMENT.origin} == {"own"}
     assert all(total == done for total, done in progress.phases)
     for scale in ("quick", "paper"):
         json.dumps(scaling.EXPERIMENT.parameters[scale])

@@ -213,10 +213,10 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             "Networks that keep what they learned, and those that never learn, have no such pair.",
             origin="own",
             source="The converse of Fig. 3B",
-            rule=f"Of the networks that are not lost end with three zeros {HARDLY_ANY_OF}.",
+            rule=f"Some network is lost, and of those that are not end with three zeros {HARDLY_ANY_OF}.",
             measured=f"{int((three & kept).sum())} of {int(kept.sum())} kept and {int((three & never).sum())} of "
             f"{int(never.sum())} that never learned end with three zeros: {share(*others)}",
-            verdict=judge_share(hardly_any(*others), others[1]),
+            verdict=judge_share(gone > 0 and hardly_any(*others), others[1]),
         ),
         Claim(
             "The pair is born as the network enters the no-learning zone.",

@@ -126,9 +126,9 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             origin="published",
             source="Letter, text on Fig. 2",
             published="not easily attained (no number)",
-            rule="The mean loss from the drop to the last epoch is above T / 1000.",
+            rule="The run is not lost, and its mean loss from the drop to the last epoch is above T / 1000.",
             measured=f"{average}, smallest {recent.min():.2g} (T = {T:g})" if len(recent) else "no drop",
-            verdict=judge(len(recent) > 10 and bool(recent.mean() > T / 1000)),
+            verdict=judge(int(slow.lost_epoch) < 0 and len(recent) > 10 and bool(recent.mean() > T / 1000)),
         ),
         Claim(
             f"At learning rate {fast_rate}, above the critical rate, the run ends in the no-learning zone.",

@@ -59,6 +59,7 @@ def draw(dataset: xr.Dataset) -> Figure:
         if not lost.any():
             for axes in (middle, right):
                 say(axes, "No network is lost.")
+                axes.set_xlim(confidence[0], confidence[-1])
         for axes, letter in zip((left, middle, right), "ABC", strict=True):
             panel_label(axes, letter)
         return figure

@@ -6,7 +6,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ghostpoint.figures.style import ACCENT, GHOST, LOST, MUTED, new_figure, panel_label, styled
+from ghostpoint.figures.style import ACCENT, GHOST, LOST, MUTED, new_figure, panel_label, say, styled
 
 __all__ = ["CAPTION", "draw"]
 
@@ -43,14 +43,17 @@ def draw(dataset: xr.Dataset) -> Figure:
         loss.text(last, 0.98 * chance, "chance, T", color=MUTED, ha="right", va="top", fontsize=8)
         loss.set(title="Loss", ylabel="loss (units of time)", xlim=(0, last), ylim=(0, 1.06 * chance))
         drop = int(slow.crossing_epoch)
-        loss.annotate(
-            f"r reaches $r^*$\nat epoch {drop}",
-            (drop, float(slow.loss.sel(epoch=drop))),
-            (drop + 0.12 * last, 0.33 * chance),
-            fontsize=8,
-            arrowprops={"arrowstyle": "-", "color": MUTED, "lw": 0.8},
-        )
-        _zoom(zoom, slow, drop)
+        if drop >= 0:
+            loss.annotate(
+                f"r reaches $r^*$\nat epoch {drop}",
+                (drop, float(slow.loss.sel(epoch=drop))),
+                (drop + 0.12 * last, 0.33 * chance),
+                fontsize=8,
+                arrowprops={"arrowstyle": "-", "color": MUTED, "lw": 0.8},
+            )
+            _zoom(zoom, slow, drop)
+        else:
+            say(zoom, "r does not come down to $r^*$.")
     return figure
 
 
