@@ -14,9 +14,10 @@ from ghostpoint.experiments.full_dcdt import PAPER as FULL_DCDT
 from ghostpoint.experiments.full_dmts import PAPER as FULL_DMTS
 from ghostpoint.experiments.latent_dcdt import PAPER as LATENT_DCDT
 from ghostpoint.experiments.latent_dmts import PAPER as LATENT_DMTS
-from ghostpoint.experiments.networks import NETWORKS, share
+from ghostpoint.experiments.networks import NETWORKS
 from ghostpoint.experiments.precursor_runs import DROP_FROM, DROP_TO, SHARES, family_readings
 from ghostpoint.experiments.precursors import READINGS
+from ghostpoint.experiments.shares import interval, share
 
 #: "precedes" holds when this share of the networks that learn have it before their drop ...
 NEARLY_ALL = 0.9
@@ -183,16 +184,8 @@ def verdict(before: int, at_start: int, networks: int) -> Verdict:
     if not networks:
         return judge(False)
     often, early = before >= NEARLY_ALL * networks, at_start >= NOT_AT_START * networks
-    enough = _lower(networks, networks) > AT_LEAST  # else not even all of them would do
-    return judge(often and not early and _lower(before, networks) > AT_LEAST, enough or not often or early)
-
-
-def _lower(count: int, total: int) -> float:
-    """Lower end of the 95 % interval of a share, by Wilson's score."""
-    z, p = 1.959964, count / total
-    return float(
-        (p + z * z / (2 * total) - z * np.sqrt(p * (1 - p) / total + z * z / (4 * total * total))) / (1 + z * z / total)
-    )
+    enough = interval(networks, networks)[0] > AT_LEAST  # else not even all of them would do
+    return judge(often and not early and interval(before, networks)[0] > AT_LEAST, enough or not often or early)
 
 
 def _claim(d: xr.Dataset, family: str, reading: str) -> Claim:
@@ -204,14 +197,16 @@ def _claim(d: xr.Dataset, family: str, reading: str) -> Claim:
     before, start = int(where[0] + where[1]), int(at["at_start"].sum())
     return Claim(
         f"Before the loss drops there is {READINGS[reading]} ({title}).",
-        f"{source}; abstract of the article: ghost points precede abrupt transitions",
-        "precedes (no number)",
-        _measured(at, where) if networks else f"none of {every} networks learned",
-        verdict(before, start, networks),
-        f"Rule: it first exists before the loss falls below {DROP_FROM:g} of its plateau in at least "
+        origin="published",
+        source=f"{source}; abstract of the article: ghost points precede abrupt transitions",
+        published="precedes (no number)",
+        rule=f"It first exists before the loss falls below {DROP_FROM:g} of its plateau in at least "
         f"{100 * NEARLY_ALL:.0f} % of the networks that learn, with an interval above {100 * AT_LEAST:.0f} %, and at "
-        f"epoch 0 in under {100 * NOT_AT_START:.0f} %. {networks} of {every} networks learn: their loss falls below "
-        f"{DROP_TO:g} of the plateau, which is {d.attrs[f'plateau_{family}']:g} of chance.",
+        f"epoch 0 in under {100 * NOT_AT_START:.0f} %.",
+        measured=_measured(at, where) if networks else f"none of {every} networks learned",
+        verdict=verdict(before, start, networks),
+        note=f"{networks} of {every} networks learn: their loss falls below {DROP_TO:g} of the plateau, which is "
+        f"{d.attrs[f'plateau_{family}']:g} of chance.",
     )
 
 
