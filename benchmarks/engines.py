@@ -58,17 +58,21 @@ def cases() -> dict[str, Case]:
     low, whole = gp.LowRankRNN.initialize, gp.FullRankRNN.initialize
     return {
         "DA rank 1": Case(low(N, 1, range(160)), DA, 1000, 2500, 10),
-        "DA rank 2, readout of the state": Case(low(N, 2, range(16), "ranks"), DA, 600),
-        "DA rank 2, 64 networks": Case(low(N, 2, range(64), "ranks"), DA, 400, region=False, layout="networks"),
-        "DA rank 10": Case(low(N, 10, range(16), "ranks"), DA, 400, 600),
-        "DA rank 100": Case(low(N, 100, range(16), "ranks"), DA, 80, 120),
-        "DCDT rank 2": Case(low(N, 2, range(16), "latent", n_inputs=1, activation="tanh"), DCDT, 400),
+        "DA rank 2, readout of the state": Case(low(N, 2, range(16), "state_readout"), DA, 600),
+        "DA rank 2, 64 networks": Case(low(N, 2, range(64), "state_readout"), DA, 400, region=False, layout="networks"),
+        "DA rank 10": Case(low(N, 10, range(16), "state_readout"), DA, 400, 600),
+        "DA rank 100": Case(low(N, 100, range(16), "state_readout"), DA, 80, 120),
+        "DCDT rank 2": Case(low(N, 2, range(16), "latent_readout", n_inputs=1, activation="tanh"), DCDT, 400),
         "DCDT rank 2, 64 networks": Case(
-            low(N, 2, range(64), "latent", n_inputs=1, activation="tanh"), DCDT, 250, region=False, layout="networks"
+            low(N, 2, range(64), "latent_readout", n_inputs=1, activation="tanh"),
+            DCDT,
+            250,
+            region=False,
+            layout="networks",
         ),
         "DA full rank": Case(whole(N, range(16), "normal"), DA, 200, 300, 3),
-        "DCDT full rank": Case(whole(N, range(16), "xavier", n_inputs=1, activation="tanh"), DCDT, 120, 300),
-        "DMTS full rank": Case(whole(N, range(16), "xavier", n_inputs=1), DMTS, 60),
+        "DCDT full rank": Case(whole(N, range(16), "xavier_biased", n_inputs=1, activation="tanh"), DCDT, 120, 300),
+        "DMTS full rank": Case(whole(N, range(16), "xavier_biased", n_inputs=1), DMTS, 60),
     }
 
 

@@ -25,13 +25,12 @@ def _published(confidence: float = NETWORKS["confidence"], **task: Any) -> dict[
     return {"networks": "published", "confidence": confidence, "task": _activation(**task)}
 
 
-def _cued(task: str, activation: str) -> dict[str, Any]:
+def _cued(task: str, figure: str) -> dict[str, Any]:
     periods = {"cue": 30.0, "delay": 80.0, "response": 50.0, "dt": 5.0, "tau": 10.0}
-    shape = {"networks": "xavier", "units": 100, "activation": activation, "initial_state": 0.0}
-    return {**shape, "task": {"task": task, **periods}}
+
+    return {"networks": figure, "task": {"task": task, **periods}}
 
 
-_DRAWN = {"units": 100, "initial_state": NETWORKS["initial_state"], "task": _activation()}
 #: initial networks and tasks; the first is the one that every treatment is tried on
 PROBLEMS: Mapping[str, Any] = {
     "rank one": _published(),
@@ -39,11 +38,11 @@ PROBLEMS: Mapping[str, Any] = {
     "T = 96": _published(delay=480.0),
     "c = 2": _published(2.0),
     "c = 50": _published(50.0),
-    "rank two": {"networks": "ranks", "rank": 2, **_DRAWN},
-    "rank ten": {"networks": "ranks", "rank": 10, **_DRAWN},
-    "full rank": {"networks": "normal", "activation": "sigmoid", **_DRAWN},
-    "DCDT": _cued("DelayedCueDiscrimination", "tanh"),
-    "DMTS": _cued("DelayedMatchToSample", "sigmoid"),
+    "rank two": {"networks": "6B", "rank": 2, "task": _activation()},
+    "rank ten": {"networks": "6B", "rank": 10, "task": _activation()},
+    "full rank": {"networks": "6A", "task": _activation()},
+    "DCDT": _cued("DelayedCueDiscrimination", "7A"),
+    "DMTS": _cued("DelayedMatchToSample", "7D"),
 }
 
 _REGION, _CLIP = {"remedy": "TrustRegion"}, {"remedy": "ClipGradient"}

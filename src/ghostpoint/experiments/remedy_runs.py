@@ -42,28 +42,20 @@ def models_of(problem: Mapping[str, Any], treatment: Mapping[str, Any], seeds: S
     Parameters
     ----------
     problem : mapping
-        ``task``, ``units`` and ``networks``: "published" (rank one, the letter's), "ranks" (``rank`` and a trained
-        readout of the state, Fig. 6B), or "normal" and "xavier" (full rank).
+        ``task`` and ``networks``: "published" (rank one, with ``confidence``), or the figure whose published networks
+        are meant: "6B" with a ``rank``, "6A", "7A" and "7D" of full rank.
     treatment : mapping
         ``confidence`` and ``spare_ranks`` change published networks, before the first epoch.
     """
-    task, kind = Task.from_dict(problem["task"]), problem["networks"]
+    kind = problem["networks"]
     if kind == "published":
         readout = {"threshold": NETWORKS["threshold"], "initial_state": NETWORKS["initial_state"]}
         confidence = treatment.get("confidence", problem["confidence"])
         models = LowRankRNN.published(seeds, confidence=confidence, **readout)
         return with_spare_ranks(models, treatment.get("spare_ranks", 0))
-    if kind == "ranks":
-        state = {"initial_state": problem["initial_state"]}
-        return LowRankRNN.initialize(problem["units"], problem["rank"], seeds, "state_readout", **state)
-    return FullRankRNN.initialize(
-        problem["units"],
-        seeds,
-        kind,
-        n_inputs=task.n_inputs,
-        activation=problem["activation"],
-        initial_state=problem["initial_state"],
-    )
+    if "rank" in problem:
+        return LowRankRNN.published(seeds, kind, rank=problem["rank"])
+    return FullRankRNN.published(seeds, kind)
 
 
 def with_spare_ranks(models: LowRankRNN, spare: int) -> LowRankRNN:
