@@ -9,11 +9,11 @@ from tests.experiments.network_samples import Counted
 
 LATENT = {"history_points": 200, "kept_points": 14, "followed": 2, "ghost_starts": 8, "grid": 9, "trials_shown": 2}
 SMALL = {
-    "latent_dcdt": {**LATENT, "seeds": [1, 3, 19], "epochs": 3000},
+    "latent_dcdt": {**LATENT, "seeds": [3, 1, 19], "epochs": 3000},
     "latent_dmts": {**LATENT, "seeds": [0, 2, 5], "epochs": 1500, "rate": 1e-3},
     "ranks": {
         "ranks": [1, 5, 50],
-        "seeds": [0, 1, 2],
+        "seeds": [0, 1, 2, 3],
         "rates": 5,
         "epochs": 301,
         "epochs_shown": [0, 100, 300],

@@ -22,15 +22,15 @@ def draw(dataset: xr.Dataset) -> Figure:
     """Histories and shares above, outputs and rates before, after and at the end below."""
     with styled():
         figure, panels = new_figure(3, 3, height=2.6)
+        lost = dataset.sizes["lost"] > 0
         for axes, name, label in zip(
             panels, ("window_loss", "window_norm"), ("loss (chance = 1)", "gradient norm"), strict=False
         ):
             axes.plot(dataset["lag"], dataset[name], color=ACCENT, lw=0.9)
             axes.axvline(0, color=INK, lw=0.8, ls="--")
-            axes.set(yscale="log", xlabel="epochs from the last with the task", ylabel=label)
+            axes.set(yscale="log" if lost else "linear", xlabel="epochs from the last with the task", ylabel=label)
         panels[0].set_title(f"Seed {dataset.attrs['shown_seed']}: loss")
         panels[1].set_title("Gradient")
-        lost = dataset.sizes["lost"] > 0
         if not lost:
             panels[0].set_title("No network is lost")
             for axes in panels:
