@@ -34,19 +34,35 @@ def main(arguments):
         install(folder, EXTRAS[command])
     except RuntimeError as error:
         return fail(str(error))
-    python = str(folder / "bin" / "python")
+    python = str(interpreter(folder))
     if command == "lint":
         tools = (["ruff", "check"], ["ruff", "format", "--check"], ["mypy"])
         return max(subprocess.call([python, "-m", *tool], cwd=ROOT) for tool in tools)
     if command == "test":
         os.chdir(ROOT)
         # pytest takes the last -m and -n: `dev.py test -m slow` runs the slow ones, `-n 0` runs them in one process.
-        workers = str(min(4, len(os.sched_getaffinity(0))))
+        workers = str(min(4, processors()))
         run = [python, "-m", "pytest", "-m", "not slow", "-n", workers, "--dist", "loadfile", *rest]
     else:
         run = [python, "-m", "ghostpoint", "reproduce", *rest]
     sys.stdout.flush()
+    if os.name == "nt":  # where execv starts a new process and ends this one before it
+        return subprocess.call(run)
     return os.execv(run[0], run)
+
+
+def interpreter(folder):
+    """The Python of a virtual environment."""
+    return folder / "Scripts" / "python.exe" if os.name == "nt" else folder / "bin" / "python"
+
+
+def processors():
+    """How many processors this process may use; before Python 3.13 only Linux says."""
+    if hasattr(os, "process_cpu_count"):
+        return os.process_cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def environment():
@@ -54,7 +70,7 @@ def environment():
     if sys.prefix != sys.base_prefix:
         return Path(sys.prefix)
     folder = ROOT / ".venv"
-    if not works(folder / "bin" / "python", "--version"):
+    if not works(interpreter(folder), "--version"):
         say(f"Making a virtual environment in {folder}")
         make = [sys.executable, "-m", "venv", "--clear", str(folder)]
         # Debian's python3 comes without ensurepip, which venv needs to put pip into the environment.
@@ -69,9 +85,9 @@ def install(folder, extra):
     wanted = hashlib.sha256(str(ROOT).encode())
     for name in ("pyproject.toml", "constraints.txt"):
         wanted.update((ROOT / name).read_bytes())
-    if stamp.is_file() and stamp.read_text() == wanted.hexdigest():
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted.hexdigest():
         return
-    python = str(folder / "bin" / "python")
+    python = str(interpreter(folder))
     if works(python, "-m", "pip", "--version"):
         pip = [python, "-m", "pip"]
     elif works(sys.executable, "-m", "pip", "--python", python, "--version"):  # pip 22.3 or newer
@@ -84,7 +100,7 @@ def install(folder, extra):
     options = ["--quiet", "--disable-pip-version-check", "-c", str(ROOT / "constraints.txt")]
     if subprocess.call([*pip, "install", *options, "-e", str(ROOT) + extra]) != 0:
         raise RuntimeError(f"pip could not install ghostpoint{extra}; what it says is above")
-    stamp.write_text(wanted.hexdigest())
+    stamp.write_text(wanted.hexdigest(), encoding="utf-8")
 
 
 def works(*command):

@@ -78,3 +78,38 @@ def test_shapes_fit_where_named_lengths_are_free():
     for expected in (("R",), ("R", 4), (2, 3, 1)):
         with pytest.raises(ValueError, match=r"m must have shape \(.*\), got \(2, 3\)"):
             checks.shape("m", array, expected)
+
+
+@pytest.mark.parametrize("value", [True, "0.01", 1j, [True, False], np.array(["1", "2"]), np.array([1 + 2j]), [None]])
+def test_what_only_looks_like_numbers_is_refused(value):
+    with pytest.raises(ValueError, match="rate must be an array of numbers, got"):
+        checks.finite_array("rate", value)
+
+
+def test_truth_values_are_numbers_where_that_is_said():
+    assert checks.finite_array("targets", [True, False], allow_bool=True).tolist() == [1, 0]
+    assert checks.finite_array("complete", np.array([True]), np.bool_).tolist() == [True]
+
+
+def test_whole_numbers_are_not_made_of_others():
+    assert checks.finite_array("epochs", [1.0, 2.0], np.int64).tolist() == [1, 2]
+    with pytest.raises(ValueError, match=r"epochs must be whole numbers, got 1\.5"):
+        checks.finite_array("epochs", [1.0, 1.5], np.int64)
+
+
+@pytest.mark.parametrize("shape", [(2**50,), (2**40, 2**40)])
+def test_a_lack_of_memory_names_the_argument_and_the_size(shape):
+    wanted = r"epochs = 7 asks for more memory than there is: .*(PiB|too big|Maximum)"
+    with pytest.raises(MemoryError, match=wanted), checks.memory_for("epochs", 7):
+        np.empty(shape)
+
+
+def test_other_errors_are_not_about_memory():
+    with pytest.raises(ValueError, match=r"^something else$"), checks.memory_for("epochs", 7):
+        raise ValueError("something else")
+
+
+def test_the_highest_value_is_part_of_the_range():
+    assert checks.number("solved", 1, above=0, at_most=1) == 1
+    with pytest.raises(ValueError, match=r"solved must be above 0 and at most 1, got 1\.5"):
+        checks.number("solved", 1.5, above=0, at_most=1)

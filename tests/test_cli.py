@@ -12,7 +12,8 @@ from rich.console import Console
 
 from ghostpoint import experiments
 from ghostpoint._version import __version__
-from ghostpoint.cli import run
+from ghostpoint.cli import FAULT, run
+from ghostpoint.errors import InputError
 from ghostpoint.progress import Lines, Meter, Terminal, claims_line, short, watcher
 from ghostpoint.reproduction import Failure, Record
 
@@ -263,3 +264,51 @@ def test_claims_in_words():
 )
 def test_numbers_for_people(number, text):
     assert short(number) == text
+
+
+FAULTS = [
+    ValueError("could not broadcast (3,) to (4,)"),
+    TypeError("no"),
+    KeyError("x"),
+    AssertionError(),
+    ZeroDivisionError("by 0"),
+]
+USERS = [
+    InputError("weights must be finite, got nan"),
+    OSError(28, "No space left on device"),
+    MemoryError("record = 'all' asks"),
+]
+
+
+@pytest.mark.parametrize("error", FAULTS, ids=lambda error: type(error).__name__)
+def test_a_fault_of_our_own_keeps_its_traceback_and_says_what_to_do(monkeypatch, capsys, error):
+    def broken(*arguments, **keywords):
+        raise error
+
+    monkeypatch.setattr("ghostpoint.reproduce.redraw", broken)
+    assert run(["report", "anything"]) == FAULT
+    shown = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in shown
+    assert type(error).__name__ in shown
+    assert "This is a fault of ghostpoint" in shown
+    assert "Please report it" in shown
+
+
+@pytest.mark.parametrize("error", USERS, ids=lambda error: type(error).__name__)
+def test_a_wrong_input_is_one_line(monkeypatch, capsys, error):
+    def refusing(*arguments, **keywords):
+        raise error
+
+    monkeypatch.setattr("ghostpoint.reproduce.redraw", refusing)
+    assert run(["report", "anything"]) == 2
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1
+    assert shown.startswith("error: ")
+    assert str(error) in shown
+
+
+def test_every_refusal_of_this_package_is_one_that_the_command_knows():
+    source = ROOT / "src" / "ghostpoint"
+    for path in source.rglob("*.py"):
+        if path.parent.name not in ("experiments", "kernels"):  # a run that fails is noted; kernels refuse at compiling
+            assert "raise ValueError(" not in path.read_text(encoding="utf-8"), path.name

@@ -6,20 +6,29 @@ The leaf of the import order: standard library and numpy only, no science.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["finite_array", "integer", "number", "one_of", "shape"]
+from ghostpoint.errors import InputError
+
+__all__ = ["finite_array", "integer", "memory_for", "number", "one_of", "shape"]
 
 
 def number(
-    name: str, value: Any, *, above: float = -math.inf, at_least: float = -math.inf, allow_inf: bool = False
+    name: str,
+    value: Any,
+    *,
+    above: float = -math.inf,
+    at_least: float = -math.inf,
+    at_most: float = math.inf,
+    allow_inf: bool = False,
 ) -> float:
-    """``value`` as a float, after checking ``value > above`` and ``value >= at_least``.
+    """``value`` as a float, after checking ``value > above`` and ``at_least <= value <= at_most``.
 
     Raises
     ------
@@ -27,18 +36,20 @@ def number(
         If it is not a real number, is NaN, is infinite (unless ``allow_inf``), or is out of range.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise ValueError(f"{name} must be a number, got {value!r}")
+        raise InputError(f"{name} must be a number, got {value!r}")
     result = float(value)
     wanted = []
     if above > -math.inf:
         wanted.append(f"above {above:g}")
     if at_least > -math.inf:
         wanted.append(f"at least {at_least:g}")
-    if not allow_inf:
+    if at_most < math.inf:
+        wanted.append(f"at most {at_most:g}")
+    elif not allow_inf:
         wanted.append("finite")
     bad = math.isnan(result) or (math.isinf(result) and not allow_inf)
-    if bad or not (result > above or above == -math.inf) or result < at_least:
-        raise ValueError(f"{name} must be {' and '.join(wanted) or 'a number'}, got {value!r}")
+    if bad or not (result > above or above == -math.inf) or not at_least <= result <= at_most:
+        raise InputError(f"{name} must be {' and '.join(wanted) or 'a number'}, got {value!r}")
     return result
 
 
@@ -46,10 +57,10 @@ def integer(name: str, value: Any, *, at_least: int | None = None) -> int:
     """``value`` as an int; a float with a fraction, a bool or a number below ``at_least`` is a ``ValueError``."""
     whole = isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
     if isinstance(value, bool) or not whole:
-        raise ValueError(f"{name} must be a whole number, got {value!r}")
+        raise InputError(f"{name} must be a whole number, got {value!r}")
     result = int(value)
     if at_least is not None and result < at_least:
-        raise ValueError(f"{name} must be at least {at_least}, got {value!r}")
+        raise InputError(f"{name} must be at least {at_least}, got {value!r}")
     return result
 
 
@@ -57,21 +68,49 @@ def one_of(name: str, value: str, valid: Iterable[str]) -> str:
     """``value`` if it is one of ``valid``, else a ``ValueError`` that lists them."""
     choices = list(valid)
     if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+        raise InputError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
     return value
 
 
-def finite_array(name: str, value: Any, dtype: Any = np.float64) -> NDArray[Any]:
-    """``value`` as an array of ``dtype`` without NaN or infinity, else a ``ValueError`` that names the first one."""
+def finite_array(name: str, value: Any, dtype: Any = np.float64, *, allow_bool: bool = False) -> NDArray[Any]:
+    """``value`` as an array of ``dtype`` without NaN or infinity, else a ``ValueError`` that names the first one.
+
+    Real numbers only: text that looks like a number is none, a complex number keeps no half, and truth values are
+    numbers (0 and 1) with ``allow_bool`` alone. Whole numbers stay whole: 1.5 is refused for an integer ``dtype``.
+    """
+    wanted = np.dtype(dtype)
     try:
-        array = np.asarray(value, dtype=dtype)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be an array of numbers, got {value!r}") from None
+        given = np.asarray(value)
+        if given.dtype.kind == "O" and all(isinstance(one, Real) and not isinstance(one, bool) for one in given.flat):
+            given = given.astype(np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{name} must be an array of numbers, got {value!r}") from None
+    if given.dtype.kind not in ("iufb" if allow_bool or wanted.kind == "b" else "iuf"):
+        raise InputError(f"{name} must be an array of numbers, got {value!r}")
+    if wanted.kind in "iu" and given.dtype.kind == "f":
+        broken = given != np.rint(given)
+        if broken.any():
+            raise InputError(f"{name} must be whole numbers, got {given[broken].flat[0]:g}")
+    with np.errstate(over="ignore"):
+        array = given.astype(wanted, copy=False)
     bad = ~np.isfinite(array)
     if bad.any():
         where = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise ValueError(f"{name} must be finite, got {array[where]} at index {where}")
+        raise InputError(f"{name} must be finite, got {array[where]} at index {where}")
     return array
+
+
+@contextmanager
+def memory_for(name: str, value: Any) -> Iterator[None]:
+    """Within it memory is asked for by the argument ``name``: a ``MemoryError`` says so, and how much it was."""
+    try:
+        yield
+    except (MemoryError, OverflowError) as error:
+        raise MemoryError(f"{name} = {value!r} asks for more memory than there is: {error}") from error
+    except ValueError as error:  # what numpy says where the number of bytes itself overflows
+        if isinstance(error, InputError) or not any(part in str(error) for part in ("too big", "Maximum allowed")):
+            raise
+        raise MemoryError(f"{name} = {value!r} asks for more memory than there is: {error}") from error
 
 
 def shape(name: str, array: NDArray[Any], expected: tuple[int | str, ...]) -> NDArray[Any]:
@@ -82,5 +121,5 @@ def shape(name: str, array: NDArray[Any], expected: tuple[int | str, ...]) -> ND
     )
     if not fits:
         wanted = ", ".join(str(part) for part in expected)
-        raise ValueError(f"{name} must have shape ({wanted}), got {array.shape}")
+        raise InputError(f"{name} must have shape ({wanted}), got {array.shape}")
     return array

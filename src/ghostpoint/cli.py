@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ghostpoint._version import __version__
+from ghostpoint.errors import InputError
 
 __all__ = ["app", "main", "run"]
 
@@ -23,6 +25,12 @@ Examples:
   ghostpoint slow-points weights.npz --figure f.png fixed points and ghosts of a network
   ghostpoint diagnose history.csv --figure loss.png what phase a training is in, and why
 """
+
+#: exit status after a fault of this program (EX_SOFTWARE of sysexits.h)
+FAULT = 70
+_FAULT = f"""
+This is a fault of ghostpoint {__version__}, not of what you gave it. Please report it where you got ghostpoint,
+with the lines above and the command that you ran."""
 
 app = typer.Typer(
     help="Abrupt learning in recurrent networks: every published experiment, from one command.",
@@ -186,16 +194,19 @@ def _ids(only: list[str]) -> list[str]:
     """The ids of ``--only``, given once with commas or several times."""
     ids = [id.strip() for text in only for id in text.split(",") if id.strip()]
     if not ids:
-        raise ValueError("--only must name an experiment: ghostpoint list shows them")
+        raise InputError("--only must name an experiment: ghostpoint list shows them")
     return ids
 
 
 def run(arguments: list[str]) -> int:
-    """Run the command with ``arguments`` and return its exit status; an error is one line on stderr."""
+    """Run the command with ``arguments`` and return its exit status.
+
+    A wrong input is one line on stderr and status 2. A fault of this program keeps its traceback and has status 70.
+    """
     try:
         status = app(args=arguments, prog_name="ghostpoint", standalone_mode=False)
-    except (ValueError, OSError) as error:
-        return _refuse(str(error))
+    except (InputError, OSError, MemoryError) as error:
+        return _refuse(str(error) or type(error).__name__)
     except typer.Abort:
         typer.echo("Interrupted.", err=True)
         return 130
@@ -203,7 +214,9 @@ def run(arguments: list[str]) -> int:
         # A usage error: from typer's own copy of click, or from click itself in older releases of typer.
         message = getattr(error, "format_message", None)
         if message is None:
-            raise
+            traceback.print_exc()
+            typer.echo(_FAULT, err=True)
+            return FAULT
         return _refuse(message())
     return status if isinstance(status, int) else 0
 

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ghostpoint.errors import InputError
+
 __all__ = ["diagnose_file"]
 
 
@@ -53,11 +55,11 @@ def diagnose_file(
 
     history = read_history(path, loss=loss, step=step, accuracy=accuracy)
     if run is not None and network is not None:
-        raise ValueError("run and network must not both be given: each says which run to look at")
+        raise InputError("run and network must not both be given: each says which run to look at")
     if run is not None:
         history = history.select(run)
     if network is not None and not 0 <= integer("network", network) < len(history):
-        raise ValueError(f"network must be from 0 to {len(history) - 1}, got {network}")
+        raise InputError(f"network must be from 0 to {len(history) - 1}, got {network}")
     diagnosis = diagnose(
         history,
         chance_loss=chance_loss,
@@ -73,7 +75,7 @@ def diagnose_file(
         drawn = picture.draw(diagnosis.to_dataset())
         formats = drawn.canvas.get_supported_filetypes()
         if figure.suffix.lstrip(".").lower() not in formats:
-            raise ValueError(
+            raise InputError(
                 f"figure must end in one of {', '.join('.' + name for name in formats)}; got {figure.name}"
             )
         figure.parent.mkdir(parents=True, exist_ok=True)
@@ -86,16 +88,16 @@ def _answers(path: Path) -> Any:
     import numpy as np
 
     if not path.is_file():
-        raise ValueError(f"targets must be a file with the wanted answers, and there is no {path}")
+        raise InputError(f"targets must be a file with the wanted answers, and there is no {path}")
     if path.read_bytes()[:6] == b"\x93NUMPY":
         try:
             return np.load(path)
         except ValueError as error:
-            raise ValueError(f"targets must be an array of numbers or labels, and {path} is not: {error}") from None
+            raise InputError(f"targets must be an array of numbers or labels, and {path} is not: {error}") from None
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise ValueError(f"targets must be .npy or text with one answer a line, and {path} is neither") from None
+        raise InputError(f"targets must be .npy or text with one answer a line, and {path} is neither") from None
     cells = [cell.strip() for line in text.splitlines() for cell in line.split(",") if cell.strip()]
     try:
         return np.array([float(cell) for cell in cells])

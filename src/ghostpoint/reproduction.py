@@ -11,7 +11,6 @@ An experiment's folder appears complete, by one rename: a killed run leaves no h
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import platform
@@ -29,6 +28,7 @@ import xarray as xr
 
 from ghostpoint import experiments
 from ghostpoint._version import __version__
+from ghostpoint.errors import InputError
 from ghostpoint.experiments import Claim
 from ghostpoint.storage import (
     TEMPORARY_PREFIX,
@@ -37,6 +37,7 @@ from ghostpoint.storage import (
     write_json_atomic,
     write_text_atomic,
 )
+from ghostpoint.system import held
 
 __all__ = ["Failure", "Folder", "Record"]
 
@@ -44,6 +45,7 @@ FORMAT = "ghostpoint-reproduction"
 FORMAT_VERSION = 1
 #: an earlier result while another takes its place
 REPLACED_PREFIX = f"{TEMPORARY_PREFIX}replaced-"
+LOCK = ".lock"
 _PACKAGES = ("numpy", "scipy", "numba", "xarray", "zarr", "matplotlib")
 
 
@@ -147,12 +149,12 @@ class Folder:
         path = Path(path)
         manifest = path / "manifest.json"
         if not manifest.is_file():
-            raise ValueError(f"{path} is not a folder made by ghostpoint reproduce: it has no manifest.json")
+            raise InputError(f"{path} is not a folder made by ghostpoint reproduce: it has no manifest.json")
         fields = _read_json(manifest)
         if not isinstance(fields, dict) or fields.get("format") != FORMAT:
-            raise ValueError(f"{manifest} is not the manifest of a ghostpoint reproduction")
+            raise InputError(f"{manifest} is not the manifest of a ghostpoint reproduction")
         if fields.get("format_version") != FORMAT_VERSION:
-            raise ValueError(
+            raise InputError(
                 f"{path} has format version {fields.get('format_version')}, and ghostpoint {__version__} "
                 f"reads and writes version {FORMAT_VERSION}: choose another folder"
             )
@@ -176,7 +178,7 @@ class Folder:
         try:
             return Record.from_dict(_read_json(path))
         except (KeyError, TypeError) as error:
-            raise ValueError(f"{path} is not a complete record of an experiment: {error!r}") from None
+            raise InputError(f"{path} is not a complete record of an experiment: {error!r}") from None
 
     def dataset(self, id: str) -> xr.Dataset:
         """What the finished experiment ``id`` computed."""
@@ -254,24 +256,17 @@ class Folder:
 def locked(path: Path) -> Iterator[None]:
     """Hold the folder ``path`` against a second run; a ``ValueError`` if one is already in it.
 
-    The lock goes with the process, also when it is killed, and leaves no file.
+    The lock goes with the process, also when it is killed; the empty file ``.lock`` stays.
     """
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"another reproduction is running in {path}: choose another --out") from None
+    with held(path / LOCK, f"another reproduction is running in {path}: choose another --out"):
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
+        raise InputError(f"{path} is damaged: {error}") from None
 
 
 def _seeds(parameters: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -18,8 +18,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ghostpoint._version import __version__
+from ghostpoint.errors import InputError
 from ghostpoint.models import FullRankRNN, LowRankRNN
 from ghostpoint.storage import read_dataset, write_dataset
+from ghostpoint.tasks import Task
 
 __all__ = ["NO_LEARNING_WINDOW", "TrainingRun", "load", "no_learning_zone_entry"]
 
@@ -59,13 +61,17 @@ class TrainingRun:
     models : LowRankRNN or FullRankRNN
         The networks after the last update.
     config : dict
-        Everything that was asked for, JSON-serialisable.
+        What was asked for, JSON-serialisable, as it was asked for: a list of evenly spaced epochs as start, stop and
+        step, and more than 500 other values as their shape and SHA-256, the values being in the history's coordinates,
+        the checkpoints, the models or the task.
     checkpoints : Dataset over (checkpoint, network), or None
         The models' parts at the epochs asked for.
     complete : bool
         False when the run was interrupted; then ``config["epochs_done"]`` updates were made.
     version : str
         Of the library that made the run.
+    task : Task or None
+        What the networks were trained on. None for a loaded run whose task is defined in a module that is not imported.
     """
 
     history: xr.Dataset
@@ -75,11 +81,12 @@ class TrainingRun:
     checkpoints: xr.Dataset | None = None
     complete: bool = True
     version: str = field(default=__version__)
+    task: Task | None = None
 
     def models_at(self, checkpoint: int) -> Any:
         """The networks at the ``checkpoint``-th of the epochs asked for (an index as for a list)."""
         if self.checkpoints is None:
-            raise ValueError("this run has no checkpoints: name their epochs with train(..., checkpoints=...)")
+            raise InputError("this run has no checkpoints: name their epochs with train(..., checkpoints=...)")
         kept = self.checkpoints.isel(checkpoint=checkpoint)
         return self.models.replace(**{str(name): values.values for name, values in kept.data_vars.items()})
 
@@ -97,6 +104,9 @@ class TrainingRun:
             variables["checkpoint_epoch"] = self.checkpoints["epoch"].variable
             for part, value in self.checkpoints.data_vars.items():
                 variables[f"checkpoint_{part}"] = value.variable
+        for name, value in ({} if self.task is None else self.task.parameters()).items():
+            if isinstance(value, np.ndarray):
+                variables[f"task_{name}"] = (tuple(f"task_{name}_{axis}" for axis in range(value.ndim)), value)
         attributes = {
             "kind": KIND,
             "version": self.version,
@@ -113,7 +123,7 @@ class TrainingRun:
     def from_dataset(cls, dataset: xr.Dataset) -> TrainingRun:
         """The run that :meth:`to_dataset` made ``dataset`` from."""
         if dataset.attrs.get("kind") != KIND:
-            raise ValueError(f"dataset must be a training run, got kind {dataset.attrs.get('kind')!r}")
+            raise InputError(f"dataset must be a training run, got kind {dataset.attrs.get('kind')!r}")
 
         def split(prefix: str) -> dict[str, Any]:
             return {
@@ -131,7 +141,7 @@ class TrainingRun:
         history = {
             name: dataset[name].variable
             for name in dataset.data_vars
-            if not str(name).startswith(("model_", "event_", "checkpoint_"))
+            if not str(name).startswith(("model_", "event_", "checkpoint_", "task_"))
         }
         coordinates = {name: value.variable for name, value in dataset.coords.items()}
         per_network = {name: value for name, value in coordinates.items() if value.dims == ("network",)}
@@ -143,11 +153,20 @@ class TrainingRun:
             checkpoints=checkpoints,
             complete=dataset.attrs["complete"],
             version=dataset.attrs["version"],
+            task=_task(dataset.attrs["config"], {name: value.values for name, value in split("task_").items()}),
         )
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the run to one file, atomically; :func:`load` reads it back bit for bit."""
         return write_dataset(self.to_dataset(), path)
+
+
+def _task(config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Task | None:
+    """The task of a configuration, whose arrays are kept beside it; None where nobody here knows it."""
+    try:
+        return Task.from_dict({**config["task"], **arrays})
+    except (InputError, KeyError, TypeError):
+        return None
 
 
 def load(path: str | os.PathLike[str]) -> TrainingRun:

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from ghostpoint import LowRankRNN, SaddleNodeToy
-from ghostpoint.critical_rate import Escape, before_crossing, escape_gradient, escape_time, first_order_rate
+from ghostpoint.critical_rate import (
+    Escape,
+    before_crossing,
+    critical_learning_rate,
+    escape_gradient,
+    escape_time,
+    first_order_rate,
+)
 from ghostpoint.remedies import crossings
 from ghostpoint.tasks import DelayedActivation
 from ghostpoint.training.reference import evaluate, follow
@@ -84,3 +91,10 @@ def test_a_network_that_crosses_is_left_as_it_is():
     start, trained_first = before_crossing(models[crossed], TASK)
     assert not trained_first.any()
     assert np.array_equal(start.m, models.m[crossed])
+
+
+@pytest.mark.parametrize("name", ["horizon", "epochs"])
+@pytest.mark.parametrize("value", [30, 50])
+def test_a_descent_too_short_to_be_lost_is_refused_by_its_own_name(name, value):
+    with pytest.raises(ValueError, match=f"^{name} must be at least 51, got {value}$"):
+        critical_learning_rate(LowRankRNN.initialize(4, 1, [0]), DelayedActivation(10), **{name: value})

@@ -104,3 +104,41 @@ def test_files_are_followed_through_others_and_no_further() -> None:
     kernels = PACKAGE / "training" / "kernels"
     assert {kernels / "elementary.py", kernels / "simd.py"} <= set(imported_files(kernels / "rank_one.py"))
     assert kernels / "full_rank.py" not in imported_files(kernels / "rank_one.py")
+
+
+def test_no_two_compiled_functions_of_this_package_share_a_name() -> None:
+    seen: dict[tuple[str, str], object] = {}
+    for path in FILES:
+        if "numba" in path.read_text(encoding="utf-8"):
+            module = importlib.import_module(".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts))
+            for value in vars(module).values():
+                if isinstance(value, CPUDispatcher) and value.targetoptions.get("inline", "never") == "never":
+                    name = value.py_func.__module__, value.py_func.__qualname__
+                    assert seen.setdefault(name, value) is value, name
+    assert len(seen) > 50
+
+
+@pytest.mark.slow
+def test_kernels_from_the_caches_of_two_processes_keep_their_optimisers(tmp_path: Path) -> None:
+    # the processes compile in another order, so that they count the optimisers' functions differently
+    program = """
+import sys
+import ghostpoint as gp
+task = gp.tasks.DelayedActivation(10)
+low, full = gp.LowRankRNN.initialize(6, 2, [0], "state_readout"), gp.FullRankRNN.initialize(6, [0])
+for name in sys.argv[1:]:
+    models, optimizer = {"low": (low, "momentum"), "full": (full, "sgd"), "adam": (full, "adam")}[name]
+    run = gp.train(models, task, 0.1, 5, optimizer=optimizer, layout="units", record="all")
+    print(run.history["loss"].values.tobytes().hex())
+"""
+
+    def losses(*names: str) -> list[str]:
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, "-c", program, *names], env=environment, capture_output=True, text=True, check=True
+        )
+        return done.stdout.split()
+
+    apart = losses("low") + losses("full")
+    assert losses("low", "full") == apart
+    assert losses("full", "low") == apart[::-1]

@@ -36,6 +36,16 @@ def test_round_trip_of_networks(tmp_path, suffix):
         same(read_weights(write_weights(model, tmp_path / f"weights{suffix}")), model)
 
 
+@pytest.mark.parametrize("name", ["W.NPZ", "w.npz", "weights.Npz", "W.SAFETENSORS"])
+def test_the_path_that_comes_back_is_the_file_that_was_written(tmp_path, name):
+    if name.lower().endswith("safetensors"):
+        pytest.importorskip("safetensors")
+    model = LowRankRNN.initialize(3, 1, [0])
+    path = write_weights(model, tmp_path / name)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name] == [name]
+    same(read_weights(path), model)
+
+
 @pytest.mark.parametrize("index", range(5))
 def test_one_network_needs_no_axis_for_networks(tmp_path, index):
     model = list(models())[index][0]

@@ -27,8 +27,10 @@ from numpy.typing import ArrayLike, NDArray
 from ghostpoint.checks import integer
 from ghostpoint.critical_rate.escape import Escape, escape_gradient
 from ghostpoint.critical_rate.measurement import EPOCHS, GRID, Probes, probe
+from ghostpoint.errors import InputError
 from ghostpoint.models import Record
 from ghostpoint.remedies import crossings
+from ghostpoint.results import NO_LEARNING_WINDOW
 from ghostpoint.tasks import Task
 from ghostpoint.training import train
 from ghostpoint.training.reference import approach, evaluate, follow, global_norm
@@ -110,7 +112,7 @@ def critical_learning_rate(
     rates : (P,) array
         The grid, ascending.
     horizon, epochs : int
-        Updates of a descent and of a measurement.
+        Updates of a descent and of a measurement; more than the 50 over which a lost network must stay at chance.
     on_progress : callable, optional
         Called with network-epochs done.
     keywords
@@ -121,7 +123,8 @@ def critical_learning_rate(
     ValueError
         For a task with random trials or without a transition between two answers, and as :func:`ghostpoint.train`.
     """
-    integer("horizon", horizon, at_least=1)
+    horizon = integer("horizon", horizon, at_least=NO_LEARNING_WINDOW + 1)
+    epochs = integer("epochs", epochs, at_least=NO_LEARNING_WINDOW + 1)
     start, trained_first = before_crossing(models, task, on_progress=on_progress, **keywords)
     shared = {"optimizer": optimizer, "on_progress": on_progress, **keywords}
     descents = probe(start, task, rates, horizon, **shared)
@@ -152,7 +155,7 @@ def first_order_rate(escape: Escape, task: Task) -> NDArray[np.float64]:
         With its gradient, in the task's own trials.
     """
     if escape.norm is None:
-        raise ValueError("escape must have its gradient: escape_gradient(models, task), got escape times alone")
+        raise InputError("escape must have its gradient: escape_gradient(models, task), got escape times alone")
     trial = task.trial()
     weights = task.weights(trial)
     slope = np.empty(len(escape.crossings))
@@ -178,7 +181,7 @@ def before_crossing(
     trial = task.trial()
     found = crossings(task, trial, models.activation)
     if not found:
-        raise ValueError("task must have a target that goes from one counted answer to another, got none")
+        raise InputError("task must have a target that goes from one counted answer to another, got none")
     current = earlier = models
     running = np.arange(len(models))
     kept = {part: getattr(models, part).copy() for part in models.trainable}

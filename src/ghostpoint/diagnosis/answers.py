@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ghostpoint.errors import InputError
+
 __all__ = ["ConstantAnswer", "constant_answer"]
 
 
@@ -52,22 +54,22 @@ def constant_answer(classes: int | None, targets: ArrayLike | None) -> ConstantA
         If both are given, or targets are fewer than two, all alike or neither numbers nor labels.
     """
     if classes is not None and targets is not None:
-        raise ValueError("classes and targets must not both be given: targets say how many classes there are")
+        raise InputError("classes and targets must not both be given: targets say how many classes there are")
     if classes is not None:
         return ConstantAnswer(_by_frequency(np.full(int(classes), 1.0 / classes)), 1.0 / classes, f"{classes} classes")
     if targets is None:
         return None
     values: Any = np.asarray(targets).ravel()
     if values.size < 2:
-        raise ValueError(f"targets must be two or more, got {values.size}")
+        raise InputError(f"targets must be two or more, got {values.size}")
     if values.dtype.kind in "fiub":
         values = values.astype(np.float64)
         values = values[np.isfinite(values)]
     elif values.dtype.kind not in "UO":
-        raise ValueError(f"targets must be numbers or labels, got {values.dtype}")
+        raise InputError(f"targets must be numbers or labels, got {values.dtype}")
     unique, counts = np.unique(values, return_counts=True)
     if len(unique) < 2:
-        raise ValueError(f"targets must not all be alike, got {unique[0] if len(unique) else 'nothing finite'}")
+        raise InputError(f"targets must not all be alike, got {unique[0] if len(unique) else 'nothing finite'}")
     source = f"{values.size} targets"
     numbers = values.dtype.kind == "f"
     labels = not numbers or (

@@ -23,6 +23,7 @@ from ghostpoint.diagnosis.record import Diagnosis, Finding, Phase
 from ghostpoint.diagnosis.series import Series
 from ghostpoint.diagnosis.swings import Swing, swing_at_end
 from ghostpoint.diagnosis.verdicts import FEWEST, Judged, judge
+from ghostpoint.errors import InputError
 from ghostpoint.results import TrainingRun
 
 __all__ = ["diagnose"]
@@ -86,9 +87,9 @@ def diagnose(
             if 1 < accuracy_level < 100
             else ""
         )
-        raise ValueError(f"chance_accuracy must be at least 0 and below 1, got {accuracy_level:g}{percent}")
+        raise InputError(f"chance_accuracy must be at least 0 and below 1, got {accuracy_level:g}{percent}")
     if classes is not None and integer("classes", classes) < 2:
-        raise ValueError(f"classes must be at least 2, got {classes}")
+        raise InputError(f"classes must be at least 2, got {classes}")
     answer = constant_answer(classes, targets)
     read = history_of(history)
     findings = tuple(_finding(run, loss_level, accuracy_level, answer) for run in read.runs)

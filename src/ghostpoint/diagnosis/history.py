@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostpoint.errors import InputError
+
 __all__ = ["CURVES", "History", "RunHistory"]
 
 Floats = NDArray[np.float64]
@@ -78,7 +80,7 @@ class History:
             found = [self.runs[int(name)]]
         if not found:
             names = ", ".join(run.name for run in self.runs[:20]) + (" ..." if len(self.runs) > 20 else "")
-            raise ValueError(f"run must be one of {names}; got {name!r}")
+            raise InputError(f"run must be one of {names}; got {name!r}")
         return replace(self, runs=(found[0],))
 
     @property

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ghostpoint.checks import integer
+from ghostpoint.errors import InputError
 from ghostpoint.figures.style import ACCENT, GHOST, GOOD, INK, LOST, MUTED, SEQUENCE, new_figure, styled
 
 __all__ = ["CAPTION", "draw"]
@@ -54,7 +55,7 @@ def draw(dataset: xr.Dataset, network: int | None = None) -> Figure:
     """
     count = dataset.sizes["network"]
     if network is not None and not 0 <= integer("network", network) < count:
-        raise ValueError(f"network must be from 0 to {count - 1}, got {network}")
+        raise InputError(f"network must be from 0 to {count - 1}, got {network}")
     with styled():
         if network is None and count > MOST:
             return _together(dataset)

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ghostpoint.checks import finite_array, integer, one_of, shape
+from ghostpoint.checks import finite_array, integer, memory_for, one_of, shape
+from ghostpoint.errors import InputError
 from ghostpoint.models.low_rank import xavier
 from ghostpoint.models.published import FULL_RANK, draw, setup_of
 from ghostpoint.models.record import (
@@ -84,7 +85,7 @@ class FullRankRNN(Record):
         matrix = shape("W", finite_array("W", W), ("R", "N", "N"))
         networks, units, columns = matrix.shape
         if units != columns or not units:
-            raise ValueError(f"W must have shape (R, N, N) with at least one unit, got {matrix.shape}")
+            raise InputError(f"W must have shape (R, N, N) with at least one unit, got {matrix.shape}")
         read = shape("w_out", finite_array("w_out", w_out), (networks, "O", units))
         fields: dict[str, Any] = {
             "W": matrix,
@@ -126,28 +127,29 @@ class FullRankRNN(Record):
         inputs, outputs = integer("n_inputs", n_inputs, at_least=0), integer("n_outputs", n_outputs, at_least=1)
         checked = checked_seeds(seeds)
         draws = []
-        for seed in checked:
-            generator = np.random.default_rng(seed)
-            root = np.sqrt(units)
-            if scheme == "normal":
-                weights = {
-                    "W": generator.normal(size=(units, units)) / root,
-                    "w_out": generator.normal(size=(outputs, units)) / root,
-                    "b_out": generator.normal(size=outputs) / root,
-                    "b": np.zeros(units),
-                }
-                if inputs:
-                    weights["w_in"] = generator.normal(size=(units, inputs)) / root
-            else:
-                weights = {
-                    "W": xavier(generator, units, units),
-                    "w_out": xavier(generator, outputs, units),
-                    "b_out": generator.uniform(-1, 1, outputs) / root,
-                    "b": generator.uniform(-1, 1, units),
-                }
-                if inputs:
-                    weights["w_in"] = xavier(generator, units, inputs)
-            draws.append(weights)
+        with memory_for("n_units", units):
+            for seed in checked:
+                generator = np.random.default_rng(seed)
+                root = np.sqrt(units)
+                if scheme == "normal":
+                    weights = {
+                        "W": generator.normal(size=(units, units)) / root,
+                        "w_out": generator.normal(size=(outputs, units)) / root,
+                        "b_out": generator.normal(size=outputs) / root,
+                        "b": np.zeros(units),
+                    }
+                    if inputs:
+                        weights["w_in"] = generator.normal(size=(units, inputs)) / root
+                else:
+                    weights = {
+                        "W": xavier(generator, units, units),
+                        "w_out": xavier(generator, outputs, units),
+                        "b_out": generator.uniform(-1, 1, outputs) / root,
+                        "b": generator.uniform(-1, 1, units),
+                    }
+                    if inputs:
+                        weights["w_in"] = xavier(generator, units, inputs)
+                draws.append(weights)
         arrays = {name: np.stack([weights[name] for weights in draws]) for name in draws[0]}
         return cls(**{**arrays, "seed": checked, **keywords})
 

@@ -13,7 +13,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ghostpoint.checks import finite_array, integer, one_of, shape
+from ghostpoint.checks import finite_array, integer, memory_for, one_of, shape
+from ghostpoint.errors import InputError
 from ghostpoint.models.published import LOW_RANK, draw, setup_of
 from ghostpoint.models.record import (
     ACTIVATIONS,
@@ -116,14 +117,14 @@ class LowRankRNN(Record):
         shape("n", right := _factors("n", n), factors.shape)
         networks, units, latents = factors.shape
         if not units or not latents:
-            raise ValueError(f"m must have at least one unit and one latent, got shape {factors.shape}")
+            raise InputError(f"m must have at least one unit and one latent, got shape {factors.shape}")
         bias = np.zeros((networks, units)) if b is None else finite_array("b", b)
         if bias.ndim == 1 and networks == 1:
             bias = bias[None]
         one_of("readout", readout, READOUTS)
         read = optional("w_out", w_out, (networks, "O", units if readout == "state" else latents))
         if read is None and b_out is not None:
-            raise ValueError("b_out must come with w_out, got b_out alone")
+            raise InputError("b_out must come with w_out, got b_out alone")
         outputs = 1 if read is None else read.shape[1]
         offset = None if read is None else np.zeros((networks, outputs)) if b_out is None else b_out
         fields: dict[str, Any] = {
@@ -188,7 +189,8 @@ class LowRankRNN(Record):
         inputs = integer("n_inputs", n_inputs, at_least=1 if scheme == "latent_readout" else 0)
         outputs = integer("n_outputs", n_outputs, at_least=1)
         checked = checked_seeds(seeds)
-        draws = [_draw(np.random.default_rng(seed), scheme, units, latents, inputs, outputs) for seed in checked]
+        with memory_for("n_units", units):
+            draws = [_draw(np.random.default_rng(seed), scheme, units, latents, inputs, outputs) for seed in checked]
         arrays = {name: np.stack([draw[name] for draw in draws]) for name in draws[0]}
         if scheme == "latent_readout":
             keywords.setdefault("readout", "latent")
@@ -230,10 +232,10 @@ class LowRankRNN(Record):
         setup = setup_of(figure, LOW_RANK)
         if setup.rank is None:
             if rank is None:
-                raise ValueError(f"rank must be given for figure {figure}, whose networks have any")
+                raise InputError(f"rank must be given for figure {figure}, whose networks have any")
             latents = integer("rank", rank, at_least=1)
         elif rank not in (None, setup.rank):
-            raise ValueError(f"rank must be {setup.rank} or left out for figure {figure}, got {rank}")
+            raise InputError(f"rank must be {setup.rank} or left out for figure {figure}, got {rank}")
         else:
             latents = setup.rank
         checked = checked_seeds(seeds)
@@ -304,7 +306,7 @@ class LowRankRNN(Record):
         if self.w_out is None:
             return np.asarray(self.confidence * (kappa[..., 0] - self.threshold))[..., None]
         if self.readout == "state":
-            raise ValueError("readout must be latent for an output of the latents alone, got 'state'")
+            raise InputError("readout must be latent for an output of the latents alone, got 'state'")
         return np.asarray(np.einsum("rok,...rk->...ro", self.w_out, kappa) + self.b_out)
 
     def logit(self, kappa: NDArray[Any]) -> NDArray[Any]:

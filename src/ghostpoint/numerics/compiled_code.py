@@ -13,11 +13,13 @@ import hashlib
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from numba import njit
 
-__all__ = ["compiled", "content_key", "imported_files"]
+__all__ = ["compiled", "content_key", "distinct", "imported_files"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 _ROOT = Path(__file__).parent.parent
 _PACKAGE = _ROOT.name
@@ -40,6 +42,17 @@ def compiled(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     dispatcher: Any = njit(**{"cache": True, "nogil": True, "error_model": "numpy", **options})(function)
     dispatcher._cache._cache_file._source_stamp = content_key(Path(function.__code__.co_filename))
     return dispatcher
+
+
+def distinct(function: Function, name: str) -> Function:
+    """``function`` under a name of its own, for one of several that the same lines of code make.
+
+    Numba names machine code by module, qualified name, types of arguments and a number that counts the functions
+    compiled so far in this process. Two cached kernels may come from two processes that counted differently. Then the
+    code of one closure can have the full name of another, and the kernel that is loaded second calls the wrong one.
+    """
+    function.__qualname__ = f"{function.__qualname__}_{name}"
+    return function
 
 
 @cache

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostpoint.numerics.balls import ball_precision
 from ghostpoint.slow_points import certificates
 from ghostpoint.slow_points.certificates import Certificate, FieldBounds, norm
 from ghostpoint.slow_points.ghosts import GhostSolution, null_pair, solve_ghost
@@ -37,16 +38,12 @@ def certify_in_balls(
     except ImportError:
         reason = f"{proof.reason} (python-flint, which would give more digits, is not installed)"
         return [(kappa, ghost, proof._replace(reason=reason), BITS)]
-    before = flint.ctx.prec
-    try:
-        flint.ctx.prec = BITS
+    with ball_precision(BITS):
         balls = _Balls(flint, bounds)
         found: list[Found] = []
         if ghost is None:
             found = _zero(balls, bounds, balls.vector(kappa))
         found = found or _fold(balls, bounds, kappa, ghost)
-    finally:
-        flint.ctx.prec = before
     if not found:
         reason = f"{proof.reason}; nor do {BITS} bits decide"
         return [(kappa, ghost, proof._replace(reason=reason), BITS)]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint import checks
+from ghostpoint.errors import InputError
 from ghostpoint.models import FullRankRNN, LowRankRNN
 
 __all__ = ["Field", "NetworkField", "TanhField", "UserField", "network_field", "orthonormal_field"]
@@ -226,9 +227,9 @@ def network_field(model: Any, inputs: ArrayLike | None = None) -> NetworkField:
         For anything but one network, or inputs that do not fit.
     """
     if not isinstance(model, FullRankRNN | LowRankRNN):
-        raise ValueError(f"model must be a LowRankRNN or FullRankRNN, got {type(model).__name__}")
+        raise InputError(f"model must be a LowRankRNN or FullRankRNN, got {type(model).__name__}")
     if len(model) != 1:
-        raise ValueError(f"model must hold one network (index the record, as in models[3]), got {len(model)}")
+        raise InputError(f"model must hold one network (index the record, as in models[3]), got {len(model)}")
     drive, channel = np.array(model.b[0], dtype=np.float64), None
     if inputs is not None:
         channel = checks.shape("inputs", checks.finite_array("inputs", inputs), (model.n_inputs,))

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint import checks
+from ghostpoint.errors import InputError
 from ghostpoint.models import LowRankRNN
 from ghostpoint.slow_points import latent_box_kernels as kernels
 from ghostpoint.slow_points.latent_box_records import LatentZeros
@@ -97,19 +98,19 @@ def whole_box(n: Floats) -> Floats:
 
 def _weights(model: LowRankRNN, inputs: ArrayLike | None) -> tuple[Floats, Floats, Floats]:
     if not isinstance(model, LowRankRNN):
-        raise ValueError(f"model must be a LowRankRNN, got {type(model).__name__}")
+        raise InputError(f"model must be a LowRankRNN, got {type(model).__name__}")
     if len(model) != 1:
-        raise ValueError(f"model must be one network, got {len(model)}; pick one with model[i]")
+        raise InputError(f"model must be one network, got {len(model)}; pick one with model[i]")
     if model.rank > 3:
-        raise ValueError(f"model must have rank 1, 2 or 3, got {model.rank}")
+        raise InputError(f"model must have rank 1, 2 or 3, got {model.rank}")
     m, n, b = (np.asarray(part[0], dtype=np.float64) for part in (model.m, model.n, model.b))
     if inputs is not None:
         if model.w_in is None:
-            raise ValueError("inputs must be left out for a model without input weights")
+            raise InputError("inputs must be left out for a model without input weights")
         b = b + model.w_in[0] @ checks.shape("inputs", checks.finite_array("inputs", inputs), (model.n_inputs,))
     for name, array in (("m", m), ("n", n), ("b", b)):
         if np.abs(array).max() > LARGEST:
-            raise ValueError(f"{name} must lie within +-{LARGEST:g}, got {array.flat[np.abs(array).argmax()]}")
+            raise InputError(f"{name} must lie within +-{LARGEST:g}, got {array.flat[np.abs(array).argmax()]}")
     return m, n, b
 
 
@@ -123,7 +124,7 @@ def _limits(box: tuple[ArrayLike, ArrayLike] | None, rank: int) -> tuple[Floats,
             checks.shape("box", end, (rank,))
         ends.append(np.broadcast_to(end, (rank,)))
     if len(ends) != 2 or not np.all(ends[0] < ends[1]):  # also for NaN
-        raise ValueError(f"box must be (lower, upper) with lower below upper, got {box!r}")
+        raise InputError(f"box must be (lower, upper) with lower below upper, got {box!r}")
     return ends[0], ends[1]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint import checks
+from ghostpoint.errors import InputError
 from ghostpoint.models import LowRankRNN
 from ghostpoint.slow_points.fields import orthonormal_field
 from ghostpoint.slow_points.latent_box import latent_zeros, whole_box
@@ -45,7 +46,7 @@ def latent_speed(model: LowRankRNN, kappa: ArrayLike, *, inputs: ArrayLike | Non
     _one(model)
     places = checks.finite_array("kappa", kappa)
     if places.ndim < 1 or places.shape[-1] != model.rank:
-        raise ValueError(f"kappa must have shape (..., {model.rank}), got {places.shape}")
+        raise InputError(f"kappa must have shape (..., {model.rank}), got {places.shape}")
     n = np.asarray(model.n[0], dtype=np.float64)
     flow = model.flow(places[..., None, :], _given(model, inputs))[..., 0, :]
     # |R^-T f| = |Q R^-T f|, and Q R^-T is the pseudoinverse of n^T
@@ -126,9 +127,9 @@ def _proven(m: Floats, n: Floats, b: Floats, half: Floats) -> LatentGhosts:
 
 def _one(model: LowRankRNN) -> None:
     if not isinstance(model, LowRankRNN):
-        raise ValueError(f"model must be a LowRankRNN, got {type(model).__name__}")
+        raise InputError(f"model must be a LowRankRNN, got {type(model).__name__}")
     if len(model) != 1:
-        raise ValueError(f"model must be one network, got {len(model)}; pick one with model[i]")
+        raise InputError(f"model must be one network, got {len(model)}; pick one with model[i]")
 
 
 def _given(model: LowRankRNN, inputs: ArrayLike | None) -> Floats | None:

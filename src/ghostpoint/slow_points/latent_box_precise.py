@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from flint import arb, ctx
+from flint import arb
 from numpy.typing import NDArray
 
+from ghostpoint.numerics.balls import ball_precision
 from ghostpoint.slow_points.latent_box_kernels import BUDGET, DEGENERATE, invert, prune
 
 __all__ = ["Refined", "refine"]
@@ -85,12 +86,8 @@ def refine(box: Floats, zeros: Floats, weights: tuple[Floats, Floats, Floats], b
 
     ``weights`` are m, n (N, K) and b (N,) of one network. New zeros, like the old, may lie beyond the box.
     """
-    before = ctx.prec
-    ctx.prec = BITS
-    try:
+    with ball_precision(BITS):
         return _refine(box, zeros, _Flow(*weights), budget)
-    finally:
-        ctx.prec = before
 
 
 def _refine(box: Floats, zeros: Floats, flow: _Flow, budget: int) -> Refined:

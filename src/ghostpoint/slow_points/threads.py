@@ -58,7 +58,11 @@ def _libraries() -> list[_Library]:
 
 @contextmanager
 def one_thread_each() -> Iterator[None]:
-    """Inside, OpenBLAS starts no threads, in the whole process; calls may overlap."""
+    """Inside, OpenBLAS starts no threads; calls may overlap.
+
+    OpenBLAS has one number of threads for the whole process. So other threads of the caller's that compute meanwhile
+    have one too, and a number that is set meanwhile does not last.
+    """
     global _inside, _before
     with _lock:
         if not _inside:

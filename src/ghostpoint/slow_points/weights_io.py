@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostpoint import checks
+from ghostpoint.errors import InputError
 from ghostpoint.models import FullRankRNN, LowRankRNN
 from ghostpoint.results import load
 
@@ -49,21 +50,21 @@ def read_weights(path: str | os.PathLike[str]) -> LowRankRNN | FullRankRNN:
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"path must be a file of weights, and there is none at {path}")
+        raise InputError(f"path must be a file of weights, and there is none at {path}")
     suffix = path.suffix.lower()
     if suffix == ".npz":
         try:
             with np.load(path, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
         except (OSError, ValueError, AttributeError) as error:
-            raise ValueError(f"path must be a NumPy archive of plain arrays, and {path} is not: {error}") from error
+            raise InputError(f"path must be a NumPy archive of plain arrays, and {path} is not: {error}") from error
     elif suffix == ".safetensors":
         try:
             arrays = dict(_safetensors().load_file(path))
         except ImportError:
             raise
         except Exception as error:  # the package has an exception of its own, and passes on others
-            raise ValueError(f"path must be a safetensors file, and {path} is not: {error}") from error
+            raise InputError(f"path must be a safetensors file, and {path} is not: {error}") from error
     else:
         models: LowRankRNN | FullRankRNN = load(path).models
         return models
@@ -86,7 +87,8 @@ def write_weights(model: LowRankRNN | FullRankRNN, path: str | os.PathLike[str])
     arrays = {name: np.ascontiguousarray(array) for name, array in model.arrays().items()}
     if checks.one_of("path's suffix", path.suffix.lower(), (".npz", ".safetensors")) == ".npz":
         keywords: Any = arrays
-        np.savez(path, **keywords)
+        with path.open("wb") as file:  # by name it would become W.NPZ.npz
+            np.savez(file, **keywords)
     else:
         _safetensors().save_file(arrays, path)
     return path
@@ -106,7 +108,7 @@ def _model(arrays: Arrays, path: Path) -> LowRankRNN | FullRankRNN:
     if any(name.rpartition(".")[2] == _HH for name in arrays):
         arrays = _from_torch(arrays)
     if "W" not in arrays:
-        raise ValueError(
+        raise InputError(
             f"path must hold arrays m and n, or W, or weight_hh_l0; {path} holds {', '.join(sorted(arrays)) or 'none'}"
         )
     stacked = _stacked(arrays, ("W", *(name for name in _AXES if name != "n")))
@@ -124,7 +126,7 @@ def _low_rank(arrays: Arrays) -> LowRankRNN:
     m = arrays["m"]
     single = m.ndim == 1 or (m.ndim == 2 and "b" in arrays and arrays["b"].ndim == 1)
     if m.ndim == 2 and "b" not in arrays:
-        raise ValueError(f"m must have 3 axes (R, N, K), or come with b, which tells (N, K) from (R, N); got {m.shape}")
+        raise InputError(f"m must have 3 axes (R, N, K), or come with b, which tells (N, K) from (R, N); got {m.shape}")
     factors = {name: arrays[name][:, None] if arrays[name].ndim == 1 else arrays[name] for name in ("m", "n")}
     if not single and m.ndim == 2:
         factors = {name: array[:, :, None] for name, array in factors.items()}
@@ -151,12 +153,12 @@ def _from_torch(arrays: Arrays) -> Arrays:
     inside = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
     more = sorted(name for name in inside if name.startswith("weight_hh") and name != _HH)
     if more:
-        raise ValueError(f"path must hold a recurrent network of one layer in one direction, got {', '.join(more)} too")
+        raise InputError(f"path must hold a recurrent network of one layer in one direction, got {', '.join(more)} too")
     W = checks.shape("weight_hh_l0", inside[_HH], ("rows", "N"))
     rows, units = W.shape
     if rows != units:
         cell = {3 * units: "a GRU", 4 * units: "an LSTM"}.get(rows, "another cell")
-        raise ValueError(f"weight_hh_l0 must be square, of a vanilla tanh RNN; got {W.shape}, {cell}")
+        raise InputError(f"weight_hh_l0 must be square, of a vanilla tanh RNN; got {W.shape}, {cell}")
     # the state of such a network starts at zero
     found: Arrays = {"W": W, "b": np.zeros(units), "initial_state": np.zeros(units)}
     for name in _BIASES:

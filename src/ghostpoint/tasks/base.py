@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint.checks import integer, number, one_of
+from ghostpoint.errors import InputError
 
 __all__ = ["Seed", "Task", "Trial", "steps_in"]
 
@@ -32,7 +33,7 @@ def steps_in(name: str, period: float, dt: float) -> int:
     """
     steps = int(period / dt + 1e-9)
     if steps < 1:
-        raise ValueError(f"{name} must be at least one step of dt = {dt:g} ms, got {period:g} ms")
+        raise InputError(f"{name} must be at least one step of dt = {dt:g} ms, got {period:g} ms")
     return steps
 
 
@@ -177,18 +178,21 @@ class Task(ABC):
         at = np.array(self.thresholds, dtype=dtype)
         return np.where(self.inclusive, np.nextafter(at, at.dtype.type(-np.inf)), at)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The task's name and parameters, ready for JSON, for the configuration of a saved result."""
-        given = {field.name: getattr(self, field.name) for field in fields(cast(Any, self)) if field.init}
+    def to_dict(self, array: Callable[[NDArray[Any]], Any] = np.ndarray.tolist) -> dict[str, Any]:
+        """The task's name and parameters, ready for JSON, for the configuration of a saved result.
+
+        ``array`` says what becomes of a parameter that is an array: by default a list.
+        """
         plain = {
-            name: value.tolist()
-            if isinstance(value, np.ndarray)
-            else list(value)
-            if isinstance(value, tuple)
-            else value
-            for name, value in given.items()
+            name: array(value) if isinstance(value, np.ndarray) else list(value) if isinstance(value, tuple) else value
+            for name, value in self.parameters().items()
         }
-        return {"task": type(self).__name__, **plain}
+        return {"task": _name(type(self)), **plain}
+
+    def parameters(self) -> dict[str, Any]:
+        """The constructor's arguments of a task that is a dataclass; empty for others."""
+        known: list[str] = [field.name for field in fields(cast(Any, self)) if field.init] if is_dataclass(self) else []
+        return {name: getattr(self, name) for name in known}
 
     @staticmethod
     def from_dict(parameters: Mapping[str, Any]) -> Task:
@@ -197,15 +201,16 @@ class Task(ABC):
         Raises
         ------
         ValueError
-            For an unknown task, a parameter it does not have, or one that it needs and did not get.
+            For an unknown task, a parameter it does not have, or one that it needs and did not get. A task of
+            another package or program is known once the module that defines it has been imported.
         """
-        kinds = {kind.__name__: kind for kind in _concrete(Task)}
+        kinds = {_name(kind): kind for kind in _concrete(Task)}
         kind = kinds[one_of("task", parameters.get("task", ""), sorted(kinds))]
         given = {name: value for name, value in parameters.items() if name != "task"}
         try:
             inspect.signature(kind).bind(**given)
         except TypeError as error:
-            raise ValueError(f"parameters must be those of {kind.__name__}: {error}") from None
+            raise InputError(f"parameters must be those of {kind.__name__}: {error}") from None
         return kind(**given)
 
     def _check_times(self) -> None:
@@ -213,7 +218,7 @@ class Task(ABC):
         for name in (*self._periods, "dt", "tau"):
             object.__setattr__(self, name, number(name, getattr(self, name), above=0))
         if self.dt > self.tau:
-            raise ValueError(f"dt must be at most tau = {self.tau:g} ms, got {self.dt:g} ms")
+            raise InputError(f"dt must be at most tau = {self.tau:g} ms, got {self.dt:g} ms")
         for name in self._periods:
             self._steps_in(name)
         for name in ("initial_scale", "noise"):
@@ -227,10 +232,16 @@ def generator(seed: Seed | None) -> np.random.Generator:
     """Numpy's default generator from a seed, or a ``ValueError`` that asks for one."""
     parts = list(seed) if isinstance(seed, Sequence) else [seed]
     if seed is None or not parts:
-        raise ValueError(f"seed must be a whole number or several for a task with random trials, got {seed!r}")
+        raise InputError(f"seed must be a whole number or several for a task with random trials, got {seed!r}")
     first, *rest = (integer("seed", part, at_least=0) for part in parts)
     # as a list of entropy, (1, 0) would be the same seed as 1
     return np.random.default_rng(np.random.SeedSequence(first, spawn_key=tuple(rest)))
+
+
+def _name(kind: type) -> str:
+    """Under which a task is saved: its bare name for one of this library, ``module:name`` for any other."""
+    own = kind.__module__.startswith(f"{__name__.rpartition('.')[0]}.")
+    return kind.__name__ if own else f"{kind.__module__}:{kind.__qualname__}"
 
 
 def _concrete(kind: Any) -> Iterator[Any]:

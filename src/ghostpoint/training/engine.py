@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -13,16 +12,19 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from ghostpoint.checks import finite_array, integer, number, one_of
-from ghostpoint.models import LowRankRNN, Record
+from ghostpoint.checks import finite_array, integer, memory_for, number, one_of
+from ghostpoint.errors import InputError
+from ghostpoint.models import Record
 from ghostpoint.remedies import ClipGradient, Remedy
 from ghostpoint.remedies import resolve as resolve_remedy
 from ghostpoint.results import TrainingRun, no_learning_zone_entry
+from ghostpoint.system import processors
 from ghostpoint.tasks import Task
 from ghostpoint.training import compiled, loop, schedule
 from ghostpoint.training.backend import Backend
+from ghostpoint.training.configuration import configuration
 from ghostpoint.training.optimizers import Optimizer, resolve
-from ghostpoint.training.outcome import EVENTS, Outcome
+from ghostpoint.training.outcome import EVENTS, QUANTITIES, Outcome
 from ghostpoint.training.plan import Plan
 
 __all__ = ["ENGINES", "TrainingInterrupted", "train"]
@@ -30,6 +32,8 @@ __all__ = ["ENGINES", "TrainingInterrupted", "train"]
 ENGINES = ("auto", "compiled", "torch", "reference")
 DTYPES = ("float32", "float64")
 INTERRUPTS = ("raise", "return")
+#: between which values the outputs of an activation lie
+RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "identity": (-math.inf, math.inf)}
 #: epochs that "auto" records at most
 AUTO_RECORDS = 10_000
 #: epochs that "log" records per factor of ten
@@ -77,7 +81,8 @@ def train(
     models : LowRankRNN or FullRankRNN
         R networks.
     task : Task
-        Its channels must be the models'. Random trials are drawn anew every epoch.
+        Its channels must be the models', and its targets within the range of their outputs. Random trials are drawn
+        anew every epoch.
     learning_rate : scalar or (R,)
         Positive.
     epochs : int
@@ -107,7 +112,7 @@ def train(
     checkpoints : epochs
         At which the parameters are kept too (epoch k is after k updates, k < epochs).
     solved : float
-        A network is solved at a loss below this share of the task's chance loss.
+        A network is solved at a loss below this share of the task's chance loss, at most 1.
     dtype : "float32" or "float64"
     engine : "auto", "compiled", "torch" or "reference"
         "compiled": the kernels, for the models and tasks they know. "torch": PyTorch, batched over networks, for all.
@@ -137,11 +142,13 @@ def train(
         For anything out of range, with its name and what is valid. A network that diverges is no error but an event.
     TrainingInterrupted
         After Ctrl-C, so that a loop around this call ends too; it is a ``KeyboardInterrupt``.
+    MemoryError
+        For a history or checkpoints that do not fit, with the argument and the size.
     """
     if not isinstance(models, Record):
-        raise ValueError(f"models must be a LowRankRNN or FullRankRNN, got {type(models).__name__}")
+        raise InputError(f"models must be a LowRankRNN or FullRankRNN, got {type(models).__name__}")
     if not isinstance(task, Task):
-        raise ValueError(f"task must be a task such as ghostpoint.tasks.DelayedActivation(), got {type(task).__name__}")
+        raise InputError(f"task must be a task such as ghostpoint.tasks.DelayedActivation(), got {type(task).__name__}")
     networks = len(models)
     epochs = integer("epochs", epochs, at_least=1)
     rule = resolve(optimizer)
@@ -149,34 +156,43 @@ def train(
     one_of("engine", engine, ENGINES)
     one_of("layout", layout, schedule.LAYOUTS)
     one_of("on_interrupt", on_interrupt, INTERRUPTS)
-    number("solved", solved, above=0)
-    integer("seed", seed, at_least=0)
+    solved = number("solved", solved, above=0, at_most=1)
+    seed = integer("seed", seed, at_least=0)
     if clip_norm is not None:
         number("clip_norm", clip_norm, above=0)
     if not networks:
-        raise ValueError("models must hold at least one network to be trained, got none")
+        raise InputError("models must hold at least one network to be trained, got none")
     _check_channels(models, task)
+    with memory_for("task", task):
+        _check_reach(models, task)
     if engine == "reference" and dtype != "float64":
-        raise ValueError(f"dtype must be float64 for the reference engine, got {dtype!r}")
+        raise InputError(f"dtype must be float64 for the reference engine, got {dtype!r}")
     rate = finite_array("learning_rate", learning_rate)
     if rate.shape not in ((), (networks,)):
-        raise ValueError(f"learning_rate must be one value or one per network ({networks}), got shape {rate.shape}")
+        raise InputError(f"learning_rate must be one value or one per network ({networks}), got shape {rate.shape}")
     if (rate <= 0).any():
-        raise ValueError(f"learning_rate must be positive, got {rate[rate <= 0].flat[0]:g}")
+        raise InputError(f"learning_rate must be positive, got {rate[rate <= 0].flat[0]:g}")
     rate = np.array(np.broadcast_to(rate, (networks,)))
     remedies = resolve_remedy(remedy, task, models.activation)
     for clip in (one for one in remedies if isinstance(one, ClipGradient)):
         if clip_norm is not None:
-            raise ValueError(f"clip_norm must be left out where remedy has {clip}, got {clip_norm!r}")
+            raise InputError(f"clip_norm must be left out where remedy has {clip}, got {clip_norm!r}")
         clip_norm = clip.norm
     for name, values in {**models.arrays(), "learning_rate": rate}.items():
         _check_fits(name, values, dtype)
-    workers = len(os.sched_getaffinity(0)) if threads is None else integer("threads", threads, at_least=1)
+    workers = processors() if threads is None else integer("threads", threads, at_least=1)
+    with memory_for("record", record):
+        record_epochs = _recorded_epochs(record, epochs)
+        np.empty((len(QUANTITIES) + 2, networks, len(record_epochs)), dtype)  # what the history will take
+    snapshot_epochs = _epoch_list("checkpoints", checkpoints, epochs)
+    with memory_for("checkpoints", f"{len(snapshot_epochs)} epochs"):
+        for part in models.present_parts():
+            np.empty((len(snapshot_epochs), *getattr(models, part).shape), dtype)
     plan = Plan(
         rate=rate,
         epochs=epochs,
-        record_epochs=_recorded_epochs(record, epochs),
-        snapshot_epochs=_epoch_list("checkpoints", checkpoints, epochs),
+        record_epochs=record_epochs,
+        snapshot_epochs=snapshot_epochs,
         optimizer=rule,
         clip_norm=clip_norm,
         solved_loss=solved * task.chance_loss,
@@ -191,31 +207,11 @@ def train(
         )
     else:
         outcome = loop.run(models, task, plan, _backend(chosen, models, task, dtype), on_progress, on_record)
-    config = {
-        "task": task.to_dict(),
-        "model": type(models).__name__,
-        "networks": networks,
-        "units": models.n_units,
-        "rank": models.rank,
-        "activation": models.activation,
-        "trainable": list(models.trainable),
-        "learning_rate": _values(rate),
-        "initial_state": _values(models.initial_state),
-        "epochs": epochs,
-        "optimizer": repr(rule),
-        "clip_norm": clip_norm,
-        "remedy": [one.to_dict() for one in remedies],
-        "readout_norm": None if plan.readout_norm is None else _values(plan.readout_norm),
-        "seed": seed,
-        "solved": solved,
-        "dtype": dtype,
-        "engine": chosen,
-        "record": record if isinstance(record, str) else [int(epoch) for epoch in np.atleast_1d(record)[:100]],
-        "checkpoints": len(plan.snapshot_epochs),
-    }
-    if isinstance(models, LowRankRNN) and models.w_out is None:
-        config |= {"confidence": _values(models.confidence), "threshold": _values(models.threshold)}
-    run = _labelled(outcome, models, plan, config)
+    config = configuration(
+        models, task, plan, learning_rate=learning_rate, record=record, checkpoints=checkpoints,
+        readout_norm=readout_norm, remedies=remedies, solved=solved, dtype=dtype, engine=chosen,
+    )  # fmt: skip
+    run = _labelled(outcome, models, task, plan, config)
     if outcome.interrupted and on_interrupt == "raise":
         raise TrainingInterrupted(run)
     return run
@@ -223,11 +219,24 @@ def train(
 
 def _check_channels(models: Record, task: Task) -> None:
     if models.n_inputs != task.n_inputs:
-        raise ValueError(
+        raise InputError(
             f"models must have w_in for the task's {task.n_inputs} input channels, got {models.n_inputs} channels"
         )
     if models.n_outputs != task.n_outputs:
-        raise ValueError(f"models must have the task's {task.n_outputs} output channels, got {models.n_outputs}")
+        raise InputError(f"models must have the task's {task.n_outputs} output channels, got {models.n_outputs}")
+
+
+def _check_reach(models: Record, task: Task) -> None:
+    """Whether the outputs can come as near as one likes to the targets that count."""
+    trial = task.trial((0, 0)) if task.random else task.trial()
+    counted = trial.targets[np.broadcast_to(trial.mask, trial.targets.shape)]
+    reached = {name: reach for name, reach in RANGES.items() if ((counted >= reach[0]) & (counted <= reach[1])).all()}
+    if models.activation not in reached:
+        low, high = RANGES[models.activation]
+        raise InputError(
+            f"models must have activation {' or '.join(map(repr, reached))} for targets from {counted.min():g} to "
+            f"{counted.max():g}, got {models.activation!r}, whose outputs lie between {low:g} and {high:g}"
+        )
 
 
 def _choose(engine: str, models: Record, task: Task, plan: Plan) -> str:
@@ -238,12 +247,12 @@ def _choose(engine: str, models: Record, task: Task, plan: Plan) -> str:
     if not reason:
         return "compiled"
     if engine == "auto" and find_spec("torch") is None:
-        raise ValueError(
+        raise InputError(
             f"engine must be torch here, as {reason}: pip install torch; or ask for engine='reference' with "
             "dtype='float64', which is slower"
         )
     if engine == "compiled":
-        raise ValueError(f"engine must be torch or reference here, got 'compiled': {reason}")
+        raise InputError(f"engine must be torch or reference here, got 'compiled': {reason}")
     warnings.warn(f"training with the slower torch engine: {reason}", stacklevel=3)
     return "torch"
 
@@ -254,7 +263,7 @@ def _backend(engine: str, models: Record, task: Task, dtype: str) -> Backend:
 
         return ReferenceBackend(models, task)
     if find_spec("torch") is None:
-        raise ValueError("engine 'torch' must have PyTorch, which is not installed: pip install torch")
+        raise InputError("engine 'torch' must have PyTorch, which is not installed: pip install torch")
     from ghostpoint.training.torch_engine import TorchBackend
 
     return TorchBackend(models, task, dtype)
@@ -275,10 +284,10 @@ def _recorded_epochs(record: str | int | Sequence[int], epochs: int) -> NDArray[
 
 def _epoch_list(name: str, listed: Any, epochs: int) -> NDArray[np.int64]:
     if np.ndim(listed) != 1:
-        raise ValueError(f"{name} must be a list of epochs, got {listed!r}")
+        raise InputError(f"{name} must be a list of epochs, got {listed!r}")
     values = np.unique([integer(name, value, at_least=0) for value in listed]).astype(np.int64)
     if len(values) and values[-1] >= epochs:
-        raise ValueError(f"{name} must be below epochs = {epochs}, got {values[-1]}")
+        raise InputError(f"{name} must be below epochs = {epochs}, got {values[-1]}")
     return values
 
 
@@ -287,26 +296,21 @@ def _readout_norm(value: ArrayLike | None, models: Record) -> NDArray[Any] | Non
         return None
     norms = finite_array("readout_norm", value)
     if "w_out" not in models.present_parts():
-        raise ValueError("readout_norm must be left out for networks without w_out")
+        raise InputError("readout_norm must be left out for networks without w_out")
     if norms.shape not in ((), (len(models),)):
-        raise ValueError(f"readout_norm must be one value or one per network ({len(models)}), got shape {norms.shape}")
+        raise InputError(f"readout_norm must be one value or one per network ({len(models)}), got shape {norms.shape}")
     if (norms <= 0).any():
-        raise ValueError(f"readout_norm must be positive, got {norms[norms <= 0].flat[0]:g}")
+        raise InputError(f"readout_norm must be positive, got {norms[norms <= 0].flat[0]:g}")
     return np.array(np.broadcast_to(norms, (len(models),)))
 
 
 def _check_fits(name: str, values: NDArray[Any], dtype: str) -> None:
     largest = float(np.finfo(dtype).max)
     if (np.abs(values) > largest).any():
-        raise ValueError(f"{name} must be within +-{largest:g} for {dtype}, got {np.abs(values).max():g}")
+        raise InputError(f"{name} must be within +-{largest:g} for {dtype}, got {np.abs(values).max():g}")
 
 
-def _values(array: NDArray[Any]) -> list[float]:
-    """The different values of an array, the first hundred of them."""
-    return [float(value) for value in np.unique(array)[:100]]
-
-
-def _labelled(outcome: Outcome, models: Record, plan: Plan, config: dict[str, Any]) -> TrainingRun:
+def _labelled(outcome: Outcome, models: Record, task: Task, plan: Plan, config: dict[str, Any]) -> TrainingRun:
     per_network = {
         "network": np.arange(len(models)),
         "seed": ("network", np.array(models.seed)),
@@ -341,4 +345,5 @@ def _labelled(outcome: Outcome, models: Record, plan: Plan, config: dict[str, An
         config={**config, "epochs_done": done},
         checkpoints=checkpoints,
         complete=done == plan.epochs,
+        task=task,
     )

@@ -137,7 +137,8 @@ class _Loop:
 
     def _noted(self, epoch: int) -> Bools:
         """Note what happened to the networks; which of them are above chance."""
-        loss, rate, diary = self.seen["loss"], self.plan.rate, self.diary
+        loss, diary = self.seen["loss"], self.diary
+        rate = self.plan.rate.astype(loss.dtype)
         square = self.seen["gradient_norm"].astype(loss.dtype) ** 2
         above: Bools = self.seen["accuracy"] > self.task.chance_accuracy
         diary.above_chance(above, epoch)

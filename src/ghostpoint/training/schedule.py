@@ -318,9 +318,10 @@ def run(
             heard = records.stop if len(active) else len(record_epochs)
             try:
                 report(more)
-                for row in range(records.start, heard) if on_record else ():
-                    seen = zip(rank_one.QUANTITIES, outcome.history[:, :, row], strict=True)
-                    on_record(int(record_epochs[row]), dict(seen))
+                if on_record:
+                    for row in range(records.start, heard):
+                        seen = zip(rank_one.QUANTITIES, outcome.history[:, :, row], strict=True)
+                        on_record(int(record_epochs[row]), dict(seen))
             except KeyboardInterrupt:
                 outcome.interrupted = True
                 break

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ghostpoint.errors import InputError
+
 __all__ = ["CellError", "cell_number", "column_numbers"]
 
 #: what stands for a value that was not recorded, in lower case
@@ -66,7 +68,7 @@ def cell_number(cell: str) -> tuple[float, bool]:
         return float(text.replace(",", "").replace(" ", "")), True
     if low in ("true", "false"):
         return float(low == "true"), True
-    raise ValueError(f"{cell!r} is no number")
+    raise InputError(f"{cell!r} is no number")
 
 
 def column_numbers(cells: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

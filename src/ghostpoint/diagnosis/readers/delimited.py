@@ -12,6 +12,7 @@ import pandas as pd
 
 from ghostpoint.diagnosis.readers.cells import MISSING, cell_number
 from ghostpoint.diagnosis.readers.table import Table
+from ghostpoint.errors import InputError
 
 __all__ = ["decoded", "delimited_table"]
 
@@ -62,7 +63,7 @@ def delimited_table(text: str, source: str) -> Table | None:
     if left:
         account.append(f"{len(left)} comment lines left out")
     if not body:
-        raise ValueError(f"{source}: must have a header and rows, and has 1 row")
+        raise InputError(f"{source}: must have a header and rows, and has 1 row")
     table = None if comments or separator == " " else _fast(lines, header, body, separator, source)
     if table is None:
         table = _careful(lines, header, body, separator, source, text.endswith("\n"))
@@ -208,10 +209,10 @@ def _careful(lines: list[str], header: list[str], body: list[int], separator: st
     if ragged:
         row_number, cells = ragged[0]
         if 10 * len(ragged) > len(body):
-            raise ValueError(f"{source}: row {row_number} must have {width} cells as the header has, got {cells}")
+            raise InputError(f"{source}: row {row_number} must have {width} cells as the header has, got {cells}")
         account.append(f"{len(ragged)} rows with another number of cells than {width} left out, first row {row_number}")
     if not kept:
-        raise ValueError(f"{source}: must have a header and rows, and has no row of {width} cells")
+        raise InputError(f"{source}: must have a header and rows, and has no row of {width} cells")
     if not ended and places[-1] == body[-1] + 1 and len(kept) > 3 and _cut(kept[-1], kept[-2]):
         kept.pop()
         places.pop()

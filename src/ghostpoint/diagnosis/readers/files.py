@@ -24,6 +24,7 @@ from ghostpoint.diagnosis.readers.log_lines import log_table
 from ghostpoint.diagnosis.readers.memory import history_of
 from ghostpoint.diagnosis.readers.plain_pickle import plain_pickle, torch_archive
 from ghostpoint.diagnosis.readers.table import Choice, Table, history_of_table
+from ghostpoint.errors import InputError
 from ghostpoint.results import KIND, TrainingRun
 from ghostpoint.storage import read_dataset
 
@@ -61,13 +62,13 @@ def read_history(
     path = Path(path)
     choice = Choice(step, loss, accuracy)
     if not path.exists():
-        raise ValueError(f"path must be a file with a history, and there is no {path}")
+        raise InputError(f"path must be a file with a history, and there is no {path}")
     try:
         return _of_folder(path, choice) if path.is_dir() else _read(path, choice)
     except ValueError:
         raise
     except Exception as error:  # a damaged file makes every library raise what it likes
-        raise ValueError(f"path must be a readable history, and {path} cannot be read: {_said(error)}") from error
+        raise InputError(f"path must be a readable history, and {path} cannot be read: {_said(error)}") from error
 
 
 def _read(path: Path, choice: Choice) -> History:
@@ -80,7 +81,7 @@ def _read(path: Path, choice: Choice) -> History:
     elif blob[:6] == b"\xfd7zXZ\0":
         blob, name = _opened(lzma.decompress, blob, path), name.removesuffix(".xz")
     if not blob:
-        raise ValueError(f"path must be a file with a history, and {path} is empty")
+        raise InputError(f"path must be a file with a history, and {path} is empty")
     source = str(path)
     if blob[:6] == b"\x93NUMPY":
         array = _opened(lambda b: np.load(io.BytesIO(b)), blob, path)
@@ -99,11 +100,11 @@ def _read(path: Path, choice: Choice) -> History:
     if blob[:1] == b"\x80" and blob[1:2] in (b"\2", b"\3", b"\4", b"\5"):
         return _of_value(plain_pickle(blob, source), source, choice)
     if name.endswith((".npz", ".zip", ".zarr", ".npy", ".pt", ".pth", ".pkl", ".pickle")):
-        raise ValueError(
+        raise InputError(
             f"path must be a readable history, and {path} cannot be read: it is no {name.rpartition('.')[2]} file"
         )
     if b"\0" in blob[:1000] and blob[:2] not in (b"\xff\xfe", b"\xfe\xff") and blob[1:2] != b"\0" and blob[:1] != b"\0":
-        raise ValueError(
+        raise InputError(
             f"path must be a history of a known kind (text, JSON, NumPy, netCDF, Zarr, event file, parquet, feather), "
             f"got {path.name}"
         )
@@ -114,7 +115,7 @@ def _of_text(text: str, path: Path, choice: Choice) -> History:
     """A table, JSON or a log."""
     source = str(path)
     if not text.strip():
-        raise ValueError(f"path must be a file with a history, and {path} is empty")
+        raise InputError(f"path must be a file with a history, and {path} is empty")
     tables = json_tables(text, source)
     if tables is not None:
         return _joined(tables, choice, source)
@@ -159,7 +160,7 @@ def _of_array(array: Any, choice: Choice, source: str) -> History:
     if array.dtype.names:
         return history_of_table(Table(source, {name: array[name] for name in array.dtype.names}), choice)
     if array.dtype.kind not in "fiub":
-        raise ValueError(f"{source}: must hold an array of numbers, got {array.dtype}")
+        raise InputError(f"{source}: must hold an array of numbers, got {array.dtype}")
     return history_of(array, choice, source)
 
 
@@ -169,7 +170,7 @@ def _of_zip(blob: bytes, path: Path, choice: Choice) -> History:
     try:
         names = zipfile.ZipFile(io.BytesIO(blob)).namelist()
     except Exception as error:
-        raise ValueError(f"path must be a readable history, and {path} cannot be read: {_said(error)}") from None
+        raise InputError(f"path must be a readable history, and {path} cannot be read: {_said(error)}") from None
     if any(name.endswith("data.pkl") for name in names):
         return _of_value(torch_archive(path, blob), source, choice)
     if names and all(name.endswith(".npy") for name in names):
@@ -179,10 +180,10 @@ def _of_zip(blob: bytes, path: Path, choice: Choice) -> History:
                 try:
                     arrays[name] = archive[name]
                 except Exception as error:
-                    raise ValueError(f"{path}: array {name!r} cannot be read: {_said(error)}") from None
+                    raise InputError(f"{path}: array {name!r} cannot be read: {_said(error)}") from None
         strange = [name for name, array in arrays.items() if array.dtype.kind not in "fiub"]
         if choice.loss in strange:
-            raise ValueError(
+            raise InputError(
                 f"{source}: {choice.loss!r} must be an array of numbers, got {arrays[str(choice.loss)].dtype}"
             )
         numeric = {name: array for name, array in arrays.items() if name not in strange}
@@ -206,7 +207,7 @@ def _of_zip(blob: bytes, path: Path, choice: Choice) -> History:
     if len(files) == 1:
         inner = zipfile.ZipFile(io.BytesIO(blob)).read(files[0])
         return _of_text(decoded(inner), Path(source) / files[0], choice)
-    raise ValueError(f"path must be a readable history, and {path} holds {', '.join(names[:5]) or 'nothing'}")
+    raise InputError(f"path must be a readable history, and {path} holds {', '.join(names[:5]) or 'nothing'}")
 
 
 def _of_value(value: Any, source: str, choice: Choice) -> History:
@@ -240,7 +241,7 @@ def _joined(tables: list[Table], choice: Choice, source: str) -> History:
             if len(parts) == 0 and table is tables[-1]:
                 raise error
     if not parts:
-        raise ValueError(f"{source}: must have a loss, and none of its {len(tables)} parts has one")
+        raise InputError(f"{source}: must have a loss, and none of its {len(tables)} parts has one")
     runs = tuple(run for part in parts for run in part.runs)
     named = len({run.name for run in runs}) == len(runs)
     return History(runs, parts[0].columns, parts[0].account, named)
@@ -258,7 +259,7 @@ def _of_events(found: dict[str, dict[str, dict[int, float]]], source: str, choic
         name = "event step" if "step" in columns else "step"
         tables.append(Table(source, {name: steps} | columns, run=run or None))
     if not any(table.columns for table in tables) or not any(scalars for scalars in found.values()):
-        raise ValueError(f"path must have scalars, and {source} has none")
+        raise InputError(f"path must have scalars, and {source} has none")
     if choice.loss is not None and len(tables) > 1:
         tables = [table for table in tables if choice.loss in table.columns] or tables
     return _joined(tables, choice, source)
@@ -308,7 +309,7 @@ def _of_folder(path: Path, choice: Choice) -> History:
             tables.append(Table(str(path), columns, ["MLflow metrics"], run=label))
     if tables:
         return _joined(tables, choice, str(path))
-    raise ValueError(
+    raise InputError(
         f"path must be a folder of TensorBoard, MLflow, Zarr, Lightning or Hugging Face, and {path} is none of these"
     )
 
@@ -334,12 +335,12 @@ def _opened(how: Any, blob: bytes, path: Path) -> Any:
     try:
         return how(blob)
     except ImportError as error:
-        raise ValueError(f"{path} needs a package that is not installed: {_said(error)}") from None
+        raise InputError(f"{path} needs a package that is not installed: {_said(error)}") from None
     except Exception as error:
         hint = ""
         if blob[:4] == b"\x89HDF":
             hint = " (netCDF version 4 needs the package h5netcdf or netCDF4)"
-        raise ValueError(f"path must be a readable history, and {path} cannot be read{hint}: {_said(error)}") from None
+        raise InputError(f"path must be a readable history, and {path} cannot be read{hint}: {_said(error)}") from None
 
 
 def _named(make: Any, source: str) -> History:
@@ -348,7 +349,7 @@ def _named(make: Any, source: str) -> History:
         history: History = make()
     except ValueError as error:
         text = str(error)
-        raise ValueError(text if source in text else f"{source}: {text}") from None
+        raise InputError(text if source in text else f"{source}: {text}") from None
     return history
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ghostpoint.diagnosis.readers.table import Table
+from ghostpoint.errors import InputError
 
 __all__ = ["json_tables", "table_of_rows", "tables_of_value"]
 
@@ -37,7 +38,7 @@ def json_tables(text: str, source: str) -> list[Table] | None:
         looks = text.lstrip().startswith(("{'", "[{'")) or re.match(r"\[[^\]\[{\"]*[A-Za-z]", text.lstrip())
         if looks or (len(text.splitlines()) > 1 and rows and head != "["):
             return None
-        raise ValueError(
+        raise InputError(
             f"{source}: row {error.lineno}, column {error.colno}: must be JSON, but {error.msg.lower()}"
         ) from None
     return tables_of_value(value, source)
@@ -74,7 +75,7 @@ def tables_of_value(value: Any, source: str, run: str | None = None) -> list[Tab
                 _, steps, values = zip(*value, strict=True)
                 return [Table(source, {"step": steps, "loss": values}, run=run)]
             if widths == {2} and len(value) > 2:
-                raise ValueError(
+                raise InputError(
                     f"{source}: {len(value)} lists of two numbers: is each (epoch, loss)? Write a header, or a mapping "
                     "with epoch and loss"
                 )
@@ -110,7 +111,7 @@ def tables_of_value(value: Any, source: str, run: str | None = None) -> list[Tab
                 continue
         if tables:
             return tables
-    raise ValueError(f"{source}: must hold lists of numbers by name, or records with a loss, and holds neither")
+    raise InputError(f"{source}: must hold lists of numbers by name, or records with a loss, and holds neither")
 
 
 def table_of_rows(rows: list[dict[str, Any]], source: str, run: str | None = None) -> Table:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ghostpoint.diagnosis.history import CURVES, History, RunHistory
 from ghostpoint.diagnosis.readers.columns import STEPS, best_columns, words_of
 from ghostpoint.diagnosis.readers.table import Choice, Table, as_share, history_of_table
+from ghostpoint.errors import InputError
 from ghostpoint.results import TrainingRun
 from ghostpoint.tasks import Task
 
@@ -73,7 +74,7 @@ def _of_mapping(source: Mapping[Any, Any], choice: Choice, name: str) -> History
     given = {"loss": choice.loss, "epoch": choice.step, "accuracy": choice.accuracy}
     for role, wanted in given.items():
         if wanted is not None and wanted not in names:
-            raise ValueError(f"{role} must be one of {', '.join(names)}; got {wanted!r}")
+            raise InputError(f"{role} must be one of {', '.join(names)}; got {wanted!r}")
     for role in CURVES:
         if given.get(role) or role in source:
             columns[role] = given.get(role) or role
@@ -81,7 +82,7 @@ def _of_mapping(source: Mapping[Any, Any], choice: Choice, name: str) -> History
             best = [key for key in best_columns(names, role) if key not in columns.values()]
             columns |= {role: best[0]} if len(best) == 1 else {}
             if len(best) > 1 and role == "loss":
-                raise ValueError(
+                raise InputError(
                     f"{name}: loss must be named, as there are several that could be it: {', '.join(best)}"
                 )
     if "validation_loss" not in columns and "loss" in columns and columns["loss"] != "val_loss" and "val_loss" in names:
@@ -96,7 +97,7 @@ def _of_mapping(source: Mapping[Any, Any], choice: Choice, name: str) -> History
             if losses and not any(words_of(key) in STEPS for key in losses) and min(map(len, losses.values())) >= 3:
                 runs = [RunHistory(key, np.arange(len(x), dtype=float), {"loss": x}) for key, x in losses.items()]
                 return History(tuple(runs), named=True)
-        raise ValueError(f"{name} must have loss, got {', '.join(names) or 'nothing'}")
+        raise InputError(f"{name} must have loss, got {', '.join(names) or 'nothing'}")
     step = given["epoch"] or next((key for wanted in STEPS[:8] for key in names if words_of(key) == wanted), None)
     by_text = {str(key): part for key, part in source.items()}
     arrays = {role: by_text[key] for role, key in columns.items()}
@@ -112,17 +113,17 @@ def _of_dataset(source: xr.Dataset, choice: Choice, name: str, task: Task | None
     for role in CURVES:
         wanted = choice.loss if role == "loss" else choice.accuracy if role == "accuracy" else None
         if wanted is not None and wanted not in names:
-            raise ValueError(f"{role} must be one of {', '.join(names)}; got {wanted!r}")
+            raise InputError(f"{role} must be one of {', '.join(names)}; got {wanted!r}")
         best = [wanted] if wanted else [role] if role in names else []
         if not best and role not in ("validation_loss", "answer_spread"):
             best = best_columns(data, role)
         if len(best) == 1:
             found[role] = best[0]
         elif best and role == "loss":
-            raise ValueError(f"{name}: loss must be named, as there are several that could be it: {', '.join(best)}")
+            raise InputError(f"{name}: loss must be named, as there are several that could be it: {', '.join(best)}")
     if "loss" not in found:
         if len(data) != 1 or source[data[0]].ndim not in (1, 2) or data[0] in ("x", "y"):
-            raise ValueError(f"{name} must have a variable loss, got {', '.join(map(str, source.data_vars)) or 'none'}")
+            raise InputError(f"{name} must have a variable loss, got {', '.join(map(str, source.data_vars)) or 'none'}")
         found["loss"] = data[0]
     epoch_dim, member = _dimensions(source[found["loss"]], choice.step)
     arrays = {}
@@ -130,7 +131,7 @@ def _of_dataset(source: xr.Dataset, choice: Choice, name: str, task: Task | None
         order = [d for d in (member, epoch_dim) if d is not None and d in source[key].dims]
         extra = set(source[key].dims) - set(order)
         if extra and role == "loss":
-            raise ValueError(f"loss must have dimensions (network, epoch) or (epoch,), got {source[key].dims}")
+            raise InputError(f"loss must have dimensions (network, epoch) or (epoch,), got {source[key].dims}")
         if not extra:
             arrays[role] = source[key].transpose(*order).values
     epochs = source[epoch_dim].values if epoch_dim in source.coords else None
@@ -149,7 +150,7 @@ def _dimensions(loss: xr.DataArray, step: str | None) -> tuple[str, str | None]:
     """The dimension of epochs and that of networks, by name, else the longer one is that of epochs."""
     dims = [str(d) for d in loss.dims]
     if not 1 <= len(dims) <= 2:
-        raise ValueError(f"loss must have dimensions (network, epoch) or (epoch,), got {loss.dims}")
+        raise InputError(f"loss must have dimensions (network, epoch) or (epoch,), got {loss.dims}")
     epoch = step if step in dims else next((d for d in dims if words_of(d) in _EPOCHS), None)
     if len(dims) == 1:
         return dims[0], None
@@ -171,7 +172,7 @@ def _of_arrays(
     """Runs of arrays of shape (E,), (R,) or (R, E)."""
     loss = _numbers("loss", arrays["loss"])
     if loss.ndim not in (1, 2) or not loss.size:
-        raise ValueError(f"loss must have shape (epochs,) or (networks, epochs), got {loss.shape}")
+        raise InputError(f"loss must have shape (epochs,) or (networks, epochs), got {loss.shape}")
     if loss.ndim == 2:
         _ask_about_shape(loss, epochs)
     loss = np.atleast_2d(loss)
@@ -180,7 +181,7 @@ def _of_arrays(
     if epoch.ndim == 2 and epoch.shape == loss.shape and (epoch == epoch[0]).all():
         epoch = epoch[0]
     if epoch.shape != (length,) or not np.isfinite(epoch).all() or (np.diff(epoch) <= 0).any():
-        raise ValueError(f"epoch must be {length} ascending numbers, one per loss, got shape {epoch.shape}")
+        raise InputError(f"epoch must be {length} ascending numbers, one per loss, got shape {epoch.shape}")
     filled = {"loss": loss} | {
         role: _spread(role, _numbers(role, values), networks, length)
         for role, values in arrays.items()
@@ -212,7 +213,7 @@ def _ask_about_shape(loss: Floats, epochs: Any) -> None:
     if length == 2 and rows > 2 and epochs is None:
         steps = np.diff(loss[:, 0])
         if np.isfinite(steps).all() and (steps > 0).all():
-            raise ValueError(
+            raise InputError(
                 f"loss must have shape (networks, epochs), got {loss.shape}: is each row (epoch, loss)? "
                 "Give {'epoch': a[:, 0], 'loss': a[:, 1]}"
             )
@@ -220,12 +221,12 @@ def _ask_about_shape(loss: Floats, epochs: Any) -> None:
         steps = np.diff(loss[0])
         whole = np.isfinite(loss[0]).all() and (loss[0] == np.round(loss[0])).all()
         if whole and (steps > 0).all():
-            raise ValueError(
+            raise InputError(
                 f"loss must have shape (networks, epochs), got {loss.shape}: is the first row the epoch? "
                 "Give {'epoch': a[0], 'loss': a[1]}"
             )
     if rows >= 4 * length and rows >= 20:
-        raise ValueError(
+        raise InputError(
             f"loss must have shape (networks, epochs), got {loss.shape}: {rows} networks of {length} epochs. "
             f"Give its transpose if it has {length} networks; else a Dataset over (network, epoch)"
         )
@@ -235,7 +236,7 @@ def _numbers(name: str, values: Any) -> Floats:
     try:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} must be an array of numbers, got {str(values)[:80]}") from None
+        raise InputError(f"{name} must be an array of numbers, got {str(values)[:80]}") from None
 
 
 def _spread(name: str, values: Floats, networks: int, length: int) -> Floats:
@@ -245,4 +246,4 @@ def _spread(name: str, values: Floats, networks: int, length: int) -> Floats:
         return np.array(np.broadcast_to(values, (networks, length)))
     if shape == (networks,):
         return np.repeat(values[:, None], length, axis=1)
-    raise ValueError(f"{name} must have shape ({length},), ({networks},) or ({networks}, {length}), got {shape}")
+    raise InputError(f"{name} must have shape ({length},), ({networks},) or ({networks}, {length}), got {shape}")

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostpoint.errors import InputError
+
 __all__ = ["plain_pickle", "torch_archive"]
 
 _STORAGES = {
@@ -86,7 +88,7 @@ def plain_pickle(blob: bytes, source: str) -> Any:
     try:
         return _Plain(io.BytesIO(blob)).load()
     except Exception as error:  # a damaged pickle can raise nearly anything
-        raise ValueError(
+        raise InputError(
             f"{source}: a pickle must hold plain numbers, lists, dicts and NumPy arrays only, since loading others "
             f"can run any code; {error}. Save it as csv, json or npz"
         ) from None
@@ -101,7 +103,7 @@ def torch_archive(path: Path, blob: bytes) -> Any:
             reader.archive, reader.root = archive, name[: -len("data.pkl")]
             return reader.load()
     except Exception as error:  # as above
-        raise ValueError(
+        raise InputError(
             f"{path}: a .pt file must hold a dict of numbers and tensors only, since loading others can run any code; "
             f"{error}"
         ) from None

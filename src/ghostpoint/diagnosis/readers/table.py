@@ -24,6 +24,7 @@ from ghostpoint.diagnosis.readers.columns import (
     run_prefix,
     words_of,
 )
+from ghostpoint.errors import InputError
 
 __all__ = ["Choice", "Table", "history_of_table"]
 
@@ -58,7 +59,7 @@ class Table:
             return column_numbers(self.columns[name])
         except CellError as error:
             row = error.index + 1 if self.lines is None else self.lines[error.index]
-            raise ValueError(
+            raise InputError(
                 f"{self.source}: column {name!r}, row {row}: must hold a number or nothing, got {error.text[:60]!r}"
             ) from None
 
@@ -77,7 +78,7 @@ def history_of_table(table: Table, choice: Choice) -> History:
     account = list(table.account)
     for role, name in (("step", choice.step), ("loss", choice.loss), ("accuracy", choice.accuracy)):
         if name is not None and name not in table.columns:
-            raise ValueError(f"{table.source}: {role} must be one of {_listed(table.columns)}; got {name!r}")
+            raise InputError(f"{table.source}: {role} must be one of {_listed(table.columns)}; got {name!r}")
     names = [name for name in table.columns if not is_bounds(name) or name == choice.loss]
     if len(names) < len(table.columns):
         account.append(f"left out {len(table.columns) - len(names)} columns of bounds (__MIN, __MAX)")
@@ -100,7 +101,7 @@ def history_of_table(table: Table, choice: Choice) -> History:
                 runs.append(run)
                 columns.setdefault("epoch", step)
     if not runs:
-        raise ValueError(f"{table.source}: the loss {columns.get('loss', '')!r} must have values, and has none")
+        raise InputError(f"{table.source}: the loss {columns.get('loss', '')!r} must have values, and has none")
     named = bool(by_run or len(groups) > 1 or table.run)
     if by_run:
         columns["run"] = by_run
@@ -155,7 +156,7 @@ def _roles(table: Table, names: list[str], choice: Choice, account: list[str]) -
             best = best if best else _only_numbers(table, names)
             if len(best) != 1:
                 what = "several that could be it" if len(best) > 1 else "none that could be it"
-                raise ValueError(
+                raise InputError(
                     f"{table.source}: loss must be named, as there are {what}: {_listed(best or table.columns)}"
                 )
         if len(best) == 1:

@@ -387,8 +387,10 @@ def train(
         now[2, 0] = right_answers / n_counted
         now[3, 0] = small[0]
         factor = clipping(float(now[1, 0]), settings[4])
-        reach = settings[0] * factor * now[1, 0]
-        total = loss + square + reach * reach
+        # the length of the update, rounded to the state's type, in which its square must be finite too
+        now[1, 0], norm = settings[0] * factor * now[1, 0], now[1, 0]
+        total = loss + square + now[1, 0] * now[1, 0]
+        now[1, 0] = norm
         bad = total - total != 0
         step, root = prepare(settings, epoch) if rule == ADAM else (0.0, 0.0)
         by, scale, touched = length(rule, numbers, step), 1.0, False
@@ -433,9 +435,9 @@ def train(
                     )  # fmt: skip
             elif region[7] < math.inf:
                 scale = min(scale, hazard(region, float(now[1, 0]), far))
-            now[1, 0], reach = scale * far, now[1, 0]  # rounded to the state's type
+            now[1, 0], norm = scale * far, now[1, 0]  # rounded to the state's type
             total = now[1, 0] * now[1, 0]
-            now[1, 0] = reach
+            now[1, 0] = norm
             bad = bad or total - total != 0  # the update that is made, too, must be finite
             touched = scale != 1 or touched
             if touched and not bad:

@@ -251,9 +251,10 @@ def train(
             now[1, i] = math.sqrt(rest[width + i])
             now[2, i] = rest[2 * width + i] / n_counted
             now[3, i] = small[i]
+            # the length of the update, rounded to the state's type, in which its square must be finite too
+            now[4, i] = learning_rates[i] * now[1, i]
+            total = rest[i] + rest[width + i] + now[4, i] * now[4, i]
             now[4, i] = 1
-            reach = learning_rates[i] * now[1, i]
-            total = rest[i] + rest[width + i] + reach * reach
             rest[3 * width + i] = 1 if total - total != 0 else 0
         # what was seen before the update
         if cursor[0] < record_epochs.size and record_epochs[cursor[0]] == epoch:

@@ -17,6 +17,7 @@ import math
 
 from numba import njit
 
+from ghostpoint.numerics.compiled_code import distinct
 from ghostpoint.training.kernels.simd import fma, full, lanes, load, maximum, not_inlined, sqrt, store, unequal
 
 __all__ = [
@@ -85,7 +86,6 @@ def _adam(first, second, at, g, settings, root):
 
 
 def _make_update(rule):
-    @njit
     def update_range(parameters, gradient, first, second, start, stop, jump, settings, factor, by, root):
         changed = full(parameters, 0.0)
         clip, back = full(parameters, factor), full(parameters, -by)
@@ -96,17 +96,16 @@ def _make_update(rule):
             store(parameters, at, new)
         return changed
 
-    return update_range
+    return njit(distinct(update_range, rule.py_func.__name__))
 
 
 def _make_direction(rule):
-    @njit
     def direct_range(direction, gradient, first, second, start, stop, jump, settings, factor, root):
         clip = full(direction, factor)
         for at in range(start, stop, jump):
             store(direction, at, rule(first, second, at, clip * load(gradient, at), settings, root))
 
-    return direct_range
+    return njit(distinct(direct_range, rule.py_func.__name__))
 
 
 _update_sgd, _update_momentum, _update_adam = (_make_update(rule) for rule in (_sgd, _momentum, _adam))

@@ -20,6 +20,8 @@ from numba.core import cgutils
 from numba.core.datamodel import PrimitiveModel
 from numba.extending import intrinsic, overload, register_model
 
+from ghostpoint.numerics.compiled_code import distinct
+
 __all__ = [
     "F32",
     "F64",
@@ -313,7 +315,7 @@ def _negative(typingctx: Any, a: Any) -> Any:
 def _give_operator(symbol: Any, implementation: Any) -> None:
     def typed(a, b):
         if isinstance(a, Vector) and a == b:
-            return lambda a, b: implementation(a, b)
+            return distinct(lambda a, b: implementation(a, b), symbol.__name__)
         return None
 
     overload(symbol)(typed)
