@@ -14,10 +14,10 @@ from ghostpoint.tasks import DelayedActivation, from_arrays
 TASK = DelayedActivation(30.0)
 
 
-def crossing_networks(seed, rank=1, scheme="rank_one", count=6):
+def crossing_networks(seed, rank=1, scheme="fixed_readout", count=6):
     """Networks of which most cross: a slow passage near kappa = 0 through sharpened random factors."""
     rng = np.random.default_rng(seed)
-    keywords = {"threshold": 0.1, "confidence": 3.0} if scheme == "rank_one" else {}
+    keywords = {"threshold": 0.1, "confidence": 3.0} if scheme == "fixed_readout" else {}
     drawn = LowRankRNN.initialize(12, rank, range(count), scheme, **keywords)
     m = drawn.m * rng.uniform(2, 4) + 1.0
     n = drawn.n + 0.15 * np.eye(1, rank)
@@ -57,7 +57,7 @@ def dense_crossing(z, start, stop, level, sign):
 KINDS = {
     "rank one": (lambda seed: crossing_networks(seed), TASK),
     "rank two": (lambda seed: crossing_networks(seed, 2), TASK),
-    "rank two, state readout": (lambda seed: crossing_networks(seed, 2, "ranks"), TASK),
+    "rank two, state readout": (lambda seed: crossing_networks(seed, 2, "state_readout"), TASK),
     "full rank": (full_networks, TASK),
 }
 
