@@ -1,12 +1,14 @@
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ghostpoint.experiments import Claim
 from ghostpoint.report import abridged, compact_json, draw_svg, duration, inline_svg, tally
 from ghostpoint.reproduce import reproduce
 from ghostpoint.reproduction import Folder
@@ -92,7 +94,9 @@ def test_every_id_is_there_once_and_every_reference_leads_to_one(run):
 
 def test_what_is_said_about_every_claim(run):
     page = Page(run())
-    assert "9 claims" in re.sub(r"\s+", " ", page.text)
+    text = re.sub(r"\s+", " ", page.text)
+    assert text.index("Published claims") < text.index("6 claims") < text.index("Claims of this project")
+    assert text.index("Claims of this project") < text.index("3 claims")
     for id in IDS:
         assert page.text.count(f"{id} rises <&> fast") == 1
         assert {"href": f"#{id}"} in page.all("a")
@@ -100,10 +104,14 @@ def test_what_is_said_about_every_claim(run):
     assert page.text.count("not testable at this scale") == len(IDS)
     for words in ("1 holds", "1 does not", "1 not testable"):  # a badge in each experiment's row of the contents
         assert page.text.count(f"{words} ") == len(IDS)
-    assert "It rises." in page.text
+    assert "Note: It rises." in page.text
+    assert page.text.count("Rule: It rises by 2 < 3.") == len(IDS)
     assert "eq. 3" in page.text
-    label = next(attributes["aria-label"] for attributes in page.all("ul") if attributes["class"] == "tally")
-    assert label == "9 claims: 3 hold, 3 do not, 3 not testable"
+    labels = [attributes["aria-label"] for attributes in page.all("ul") if attributes["class"] == "tally"]
+    assert labels == [
+        "6 published claims: 3 hold, 3 do not, 0 not testable",
+        "3 own claims: 0 hold, 0 do not, 3 not testable",
+    ]
 
 
 def test_configuration_citation_and_captions_are_in_the_page(run):
@@ -121,7 +129,7 @@ def test_configuration_citation_and_captions_are_in_the_page(run):
 
 def test_tables_and_figures_can_be_read_without_seeing_them(run):
     page = Page(run())
-    assert len(page.all("caption")) == len(page.all("table")) == 1 + len(IDS)
+    assert len(page.all("caption")) == len(page.all("table")) == 2 + 2 * len(IDS)
     assert all("scope" in attributes for attributes in page.all("th"))
     figures = [attributes for attributes in page.all("svg") if attributes.get("role") == "img"]
     assert [attributes["aria-label"] for attributes in figures] == [f"Figure of The {id} thing" for id in IDS]
@@ -155,6 +163,25 @@ def test_the_tally_adds_up(run, tmp_path):
     folder = Folder.open(tmp_path / "out")
     counts = tally([folder.record(id) for id in IDS])
     assert counts.pop("claims") == sum(counts.values()) == 9
+    apart = [tally([folder.record(id) for id in IDS], origin) for origin in ("published", "own")]
+    assert [each["claims"] for each in apart] == [6, 3]
+    assert all(apart[0][verdict] + apart[1][verdict] == count for verdict, count in counts.items())
+
+
+@pytest.mark.parametrize("scale", ["paper", "quick"])
+def test_claims_saved_before_rules_were_kept_are_read(scale):
+    saved = json.loads((Path(__file__).parents[1] / f"benchmarks/results/claims_{scale}.json").read_text())
+    for id, entry in saved["experiments"].items():
+        for fields in entry["claims"]:
+            claim = Claim.from_dict(fields)
+            assert Claim.from_dict(claim.to_dict()) == claim
+            assert {**claim.to_dict(), **fields} == claim.to_dict()
+            if "rule" not in fields:
+                assert claim.rule == ""
+            if id == "remedies":
+                assert claim.origin == "own"
+            elif id == "confidence":
+                assert claim.origin == "published"
 
 
 SVG = """<?xml version="1.0"?><!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/a.dtd">

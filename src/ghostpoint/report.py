@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 from ghostpoint import experiments, figures
 from ghostpoint._version import __version__
+from ghostpoint.experiments.base import ORIGINS
 from ghostpoint.reproduction import Folder, Record
 from ghostpoint.storage import write_text_atomic
 
@@ -85,6 +86,7 @@ def render(folder: Folder, written: datetime) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.tests["contains"] = lambda names, name: name in names
     environment.filters.update(
         duration=duration, config=compact_json, abridged=abridged, verdict_class=VERDICTS.__getitem__
     )
@@ -101,6 +103,8 @@ def render(folder: Folder, written: datetime) -> str:
                 "figure": Markup(inline_svg(svg, f"figure-{id}", label)) if svg else None,
                 "caption": figures.caption(id) if svg else "",
                 "failures": [*record.failures, *([folder.failures[id]] if id in folder.failures else [])],
+                # An experiment without claims, as they raised, stands where its origin is.
+                "counted": {claim.origin for claim in record.claims} or {experiment.origin},
             }
             entries.append(entry)
         elif id in folder.failures:
@@ -110,6 +114,7 @@ def render(folder: Folder, written: datetime) -> str:
                 "figure": None,
                 "caption": "",
                 "failures": [folder.failures[id]],
+                "counted": {experiments.get(id).origin},
             }
             entries.append(entry)
     records = [folder.record(id) for id in finished]
@@ -119,7 +124,7 @@ def render(folder: Folder, written: datetime) -> str:
         version=__version__,
         written=written,
         entries=entries,
-        tally=tally(records),
+        tallies={origin: tally(records, origin) for origin in ORIGINS},
         seconds=sum(record.seconds for record in records),
         processor_seconds=sum(record.processor_seconds or 0.0 for record in records),
         started=min((record.started for record in records), default=None),
@@ -130,9 +135,13 @@ def render(folder: Folder, written: datetime) -> str:
     )
 
 
-def tally(records: list[Record]) -> dict[str, int]:
-    """How many claims of ``records`` came out with each verdict, and in all under ``"claims"``."""
-    verdicts = [claim.verdict for record in records for claim in record.claims]
+def tally(records: list[Record], origin: str = "") -> dict[str, int]:
+    """How many claims of ``records`` came out with each verdict, and in all under ``"claims"``.
+
+    With an ``origin``, those claims only: "published" or "own".
+    """
+    claims = [claim for record in records for claim in record.claims if origin in ("", claim.origin)]
+    verdicts = [claim.verdict for claim in claims]
     return {"claims": len(verdicts)} | {verdict: sum(v == verdict for v in verdicts) for verdict in VERDICTS}
 
 
