@@ -12,9 +12,10 @@ Only what the kernels use is here. All functions are for use inside ``numba.njit
 from __future__ import annotations
 
 import operator
+from functools import cache
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.core.datamodel import PrimitiveModel
@@ -199,12 +200,62 @@ def _suffix(vector: Vector) -> str:
     return f"v{vector.lanes}f{vector.element.bitwidth}"
 
 
+_PROBE = """
+define float @probe(float %a, float %b, float %c) {
+  %d = call float @llvm.fma.f32(float %a, float %b, float %c)
+  ret float %d
+}
+declare float @llvm.fma.f32(float, float, float)
+"""
+
+
+@cache
+def _has_fma(codegen: Any) -> bool:
+    """Whether the processor that code is made for has a fused multiply-add; without it LLVM calls the C library."""
+    return "fmaf" not in codegen._tm.emit_assembly(binding.parse_assembly(_PROBE))
+
+
+def _fused(context: Any, builder: Any, suffix: str, args: Any) -> Any:
+    """``a b + c`` of scalars or vectors, rounded once.
+
+    Without a fused multiply-add, float32 goes through float64, where the product is exact and the sum is rounded to
+    odd: its last bit is set where something was cut off. So the rounding to float32 is the only one that counts
+    (Boldo and Melquiond, IEEE Trans. Comput. 57, 462, 2008).
+    """
+    kind = args[0].type
+    vector = isinstance(kind, ir.VectorType)
+    if suffix.endswith("f64") or _has_fma(context.codegen()):
+        return _call(builder, "fma", kind, suffix, args)
+
+    def of(scalar: Any) -> Any:
+        return ir.VectorType(scalar, kind.count) if vector else scalar
+
+    def number(value: int) -> Any:
+        return ir.Constant(whole, [value] * kind.count if vector else value)
+
+    double, whole = of(ir.DoubleType()), of(ir.IntType(64))
+    a, b, c = (builder.fpext(value, double) for value in args)
+    zero = ir.Constant(double, [0.0] * kind.count if vector else 0.0)
+    # the sum and what its rounding cut off, exactly (Knuth's TwoSum)
+    product = builder.fmul(a, b)
+    total = builder.fadd(product, c)
+    moved = builder.fsub(total, product)
+    cut = builder.fadd(builder.fsub(product, builder.fsub(total, moved)), builder.fsub(c, moved))
+    bits = builder.bitcast(total, whole)
+    inexact = builder.sext(builder.fcmp_ordered("!=", cut, zero), whole)
+    step = builder.and_(inexact, builder.and_(builder.not_(bits), number(1)))
+    # towards what was cut off: away from zero where it has the sign of the sum, else back
+    back = builder.lshr(builder.xor(bits, builder.bitcast(cut, whole)), number(63))
+    odd = builder.sub(builder.add(bits, step), builder.shl(builder.and_(step, back), number(1)))
+    return builder.fptrunc(builder.bitcast(odd, double), kind)
+
+
 @intrinsic
 def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     """``a b + c`` per lane, rounded once."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _call(builder, "fma", a.llvm, _suffix(a), args)
+        return _fused(context, builder, _suffix(a), args)
 
     return a(a, b, c), generate
 
@@ -214,7 +265,7 @@ def scalar_fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     """``a b + c`` for scalars of one float type, rounded once: the same bits as a lane of :func:`fma`."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _call(builder, "fma", _scalar(a), f"f{a.bitwidth}", args)
+        return _fused(context, builder, f"f{a.bitwidth}", args)
 
     return a(a, a, a), generate
 
