@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint.checks import finite_array, integer, number, one_of
-from ghostpoint.models import LowRankRNN, Record
+from ghostpoint.models import FAMILIES, Record
 from ghostpoint.remedies import ClipGradient, Remedy
 from ghostpoint.remedies import resolve as resolve_remedy
 from ghostpoint.results import TrainingRun, no_learning_zone_entry
@@ -66,8 +66,8 @@ def train(
 
     Parameters
     ----------
-    models : LowRankRNN or FullRankRNN
-        R networks.
+    models : Record
+        R networks of a family: LowRankRNN, FullRankRNN or GRU.
     task : Task
         Its channels must be the models'. Random trials are drawn anew every epoch.
     learning_rate : scalar or (R,)
@@ -127,7 +127,7 @@ def train(
         For anything out of range, with its name and what is valid. A network that diverges is no error but an event.
     """
     if not isinstance(models, Record):
-        raise ValueError(f"models must be a LowRankRNN or FullRankRNN, got {type(models).__name__}")
+        raise ValueError(f"models must be one of {', '.join(FAMILIES)}; got {type(models).__name__}")
     if not isinstance(task, Task):
         raise ValueError(f"task must be a task such as ghostpoint.tasks.DelayedActivation(), got {type(task).__name__}")
     networks = len(models)
@@ -203,8 +203,8 @@ def train(
         "record": record if isinstance(record, str) else [int(epoch) for epoch in np.atleast_1d(record)[:100]],
         "checkpoints": len(plan.snapshot_epochs),
     }
-    if isinstance(models, LowRankRNN) and models.w_out is None:
-        config |= {"confidence": _values(models.confidence), "threshold": _values(models.threshold)}
+    if "confidence" in models.present_parts():
+        config |= {name: _values(models.arrays()[name]) for name in ("confidence", "threshold")}
     return _labelled(outcome, models, plan, config)
 
 
