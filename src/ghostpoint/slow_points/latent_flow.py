@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostpoint import checks
-from ghostpoint.models import LowRankRNN
+from ghostpoint.models import Record
 from ghostpoint.slow_points.flow_records import FlowGhosts, FlowZeros
 from ghostpoint.slow_points.latent_flow_kernels import LARGEST, search
 
@@ -187,10 +187,13 @@ class _Found(NamedTuple):
 
 
 def _weights(m: Any, n: Any, b: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    if isinstance(m, LowRankRNN):
+    if isinstance(m, Record):
+        form = m.tanh_form()
+        if form is None or form.n is None:
+            raise ValueError(f"models must be of rank one, got a {type(m).__name__}")
         if m.rank != 1:
             raise ValueError(f"models must be of rank one, got rank {m.rank}; latent_zeros goes up to rank three")
-        m, n, b = m.m[:, :, 0], m.n[:, :, 0], m.b
+        m, n, b = form.m[:, :, 0], form.n[:, :, 0], form.b
     arrays: list[NDArray[Any]] = []
     for name, value in (("m", m), ("n", n), ("b", b)):
         # float32 is kept here and converted by blocks, so that 500,000 epochs are not copied at once

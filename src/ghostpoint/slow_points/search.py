@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ghostpoint import checks
 from ghostpoint.slow_points.certificates import Certificate, FieldBounds, certify_fixed, certify_ghost
 from ghostpoint.slow_points.descent import WORTHWHILE, minimize_energy, newton
-from ghostpoint.slow_points.fields import Field, NetworkField, UserField, network_field
+from ghostpoint.slow_points.fields import Field, NetworkField, TanhField, UserField, network_field
 from ghostpoint.slow_points.ghosts import GhostSolution, ghost_form, inverse, is_minimum, right_null, solve_ghost
 from ghostpoint.slow_points.lapack import eigenvalues_of
 from ghostpoint.slow_points.latent_flow import flow_ghosts, flow_zeros
@@ -56,7 +56,7 @@ def find_slow_points(
     tau: float | None = None,
     dt: float | None = None,
 ) -> SlowPoints:
-    """Fixed points and ghosts of ``tau dx/dt = F(x)``, each with a proof where the field is a tanh network's.
+    """Fixed points and ghosts of ``tau dx/dt = F(x)``, each with a proof where F is a tanh network's.
 
     Minima of ``q = |F|**2 / 2`` are sought from many starts, then polished as zeros of F or as solutions of the
     bordered system of a ghost (theory, section 2). Every zero near a fold is asked for its partner. A low-rank
@@ -68,8 +68,9 @@ def find_slow_points(
 
     Parameters
     ----------
-    model_or_field : LowRankRNN, FullRankRNN or UserField
-        A record of one network (``models[3]``): ``F = -x + tanh(W x + W_in u + b)``; or functions of one's own.
+    model_or_field : LowRankRNN, FullRankRNN, another family, or UserField
+        A record of one network (``models[3]``), with ``F = (step(x) - x) / alpha``, which for the first two is ``-x +
+        tanh(W x + W_in u + b)``; or functions of one's own.
     states : (..., N), optional
         States to start near, such as those of trajectories: half of the starts (all of them for a `UserField`) are
         drawn from these, with normal noise of standard deviation ``noise`` on each coordinate.
@@ -129,9 +130,13 @@ def find_slow_points(
         for candidate in found:  # on other threads, beside what follows
             candidate.eigenvalues = begin(exact.jacobian(candidate.kappa[None])[0])
         found = _with_partners(exact, metric, found)
-        if certify and network is not None:
-            found = _proven(network, found)
-        return _record(search, exact, network, found, failed, times["tau"], times["dt"], certify)
+        field = None if network is None else network.tanh
+        if certify and field is not None:
+            found = _proven(field, metric, found)
+        reason = "" if certify and field is not None else "not asked for"
+        if network is None or (field is None and certify):
+            reason = f"no bound of the second derivative is known for a {type(model_or_field).__name__}"
+        return _record(search, exact, network, found, failed, times["tau"], times["dt"], reason)
 
 
 def _starts(
@@ -154,10 +159,11 @@ def _starts(
         if count > near:
             kappa.append(network.coordinates(np.array(model.initial_state, dtype=np.float64)))
         size, rest = network.exact.size, count - near - 1
-        if rest > 0 and network.exact.A is None:
-            kappa.append(generator.uniform(-1, 1, (rest, size)) * generator.uniform(0, 1, (rest, 1)))
-        elif rest > 0 and network.exact.A is not None:
-            box = np.abs(network.exact.A).sum(axis=1)
+        if rest > 0 and network.A is None:
+            scattered = generator.uniform(-1, 1, (rest, size)) * generator.uniform(0, 1, (rest, 1))
+            kappa.append(network.bound * scattered)
+        elif rest > 0 and network.A is not None:
+            box = np.abs(network.A).sum(axis=1)
             kappa.append(box * generator.uniform(-1, 1, (rest, size)) * 10.0 ** generator.uniform(-2, 0, (rest, 1)))
         return network.to_search(np.concatenate(kappa))
     return np.concatenate(parts)
@@ -254,10 +260,10 @@ def _left(inverse_jacobian: Floats) -> Floats | None:
 
 def _complete(network: NetworkField) -> list[Candidate]:
     """Every zero and ghost of a rank-one network's latent flow; nothing for other networks."""
-    A, size = network.exact.A, network.exact.size
-    if A is None or size != 1:
+    field = network.tanh
+    if field is None or field.A is None or field.size != 1:
         return []
-    weights = network.exact.B[:, 0], A[0], network.exact.c
+    weights = field.B[:, 0], field.A[0], field.c
     zeros, ghosts = flow_zeros(*weights), flow_ghosts(*weights)
     found = []
     points, _, settled = newton(network.exact, zeros.position[0, : zeros.count[0], None])
@@ -291,11 +297,11 @@ def _merge(found: list[Candidate], exact: Field) -> list[Candidate]:
     return merged
 
 
-def _proven(network: NetworkField, found: list[Candidate]) -> list[Candidate]:
+def _proven(field: TanhField, metric: Floats | None, found: list[Candidate]) -> list[Candidate]:
     """The candidates with their proofs, in float64 and else in more digits; zeros proven to be the same are merged."""
     from ghostpoint.slow_points.certificates_ball import certify_in_balls
 
-    bounds = FieldBounds(network.exact, network.metric)
+    bounds = FieldBounds(field, metric)
 
     proven: list[Candidate] = []
     for candidate in found:
@@ -336,8 +342,9 @@ def _record(
     failed: list[tuple[Floats, float, str]],
     tau: float | None,
     dt: float | None,
-    certify: bool,
+    without: str,
 ) -> SlowPoints:
+    """The candidates as a record; ``without`` says why they have no proofs, empty where they have."""
     units = search.size if network is None else network.n_units
 
     def lift(kappa: Floats) -> Floats:
@@ -346,7 +353,7 @@ def _record(
     count = len(found)
     kappa = np.array([c.kappa for c in found]).reshape(count, exact.size)
     position = lift(kappa)
-    proven = certify and network is not None
+    proven = not without
     numeric = np.array(["fixed" if c.ghost is None else "ghost" for c in found], dtype="<U9")
     kind = np.array([c.proof.kind for c in found], dtype="<U9") if proven else numeric
     speed = np.array([0.0 if c.ghost is None else c.ghost.speed for c in found])
@@ -366,7 +373,6 @@ def _record(
         eigenvalues[i, : exact.size] = own
     order = np.argsort(-eigenvalues.real, axis=1, kind="stable")
     eigenvalues = np.take_along_axis(eigenvalues, order, axis=1)
-    without = "not asked for" if network is not None else "no bound of the second derivative is known for a UserField"
     proofs = [c.proof if proven else Certificate(kind[i], reason=without) for i, c in enumerate(found)]
     ends = np.array([x for x, _, _ in failed]).reshape(len(failed), exact.size)
     record = SlowPoints(

@@ -48,8 +48,8 @@ def evaluate(
 ) -> Evaluation:
     """Loss ``L = sum weights (o - target)**2`` of the task, and its gradient by backpropagation through time.
 
-    A family's equations are its own (:class:`ghostpoint.models.Record`). Forward: ``x[t+1] = step(x[t])``; the answer of
-    step t is ``activation(z)`` of the logit z of x[t] or x[t+1], as the task says. Backward, ``y[t] = dL/dx[t]``::
+    The equations are the family's own (:class:`ghostpoint.models.Record`). Forward: ``x[t+1] = step(x[t])``; the answer
+    of step t is ``activation(z)`` of the logit z of x[t] or x[t+1], as the task says. Backward, ``y[t] = dL/dx[t]``::
 
         y[t] = (dx[t+1]/dx[t])^T y[t+1] + (dz/dx)^T dL/dz
 
@@ -70,7 +70,7 @@ def evaluate(
     initial_states : (trials, R, N) array, optional
         By default the models' ``initial_state`` in every trial.
     noise : (steps, trials, R, N) array, optional
-        Added inside the tanh; none by default.
+        Added inside the units' tanh; none by default.
     """
     trial = task.trial() if trial is None else trial
     path = follow(models, task, trial, initial_states, noise)
