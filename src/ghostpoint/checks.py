@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostpoint.errors import InputError
+
 __all__ = ["finite_array", "integer", "number", "one_of", "shape"]
 
 
@@ -27,7 +29,7 @@ def number(
         If it is not a real number, is NaN, is infinite (unless ``allow_inf``), or is out of range.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise ValueError(f"{name} must be a number, got {value!r}")
+        raise InputError(f"{name} must be a number, got {value!r}")
     result = float(value)
     wanted = []
     if above > -math.inf:
@@ -38,7 +40,7 @@ def number(
         wanted.append("finite")
     bad = math.isnan(result) or (math.isinf(result) and not allow_inf)
     if bad or not (result > above or above == -math.inf) or result < at_least:
-        raise ValueError(f"{name} must be {' and '.join(wanted) or 'a number'}, got {value!r}")
+        raise InputError(f"{name} must be {' and '.join(wanted) or 'a number'}, got {value!r}")
     return result
 
 
@@ -46,10 +48,10 @@ def integer(name: str, value: Any, *, at_least: int | None = None) -> int:
     """``value`` as an int; a float with a fraction, a bool or a number below ``at_least`` is a ``ValueError``."""
     whole = isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
     if isinstance(value, bool) or not whole:
-        raise ValueError(f"{name} must be a whole number, got {value!r}")
+        raise InputError(f"{name} must be a whole number, got {value!r}")
     result = int(value)
     if at_least is not None and result < at_least:
-        raise ValueError(f"{name} must be at least {at_least}, got {value!r}")
+        raise InputError(f"{name} must be at least {at_least}, got {value!r}")
     return result
 
 
@@ -57,7 +59,7 @@ def one_of(name: str, value: str, valid: Iterable[str]) -> str:
     """``value`` if it is one of ``valid``, else a ``ValueError`` that lists them."""
     choices = list(valid)
     if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+        raise InputError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
     return value
 
 
@@ -66,11 +68,11 @@ def finite_array(name: str, value: Any, dtype: Any = np.float64) -> NDArray[Any]
     try:
         array = np.asarray(value, dtype=dtype)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} must be an array of numbers, got {value!r}") from None
+        raise InputError(f"{name} must be an array of numbers, got {value!r}") from None
     bad = ~np.isfinite(array)
     if bad.any():
         where = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise ValueError(f"{name} must be finite, got {array[where]} at index {where}")
+        raise InputError(f"{name} must be finite, got {array[where]} at index {where}")
     return array
 
 
@@ -82,5 +84,5 @@ def shape(name: str, array: NDArray[Any], expected: tuple[int | str, ...]) -> ND
     )
     if not fits:
         wanted = ", ".join(str(part) for part in expected)
-        raise ValueError(f"{name} must have shape ({wanted}), got {array.shape}")
+        raise InputError(f"{name} must have shape ({wanted}), got {array.shape}")
     return array

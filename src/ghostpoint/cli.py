@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ghostpoint._version import __version__
+from ghostpoint.errors import InputError
 
 __all__ = ["app", "main", "run"]
 
@@ -176,7 +177,7 @@ def _ids(only: list[str]) -> list[str]:
     """The ids of ``--only``, given once with commas or several times."""
     ids = [id.strip() for text in only for id in text.split(",") if id.strip()]
     if not ids:
-        raise ValueError("--only must name an experiment: ghostpoint list shows them")
+        raise InputError("--only must name an experiment: ghostpoint list shows them")
     return ids
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ghostpoint.errors import InputError
+
 __all__ = ["diagnose_file"]
 
 
@@ -41,7 +43,7 @@ def diagnose_file(
     diagnosis = diagnose(history, chance_loss=chance_loss, chance_accuracy=chance_accuracy)
     if network is not None:
         if not 0 <= integer("network", network) < len(diagnosis):
-            raise ValueError(f"network must be from 0 to {len(diagnosis) - 1}, got {network}")
+            raise InputError(f"network must be from 0 to {len(diagnosis) - 1}, got {network}")
         diagnosis = diagnosis[network]
     if figure is not None:
         from ghostpoint.figures import diagnosis as picture
@@ -49,7 +51,7 @@ def diagnose_file(
         drawn = picture.draw(diagnosis.to_dataset())
         formats = drawn.canvas.get_supported_filetypes()
         if figure.suffix.lstrip(".").lower() not in formats:
-            raise ValueError(
+            raise InputError(
                 f"figure must end in one of {', '.join('.' + name for name in formats)}; got {figure.name}"
             )
         figure.parent.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ import xarray as xr
 
 from ghostpoint import experiments
 from ghostpoint.checks import one_of
+from ghostpoint.errors import InputError
 from ghostpoint.experiments import SCALES, Claim, Experiment, Progress, Silent
 from ghostpoint.experiments.parts import keeping_parts
 from ghostpoint.report import draw_svg, write_report
@@ -201,11 +202,11 @@ def _opened(out: Path, scale: str, chosen: list[Experiment], resume: bool) -> It
     try:
         out.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        raise ValueError(f"--out must be a folder, and {out} is a file") from None
+        raise InputError(f"--out must be a folder, and {out} is a file") from None
     except OSError as error:
-        raise ValueError(f"--out must be a folder, and {out} cannot be made: {error.strerror}") from None
+        raise InputError(f"--out must be a folder, and {out} cannot be made: {error.strerror}") from None
     if not os.access(out, os.W_OK | os.X_OK):
-        raise ValueError(f"--out must be a folder that can be written to, and {out} cannot")
+        raise InputError(f"--out must be a folder that can be written to, and {out} cannot")
     with locked(out):
         if (out / "manifest.json").exists():
             folder = Folder.open(out)
@@ -214,7 +215,7 @@ def _opened(out: Path, scale: str, chosen: list[Experiment], resume: bool) -> It
                 yield folder
                 return
         elif any(not path.name.startswith(TEMPORARY_PREFIX) for path in out.iterdir()):
-            raise ValueError(f"--out must be a new folder or an earlier reproduction, and {out} holds other files")
+            raise InputError(f"--out must be a new folder or an earlier reproduction, and {out} holds other files")
         yield Folder.create(out, scale)
 
 
@@ -222,7 +223,7 @@ def _check_same(folder: Folder, scale: str, chosen: list[Experiment], resume: bo
     """Refuse to mix what is finished in ``folder`` with anything else."""
     out, finished = folder.path, folder.finished()
     if folder.scale != scale:
-        raise ValueError(
+        raise InputError(
             f"{out} holds results at scale {folder.scale}, not {scale}: choose another --out, or --scale {folder.scale}"
         )
     for experiment in chosen:
@@ -235,12 +236,12 @@ def _check_same(folder: Folder, scale: str, chosen: list[Experiment], resume: bo
                 if _text(then.get(name)) != _text(now.get(name)) or (name in then) != (name in now)
             ]
             if differing:
-                raise ValueError(
+                raise InputError(
                     f"{out} holds {experiment.id} with other parameters ({', '.join(differing)}): choose another --out"
                 )
     if not resume:
         noun = "experiment" if len(finished) == 1 else "experiments"
-        raise ValueError(
+        raise InputError(
             f"{out} already holds {len(finished)} finished {noun}: add --resume to keep them and go on, "
             "or choose another --out"
         )

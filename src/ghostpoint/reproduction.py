@@ -29,6 +29,7 @@ import xarray as xr
 
 from ghostpoint import experiments
 from ghostpoint._version import __version__
+from ghostpoint.errors import InputError
 from ghostpoint.experiments import Claim
 from ghostpoint.storage import (
     TEMPORARY_PREFIX,
@@ -129,12 +130,12 @@ class Folder:
         path = Path(path)
         manifest = path / "manifest.json"
         if not manifest.is_file():
-            raise ValueError(f"{path} is not a folder made by ghostpoint reproduce: it has no manifest.json")
+            raise InputError(f"{path} is not a folder made by ghostpoint reproduce: it has no manifest.json")
         fields = _read_json(manifest)
         if not isinstance(fields, dict) or fields.get("format") != FORMAT:
-            raise ValueError(f"{manifest} is not the manifest of a ghostpoint reproduction")
+            raise InputError(f"{manifest} is not the manifest of a ghostpoint reproduction")
         if fields.get("format_version") != FORMAT_VERSION:
-            raise ValueError(
+            raise InputError(
                 f"{path} has format version {fields.get('format_version')}, and ghostpoint {__version__} "
                 f"reads and writes version {FORMAT_VERSION}: choose another folder"
             )
@@ -158,7 +159,7 @@ class Folder:
         try:
             return Record.from_dict(_read_json(path))
         except (KeyError, TypeError) as error:
-            raise ValueError(f"{path} is not a complete record of an experiment: {error!r}") from None
+            raise InputError(f"{path} is not a complete record of an experiment: {error!r}") from None
 
     def dataset(self, id: str) -> xr.Dataset:
         """What the finished experiment ``id`` computed."""
@@ -229,7 +230,7 @@ def locked(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ValueError(f"another reproduction is running in {path}: choose another --out") from None
+            raise InputError(f"another reproduction is running in {path}: choose another --out") from None
         yield
     finally:
         os.close(descriptor)
@@ -239,7 +240,7 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
+        raise InputError(f"{path} is damaged: {error}") from None
 
 
 def _seeds(parameters: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

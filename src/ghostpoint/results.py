@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ghostpoint._version import __version__
 from ghostpoint.checks import one_of
+from ghostpoint.errors import InputError
 from ghostpoint.models import FAMILIES
 from ghostpoint.storage import read_dataset, write_dataset
 
@@ -79,7 +80,7 @@ class TrainingRun:
     def models_at(self, checkpoint: int) -> Any:
         """The networks at the ``checkpoint``-th of the epochs asked for (an index as for a list)."""
         if self.checkpoints is None:
-            raise ValueError("this run has no checkpoints: name their epochs with train(..., checkpoints=...)")
+            raise InputError("this run has no checkpoints: name their epochs with train(..., checkpoints=...)")
         kept = self.checkpoints.isel(checkpoint=checkpoint)
         return self.models.replace(**{str(name): values.values for name, values in kept.data_vars.items()})
 
@@ -113,7 +114,7 @@ class TrainingRun:
     def from_dataset(cls, dataset: xr.Dataset) -> TrainingRun:
         """The run that :meth:`to_dataset` made ``dataset`` from."""
         if dataset.attrs.get("kind") != KIND:
-            raise ValueError(f"dataset must be a training run, got kind {dataset.attrs.get('kind')!r}")
+            raise InputError(f"dataset must be a training run, got kind {dataset.attrs.get('kind')!r}")
 
         def split(prefix: str) -> dict[str, Any]:
             return {

@@ -7,6 +7,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ghostpoint.errors import InputError
+
 if TYPE_CHECKING:
     from ghostpoint.slow_points import SlowPoints
 
@@ -59,13 +61,13 @@ def find_in_file(
     from ghostpoint.slow_points import find_slow_points, flow_portrait, read_weights
 
     if (tau is None) != (dt is None):
-        raise ValueError(f"tau and dt must be given together, got tau = {tau} and dt = {dt}")
+        raise InputError(f"tau and dt must be given together, got tau = {tau} and dt = {dt}")
     try:
         models = read_weights(path)
     except ImportError as error:
-        raise ValueError(str(error)) from None
+        raise InputError(str(error)) from None
     if not 0 <= integer("network", network) < len(models):
-        raise ValueError(f"network must be from 0 to {len(models) - 1}, got {network}")
+        raise InputError(f"network must be from 0 to {len(models) - 1}, got {network}")
     model = models[network]
     given = None if inputs is None else _numbers(inputs)
     known = _proven(model, given)
@@ -80,7 +82,7 @@ def find_in_file(
         drawn = picture.draw(flow_portrait(model, points, inputs=given))
         formats = drawn.canvas.get_supported_filetypes()
         if figure.suffix.lstrip(".").lower() not in formats:
-            raise ValueError(
+            raise InputError(
                 f"figure must end in one of {', '.join('.' + name for name in formats)}; got {figure.name}"
             )
         figure.parent.mkdir(parents=True, exist_ok=True)
@@ -247,4 +249,4 @@ def _numbers(text: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise ValueError(f"inputs must be numbers with commas between them, got {text!r}") from None
+        raise InputError(f"inputs must be numbers with commas between them, got {text!r}") from None

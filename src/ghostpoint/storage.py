@@ -19,6 +19,8 @@ from typing import IO, Any
 import numpy as np
 import xarray as xr
 
+from ghostpoint.errors import InputError
+
 __all__ = ["FORMAT_VERSION", "read_dataset", "write_dataset", "write_json_atomic", "write_text_atomic"]
 
 FORMAT = "ghostpoint-dataset"
@@ -47,7 +49,7 @@ def write_dataset(dataset: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     variables = {name: _storable(name, variable) for name, variable in dataset.variables.items()}
     attributes = _json_attributes("dataset", dataset.attrs)
     if _HEADER in attributes:
-        raise ValueError(f"dataset must not have the attribute {_HEADER!r}, which the storage format uses")
+        raise InputError(f"dataset must not have the attribute {_HEADER!r}, which the storage format uses")
     # A Zarr group has no order, which figures and tables that go through the variables need; the width of a
     # single str is lost in reading.
     types = {name: variable.dtype.str for name, variable in variables.items()}
@@ -81,7 +83,7 @@ def read_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"path must be a saved dataset, and there is no file {path}")
+        raise InputError(f"path must be a saved dataset, and there is no file {path}")
 
     from zarr.storage import ZipStore
 
@@ -93,12 +95,12 @@ def read_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
             with xr.open_zarr(store, consolidated=False, chunks=None, **raw) as opened:
                 dataset = opened.load()
     except Exception as error:  # zarr, zipfile and every codec have their own exceptions for a damaged file
-        raise ValueError(f"path must be a saved dataset, and {path} cannot be read: {error}") from error
+        raise InputError(f"path must be a saved dataset, and {path} cannot be read: {error}") from error
     header = dataset.attrs.pop(_HEADER, None)
     if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise ValueError(f"path must be a saved dataset, and {path} is another kind of Zarr file")
+        raise InputError(f"path must be a saved dataset, and {path} is another kind of Zarr file")
     if header["version"] > FORMAT_VERSION:
-        raise ValueError(
+        raise InputError(
             f"path must be a dataset of format version {FORMAT_VERSION} or older, and {path} has version "
             f"{header['version']}: update ghostpoint"
         )
@@ -121,19 +123,19 @@ def write_json_atomic(value: Any, path: str | os.PathLike[str]) -> Path:
     try:
         text = json.dumps(value, indent=2, ensure_ascii=False)
     except TypeError as error:
-        raise ValueError(f"value must be JSON-serialisable: {error}") from None
+        raise InputError(f"value must be JSON-serialisable: {error}") from None
     return write_text_atomic(text + "\n", path)
 
 
 def _storable(name: Any, variable: xr.Variable) -> xr.Variable:
     """The variable without the encoding it was once read with, if it can be stored exactly."""
     if not isinstance(name, str) or not name or "/" in name:
-        raise ValueError(f"dataset must have variables named by text without '/', got {name!r}")
+        raise InputError(f"dataset must have variables named by text without '/', got {name!r}")
     if variable.dtype.kind not in _KINDS:
-        raise ValueError(f"variable {name!r} must be of {', '.join(_KINDS.values())}, got {variable.dtype}")
+        raise InputError(f"variable {name!r} must be of {', '.join(_KINDS.values())}, got {variable.dtype}")
     taken = sorted(_TAKEN & variable.attrs.keys())
     if taken:
-        raise ValueError(f"variable {name!r} must not have the attribute {taken[0]!r}: the format uses it")
+        raise InputError(f"variable {name!r} must not have the attribute {taken[0]!r}: the format uses it")
     attributes = _json_attributes(name, variable.attrs)
     # Without this xarray adds a fill value of its own, which would come back as one more attribute.
     return xr.Variable(variable.dims, np.asarray(variable.values), attributes, encoding={"_FillValue": None})
@@ -144,7 +146,7 @@ def _json_attributes(name: str, attributes: Mapping[Any, Any]) -> dict[str, Any]
     try:
         result: dict[str, Any] = json.loads(json.dumps(dict(attributes), default=_listed))
     except TypeError as error:
-        raise ValueError(f"attributes of {name!r} must be JSON (numbers, text, lists): {error}") from None
+        raise InputError(f"attributes of {name!r} must be JSON (numbers, text, lists): {error}") from None
     return result
 
 

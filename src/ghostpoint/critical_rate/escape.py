@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostpoint.errors import InputError
 from ghostpoint.models import Record
 from ghostpoint.remedies import Crossing, crossings
 from ghostpoint.tasks import Task, Trial
@@ -105,11 +106,11 @@ def escape_gradient(
 def _escape(models: Record, task: Task, trial: Trial | None, states: Any, noise: Any, *, gradient: bool) -> Escape:
     if trial is None:
         if task.random:
-            raise ValueError("trial must be given for a task with random trials: trial=task.trial(seed)")
+            raise InputError("trial must be given for a task with random trials: trial=task.trial(seed)")
         trial = task.trial()
     found = tuple(crossings(task, trial, models.activation))
     if not found:
-        raise ValueError("task must have a target that goes from one counted answer to another, got none")
+        raise InputError("task must have a target that goes from one counted answer to another, got none")
     path = follow(models, task, trial, states, noise)
     measured = [crossing.measure(path.logits[crossing.trial, :, :, crossing.output]) for crossing in found]
     crossed = np.stack([one[0] for one in measured])

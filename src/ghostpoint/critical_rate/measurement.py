@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint.checks import finite_array, integer, number, shape
+from ghostpoint.errors import InputError
 from ghostpoint.models import Record
 from ghostpoint.results import NO_LEARNING_WINDOW
 from ghostpoint.tasks import Task
@@ -93,7 +94,7 @@ def probe(
     """
     grid = shape("rates", finite_array("rates", rates), ("P",))
     if not grid.size or (grid <= 0).any() or (np.diff(grid) <= 0).any():
-        raise ValueError(f"rates must be positive and ascending, at least one, got {grid}")
+        raise InputError(f"rates must be positive and ascending, at least one, got {grid}")
     epochs = integer("epochs", epochs, at_least=NO_LEARNING_WINDOW + 1)
     level = task.chance_accuracy + number("learned", learned, above=0) * (1 - task.chance_accuracy)
     networks, count = len(models), len(models) * len(grid)

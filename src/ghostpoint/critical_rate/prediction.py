@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from ghostpoint.checks import integer
 from ghostpoint.critical_rate.escape import Escape, escape_gradient
 from ghostpoint.critical_rate.measurement import EPOCHS, GRID, Probes, probe
+from ghostpoint.errors import InputError
 from ghostpoint.models import Record
 from ghostpoint.remedies import crossings
 from ghostpoint.tasks import Task
@@ -152,7 +153,7 @@ def first_order_rate(escape: Escape, task: Task) -> NDArray[np.float64]:
         With its gradient, in the task's own trials.
     """
     if escape.norm is None:
-        raise ValueError("escape must have its gradient: escape_gradient(models, task), got escape times alone")
+        raise InputError("escape must have its gradient: escape_gradient(models, task), got escape times alone")
     trial = task.trial()
     weights = task.weights(trial)
     slope = np.empty(len(escape.crossings))
@@ -178,7 +179,7 @@ def before_crossing(
     trial = task.trial()
     found = crossings(task, trial, models.activation)
     if not found:
-        raise ValueError("task must have a target that goes from one counted answer to another, got none")
+        raise InputError("task must have a target that goes from one counted answer to another, got none")
     current = earlier = models
     running = np.arange(len(models))
     kept = {part: getattr(models, part).copy() for part in models.trainable}

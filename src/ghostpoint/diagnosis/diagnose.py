@@ -15,6 +15,7 @@ from ghostpoint.diagnosis.phases import phases_of
 from ghostpoint.diagnosis.record import Diagnosis, Finding, Phase
 from ghostpoint.diagnosis.series import Series, levels_of
 from ghostpoint.diagnosis.verdicts import FEWEST, Judged, judge
+from ghostpoint.errors import InputError
 from ghostpoint.results import TrainingRun
 from ghostpoint.tasks import Task
 
@@ -111,12 +112,12 @@ def _dataset(history: Any) -> xr.Dataset:
     coordinates: dict[str, Any] = {}
     if isinstance(history, xr.Dataset):
         if "loss" not in history.data_vars:
-            raise ValueError(
+            raise InputError(
                 f"history must have a variable loss, got {', '.join(map(str, history.data_vars)) or 'none'}"
             )
         strange = set(history["loss"].dims) - {"network", "epoch"}
         if strange or "epoch" not in history["loss"].dims:
-            raise ValueError(f"loss must have dimensions (network, epoch) or (epoch,), got {history['loss'].dims}")
+            raise InputError(f"loss must have dimensions (network, epoch) or (epoch,), got {history['loss'].dims}")
         arrays = {
             name: history[name].transpose(*(d for d in ("network", "epoch") if d in history[name].dims)).values
             for name in CURVES
@@ -129,18 +130,18 @@ def _dataset(history: Any) -> xr.Dataset:
         }  # fmt: skip
     elif isinstance(history, Mapping):
         if "loss" not in history:
-            raise ValueError(f"history must have loss, got {', '.join(map(str, history)) or 'nothing'}")
+            raise InputError(f"history must have loss, got {', '.join(map(str, history)) or 'nothing'}")
         arrays = {name: history[name] for name in CURVES if name in history}
         epochs = history.get("epoch")
     else:
         arrays, epochs = {"loss": history}, None
     loss = np.atleast_2d(_numbers("loss", arrays["loss"]))
     if loss.ndim != 2 or not loss.size:
-        raise ValueError(f"loss must have shape (epochs,) or (networks, epochs), got {np.shape(arrays['loss'])}")
+        raise InputError(f"loss must have shape (epochs,) or (networks, epochs), got {np.shape(arrays['loss'])}")
     networks, length = loss.shape
     epoch = np.arange(length) if epochs is None else _numbers("epoch", epochs)
     if epoch.shape != (length,) or not np.isfinite(epoch).all() or (np.diff(epoch) <= 0).any():
-        raise ValueError(f"epoch must be {length} ascending numbers, one per loss, got shape {epoch.shape}")
+        raise InputError(f"epoch must be {length} ascending numbers, one per loss, got shape {epoch.shape}")
     filled = {"loss": loss} | {
         name: _spread(name, _numbers(name, values), networks, length)
         for name, values in arrays.items()
@@ -155,7 +156,7 @@ def _numbers(name: str, values: Any) -> NDArray[np.float64]:
     try:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} must be an array of numbers, got {values!r}") from None
+        raise InputError(f"{name} must be an array of numbers, got {values!r}") from None
 
 
 def _spread(name: str, values: NDArray[np.float64], networks: int, length: int) -> NDArray[np.float64]:
@@ -165,4 +166,4 @@ def _spread(name: str, values: NDArray[np.float64], networks: int, length: int) 
         return np.array(np.broadcast_to(values, (networks, length)))
     if shape == (networks,):
         return np.repeat(values[:, None], length, axis=1)
-    raise ValueError(f"{name} must have shape ({length},), ({networks},) or ({networks}, {length}), got {shape}")
+    raise InputError(f"{name} must have shape ({length},), ({networks},) or ({networks}, {length}), got {shape}")

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import google_crc32c  # zarr needs it, so it is there
 
+from ghostpoint.errors import InputError
+
 __all__ = ["event_scalars"]
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -46,7 +48,7 @@ def event_scalars(path: Path) -> dict[str, dict[int, float]]:
                         if scalar is not None:
                             found.setdefault(tag, {})[step] = scalar
         except (IndexError, struct.error, UnicodeDecodeError, TypeError) as error:
-            raise ValueError(f"path must be an event file, and {path} has a record that is no event: {error}") from None
+            raise InputError(f"path must be an event file, and {path} has a record that is no event: {error}") from None
     return found
 
 
@@ -57,13 +59,13 @@ def _records(path: Path) -> Iterator[bytes]:
         head = blob[at : at + 8]
         length, check = struct.unpack_from("<QI", blob, at)
         if check != _masked(head):
-            raise ValueError(f"path must be an event file, and {path} has a wrong checksum at byte {at}")
+            raise InputError(f"path must be an event file, and {path} has a wrong checksum at byte {at}")
         end = at + 12 + length
         if end + 4 > len(blob):
             return
         data = blob[at + 12 : end]
         if struct.unpack_from("<I", blob, end)[0] != _masked(data):
-            raise ValueError(f"path must be an event file, and {path} has a wrong checksum at byte {at + 12}")
+            raise InputError(f"path must be an event file, and {path} has a wrong checksum at byte {at + 12}")
         yield data
         at = end + 4
 

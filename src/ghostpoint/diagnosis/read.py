@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ghostpoint.diagnosis.diagnose import CURVES
 from ghostpoint.diagnosis.event_file import event_scalars
+from ghostpoint.errors import InputError
 from ghostpoint.results import KIND, TrainingRun
 from ghostpoint.storage import read_dataset
 
@@ -58,7 +59,7 @@ def read_history(path: str | os.PathLike[str], *, loss: str | None = None) -> xr
     """
     path = Path(path)
     if not path.exists():
-        raise ValueError(f"path must be a file with a history, and there is no {path}")
+        raise InputError(f"path must be a file with a history, and there is no {path}")
     name = path.name.lower()
     if "tfevents" in name:
         scalars = event_scalars(path)
@@ -84,7 +85,7 @@ def read_history(path: str | os.PathLike[str], *, loss: str | None = None) -> xr
     if name.endswith(".zarr"):
         return _of_dataset(_opened(lambda place: xr.open_zarr(place, consolidated=False).load(), path), loss, path)
     kinds = ".csv, .tsv, .npy, .npz, .nc, .zarr, .zarr.zip or tfevents"
-    raise ValueError(f"path must be a history of a known kind ({kinds}), got {path.name}")
+    raise InputError(f"path must be a history of a known kind ({kinds}), got {path.name}")
 
 
 def _opened(how: Any, path: Path) -> Any:
@@ -92,7 +93,7 @@ def _opened(how: Any, path: Path) -> Any:
     try:
         return how(path)
     except Exception as error:
-        raise ValueError(f"path must be a readable history, and {path} cannot be read: {error}") from error
+        raise InputError(f"path must be a readable history, and {path} cannot be read: {error}") from error
 
 
 def _of_dataset(dataset: xr.Dataset, loss: str | None, path: Path) -> xr.Dataset:
@@ -107,13 +108,13 @@ def _table(path: Path, loss: str | None) -> dict[str, Any]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.reader(file, delimiter="\t" if path.suffix == ".tsv" else ",") if any(row)]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"path must be a table in UTF-8, and {path} is not: {error}") from None
+        raise InputError(f"path must be a table in UTF-8, and {path} is not: {error}") from None
     if len(rows) < 2:
-        raise ValueError(f"path must have a header and rows, and {path} has {len(rows)} rows")
+        raise InputError(f"path must have a header and rows, and {path} has {len(rows)} rows")
     header = [name.strip() for name in rows[0]]
     ragged = [i for i, row in enumerate(rows, 1) if len(row) != len(header)]
     if ragged:
-        raise ValueError(f"path must have {len(header)} cells in every row, and row {ragged[0]} of {path} has others")
+        raise InputError(f"path must have {len(header)} cells in every row, and row {ragged[0]} of {path} has others")
     columns = {name: [row[i].strip() for row in rows[1:]] for i, name in enumerate(header)}
     chosen = _choose(header, loss, path)
     values = {key: _cells(columns[name], name, path) for key, name in chosen.items()}
@@ -140,21 +141,21 @@ def _cells(cells: list[str], name: str, path: Path) -> NDArray[np.float64]:
     try:
         return np.array([float(cell) if cell else np.nan for cell in cells])
     except ValueError as error:
-        raise ValueError(f"column {name!r} of {path} must hold numbers: {error}") from None
+        raise InputError(f"column {name!r} of {path} must hold numbers: {error}") from None
 
 
 def _numeric(array: Any, name: str, path: Path) -> NDArray[np.float64]:
     try:
         return np.asarray(array, dtype=np.float64)
     except (TypeError, ValueError):
-        raise ValueError(f"{name!r} of {path} must be an array of numbers") from None
+        raise InputError(f"{name!r} of {path} must be an array of numbers") from None
 
 
 def _choose(names: Iterable[str], loss: str | None, path: Path) -> dict[str, str]:
     """What is looked at to the name it has in the file."""
     names = list(names)
     if loss is not None and loss not in names:
-        raise ValueError(f"loss must be one of {', '.join(names)}; got {loss!r}")
+        raise InputError(f"loss must be one of {', '.join(names)}; got {loss!r}")
     chosen: dict[str, str] = {}
     for key in (*CURVES, "epoch"):
         ranked = sorted((rank, name) for name in names if (rank := _rank(name, _NAMES[key])) is not None)
@@ -164,7 +165,7 @@ def _choose(names: Iterable[str], loss: str | None, path: Path) -> dict[str, str
                 best = [loss]
             if len(best) != 1:
                 given = ", ".join(best or names) or "none"
-                raise ValueError(
+                raise InputError(
                     f"loss must be named, as {path} has {'several' if best else 'no'} that could be it: {given}"
                 )
         if len(best) == 1:

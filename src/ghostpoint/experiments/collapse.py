@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ghostpoint.errors import InputError
 from ghostpoint.experiments.base import Claim, Experiment, Progress, judge
 from ghostpoint.experiments.networks import (
     NETWORKS,
@@ -70,7 +71,7 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
 
     candidates = np.flatnonzero((entry >= 0) & (fold > 0))
     if not len(candidates):
-        raise ValueError("seeds must include a network that is lost through a saddle-node; none was")
+        raise InputError("seeds must include a network that is lost through a saddle-node; none was")
     preferred = np.flatnonzero(np.asarray(seeds)[candidates] == 40)
     shown = int(candidates[preferred[0]] if len(preferred) else candidates[0])
     final = whole.models

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ghostpoint.errors import InputError
 from ghostpoint.experiments.base import Claim, Experiment, Progress, judge
 from ghostpoint.experiments.networks import NETWORKS, log_grid, models_of, share, trained
 
@@ -37,7 +38,7 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     )
     lost = np.flatnonzero(first.events["no_learning_zone_entry"].values >= 0)
     if not len(lost):
-        raise ValueError("seeds and learning_rate must leave some network in the no-learning zone; none is")
+        raise InputError("seeds and learning_rate must leave some network in the no-learning zone; none is")
     confidences = log_grid(parameters["log10_confidences"], parameters["confidences"])
     stack = first.models[lost].repeat(len(confidences)).replace(confidence=np.repeat(confidences, len(lost)))
     more = parameters["recovery_epochs"]

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from ghostpoint.errors import InputError
 from ghostpoint.experiments.base import Claim, Progress, judge
 from ghostpoint.experiments.full_rank_runs import (
     LEARNED,
@@ -48,7 +49,7 @@ def paths(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     first = run.events["first_solved"].values
     drop = int(first[0])
     if drop < 0:
-        raise ValueError(f"epochs must be enough for seed {seeds[0]} to learn; it had not after {epochs}")
+        raise InputError(f"epochs must be enough for seed {seeds[0]} to learn; it had not after {epochs}")
 
     def nearest(wanted: Any) -> NDArray[np.int64]:
         return np.unique(np.abs(epochs_kept[:, None] - np.asarray(wanted)).argmin(axis=0))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ghostpoint.errors import InputError
 from ghostpoint.experiments.base import Claim, Experiment, Progress, judge
 from ghostpoint.experiments.networks import NETWORKS, linear_grid, models_of, spread_epochs, task_of, trained
 from ghostpoint.models import LowRankRNN
@@ -38,7 +39,7 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     first = trained(progress, "training, to find the drop", models, parameters, rate, epochs, record=[0])
     drop = int(first.events["first_above_chance"].item())
     if drop < 0:
-        raise ValueError(f"epochs must be enough for the network to learn; it had not after {epochs}")
+        raise InputError(f"epochs must be enough for the network to learn; it had not after {epochs}")
     around = np.arange(max(0, drop - parameters["window"] // 2), min(epochs, drop + parameters["window"] // 2))
     recorded = np.union1d(spread_epochs(epochs, parameters["history_points"]), around)
     kept = np.union1d(spread_epochs(epochs, parameters["flow_epochs"]), around[::4])

@@ -15,6 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
+from ghostpoint.errors import InputError
 from ghostpoint.experiments.base import Claim, Progress, judge
 from ghostpoint.experiments.full_rank_paths import ABRUPT, DROP_FROM
 from ghostpoint.experiments.full_rank_runs import LEARNED, best_blind_loss, task_of
@@ -59,7 +60,7 @@ def latent_paths(parameters: Mapping[str, Any], progress: Progress) -> xr.Datase
     loss = history["loss"].values / task.chance_loss
     begins, learned = drops(history["epoch"].values, loss)
     if (learned < 0).all():
-        raise ValueError(f"epochs must be enough for one of the seeds to learn; none had after {parameters['epochs']}")
+        raise InputError(f"epochs must be enough for one of the seeds to learn; none had after {parameters['epochs']}")
     followed = np.flatnonzero(learned >= 0)[: parameters["followed"]]
     counts = _counted(parameters, progress, run, followed)
     first = int(followed[0])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ghostpoint.errors import InputError
 from ghostpoint.experiments.base import Progress
 from ghostpoint.experiments.parts import part
 from ghostpoint.models import LowRankRNN, Record
@@ -153,7 +154,7 @@ def train_segments(
     A run's checkpoints are every ``stride``-th epoch of the whole.
     """
     if segment < stride:
-        raise ValueError(f"segment must be at least the stride {stride}, got {segment}")
+        raise InputError(f"segment must be at least the stride {stride}, got {segment}")
     epochs, networks = whole.epochs, len(whole.models)
     progress.phase(description, networks * epochs, networks)
     for start in range(0, epochs, segment):

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from ghostpoint.errors import InputError
 from ghostpoint.experiments.base import Claim, Experiment, Progress, judge
 from ghostpoint.experiments.full_rank_runs import LEARNED, answers, networks_of, task_of
 from ghostpoint.experiments.networks import share, trained
@@ -42,7 +43,7 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     last = np.where(learned, epochs - 1 - (loss[:, ::-1] < LEARNED).argmax(axis=1), -1)
     lost = np.flatnonzero(learned & (last < epochs - 50))
     if not len(lost):
-        raise ValueError(f"seeds and epochs must include a network that is lost; none of {len(seeds)} was in {epochs}")
+        raise InputError(f"seeds and epochs must include a network that is lost; none of {len(seeds)} was in {epochs}")
     # a network's bits do not depend on its stack, so the lost ones are trained again, now keeping their weights
     moments = np.stack([last[lost], np.minimum(last[lost] + parameters["after"], epochs - 1)])
     again = trained(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ghostpoint.errors import InputError
 from ghostpoint.experiments.base import Claim, Experiment, Progress, judge
 from ghostpoint.experiments.networks import NETWORKS, models_of, share, trained
 
@@ -29,7 +30,7 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     10."""
     rate, stride = parameters["learning_rate"], parameters["record_stride"]
     if parameters["shown_seed"] not in parameters["seeds"]:
-        raise ValueError(f"shown_seed must be one of the seeds, got {parameters['shown_seed']}")
+        raise InputError(f"shown_seed must be one of the seeds, got {parameters['shown_seed']}")
     models = models_of(parameters, parameters["seeds"], trainable=("m", "n", "b", "confidence"))
     free = trained(progress, "c trainable from 10", models, parameters, rate, parameters["epochs"], record=stride)
     fixed = trained(

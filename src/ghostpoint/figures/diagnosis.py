@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ghostpoint.checks import integer
+from ghostpoint.errors import InputError
 from ghostpoint.figures.style import ACCENT, GHOST, GOOD, INK, LOST, MUTED, new_figure, styled
 
 __all__ = ["CAPTION", "draw"]
@@ -42,7 +43,7 @@ def draw(dataset: xr.Dataset, network: int | None = None) -> Figure:
     """
     count = dataset.sizes["network"]
     if network is not None and not 0 <= integer("network", network) < count:
-        raise ValueError(f"network must be from 0 to {count - 1}, got {network}")
+        raise InputError(f"network must be from 0 to {count - 1}, got {network}")
     rows = list(range(min(count, MOST))) if network is None else [network]
     with styled():
         figure, panels = new_figure(1, len(rows), width=7.2, height=2.8)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint.checks import finite_array, integer, one_of, shape
+from ghostpoint.errors import InputError
 from ghostpoint.models.arithmetic import NUMPY, Arithmetic
 from ghostpoint.models.published import FULL_RANK, draw, setup_of
 from ghostpoint.models.record import (
@@ -90,7 +91,7 @@ class FullRankRNN(TanhNetworks):
         matrix = shape("W", finite_array("W", W), ("R", "N", "N"))
         networks, units, columns = matrix.shape
         if units != columns or not units:
-            raise ValueError(f"W must have shape (R, N, N) with at least one unit, got {matrix.shape}")
+            raise InputError(f"W must have shape (R, N, N) with at least one unit, got {matrix.shape}")
         read = shape("w_out", finite_array("w_out", w_out), (networks, "O", units))
         fields: dict[str, Any] = {
             "W": matrix,

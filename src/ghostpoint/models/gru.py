@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint.checks import finite_array, integer, one_of, shape
+from ghostpoint.errors import InputError
 from ghostpoint.models.arithmetic import NUMPY, Arithmetic
 from ghostpoint.models.record import (
     ACTIVATIONS,
@@ -123,7 +124,7 @@ class GRU(Record):
         matrix = shape("w_rec", finite_array("w_rec", w_rec), ("R", "3 N", "N"))
         networks, rows, units = matrix.shape
         if rows != 3 * units or not units:
-            raise ValueError(f"w_rec must have shape (R, 3 N, N) with at least one unit, got {matrix.shape}")
+            raise InputError(f"w_rec must have shape (R, 3 N, N) with at least one unit, got {matrix.shape}")
         read = shape("w_out", finite_array("w_out", w_out), (networks, "O", units))
         fields: dict[str, Any] = {
             "w_rec": matrix,

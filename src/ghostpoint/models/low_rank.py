@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint.checks import finite_array, integer, one_of, shape
+from ghostpoint.errors import InputError
 from ghostpoint.models.arithmetic import NUMPY, Arithmetic
 from ghostpoint.models.full_rank import FullRankRNN
 from ghostpoint.models.published import LOW_RANK, draw, setup_of
@@ -122,14 +123,14 @@ class LowRankRNN(TanhNetworks):
         shape("n", right := _factors("n", n), factors.shape)
         networks, units, latents = factors.shape
         if not units or not latents:
-            raise ValueError(f"m must have at least one unit and one latent, got shape {factors.shape}")
+            raise InputError(f"m must have at least one unit and one latent, got shape {factors.shape}")
         bias = np.zeros((networks, units)) if b is None else finite_array("b", b)
         if bias.ndim == 1 and networks == 1:
             bias = bias[None]
         one_of("readout", readout, READOUTS)
         read = optional("w_out", w_out, (networks, "O", units if readout == "state" else latents))
         if read is None and b_out is not None:
-            raise ValueError("b_out must come with w_out, got b_out alone")
+            raise InputError("b_out must come with w_out, got b_out alone")
         outputs = 1 if read is None else read.shape[1]
         offset = None if read is None else np.zeros((networks, outputs)) if b_out is None else b_out
         fields: dict[str, Any] = {
@@ -236,10 +237,10 @@ class LowRankRNN(TanhNetworks):
         setup = setup_of(figure, LOW_RANK)
         if setup.rank is None:
             if rank is None:
-                raise ValueError(f"rank must be given for figure {figure}, whose networks have any")
+                raise InputError(f"rank must be given for figure {figure}, whose networks have any")
             latents = integer("rank", rank, at_least=1)
         elif rank not in (None, setup.rank):
-            raise ValueError(f"rank must be {setup.rank} or left out for figure {figure}, got {rank}")
+            raise InputError(f"rank must be {setup.rank} or left out for figure {figure}, got {rank}")
         else:
             latents = setup.rank
         checked = checked_seeds(seeds)
@@ -266,7 +267,7 @@ class LowRankRNN(TanhNetworks):
         m = np.asarray(arrays["m"])
         single = m.ndim == 1 or (m.ndim == 2 and "b" in arrays and np.ndim(arrays["b"]) == 1)
         if m.ndim == 2 and "b" not in arrays:
-            raise ValueError(
+            raise InputError(
                 f"m must have 3 axes (R, N, K), or come with b, which tells (N, K) from (R, N); got {m.shape}"
             )
         found = cls.stacked(arrays)
@@ -348,7 +349,7 @@ class LowRankRNN(TanhNetworks):
         if self.w_out is None:
             return (p["confidence"] * (kappa[..., 0] - p["threshold"]))[..., None]
         if self.readout == "state":
-            raise ValueError("readout must be latent for an output of the latents alone, got 'state'")
+            raise InputError("readout must be latent for an output of the latents alone, got 'state'")
         return lib.einsum("rok,...rk->...ro", p["w_out"], kappa) + p["b_out"]
 
     def read_back(self, gradient: Gradient, by_logit: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostpoint.errors import InputError
 from ghostpoint.models.torch_generator import TorchGenerator
 
 __all__ = ["FULL_RANK", "LOW_RANK", "Setup", "draw", "setup_of"]
@@ -131,7 +132,7 @@ def setup_of(figure: str, setups: Sequence[Setup]) -> Setup:
         if figure in setup.panels:
             return setup
     known = ", ".join(panel for setup in setups for panel in setup.panels)
-    raise ValueError(f"figure must be one of {known}, got {figure!r}")
+    raise InputError(f"figure must be one of {known}, got {figure!r}")
 
 
 def draw(setup: Setup, rank: int, seeds: Sequence[int]) -> Weights:

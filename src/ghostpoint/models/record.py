@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint.checks import finite_array, integer, one_of
 from ghostpoint.checks import shape as check_shape
+from ghostpoint.errors import InputError
 from ghostpoint.models.arithmetic import NUMPY, Arithmetic, logistic
 
 __all__ = ["ACTIVATIONS", "Record", "TanhForm", "logistic"]
@@ -272,7 +273,7 @@ def checked_seed(seed: ArrayLike, networks: int) -> NDArray[np.int64]:
     """Where the weights came from, one whole number per network."""
     origin = np.asarray(seed)
     if origin.dtype.kind not in "iu":
-        raise ValueError(f"seed must be a whole number per network, got {seed!r}")
+        raise InputError(f"seed must be a whole number per network, got {seed!r}")
     return per_network("seed", origin.astype(np.int64), networks)
 
 
@@ -280,7 +281,7 @@ def checked_state(value: ArrayLike, networks: int, units: int) -> NDArray[Any]:
     """The initial state as (R, N), from a number, (N,) or (R, N)."""
     state = finite_array("initial_state", value)
     if state.shape not in ((), (units,), (networks, units)):
-        raise ValueError(
+        raise InputError(
             f"initial_state must be a number or have shape ({units},) or ({networks}, {units}), got {state.shape}"
         )
     return np.broadcast_to(state, (networks, units))
@@ -297,7 +298,7 @@ def checked_parts(names: str | Iterable[str] | None, present: tuple[str, ...], d
 def per_network(name: str, value: NDArray[Any], networks: int) -> NDArray[Any]:
     """One value per network, from one value or one each."""
     if value.shape not in ((), (networks,)):
-        raise ValueError(f"{name} must be one value or one per network ({networks}), got shape {value.shape}")
+        raise InputError(f"{name} must be one value or one per network ({networks}), got shape {value.shape}")
     return np.array(np.broadcast_to(value, (networks,)))
 
 
@@ -309,10 +310,10 @@ def optional(name: str, value: ArrayLike | None, shape: tuple[int | str, ...]) -
 def checked_seeds(seeds: Sequence[int]) -> list[int]:
     """Whole numbers from 0, at least one."""
     if not isinstance(seeds, Iterable):
-        raise ValueError(f"seeds must be a list of whole numbers, one per network, got {seeds!r}")
+        raise InputError(f"seeds must be a list of whole numbers, one per network, got {seeds!r}")
     checked = [integer("seeds", seed, at_least=0) for seed in seeds]
     if not checked:
-        raise ValueError("seeds must name at least one network, got none")
+        raise InputError("seeds must name at least one network, got none")
     return checked
 
 

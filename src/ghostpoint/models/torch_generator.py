@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostpoint.errors import InputError
+
 __all__ = ["TorchGenerator"]
 
 #: normal numbers are made in blocks of this many; fewer than one block are made one by one, in float64
@@ -41,7 +43,7 @@ class TorchGenerator:
 
     def __init__(self, seed: int):
         if not 0 <= seed < 2**32:
-            raise ValueError(f"seed must be from 0 to 2**32 - 1, got {seed}")
+            raise InputError(f"seed must be from 0 to 2**32 - 1, got {seed}")
         self._twister = np.random.RandomState(seed)
         self._kept_sine: float | None = None
 

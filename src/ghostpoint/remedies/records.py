@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostpoint.checks import integer, number
+from ghostpoint.errors import InputError
 from ghostpoint.remedies.crossings import crossings
 from ghostpoint.tasks import Task
 
@@ -147,13 +148,13 @@ class TrustRegion(_Sum):
         number("tilt", self.tilt, at_least=0)
         for name in ("tilt", "brake"):
             if getattr(self, name) > 1:
-                raise ValueError(f"{name} must be at most 1, got {getattr(self, name)!r}")
+                raise InputError(f"{name} must be at most 1, got {getattr(self, name)!r}")
         for name in ("shrink", "polyak"):
             number(name, getattr(self, name), above=0, allow_inf=True)
         number("growth", self.growth, at_least=1, allow_inf=True)
         integer("crossings", self.crossings, at_least=1)
         if not isinstance(self.split, bool):
-            raise ValueError(f"split must be True or False, got {self.split!r}")
+            raise InputError(f"split must be True or False, got {self.split!r}")
 
     def prediction(self, crossed: Any, along: Any, size: Any) -> NDArray[Any]:
         """How far an update that is not split moves the escape time or the peak, from ``along = e . d`` and
@@ -237,7 +238,7 @@ class ConfidenceSchedule(_Sum):
 
     def __post_init__(self) -> None:
         if number("start", self.start, above=0) > 1:
-            raise ValueError(f"start must be at most 1, got {self.start!r}")
+            raise InputError(f"start must be at most 1, got {self.start!r}")
         integer("epochs", self.epochs, at_least=1)
 
     def factor(self, epoch: int) -> float:
@@ -265,7 +266,7 @@ class ReduceRate(_Sum):
 
     def __post_init__(self) -> None:
         if number("factor", self.factor, above=0) >= 1:
-            raise ValueError(f"factor must be below 1, got {self.factor!r}")
+            raise InputError(f"factor must be below 1, got {self.factor!r}")
         integer("patience", self.patience, at_least=1)
 
 
@@ -318,14 +319,14 @@ def resolve(remedy: Any, task: Task, activation: str) -> tuple[Remedy, ...]:
         return (AUTO if every else AUTO_OF_SOME,)
     for one in asked:
         if not isinstance(one, Remedy):
-            raise ValueError(f'remedy must be None, "auto", a remedy or several; got {one!r}')
+            raise InputError(f'remedy must be None, "auto", a remedy or several; got {one!r}')
     kinds = [ReduceRate if isinstance(one, ReduceRate) else type(one) for one in asked]
     for kind in kinds:
         if kinds.count(kind) > 1:
             named = "Rewind or ReduceRate" if kind is ReduceRate else kind.__name__
-            raise ValueError(f"remedy must have {named} at most once, got {asked!r}")
+            raise InputError(f"remedy must have {named} at most once, got {asked!r}")
     if TrustRegion in kinds and not wanted:
-        raise ValueError(
+        raise InputError(
             "remedy must have TrustRegion only for a task that wants the readout to cross between answers that count, "
             f"got it for {type(task).__name__}"
         )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ghostpoint import checks
+from ghostpoint.errors import InputError
 
 if TYPE_CHECKING:
     from ghostpoint.slow_points.tracks import Tracks
@@ -73,7 +74,7 @@ def abrupt_drop(loss: ArrayLike, epochs: ArrayLike | None, tracks: Tracks) -> An
     at = tracks.epochs if epochs is None else checks.finite_array("epochs", epochs, np.int64)
     curve = checks.shape("loss", checks.finite_array("loss", loss), (len(at),))
     if (np.diff(at) <= 0).any():
-        raise ValueError(f"epochs must ascend, got {at.tolist()[:20]}")
+        raise InputError(f"epochs must ascend, got {at.tolist()[:20]}")
     begin, end = _drop(curve, at)
     dropped = end >= 0
     recorded = tracks.epochs

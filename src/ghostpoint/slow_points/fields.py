@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint import checks
+from ghostpoint.errors import InputError
 from ghostpoint.models import FAMILIES, Record, TanhForm
 
 __all__ = ["Field", "NetworkField", "StateField", "TanhField", "UserField", "driven", "network_field"]
@@ -265,9 +266,9 @@ def network_field(model: Any, inputs: ArrayLike | None = None) -> NetworkField:
         For anything but one network, or inputs that do not fit.
     """
     if not isinstance(model, Record):
-        raise ValueError(f"model must be one of {', '.join(FAMILIES)}; got {type(model).__name__}")
+        raise InputError(f"model must be one of {', '.join(FAMILIES)}; got {type(model).__name__}")
     if len(model) != 1:
-        raise ValueError(f"model must hold one network (index the record, as in models[3]), got {len(model)}")
+        raise InputError(f"model must hold one network (index the record, as in models[3]), got {len(model)}")
     channel = None
     if inputs is not None:
         channel = checks.shape("inputs", checks.finite_array("inputs", inputs), (model.n_inputs,))

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint import checks
+from ghostpoint.errors import InputError
 from ghostpoint.models import Record
 from ghostpoint.slow_points import latent_box_kernels as kernels
 from ghostpoint.slow_points.fields import driven
@@ -99,20 +100,20 @@ def whole_box(n: Floats) -> Floats:
 def _weights(model: Record, inputs: ArrayLike | None) -> tuple[Floats, Floats, Floats]:
     form = model.tanh_form() if isinstance(model, Record) else None
     if form is None or form.n is None:
-        raise ValueError(f"model must be a LowRankRNN, got {type(model).__name__}")
+        raise InputError(f"model must be a LowRankRNN, got {type(model).__name__}")
     if len(model) != 1:
-        raise ValueError(f"model must be one network, got {len(model)}; pick one with model[i]")
+        raise InputError(f"model must be one network, got {len(model)}; pick one with model[i]")
     if model.rank > 3:
-        raise ValueError(f"model must have rank 1, 2 or 3, got {model.rank}")
+        raise InputError(f"model must have rank 1, 2 or 3, got {model.rank}")
     channel = None
     if inputs is not None:
         if form.w_in is None:
-            raise ValueError("inputs must be left out for a model without input weights")
+            raise InputError("inputs must be left out for a model without input weights")
         channel = checks.shape("inputs", checks.finite_array("inputs", inputs), (model.n_inputs,))
     m, n, b = np.asarray(form.m[0], np.float64), np.asarray(form.n[0], np.float64), driven(form, channel)
     for name, array in (("m", m), ("n", n), ("b", b)):
         if np.abs(array).max() > LARGEST:
-            raise ValueError(f"{name} must lie within +-{LARGEST:g}, got {array.flat[np.abs(array).argmax()]}")
+            raise InputError(f"{name} must lie within +-{LARGEST:g}, got {array.flat[np.abs(array).argmax()]}")
     return m, n, b
 
 
@@ -126,7 +127,7 @@ def _limits(box: tuple[ArrayLike, ArrayLike] | None, rank: int) -> tuple[Floats,
             checks.shape("box", end, (rank,))
         ends.append(np.broadcast_to(end, (rank,)))
     if len(ends) != 2 or not np.all(ends[0] < ends[1]):  # also for NaN
-        raise ValueError(f"box must be (lower, upper) with lower below upper, got {box!r}")
+        raise InputError(f"box must be (lower, upper) with lower below upper, got {box!r}")
     return ends[0], ends[1]
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostpoint import checks
+from ghostpoint.errors import InputError
 from ghostpoint.models import Record
 from ghostpoint.slow_points.flow_records import FlowGhosts, FlowZeros
 from ghostpoint.slow_points.latent_flow_kernels import LARGEST, search
@@ -124,7 +125,7 @@ def flow_ghosts(m: Any, n: Any = None, b: Any = None, *, limits: tuple[float, fl
     box = _box(weights[1])
     low, high = _limits(limits)
     if limits is not None and not np.isfinite([low, high]).all():
-        raise ValueError(f"limits must be finite for ghosts, got {limits!r}")
+        raise InputError(f"limits must be finite for ghosts, got {limits!r}")
     lower, upper = (-box, box) if limits is None else (np.full_like(box, low), np.full_like(box, high))
     found = _search(1, weights, lower, upper)
     position, radius, f, f1, f2, e0, e1, _, direction = np.moveaxis(found.fields, -1, 0)
@@ -190,9 +191,9 @@ def _weights(m: Any, n: Any, b: Any) -> tuple[NDArray[Any], NDArray[Any], NDArra
     if isinstance(m, Record):
         form = m.tanh_form()
         if form is None or form.n is None:
-            raise ValueError(f"models must be of rank one, got a {type(m).__name__}")
+            raise InputError(f"models must be of rank one, got a {type(m).__name__}")
         if m.rank != 1:
-            raise ValueError(f"models must be of rank one, got rank {m.rank}; latent_zeros goes up to rank three")
+            raise InputError(f"models must be of rank one, got rank {m.rank}; latent_zeros goes up to rank three")
         m, n, b = form.m[:, :, 0], form.n[:, :, 0], form.b
     arrays: list[NDArray[Any]] = []
     for name, value in (("m", m), ("n", n), ("b", b)):
@@ -203,7 +204,7 @@ def _weights(m: Any, n: Any, b: Any) -> tuple[NDArray[Any], NDArray[Any], NDArra
         arrays.append(checks.shape(name, array, ("R", "N") if name == "m" else arrays[0].shape))
         if array.size and max(array.max(), -array.min()) > LARGEST:
             worst = array.flat[np.abs(array).argmax()]
-            raise ValueError(f"{name} must lie within +-{LARGEST:g}, got {worst}")
+            raise InputError(f"{name} must lie within +-{LARGEST:g}, got {worst}")
     return arrays[0], arrays[1], arrays[2]
 
 
@@ -217,7 +218,7 @@ def _limits(limits: tuple[float, float] | None) -> tuple[float, float]:
         return -np.inf, np.inf
     low, high = (checks.number(f"limits[{i}]", limits[i], allow_inf=True) for i in range(2))
     if not low < high:
-        raise ValueError(f"limits must be ascending, got {limits!r}")
+        raise InputError(f"limits must be ascending, got {limits!r}")
     return low, high
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint import checks
+from ghostpoint.errors import InputError
 from ghostpoint.slow_points.fields import Field, NetworkField, UserField, network_field
 from ghostpoint.slow_points.points import SlowPoints
 from ghostpoint.slow_points.slow_manifold import NODES, Curve, Lost, across, delay_of_start, refined, straight
@@ -113,15 +114,15 @@ def slow_passage(
     """
     if len(point) != 1 or point.kind[0] != "ghost":
         kinds = ", ".join(str(kind) for kind in point.kind)
-        raise ValueError(f"point must be one ghost (points.ghosts[i]), got {len(point)} points: {kinds}")
+        raise InputError(f"point must be one ghost (points.ghosts[i]), got {len(point)} points: {kinds}")
     step = None if alpha is None else checks.number("alpha", alpha, above=0.0)
     if not (point.r[0] > 0 and point.a[0] > 0):
-        raise ValueError(f"point must be a ghost with r, a > 0, got r = {point.r[0]:g} and a = {point.a[0]:g}")
+        raise InputError(f"point must be a ghost with r, a > 0, got r = {point.r[0]:g} and a = {point.a[0]:g}")
     width = float(np.sqrt(point.r[0] / point.a[0]))
     low = [-reach * width for reach in REACHES] if y0 is None else [checks.number("y0", y0)]
     high = [reach * width for reach in REACHES] if y1 is None else [checks.number("y1", y1, above=0.0)]
     if low[0] >= 0:
-        raise ValueError(f"y0 must be below 0, where the ghost is, got {low[0]:g}")
+        raise InputError(f"y0 must be below 0, where the ghost is, got {low[0]:g}")
     coordinate = _slow_coordinate(model_or_field, point, inputs)
     first: Passage | None = None
     for k in range(max(len(low), len(high))):
@@ -202,14 +203,14 @@ def _slow_coordinate(
     network: NetworkField | None = None
     if isinstance(model_or_field, UserField):
         if inputs is not None:
-            raise ValueError("inputs must be part of the functions of a UserField, got inputs")
+            raise InputError("inputs must be part of the functions of a UserField, got inputs")
         field: Field = model_or_field
         units = field.size
     else:
         network = network_field(model_or_field, inputs)
         field, units = network.exact, network.n_units
     if len(at) != units:
-        raise ValueError(f"point must have {units} units like the model, got {len(at)}")
+        raise InputError(f"point must have {units} units like the model, got {len(at)}")
     w = w / (w @ v)
     if network is not None and network.A is not None:
         # w is in the range of n, w = n omega, and kappa = n^T x
@@ -219,7 +220,7 @@ def _slow_coordinate(
     same = abs(speed - point.r[0]) <= 1e-6 * point.r[0] + 1e-12 * np.linalg.norm(w)
     if not (same and np.linalg.norm(J @ v) <= 1e-6 * (1 + np.linalg.norm(J)) * np.linalg.norm(v)):
         own = f"dy/dt is {speed:.6g} there, its r {point.r[0]:.6g}"
-        raise ValueError(f"point must be a ghost of this model under these inputs, got one of another: {own}")
+        raise InputError(f"point must be a ghost of this model under these inputs, got one of another: {own}")
     return field, at, v, w
 
 

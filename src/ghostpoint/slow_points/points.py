@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ghostpoint import checks
+from ghostpoint.errors import InputError
 from ghostpoint.slow_points import stability
 from ghostpoint.storage import read_dataset, write_dataset
 from ghostpoint.theory import NormalForm
@@ -240,7 +241,7 @@ class SlowPoints:
         """The record that :meth:`to_dataset` made ``dataset`` from."""
         missing = sorted({"position", "left_vector", "unconverged_reason"} - {str(name) for name in dataset.data_vars})
         if missing:
-            raise ValueError(f"dataset must hold slow points, and it has no variable {', '.join(missing)}")
+            raise InputError(f"dataset must hold slow points, and it has no variable {', '.join(missing)}")
         values = {str(name): variable.values for name, variable in dataset.data_vars.items()}
         names = ("position", "speed", "kind", "r", "a", "slow_direction", "left_vector", "radius", "unique_radius")
         reasons = tuple(str(text) for text in values["unconverged_reason"])
@@ -290,5 +291,5 @@ class SlowPoints:
     def _known(self, name: str) -> float:
         value = getattr(self, name)
         if value is None:
-            raise ValueError(f"{name} must be given to find_slow_points for this, got None")
+            raise InputError(f"{name} must be given to find_slow_points for this, got None")
         return checks.number(name, value, above=0.0)

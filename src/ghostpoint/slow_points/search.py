@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint import checks
+from ghostpoint.errors import InputError
 from ghostpoint.slow_points.certificates import Certificate, FieldBounds, certify_fixed, certify_ghost
 from ghostpoint.slow_points.descent import WORTHWHILE, minimize_energy, newton
 from ghostpoint.slow_points.fields import Field, NetworkField, TanhField, UserField, network_field
@@ -106,14 +107,14 @@ def find_slow_points(
     times = {name: None if t is None else checks.number(name, t, above=0.0) for name, t in (("tau", tau), ("dt", dt))}
     network = None if isinstance(model_or_field, UserField) else network_field(model_or_field, inputs)
     if network is None and inputs is not None:
-        raise ValueError("inputs must be part of the functions of a UserField, got inputs")
+        raise InputError("inputs must be part of the functions of a UserField, got inputs")
     search: Field = model_or_field if network is None else network.search
     units = search.size if network is None else network.n_units
     given = None
     if states is not None:
         given = checks.finite_array("states", states)
         if given.ndim < 1 or given.shape[-1] != units or not given.size:
-            raise ValueError(f"states must have shape (..., {units}) and hold a state, got {given.shape}")
+            raise InputError(f"states must have shape (..., {units}) and hold a state, got {given.shape}")
         given = given.reshape(-1, units)
     points = _starts(model_or_field, network, given, starts, spread, generator)
     exact: Field = search if network is None else network.exact
@@ -146,7 +147,7 @@ def _starts(
     near = count if network is None else count // 2
     if given is None:
         if network is None:
-            raise ValueError("states must be given for a UserField: nothing else says where to look, got None")
+            raise InputError("states must be given for a UserField: nothing else says where to look, got None")
         near = 0
     parts = []
     if near and given is not None:

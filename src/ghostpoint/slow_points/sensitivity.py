@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ghostpoint.errors import InputError
 from ghostpoint.slow_points.fields import network_field
 from ghostpoint.slow_points.points import SlowPoints
 
@@ -46,13 +47,13 @@ def normal_form_gradient(model: Any, point: SlowPoints, inputs: ArrayLike | None
     """
     if len(point) != 1 or point.kind[0] != "ghost":
         kinds = ", ".join(str(kind) for kind in point.kind)
-        raise ValueError(f"point must be one ghost (points.ghosts[i]), got {len(point)} points: {kinds}")
+        raise InputError(f"point must be one ghost (points.ghosts[i]), got {len(point)} points: {kinds}")
     network = network_field(model, inputs)
     if point.position.shape[1] != network.n_units:
-        raise ValueError(f"point must have {network.n_units} units like the model, got {point.position.shape[1]}")
+        raise InputError(f"point must have {network.n_units} units like the model, got {point.position.shape[1]}")
     field = network.tanh
     if field is None:
-        raise ValueError(f"model must have the form -x + tanh(W x + W_in u + b), got a {type(model).__name__}")
+        raise InputError(f"model must have the form -x + tanh(W x + W_in u + b), got a {type(model).__name__}")
     W = field.B if field.A is None else field.B @ field.A
     x, v, w, s = point.position[0], point.slow_direction[0], point.left_vector[0], float(point.speed[0])
     u = W @ x + field.c

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint import checks
+from ghostpoint.errors import InputError
 from ghostpoint.theory import NormalForm
 
 __all__ = ["map_eigenvalues", "map_time_constants", "passage_steps", "time_constants"]
@@ -74,7 +75,7 @@ def passage_steps(r: float, a: float, alpha: float, y0: float, y1: float) -> flo
     y0, y1 = checks.number("y0", y0), checks.number("y1", y1)
     far = alpha * a * max(abs(y0), abs(y1))
     if far > 0.5:
-        raise ValueError(f"y0 and y1 must have alpha a |y| at most 0.5, got {far:.3g} for y0 = {y0:g}, y1 = {y1:g}")
+        raise InputError(f"y0 and y1 must have alpha a |y| at most 0.5, got {far:.3g} for y0 = {y0:g}, y1 = {y1:g}")
     flow = NormalForm(r, a).escape_time(y0, y1)
     first = 0.5 * math.log((r + a * y1 * y1) / (r + a * y0 * y0))
     second = -(alpha / 12) * (6 * a * (y1 - y0) - 4 * r * a * flow)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint import checks
+from ghostpoint.errors import InputError
 from ghostpoint.models import FAMILIES, Record
 from ghostpoint.results import TrainingRun
 from ghostpoint.slow_points.certificates import FieldBounds, certify_fixed, certify_ghost
@@ -80,13 +81,13 @@ def track_slow_points(
         loss_epochs = None
     if not isinstance(models, Record):
         known = ", ".join([*FAMILIES, "TrainingRun"])
-        raise ValueError(f"models must be one of {known}; got {type(models).__name__}")
+        raise InputError(f"models must be one of {known}; got {type(models).__name__}")
     if len(models) < 2:
-        raise ValueError(f"models must hold one network at two or more epochs, got {len(models)}")
+        raise InputError(f"models must hold one network at two or more epochs, got {len(models)}")
     labels = np.arange(len(models)) if epochs is None else checks.finite_array("epochs", epochs, np.int64)
     checks.shape("epochs", labels, (len(models),))
     if (np.diff(labels) <= 0).any():
-        raise ValueError(f"epochs must ascend, got {labels.tolist()[:20]}")
+        raise InputError(f"epochs must ascend, got {labels.tolist()[:20]}")
     curve = None
     if loss is not None:
         loss_epochs = labels if loss_epochs is None else loss_epochs
@@ -120,11 +121,11 @@ def track_slow_points(
 def _of_run(run: TrainingRun, network: int, epochs: Any, loss: Any) -> tuple[Any, Any, Any, Any]:
     """The stack, its epochs and the loss of one network of a run."""
     if run.checkpoints is None:
-        raise ValueError("models must be a run with checkpoints: name their epochs with train(..., checkpoints=...)")
+        raise InputError("models must be a run with checkpoints: name their epochs with train(..., checkpoints=...)")
     if epochs is not None or loss is not None:
-        raise ValueError("epochs and loss must be left out for a run, which has its own")
+        raise InputError("epochs and loss must be left out for a run, which has its own")
     if not 0 <= checks.integer("network", network) < len(run.models):
-        raise ValueError(f"network must be from 0 to {len(run.models) - 1}, got {network}")
+        raise InputError(f"network must be from 0 to {len(run.models) - 1}, got {network}")
     kept = run.checkpoints.isel(network=network)
     parts = {str(name): values.values for name, values in kept.data_vars.items()}
     stack = run.models[network].repeat(kept.sizes["checkpoint"]).replace(**parts)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ghostpoint import checks
 from ghostpoint._version import __version__
+from ghostpoint.errors import InputError
 from ghostpoint.slow_points.answer import Answer, abrupt_drop
 from ghostpoint.storage import read_dataset, write_dataset
 
@@ -121,7 +122,7 @@ class Tracks:
     def of_branch(self, branch: int) -> xr.Dataset:
         """The points of one branch, over ``point``."""
         if not 0 <= checks.integer("branch", branch) < self.n_branches:
-            raise ValueError(f"branch must be from 0 to {self.n_branches - 1}, got {branch}")
+            raise InputError(f"branch must be from 0 to {self.n_branches - 1}, got {branch}")
         points = self.to_dataset()
         names = [str(name) for name in points.data_vars if points[name].dims[:1] == ("point",)]
         return points[names].isel(point=np.flatnonzero(self.branch == branch))
@@ -130,7 +131,7 @@ class Tracks:
         """`abrupt_drop` of these tracks; by default of the loss given to `track_slow_points`."""
         if loss is None:
             if self.loss is None:
-                raise ValueError("loss must be given here or to track_slow_points, got None")
+                raise InputError("loss must be given here or to track_slow_points, got None")
             return abrupt_drop(self.loss, self.loss_epochs, self)
         return abrupt_drop(loss, epochs, self)
 
@@ -174,7 +175,7 @@ class Tracks:
     def from_dataset(cls, dataset: xr.Dataset) -> Tracks:
         """The tracks that :meth:`to_dataset` made ``dataset`` from."""
         if dataset.attrs.get("kind") != KIND:
-            raise ValueError(f"dataset must hold tracks of slow points, got kind {dataset.attrs.get('kind')!r}")
+            raise InputError(f"dataset must hold tracks of slow points, got kind {dataset.attrs.get('kind')!r}")
         values = {str(name): variable.values for name, variable in dataset.data_vars.items()}
         events = []
         for i in range(dataset.sizes["event"]):

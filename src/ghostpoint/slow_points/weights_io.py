@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostpoint import checks
+from ghostpoint.errors import InputError
 from ghostpoint.models import FAMILIES, Record
 from ghostpoint.results import load
 
@@ -47,21 +48,21 @@ def read_weights(path: str | os.PathLike[str]) -> Record:
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"path must be a file of weights, and there is none at {path}")
+        raise InputError(f"path must be a file of weights, and there is none at {path}")
     suffix = path.suffix.lower()
     if suffix == ".npz":
         try:
             with np.load(path, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
         except (OSError, ValueError, AttributeError) as error:
-            raise ValueError(f"path must be a NumPy archive of plain arrays, and {path} is not: {error}") from error
+            raise InputError(f"path must be a NumPy archive of plain arrays, and {path} is not: {error}") from error
     elif suffix == ".safetensors":
         try:
             arrays = dict(_safetensors().load_file(path))
         except ImportError:
             raise
         except Exception as error:  # the package has an exception of its own, and passes on others
-            raise ValueError(f"path must be a safetensors file, and {path} is not: {error}") from error
+            raise InputError(f"path must be a safetensors file, and {path} is not: {error}") from error
     else:
         models: Record = load(path).models
         return models
@@ -106,7 +107,7 @@ def _model(arrays: Arrays, path: Path) -> Record:
     if found:
         return _from_torch(arrays, found[0])
     known = [" and ".join(family.required) for family in FAMILIES.values()]
-    raise ValueError(
+    raise InputError(
         f"path must hold arrays {', or '.join([*known, 'weight_hh_l0'])}; "
         f"{path} holds {', '.join(sorted(arrays)) or 'none'}"
     )
@@ -118,12 +119,12 @@ def _from_torch(arrays: Arrays, recurrent: str) -> Record:
     inside = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
     more = sorted(name for name in inside if name.startswith("weight_hh") and name != "weight_hh" + last)
     if more:
-        raise ValueError(f"path must hold a recurrent network of one layer in one direction, got {', '.join(more)} too")
+        raise InputError(f"path must hold a recurrent network of one layer in one direction, got {', '.join(more)} too")
     rows, units = checks.shape(recurrent, inside["weight_hh" + last], ("rows", "N")).shape
     gates = {family.torch_gates: family for family in FAMILIES.values() if family.torch_gates is not None}
     if units == 0 or rows % units or rows // units not in gates:
         cell = "an LSTM" if rows == 4 * units else "another cell"
-        raise ValueError(
+        raise InputError(
             f"{recurrent} must be of a vanilla tanh RNN, (N, N), or of a GRU, (3 N, N); got {(rows, units)}, {cell}"
         )
     found = {name: inside[name + last] for name in _CELL if name + last in inside}

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint.checks import finite_array, number, one_of, shape
+from ghostpoint.errors import InputError
 from ghostpoint.tasks.base import Seed, Task, Trial
 
 __all__ = ["ArrayTask", "from_arrays"]
@@ -51,7 +52,7 @@ class ArrayTask(Task):
         one_of("read_out", self.read_out, ("before", "after"))
         targets = shape("targets", finite_array("targets", self.targets), ("trial", "step", "channel"))
         if not targets.size:
-            raise ValueError(f"targets must hold at least one trial, step and channel, got shape {targets.shape}")
+            raise InputError(f"targets must hold at least one trial, step and channel, got shape {targets.shape}")
         inputs = shape("inputs", finite_array("inputs", self.inputs), (*targets.shape[:2], "channel"))
         arrays = {"inputs": inputs, "targets": targets, "mask": _mask(self.mask, targets.shape)}
         for name, value in arrays.items():
@@ -65,16 +66,16 @@ class ArrayTask(Task):
         if self.tolerance is not None:
             object.__setattr__(self, "tolerance", number("tolerance", self.tolerance, above=0))
             if self.levels or self.thresholds:
-                raise ValueError(f"levels must be empty where a tolerance is given, got {self.levels}")
+                raise InputError(f"levels must be empty where a tolerance is given, got {self.levels}")
             return
         if len(self.levels) < 2:
-            raise ValueError(f"levels must be at least two, got {self.levels}")
+            raise InputError(f"levels must be at least two, got {self.levels}")
         if len(self.thresholds) != len(self.levels) - 1:
-            raise ValueError(f"thresholds must be one between each two of {self.levels}, got {self.thresholds}")
+            raise InputError(f"thresholds must be one between each two of {self.levels}, got {self.thresholds}")
         both = np.empty(len(self.levels) + len(self.thresholds))
         both[::2], both[1::2] = self.levels, self.thresholds
         if (np.diff(both) <= 0).any():
-            raise ValueError(f"thresholds must lie between ascending levels {self.levels}, got {self.thresholds}")
+            raise InputError(f"thresholds must lie between ascending levels {self.levels}, got {self.thresholds}")
 
     @property
     def steps(self) -> int:
@@ -166,7 +167,7 @@ def from_arrays(
         if tolerance is not None:
             distinct = distinct[:0]
         elif not 2 <= len(distinct) <= MOST_LEVELS:
-            raise ValueError(
+            raise InputError(
                 f"tolerance or levels must be given for targets that are not 2 to {MOST_LEVELS} distinct values, "
                 f"got {len(distinct)}"
             )
@@ -182,12 +183,12 @@ def from_arrays(
 def _mask(mask: Any, expected: tuple[int, ...]) -> NDArray[np.bool_]:
     given = np.asarray(mask)
     if given.dtype.kind not in "bif" or not np.isin(given, (0, 1)).all():
-        raise ValueError("mask must hold nothing but True and False (or 1 and 0)")
+        raise InputError("mask must hold nothing but True and False (or 1 and 0)")
     if given.shape == expected[:2]:
         given = given[:, :, None]
     elif given.shape not in ((), expected):
-        raise ValueError(f"mask must have shape {expected[:2]} or {expected}, got {given.shape}")
+        raise InputError(f"mask must have shape {expected[:2]} or {expected}, got {given.shape}")
     counted = np.broadcast_to(given.astype(bool), expected)
     if not counted.any():
-        raise ValueError("mask must count at least one answer, got none")
+        raise InputError("mask must count at least one answer, got none")
     return counted

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint.checks import integer, number, one_of
+from ghostpoint.errors import InputError
 
 __all__ = ["Seed", "Task", "Trial", "steps_in"]
 
@@ -32,7 +33,7 @@ def steps_in(name: str, period: float, dt: float) -> int:
     """
     steps = int(period / dt + 1e-9)
     if steps < 1:
-        raise ValueError(f"{name} must be at least one step of dt = {dt:g} ms, got {period:g} ms")
+        raise InputError(f"{name} must be at least one step of dt = {dt:g} ms, got {period:g} ms")
     return steps
 
 
@@ -205,7 +206,7 @@ class Task(ABC):
         try:
             inspect.signature(kind).bind(**given)
         except TypeError as error:
-            raise ValueError(f"parameters must be those of {kind.__name__}: {error}") from None
+            raise InputError(f"parameters must be those of {kind.__name__}: {error}") from None
         return kind(**given)
 
     def _check_times(self) -> None:
@@ -213,7 +214,7 @@ class Task(ABC):
         for name in (*self._periods, "dt", "tau"):
             object.__setattr__(self, name, number(name, getattr(self, name), above=0))
         if self.dt > self.tau:
-            raise ValueError(f"dt must be at most tau = {self.tau:g} ms, got {self.dt:g} ms")
+            raise InputError(f"dt must be at most tau = {self.tau:g} ms, got {self.dt:g} ms")
         for name in self._periods:
             self._steps_in(name)
         for name in ("initial_scale", "noise"):
@@ -227,7 +228,7 @@ def generator(seed: Seed | None) -> np.random.Generator:
     """Numpy's default generator from a seed, or a ``ValueError`` that asks for one."""
     parts = list(seed) if isinstance(seed, Sequence) else [seed]
     if seed is None or not parts:
-        raise ValueError(f"seed must be a whole number or several for a task with random trials, got {seed!r}")
+        raise InputError(f"seed must be a whole number or several for a task with random trials, got {seed!r}")
     first, *rest = (integer("seed", part, at_least=0) for part in parts)
     # as a list of entropy, (1, 0) would be the same seed as 1
     return np.random.default_rng(np.random.SeedSequence(first, spawn_key=tuple(rest)))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostpoint.checks import finite_array, integer, number, shape
+from ghostpoint.errors import InputError
 from ghostpoint.tasks.base import Seed, Task, Trial, generator
 
 __all__ = ["DelayedAddition", "EvidenceIntegration"]
@@ -160,12 +161,12 @@ class EvidenceIntegration(Task):
         self._check_times()
         strengths = shape("strengths", finite_array("strengths", self.strengths), ("any",))
         if not strengths.size or (strengths < 0).any():
-            raise ValueError(f"strengths must be one or more numbers of at least 0, got {self.strengths!r}")
+            raise InputError(f"strengths must be one or more numbers of at least 0, got {self.strengths!r}")
         object.__setattr__(self, "strengths", tuple(strengths.tolist()))
         object.__setattr__(self, "spread", number("spread", self.spread, at_least=0))
         object.__setattr__(self, "n_trials", integer("n_trials", self.n_trials, at_least=1))
         if not self.spread and 0 in self.strengths:
-            raise ValueError(f"spread must be above 0 where a strength is 0, got {self.spread:g}")
+            raise InputError(f"spread must be above 0 where a strength is 0, got {self.spread:g}")
 
     @property
     def steps(self) -> int:

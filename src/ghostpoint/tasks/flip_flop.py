@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ghostpoint.checks import integer
+from ghostpoint.errors import InputError
 from ghostpoint.tasks.base import Seed, Task, Trial, generator
 
 __all__ = ["NBitFlipFlop"]
@@ -69,9 +70,9 @@ class NBitFlipFlop(Task):
         for name in ("n_bits", "n_trials"):
             object.__setattr__(self, name, integer(name, getattr(self, name), at_least=1))
         if self.interval < self.pulse:
-            raise ValueError(f"interval must be at least pulse = {self.pulse:g} ms, got {self.interval:g} ms")
+            raise InputError(f"interval must be at least pulse = {self.pulse:g} ms, got {self.interval:g} ms")
         if self.steps < 2 * self.pulse_steps:
-            raise ValueError(f"duration must be at least two pulses of {self.pulse:g} ms, got {self.duration:g} ms")
+            raise InputError(f"duration must be at least two pulses of {self.pulse:g} ms, got {self.duration:g} ms")
 
     @property
     def steps(self) -> int:

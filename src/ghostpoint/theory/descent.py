@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint.checks import finite_array, integer
+from ghostpoint.errors import InputError
 
 if TYPE_CHECKING:
     from ghostpoint.theory.saddle_node import SaddleNodeToy
@@ -115,11 +116,11 @@ def descend(
     """
     starts, rates = finite_array("r0", r0), finite_array("learning_rate", learning_rate)
     if not (rates > 0).all():
-        raise ValueError(f"learning_rate must be above 0, got {rates.min():g}")
+        raise InputError(f"learning_rate must be above 0, got {rates.min():g}")
     try:
         starts, rates = np.broadcast_arrays(starts, rates)
     except ValueError:
-        raise ValueError(
+        raise InputError(
             f"r0 and learning_rate must broadcast together, got shapes {starts.shape} and {rates.shape}"
         ) from None
     epochs = integer("epochs", epochs, at_least=0)
@@ -169,7 +170,7 @@ def _recorded(record: int | Iterable[int], epochs: int) -> NDArray[np.int64]:
     if isinstance(record, Iterable):
         kept = np.array(sorted({integer("record", epoch, at_least=0) for epoch in record}), dtype=np.int64)
         if kept.size and kept[-1] > epochs:
-            raise ValueError(f"record must hold epochs up to {epochs}, got {kept[-1]}")
+            raise InputError(f"record must hold epochs up to {epochs}, got {kept[-1]}")
         return kept
     stride = integer("record", record, at_least=1)
     return np.unique(np.append(np.arange(0, epochs + 1, stride, dtype=np.int64), epochs))

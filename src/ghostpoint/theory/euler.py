@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.special import expit
 
 from ghostpoint.checks import finite_array, number
+from ghostpoint.errors import InputError
 
 if TYPE_CHECKING:
     from ghostpoint.theory.saddle_node import SaddleNodeToy
@@ -58,10 +59,10 @@ def euler_loss(toy: SaddleNodeToy, r: ArrayLike, dt: float = 0.1, x_max: float =
         If the readout is a step, or dt or x_max is out of range.
     """
     if not np.isfinite(toy.confidence):
-        raise ValueError("confidence must be finite for euler_loss: a step readout has no gradient on a time grid")
+        raise InputError("confidence must be finite for euler_loss: a step readout has no gradient on a time grid")
     dt = number("dt", dt, above=0)
     if dt > toy.T:
-        raise ValueError(f"dt must be at most T = {toy.T:g}, got {dt:g}")
+        raise InputError(f"dt must be at most T = {toy.T:g}, got {dt:g}")
     x_max = number("x_max", x_max, at_least=toy.x_threshold)
     values = finite_array("r", r)
     x, slope = np.zeros(values.shape), np.zeros(values.shape)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from ghostpoint.checks import number
+from ghostpoint.errors import InputError
 
 __all__ = ["NormalForm"]
 
@@ -38,7 +39,7 @@ class NormalForm:
         for name in ("r", "a"):
             object.__setattr__(self, name, number(name, getattr(self, name)))
         if self.a == 0:
-            raise ValueError("a must not be 0 (the flow has no quadratic term then), got 0")
+            raise InputError("a must not be 0 (the flow has no quadratic term then), got 0")
 
     @property
     def scale(self) -> float:
@@ -91,7 +92,7 @@ class NormalForm:
         """
         y0, y1 = number("y0", y0, allow_inf=True), number("y1", y1, allow_inf=True)
         if y0 >= y1:
-            raise ValueError(f"y0 must be below y1, got y0 = {y0:g} and y1 = {y1:g}")
+            raise InputError(f"y0 must be below y1, got y0 = {y0:g} and y1 = {y1:g}")
         zeros = self.fixed_points
         if any(y0 <= zero <= y1 for zero in zeros):
             return math.inf

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 
 from ghostpoint.checks import finite_array, number
+from ghostpoint.errors import InputError
 from ghostpoint.theory.descent import Descent, descend
 from ghostpoint.theory.euler import EulerLoss, euler_loss
 from ghostpoint.theory.quadrature import loss_and_gradient
@@ -55,7 +56,7 @@ class SaddleNodeToy:
         for name in ("x_threshold", "confidence"):
             object.__setattr__(self, name, number(name, getattr(self, name), above=0, allow_inf=True))
         if math.isfinite(self.confidence) and math.isinf(self.x_threshold):
-            raise ValueError(
+            raise InputError(
                 f"x_threshold must be finite at finite confidence ({self.confidence:g}), got inf: "
                 "the output would be 0 at every finite state; for the analytic limit leave both infinite"
             )
@@ -184,9 +185,9 @@ class SaddleNodeToy:
         """
         rate = number("learning_rate", learning_rate, above=0)
         if math.isfinite(self.x_threshold):
-            raise ValueError(f"x_threshold must be inf for oscillation_bounds, got {self.x_threshold:g}")
+            raise InputError(f"x_threshold must be inf for oscillation_bounds, got {self.x_threshold:g}")
         if rate >= self.critical_learning_rate:
-            raise ValueError(f"learning_rate must be below {self.critical_learning_rate:g}, got {rate:g}")
+            raise InputError(f"learning_rate must be below {self.critical_learning_rate:g}, got {rate:g}")
         k = 0.75 * rate / self.critical_learning_rate
         return self.r_star * (1 - k), self.r_star * max(1 + k, 1 - k + k * (1 - k) ** -1.5)
 
@@ -199,9 +200,9 @@ class SaddleNodeToy:
         """
         start, rate = finite_array("r0", r0), finite_array("learning_rate", learning_rate)
         if (start < self.r_star).any():
-            raise ValueError(f"r0 must be at least r_star = {self.r_star:g}, got {start.min():g}")
+            raise InputError(f"r0 must be at least r_star = {self.r_star:g}, got {start.min():g}")
         if not (rate > 0).all():
-            raise ValueError(f"learning_rate must be above 0, got {rate.min():g}")
+            raise InputError(f"learning_rate must be above 0, got {rate.min():g}")
         return _like(8 * (start**2.5 - self.r_star**2.5) / (5 * np.pi * rate))
 
     def euler_loss(self, r: ArrayLike, dt: float = 0.1, x_max: float = 1e6) -> EulerLoss:
@@ -225,7 +226,7 @@ def _like(values: NDArray[np.float64]) -> Any:
 def _checked(r: ArrayLike, t: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     values, times = np.broadcast_arrays(finite_array("r", r), finite_array("t", t))
     if (times < 0).any():
-        raise ValueError(f"t must be at least 0, got {times.min():g}")
+        raise InputError(f"t must be at least 0, got {times.min():g}")
     return values, times
 
 

@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint.checks import finite_array, integer, number, one_of
+from ghostpoint.errors import InputError
 from ghostpoint.models import FAMILIES, Record
 from ghostpoint.remedies import ClipGradient, Remedy
 from ghostpoint.remedies import resolve as resolve_remedy
@@ -127,9 +128,9 @@ def train(
         For anything out of range, with its name and what is valid. A network that diverges is no error but an event.
     """
     if not isinstance(models, Record):
-        raise ValueError(f"models must be one of {', '.join(FAMILIES)}; got {type(models).__name__}")
+        raise InputError(f"models must be one of {', '.join(FAMILIES)}; got {type(models).__name__}")
     if not isinstance(task, Task):
-        raise ValueError(f"task must be a task such as ghostpoint.tasks.DelayedActivation(), got {type(task).__name__}")
+        raise InputError(f"task must be a task such as ghostpoint.tasks.DelayedActivation(), got {type(task).__name__}")
     networks = len(models)
     epochs = integer("epochs", epochs, at_least=1)
     rule = resolve(optimizer)
@@ -142,20 +143,20 @@ def train(
     if clip_norm is not None:
         number("clip_norm", clip_norm, above=0)
     if not networks:
-        raise ValueError("models must hold at least one network to be trained, got none")
+        raise InputError("models must hold at least one network to be trained, got none")
     _check_channels(models, task)
     if engine == "reference" and dtype != "float64":
-        raise ValueError(f"dtype must be float64 for the reference engine, got {dtype!r}")
+        raise InputError(f"dtype must be float64 for the reference engine, got {dtype!r}")
     rate = finite_array("learning_rate", learning_rate)
     if rate.shape not in ((), (networks,)):
-        raise ValueError(f"learning_rate must be one value or one per network ({networks}), got shape {rate.shape}")
+        raise InputError(f"learning_rate must be one value or one per network ({networks}), got shape {rate.shape}")
     if (rate <= 0).any():
-        raise ValueError(f"learning_rate must be positive, got {rate[rate <= 0].flat[0]:g}")
+        raise InputError(f"learning_rate must be positive, got {rate[rate <= 0].flat[0]:g}")
     rate = np.array(np.broadcast_to(rate, (networks,)))
     remedies = resolve_remedy(remedy, task, models.activation)
     for clip in (one for one in remedies if isinstance(one, ClipGradient)):
         if clip_norm is not None:
-            raise ValueError(f"clip_norm must be left out where remedy has {clip}, got {clip_norm!r}")
+            raise InputError(f"clip_norm must be left out where remedy has {clip}, got {clip_norm!r}")
         clip_norm = clip.norm
     for name, values in {**models.arrays(), "learning_rate": rate}.items():
         _check_fits(name, values, dtype)
@@ -210,11 +211,11 @@ def train(
 
 def _check_channels(models: Record, task: Task) -> None:
     if models.n_inputs != task.n_inputs:
-        raise ValueError(
+        raise InputError(
             f"models must have w_in for the task's {task.n_inputs} input channels, got {models.n_inputs} channels"
         )
     if models.n_outputs != task.n_outputs:
-        raise ValueError(f"models must have the task's {task.n_outputs} output channels, got {models.n_outputs}")
+        raise InputError(f"models must have the task's {task.n_outputs} output channels, got {models.n_outputs}")
 
 
 def _choose(engine: str, models: Record, task: Task, plan: Plan) -> str:
@@ -225,12 +226,12 @@ def _choose(engine: str, models: Record, task: Task, plan: Plan) -> str:
     if not reason:
         return "compiled"
     if engine == "auto" and find_spec("torch") is None:
-        raise ValueError(
+        raise InputError(
             f"engine must be torch here, as {reason}: pip install torch; or ask for engine='reference' with "
             "dtype='float64', which is slower"
         )
     if engine == "compiled":
-        raise ValueError(f"engine must be torch or reference here, got 'compiled': {reason}")
+        raise InputError(f"engine must be torch or reference here, got 'compiled': {reason}")
     warnings.warn(f"training with the slower torch engine: {reason}", stacklevel=3)
     return "torch"
 
@@ -241,7 +242,7 @@ def _backend(engine: str, models: Record, task: Task, dtype: str) -> Backend:
 
         return ReferenceBackend(models, task)
     if find_spec("torch") is None:
-        raise ValueError("engine 'torch' must have PyTorch, which is not installed: pip install torch")
+        raise InputError("engine 'torch' must have PyTorch, which is not installed: pip install torch")
     from ghostpoint.training.torch_engine import TorchBackend
 
     return TorchBackend(models, task, dtype)
@@ -262,10 +263,10 @@ def _recorded_epochs(record: str | int | Sequence[int], epochs: int) -> NDArray[
 
 def _epoch_list(name: str, listed: Any, epochs: int) -> NDArray[np.int64]:
     if np.ndim(listed) != 1:
-        raise ValueError(f"{name} must be a list of epochs, got {listed!r}")
+        raise InputError(f"{name} must be a list of epochs, got {listed!r}")
     values = np.unique([integer(name, value, at_least=0) for value in listed]).astype(np.int64)
     if len(values) and values[-1] >= epochs:
-        raise ValueError(f"{name} must be below epochs = {epochs}, got {values[-1]}")
+        raise InputError(f"{name} must be below epochs = {epochs}, got {values[-1]}")
     return values
 
 
@@ -274,18 +275,18 @@ def _readout_norm(value: ArrayLike | None, models: Record) -> NDArray[Any] | Non
         return None
     norms = finite_array("readout_norm", value)
     if "w_out" not in models.present_parts():
-        raise ValueError("readout_norm must be left out for networks without w_out")
+        raise InputError("readout_norm must be left out for networks without w_out")
     if norms.shape not in ((), (len(models),)):
-        raise ValueError(f"readout_norm must be one value or one per network ({len(models)}), got shape {norms.shape}")
+        raise InputError(f"readout_norm must be one value or one per network ({len(models)}), got shape {norms.shape}")
     if (norms <= 0).any():
-        raise ValueError(f"readout_norm must be positive, got {norms[norms <= 0].flat[0]:g}")
+        raise InputError(f"readout_norm must be positive, got {norms[norms <= 0].flat[0]:g}")
     return np.array(np.broadcast_to(norms, (len(models),)))
 
 
 def _check_fits(name: str, values: NDArray[Any], dtype: str) -> None:
     largest = float(np.finfo(dtype).max)
     if (np.abs(values) > largest).any():
-        raise ValueError(f"{name} must be within +-{largest:g} for {dtype}, got {np.abs(values).max():g}")
+        raise InputError(f"{name} must be within +-{largest:g} for {dtype}, got {np.abs(values).max():g}")
 
 
 def _values(array: NDArray[Any]) -> list[float]:

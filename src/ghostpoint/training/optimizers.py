@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ghostpoint.checks import number, one_of
+from ghostpoint.errors import InputError
 
 __all__ = ["OPTIMIZERS", "SGD", "Adam", "Optimizer", "clip_factor", "resolve"]
 
@@ -21,7 +22,7 @@ class SGD:
 
     def __post_init__(self) -> None:
         if number("momentum", self.momentum, at_least=0) >= 1:
-            raise ValueError(f"momentum must be below 1, got {self.momentum!r}")
+            raise InputError(f"momentum must be below 1, got {self.momentum!r}")
 
     @property
     def stateless(self) -> bool:
@@ -46,7 +47,7 @@ class Adam:
     def __post_init__(self) -> None:
         for beta in self.betas:
             if number("betas", beta, at_least=0) >= 1:
-                raise ValueError(f"betas must be below 1, got {self.betas!r}")
+                raise InputError(f"betas must be below 1, got {self.betas!r}")
         number("eps", self.eps, above=0)
 
     @property
