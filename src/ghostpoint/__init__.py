@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ghostpoint import critical_rate, experiments, figures, remedies, slow_points, tasks, theory
     from ghostpoint.critical_rate import critical_learning_rate
     from ghostpoint.diagnosis import Diagnosis, diagnose
-    from ghostpoint.models import FullRankRNN, LowRankRNN
+    from ghostpoint.models import GRU, FullRankRNN, LowRankRNN
     from ghostpoint.results import TrainingRun, load
     from ghostpoint.slow_points import (
         abrupt_drop,
@@ -40,6 +40,7 @@ _PUBLIC: dict[str, str | None] = {
     "tasks": None,
     "LowRankRNN": "models",
     "FullRankRNN": "models",
+    "GRU": "models",
     # training
     "remedies": None,
     "train": "training",
@@ -68,6 +69,7 @@ _PUBLIC: dict[str, str | None] = {
 }
 
 __all__ = [
+    "GRU",
     "Diagnosis",
     "FullRankRNN",
     "LowRankRNN",

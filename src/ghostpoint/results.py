@@ -18,8 +18,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ghostpoint._version import __version__
+from ghostpoint.checks import one_of
 from ghostpoint.errors import InputError
-from ghostpoint.models import FullRankRNN, LowRankRNN
+from ghostpoint.models import FAMILIES
 from ghostpoint.storage import read_dataset, write_dataset
 from ghostpoint.tasks import Task
 
@@ -28,7 +29,6 @@ __all__ = ["NO_LEARNING_WINDOW", "TrainingRun", "load", "no_learning_zone_entry"
 KIND = "training-run"
 #: epochs at the end of a run over which a lost network never rises above chance (article, Fig. 8B)
 NO_LEARNING_WINDOW = 50
-_KINDS: dict[str, Any] = {kind.__name__: kind for kind in (LowRankRNN, FullRankRNN)}
 
 
 def no_learning_zone_entry(
@@ -58,7 +58,7 @@ class TrainingRun:
         the solved share of chance), ``no_learning_zone_entry`` (:func:`no_learning_zone_entry`), ``frozen`` (first
         epoch whose update changed no bit: the run is over) and ``diverged`` (first loss, or square of the gradient or
         of the step, that is not finite; the network keeps the parameters it had).
-    models : LowRankRNN or FullRankRNN
+    models : LowRankRNN, FullRankRNN or another family
         The networks after the last update.
     config : dict
         What was asked for, JSON-serialisable, as it was asked for: a list of evenly spaced epochs as start, stop and
@@ -145,10 +145,11 @@ class TrainingRun:
         }
         coordinates = {name: value.variable for name, value in dataset.coords.items()}
         per_network = {name: value for name, value in coordinates.items() if value.dims == ("network",)}
+        family: Any = FAMILIES[one_of("the model of a saved run", dataset.attrs["model"], FAMILIES)]
         return cls(
             history=xr.Dataset(history, coords=coordinates),
             events=xr.Dataset(split("event_"), coords=per_network),
-            models=_KINDS[dataset.attrs["model"]](**model, seed=dataset["seed"].values, **dataset.attrs["settings"]),
+            models=family(**model, seed=dataset["seed"].values, **dataset.attrs["settings"]),
             config=dataset.attrs["config"],
             checkpoints=checkpoints,
             complete=dataset.attrs["complete"],

@@ -190,10 +190,10 @@ def _proven(model: Any, inputs: list[float] | None) -> tuple[Any, bool] | None:
     """States (P, N) of every fixed point, and whether the search for them is complete; None above rank three."""
     from numpy import asarray
 
-    from ghostpoint.models import LowRankRNN
     from ghostpoint.slow_points import latent_zeros
 
-    if not isinstance(model, LowRankRNN) or model.rank > 3:
+    form = model.tanh_form()
+    if form is None or form.n is None or model.rank > 3:
         return None
     found = latent_zeros(model, inputs=inputs)
     u = None if inputs is None else asarray(inputs)

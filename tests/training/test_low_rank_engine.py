@@ -18,7 +18,7 @@ from ghostpoint.tasks import (
     NBitFlipFlop,
     from_arrays,
 )
-from ghostpoint.training import SGD, Adam, alone, rounds
+from ghostpoint.training import SGD, Adam, alone, kernel_families, rounds
 from ghostpoint.training.kernels import low_rank, low_rank_packing
 from ghostpoint.training.reference import evaluate
 
@@ -160,7 +160,7 @@ def test_the_readout_norm_is_that_of_the_specification(name):
 
 @pytest.mark.parametrize("task", [FLIPS, DelayedMatchToSample(10, 15, 15, copies=3)], ids=["random", "fixed"])
 def test_trials_in_chunks_are_those_of_the_specification(task, monkeypatch):
-    monkeypatch.setattr(rounds, "CACHE", 1)  # two trials a chunk, the last one half empty
+    monkeypatch.setattr(kernel_families, "CACHE", 1)  # two trials a chunk, the last one half empty
     channels = {"n_inputs": task.n_inputs, "n_outputs": task.n_outputs, "initial_state": 0.1}
     models = LowRankRNN.initialize(20, 2, [3, 4], "latent_readout", **channels)
     remedy = HazardLimit(0.01) if task.random else TrustRegion(h=0.01, eta=0.01, crossings=7)
@@ -175,7 +175,7 @@ def test_trials_in_chunks_are_those_of_the_specification(task, monkeypatch):
 def test_the_random_numbers_of_chunks_differ(monkeypatch):
     task = DelayedCueDiscrimination(10, 20, 15, copies=3, initial_scale=0.5, noise=0.2)
     whole, cut = (gp.train(LATENT, task, 0.01, 40, record="all", seed=2), None)
-    monkeypatch.setattr(rounds, "CACHE", 1)
+    monkeypatch.setattr(kernel_families, "CACHE", 1)
     cut = gp.train(LATENT, task, 0.01, 40, record="all", seed=2)
     assert (whole.history["loss"].values != cut.history["loss"].values).any()  # other draws of the same kind
     np.testing.assert_allclose(cut.history["loss"].mean("epoch"), whole.history["loss"].mean("epoch"), rtol=0.1)

@@ -163,8 +163,8 @@ def lethal_update(
     for part, values in escape.gradient.items():
         along += (values[0] * loss.gradient[part]).reshape(len(models), -1).sum(axis=1)
     height, passage = np.full((2, len(models)), np.nan)
-    if isinstance(before, LowRankRNN) and before.rank == 1:
-        ghosts = flow_ghosts(before.m[:, :, 0], before.n[:, :, 0], before.b)
+    if before.rank == 1:
+        ghosts = flow_ghosts(before)
         some = ghosts.count > 0
         if some.any():
             # the ghost that takes longest to pass, which is the one that times the delay

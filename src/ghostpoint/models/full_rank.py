@@ -10,24 +10,29 @@ from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint.checks import finite_array, integer, memory_for, one_of, shape
 from ghostpoint.errors import InputError
-from ghostpoint.models.low_rank import xavier
+from ghostpoint.models.arithmetic import NUMPY, Arithmetic
 from ghostpoint.models.published import FULL_RANK, draw, setup_of
 from ghostpoint.models.record import (
     ACTIVATIONS,
-    Record,
+    TORCH_NAMES,
+    Gradient,
+    Parts,
+    TanhForm,
     checked_parts,
     checked_seed,
     checked_seeds,
     checked_state,
     optional,
+    xavier,
 )
+from ghostpoint.models.tanh_networks import TanhNetworks
 
 __all__ = ["FullRankRNN"]
 
 SCHEMES = ("normal", "xavier_biased")
 
 
-class FullRankRNN(Record):
+class FullRankRNN(TanhNetworks):
     """R networks of N units with a full matrix W, which acts as ``W x``, and output ``activation(w_out x + b_out)``.
 
     Parameters
@@ -62,10 +67,11 @@ class FullRankRNN(Record):
         "seed": (),
     }
     parts = ("W", "b", "w_in", "w_out", "b_out")
+    kernels = "full_rank"
+    required = ("W",)
+    torch_gates = 1
 
     W: NDArray[Any]
-    b: NDArray[Any]
-    w_in: NDArray[Any] | None
     w_out: NDArray[Any]
     b_out: NDArray[Any]
 
@@ -194,27 +200,49 @@ class FullRankRNN(Record):
         return self.n_units
 
     @property
-    def n_inputs(self) -> int:
-        """I, 0 without input weights."""
-        return 0 if self.w_in is None else int(self.w_in.shape[2])
-
-    @property
     def n_outputs(self) -> int:
         """O."""
         return int(self.w_out.shape[1])
 
+    @classmethod
+    def from_arrays(cls, arrays: Parts) -> Self:
+        """From W and perhaps the others; without a readout one of zeros, which no slow point depends on."""
+        found = cls.stacked(arrays)
+        W = shape("W", finite_array("W", found["W"]), ("R", "N", "N"))
+        networks, units, _ = W.shape
+        found.setdefault("b", np.zeros((networks, units)))
+        found.setdefault("w_out", np.zeros((networks, 1, units)))
+        found.setdefault("b_out", np.zeros((networks, found["w_out"].shape[1])))
+        return cls(**found)
+
+    @classmethod
+    def from_torch(cls, cell: Parts) -> Self:
+        """From a vanilla tanh ``torch.nn.RNN``: this library's Euler map with alpha = 1."""
+        units = cell["weight_hh"].shape[1]
+        biases = [cell[name] for name in ("bias_hh", "bias_ih") if name in cell]
+        found = {"W": cell["weight_hh"], "b": sum(biases, np.zeros(units)), "initial_state": np.zeros(units)}
+        found |= {ours: cell[name] for name, ours in TORCH_NAMES.items() if name in cell}
+        return cls.from_arrays(found)
+
     # The equations. x is (R, N) and u (I,), with any number of axes in front, such as trials: (B, R, N) and (B, I).
+
+    def recurrent(self, lib: Arithmetic, p: Parts, x: Any) -> Any:
+        """``W x``, shape (..., R, N)."""
+        return lib.times(p["W"], x)
+
+    def recurrent_back(self, gradient: Gradient, s: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
+        """``W^T s``; ``dL/dW += s x^T``."""
+        gradient["W"] += np.einsum("brn,brk->rnk", s, x)
+        return np.einsum("rnk,brn->brk", self.W, s)
+
+    def tanh_form(self) -> TanhForm:
+        """The state's own flow."""
+        return TanhForm(self.W, None, self.b, self.w_in)
 
     def drive(self, x: NDArray[Any], u: NDArray[Any] | None = None) -> NDArray[Any]:
         """``W x + W_in u + b``, what the units' tanh is taken of, shape (..., R, N)."""
-        total = np.einsum("rij,...rj->...ri", self.W, x) + self.b
-        if u is not None and self.w_in is not None:
-            total = total + np.einsum("rni,...i->...rn", self.w_in, u)
-        return np.asarray(total)
-
-    def rates_of_state(self, x: NDArray[Any], u: NDArray[Any] | None = None, noise: Any = 0.0) -> NDArray[Any]:
-        """``tanh(W x + W_in u + b + noise)``, shape (..., R, N)."""
-        return np.asarray(np.tanh(self.drive(x, u) + noise))
+        p = self.arrays()
+        return np.asarray(self._driven(NUMPY, p, self.recurrent(NUMPY, p, x), u))
 
     def flow(self, x: NDArray[Any], u: NDArray[Any] | None = None) -> NDArray[Any]:
         """``-x + tanh(W x + W_in u + b)``, the state's velocity in units of 1/tau, shape (..., R, N)."""
@@ -224,7 +252,3 @@ class FullRankRNN(Record):
         """Derivative of :meth:`flow` by x, ``-1 + diag(1 - tanh**2) W``, shape (..., R, N, N)."""
         gain = 1 - np.tanh(self.drive(x, u)) ** 2
         return gain[..., None] * self.W - np.eye(self.n_units)
-
-    def logit_of_state(self, x: NDArray[Any]) -> NDArray[Any]:
-        """``w_out x + b_out``, what the output's activation is taken of, shape (..., R, O)."""
-        return np.asarray(np.einsum("ron,...rn->...ro", self.w_out, x) + self.b_out)

@@ -15,17 +15,23 @@ from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint.checks import finite_array, integer, memory_for, one_of, shape
 from ghostpoint.errors import InputError
+from ghostpoint.models.arithmetic import NUMPY, Arithmetic
+from ghostpoint.models.full_rank import FullRankRNN
 from ghostpoint.models.published import LOW_RANK, draw, setup_of
 from ghostpoint.models.record import (
     ACTIVATIONS,
-    Record,
+    Gradient,
+    Parts,
+    TanhForm,
     checked_parts,
     checked_seed,
     checked_seeds,
     checked_state,
     optional,
     per_network,
+    xavier,
 )
+from ghostpoint.models.tanh_networks import TanhNetworks
 
 __all__ = ["LowRankRNN"]
 
@@ -33,7 +39,7 @@ READOUTS = ("state", "latent")
 SCHEMES = ("fixed_readout", "state_readout", "latent_readout")
 
 
-class LowRankRNN(Record):
+class LowRankRNN(TanhNetworks):
     """R networks of N units with ``W = m n^T`` of rank K.
 
     Without ``w_out`` the readout is the latent one, ``activation(c (kappa_1 - kappa*))``; with it,
@@ -85,11 +91,11 @@ class LowRankRNN(Record):
         "seed": (),
     }
     parts = ("m", "n", "b", "w_in", "w_out", "b_out", "confidence")
+    kernels = "low_rank"
+    required = ("m", "n")
 
     m: NDArray[Any]
     n: NDArray[Any]
-    b: NDArray[Any]
-    w_in: NDArray[Any] | None
     w_out: NDArray[Any] | None
     b_out: NDArray[Any] | None
     confidence: NDArray[Any]
@@ -252,14 +258,27 @@ class LowRankRNN(Record):
         return int(self.m.shape[2])
 
     @property
-    def n_inputs(self) -> int:
-        """I, 0 without input weights."""
-        return 0 if self.w_in is None else int(self.w_in.shape[2])
-
-    @property
     def n_outputs(self) -> int:
         """O."""
         return 1 if self.w_out is None else int(self.w_out.shape[1])
+
+    @classmethod
+    def from_arrays(cls, arrays: Parts) -> Self:
+        """From m, n and perhaps the others; m and n of two axes are (N, K) where b is (N,), and (R, N) otherwise."""
+        m = np.asarray(arrays["m"])
+        single = m.ndim == 1 or (m.ndim == 2 and "b" in arrays and np.ndim(arrays["b"]) == 1)
+        if m.ndim == 2 and "b" not in arrays:
+            raise InputError(
+                f"m must have 3 axes (R, N, K), or come with b, which tells (N, K) from (R, N); got {m.shape}"
+            )
+        found = cls.stacked(arrays)
+        for name in ("m", "n"):
+            factor = np.asarray(arrays[name])
+            factor = factor[:, None] if factor.ndim == 1 else factor
+            found[name] = factor[None] if single else factor[:, :, None] if m.ndim == 2 else factor
+        if "w_out" in found and found["w_out"].shape[2] == found["m"].shape[2] != found["m"].shape[1]:
+            return cls(**found, readout="latent")
+        return cls(**found)
 
     # The equations. x is (R, N), kappa (R, K) and u (I,), each with any number of axes in front, such as trials:
     # (B, R, N), (B, R, K) and (B, I). All return float64 for float64 input.
@@ -268,20 +287,40 @@ class LowRankRNN(Record):
         """``kappa = n^T x`` (eq. 4), shape (..., R, K)."""
         return np.asarray(np.einsum("rnk,...rn->...rk", self.n, x))
 
+    def recurrent(self, lib: Arithmetic, p: Parts, x: Any) -> Any:
+        """``W x = m (n^T x)``, shape (..., R, N)."""
+        return lib.times(p["m"], lib.transposed_times(p["n"], x))
+
+    def recurrent_back(self, gradient: Gradient, s: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
+        """``n (m^T s)``; ``dL/dm += s kappa^T`` and ``dL/dn += x (m^T s)^T``."""
+        by_latent = np.einsum("rnk,brn->brk", self.m, s)
+        gradient["m"] += np.einsum("brn,brk->rnk", s, self.latent(x))
+        return self._latent_back(gradient, by_latent, x)
+
+    def _latent_back(self, gradient: Gradient, by_latent: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
+        """The adjoint of ``kappa = n^T x``: from dL/dkappa to dL/dx."""
+        gradient["n"] += np.einsum("brn,brk->rnk", x, by_latent)
+        return np.einsum("rnk,brk->brn", self.n, by_latent)
+
+    def tanh_form(self) -> TanhForm:
+        """The flow of the latents (eq. 4)."""
+        return TanhForm(self.m, self.n, self.b, self.w_in)
+
+    def in_full_state(self) -> FullRankRNN:
+        """Full-rank networks with W = m n^T; the readout, which no slow point depends on, is left out."""
+        networks, units = self.b.shape
+        W = np.einsum("rik,rjk->rij", self.m.astype(np.float64), self.n.astype(np.float64))
+        empty = np.zeros((networks, 1, units)), np.zeros((networks, 1))
+        return FullRankRNN(W, self.b, *empty, w_in=self.w_in, initial_state=self.initial_state)
+
     def drive(self, kappa: NDArray[Any], u: NDArray[Any] | None = None) -> NDArray[Any]:
         """``m kappa + W_in u + b``, what the units' tanh is taken of, shape (..., R, N)."""
-        total = np.einsum("rnk,...rk->...rn", self.m, kappa) + self.b
-        if u is not None and self.w_in is not None:
-            total = total + np.einsum("rni,...i->...rn", self.w_in, u)
-        return np.asarray(total)
+        p = self.arrays()
+        return np.asarray(self._driven(NUMPY, p, NUMPY.times(self.m, kappa), u))
 
     def rates(self, kappa: NDArray[Any], u: NDArray[Any] | None = None) -> NDArray[Any]:
         """``tanh(m kappa + W_in u + b)``, shape (..., R, N)."""
         return np.asarray(np.tanh(self.drive(kappa, u)))
-
-    def rates_of_state(self, x: NDArray[Any], u: NDArray[Any] | None = None, noise: Any = 0.0) -> NDArray[Any]:
-        """``tanh(m n^T x + W_in u + b + noise)``, shape (..., R, N)."""
-        return np.asarray(np.tanh(self.drive(self.latent(x), u) + noise))
 
     def flow(self, kappa: NDArray[Any], u: NDArray[Any] | None = None) -> NDArray[Any]:
         """``-kappa + n^T tanh(m kappa + W_in u + b)`` (eq. 4), the latents' velocity in units of 1/tau."""
@@ -296,25 +335,45 @@ class LowRankRNN(Record):
         """One Euler step of the latents, ``kappa + alpha flow(kappa)``: exactly ``latent(step(x))``."""
         return kappa + alpha * self.flow(kappa, u)
 
-    def logit_of_state(self, x: NDArray[Any]) -> NDArray[Any]:
-        """What the output's activation is taken of, from the state, shape (..., R, O)."""
-        if self.w_out is None or self.readout == "latent":
-            return self._logit_of_latent(self.latent(x))
-        return np.asarray(np.einsum("ron,...rn->...ro", self.w_out, x) + self.b_out)
+    @property
+    def readout_parts(self) -> tuple[str, ...]:
+        """The confidence where there is no ``w_out``."""
+        return ("confidence",) if self.w_out is None else super().readout_parts
 
-    def _logit_of_latent(self, kappa: NDArray[Any]) -> NDArray[Any]:
+    def read(self, lib: Arithmetic, p: Parts, x: Any) -> Any:
+        """The logit by the three readouts, (..., R, O)."""
+        if self.w_out is None or self.readout == "latent":
+            return self._read_latent(lib, p, lib.einsum("rnk,...rn->...rk", p["n"], x))
+        return super().read(lib, p, x)
+
+    def _read_latent(self, lib: Arithmetic, p: Parts, kappa: Any) -> Any:
         if self.w_out is None:
-            return np.asarray(self.confidence * (kappa[..., 0] - self.threshold))[..., None]
+            return (p["confidence"] * (kappa[..., 0] - p["threshold"]))[..., None]
         if self.readout == "state":
             raise InputError("readout must be latent for an output of the latents alone, got 'state'")
-        return np.asarray(np.einsum("rok,...rk->...ro", self.w_out, kappa) + self.b_out)
+        return lib.einsum("rok,...rk->...ro", p["w_out"], kappa) + p["b_out"]
+
+    def read_back(self, gradient: Gradient, by_logit: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
+        """The adjoint of :meth:`read`, by the three readouts."""
+        if self.w_out is not None and self.readout == "state":
+            return super().read_back(gradient, by_logit, x)
+        kappa = self.latent(x)
+        if self.w_out is None:
+            gradient["confidence"] += (by_logit[..., 0] * (kappa[..., 0] - self.threshold)).sum(axis=0)
+            by_latent = np.zeros_like(kappa)
+            by_latent[..., 0] = by_logit[..., 0] * self.confidence
+        else:
+            gradient["w_out"] += np.einsum("bro,brk->rok", by_logit, kappa)
+            gradient["b_out"] += by_logit.sum(axis=0)
+            by_latent = np.einsum("rok,bro->brk", self.w_out, by_logit)
+        return self._latent_back(gradient, by_latent, x)
 
     def logit(self, kappa: NDArray[Any]) -> NDArray[Any]:
         """What the output's activation is taken of, from the latents, shape (..., R); of the first output channel.
 
         ``c (kappa_1 - kappa*)`` without ``w_out``.
         """
-        return self._logit_of_latent(kappa)[..., 0]
+        return np.asarray(self._read_latent(NUMPY, self.arrays(), kappa)[..., 0])
 
     def output(self, kappa: NDArray[Any]) -> NDArray[Any]:
         """``activation(logit)`` (eq. 5), shape (..., R)."""
@@ -345,12 +404,6 @@ def _draw(
         "w_out": xavier(generator, outputs, latents),
         "b_out": generator.uniform(-1, 1, outputs) / np.sqrt(latents),
     }
-
-
-def xavier(generator: np.random.Generator, rows: int, columns: int) -> NDArray[np.float64]:
-    """Uniform within ``sqrt(6 / (rows + columns))`` (Glorot and Bengio 2010)."""
-    limit = np.sqrt(6.0 / (rows + columns))
-    return generator.uniform(-limit, limit, (rows, columns))
 
 
 def _factors(name: str, value: ArrayLike) -> NDArray[np.float64]:

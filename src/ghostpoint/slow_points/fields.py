@@ -1,4 +1,4 @@
-"""The vector fields that slow points are searched in: a tanh network's, reduced to its latents, or a user's own.
+"""The vector fields that slow points are searched in: a network's, reduced to its latents if any, or a user's own.
 
 All of them say, for states x of shape (B, K), ``flow`` F (B, K), ``jacobian`` (B, K, K) and ``curvature``, the
 contraction ``sum_i p_i D2F_i`` (B, K, K) with vectors p (B, K).
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,9 +16,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint import checks
 from ghostpoint.errors import InputError
-from ghostpoint.models import FullRankRNN, LowRankRNN
+from ghostpoint.models import FAMILIES, Record, TanhForm
 
-__all__ = ["Field", "NetworkField", "TanhField", "UserField", "network_field", "orthonormal_field"]
+__all__ = [
+    "Field",
+    "NetworkField",
+    "StateField",
+    "TanhField",
+    "UserField",
+    "driven",
+    "network_field",
+    "orthonormal_field",
+]
 
 Floats = NDArray[np.float64]
 
@@ -81,11 +91,57 @@ class TanhField:
         t = self.rates(x)
         return self.quadratic(self.pulled(p) * (-2 * t * (1 - t**2)))
 
+    def between(self, other: TanhField, t: float) -> TanhField:
+        """The field whose arrays are ``(1 - t)`` times this one's plus t times another one's."""
+        A = None if self.A is None or other.A is None else (1 - t) * self.A + t * other.A
+        return TanhField(A, (1 - t) * self.B + t * other.B, (1 - t) * self.c + t * other.c)
+
     def quadratic(self, weights: Floats) -> Floats:
         """``B^T diag(weights) B`` for weights (B, N), as one product of matrices."""
         units, size = self.B.shape
         scaled = self.B.T[None] * weights[:, None, :]
         return np.asarray((scaled.reshape(-1, units) @ self.B).reshape(-1, size, size))
+
+
+@dataclass(frozen=True, eq=False)
+class StateField:
+    """The flow of the state of one network of any family, by the hooks of :class:`ghostpoint.models.Record`.
+
+    Attributes
+    ----------
+    model : Record of one network
+        Whose equations they are.
+    parts : dict
+        The arrays to put into them, in float64.
+    channel : (I,) or None
+        Constant input.
+    """
+
+    model: Record
+    parts: dict[str, Floats]
+    channel: Floats | None
+
+    @property
+    def size(self) -> int:
+        """N."""
+        return self.model.n_units
+
+    def flow(self, x: Floats) -> Floats:
+        """F."""
+        return self.model.state_flow(self.parts, x[:, None], self.channel)[:, 0]
+
+    def jacobian(self, x: Floats) -> Floats:
+        """DF."""
+        return self.model.state_jacobian(self.parts, x[:, None], self.channel)[:, 0]
+
+    def curvature(self, x: Floats, p: Floats) -> Floats:
+        """``sum_i p_i D2F_i``."""
+        return self.model.state_curvature(self.parts, x[:, None], p[:, None], self.channel)[:, 0]
+
+    def between(self, other: StateField, t: float) -> StateField:
+        """The field whose parts are ``(1 - t)`` times this one's plus t times another one's."""
+        parts = {name: (1 - t) * value + t * other.parts[name] for name, value in self.parts.items()}
+        return StateField(self.model, parts, self.channel)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,18 +197,30 @@ class UserField:
 class NetworkField:
     """One network's flow in coordinates kappa, and the way back to its state.
 
-    ``exact`` holds the weights as given: ``A = n^T, B = m`` (kappa = n^T x) or ``A = 1, B = W`` (kappa = x). Fixed
-    points of the two correspond. The least speed among states of the same kappa is ``f^T M^-1 f`` (squared), M = A A^T,
-    at the state ``tanh(B kappa + c) - A^T M^-1 f``, so the slow points of the state are those of the latents under
-    this metric. ``search`` is the field in orthonormal latents ``z = root^-T kappa`` (`orthonormal_field`), M = root^T
-    root, where the metric is the identity.
+    ``exact`` holds the weights as given. Of a tanh network these are ``A = n^T, B = m`` (kappa = n^T x) or ``A = 1,
+    B = W`` (kappa = x); of other families kappa is the state. Fixed points of state and latents correspond. The least
+    speed among states of the same kappa is ``f^T M^-1 f`` (squared), M = A A^T, at the state ``tanh(B kappa + c) - A^T
+    M^-1 f``, so the slow points of the state are those of the latents under this metric. ``search`` is the field in
+    orthonormal latents ``z = root^-T kappa`` (`orthonormal_field`), M = root^T root, where the metric is the identity.
+    ``bound`` is that of the units of a fixed point.
     """
 
-    exact: TanhField
-    search: TanhField
+    exact: TanhField | StateField
+    search: TanhField | StateField
     root: Floats | None
     metric: Floats | None
     input: Floats | None
+    bound: float = 1.0
+
+    @cached_property
+    def tanh(self) -> TanhField | None:
+        """``exact``, where it has the form that proofs are about."""
+        return self.exact if isinstance(self.exact, TanhField) else None
+
+    @property
+    def A(self) -> Floats | None:
+        """From the state to latents; None where the coordinates are the state."""
+        return None if self.tanh is None else self.tanh.A
 
     @property
     def low_rank(self) -> bool:
@@ -162,7 +230,7 @@ class NetworkField:
     @property
     def n_units(self) -> int:
         """N."""
-        return len(self.exact.c)
+        return self.exact.size if self.tanh is None else len(self.tanh.c)
 
     def to_search(self, kappa: Floats) -> Floats:
         """Orthonormal latents z from kappa."""
@@ -174,17 +242,25 @@ class NetworkField:
 
     def coordinates(self, x: Floats) -> Floats:
         """Kappa of states (B, N)."""
-        return x if self.exact.A is None else x @ self.exact.A.T
+        return x if self.A is None else x @ self.A.T
 
     def states(self, kappa: Floats) -> Floats:
         """The slowest state of each kappa, shape (B, N)."""
-        if self.exact.A is None or self.metric is None:
+        if self.tanh is None or self.tanh.A is None or self.metric is None:
             return kappa
-        return self.exact.rates(kappa) - np.linalg.solve(self.metric, self.exact.flow(kappa).T).T @ self.exact.A
+        return self.tanh.rates(kappa) - np.linalg.solve(self.metric, self.tanh.flow(kappa).T).T @ self.tanh.A
 
-    def weights_times(self, v: Floats) -> Floats:
-        """``W v``, shape (B, N)."""
-        return self.coordinates(v) @ self.exact.B.T
+    def moved(self, kappa: Floats, nu: Floats) -> Floats:
+        """The direction (N,) of the state in which the network goes when its kappa (K,) goes along nu (K,)."""
+        if self.tanh is None or self.tanh.A is None:
+            return nu
+        return np.asarray((1 - self.tanh.rates(kappa[None])[0] ** 2) * (self.tanh.B @ nu))
+
+    def state_flow(self, x: Floats) -> Floats:
+        """F of states (B, N)."""
+        if self.tanh is None or self.tanh.A is None:
+            return self.exact.flow(x)
+        return self.tanh.rates(self.coordinates(x)) - x
 
 
 def orthonormal_field(m: Floats, n: Floats, drive: Floats) -> tuple[TanhField, Floats]:
@@ -218,30 +294,40 @@ def orthonormal_field(m: Floats, n: Floats, drive: Floats) -> tuple[TanhField, F
 def network_field(model: Any, inputs: ArrayLike | None = None) -> NetworkField:
     """The field of a record of one network under a constant input u (I,).
 
-    The drive ``W_in u + b`` is rounded to float64 once; everything after takes it as exact. A low-rank network whose n
-    has (nearly) dependent columns is taken in its full state, with W = m n^T rounded.
+    The drive ``W_in u + b`` of a tanh network is rounded to float64 once; everything after takes it as exact. A
+    low-rank network whose n has (nearly) dependent columns is taken in its full state, with W = m n^T rounded.
 
     Raises
     ------
     ValueError
         For anything but one network, or inputs that do not fit.
     """
-    if not isinstance(model, FullRankRNN | LowRankRNN):
-        raise InputError(f"model must be a LowRankRNN or FullRankRNN, got {type(model).__name__}")
+    if not isinstance(model, Record):
+        raise InputError(f"model must be one of {', '.join(FAMILIES)}; got {type(model).__name__}")
     if len(model) != 1:
         raise InputError(f"model must hold one network (index the record, as in models[3]), got {len(model)}")
-    drive, channel = np.array(model.b[0], dtype=np.float64), None
+    channel = None
     if inputs is not None:
         channel = checks.shape("inputs", checks.finite_array("inputs", inputs), (model.n_inputs,))
-        if model.w_in is not None:
-            drive = drive + model.w_in[0] @ channel
-    if isinstance(model, FullRankRNN):
-        field = TanhField(None, np.array(model.W[0], dtype=np.float64), drive)
+    form = model.tanh_form()
+    if form is None:
+        parts = {name: np.array(model.arrays()[name], dtype=np.float64) for name in model.present_parts()}
+        state = StateField(model, parts, channel)
+        return NetworkField(state, state, None, None, channel, model.state_bound)
+    drive, m = driven(form, channel), np.array(form.m[0], dtype=np.float64)
+    if form.n is None:
+        field = TanhField(None, m, drive)
         return NetworkField(field, field, None, None, channel)
-    m, n = np.array(model.m[0], dtype=np.float64), np.array(model.n[0], dtype=np.float64)
+    n = np.array(form.n[0], dtype=np.float64)
     if model.rank >= model.n_units or np.linalg.cond(n) > 1e6:
         field = TanhField(None, m @ n.T, drive)
         return NetworkField(field, field, None, None, channel)
     exact = TanhField(np.ascontiguousarray(n.T), m, drive)
     search, root = orthonormal_field(m, n, drive)
     return NetworkField(exact, search, root, n.T @ n, channel)
+
+
+def driven(form: TanhForm, channel: Floats | None) -> Floats:
+    """The drive ``W_in u + b`` (N,) of one tanh network, in float64."""
+    drive = np.array(form.b[0], dtype=np.float64)
+    return drive if channel is None or form.w_in is None else drive + form.w_in[0] @ channel

@@ -262,11 +262,10 @@ def ghost_form(field: Field, network: NetworkField | None, ghost: GhostSolution)
     kappa = ghost.kappa[None]
     nu = right_null(field.jacobian(kappa)[0], ghost.omega / np.linalg.norm(ghost.omega))
     bend = float(nu @ field.curvature(kappa, ghost.omega[None])[0] @ nu)
-    if network is None or network.exact.A is None:
+    if network is None or network.A is None:
         w, v = ghost.omega, nu
     else:
-        w = network.exact.A.T @ ghost.omega
-        v = (1 - network.exact.rates(kappa)[0] ** 2) * (network.exact.B @ nu)
+        w, v = network.A.T @ ghost.omega, network.moved(ghost.kappa, nu)
     length = float(np.linalg.norm(v))
     v, w = v / length, w / np.linalg.norm(w)
     overlap = float(w @ v)

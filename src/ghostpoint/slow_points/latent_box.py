@@ -19,8 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint import checks
 from ghostpoint.errors import InputError
-from ghostpoint.models import LowRankRNN
+from ghostpoint.models import Record
 from ghostpoint.slow_points import latent_box_kernels as kernels
+from ghostpoint.slow_points.fields import driven
 from ghostpoint.slow_points.latent_box_records import LatentZeros
 from ghostpoint.slow_points.latent_flow_kernels import LARGEST
 
@@ -35,7 +36,7 @@ _EPS = 2.0**-53
 
 
 def latent_zeros(
-    model: LowRankRNN, *, box: tuple[ArrayLike, ArrayLike] | None = None, inputs: ArrayLike | None = None
+    model: Record, *, box: tuple[ArrayLike, ArrayLike] | None = None, inputs: ArrayLike | None = None
 ) -> LatentZeros:
     """All zeros of ``f(kappa) = -kappa + n^T tanh(m kappa + b + W_in u)``, none missed, none invented.
 
@@ -96,18 +97,20 @@ def whole_box(n: Floats) -> Floats:
     return np.asarray(1.001 * np.abs(n).sum(axis=0) + 1e-30)
 
 
-def _weights(model: LowRankRNN, inputs: ArrayLike | None) -> tuple[Floats, Floats, Floats]:
-    if not isinstance(model, LowRankRNN):
+def _weights(model: Record, inputs: ArrayLike | None) -> tuple[Floats, Floats, Floats]:
+    form = model.tanh_form() if isinstance(model, Record) else None
+    if form is None or form.n is None:
         raise InputError(f"model must be a LowRankRNN, got {type(model).__name__}")
     if len(model) != 1:
         raise InputError(f"model must be one network, got {len(model)}; pick one with model[i]")
     if model.rank > 3:
         raise InputError(f"model must have rank 1, 2 or 3, got {model.rank}")
-    m, n, b = (np.asarray(part[0], dtype=np.float64) for part in (model.m, model.n, model.b))
+    channel = None
     if inputs is not None:
-        if model.w_in is None:
+        if form.w_in is None:
             raise InputError("inputs must be left out for a model without input weights")
-        b = b + model.w_in[0] @ checks.shape("inputs", checks.finite_array("inputs", inputs), (model.n_inputs,))
+        channel = checks.shape("inputs", checks.finite_array("inputs", inputs), (model.n_inputs,))
+    m, n, b = np.asarray(form.m[0], np.float64), np.asarray(form.n[0], np.float64), driven(form, channel)
     for name, array in (("m", m), ("n", n), ("b", b)):
         if np.abs(array).max() > LARGEST:
             raise InputError(f"{name} must lie within +-{LARGEST:g}, got {array.flat[np.abs(array).argmax()]}")

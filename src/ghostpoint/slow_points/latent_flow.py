@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ghostpoint import checks
 from ghostpoint.errors import InputError
-from ghostpoint.models import LowRankRNN
+from ghostpoint.models import Record
 from ghostpoint.slow_points.flow_records import FlowGhosts, FlowZeros
 from ghostpoint.slow_points.latent_flow_kernels import LARGEST, search
 
@@ -188,13 +188,16 @@ class _Found(NamedTuple):
 
 
 def _weights(m: Any, n: Any, b: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    if isinstance(m, LowRankRNN):
+    if isinstance(m, Record):
+        form = m.tanh_form()
+        if form is None or form.n is None:
+            raise InputError(f"models must be of rank one, got a {type(m).__name__}")
         if m.rank != 1:
             raise InputError(f"models must be of rank one, got rank {m.rank}; latent_zeros goes up to rank three")
         for name, value in (("n", n), ("b", b)):
             if value is not None:
                 raise InputError(f"{name} must be left out for networks, which have their own, got {value!r}")
-        m, n, b = m.m[:, :, 0], m.n[:, :, 0], m.b
+        m, n, b = form.m[:, :, 0], form.n[:, :, 0], form.b
     arrays: list[NDArray[Any]] = []
     for name, value in (("m", m), ("n", n), ("b", b)):
         # float32 is kept here and converted by blocks, so that 500,000 epochs are not copied at once

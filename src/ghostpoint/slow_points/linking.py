@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostpoint.slow_points.continuation import Curve, follow
-from ghostpoint.slow_points.fields import TanhField
+from ghostpoint.slow_points.fields import StateField, TanhField
 from ghostpoint.slow_points.folds import Fold, measure_fold
 from ghostpoint.slow_points.ghosts import GhostSolution, is_minimum, solve_ghost
 from ghostpoint.slow_points.segments import FoldCurve, Segment, ZeroCurve, rate
@@ -71,7 +71,13 @@ class Linker:
     called with an epoch's index, kappa and the ghost solution or None, for points that are added.
     """
 
-    def __init__(self, fields: list[TanhField], nodes: list[list[Node]], complete: NDArray[np.bool_], certify: Any):
+    def __init__(
+        self,
+        fields: list[TanhField | StateField],
+        nodes: list[list[Node]],
+        complete: NDArray[np.bool_],
+        certify: Any,
+    ):
         self.fields, self.nodes, self.complete, self.certify = fields, nodes, complete, certify
         self.changes: list[Change] = []
 

@@ -88,7 +88,7 @@ def slow_passage(
 
     Parameters
     ----------
-    model_or_field : LowRankRNN, FullRankRNN or UserField
+    model_or_field : Record of one network, or UserField
         What `find_slow_points` was given.
     point : SlowPoints
         One ghost, ``points.ghosts[i]``.
@@ -212,10 +212,10 @@ def _slow_coordinate(
     if len(at) != units:
         raise InputError(f"point must have {units} units like the model, got {len(at)}")
     w = w / (w @ v)
-    if network is not None and network.exact.A is not None:
+    if network is not None and network.A is not None:
         # w is in the range of n, w = n omega, and kappa = n^T x
-        omega = np.linalg.lstsq(network.exact.A.T, w, rcond=None)[0]
-        at, v, w = network.coordinates(at[None])[0], network.exact.A @ v, omega
+        omega = np.linalg.lstsq(network.A.T, w, rcond=None)[0]
+        at, v, w = network.coordinates(at[None])[0], network.A @ v, omega
     speed, J = float(w @ field.flow(at[None])[0]), field.jacobian(at[None])[0]
     same = abs(speed - point.r[0]) <= 1e-6 * point.r[0] + 1e-12 * np.linalg.norm(w)
     if not (same and np.linalg.norm(J @ v) <= 1e-6 * (1 + np.linalg.norm(J)) * np.linalg.norm(v)):

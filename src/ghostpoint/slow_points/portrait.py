@@ -31,7 +31,7 @@ def flow_portrait(
 
     Parameters
     ----------
-    model : LowRankRNN or FullRankRNN
+    model : Record
         One network.
     points : SlowPoints
         Its slow points.
@@ -47,7 +47,7 @@ def flow_portrait(
     dataset = xr.Dataset({"kind": ("point", points.kind.astype("<U9")), "stable": ("point", points.stable)})
     if network.low_rank and network.exact.size <= 2 and points.latent is not None:
         rank = network.exact.size
-        half = _reach(network.exact.A, points.latent)
+        half = _reach(network.A, points.latent)
         axes = [np.linspace(-h, h, size if rank == 2 else 5 * size) for h in half]
         grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
         flow = network.exact.flow(grid.reshape(-1, rank)).reshape(grid.shape)
@@ -65,8 +65,7 @@ def flow_portrait(
     state = generator.uniform(-1, 1, (checks.integer("paths", paths, at_least=1), network.n_units))
     states = [state]
     for _ in range(STEPS):
-        drive = network.weights_times(states[-1]) + network.exact.c
-        states.append(states[-1] + STEP * (np.tanh(drive) - states[-1]))
+        states.append(states[-1] + STEP * network.state_flow(states[-1]))
     travelled = np.stack(states, axis=1)
     everything = np.concatenate([travelled.reshape(-1, network.n_units), points.position])
     mean = everything.mean(axis=0)

@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint import checks
 from ghostpoint.errors import InputError
-from ghostpoint.models import LowRankRNN
 from ghostpoint.slow_points.certificates import Certificate, FieldBounds, certify_fixed, certify_ghost
 from ghostpoint.slow_points.descent import WORTHWHILE, minimize_energy, newton
 from ghostpoint.slow_points.fields import Field, NetworkField, TanhField, UserField, network_field, orthonormal_field
@@ -61,7 +60,7 @@ def find_slow_points(
     tau: float | None = None,
     dt: float | None = None,
 ) -> SlowPoints:
-    """Fixed points and ghosts of ``tau dx/dt = F(x)``, each with a proof where the field is a tanh network's.
+    """Fixed points and ghosts of ``tau dx/dt = F(x)``, each with a proof where F is a tanh network's.
 
     Minima of ``q = |F|**2 / 2`` are sought from many starts, then polished as zeros of F or as solutions of the
     bordered system of a ghost (theory, section 2). Every zero near a fold is asked for its partner.
@@ -76,8 +75,9 @@ def find_slow_points(
 
     Parameters
     ----------
-    model_or_field : LowRankRNN, FullRankRNN or UserField
-        A record of one network (``models[3]``): ``F = -x + tanh(W x + W_in u + b)``; or functions of one's own.
+    model_or_field : LowRankRNN, FullRankRNN, another family, or UserField
+        A record of one network (``models[3]``), with ``F = (step(x) - x) / alpha``, which for the first two is ``-x +
+        tanh(W x + W_in u + b)``; or functions of one's own.
     states : (..., N), optional
         States to start near, such as those of trajectories: half of the starts (all of them for a `UserField`) are
         drawn from these, with normal noise of standard deviation ``noise`` on each coordinate.
@@ -138,9 +138,13 @@ def find_slow_points(
         for candidate in found:  # on other threads, beside what follows
             candidate.eigenvalues = begin(exact.jacobian(candidate.kappa[None])[0])
         found = _with_partners(exact, metric, found)
-        if certify and network is not None:
-            found = _proven(network, found)
-        return _record(search, exact, network, found, failed, times["tau"], times["dt"], certify)
+        field = None if network is None else network.tanh
+        if certify and field is not None:
+            found = _proven(field, metric, found)
+        reason = "" if certify and field is not None else "not asked for"
+        if network is None or (field is None and certify):
+            reason = f"no bound of the second derivative is known for a {type(model_or_field).__name__}"
+        return _record(search, exact, network, found, failed, times["tau"], times["dt"], reason)
 
 
 def _starts(
@@ -167,7 +171,8 @@ def _starts(
             inside.append(first if Q_rows is None else first @ Q_rows.T)
         size, rest = network.search.size, count - near - 1
         if rest > 0 and Q_rows is None:
-            inside.append(generator.uniform(-1, 1, (rest, size)) * generator.uniform(0, 1, (rest, 1)))
+            scattered = generator.uniform(-1, 1, (rest, size)) * generator.uniform(0, 1, (rest, 1))
+            inside.append(network.bound * scattered)
         elif rest > 0 and Q_rows is not None:
             box = np.abs(Q_rows).sum(axis=1)
             inside.append(box * generator.uniform(-1, 1, (rest, size)) * 10.0 ** generator.uniform(-2, 0, (rest, 1)))
@@ -269,20 +274,22 @@ def _complete(model: Any, network: NetworkField, inputs: ArrayLike | None) -> li
 
     Every zero; every ghost for rank one, and for rank two and three those that `latent_ghosts` lists by default.
     """
-    if not isinstance(model, LowRankRNN) or model.rank > 3:
+    form = model.tanh_form()
+    if form is None or form.n is None or model.rank > 3:
         return []
-    exact, metric = network.exact, network.metric
+    exact, metric, tanh = network.exact, network.metric, network.tanh
+    assert tanh is not None
     at_ghosts: list[tuple[Floats, Floats | None]]
-    if exact.A is not None and exact.size == 1:
-        weights = exact.B[:, 0], exact.A[0], exact.c
+    if tanh.A is not None and tanh.size == 1:
+        weights = tanh.B[:, 0], tanh.A[0], tanh.c
         zeros, ghosts = flow_zeros(*weights), flow_ghosts(*weights)
         at_zeros = zeros.position[0, : zeros.count[0], None]
         at_ghosts = [(x, None) for x in ghosts.position[0, : ghosts.count[0], None]]
     else:
         known = latent_zeros(model, inputs=inputs)
-        m, n = np.asarray(model.m[0], dtype=np.float64), np.asarray(model.n[0], dtype=np.float64)
-        at_zeros = network.coordinates(np.tanh(known.position @ m.T + exact.c))
-        at_ghosts = _latent_ghosts(network, *orthonormal_field(m, n, exact.c), known)
+        m, n = np.asarray(form.m[0], dtype=np.float64), np.asarray(form.n[0], dtype=np.float64)
+        at_zeros = network.coordinates(np.tanh(known.position @ m.T + tanh.c))
+        at_ghosts = _latent_ghosts(network, *orthonormal_field(m, n, tanh.c), known)
     points, _, settled = newton(exact, at_zeros)
     found = [Candidate(x, None, 0) for x in points[settled]]
     for x, omega in at_ghosts:
@@ -330,11 +337,11 @@ def _merge(found: list[Candidate], exact: Field) -> list[Candidate]:
     return merged
 
 
-def _proven(network: NetworkField, found: list[Candidate]) -> list[Candidate]:
+def _proven(field: TanhField, metric: Floats | None, found: list[Candidate]) -> list[Candidate]:
     """The candidates with their proofs, in float64 and else in more digits; zeros proven to be the same are merged."""
     from ghostpoint.slow_points.certificates_ball import certify_in_balls
 
-    bounds = FieldBounds(network.exact, network.metric)
+    bounds = FieldBounds(field, metric)
 
     proven: list[Candidate] = []
     for candidate in found:
@@ -375,8 +382,9 @@ def _record(
     failed: list[tuple[Floats, float, str]],
     tau: float | None,
     dt: float | None,
-    certify: bool,
+    without: str,
 ) -> SlowPoints:
+    """The candidates as a record; ``without`` says why they have no proofs, empty where they have."""
     units = search.size if network is None else network.n_units
 
     def lift(kappa: Floats) -> Floats:
@@ -385,7 +393,7 @@ def _record(
     count = len(found)
     kappa = np.array([c.kappa for c in found]).reshape(count, exact.size)
     position = lift(kappa)
-    proven = certify and network is not None
+    proven = not without
     numeric = np.array(["fixed" if c.ghost is None else "ghost" for c in found], dtype="<U9")
     kind = np.array([c.proof.kind for c in found], dtype="<U9") if proven else numeric
     speed = np.array([0.0 if c.ghost is None else c.ghost.speed for c in found])
@@ -405,7 +413,6 @@ def _record(
         eigenvalues[i, : exact.size] = own
     order = np.argsort(-eigenvalues.real, axis=1, kind="stable")
     eigenvalues = np.take_along_axis(eigenvalues, order, axis=1)
-    without = "not asked for" if network is not None else "no bound of the second derivative is known for a UserField"
     proofs = [c.proof if proven else Certificate(kind[i], reason=without) for i, c in enumerate(found)]
     ends = np.array([x for x, _, _ in failed]).reshape(len(failed), exact.size)
     record = SlowPoints(

@@ -7,12 +7,12 @@ turns into, on a curve of the bordered system of `ghosts` with a signed speed s.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostpoint.slow_points.fields import NetworkField, TanhField
+from ghostpoint.slow_points.fields import NetworkField, StateField, TanhField
 from ghostpoint.slow_points.ghosts import bordered_system
 
 __all__ = ["FoldCurve", "Problem", "Segment", "ZeroCurve", "rate"]
@@ -33,28 +33,27 @@ class Problem(Protocol):
 
 
 class Segment:
-    """The interpolated field; ``first`` and ``last`` are fields of the same shape."""
+    """The interpolated field; ``first`` and ``last`` are fields of the same kind and shape."""
 
-    def __init__(self, first: TanhField, last: TanhField):
-        self.first, self.last = first, last
+    def __init__(self, first: TanhField | StateField, last: TanhField | StateField):
+        self.first: Any = first
+        self.last: Any = last
 
-    def at(self, t: float) -> TanhField:
+    def at(self, t: float) -> TanhField | StateField:
         """The field at t."""
         if t in (0.0, 1.0):
             return self.last if t else self.first
-        a, b = self.first, self.last
-        A = None if a.A is None or b.A is None else (1 - t) * a.A + t * b.A
-        return TanhField(A, (1 - t) * a.B + t * b.B, (1 - t) * a.c + t * b.c)
+        return self.first.between(self.last, t)
 
     def metric(self, t: float) -> Floats | None:
         """``A A^T``, the metric of latents (see `fields`)."""
-        A = self.at(t).A
-        return None if A is None else A @ A.T
+        return self.network(t).metric
 
     def network(self, t: float) -> NetworkField:
         """The field at t with its way back to the state."""
         field = self.at(t)
-        return NetworkField(field, field, None, self.metric(t), None)
+        A = field.A if isinstance(field, TanhField) else None
+        return NetworkField(field, field, None, None if A is None else A @ A.T, None)
 
 
 class ZeroCurve:
@@ -88,7 +87,8 @@ class FoldCurve:
 
     def _system(self, X: Floats, t: float) -> tuple[Floats, Floats]:
         size = (len(X) - 1) // 2
-        return bordered_system(self.segment.at(t), self.segment.metric(t), X[:size], X[size:-1], float(X[-1]))
+        here = self.segment.network(t)
+        return bordered_system(here.exact, here.metric, X[:size], X[size:-1], float(X[-1]))
 
 
 def rate(problem: Problem, X: Floats, t: float) -> Floats:

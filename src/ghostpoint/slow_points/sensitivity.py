@@ -43,7 +43,7 @@ def normal_form_gradient(model: Any, point: SlowPoints, inputs: ArrayLike | None
     Raises
     ------
     ValueError
-        If ``point`` is not one ghost, or of another network's size.
+        If ``point`` is not one ghost, or of another network's size; for families without a :class:`TanhForm`.
     """
     if len(point) != 1 or point.kind[0] != "ghost":
         kinds = ", ".join(str(kind) for kind in point.kind)
@@ -51,7 +51,9 @@ def normal_form_gradient(model: Any, point: SlowPoints, inputs: ArrayLike | None
     network = network_field(model, inputs)
     if point.position.shape[1] != network.n_units:
         raise InputError(f"point must have {network.n_units} units like the model, got {point.position.shape[1]}")
-    field = network.exact
+    field = network.tanh
+    if field is None:
+        raise InputError(f"model must have the form -x + tanh(W x + W_in u + b), got a {type(model).__name__}")
     W = field.B if field.A is None else field.B @ field.A
     x, v, w, s = point.position[0], point.slow_direction[0], point.left_vector[0], float(point.speed[0])
     u = W @ x + field.c
@@ -95,10 +97,11 @@ def normal_form_gradient(model: Any, point: SlowPoints, inputs: ArrayLike | None
 def _parts(model: Any, channel: Floats | None, by_W: Floats, by_drive: Floats) -> dict[str, Floats]:
     """The chain rule from W and the drive to the model's parts."""
     parts: dict[str, Floats] = {}
-    if "W" in model.dims:
+    form = model.tanh_form()
+    if form.n is None:
         parts["W"] = by_W[None]
     else:
-        parts["m"], parts["n"] = (by_W @ model.n[0])[None], (by_W.T @ model.m[0])[None]
+        parts["m"], parts["n"] = (by_W @ form.n[0])[None], (by_W.T @ form.m[0])[None]
     parts["b"] = by_drive[None]
     if model.w_in is not None:
         u = np.zeros(model.n_inputs) if channel is None else channel

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint import checks
 from ghostpoint.errors import InputError
-from ghostpoint.models import FullRankRNN, LowRankRNN
+from ghostpoint.models import FAMILIES, Record
 from ghostpoint.results import TrainingRun
 from ghostpoint.slow_points.certificates import FieldBounds, certify_fixed, certify_ghost
 from ghostpoint.slow_points.descent import newton
@@ -55,7 +55,7 @@ def track_slow_points(
 
     Parameters
     ----------
-    models : LowRankRNN, FullRankRNN or TrainingRun
+    models : LowRankRNN, FullRankRNN, another family, or TrainingRun
         A stack of E >= 2 networks, one network at E epochs; or a run with checkpoints.
     epochs : (E,), optional
         Ascending; 0 to E - 1 by default, the run's for a run.
@@ -79,8 +79,9 @@ def track_slow_points(
         models, epochs, loss_epochs, loss = _of_run(models, network, epochs, loss)
     else:
         loss_epochs = None
-    if not isinstance(models, FullRankRNN | LowRankRNN):
-        raise InputError(f"models must be a LowRankRNN, FullRankRNN or TrainingRun, got {type(models).__name__}")
+    if not isinstance(models, Record):
+        known = ", ".join([*FAMILIES, "TrainingRun"])
+        raise InputError(f"models must be one of {known}; got {type(models).__name__}")
     if len(models) < 2:
         raise InputError(f"models must hold one network at two or more epochs, got {len(models)}")
     labels = np.arange(len(models)) if epochs is None else checks.finite_array("epochs", epochs, np.int64)
@@ -93,18 +94,19 @@ def track_slow_points(
         curve = checks.shape("loss", checks.finite_array("loss", loss), (len(loss_epochs),))
         curve = curve / (1.0 if task is None else task.chance_loss)
     networks = [network_field(models[i], inputs) for i in range(len(models))]
-    if isinstance(models, LowRankRNN) and not all(each.low_rank for each in networks):
+    if not all(each.low_rank for each in networks):
         # in one coordinate system at every epoch
-        models = _as_full_rank(models)
+        models = models.in_full_state()
         networks = [network_field(models[i], inputs) for i in range(len(models))]
     starts = checks.integer("n_starts", n_starts, at_least=1)
     nodes, complete = _searched(models, networks, task, inputs, starts, seed, certify)
     bounds: dict[int, FieldBounds] = {}
 
     def certified(at: int, kappa: Floats, ghost: GhostSolution | None) -> str:
-        if not certify:
+        field = networks[at].tanh
+        if not certify or field is None:
             return "none"
-        bounds.setdefault(at, FieldBounds(networks[at].exact, networks[at].metric))
+        bounds.setdefault(at, FieldBounds(field, networks[at].metric))
         if ghost is None:
             proof = certify_fixed(bounds[at], kappa)
         else:
@@ -132,21 +134,15 @@ def _of_run(run: TrainingRun, network: int, epochs: Any, loss: Any) -> tuple[Any
     return stack, kept["epoch"].values, history["epoch"].values[finite], history["loss"].values[finite]
 
 
-def _as_full_rank(models: LowRankRNN) -> FullRankRNN:
-    """The same flows; the readout, which no slow point depends on, is left out."""
-    count, units = models.b.shape
-    W = np.einsum("rik,rjk->rij", models.m.astype(np.float64), models.n.astype(np.float64))
-    empty = np.zeros((count, 1, units)), np.zeros((count, 1))
-    return FullRankRNN(W, models.b, *empty, w_in=models.w_in, initial_state=models.initial_state)
-
-
 def _searched(
     models: Any, networks: list[NetworkField], task: Task | None, inputs: Any, starts: int, seed: int, certify: bool
 ) -> tuple[list[list[Node]], NDArray[np.bool_]]:
     """Points of every epoch, and whether all fixed points and all ghosts are among them, (E, 2)."""
     nodes: list[list[Node]] = []
     if networks[0].low_rank and models.rank == 1:
-        weights = models.m[:, :, 0], models.n[:, :, 0], np.stack([each.exact.c for each in networks])
+        form = models.tanh_form()
+        drives = np.stack([each.tanh.c for each in networks if each.tanh is not None])
+        weights = form.m[:, :, 0], form.n[:, :, 0], drives
         zeros, ghosts = flow_zeros(*weights), flow_ghosts(*weights)
         for i, network in enumerate(networks):
             nodes.append(_zero_nodes(network, zeros.position[i, : zeros.count[i], None]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,38 +12,37 @@ from numpy.typing import NDArray
 
 from ghostpoint import checks
 from ghostpoint.errors import InputError
-from ghostpoint.models import FullRankRNN, LowRankRNN
+from ghostpoint.models import FAMILIES, Record
 from ghostpoint.results import load
 
 __all__ = ["read_weights", "write_weights"]
 
 Arrays = dict[str, NDArray[Any]]
 
-#: names of PyTorch's vanilla RNN
-_HH, _IH, _BIASES = "weight_hh_l0", "weight_ih_l0", ("bias_hh_l0", "bias_ih_l0")
-#: axes of each array without the networks' one
-_AXES = {"W": 2, "n": 2, "b": 1, "w_in": 2, "w_out": 2, "b_out": 1, "initial_state": 1}
+#: names of PyTorch's recurrent cells, before the suffix for their layer, which a lone cell does not have
+_CELL, _LAYER = ("weight_hh", "weight_ih", "bias_hh", "bias_ih"), "_l0"
 
 
-def read_weights(path: str | os.PathLike[str]) -> LowRankRNN | FullRankRNN:
+def read_weights(path: str | os.PathLike[str]) -> Record:
     """The networks in a file.
 
-    ``.npz`` and ``.safetensors`` files hold arrays named as the arguments of `LowRankRNN` (m, n, b and more) or of
-    `FullRankRNN` (W, b, w_in, w_out, b_out), with or without a first axis for the networks. m and n of two axes are
-    (N, K) where b is (N,), and (R, N) where b is (R, N). Without a readout a full-rank network gets one of zeros,
-    which no slow point depends on.
+    ``.npz`` and ``.safetensors`` files hold arrays named as the arguments of `LowRankRNN` (m, n, b and more), of
+    `FullRankRNN` (W, b, w_in, w_out, b_out) or of another family of ``ghostpoint.models.FAMILIES``, with or without a
+    first axis for the networks. m and n of two axes are (N, K) where b is (N,), and (R, N) where b is (R, N). Without
+    a readout a full-rank network or GRU gets one of zeros, which no slow point depends on.
 
-    PyTorch's names are known too, with whatever prefix: ``weight_hh_l0`` is W, ``weight_ih_l0`` is w_in, the sum of
-    ``bias_hh_l0`` and ``bias_ih_l0`` is b, and a Linear of N inputs is the readout. A vanilla tanh ``torch.nn.RNN``
-    moves by ``x <- tanh(W x + W_in u + b)``: that is this library's Euler map with alpha = dt / tau = 1, so its fixed
-    points are the zeros of the flow, with eigenvalues ``1 + lambda``. The weights do not say that it is tanh.
+    PyTorch's names are known too, with whatever prefix, of an RNN or GRU: of ``weight_hh_l0`` (or ``weight_hh``, of a
+    lone cell), ``weight_ih_l0`` and the two biases the family makes a network, and a Linear of N inputs is the
+    readout. A vanilla tanh ``torch.nn.RNN`` moves by ``x <- tanh(W x + W_in u + b)``: that is this library's Euler map
+    with alpha = dt / tau = 1, as it is for a GRU. So fixed points are the zeros of the flow, with eigenvalues ``1 +
+    lambda``. The weights do not say that it is tanh.
 
     Any other file is taken for a saved training run, whose final networks are returned.
 
     Raises
     ------
     ValueError
-        If the file is not there, cannot be read, or has other arrays; if it is a GRU or LSTM, or has several layers.
+        If the file is not there, cannot be read, or has other arrays; if it is an LSTM, or has several layers.
     ImportError
         For ``.safetensors`` without the package of that name.
     """
@@ -66,12 +64,12 @@ def read_weights(path: str | os.PathLike[str]) -> LowRankRNN | FullRankRNN:
         except Exception as error:  # the package has an exception of its own, and passes on others
             raise InputError(f"path must be a safetensors file, and {path} is not: {error}") from error
     else:
-        models: LowRankRNN | FullRankRNN = load(path).models
+        models: Record = load(path).models
         return models
     return _model(arrays, path)
 
 
-def write_weights(model: LowRankRNN | FullRankRNN, path: str | os.PathLike[str]) -> Path:
+def write_weights(model: Record, path: str | os.PathLike[str]) -> Path:
     """Write the arrays of networks to ``path``, ``.npz`` or ``.safetensors``; `read_weights` gives them back.
 
     Settings that are not arrays (activation, readout, trainable parts) are not kept; a saved training run has them.
@@ -102,74 +100,39 @@ def _safetensors() -> Any:
     return safetensors
 
 
-def _model(arrays: Arrays, path: Path) -> LowRankRNN | FullRankRNN:
-    if "m" in arrays and "n" in arrays:
-        return _low_rank(arrays)
-    if any(name.rpartition(".")[2] == _HH for name in arrays):
-        arrays = _from_torch(arrays)
-    if "W" not in arrays:
-        raise InputError(
-            f"path must hold arrays m and n, or W, or weight_hh_l0; {path} holds {', '.join(sorted(arrays)) or 'none'}"
-        )
-    stacked = _stacked(arrays, ("W", *(name for name in _AXES if name != "n")))
-    W = checks.shape("W", checks.finite_array("W", stacked["W"]), ("R", "N", "N"))
-    networks, units, _ = W.shape
-    stacked.setdefault("b", np.zeros((networks, units)))
-    outputs = stacked["w_out"].shape[1] if "w_out" in stacked else 1
-    stacked.setdefault("w_out", np.zeros((networks, outputs, units)))
-    stacked.setdefault("b_out", np.zeros((networks, outputs)))
-    keywords: Any = stacked | _plain(arrays, ("seed",))
-    return FullRankRNN(**keywords)
+def _model(arrays: Arrays, path: Path) -> Record:
+    for family in FAMILIES.values():
+        if set(family.required) <= set(arrays):
+            return family.from_arrays(arrays)
+    found = [name for name in arrays if name.rpartition(".")[2] in ("weight_hh", "weight_hh" + _LAYER)]
+    if found:
+        return _from_torch(arrays, found[0])
+    known = [" and ".join(family.required) for family in FAMILIES.values()]
+    raise InputError(
+        f"path must hold arrays {', or '.join([*known, 'weight_hh_l0'])}; "
+        f"{path} holds {', '.join(sorted(arrays)) or 'none'}"
+    )
 
 
-def _low_rank(arrays: Arrays) -> LowRankRNN:
-    m = arrays["m"]
-    single = m.ndim == 1 or (m.ndim == 2 and "b" in arrays and arrays["b"].ndim == 1)
-    if m.ndim == 2 and "b" not in arrays:
-        raise InputError(f"m must have 3 axes (R, N, K), or come with b, which tells (N, K) from (R, N); got {m.shape}")
-    factors = {name: arrays[name][:, None] if arrays[name].ndim == 1 else arrays[name] for name in ("m", "n")}
-    if not single and m.ndim == 2:
-        factors = {name: array[:, :, None] for name, array in factors.items()}
-    rest = _stacked(arrays, ("b", "w_in", "w_out", "b_out", "initial_state"))
-    keywords: Any = {name: array[None] if single else array for name, array in factors.items()} | rest
-    if "w_out" in rest and rest["w_out"].shape[2] == keywords["m"].shape[2] != keywords["m"].shape[1]:
-        keywords["readout"] = "latent"
-    return LowRankRNN(**keywords, **_plain(arrays, ("confidence", "threshold", "seed")))
-
-
-def _stacked(arrays: Mapping[str, NDArray[Any]], names: tuple[str, ...]) -> Arrays:
-    """Those present, with the networks as their first axis."""
-    found = {name: arrays[name] for name in dict.fromkeys(names) if name in arrays}
-    return {name: array[None] if array.ndim == _AXES[name] else array for name, array in found.items()}
-
-
-def _plain(arrays: Mapping[str, NDArray[Any]], names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: arrays[name] for name in names if name in arrays}
-
-
-def _from_torch(arrays: Arrays) -> Arrays:
-    """This library's names for those of a module with one vanilla RNN and perhaps a Linear."""
-    prefix = next(name for name in arrays if name.rpartition(".")[2] == _HH)[: -len(_HH)]
+def _from_torch(arrays: Arrays, recurrent: str) -> Record:
+    """The network of a module with one recurrent layer, whose weights are ``recurrent``, and perhaps a Linear."""
+    prefix, _, last = recurrent.rpartition("weight_hh")
     inside = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-    more = sorted(name for name in inside if name.startswith("weight_hh") and name != _HH)
+    more = sorted(name for name in inside if name.startswith("weight_hh") and name != "weight_hh" + last)
     if more:
         raise InputError(f"path must hold a recurrent network of one layer in one direction, got {', '.join(more)} too")
-    W = checks.shape("weight_hh_l0", inside[_HH], ("rows", "N"))
-    rows, units = W.shape
-    if rows != units:
-        cell = {3 * units: "a GRU", 4 * units: "an LSTM"}.get(rows, "another cell")
-        raise InputError(f"weight_hh_l0 must be square, of a vanilla tanh RNN; got {W.shape}, {cell}")
-    # the state of such a network starts at zero
-    found: Arrays = {"W": W, "b": np.zeros(units), "initial_state": np.zeros(units)}
-    for name in _BIASES:
-        if name in inside:
-            found["b"] = found["b"] + inside[name]
-    if _IH in inside:
-        found["w_in"] = inside[_IH]
+    rows, units = checks.shape(recurrent, inside["weight_hh" + last], ("rows", "N")).shape
+    gates = {family.torch_gates: family for family in FAMILIES.values() if family.torch_gates is not None}
+    if units == 0 or rows % units or rows // units not in gates:
+        cell = "an LSTM" if rows == 4 * units else "another cell"
+        raise InputError(
+            f"{recurrent} must be of a vanilla tanh RNN, (N, N), or of a GRU, (3 N, N); got {(rows, units)}, {cell}"
+        )
+    found = {name: inside[name + last] for name in _CELL if name + last in inside}
     others = [name for name in arrays if name.endswith("weight") and arrays[name].shape[1:] == (units,)]
     if len(others) == 1:
         found["w_out"] = arrays[others[0]]
         bias = others[0].removesuffix("weight") + "bias"
         if bias in arrays:
             found["b_out"] = arrays[bias]
-    return found
+    return gates[rows // units].from_torch(found)

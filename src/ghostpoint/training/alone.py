@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostpoint.models import FullRankRNN, LowRankRNN, Record
+from ghostpoint.models import Record
 from ghostpoint.remedies import HazardLimit, TrustRegion, crossings
 from ghostpoint.tasks import Task
+from ghostpoint.training.kernel_families import KERNELS
 from ghostpoint.training.kernels import epoch as codes
-from ghostpoint.training.kernels import full_rank, full_rank_packing, low_rank, low_rank_packing, trust
+from ghostpoint.training.kernels import full_rank_packing, trust
 from ghostpoint.training.kernels.memory import aligned
 from ghostpoint.training.kernels.optimizers import RULES
 from ghostpoint.training.kernels.subnormals import flushing_subnormals
@@ -20,8 +21,6 @@ from ghostpoint.training.plan import Plan, kernel_key
 
 __all__ = ["Network", "Trials", "watch"]
 
-#: the parts of a full-rank model in the order of the kernel's
-PARTS = ("W", "w_in", "b", "w_out", "b_out")
 DRAWN = 1 << 20  # numbers of random trials that are held at a time
 
 
@@ -71,8 +70,9 @@ class Network:
         self.members = np.array([place])
         self.epoch = 0
         kind = trials.dtype
-        self.state, self.parts_of, self.kernel, shape, plane, work = _packed(models, place, task, kind)
-        self.quantities: tuple[str, ...] = self.kernel.QUANTITIES
+        family = KERNELS[models.kernels]
+        self.state, self.parts_of, shape, plane, work = family.packed(models, place, task.steps, kind)
+        self.kernel, self.quantities = family.kernel, family.kernel.QUANTITIES
         rule, settings = _rule(plan, place)
         size = self.state.size if RULES.index(rule) else 0
         self.moments = [aligned(size, kind) for _ in range(2)]
@@ -84,13 +84,12 @@ class Network:
         self.acted = np.zeros(1, np.int64)
         start = np.broadcast_to(models.initial_state[place], (1, trials.size, 1, models.n_units))
         quiet = np.zeros((0, trials.size, task.steps, models.n_units))
-        counts = (trials.size,) if isinstance(models, FullRankRNN) else (trials.chunks, trials.size)
+        counts = family.counts(trials.chunks, trials.size)
         norm = 0.0 if plan.readout_norm is None else plan.readout_norm[place]
-        threshold = models.threshold[place] if isinstance(models, LowRankRNN) else 0.0
-        names = PARTS if isinstance(models, FullRankRNN) else low_rank.PARTS
+        threshold = models.arrays()["threshold"][place] if "threshold" in models.dims else 0.0
         self.before = (
             self.state, *self.moments, RULES.index(rule), settings,
-            np.array([part in models.trainable for part in names]),
+            np.array([part in models.trainable for part in family.parts]),
             np.array([task.alpha, task.tolerance or 0.0, norm, threshold], kind), *trials.arrays, task.cuts(kind),
             full_rank_packing.pack_by_step(start, plane, kind), full_rank_packing.pack_by_step(quiet, plane, kind),
             float(task.initial_scale), float(task.noise), kernel_key(plan.seed, int(models.seed[place]), place),
@@ -100,7 +99,7 @@ class Network:
         self.after = (
             plan.record_epochs, plan.snapshot_epochs, self.cursor, self.history, self.snapshots, self.events,
             self.acted, self.now, np.zeros((len(watched[0]), trust.row_size(len(watched[0])))),
-            aligned(work(trials, len(watched[0]) if plan.remedies else -1), kind),
+            aligned(work(trials.chunks, trials.size, len(watched[0]) if plan.remedies else -1), kind),
         )  # fmt: skip
         self.keep()
 
@@ -127,49 +126,6 @@ class Network:
     def finished(self) -> NDArray[np.bool_]:
         """Whether the network is frozen or has diverged, as an array of one."""
         return np.asarray((self.events[3:5] >= 0).any(axis=0))
-
-
-def _packed(models: Record, place: int, task: Task, kind: np.dtype[Any]) -> tuple[Any, ...]:
-    """The flat state, how it is unpacked, the kernel, its shape arguments, its plane and the size of its work."""
-    assert isinstance(models, FullRankRNN | LowRankRNN)
-    width, units = 64 // kind.itemsize, models.n_units
-    inputs, outputs = models.n_inputs, models.n_outputs
-    w_in = np.zeros((units, 0)) if models.w_in is None else models.w_in[place]
-    if isinstance(models, FullRankRNN):
-        state = full_rank_packing.pack_network(
-            models.W[place], w_in, models.b[place], models.w_out[place], models.b_out[place], kind
-        )
-        plane = full_rank.plane_size(units, inputs, width)
-
-        def unpack(flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
-            return dict(zip(PARTS, full_rank_packing.unpack_network(flat, units, inputs, outputs), strict=True))
-
-        def work(trials: Trials, crossings: int) -> int:
-            return full_rank.work_size(plane, outputs, trials.size, task.steps, width, crossings)
-
-        return state, unpack, full_rank, (units, inputs, outputs), plane, work
-    readout = low_rank.READOUTS.index("confidence" if models.w_out is None else models.readout)
-    latents = models.rank
-    sizes = low_rank.sizes(units, latents, inputs, outputs, readout, width)
-    state = low_rank_packing.pack_network(
-        models.m[place],
-        models.n[place],
-        w_in,
-        models.b[place],
-        None if models.w_out is None else models.w_out[place],
-        None if models.b_out is None else models.b_out[place],
-        float(models.confidence[place]),
-        readout,
-        kind,
-    )
-
-    def unpack_low(flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        return low_rank_packing.unpack_network(flat, units, latents, inputs, outputs, readout)
-
-    def work_low(trials: Trials, crossings: int) -> int:
-        return low_rank.work_size(*sizes, outputs, trials.size, task.steps, width, trials.chunks, crossings)
-
-    return state, unpack_low, low_rank, (readout, units, latents, inputs, outputs), sizes[0], work_low
 
 
 def _rule(plan: Plan, place: int) -> tuple[str, NDArray[np.float64]]:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostpoint.models import FullRankRNN, LowRankRNN, Record
+from ghostpoint.models import Record
 from ghostpoint.remedies import HazardLimit, TrustRegion, crossings
 from ghostpoint.tasks import Task
 from ghostpoint.training import alone, rounds, schedule
+from ghostpoint.training.kernel_families import KERNELS
 from ghostpoint.training.kernels import rank_one
 from ghostpoint.training.outcome import Outcome
 from ghostpoint.training.plan import Plan
@@ -26,7 +27,7 @@ def obstacle(models: Record, task: Task, plan: Plan) -> str:
         return f"the kernels know the remedies TrustRegion, HazardLimit and ClipGradient, got {', '.join(others)}"
     if task.random and any(isinstance(one, TrustRegion) for one in plan.remedies):
         return "the kernels know TrustRegion for fixed trials"
-    return "" if isinstance(models, FullRankRNN | LowRankRNN) else f"the kernels do not know {type(models).__name__}"
+    return "" if models.kernels in KERNELS else f"the kernels do not know {type(models).__name__}"
 
 
 def across_lanes(models: Record, task: Task, plan: Plan) -> bool:
@@ -39,9 +40,9 @@ def across_lanes(models: Record, task: Task, plan: Plan) -> bool:
     if split_of_many and len(crossings(task, task.trial(), models.activation, 2)) > 1:
         return False
     return (
-        isinstance(models, LowRankRNN)
+        KERNELS[models.kernels].lanes
         and models.rank == 1
-        and models.w_out is None
+        and "w_out" not in models.present_parts()
         and models.activation == "sigmoid"
         and not (task.random or task.n_inputs or task.noise or task.initial_scale)
         and task.n_trials == 1
@@ -53,8 +54,8 @@ def across_lanes(models: Record, task: Task, plan: Plan) -> bool:
     )
 
 
-def problem(models: LowRankRNN, task: Task, plan: Plan, dtype: str) -> schedule.Problem:
-    """The stack in the kernels' terms."""
+def problem(models: Any, task: Task, plan: Plan, dtype: str) -> schedule.Problem:
+    """A stack of rank one in the kernels' terms."""
     trial = task.trial()
     counted = trial.mask[0, :, 0]
     kind = np.dtype(dtype)
@@ -91,7 +92,6 @@ def run(
         return rounds.run(
             models, task, plan, dtype, layout=layout, threads=threads, on_progress=on_progress, on_record=on_record
         )
-    assert isinstance(models, LowRankRNN)
     raw = schedule.run(
         problem(models, task, plan, dtype),
         plan.epochs,

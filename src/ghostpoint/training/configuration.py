@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ghostpoint.models import LowRankRNN, Record
+from ghostpoint.models import Record
 from ghostpoint.tasks import Task
 from ghostpoint.training.plan import Plan
 
@@ -58,8 +58,8 @@ def configuration(
         "record": record if isinstance(record, str) else brief(record),
         "checkpoints": brief(checkpoints),
     }
-    if isinstance(models, LowRankRNN) and models.w_out is None:
-        asked |= {"confidence": _same(models.confidence), "threshold": _same(models.threshold)}
+    if "confidence" in models.present_parts():
+        asked |= {name: _same(models.arrays()[name]) for name in ("confidence", "threshold")}
     return asked
 
 

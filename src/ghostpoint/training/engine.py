@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint.checks import finite_array, integer, memory_for, number, one_of
 from ghostpoint.errors import InputError
-from ghostpoint.models import Record
+from ghostpoint.models import FAMILIES, Record
 from ghostpoint.remedies import ClipGradient, Remedy
 from ghostpoint.remedies import resolve as resolve_remedy
 from ghostpoint.results import TrainingRun, no_learning_zone_entry
@@ -78,8 +78,8 @@ def train(
 
     Parameters
     ----------
-    models : LowRankRNN or FullRankRNN
-        R networks.
+    models : Record
+        R networks of a family: LowRankRNN, FullRankRNN or GRU.
     task : Task
         Its channels must be the models', and its targets within the range of their outputs. Random trials are drawn
         anew every epoch.
@@ -146,7 +146,7 @@ def train(
         For a history or checkpoints that do not fit, with the argument and the size.
     """
     if not isinstance(models, Record):
-        raise InputError(f"models must be a LowRankRNN or FullRankRNN, got {type(models).__name__}")
+        raise InputError(f"models must be one of {', '.join(FAMILIES)}; got {type(models).__name__}")
     if not isinstance(task, Task):
         raise InputError(f"task must be a task such as ghostpoint.tasks.DelayedActivation(), got {type(task).__name__}")
     networks = len(models)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostpoint.models import LowRankRNN, Record
+from ghostpoint.models import Record
 from ghostpoint.remedies import Crossing
 from ghostpoint.remedies.acting import Acting, Near, Step
 from ghostpoint.tasks import Task, Trial
@@ -78,8 +78,8 @@ class _Loop:
         same_trials = not (task.random or task.noise > 0 or task.initial_scale > 0)
         # a projection may change the last bit of what the update left alone
         self.repeats = same_trials and plan.optimizer.stateless and acting.memoryless and plan.readout_norm is None
-        self.has_confidence = isinstance(models, LowRankRNN) and models.w_out is None
-        self.readout = ("confidence",) if self.has_confidence else ("w_out", "b_out")
+        self.has_confidence = "confidence" in models.present_parts()
+        self.readout = models.readout_parts
         quantities = (*QUANTITIES, *["confidence"] * self.has_confidence, *["update_scale"] * bool(plan.remedies))
         self.diary = Diary(plan, len(models), quantities, models.present_parts())
         self.trainable = models.trainable

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostpoint.models import ACTIVATIONS, FullRankRNN, LowRankRNN, Record, logistic
+from ghostpoint.models import ACTIVATIONS, Record, logistic
+from ghostpoint.models.arithmetic import NUMPY
 from ghostpoint.remedies import Crossing
 from ghostpoint.tasks import Task, Trial
 
@@ -47,11 +48,16 @@ def evaluate(
 ) -> Evaluation:
     """Loss ``L = sum weights (o - target)**2`` of the task, and its gradient by backpropagation through time.
 
-    Forward: ``x[t+1] = (1 - alpha) x[t] + alpha tanh(a[t])`` with the drive ``a[t] = W x[t] + W_in u[t] + b +
-    noise[t]``; the answer of step t is ``activation(z)`` of the readout z of x[t] or x[t+1], as the task says.
-    Backward, with ``y[t] = dL/dx[t]`` and ``s[t] = alpha y[t+1] (1 - tanh(a[t])**2)``::
+    The equations are the family's own (:class:`ghostpoint.models.Record`). Forward: ``x[t+1] = step(x[t])``; the answer
+    of step t is ``activation(z)`` of the logit z of x[t] or x[t+1], as the task says. Backward, ``y[t] = dL/dx[t]``::
 
-        y[t] = (1 - alpha) y[t+1] + W^T s[t] + (dz/dx)^T dL/dz
+        y[t] = (dx[t+1]/dx[t])^T y[t+1] + (dz/dx)^T dL/dz
+
+    and every step adds its share to the gradient. For the networks of the letter, with the drive ``a[t] = W x[t] + W_in
+    u[t] + b + noise[t]``, the step is ``x[t+1] = (1 - alpha) x[t] + alpha tanh(a[t])``, and with ``s[t] = alpha y[t+1]
+    (1 - tanh(a[t])**2)``::
+
+        (dx[t+1]/dx[t])^T y[t+1] = (1 - alpha) y[t+1] + W^T s[t]
         dL/dW = sum_t s[t] x[t]^T,  dL/dW_in = sum_t s[t] u[t]^T,  dL/db = sum_t s[t]
 
     and for ``W = m n^T``: ``dL/dm = sum_t s[t] kappa[t]^T``, ``dL/dn = sum_t x[t] (m^T s[t])^T``. Written without the
@@ -64,7 +70,7 @@ def evaluate(
     initial_states : (trials, R, N) array, optional
         By default the models' ``initial_state`` in every trial.
     noise : (steps, trials, R, N) array, optional
-        Added inside the tanh; none by default.
+        Added inside the units' tanh; none by default.
     """
     trial = task.trial() if trial is None else trial
     path = follow(models, task, trial, initial_states, noise)
@@ -84,11 +90,11 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Path:
-    """Trials of R networks: ``states`` x[0] to x[steps] and ``rates`` (lists of (B, R, N)), ``logits`` z (B, R, steps,
-    O)."""
+    """Trials of R networks: ``states`` x[0] to x[steps], a list of (B, R, N); ``kept``, what the family's backward step
+    wants of each step; ``logits`` z (B, R, steps, O)."""
 
     states: list[NDArray[Any]]
-    rates: list[NDArray[Any]]
+    kept: list[Any]
     logits: NDArray[Any]
 
 
@@ -103,13 +109,15 @@ def follow(
     alpha, steps = task.alpha, task.steps
     first = models.initial_state if initial_states is None else initial_states
     states = [np.broadcast_to(first, (len(trial.inputs), *models.initial_state.shape))]
-    rates = []
+    parts, kept = models.arrays(), []
     for t in range(steps):
-        rates.append(models.rates_of_state(states[t], trial.inputs[:, t], 0.0 if noise is None else noise[t]))
-        states.append((1 - alpha) * states[t] + alpha * rates[t])
+        disturbance = None if noise is None else noise[t]
+        after, of_step = models.advance(NUMPY, parts, states[t], trial.inputs[:, t], alpha, disturbance)
+        states.append(after)
+        kept.append(of_step)
     shift = 1 if task.read_out == "after" else 0
-    z = np.stack([models.logit_of_state(states[t + shift]) for t in range(steps)], axis=2)
-    return Path(states, rates, z)
+    z = np.stack([models.read(NUMPY, parts, states[t + shift]) for t in range(steps)], axis=2)
+    return Path(states, kept, z)
 
 
 def backpropagate(
@@ -125,10 +133,9 @@ def backpropagate(
     for t in range(steps, -1, -1):
         x = path.states[t]
         if t < steps:
-            s = alpha * y * (1 - path.rates[t] ** 2)
-            y = (1 - alpha) * y + _through_step(models, gradient, x, trial.inputs[:, t], s)
+            y = models.advance_back(gradient, y, x, trial.inputs[:, t], alpha, path.kept[t])
         if 0 <= t - shift < steps:
-            y = y + _through_readout(models, gradient, x, by_logit[:, :, t - shift])
+            y = y + models.read_back(gradient, by_logit[:, :, t - shift], x)
     return gradient
 
 
@@ -173,49 +180,3 @@ def _answers(
         return o, (1 - targets) * o - targets * rest, o * rest
     o = ACTIVATIONS[activation](z)
     return o, o - targets, 1 - o**2 if activation == "tanh" else np.ones_like(z)
-
-
-def _through_step(
-    models: Record, gradient: dict[str, NDArray[Any]], x: NDArray[Any], u: NDArray[Any], s: NDArray[Any]
-) -> NDArray[Any]:
-    """Add a step's share to the gradient; the derivative by x that goes through W, (B, R, N)."""
-    gradient["b"] += s.sum(axis=0)
-    if "w_in" in gradient:
-        gradient["w_in"] += np.einsum("brn,bi->rni", s, u)
-    if isinstance(models, FullRankRNN):
-        gradient["W"] += np.einsum("brn,brk->rnk", s, x)
-        return np.einsum("rnk,brn->brk", models.W, s)
-    assert isinstance(models, LowRankRNN)
-    by_latent = np.einsum("rnk,brn->brk", models.m, s)
-    gradient["m"] += np.einsum("brn,brk->rnk", s, models.latent(x))
-    return _through_latent(models, gradient, x, by_latent)
-
-
-def _through_latent(
-    models: LowRankRNN, gradient: dict[str, NDArray[Any]], x: NDArray[Any], by_latent: NDArray[Any]
-) -> NDArray[Any]:
-    """Add the share of ``kappa = n^T x`` to the gradient; the derivative by x."""
-    gradient["n"] += np.einsum("brn,brk->rnk", x, by_latent)
-    return np.einsum("rnk,brk->brn", models.n, by_latent)
-
-
-def _through_readout(
-    models: Record, gradient: dict[str, NDArray[Any]], x: NDArray[Any], by_logit: NDArray[Any]
-) -> NDArray[Any]:
-    """Add the readout's share to the gradient; the derivative by x that goes through it, (B, R, N)."""
-    if isinstance(models, LowRankRNN) and (models.w_out is None or models.readout == "latent"):
-        kappa = models.latent(x)
-        if models.w_out is None:
-            gradient["confidence"] += (by_logit[..., 0] * (kappa[..., 0] - models.threshold)).sum(axis=0)
-            by_latent = np.zeros_like(kappa)
-            by_latent[..., 0] = by_logit[..., 0] * models.confidence
-        else:
-            gradient["w_out"] += np.einsum("bro,brk->rok", by_logit, kappa)
-            gradient["b_out"] += by_logit.sum(axis=0)
-            by_latent = np.einsum("rok,bro->brk", models.w_out, by_logit)
-        return _through_latent(models, gradient, x, by_latent)
-    assert isinstance(models, FullRankRNN | LowRankRNN)
-    assert models.w_out is not None
-    gradient["w_out"] += np.einsum("bro,brn->ron", by_logit, x)
-    gradient["b_out"] += by_logit.sum(axis=0)
-    return np.einsum("ron,bro->brn", models.w_out, by_logit)

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostpoint.models import FullRankRNN, LowRankRNN, Record
+from ghostpoint.models import Record
 from ghostpoint.tasks import Task
 from ghostpoint.training import together
 from ghostpoint.training.alone import Network, Trials, watch
-from ghostpoint.training.kernels import full_rank, low_rank
+from ghostpoint.training.kernel_families import KERNELS
 from ghostpoint.training.outcome import Outcome
 from ghostpoint.training.plan import Plan
 from ghostpoint.training.schedule import advance_all, blocks_of
@@ -28,15 +28,13 @@ __all__ = ["run"]
 
 CALL = 2e9  # multiply-adds in one kernel call: about a tenth of a second
 ROUND = 20  # calls between two points to which an interrupt goes back
-CACHE = 400_000  # bytes of what a kernel keeps of a chunk of trials: part of a second-level cache
 
 OnRecord = Callable[[int, dict[str, NDArray[Any]]], None]
 
 
 def _cost(models: Record, task: Task) -> float:
     """Multiply-adds of a network-epoch, about."""
-    wide = models.n_units if isinstance(models, FullRankRNN) else 2.0 * models.rank + 10
-    return 3.0 * models.n_units * wide * task.steps * task.n_trials + 1e4
+    return 3.0 * models.n_units * KERNELS[models.kernels].columns(models) * task.steps * task.n_trials + 1e4
 
 
 def run(
@@ -51,12 +49,11 @@ def run(
     on_record: OnRecord | None = None,
 ) -> Outcome:
     """Train every network; Ctrl-C goes back to the end of the last round and returns what there is."""
-    row = 3 * models.n_units * task.steps * np.dtype(dtype).itemsize  # bytes that a kernel keeps of a trial
-    size = max(2, CACHE // row // 2 * 2) if isinstance(models, LowRankRNN) else task.n_trials
-    trials = Trials(task, plan, np.dtype(dtype), size)
+    kind = np.dtype(dtype)
+    trials = Trials(task, plan, kind, KERNELS[models.kernels].chunk(models, task, kind.itemsize))
     watched = watch(models, task, plan)
     networks: list[Network | Block] = []
-    if isinstance(models, LowRankRNN) and together.in_lanes(models, task, plan):
+    if together.in_lanes(models, task, plan):
         width = 64 // trials.dtype.itemsize
         blocks = blocks_of(np.arange(len(models)), width, threads, layout, together.COST_ALONE)
         networks += [Block(models, members, task, trials.arrays, plan, trials.dtype) for members in blocks]
@@ -100,10 +97,9 @@ def run(
 def _names(models: Record, plan: Plan) -> list[str]:
     """What the history holds."""
     left_out = {"update_scale"} if not plan.remedies else set()
-    if not isinstance(models, LowRankRNN) or models.w_out is not None:
+    if "confidence" not in models.present_parts():
         left_out.add("confidence")
-    rows = full_rank.QUANTITIES if isinstance(models, FullRankRNN) else low_rank.QUANTITIES
-    return [name for name in rows if name not in left_out]
+    return [name for name in KERNELS[models.kernels].kernel.QUANTITIES if name not in left_out]
 
 
 def _tell(

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostpoint.models import LowRankRNN, Record
+from ghostpoint.models import Record
 from ghostpoint.tasks import Task
+from ghostpoint.training.kernel_families import KERNELS
 from ghostpoint.training.kernels import epoch as codes
 from ghostpoint.training.kernels import low_rank, low_rank_lanes
 from ghostpoint.training.kernels.lanes_passes import MOST
@@ -32,10 +33,9 @@ TRIALS = 2
 
 def in_lanes(models: Record, task: Task, plan: Plan) -> bool:
     """Whether the kernel of several networks knows the problem."""
-    if not isinstance(models, LowRankRNN):
+    if not KERNELS[models.kernels].lanes:
         return False
-    columns = models.rank + models.n_inputs + 1
-    rows = models.rank + (models.n_outputs if models.w_out is not None and models.readout == "state" else 0)
+    columns, rows = _sizes(models)
     return (
         max(columns, rows) <= MOST
         and task.n_trials <= TRIALS
@@ -47,12 +47,18 @@ def in_lanes(models: Record, task: Task, plan: Plan) -> bool:
     )
 
 
+def _sizes(models: Any) -> tuple[int, int]:
+    """Columns of the two matrices of a low-rank network: m, W_in, b; and n with a readout of the state."""
+    outputs = models.n_outputs if models.w_out is not None and models.readout == "state" else 0
+    return models.rank + models.n_inputs + 1, models.rank + outputs
+
+
 class Block:
     """Networks of the stack that share a kernel call, in its terms."""
 
     quantities = low_rank.QUANTITIES
 
-    def __init__(self, models: LowRankRNN, members: NDArray[np.int64], task: Task, arrays: Any, plan: Plan, kind: Any):
+    def __init__(self, models: Any, members: NDArray[np.int64], task: Task, arrays: Any, plan: Plan, kind: Any):
         self.members, self.epoch = members, 0
         count, width = len(members), 64 // kind.itemsize
         readout = low_rank.READOUTS.index("confidence" if models.w_out is None else models.readout)
@@ -60,8 +66,7 @@ class Block:
         names = {*models.present_parts(), "confidence"}
         self.state = pack_networks({name: getattr(models, name)[members] for name in names}, readout, kind)
         self.shape = units, latents, inputs, outputs, readout
-        columns = latents + inputs + 1
-        rows = latents + (outputs if low_rank.READOUTS[readout] == "state" else 0)
+        columns, rows = _sizes(models)
         small = self.state.size // width - units * (columns + rows)
         rates = np.zeros(width)
         rates[:count] = plan.rate[members]

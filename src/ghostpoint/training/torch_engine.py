@@ -13,16 +13,38 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ghostpoint.models import FullRankRNN, LowRankRNN, Record
+from ghostpoint.models import Record
+from ghostpoint.models.arithmetic import Arithmetic
 from ghostpoint.remedies import Crossing
 from ghostpoint.tasks import Task, Trial
 from ghostpoint.training.reference import Approach
 
-__all__ = ["TorchBackend"]
+__all__ = ["TORCH", "TorchBackend"]
 
 #: numbers in one state of the whole stack below which threads cost more than they save (on two shared processors two
 #: threads took 2.6 to 12 times as long as one, over 100 to 200,000 numbers)
 ONE_THREAD_BELOW = 250_000
+
+
+class _Torch:
+    """:class:`ghostpoint.models.Arithmetic` of tensors: products as matrix products over the networks."""
+
+    einsum = staticmethod(torch.einsum)
+    tanh = staticmethod(torch.tanh)
+    sigmoid = staticmethod(torch.sigmoid)
+
+    @staticmethod
+    def times(matrices: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+        """``A v`` per network, of vectors (B, R, N)."""
+        return torch.bmm(matrices, vectors.permute(1, 2, 0)).permute(2, 0, 1)
+
+    @staticmethod
+    def transposed_times(matrices: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+        """``A^T v`` per network, of vectors (B, R, M)."""
+        return torch.bmm(matrices.transpose(1, 2), vectors.permute(1, 2, 0)).permute(2, 0, 1)
+
+
+TORCH: Arithmetic = _Torch()
 
 
 class TorchBackend:
@@ -84,18 +106,14 @@ class TorchBackend:
         first = p["initial_state"] if initial_states is None else self.native(initial_states)
         x = first.expand(len(inputs), *p["initial_state"].shape)
         disturbance = None if noise is None else self.native(noise)
-        alpha, answers = self.task.alpha, []
+        models, alpha, answers = self.models, self.task.alpha, []
         for t in range(self.task.steps):
             if self.task.read_out == "before":
-                answers.append(self._logit(p, x))
-            drive = self._recurrent(p, x) + p["b"]
-            if "w_in" in p:
-                drive = drive + torch.einsum("rni,bi->brn", p["w_in"], inputs[:, t])
-            if disturbance is not None:
-                drive = drive + disturbance[t]
-            x = (1 - alpha) * x + alpha * torch.tanh(drive)
+                answers.append(models.read(TORCH, p, x))
+            u = inputs[:, t] if models.n_inputs else None
+            x, _ = models.advance(TORCH, p, x, u, alpha, None if disturbance is None else disturbance[t])
             if self.task.read_out == "after":
-                answers.append(self._logit(p, x))
+                answers.append(models.read(TORCH, p, x))
         z = torch.stack(answers, dim=2)  # (B, R, steps, O)
         outputs = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "identity": lambda value: value}[
             self.models.activation
@@ -137,20 +155,3 @@ class TorchBackend:
             name: torch.zeros_like(parts[name]) if value is None else value
             for name, value in zip(parts, found, strict=True)
         }
-
-    def _recurrent(self, p: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-        """``W x`` of states (B, R, N), as matrix products over the networks."""
-        state = x.permute(1, 2, 0)  # (R, N, B)
-        if isinstance(self.models, FullRankRNN):
-            return torch.bmm(p["W"], state).permute(2, 0, 1)
-        return torch.bmm(p["m"], torch.bmm(p["n"].transpose(1, 2), state)).permute(2, 0, 1)
-
-    def _logit(self, p: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-        """What the output's activation is taken of, (B, R, O)."""
-        models = self.models
-        if isinstance(models, LowRankRNN) and (models.w_out is None or models.readout == "latent"):
-            kappa = torch.einsum("rnk,brn->brk", p["n"], x)
-            if models.w_out is None:
-                return (p["confidence"] * (kappa[..., 0] - p["threshold"]))[..., None]
-            return torch.einsum("rok,brk->bro", p["w_out"], kappa) + p["b_out"]
-        return torch.einsum("ron,brn->bro", p["w_out"], x) + p["b_out"]
