@@ -7,7 +7,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint import checks
 from ghostpoint.errors import InputError
-from ghostpoint.models import Record
 from ghostpoint.slow_points.fields import orthonormal_field
 from ghostpoint.slow_points.latent_box import latent_zeros, whole_box
 from ghostpoint.slow_points.latent_box_records import LatentGhosts
