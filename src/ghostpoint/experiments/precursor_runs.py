@@ -218,7 +218,7 @@ def weights_at(
 
 
 def _readings(family: Mapping[str, Any], models: Any, task: Any, starts: int) -> dict[str, NDArray[np.bool_]]:
-    if isinstance(models, FullRankRNN):
+    if models.rank == models.n_units:
         return full_rank_readings(models, task, starts)
     return rank_one_readings(models, task) if models.rank == 1 else latent_readings(models, task, starts)
 

@@ -269,7 +269,7 @@ def _travelled(models: Any, task: Task, window: Window) -> tuple[Floats, Floats,
 
     The states are latents for low-rank networks. Without noise, from the model's initial state.
     """
-    low = isinstance(models, LowRankRNN)
+    low = models.rank < models.n_units
     inputs = task.trial().inputs[: _kinds(task)]
     first = models.latent(models.initial_state) if low else models.initial_state
     state = np.broadcast_to(first, (len(inputs), *first.shape)).astype(np.float64)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint import checks
 from ghostpoint.errors import InputError
+from ghostpoint.models import Record
 from ghostpoint.slow_points.fields import orthonormal_field
 from ghostpoint.slow_points.latent_box import latent_zeros, whole_box
 from ghostpoint.slow_points.latent_box_records import LatentGhosts
@@ -18,7 +21,7 @@ __all__ = ["LatentGhosts", "latent_ghosts", "latent_speed"]
 Floats = NDArray[np.float64]
 
 
-def latent_speed(model: LowRankRNN, kappa: ArrayLike, *, inputs: ArrayLike | None = None) -> Floats:
+def latent_speed(model: Any, kappa: ArrayLike, *, inputs: ArrayLike | None = None) -> Floats:
     """``|dz/dt|`` at ``kappa = n^T x``, the speed whose minima the ghosts of a low-rank network are.
 
     ``z = Q^T x`` for orthonormal columns of Q that span those of n = Q R, so ``kappa = R^T z`` and ``|dz/dt| = |R^-T
@@ -53,7 +56,7 @@ def latent_speed(model: LowRankRNN, kappa: ArrayLike, *, inputs: ArrayLike | Non
 
 
 def latent_ghosts(
-    model: LowRankRNN, *, inputs: ArrayLike | None = None, starts: int | None = None, seed: int = 0
+    model: Any, *, inputs: ArrayLike | None = None, starts: int | None = None, seed: int = 0
 ) -> LatentGhosts:
     """Local minima of ``q(z) = |dz/dt|**2 / 2`` with dz/dt not 0, z the latents in an orthonormal basis.
 
@@ -124,14 +127,15 @@ def _proven(m: Floats, n: Floats, b: Floats, half: Floats) -> LatentGhosts:
     )
 
 
-def _one(model: LowRankRNN) -> None:
-    if not isinstance(model, LowRankRNN):
+def _one(model: Any) -> None:
+    form = model.tanh_form() if isinstance(model, Record) else None
+    if form is None or form.n is None:
         raise InputError(f"model must be a LowRankRNN, got {type(model).__name__}")
     if len(model) != 1:
         raise InputError(f"model must be one network, got {len(model)}; pick one with model[i]")
 
 
-def _given(model: LowRankRNN, inputs: ArrayLike | None) -> Floats | None:
+def _given(model: Any, inputs: ArrayLike | None) -> Floats | None:
     if inputs is None:
         return None
     return checks.shape("inputs", checks.finite_array("inputs", inputs), (model.n_inputs,))

@@ -164,7 +164,7 @@ def _starts(
         parts.append(chosen + noise * generator.normal(size=chosen.shape))
     if network is not None:
         # of a state x, z = Q^T x: without the detour by kappa = n^T x nothing depends on how W is split
-        Q_rows = network.search.A
+        Q_rows = getattr(network.search, "A", None)  # only tanh fields have latents
         inside = [x if Q_rows is None else x @ Q_rows.T for x in parts]
         if count > near:
             first = np.array(model.initial_state, dtype=np.float64)
@@ -309,8 +309,8 @@ def _latent_ghosts(
         z = ghost.kappa[None]
         # the slowest state x of this z, and w = Q omega, which is F / |F| there
         x, w = field.rates(z) - field.flow(z) @ field.A, ghost.omega @ field.A
-        if network.exact.A is not None:
-            w = np.asarray(np.linalg.lstsq(network.exact.A.T, w, rcond=None)[0], dtype=np.float64)
+        if network.tanh is not None and network.tanh.A is not None:
+            w = np.asarray(np.linalg.lstsq(network.tanh.A.T, w, rcond=None)[0], dtype=np.float64)
         found.append((network.coordinates(x)[0], w))
     return found
 
