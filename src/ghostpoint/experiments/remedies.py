@@ -27,7 +27,7 @@ def _published(confidence: float = NETWORKS["confidence"], **task: Any) -> dict[
 
 def _cued(task: str, activation: str) -> dict[str, Any]:
     periods = {"cue": 30.0, "delay": 80.0, "response": 50.0, "dt": 5.0, "tau": 10.0}
-    shape = {"networks": "xavier", "units": 100, "activation": activation, "initial_state": 0.0}
+    shape = {"networks": "xavier_biased", "units": 100, "activation": activation, "initial_state": 0.0}
     return {**shape, "task": {"task": task, **periods}}
 
 

@@ -43,7 +43,7 @@ def models_of(problem: Mapping[str, Any], treatment: Mapping[str, Any], seeds: S
     ----------
     problem : mapping
         ``task``, ``units`` and ``networks``: "published" (rank one, the letter's), "ranks" (``rank`` and a trained
-        readout of the state, Fig. 6B), or "normal" and "xavier" (full rank).
+        readout of the state, Fig. 6B), or "normal" and "xavier_biased" (full rank).
     treatment : mapping
         ``confidence`` and ``spare_ranks`` change published networks, before the first epoch.
     """
