@@ -121,7 +121,7 @@ def test_the_counts_are_those_of_the_maps(id):
 ABSENT = {
     "latent_dcdt": {"epochs": 20},
     "latent_dmts": {"epochs": 20},
-    "ranks": {"epochs": 3, "epochs_shown": [0, 1, 2]},
+    "ranks": {"epochs": 3, "epochs_shown": [0, 1, 2], "low_rate_epochs": 3},
     "intervention": {"epochs": 3, "more_epochs": 3},
 }
 
@@ -209,7 +209,7 @@ def untrained(*arguments, **keywords):
 @pytest.mark.parametrize(
     ("id", "changes", "parts"),
     [
-        ("ranks", {}, 11),  # all five rates of rank one together
+        ("ranks", {}, 14),  # all five rates of rank one together, and one more part for each rank
         ("latent_dmts", {"seeds": [0], "epochs": 1000, "kept_points": 4}, 1),
         ("intervention", {}, 4),
     ],
@@ -298,10 +298,22 @@ def ranks_cases():
     fewer = {"first_learned": 1000 // (1 + rank) - 10 * rate + seed}
     yield 3, fewer, {"first_learned": 100 * (1 + rank) + seed}
     yield 3, fewer, {"first_learned": -1}
+    width = np.array([20, 100, 500])[:, None] + seed
+    low = {"drop_begins": 1000, "drop_ends": 1000 + width, "rises": 0.4}
+    never = {**low, "drop_begins": -1, "drop_ends": -1, "rises": np.nan}
+    yield 4, low, {**low, "drop_ends": 1100}
+    yield 4, low, {**low, "drop_ends": np.where(seed == 0, 1020, 1100)}
+    yield 4, low, never
+    yield 5, low, {**low, "drop_ends": 1000 + width[::-1]}
+    yield 5, low, {**low, "drop_ends": 1020}
+    yield 5, low, never
+    yield 6, low, {**low, "rises": 0.1}
+    yield 6, low, {**low, "rises": np.where(seed == 0, 0.4, 0.1)}
+    yield 6, low, never
     norm = np.where(np.arange(3) == 2, 1e-9, 1.0)
-    yield 4, {"gradient_norm": norm, "kept": False}, {"gradient_norm": norm, "kept": True}
-    yield 4, {"gradient_norm": norm, "kept": False}, {"gradient_norm": 1.0, "kept": False}
-    yield 4, {"gradient_norm": norm, "kept": False}, {"gradient_norm": norm, "kept": (rate > 0) | (seed > 0)}
+    yield 7, {"gradient_norm": norm, "kept": False}, {"gradient_norm": norm, "kept": True}
+    yield 7, {"gradient_norm": norm, "kept": False}, {"gradient_norm": 1.0, "kept": False}
+    yield 7, {"gradient_norm": norm, "kept": False}, {"gradient_norm": norm, "kept": (rate > 0) | (seed > 0)}
 
 
 def intervention_cases():
@@ -333,14 +345,15 @@ def intervention_cases():
 @IDS
 def test_every_claim_holds_on_data_that_shows_it_and_fails_on_data_that_does_not(id):
     cases = ranks_cases() if id == "ranks" else intervention_cases() if id == "intervention" else latent_cases(id)
-    full = {**parameters(id), "epochs": get(id).parameters["paper"]["epochs"]}
+    paper = get(id).parameters["paper"]
+    full = {**parameters(id), "epochs": paper["epochs"], "low_rate_epochs": paper.get("low_rate_epochs")}
     judged = set()
     fixed = [(claim.sentence, claim.rule) for claim in get(id).claims(sample(id)[0], full)]
     for index, good, bad in cases:
         judged.add(index)
         for values, verdict in ((good, "holds"), (bad, "does not hold")):
             dataset = changed(id, **values)
-            if id == "intervention":  # enough networks for a count to mean something
+            if id in ("ranks", "intervention"):  # enough networks for a count to mean something
                 dataset = dataset.isel(seed=np.resize(np.arange(dataset.sizes["seed"]), 12))
             claim = get(id).claims(dataset, full)[index]
             assert claim.verdict == verdict, (claim, values)

@@ -188,7 +188,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             origin="published",
             source="Fig. 3B; letter, Fig. 3B (one network)",
             published="the one network shown",
-            rule=f"Of the lost networks end with three zeros {NEARLY_ALL_OF}; no zero is undecided at any epoch.",
+            rule=f"Nearly all lost networks end with three zeros, and no zero is undecided at any epoch. "
+            f"{NEARLY_ALL_OF}",
             measured=f"{share(int(through.sum()), gone)} of the lost networks end with three zeros{in_float64}; "
             f"{incomplete} networks undecided at some epoch",
             verdict=judge_share(nearly_all(int(through.sum()), gone) and incomplete == 0, gone),
@@ -213,7 +214,7 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             "Networks that keep what they learned, and those that never learn, have no such pair.",
             origin="own",
             source="The converse of Fig. 3B",
-            rule=f"Some network is lost, and of those that are not end with three zeros {HARDLY_ANY_OF}.",
+            rule=f"Some network is lost, and hardly any that is not ends with three zeros. {HARDLY_ANY_OF}",
             measured=f"{int((three & kept).sum())} of {int(kept.sum())} kept and {int((three & never).sum())} of "
             f"{int(never.sum())} that never learned end with three zeros: {share(*others)}",
             verdict=judge_share(gone > 0 and hardly_any(*others), others[1]),

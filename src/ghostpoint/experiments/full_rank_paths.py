@@ -158,7 +158,8 @@ def path_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str)
             "Most full-rank networks learn and keep the task, with noise.",
             origin="own",
             source=f"Other seeds of {source}",
-            rule=f"Below {LEARNED:g} of chance in the median over the last tenth of the epochs are {MOST_OF}.",
+            rule=f"Most networks are below {LEARNED:g} of chance in the median over the last tenth of the epochs. "
+            f"{MOST_OF}",
             measured=f"{share(keep, seeds)}; {int((learned >= 0).sum())} at some epoch; {full} loss {final.min():.3f} "
             f"to {final.max():.3f} of chance, accuracy {accuracy.min():.2f} to {accuracy.max():.2f}",
             verdict=judge_share(most(keep, seeds), seeds),
@@ -179,7 +180,7 @@ def path_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str)
             "Most drops are abrupt.",
             origin="own",
             source=f"Other seeds of {source}",
-            rule=f"{rule}, in {MOST_OF}.",
+            rule=f"{rule}, in most networks that drop. {MOST_OF}",
             measured=f"{share(sharp, drops)}; median ratio {np.median(shares):.2f} ({shares.min():.2f} to "
             f"{shares.max():.2f}), drops begin at epochs {begins[dropped].min():,} to {begins[dropped].max():,}"
             if drops

@@ -246,7 +246,8 @@ def _stuck_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], f: Fates, 
             origin="published",
             source=source,
             published="vanishing gradients (no number)",
-            rule=f"At the last epoch the gradient's norm is below {VANISHED:g} of the initial one in {NEARLY_ALL_OF}.",
+            rule=f"In nearly all networks the gradient's norm at the last epoch is below {VANISHED:g} of the initial "
+            f"one. {NEARLY_ALL_OF}",
             measured=f"{share(vanished, count)}; median {np.median(end):.1e}, initially {start:.2g}" if count else none,
             verdict=judge_share(nearly_all(vanished, count), count),
         ),
@@ -255,8 +256,8 @@ def _stuck_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], f: Fates, 
             origin="published",
             source=source,
             published="high-confidence but incorrect predictions (no number)",
-            rule=f"At the last epoch the squared error per wrong answer is at least {SURE[levels]:g} in "
-            f"{NEARLY_ALL_OF}. {WHY_SURE[levels]}",
+            rule=f"In nearly all networks the squared error per wrong answer at the last epoch is at least "
+            f"{SURE[levels]:g}. {WHY_SURE[levels]} {NEARLY_ALL_OF}",
             measured=f"{share(sure, count)}; medians: error {np.median(cost):.2g}, loss {np.median(loss):.2g} of "
             f"chance, {100 * np.median(wrong):.0f} % wrong answers"
             if count

@@ -138,7 +138,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             origin="published",
             source="Fig. 8C",
             published="networks collapse (no number)",
-            rule=f"An accuracy below {RECOVERED:g} at all of the last {NO_LEARNING_WINDOW} epochs have {MOST_OF}.",
+            rule=f"Most networks have an accuracy below {RECOVERED:g} at all of the last {NO_LEARNING_WINDOW} epochs. "
+            f"{MOST_OF}",
             measured=f"{share(count, seeds)} are without the task after {parameters['epochs']:,} epochs; median loss "
             f"{np.median(before):.2g} of chance, L1 norm of their readouts "
             f"{np.median(wide) if count else np.nan:.3g}",
@@ -149,8 +150,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             origin="published",
             source="Fig. 8C",
             published="no recovery (no number)",
-            rule="Their mean accuracy is not above chance by more than two standard errors, and an accuracy of at "
-            f"least {RECOVERED:g} at one of the last epochs have {HARDLY_ANY_OF}.",
+            rule=f"Their mean accuracy is not above chance by more than two standard errors, and hardly any has an "
+            f"accuracy of at least {RECOVERED:g} at one of the last epochs. {HARDLY_ANY_OF}",
             measured=f"mean accuracy {mean[0]:.2f} ± {error[0]:.2f} (s.e.m.); {share(int(back[0]), count)} recover in "
             f"{parameters['more_epochs']:,} more epochs"
             if count

@@ -253,7 +253,7 @@ def latent_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: st
             "Most networks of rank two learn the task.",
             origin="own",
             source=f"Other seeds of {source}",
-            rule=f"A network learns if {learns}; {MOST_OF}.",
+            rule=f"Most networks learn: {learns}. {MOST_OF}",
             measured=f"{share(low, seeds)}; {count} fall below {LEARNED:g} of chance"
             + (f", first at epoch {learned[able].min():,} to {learned[able].max():,}" if count else "")
             + (f"; median loss at the end {np.median(final[~able]):.2g} for the others" if count < seeds else ""),
@@ -275,7 +275,7 @@ def latent_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: st
             "Most drops are abrupt.",
             origin="own",
             source=f"Other seeds of {source}",
-            rule=f"{abrupt}, in {MOST_OF}.",
+            rule=f"{abrupt}, in most networks that learn. {MOST_OF}",
             measured=f"{share(sharp, count)} that learn; median ratio {np.median(ratios):.2g} ({ratios.min():.2g} to "
             f"{ratios.max():.2g})"
             if count
@@ -314,8 +314,8 @@ def _bifurcation_claim(d: xr.Dataset, source: str) -> Claim:
         origin="own",
         source=f"Letter, text on Fig. 3A (for rank one), carried over to {source}",
         published="no change (rank one)",
-        rule="Number and stability of the zeros at all kept epochs until the drop has ended are those of the first, in "
-        f"{MOST_OF}.",
+        rule="In most networks number and stability of the zeros at all kept epochs until the drop has ended are "
+        f"those of the first. {MOST_OF}",
         measured=f"no change in {share(same, len(places))} networks; {'; '.join(lines)}; drops begin at epochs {drops}"
         if len(places)
         else "no network learns",

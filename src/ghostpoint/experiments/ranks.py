@@ -8,18 +8,23 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.stats import linregress, spearmanr
+from scipy.stats import linregress, mannwhitneyu, spearmanr
 
 from ghostpoint.experiments.base import Claim, Experiment, Progress, judge
-from ghostpoint.experiments.full_rank_runs import LEARNED
+from ghostpoint.experiments.full_rank_runs import LEARNED, task_of
 from ghostpoint.experiments.full_rank_sweeps import sweep
-from ghostpoint.experiments.networks import NETWORKS
+from ghostpoint.experiments.ghost_without_bifurcation import ABRUPT, DROP_FROM, DROP_TO
+from ghostpoint.experiments.networks import NETWORKS, trained
 from ghostpoint.experiments.shares import MOST_OF, judge_share, most, share
 from ghostpoint.models import LowRankRNN
 from ghostpoint.results import NO_LEARNING_WINDOW
 
 #: Fig. 6B: a network has learned when its final loss is below this share of its first
 SCORE = 0.01
+#: updates after a drop that are looked at for oscillations, and the share of rises that makes one
+AFTERWARDS, OSCILLATES = 1000, 0.25
+#: what is saved of the training at the low rate, and what stands for "never"
+LOW_RATE = {"drop_begins": -1, "drop_ends": -1, "rises": "nan"}
 #: a gradient is gone below this share of the initial one
 VANISHED = 1e-3
 
@@ -32,6 +37,9 @@ PAPER: Mapping[str, Any] = {
     "rates": 10,
     "epochs": 500_000,
     "epochs_shown": [0, 300, 1000, 3000, 10_000, 30_000, 100_000, 300_000, 499_999],
+    # one low rate at which every epoch is looked at, for the drop and the oscillation after it
+    "low_rate": 10 ** (-7 / 3),
+    "low_rate_epochs": 20_000,
     # networks of at most this rank are trained at all rates together: in large stacks they take half the time
     "together_up_to": 3,
 }
@@ -43,6 +51,7 @@ PARAMETERS = {
         "rates": 7,
         "epochs": 6000,
         "epochs_shown": [0, 300, 1000, 3000, 5999],
+        "low_rate_epochs": 6000,
         "together_up_to": 0,  # it would take longer to compile another kernel
     },
     "paper": PAPER,
@@ -57,19 +66,49 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     Dataset over (rank, learning_rate, seed) and epoch
         What a sweep gives, and ``score``, final loss over first, the final one that of the last epoch, and
         ``best_score``, with the lowest loss of the last :data:`NO_LEARNING_WINDOW` epochs instead. Losses oscillate, so
-        the two differ.
+        the two differ. At the low rate, per (rank, seed): ``drop_begins`` and ``drop_ends``, the first epochs below 0.9
+        and 0.1 of chance, and ``rises``, the share of the :data:`AFTERWARDS` updates after the drop in which the loss
+        rises.
     """
     ranks = parameters["ranks"]
     settings = {name: value for name, value in parameters.items() if name not in ("ranks", "together_up_to")}
-    done = []
+    done, slow = [], []
     for rank in ranks:
         models = LowRankRNN.published(parameters["seeds"], "6B", rank=rank)
         together = parameters["rates"] if rank <= parameters["together_up_to"] else 1
         done.append(sweep({**settings, "rank": rank}, progress, models, f"rank_{rank}", together))
+        slow.append(_at_low_rate(parameters, progress, models, rank))
     whole = xr.concat(done, "rank", combine_attrs="identical").assign_coords(rank=np.array(ranks))
     loss = whole["loss"]
     first = loss.isel(epoch=0, drop=True)
-    return whole.assign(score=loss.isel(epoch=-1, drop=True) / first, best_score=whole["best_loss_at_end"] / first)
+    whole = whole.assign(score=loss.isel(epoch=-1, drop=True) / first, best_score=whole["best_loss_at_end"] / first)
+    return whole.assign(
+        {
+            name: (("rank", "seed"), np.stack(values), {"missing": missing})
+            for (name, missing), values in zip(LOW_RATE.items(), zip(*slow, strict=True), strict=True)
+        }
+    )
+
+
+def _at_low_rate(
+    parameters: Mapping[str, Any], progress: Progress, models: LowRankRNN, rank: int
+) -> tuple[NDArray[Any], ...]:
+    """Where the drops of networks begin and end at the low rate, and how often the loss rises after them."""
+    task, epochs = task_of(parameters), parameters["low_rate_epochs"]
+    name = f"rank {rank} at rate {parameters['low_rate']:.2g}"
+    run = trained(
+        progress, name, models, parameters, parameters["low_rate"], epochs, task, record="all", keep=f"low_rate_{rank}"
+    )
+    loss = run.history["loss"].values / task.chance_loss
+    begins, ends = (
+        np.where(below.any(axis=1), below.argmax(axis=1), -1) for below in (loss < DROP_FROM, loss < DROP_TO)
+    )
+    rises = np.full(len(models), np.nan)
+    for row, end in enumerate(ends):
+        after = loss[row, end : end + AFTERWARDS + 1]
+        if end >= 0 and len(after) > 1:
+            rises[row] = (np.diff(after) > 0).mean()
+    return begins, ends, rises
 
 
 def highest(learned: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -119,8 +158,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             origin="published",
             source="Fig. 6B; letter, Fig. S2; abstract of 2026",
             published="higher rates (no number)",
-            rule=f"{rule} The highest rate at which so do {MOST_OF}, has a rank correlation above 0.7 with the rank, "
-            "and is higher at the highest rank than at the lowest.",
+            rule=f"{rule} The highest rate at which most do has a rank correlation above 0.7 with the rank, and is "
+            f"higher at the highest rank than at the lowest. {MOST_OF}",
             measured=f"highest such rate: {_list(ranks, [f'{rates[at]:.2g}' if at >= 0 else 'none' for at in top])}; "
             f"rank correlation {rise:.2f} ({seeds} seeds)",
             verdict=judge_share(
@@ -141,6 +180,7 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             note=f"Of {seeds} networks each." + ("" if full else " Needs the full 500,000 epochs."),
         ),
         _epochs_claim(dataset, full),
+        *_low_rate_claims(dataset, parameters),
         Claim(
             "Even networks of rank 50 and 100 occasionally end in no-learning zones.",
             origin="published",
@@ -170,6 +210,66 @@ def _gone(dataset: xr.Dataset) -> NDArray[np.bool_]:
     """(rank, rate, seed): neither the task nor a gradient at the end."""
     norm = dataset["gradient_norm"].values
     return ~dataset["kept"].values & ~(norm[..., -1] >= VANISHED * norm[..., 0])
+
+
+def _low_rate_claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
+    """At the low rate: how abrupt the drops of rank one are, how gradual those of high ranks, what follows them."""
+    ranks = dataset["rank"].values
+    begins, ends, rises = (dataset[name].values for name in LOW_RATE)
+    dropped = (begins > 0) & (ends > 0)
+    ratio = np.where(dropped, (ends - begins) / np.maximum(begins, 1), np.nan)
+    low, high = ratio[ranks == 1], ratio[ranks >= 50]
+    low, high = low[np.isfinite(low)], high[np.isfinite(high)]
+    sharp, many = int((low < ABRUPT).sum()), dropped & (ranks >= 50)[:, None]
+    waves, tried = int((rises[many] >= OSCILLATES).sum()), bool((ranks >= 50).any() and (ranks == 1).any())
+    apart = bool(len(low) and len(high))
+    p = float(mannwhitneyu(high, low, alternative="greater").pvalue) if apart else 1.0
+    at = f"at rate {parameters['low_rate']:.2g}"
+    full = parameters["low_rate_epochs"] >= PAPER["low_rate_epochs"]
+    drop = f"from {DROP_FROM:g} to {DROP_TO:g} of chance"
+    source, few = "Letter, Fig. S2 (left)", "The rate of the published panel is not stated."
+    return [
+        Claim(
+            "At a low rate the loss of rank-one networks drops abruptly.",
+            origin="published",
+            source=source,
+            published="an abrupt jump, as in Fig. 3A (no number)",
+            rule=f"In most that drop, the loss falls {drop} in less than {ABRUPT:g} times the epochs before. {MOST_OF}",
+            measured=f"{share(sharp, len(low))} {at}; median ratio {np.median(low):.3f}" if len(low) else "none drops",
+            verdict=judge_share(most(sharp, len(low)), len(low), testable=tried and (full or len(low) > 0)),
+            note=few,
+        ),
+        Claim(
+            "Networks of rank 50 and 100 lower their loss gradually, where those of rank one do so within few epochs.",
+            origin="published",
+            source=f"{source} and text",
+            published="milder and sustained decreases (no number)",
+            rule=f"The epochs of the drop {drop} over those before it are larger at rank 50 and 100 than at rank one "
+            "(Mann-Whitney test, p < 0.01).",
+            measured=f"medians {np.median(high):.3f} ({len(high)} networks) and {np.median(low):.3f} ({len(low)}), p = "
+            f"{p:.2g}; the drops begin at epochs {np.median(begins[many]):,.0f} and "
+            f"{np.median(begins[(ranks == 1)[:, None] & dropped]):,.0f} {at}"
+            if apart
+            else "no network of one of them drops",
+            verdict=judge(p < 0.01, testable=tried and (full or apart)),
+            note=few,
+        ),
+        Claim(
+            "Networks of rank 50 and 100 still oscillate after the drop.",
+            origin="published",
+            source=f"{source} and text",
+            published="substantial oscillations (no number)",
+            rule=f"In most, the loss rises in at least {OSCILLATES:g} of the {AFTERWARDS:,} updates after the drop. "
+            f"{MOST_OF}",
+            measured=f"{share(waves, int(many.sum()))} {at}; median share of rises {np.median(rises[many]):.2f}"
+            if many.any()
+            else "none drops",
+            verdict=judge_share(
+                most(waves, int(many.sum())), int(many.sum()), testable=tried and (full or bool(many.any()))
+            ),
+            note=few,
+        ),
+    ]
 
 
 def _epochs_claim(dataset: xr.Dataset, full: bool) -> Claim:

@@ -150,7 +150,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             origin="published",
             source=source,
             published="the one network shown (seed 0)",
-            rule=f"At all of the last 50 epochs the loss is at least {LEARNED:g} of chance in {NEARLY_ALL_OF}.",
+            rule=f"In nearly all networks the loss is at least {LEARNED:g} of chance at all of the last 50 epochs. "
+            f"{NEARLY_ALL_OF}",
             measured=f"{share(without, seeds)} after {parameters['epochs']:,} epochs",
             verdict=judge_share(nearly_all(without, seeds), seeds),
             note="Rounding decides what becomes of a single seed, so all claims are over seeds.",
@@ -160,8 +161,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             origin="published",
             source=source,
             published="the one network shown (seed 0)",
-            rule=f"Of the networks that fall below {LEARNED:g} of chance at some epoch are lost more than 50 epochs "
-            f"before the end {MOST_OF}.",
+            rule=f"Most networks that fall below {LEARNED:g} of chance at some epoch are lost more than 50 epochs "
+            f"before the end. {MOST_OF}",
             measured=f"{share(lost, learned)} of the networks that learn, of {seeds} seeds"
             + (f"; lost are seeds {', '.join(str(seed) for seed in d['lost'].values)}" if lost else ""),
             verdict=judge_share(most(lost, learned), learned),
@@ -171,8 +172,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             origin="published",
             source=source,
             published="saturated firing rates (no number)",
-            rule=f"The share of rates in the response beyond {SATURATED_RATE:g} at the end is more than twice that in "
-            f"the last epoch with the task, in {NEARLY_ALL_OF}.",
+            rule=f"In nearly all lost networks the share of rates in the response beyond {SATURATED_RATE:g} is more "
+            f"than twice as high at the end as in the last epoch with the task. {NEARLY_ALL_OF}",
             measured=f"{share(more, lost)} lost networks; median share {np.median(units[0]):.2f} in the last epoch "
             "with "
             f"the task, {np.median(units[1]):.2f} {d.attrs['after']} epochs later, {np.median(units[2]):.2f} at the end"
@@ -186,8 +187,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             origin="published",
             source=f"{source}; abstract of 2026",
             published="high-confidence but incorrect predictions (no number)",
-            rule=f"At the end more than {SURE:g} of the outputs are within {SATURATED_OUTPUT:g} of 0 or 1 and the "
-            f"loss is above {WRONG:g} of chance, in {NEARLY_ALL_OF}.",
+            rule=f"In nearly all lost networks more than {SURE:g} of the outputs are within {SATURATED_OUTPUT:g} of 0 "
+            f"or 1 at the end, and the loss is above {WRONG:g} of chance. {NEARLY_ALL_OF}",
             measured=f"{share(wrong, lost)} lost networks; median share {np.median(outputs[0]):.2f}, "
             f"{np.median(outputs[1]):.2f} and {np.median(outputs[2]):.2f} at the same epochs, at losses of "
             f"{np.median(loss[0]):.2f}, {np.median(loss[1]):.2f} and {np.median(loss[2]):.2f} of chance"
@@ -200,7 +201,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             origin="published",
             source=f"{source}; abstract of 2026",
             published="vanishing gradients (no number)",
-            rule=f"The norm at the end is below 1/1000 of the network's largest, in {NEARLY_ALL_OF}.",
+            rule=f"In nearly all lost networks the norm at the end is below 1/1000 of its largest value. "
+            f"{NEARLY_ALL_OF}",
             measured=f"{share(gone, lost)} lost networks; median norm {np.median(norm[0]):.1e}, "
             f"{np.median(norm[1]):.1e} and {np.median(norm[2]):.1e} at the same epochs"
             if lost

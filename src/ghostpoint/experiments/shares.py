@@ -30,9 +30,10 @@ ENOUGH = 4
 #: quantile of the normal distribution for 95 %
 Z = 1.959964
 
-MOST_OF = "most: the 95 % interval of the share (Wilson) lies above 50 %"
-NEARLY_ALL_OF = "nearly all: a share of at least 90 %, its 95 % interval (Wilson) above 50 %"
-HARDLY_ANY_OF = "hardly any: a share of at most 5 %, its 95 % interval (Wilson) below 50 %"
+#: the sentences that close a rule
+MOST_OF = "Most: the 95 % interval of their share (Wilson) lies above 50 %."
+NEARLY_ALL_OF = "Nearly all: a share of at least 90 %, its 95 % interval (Wilson) above 50 %."
+HARDLY_ANY_OF = "Hardly any: a share of at most 5 %, its 95 % interval (Wilson) below 50 %."
 
 
 def interval(count: int, total: int) -> tuple[float, float]:

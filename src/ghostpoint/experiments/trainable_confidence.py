@@ -97,8 +97,7 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             origin="published",
             source="Letter, text on Fig. 3B (one network); article, Fig. 8B",
             published="one network, lost",
-            rule=f"Of the networks that learned are lost {MOST_OF}; and they are at least three quarters as many as "
-            "with c fixed.",
+            rule=f"Most networks that learned are lost, at least three quarters as many as with c fixed. {MOST_OF}",
             measured=f"{share(gone, learned)} of the networks that learned are lost with c trainable, "
             f"{share(lost_fixed, learned_fixed)} with c fixed",
             verdict=judge_share(most(gone, learned) and gone >= 0.75 * lost_fixed, learned),
@@ -122,7 +121,7 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             origin="published",
             source="Article, Fig. 8B",
             published="the network recovers",
-            rule=f"Of the lost networks rise above chance {NEARLY_ALL_OF}.",
+            rule=f"Nearly all lost networks rise above chance. {NEARLY_ALL_OF}",
             measured=f"{share(back, gone)} of the lost networks rise above chance within "
             f"{parameters['reset_epochs']} epochs; {stay} are above it at the end",
             verdict=judge_share(nearly_all(back, gone), gone),

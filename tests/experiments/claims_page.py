@@ -1,0 +1,59 @@
+"""The page docs/claims.md, made from the claims of every experiment: ``python -m tests.experiments.claims_page``.
+
+Sentences and rules depend on an experiment's parameters and not on its data, so small samples are enough to list them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ghostpoint.experiments import IDS, Claim, Silent, get
+from tests.critical_rate import test_scaling_experiment as scaling
+from tests.experiments import full_rank_samples, low_rank_samples, network_samples
+from tests.experiments import test_remedies_experiment as remedies
+
+PAGE = Path(__file__).parents[2] / "docs/claims.md"
+START, END = "<!-- rows made by tests/experiments/claims_page.py -->", "<!-- end -->"
+HEADS = {
+    "published": "| Sentence | Source | Experiment | Rule |\n|---|---|---|---|",
+    "own": "| Sentence | Derived from | Experiment | Rule |\n|---|---|---|---|",
+}
+
+
+def sampled(id: str) -> list[Claim]:
+    """The claims of an experiment on a small sample, with the parameters of the paper scale."""
+    paper = get(id).parameters["paper"]
+    for samples in (full_rank_samples, low_rank_samples, network_samples):
+        if id in samples.SMALL:
+            return get(id).claims(samples.sample(id)[0], paper)
+    if id == "remedies":
+        return get(id).claims(remedies.sample()[0], paper)
+    if id == "critical_rate_scaling":
+        return get(id).claims(scaling.sample()[0], paper)
+    return get(id).claims(get(id).run(paper, Silent()), paper)  # the toy model takes seconds at either scale
+
+
+def rows(claims: dict[str, list[Claim]], origin: str) -> str:
+    """The table of all claims of one origin."""
+    lines = [
+        "| "
+        + " | ".join(cell.replace("|", "\\|") for cell in (claim.sentence, claim.source, f"`{id}`", claim.rule))
+        + " |"
+        for id, each in claims.items()
+        for claim in each
+        if claim.origin == origin
+    ]
+    return "\n".join([START, HEADS[origin], *lines, END])
+
+
+def page(text: str, claims: dict[str, list[Claim]]) -> str:
+    """``text`` with its two tables made anew."""
+    for number, origin in enumerate(HEADS, 1):
+        parts = text.split(START)
+        before, after = START.join(parts[:number]), START.join(parts[number:])
+        text = before + rows(claims, origin) + after[after.index(END) + len(END) :]
+    return text
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), {id: sampled(id) for id in IDS}), encoding="utf-8")
