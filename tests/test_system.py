@@ -25,7 +25,9 @@ LINUX = ["sched_getaffinity", "sched_setaffinity", "posix_fadvise", "posix_fallo
 MODULES = ("fcntl", "resource", "pwd", "grp", "termios", "tty")
 
 PRELUDE = """
-import asyncio, multiprocessing, os, pathlib, shutil, subprocess, sys, tempfile, uuid  # they ask for the system first
+# what is not of this package asks for its own system, which here is Linux
+import asyncio, multiprocessing, os, pathlib, shutil, subprocess, sys, tempfile, uuid
+import filelock, jinja2, matplotlib.figure, numba, numpy, rich.console, scipy.linalg, typer, xarray, zarr.storage
 for name in {names!r}:
     if hasattr(os, name):
         delattr(os, name)
