@@ -137,7 +137,10 @@ def test_resume_computes_again_what_other_code_computed(tmp_path, code, ran):
     assert outcome.remaining == ()
     assert Folder.open(out).record("second").fingerprint == "other code"
     assert content(out / "first") == before
-    assert sorted(path.name for path in out.iterdir()) == ["first", "manifest.json", "report.html", "second", "third"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        ".lock",
+        *"first manifest.json report.html second third".split(),
+    ]
     reproduce(None, "quick", out, resume=True)
     assert ran() == [*IDS, "second"]
 
@@ -371,7 +374,7 @@ def test_the_folder_of_an_experiment_appears_complete_or_not_at_all(tmp_path, mo
     monkeypatch.setattr("ghostpoint.reproduction.write_text_atomic", fail)
     outcome = reproduce(["first"], "quick", tmp_path / "out")
     assert outcome.failed == ("first",)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["manifest.json", "report.html"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".lock", "manifest.json", "report.html"]
 
 
 def test_other_parameters_by_name(tmp_path, monkeypatch):

@@ -226,6 +226,7 @@ def _opened(out: Path, scale: str, chosen: list[Experiment], resume: bool) -> It
         raise InputError(f"--out must be a folder, and {out} cannot be made: {error.strerror}") from None
     if not os.access(out, os.W_OK | os.X_OK):
         raise InputError(f"--out must be a folder that can be written to, and {out} cannot")
+    _refuse_foreign(out)
     with locked(out):
         if (out / "manifest.json").exists():
             folder = Folder.open(out)
@@ -233,9 +234,15 @@ def _opened(out: Path, scale: str, chosen: list[Experiment], resume: bool) -> It
                 _check_same(folder, scale, chosen, resume)
                 yield folder
                 return
-        elif any(not path.name.startswith((TEMPORARY_PREFIX, LOCK)) for path in out.iterdir()):
-            raise InputError(f"--out must be a new folder or an earlier reproduction, and {out} holds other files")
+        _refuse_foreign(out)
         yield Folder.create(out, scale)
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Refuse a folder that holds other things than a reproduction, before anything is put there."""
+    known = (out / "manifest.json").exists()
+    if not known and any(not path.name.startswith((TEMPORARY_PREFIX, LOCK)) for path in out.iterdir()):
+        raise InputError(f"--out must be a new folder or an earlier reproduction, and {out} holds other files")
 
 
 def _check_same(folder: Folder, scale: str, chosen: list[Experiment], resume: bool) -> None:

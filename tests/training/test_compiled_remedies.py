@@ -154,6 +154,7 @@ def test_one_crossing_of_several_is_the_same_in_both_kinds_of_rank_one_kernels(m
     ],
 )
 def test_what_the_kernels_do_not_know_is_refused_by_name(remedy, task, message):
-    models = FullRankRNN.initialize(5, [0], "xavier_biased", n_inputs=task.n_inputs, n_outputs=task.n_outputs)
+    channels = {"n_inputs": task.n_inputs, "n_outputs": task.n_outputs, "activation": "tanh"}
+    models = FullRankRNN.initialize(5, [0], "xavier_biased", **channels)
     with pytest.raises(ValueError, match=message):
         gp.train(models, task, 0.1, 2, remedy=remedy, engine="compiled")

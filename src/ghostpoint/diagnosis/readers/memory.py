@@ -36,8 +36,7 @@ def history_of(source: Any, choice: Choice | None = None, name: str = "history")
     if isinstance(source, History):
         return source
     if isinstance(source, TrainingRun):
-        task = Task.from_dict(source.config["task"])
-        return _of_dataset(source.history, Choice(), name, task)
+        return _of_dataset(source.history, Choice(), name, _levels_of_run(source))
     if isinstance(source, pd.DataFrame):
         frame = source if isinstance(source.index, pd.RangeIndex) else source.reset_index()
         columns: dict[str, Any] = {_label(label): frame[label].to_numpy() for label in frame.columns}
@@ -106,7 +105,15 @@ def _of_mapping(source: Mapping[Any, Any], choice: Choice, name: str) -> History
     return _of_arrays(arrays, None if step is None else by_text[step], None, {} if plain else shown)
 
 
-def _of_dataset(source: xr.Dataset, choice: Choice, name: str, task: Task | None) -> History:
+def _levels_of_run(run: TrainingRun) -> tuple[float, float | None]:
+    """Loss and accuracy at chance of the task of a run, written beside it; older runs have the task alone."""
+    if "chance_loss" in run.config:
+        return run.config["chance_loss"], run.config["chance_accuracy"]
+    task = Task.from_dict(run.config["task"])
+    return task.chance_loss, task.chance_accuracy
+
+
+def _of_dataset(source: xr.Dataset, choice: Choice, name: str, levels: tuple[float, float | None] | None) -> History:
     names = [str(key) for key in source.variables if source[key].dtype.kind in "fiub"]
     data = [key for key in names if key in source.data_vars]
     found: dict[str, str] = {}
@@ -142,7 +149,6 @@ def _of_dataset(source: xr.Dataset, choice: Choice, name: str, task: Task | None
         labels = [str(label) for label in source[member].values]
     shown = {role: key for role, key in found.items() if role in arrays}
     plain = all(role == key for role, key in shown.items()) and epoch_dim == "epoch"
-    levels = None if task is None else (task.chance_loss, task.chance_accuracy)
     return _of_arrays(arrays, epochs, labels, {} if plain else shown | {"epoch": epoch_dim}, levels)
 
 
