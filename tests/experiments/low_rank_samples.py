@@ -18,7 +18,7 @@ SMALL = {
         "epochs": 301,
         "epochs_shown": [0, 100, 300],
         "low_rate": 0.1,
-        "low_rate_epochs": 200,
+        "low_rate_epochs": 900,
     },
     "intervention": {
         "seeds": [0, 1, 2, 3],
