@@ -67,8 +67,8 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
         What a sweep gives, and ``score``, final loss over first, the final one that of the last epoch, and
         ``best_score``, with the lowest loss of the last :data:`NO_LEARNING_WINDOW` epochs instead. Losses oscillate, so
         the two differ. At the low rate, per (rank, seed): ``drop_begins`` and ``drop_ends``, the first epochs below 0.9
-        and 0.1 of the first loss, and ``rises``, the share of the :data:`AFTERWARDS` updates after the drop in which the loss
-        rises.
+        and 0.1 of the first loss, and ``rises``, the share of the :data:`AFTERWARDS` updates after the drop in which
+        the loss rises.
     """
     ranks = parameters["ranks"]
     settings = {name: value for name, value in parameters.items() if name not in ("ranks", "together_up_to")}
