@@ -17,8 +17,8 @@ SMALL = {
         "rates": 5,
         "epochs": 301,
         "epochs_shown": [0, 100, 300],
-        "low_rate": 0.1,
-        "low_rate_epochs": 200,
+        "low_rate": 0.05,
+        "low_rate_epochs": 900,
     },
     "intervention": {
         "seeds": [0, 1, 2, 3],

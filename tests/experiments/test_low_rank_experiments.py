@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import wraps
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -164,6 +165,23 @@ def test_the_score_is_the_final_loss_over_the_first():
     first = dataset["loss"].sel(epoch=0).values
     assert np.array_equal(dataset["score"], dataset["loss"].sel(epoch=300).values / first)
     assert (dataset["best_score"].values <= dataset["score"].values).all()
+
+
+def test_the_drop_at_the_low_rate_is_that_of_the_loss():
+    chosen, dataset = parameters("ranks"), sample("ranks")[0]
+    models = LowRankRNN.published([2], "6B", rank=5)
+    task = full_rank_runs.task_of(chosen)
+    run = networks.trained(
+        Silent(), "", models, chosen, chosen["low_rate"], chosen["low_rate_epochs"], task, record="all"
+    )
+    loss = list(run.history["loss"].values[0] / run.history["loss"].values[0, 0])
+    for name, level in (("drop_begins", 0.9), ("drop_ends", 0.1)):
+        first = next((epoch for epoch, value in enumerate(loss) if value < level), -1)
+        assert int(dataset[name].sel(rank=5, seed=2)) == first
+    after = loss[first:]
+    rises = sum(later > earlier for earlier, later in pairwise(after)) / (len(after) - 1)
+    assert first > 0
+    assert float(dataset["rises"].sel(rank=5, seed=2)) == pytest.approx(rises)
 
 
 def test_rates_trained_together_give_what_they_give_one_by_one(monkeypatch):

@@ -67,8 +67,8 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
         What a sweep gives, and ``score``, final loss over first, the final one that of the last epoch, and
         ``best_score``, with the lowest loss of the last :data:`NO_LEARNING_WINDOW` epochs instead. Losses oscillate, so
         the two differ. At the low rate, per (rank, seed): ``drop_begins`` and ``drop_ends``, the first epochs below 0.9
-        and 0.1 of chance, and ``rises``, the share of the :data:`AFTERWARDS` updates after the drop in which the loss
-        rises.
+        and 0.1 of the first loss, and ``rises``, the share of the :data:`AFTERWARDS` updates after the drop in which
+        the loss rises.
     """
     ranks = parameters["ranks"]
     settings = {name: value for name, value in parameters.items() if name not in ("ranks", "together_up_to")}
@@ -99,7 +99,7 @@ def _at_low_rate(
     run = trained(
         progress, name, models, parameters, parameters["low_rate"], epochs, task, record="all", keep=f"low_rate_{rank}"
     )
-    loss = run.history["loss"].values / task.chance_loss
+    loss = run.history["loss"].values / run.history["loss"].values[:, :1]  # of the first, which is that of the plateau
     begins, ends = (
         np.where(below.any(axis=1), below.argmax(axis=1), -1) for below in (loss < DROP_FROM, loss < DROP_TO)
     )
@@ -226,7 +226,7 @@ def _low_rate_claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list
     p = float(mannwhitneyu(high, low, alternative="greater").pvalue) if apart else 1.0
     at = f"at rate {parameters['low_rate']:.2g}"
     full = parameters["low_rate_epochs"] >= PAPER["low_rate_epochs"]
-    drop = f"from {DROP_FROM:g} to {DROP_TO:g} of chance"
+    drop = f"from {DROP_FROM:g} to {DROP_TO:g} of the first"
     source, few = "Letter, Fig. S2 (left)", "The rate of the published panel is not stated."
     return [
         Claim(
