@@ -101,7 +101,7 @@ def test_a_pytorch_network_moves_as_the_map_with_step_one(tmp_path):
         ({"m": np.zeros((3, 2)), "n": np.zeros((3, 2))}, "m must have 3 axes"),
         ({"W": np.zeros((1, 2, 3))}, "W must have shape"),
         ({"W": np.full((2, 2), np.nan)}, "W must be finite"),
-        ({"rnn.weight_hh_l0": np.zeros((6, 2))}, "a GRU"),
+        ({"rnn.weight_hh_l0": np.zeros((10, 2))}, "another cell"),
         ({"rnn.weight_hh_l0": np.zeros((8, 2))}, "an LSTM"),
         ({"weight_hh_l0": np.zeros((2, 2)), "weight_hh_l1": np.zeros((2, 2))}, "weight_hh_l1"),
         ({"weight_hh_l0": np.zeros((2, 2)), "weight_hh_l0_reverse": np.zeros((2, 2))}, "one direction"),

@@ -163,7 +163,7 @@ class GRU(Record):
         draws = []
         for seed in checked:
             generator = np.random.default_rng(seed)
-            shapes = {"w_rec": (3 * units, units), "w_in": (3 * units, inputs), "bias_ih": 3 * units}
+            shapes: dict[str, Any] = {"w_rec": (3 * units, units), "w_in": (3 * units, inputs), "bias_ih": 3 * units}
             shapes |= {"bias_hh": 3 * units, "w_out": (outputs, units), "b_out": outputs}
             drawn = {name: generator.uniform(-limit, limit, size) for name, size in shapes.items()}
             drawn["b"], drawn["b_rec"] = _biases(units, drawn.pop("bias_ih"), drawn.pop("bias_hh"))

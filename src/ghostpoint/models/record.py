@@ -218,7 +218,7 @@ class Record(ABC):
         raise NotImplementedError(f"{cls.__name__} has torch_gates but not from_torch")
 
     @classmethod
-    def stacked(cls, arrays: Parts) -> dict[str, NDArray[Any]]:
+    def stacked(cls, arrays: Parts) -> dict[str, Any]:
         """Those of :attr:`dims` that there are, with the networks as their first axis."""
         found = {name: np.asarray(arrays[name]) for name in cls.dims if name in arrays}
         return {name: array[None] if array.ndim == len(cls.dims[name]) > 0 else array for name, array in found.items()}

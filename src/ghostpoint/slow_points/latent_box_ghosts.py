@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint import checks
-from ghostpoint.models import Record
+from ghostpoint.models import LowRankRNN
 from ghostpoint.slow_points.latent_box import latent_zeros, whole_box
 from ghostpoint.slow_points.latent_box_records import LatentGhosts, LatentZeros
 from ghostpoint.slow_points.latent_flow import flow_ghosts
@@ -21,7 +21,9 @@ _STEPS = 200  # of a descent
 _SAME = 1e-6  # descents that end this close, relative to the largest coordinate, ended in one minimum
 
 
-def latent_ghosts(model: Record, *, inputs: ArrayLike | None = None, starts: int = 400, seed: int = 0) -> LatentGhosts:
+def latent_ghosts(
+    model: LowRankRNN, *, inputs: ArrayLike | None = None, starts: int = 400, seed: int = 0
+) -> LatentGhosts:
     """Local minima of ``q(kappa) = |f(kappa)|**2 / 2`` with f not 0, ``J^T f = 0`` (theory, section 2).
 
     For rank one all of them, proven (`flow_ghosts`). For rank two and three a search without proof: descents from

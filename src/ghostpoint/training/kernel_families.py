@@ -61,8 +61,8 @@ class KernelFamily(Protocol):
 class FullRankKernels:
     """:class:`KernelFamily` of ``kernels/full_rank.py``."""
 
-    kernel = full_rank
-    parts = ("W", "w_in", "b", "w_out", "b_out")
+    kernel: Any = full_rank
+    parts: tuple[str, ...] = ("W", "w_in", "b", "w_out", "b_out")
     lanes = False
 
     def columns(self, models: Record) -> float:
@@ -94,8 +94,8 @@ class FullRankKernels:
 class LowRankKernels:
     """:class:`KernelFamily` of ``kernels/low_rank.py``."""
 
-    kernel = low_rank
-    parts = low_rank.PARTS
+    kernel: Any = low_rank
+    parts: tuple[str, ...] = low_rank.PARTS
     lanes = True
 
     def columns(self, models: Record) -> float:
