@@ -197,11 +197,27 @@ def test_slow_points_are_tracked_over_a_training(run):
             np.testing.assert_allclose(model.step(x[None], 1.0)[0], x, atol=1e-11)
 
 
-def test_what_needs_a_tanh_network_says_so():
-    model = bistable()
+def test_how_long_a_ghost_holds_a_network_and_what_needs_a_tanh_network():
+    w_rec, b = np.zeros((1, 3, 1)), np.zeros((1, 3))
+    w_rec[0, 2], b[0, 2] = 4.0, 0.54
+    model = GRU(w_rec, b, np.zeros((1, 1)), np.ones((1, 1, 1)), np.zeros((1, 1)))
+    ghost = gp.find_slow_points(model, n_starts=32).ghosts
+    assert len(ghost) == 1
+    passage = gp.slow_passage(model, ghost, alpha=0.2)
+    assert not passage.reason
+    # simulated from end to end of the same stretch, the last step cut linearly
+    x, steps = np.array([[passage.latent_or_state[0, 0]]]), 0.0
+    last = passage.latent_or_state[-1, 0]
+    while True:
+        after = model.step(x, 0.2)
+        if (after - last)[0, 0] * (x - last)[0, 0] <= 0:
+            steps += ((last - x) / (after - x))[0, 0]
+            break
+        x, steps = after, steps + 1
+    assert steps > 50
+    assert passage.duration == pytest.approx(steps, abs=max(2 * passage.error, 1e-3))
+    with pytest.raises(ValueError, match="model must have the form .* got a GRU"):
+        gp.slow_points.normal_form_gradient(model, ghost)
     for refused in (gp.latent_zeros, gp.latent_ghosts, gp.flow_zeros):
         with pytest.raises(ValueError, match="GRU"):
             refused(model)
-    points = gp.find_slow_points(model, n_starts=8)
-    with pytest.raises(ValueError, match="one ghost"):
-        gp.slow_points.normal_form_gradient(model, points[:1])

@@ -139,7 +139,7 @@ def test_resume_computes_again_what_other_code_computed(tmp_path, code, ran):
     assert content(out / "first") == before
     assert sorted(path.name for path in out.iterdir()) == [
         ".lock",
-        *"first manifest.json report.html second third".split(),
+        *["first", "manifest.json", "report.html", "second", "third"],
     ]
     reproduce(None, "quick", out, resume=True)
     assert ran() == [*IDS, "second"]
