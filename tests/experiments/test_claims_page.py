@@ -7,6 +7,8 @@ import pytest
 from ghostpoint.experiments import IDS, get
 from tests.experiments.claims_page import PAGE, page, sampled
 
+pytestmark = pytest.mark.slow  # a sample of every experiment
+
 
 @pytest.fixture(scope="module")
 def claims():

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from numba import njit
 
+from ghostpoint.numerics.compiled_code import distinct
 from ghostpoint.training.kernels.blocks import zero_block
 from ghostpoint.training.kernels.elementary import tanh
 from ghostpoint.training.kernels.lanes_blocks import add_dot, add_scaled, add_two, put_columns, take_columns
@@ -52,7 +53,6 @@ def _make_expand(finish, apart):
     """``out_i = finish(sum_j A[i, j] v_j)`` for every unit."""
     one, two, three, four = (_make_columns_of(columns, apart, finish) for columns in (1, 2, 3, 4))
 
-    @njit
     def expand(matrix, columns, vector, at, units, rates, out, alpha):
         not_inlined()
         if columns == 1:
@@ -64,7 +64,7 @@ def _make_expand(finish, apart):
         else:
             four(matrix, vector, at, units, rates, out, alpha)
 
-    return expand
+    return njit(distinct(expand, f"{finish.py_func.__name__}_{'apart' if apart else 'in_turn'}"))
 
 
 @njit(inline="always")
