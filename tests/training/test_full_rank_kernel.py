@@ -204,7 +204,8 @@ def test_a_network_that_is_not_finite_keeps_its_last_parameters(rule):
     assert 0 < diverged < 50
     assert got.next_epoch == diverged + 1
     assert np.isfinite(got.state).all()
-    assert not np.isfinite(got.history[-1, :2]).all()
+    # what it saw last is finite: it is the square of the next step that overflows float32
+    assert (got.history[-1, :2] > 1e16).all()
 
 
 def test_events_are_read_off_the_history():
