@@ -256,6 +256,7 @@ def test_one_that_raises_does_not_keep_the_others_from_running(tmp_path, behave,
     assert "failed second run" in notes.lines
     assert "RuntimeError: second cannot be run" in outcome.report.read_text()
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        ".lock",
         "first",
         "manifest.json",
         "report.html",
