@@ -224,7 +224,7 @@ def untrained(*arguments, **keywords):
 @pytest.mark.parametrize(
     ("id", "changes", "parts"),
     [
-        ("ranks", {}, 14),  # all five rates of rank one together, and one more part for each rank
+        ("ranks", {"ranks": [1]}, 2),  # all five rates of rank one together, and the low rate
         ("latent_dmts", {"seeds": [0], "epochs": 1000, "kept_points": 4}, 1),
         ("intervention", {}, 4),
     ],
