@@ -236,6 +236,7 @@ def test_an_interrupted_run_goes_on_from_its_parts(id, changes, parts, tmp_path,
         assert len(list(tmp_path.iterdir())) == parts
         monkeypatch.setattr(networks, "train", untrained)
         xr.testing.assert_identical(get(id).run(chosen, Silent()), first)
+    monkeypatch.undo()
     if not changes:
         xr.testing.assert_identical(first, sample(id)[0])
 
