@@ -108,9 +108,7 @@ def _shares(axes: Axes, at: xr.Dataset) -> None:
         axes.barh(place, width, 0.7, left=left, color=colour, label=label)
         left += width
     if at.sizes["network"]:
-        axes.plot(
-            at["at_start"].mean("network"), place - 0.15, "o", mfc="w", mec=INK, ms=4, label="at epoch 0"
-        )
+        axes.plot(at["at_start"].mean("network"), place - 0.15, "o", mfc="w", mec=INK, ms=4, label="at epoch 0")
         axes.plot(
             at["on_plateau"].mean("network"), place + 0.15, "D", mfc=GHOST, mec="w", ms=4, mew=0.5,
             label="at random moments of the plateau",
