@@ -151,7 +151,7 @@ def test_log_is_a_choice_of_record(mixed):
 def test_events_follow_from_the_history_whatever_happens(engine, models, task, data):
     # rates from none to absurd, so that networks also freeze and diverge; a threshold that is crossed
     rate = 10.0 ** np.array([data.draw(st.floats(-6, 12)) for _ in range(len(models))])
-    solved = data.draw(st.floats(0.1, 1.5))
+    solved = data.draw(st.floats(0.1, 1.0))
     with np.errstate(all="ignore"):
         run = train(models, task, rate, 70, record="all", solved=solved, threads=1, **engine)
     check_events(run, solved)
