@@ -103,14 +103,39 @@ def test_a_lock_is_held_by_one_and_goes_with_its_process(tmp_path):
     program = f"""
 import os, pathlib
 from ghostpoint.system import held
-held(pathlib.Path({str(path)!r}), "busy").__enter__()
+lock = held(pathlib.Path({str(path)!r}), "busy")
+lock.__enter__()
 print("held", flush=True)
 os._exit(9)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (9, "held\n")
+    assert path.exists()
     with system.held(path, "somebody is at it"):
         pass
+    assert not path.exists()
+
+
+def test_many_processes_never_hold_a_lock_together(tmp_path):
+    program = f"""
+import pathlib, time
+from ghostpoint.system import held
+path, inside = pathlib.Path({str(tmp_path / ".lock")!r}), pathlib.Path({str(tmp_path / "inside")!r})
+count, end = 0, time.monotonic() + 3
+while time.monotonic() < end:
+    try:
+        with held(path, "busy"):
+            inside.mkdir()  # fails where another is inside
+            inside.rmdir()
+            count += 1
+    except ValueError:
+        pass
+print(count)
+"""
+    runs = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    counts = [int(run.communicate()[0]) for run in runs]
+    assert all(run.returncode == 0 for run in runs)
+    assert sum(counts) > 20
 
 
 def _refused(path: Path) -> bool:

@@ -256,7 +256,7 @@ class Folder:
 def locked(path: Path) -> Iterator[None]:
     """Hold the folder ``path`` against a second run; a ``ValueError`` if one is already in it.
 
-    The lock goes with the process, also when it is killed; the empty file ``.lock`` stays.
+    The lock goes with the process, also when it is killed; then the empty file ``.lock`` stays.
     """
     with held(path / LOCK, f"another reproduction is running in {path}: choose another --out"):
         yield

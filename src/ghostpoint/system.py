@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from ghostpoint.errors import InputError
 
@@ -37,17 +38,35 @@ def _affinity() -> int | None:
 def held(path: Path, busy: str) -> Iterator[None]:
     """Hold the lock file ``path``; an ``InputError`` with the text ``busy`` if another process or caller holds it.
 
-    The lock goes with the process, also when it is killed. The file stays: who removes a lock file may remove that of
-    the next holder.
+    The lock goes with the process, also when it is killed; then the empty file stays, and holds nobody up.
     """
     from filelock import FileLock, Timeout
 
     lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(busy) from None
+    while True:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(busy) from None
+        if _still_there(path, lock):
+            break
+        lock.release()  # the holder before removed the file between our opening and locking it
     try:
         yield
     finally:
+        # POSIX can remove a file that is open, so while it is held; Windows only afterwards, unless it is open again
+        with suppress(OSError):
+            path.unlink()
         lock.release()
+        if os.name == "nt":
+            with suppress(OSError):
+                path.unlink()
+
+
+def _still_there(path: Path, lock: Any) -> bool:
+    """Whether the file that is locked is the one of that name."""
+    descriptor = getattr(getattr(lock, "_context", None), "lock_file_fd", None)
+    try:
+        return descriptor is None or os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False
