@@ -216,7 +216,7 @@ def test_how_long_a_ghost_holds_a_network_and_what_needs_a_tanh_network():
         x, steps = after, steps + 1
     assert steps > 50
     assert passage.duration == pytest.approx(steps, abs=max(2 * passage.error, 1e-3))
-    with pytest.raises(ValueError, match="model must have the form .* got a GRU"):
+    with pytest.raises(ValueError, match=r"model must have the form .* got a GRU"):
         gp.slow_points.normal_form_gradient(model, ghost)
     for refused in (gp.latent_zeros, gp.latent_ghosts, gp.flow_zeros):
         with pytest.raises(ValueError, match="GRU"):
