@@ -145,6 +145,18 @@ def bistable():
     return GRU(w_rec, np.zeros((1, 6)), np.zeros((1, 2)), np.ones((1, 1, 2)), np.zeros((1, 1)))
 
 
+@pytest.mark.filterwarnings("error")
+def test_where_a_gate_is_shut_to_the_last_bit_nothing_is_claimed():
+    model = bistable()
+    w_rec = np.array(model.w_rec)
+    w_rec[0, 2:4] = 100 * np.eye(2)
+    shut = model.replace(w_rec=w_rec)
+    # 1 - z is 0 in float64 from x = 0.37 on
+    found = gp.find_slow_points(shut, states=np.array([[0.6, 0.7]]), n_starts=8, noise=0.01)
+    assert (np.abs(found.position) < 0.37).all()
+    assert any("no zero is resolved" in reason for reason in found.unconverged.reason)
+
+
 def test_fixed_points_are_where_a_simulation_ends():
     model = bistable()
     found = gp.find_slow_points(model, n_starts=64)
