@@ -155,7 +155,7 @@ def test_auto_takes_the_kernels_where_it_can_and_says_so_where_it_cannot(monkeyp
         gp.train(models, CUE, 0.1, 2)
     with pytest.raises(ValueError, match="task must be a task"):
         gp.train(models, "delayed", 0.1, 2)
-    with pytest.raises(ValueError, match="models must be a LowRankRNN or FullRankRNN, got DelayedActivation"):
+    with pytest.raises(ValueError, match="models must be one of LowRankRNN, FullRankRNN, GRU; got DelayedActivation"):
         gp.train(task, models, 0.1, 2)
 
 
