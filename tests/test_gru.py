@@ -9,6 +9,7 @@ import torch
 import ghostpoint as gp
 from ghostpoint.models import GRU
 from ghostpoint.slow_points.weights_io import read_weights
+from ghostpoint.slow_points_command import find_in_file
 from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination
 from ghostpoint.training.reference import evaluate
 
@@ -143,6 +144,15 @@ def bistable():
     w_rec = np.zeros((1, 6, 2))
     w_rec[0, 4:] = 3 * np.eye(2)
     return GRU(w_rec, np.zeros((1, 6)), np.zeros((1, 2)), np.ones((1, 1, 2)), np.zeros((1, 1)))
+
+
+def test_the_command_takes_a_file_of_a_gru(tmp_path):
+    torch.manual_seed(1)
+    np.savez(tmp_path / "gru.npz", **weights_of(torch.nn.GRU(2, 6).double()))
+    figure = tmp_path / "flow.png"
+    text = find_in_file(tmp_path / "gru.npz", starts=8, inputs="0.5,-1", figure=figure, passages=True)
+    assert "found by search: nothing is proven about points that are not listed" in text
+    assert figure.stat().st_size > 0
 
 
 @pytest.mark.filterwarnings("error")
