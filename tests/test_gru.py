@@ -9,6 +9,7 @@ import torch
 import ghostpoint as gp
 from ghostpoint.models import GRU
 from ghostpoint.slow_points.weights_io import read_weights
+from ghostpoint.slow_points_command import find_in_file
 from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination
 from ghostpoint.training.reference import evaluate
 
@@ -143,6 +144,27 @@ def bistable():
     w_rec = np.zeros((1, 6, 2))
     w_rec[0, 4:] = 3 * np.eye(2)
     return GRU(w_rec, np.zeros((1, 6)), np.zeros((1, 2)), np.ones((1, 1, 2)), np.zeros((1, 1)))
+
+
+def test_the_command_takes_a_file_of_a_gru(tmp_path):
+    torch.manual_seed(1)
+    np.savez(tmp_path / "gru.npz", **weights_of(torch.nn.GRU(2, 6).double()))
+    figure = tmp_path / "flow.png"
+    text = find_in_file(tmp_path / "gru.npz", starts=8, inputs="0.5,-1", figure=figure, passages=True)
+    assert "found by search: nothing is proven about points that are not listed" in text
+    assert figure.stat().st_size > 0
+
+
+@pytest.mark.filterwarnings("error")
+def test_where_a_gate_is_shut_to_the_last_bit_nothing_is_claimed():
+    model = bistable()
+    w_rec = np.array(model.w_rec)
+    w_rec[0, 2:4] = 100 * np.eye(2)
+    shut = model.replace(w_rec=w_rec)
+    # 1 - z is 0 in float64 from x = 0.37 on
+    found = gp.find_slow_points(shut, states=np.array([[0.6, 0.7]]), n_starts=8, noise=0.01)
+    assert (np.abs(found.position) < 0.37).all()
+    assert any("no zero is resolved" in reason for reason in found.unconverged.reason)
 
 
 def test_fixed_points_are_where_a_simulation_ends():

@@ -138,7 +138,6 @@ def test_resume_computes_again_what_other_code_computed(tmp_path, code, ran):
     assert Folder.open(out).record("second").fingerprint == "other code"
     assert content(out / "first") == before
     assert sorted(path.name for path in out.iterdir()) == [
-        ".lock",
         *["first", "manifest.json", "report.html", "second", "third"],
     ]
     reproduce(None, "quick", out, resume=True)
@@ -256,7 +255,6 @@ def test_one_that_raises_does_not_keep_the_others_from_running(tmp_path, behave,
     assert "failed second run" in notes.lines
     assert "RuntimeError: second cannot be run" in outcome.report.read_text()
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        ".lock",
         "first",
         "manifest.json",
         "report.html",
@@ -375,7 +373,7 @@ def test_the_folder_of_an_experiment_appears_complete_or_not_at_all(tmp_path, mo
     monkeypatch.setattr("ghostpoint.reproduction.write_text_atomic", fail)
     outcome = reproduce(["first"], "quick", tmp_path / "out")
     assert outcome.failed == ("first",)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".lock", "manifest.json", "report.html"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["manifest.json", "report.html"]
 
 
 def test_other_parameters_by_name(tmp_path, monkeypatch):

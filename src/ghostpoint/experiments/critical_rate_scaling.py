@@ -163,7 +163,8 @@ def lethal_update(
     for part, values in escape.gradient.items():
         along += (values[0] * loss.gradient[part]).reshape(len(models), -1).sum(axis=1)
     height, passage = np.full((2, len(models)), np.nan)
-    if before.rank == 1:
+    form = before.tanh_form()
+    if form is not None and form.n is not None and before.rank == 1:
         ghosts = flow_ghosts(before)
         some = ghosts.count > 0
         if some.any():

@@ -205,6 +205,8 @@ def _stationary(
     exact: Field, metric: Floats | None, kappa: Floats, slope: float, speed: float
 ) -> tuple[list[Candidate], str]:
     """The ghost, or the zeros at a fold, that an end of the descent leads to; else the reason why to neither."""
+    if speed == 0:  # as where a gate is shut to the last bit
+        return [], "the velocity is 0 in float64 there, but the Jacobian is singular: no zero is resolved"
     ghost = solve_ghost(exact, metric, kappa, _direction(exact, metric, kappa, slope))
     if not ghost.settled:
         return [], f"neither a zero nor a stationary point of the speed is reached from speed {speed:.3g}"
