@@ -25,7 +25,7 @@ PAPER: Mapping[str, Any] = {
     "figure": "7D",
     "dtype": "float32",
     "task": {"task": "DelayedMatchToSample", "cue": 30.0, "delay": 80.0, "response": 50.0, "dt": 5.0, "tau": 10.0},
-    "seeds": list(range(40)),
+    "seeds": list(range(160)),
     "learning_rate": 1.4384499,
     "epochs": 6000,
     "after": 10,  # epochs from the last one at which the network still has the task
