@@ -9,8 +9,8 @@ import argparse
 import json
 from pathlib import Path
 
+from ghostpoint.command.reproduction import Folder
 from ghostpoint.experiments import IDS
-from ghostpoint.reproduction import Folder
 from ghostpoint.storage import write_json_atomic
 
 RESULTS = Path(__file__).parent / "results"

@@ -29,9 +29,9 @@ import torch
 from numba import njit
 
 import ghostpoint as gp
+from ghostpoint.numerics.elementary import tanh
+from ghostpoint.numerics.simd import full, lanes, load, store
 from ghostpoint.remedies import TrustRegion
-from ghostpoint.training.kernels.elementary import tanh
-from ghostpoint.training.kernels.simd import full, lanes, load, store
 
 N = 100
 RATE = 0.001

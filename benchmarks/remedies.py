@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from ghostpoint.experiments import Silent
-from ghostpoint.experiments.parts import keeping_parts
 from ghostpoint.experiments.remedies import PARAMETERS, PROBLEMS, run
 from ghostpoint.experiments.remedy_claims import Row, best_clip, claims_of, rows_of
+from ghostpoint.experiments.shared.parts import keeping_parts
 from ghostpoint.storage import read_dataset
 
 

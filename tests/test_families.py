@@ -13,10 +13,10 @@ import ghostpoint as gp
 from ghostpoint.models import FAMILIES, Record
 from ghostpoint.models.arithmetic import NUMPY
 from ghostpoint.slow_points.fields import network_field
-from ghostpoint.slow_points.weights_io import read_weights, write_weights
 from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination
-from ghostpoint.training.kernel_families import KERNELS
-from ghostpoint.training.torch_engine import TORCH
+from ghostpoint.training.by_epoch.torch_engine import TORCH
+from ghostpoint.training.compiled.kernel_families import KERNELS
+from ghostpoint.weights import read_weights, write_weights
 
 SOURCE = Path(gp.__file__).parent
 #: two networks or more of every family, with input

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 import ghostpoint as gp
+from ghostpoint.command.slow_points import find_in_file
 from ghostpoint.models import GRU
-from ghostpoint.slow_points.weights_io import read_weights
-from ghostpoint.slow_points_command import find_in_file
 from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination
 from ghostpoint.training.reference import evaluate
+from ghostpoint.weights import read_weights
 
 
 def weights_of(module):

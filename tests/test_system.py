@@ -46,8 +46,8 @@ points = gp.find_slow_points(run.models[0], n_starts=8)
 print(points.kind)
 """
 COMMAND = """
-from tests.fake_experiments import install
-from ghostpoint.cli import run
+from tests.command.fake_experiments import install
+from ghostpoint.command.cli import run
 install(setattr)
 folder = sys.argv[1] + "/out"
 assert run(["list"]) == 0

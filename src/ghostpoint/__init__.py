@@ -23,12 +23,12 @@ if TYPE_CHECKING:
         flow_zeros,
         latent_ghosts,
         latent_zeros,
-        read_weights,
         slow_passage,
         track_slow_points,
     )
     from ghostpoint.theory import NormalForm, SaddleNodeToy
     from ghostpoint.training import train
+    from ghostpoint.weights import read_weights, write_weights
 
 #: the public names in reading order, and where each is defined; None for a module of its own
 _PUBLIC: dict[str, str | None] = {
@@ -59,7 +59,8 @@ _PUBLIC: dict[str, str | None] = {
     "slow_passage": "slow_points",
     "track_slow_points": "slow_points",
     "abrupt_drop": "slow_points",
-    "read_weights": "slow_points",
+    "read_weights": "weights",
+    "write_weights": "weights",
     # the phases of a training
     "diagnose": "diagnosis",
     "Diagnosis": "diagnosis",
@@ -97,6 +98,7 @@ __all__ = [
     "theory",
     "track_slow_points",
     "train",
+    "write_weights",
 ]
 
 

@@ -1,6 +1,6 @@
 """``python -m ghostpoint``: the same as the ``ghostpoint`` command."""
 
-from ghostpoint.cli import main
+from ghostpoint.command.cli import main
 
 if __name__ == "__main__":
     main()

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from ghostpoint.critical_rate import GRID
 from ghostpoint.experiments import critical_rate_scaling as scaling
-from ghostpoint.experiments.base import Silent
+from ghostpoint.experiments.shared.base import Silent
 from ghostpoint.figures import critical_rate_scaling as figure
 from ghostpoint.storage import read_dataset, write_dataset
 

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from ghostpoint import LowRankRNN, train
-from ghostpoint.diagnose_command import diagnose_file
+from ghostpoint.command.diagnose import diagnose_file
 from ghostpoint.diagnosis import Diagnosis, diagnose
 from ghostpoint.figures.diagnosis import draw
 from ghostpoint.storage import read_dataset, write_dataset

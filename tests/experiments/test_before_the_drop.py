@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from ghostpoint import figures, train
 from ghostpoint.experiments import Silent, get
 from ghostpoint.experiments.before_the_drop import timing, verdict
-from ghostpoint.experiments.parts import keeping_parts
 from ghostpoint.experiments.precursor_runs import looked_at, summary, weights_at
 from ghostpoint.experiments.precursors import (
     READINGS,
@@ -27,6 +26,7 @@ from ghostpoint.experiments.precursors import (
     rank_one_readings,
     window_of,
 )
+from ghostpoint.experiments.shared.parts import keeping_parts
 from ghostpoint.models import FullRankRNN, LowRankRNN
 from ghostpoint.slow_points import latent_ghosts
 from ghostpoint.storage import read_dataset, write_dataset
@@ -305,7 +305,7 @@ def test_an_interrupted_run_goes_on_from_its_parts(tmp_path, monkeypatch):
         kept = sorted(path.name.rpartition("-")[0] for path in tmp_path.iterdir())
         assert kept == ["rank_one", "rank_one_readings", "rank_one_weights"]
         next(tmp_path.glob("rank_one_readings-*")).unlink()  # as if it had been interrupted before the last of them
-        monkeypatch.setattr("ghostpoint.training.compiled.run", None)  # nothing is trained again
+        monkeypatch.setattr("ghostpoint.training.compiled.dispatch.run", None)  # nothing is trained again
         xr.testing.assert_identical(get("before_the_drop").run(few, Silent()), first)
     rank_one = np.flatnonzero(sample()[0]["family"].values == "rank_one")
     assert np.array_equal(first["first"], sample()[0]["first"].values[rank_one])

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from ghostpoint import figures
-from ghostpoint.experiments import Silent, full_rank_runs, full_rank_sweeps, get, networks, parts
-from ghostpoint.experiments.base import ORIGINS
+from ghostpoint.experiments import Silent, full_rank_sweeps, get
 from ghostpoint.experiments.rates_full_rank import rank_one
+from ghostpoint.experiments.shared import full_rank_runs, networks, parts
+from ghostpoint.experiments.shared.base import ORIGINS
 from ghostpoint.storage import read_dataset, write_dataset
 from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination, DelayedMatchToSample
 from ghostpoint.training.reference import evaluate

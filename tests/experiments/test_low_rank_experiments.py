@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from ghostpoint import figures
-from ghostpoint.experiments import Silent, full_rank_runs, get, latent_paths, networks
-from ghostpoint.experiments.base import ORIGINS
+from ghostpoint.experiments import Silent, get, latent_paths
 from ghostpoint.experiments.intervention import least_loss
-from ghostpoint.experiments.parts import keeping_parts
 from ghostpoint.experiments.ranks import highest
+from ghostpoint.experiments.shared import full_rank_runs, networks
+from ghostpoint.experiments.shared.base import ORIGINS
+from ghostpoint.experiments.shared.parts import keeping_parts
 from ghostpoint.models import LowRankRNN
 from ghostpoint.storage import read_dataset, write_dataset
 from ghostpoint.tasks import DelayedCueDiscrimination, DelayedMatchToSample
@@ -188,7 +189,7 @@ def test_rates_trained_together_give_what_they_give_one_by_one(monkeypatch):
     """In one stack of 15 networks they even share a kernel call, with this cost of a network alone."""
     assert parameters("ranks")["together_up_to"] >= 1
     one_by_one = get("ranks").run({**parameters("ranks"), "ranks": [1], "together_up_to": 0}, Silent())
-    monkeypatch.setattr("ghostpoint.training.together.COST_ALONE", 1e9)
+    monkeypatch.setattr("ghostpoint.training.compiled.network_blocks.COST_ALONE", 1e9)
     together = get("ranks").run({**parameters("ranks"), "ranks": [1]}, Silent())
     assert together.identical(one_by_one)
     assert sample("ranks")[0].sel(rank=[1]).identical(one_by_one)

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from ghostpoint import figures, train
-from ghostpoint.experiments import get, networks, shares
-from ghostpoint.experiments.base import ORIGINS, Silent
+from ghostpoint.experiments import get
 from ghostpoint.experiments.ghost_without_bifurcation import crossing_time
+from ghostpoint.experiments.shared import networks, shares
+from ghostpoint.experiments.shared.base import ORIGINS, Silent
 from ghostpoint.storage import read_dataset, write_dataset
 from tests.experiments.network_samples import SMALL, parameters, sample
 

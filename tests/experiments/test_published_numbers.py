@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ghostpoint import FullRankRNN, LowRankRNN, train
-from ghostpoint.experiments.full_rank_runs import best_blind_loss
+from ghostpoint.experiments.shared.full_rank_runs import best_blind_loss
 from ghostpoint.tasks import DelayedCueDiscrimination, DelayedMatchToSample
 
 pytestmark = pytest.mark.slow

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import ghostpoint as gp
 from ghostpoint.experiments import remedies, remedy_claims, remedy_runs
-from ghostpoint.experiments.base import Silent
-from ghostpoint.experiments.parts import keeping_parts
+from ghostpoint.experiments.shared.base import Silent
+from ghostpoint.experiments.shared.parts import keeping_parts
 from ghostpoint.models import LowRankRNN
 from ghostpoint.remedies import ClipGradient, HazardLimit, Rewind, TrustRegion
 from ghostpoint.storage import read_dataset, write_dataset

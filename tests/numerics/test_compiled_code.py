@@ -23,7 +23,7 @@ COMPILED = [path for path in FILES if "\n@compiled" in path.read_text(encoding="
 
 PROOF = """
 import numpy as np
-from ghostpoint.slow_points import certificate_kernels
+from ghostpoint.slow_points.proofs import certificate_kernels
 u, t, gain, e_t, e_gain = (np.zeros(1) for _ in range(5))
 certificate_kernels.drive_and_rates(np.ones((1, 1)), np.ones(1), np.ones(1), u, t, gain, e_t, e_gain)
 print(float(e_t[0]), sum(certificate_kernels.drive_and_rates.stats.cache_hits.values()))
@@ -64,7 +64,7 @@ def test_an_edited_error_bound_of_another_file_is_used(copied: Path) -> None:
     bound, hits = run(PROOF, copied)
     assert hits == 0
     assert run(PROOF, copied) == (bound, 1)
-    edit(copied / "slow_points" / "latent_flow_kernels.py", "TANH_ULP = ", "TANH_ULP = 1000.0 * ")
+    edit(copied / "slow_points" / "latents" / "rank_one_kernels.py", "TANH_ULP = ", "TANH_ULP = 1000.0 * ")
     larger, hits = run(PROOF, copied)
     assert larger > 100 * bound
     assert hits == 0
@@ -73,7 +73,7 @@ def test_an_edited_error_bound_of_another_file_is_used(copied: Path) -> None:
 def test_a_kernel_of_several_files_is_compiled_again_when_one_of_them_changes(copied: Path) -> None:
     assert run(TRAINING, copied)[1] == 0
     assert run(TRAINING, copied)[1] == 1
-    edit(copied / "training" / "kernels" / "elementary.py", '"""', '"""Changed. ')
+    edit(copied / "numerics" / "elementary.py", '"""', '"""Changed. ')
     assert run(TRAINING, copied)[1] == 0
 
 
@@ -103,7 +103,8 @@ def test_the_key_covers_every_module_whose_values_a_kernel_sees(path: Path) -> N
 
 def test_files_are_followed_through_others_and_no_further() -> None:
     kernels = PACKAGE / "training" / "kernels"
-    assert {kernels / "elementary.py", kernels / "simd.py"} <= set(imported_files(kernels / "rank_one.py"))
+    ground = PACKAGE / "numerics"
+    assert {ground / "elementary.py", ground / "simd.py"} <= set(imported_files(kernels / "rank_one.py"))
     assert kernels / "full_rank.py" not in imported_files(kernels / "rank_one.py")
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from ghostpoint.models import LowRankRNN
 from ghostpoint.slow_points import flow_ghosts
-from ghostpoint.slow_points.descent import _Systems
 from ghostpoint.slow_points.fields import TanhField, UserField
 from ghostpoint.slow_points.ghosts import (
     border,
@@ -20,8 +19,9 @@ from ghostpoint.slow_points.ghosts import (
     right_null,
     solve_ghost,
 )
-from ghostpoint.slow_points.search import find_slow_points
-from ghostpoint.slow_points.sensitivity import normal_form_gradient
+from ghostpoint.slow_points.passages.sensitivity import normal_form_gradient
+from ghostpoint.slow_points.search.descent import _Systems
+from ghostpoint.slow_points.search.find import find_slow_points
 from tests.slow_points.networks import full_rank, planted, rank_one_near_fold, vanilla
 
 

@@ -146,7 +146,7 @@ def test_draws_belong_to_the_network_and_the_seed(engine):
 def test_auto_takes_the_kernels_where_it_can_and_says_so_where_it_cannot(monkeypatch):
     models, task = PROBLEMS["rank 1"]
     assert gp.train(models, task, 0.1, 2).config["engine"] == "compiled"
-    monkeypatch.setattr("ghostpoint.training.compiled.obstacle", lambda *_: "the kernels are away")
+    monkeypatch.setattr("ghostpoint.training.compiled.dispatch.obstacle", lambda *_: "the kernels are away")
     with pytest.warns(UserWarning, match="slower torch engine: the kernels are away"):
         assert gp.train(*PROBLEMS["rank 3, state"], 0.1, 2).config["engine"] == "torch"
     with pytest.raises(ValueError, match="engine must be torch or reference here"):
@@ -160,8 +160,8 @@ def test_auto_takes_the_kernels_where_it_can_and_says_so_where_it_cannot(monkeyp
 
 
 def test_without_torch_the_message_says_why_and_what_to_do(monkeypatch):
-    monkeypatch.setattr("ghostpoint.training.engine.find_spec", lambda name: None)
-    monkeypatch.setattr("ghostpoint.training.compiled.obstacle", lambda *_: "the kernels are away")
+    monkeypatch.setattr("ghostpoint.training.train_networks.find_spec", lambda name: None)
+    monkeypatch.setattr("ghostpoint.training.compiled.dispatch.obstacle", lambda *_: "the kernels are away")
     with pytest.raises(ValueError, match=r"the kernels are away.*pip install torch; or ask for engine='reference'"):
         gp.train(*PROBLEMS["rank 3, state"], 0.1, 2)
     with pytest.raises(ValueError, match="must have PyTorch"):

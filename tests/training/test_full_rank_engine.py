@@ -8,7 +8,8 @@ import pytest
 import ghostpoint as gp
 from ghostpoint.models import FullRankRNN
 from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination, DelayedMatchToSample
-from ghostpoint.training import SGD, Adam, rounds
+from ghostpoint.training import SGD, Adam
+from ghostpoint.training.compiled import rounds
 
 CUE = DelayedCueDiscrimination(10, 20, 15, copies=2)
 NOISY = DelayedCueDiscrimination(10, 20, 15, initial_scale=0.3, noise=0.1)

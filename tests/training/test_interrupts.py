@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import ghostpoint as gp
-from ghostpoint.training import TrainingInterrupted, rounds, schedule
+from ghostpoint.training import TrainingInterrupted
+from ghostpoint.training.compiled import rank_one_stacks, rounds
 from tests.training.problems import same_bits
 
 LOW_RANK = gp.LowRankRNN.initialize(5, 1, [0, 1])
@@ -46,8 +47,8 @@ class Interrupting:
 @pytest.fixture(autouse=True)
 def short_rounds(monkeypatch):
     monkeypatch.setattr(rounds, "CALL", 1.0)
-    monkeypatch.setattr(schedule, "SHORTEST_ROUND", 20)
-    monkeypatch.setattr(schedule, "ROUND", 40)
+    monkeypatch.setattr(rank_one_stacks, "SHORTEST_ROUND", 20)
+    monkeypatch.setattr(rank_one_stacks, "ROUND", 40)
 
 
 def train(models, settings, listen, **more):

@@ -18,7 +18,8 @@ from ghostpoint.tasks import (
     NBitFlipFlop,
     from_arrays,
 )
-from ghostpoint.training import SGD, Adam, alone, kernel_families, rounds
+from ghostpoint.training import SGD, Adam
+from ghostpoint.training.compiled import kernel_families, rounds, single_network
 from ghostpoint.training.kernels import low_rank, low_rank_packing
 from ghostpoint.training.reference import evaluate
 
@@ -128,7 +129,7 @@ def test_training_follows_the_specification(name, rule, clip):
 @pytest.mark.parametrize("task", [FLIPS, ADDITION], ids=["levels", "tolerance"])
 @pytest.mark.parametrize("kind", ["low", "full"])
 def test_random_trials_are_those_of_the_other_engines(task, kind, monkeypatch):
-    monkeypatch.setattr(alone, "DRAWN", 1)  # a round of a single epoch, to draw anew often
+    monkeypatch.setattr(single_network, "DRAWN", 1)  # a round of a single epoch, to draw anew often
     channels = {"n_inputs": task.n_inputs, "n_outputs": task.n_outputs, "activation": "identity", "initial_state": 0.0}
     if kind == "low":
         models = LowRankRNN.initialize(20, 3, [3, 4], "latent_readout", **channels)

@@ -18,9 +18,9 @@ from ghostpoint.remedies import (
     crossings,
 )
 from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination, DelayedMatchToSample
+from ghostpoint.training.by_epoch.reference_engine import ReferenceBackend
+from ghostpoint.training.by_epoch.torch_engine import TorchBackend
 from ghostpoint.training.reference import approach, evaluate, follow, global_norm
-from ghostpoint.training.reference_engine import ReferenceBackend
-from ghostpoint.training.torch_engine import TorchBackend
 
 SHORT = DelayedActivation(30)
 CUE = DelayedCueDiscrimination(10, 20, 15)
@@ -374,7 +374,7 @@ def test_threads_of_torch_are_one_for_a_small_stack_and_as_before_afterwards(mon
     torch.set_num_threads(2)
     try:
         gp.train(models, task, 0.1, 2, engine="torch", on_record=lambda *_: seen.append(torch.get_num_threads()))
-        monkeypatch.setattr("ghostpoint.training.torch_engine.ONE_THREAD_BELOW", 0)
+        monkeypatch.setattr("ghostpoint.training.by_epoch.torch_engine.ONE_THREAD_BELOW", 0)
         gp.train(models, task, 0.1, 1, engine="torch", on_record=lambda *_: seen.append(torch.get_num_threads()))
         assert torch.get_num_threads() == 2
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from ghostpoint.checks import one_of
-from ghostpoint.experiments.base import SCALES, Claim, Experiment, Progress, Silent
+from ghostpoint.experiments.shared.base import SCALES, Claim, Experiment, Progress, Silent
 
 __all__ = ["IDS", "SCALES", "Claim", "Experiment", "Progress", "Silent", "get"]
 

@@ -10,16 +10,16 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ghostpoint.experiments.base import Claim, Experiment, Progress, Verdict, judge
 from ghostpoint.experiments.full_dcdt import PAPER as FULL_DCDT
 from ghostpoint.experiments.full_dmts import PAPER as FULL_DMTS
 from ghostpoint.experiments.latent_dcdt import PAPER as LATENT_DCDT
 from ghostpoint.experiments.latent_dmts import PAPER as LATENT_DMTS
-from ghostpoint.experiments.networks import NETWORKS
-from ghostpoint.experiments.parts import part
 from ghostpoint.experiments.precursor_runs import DROP_FROM, DROP_TO, SHARES, family_readings
 from ghostpoint.experiments.precursors import READINGS
-from ghostpoint.experiments.shares import interval, share
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, Verdict, judge
+from ghostpoint.experiments.shared.networks import NETWORKS
+from ghostpoint.experiments.shared.parts import part
+from ghostpoint.experiments.shared.shares import interval, share
 
 #: "precedes" holds when this share of the networks that learn have it before their drop ...
 NEARLY_ALL = 0.9

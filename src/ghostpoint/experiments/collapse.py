@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ghostpoint.experiments.base import Claim, Experiment, Progress, judge
-from ghostpoint.experiments.networks import (
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge
+from ghostpoint.experiments.shared.networks import (
     NETWORKS,
     Segments,
     linear_grid,
@@ -18,7 +18,7 @@ from ghostpoint.experiments.networks import (
     train_segments,
     trained,
 )
-from ghostpoint.experiments.shares import (
+from ghostpoint.experiments.shared.shares import (
     HARDLY_ANY_OF,
     NEARLY_ALL_OF,
     hardly_any,

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ghostpoint.experiments.base import Claim, Experiment, Progress, judge
-from ghostpoint.experiments.networks import NETWORKS, log_grid, models_of, trained
-from ghostpoint.experiments.shares import ENOUGH, judge_share, nearly_all, share
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge
+from ghostpoint.experiments.shared.networks import NETWORKS, log_grid, models_of, trained
+from ghostpoint.experiments.shared.shares import ENOUGH, judge_share, nearly_all, share
 
 PAPER: Mapping[str, Any] = {
     **NETWORKS,

@@ -10,8 +10,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ghostpoint.critical_rate import GRID, Probes, escape_gradient, probe
-from ghostpoint.experiments.base import Claim, Experiment, Progress, judge
-from ghostpoint.experiments.shares import share
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge
+from ghostpoint.experiments.shared.shares import share
 from ghostpoint.models import FullRankRNN, LowRankRNN, Record
 from ghostpoint.slow_points import flow_ghosts
 from ghostpoint.tasks import DelayedActivation

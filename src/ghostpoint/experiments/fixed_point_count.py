@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ghostpoint.experiments.base import Claim, Experiment, Progress, judge
-from ghostpoint.experiments.networks import NETWORKS, Segments, models_of, train_segments
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge
+from ghostpoint.experiments.shared.networks import NETWORKS, Segments, models_of, train_segments
 from ghostpoint.slow_points import flow_zeros
 
 PAPER: Mapping[str, Any] = {

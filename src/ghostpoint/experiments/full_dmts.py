@@ -7,8 +7,8 @@ from typing import Any
 
 import xarray as xr
 
-from ghostpoint.experiments.base import Claim, Experiment, Progress
 from ghostpoint.experiments.full_rank_paths import path_claims, paths
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress
 
 PAPER: Mapping[str, Any] = {
     "figure": "5D",

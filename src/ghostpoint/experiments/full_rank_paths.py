@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ghostpoint.experiments.base import Claim, Progress, judge
-from ghostpoint.experiments.full_rank_runs import (
+from ghostpoint.experiments.shared.base import Claim, Progress, judge
+from ghostpoint.experiments.shared.full_rank_runs import (
     LEARNED,
     answers,
     best_blind_loss,
@@ -19,8 +19,8 @@ from ghostpoint.experiments.full_rank_runs import (
     slow_points_of,
     task_of,
 )
-from ghostpoint.experiments.networks import spread_epochs, trained
-from ghostpoint.experiments.shares import MOST_OF, judge_share, most, share
+from ghostpoint.experiments.shared.networks import spread_epochs, trained
+from ghostpoint.experiments.shared.shares import MOST_OF, judge_share, most, share
 
 __all__ = ["path_claims", "paths"]
 

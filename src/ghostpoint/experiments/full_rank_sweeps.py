@@ -10,11 +10,11 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.stats import fisher_exact, linregress
 
-from ghostpoint.experiments.base import Claim, Progress, judge
-from ghostpoint.experiments.full_rank_runs import LEARNED, networks_of, task_of
-from ghostpoint.experiments.networks import digest, log_grid, trained
-from ghostpoint.experiments.parts import part
-from ghostpoint.experiments.shares import ENOUGH, NEARLY_ALL_OF, judge_share, nearly_all, share
+from ghostpoint.experiments.shared.base import Claim, Progress, judge
+from ghostpoint.experiments.shared.full_rank_runs import LEARNED, networks_of, task_of
+from ghostpoint.experiments.shared.networks import digest, log_grid, trained
+from ghostpoint.experiments.shared.parts import part
+from ghostpoint.experiments.shared.shares import ENOUGH, NEARLY_ALL_OF, judge_share, nearly_all, share
 from ghostpoint.models import Record
 from ghostpoint.results import NO_LEARNING_WINDOW
 from ghostpoint.tasks import Task

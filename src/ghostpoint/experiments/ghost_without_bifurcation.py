@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ghostpoint.experiments.base import Claim, Experiment, Progress, judge
-from ghostpoint.experiments.networks import NETWORKS, linear_grid, models_of, spread_epochs, task_of, trained
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge
+from ghostpoint.experiments.shared.networks import NETWORKS, linear_grid, models_of, spread_epochs, task_of, trained
 from ghostpoint.models import LowRankRNN
 from ghostpoint.slow_points import flow_ghosts, flow_zeros, latent_flow
 from ghostpoint.theory import NormalForm

@@ -10,10 +10,10 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.stats import fisher_exact
 
-from ghostpoint.experiments.base import Claim, Experiment, Progress
-from ghostpoint.experiments.full_rank_runs import LEARNED, networks_of, task_of
-from ghostpoint.experiments.networks import spread_epochs, trained
-from ghostpoint.experiments.shares import HARDLY_ANY_OF, MOST_OF, hardly_any, judge_share, most, share
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress
+from ghostpoint.experiments.shared.full_rank_runs import LEARNED, networks_of, task_of
+from ghostpoint.experiments.shared.networks import spread_epochs, trained
+from ghostpoint.experiments.shared.shares import HARDLY_ANY_OF, MOST_OF, hardly_any, judge_share, most, share
 from ghostpoint.results import NO_LEARNING_WINDOW, TrainingRun
 
 #: a network has recovered when this share of its answers is right; a blind one has at most 0.77

@@ -7,8 +7,8 @@ from typing import Any
 
 import xarray as xr
 
-from ghostpoint.experiments.base import Claim, Experiment, Progress
 from ghostpoint.experiments.latent_paths import latent_claims, latent_paths
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress
 
 TASK: Mapping[str, Any] = {
     "task": "DelayedMatchToSample",

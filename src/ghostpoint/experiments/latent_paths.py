@@ -15,11 +15,11 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
-from ghostpoint.experiments.base import Claim, Progress, judge
 from ghostpoint.experiments.full_rank_paths import ABRUPT, DROP_FROM
-from ghostpoint.experiments.full_rank_runs import LEARNED, best_blind_loss, task_of
-from ghostpoint.experiments.networks import spread_epochs, trained
-from ghostpoint.experiments.shares import MOST_OF, judge_share, most, share
+from ghostpoint.experiments.shared.base import Claim, Progress, judge
+from ghostpoint.experiments.shared.full_rank_runs import LEARNED, best_blind_loss, task_of
+from ghostpoint.experiments.shared.networks import spread_epochs, trained
+from ghostpoint.experiments.shared.shares import MOST_OF, judge_share, most, share
 from ghostpoint.models import LowRankRNN
 from ghostpoint.results import TrainingRun
 from ghostpoint.slow_points import latent_ghosts, latent_speed, latent_zeros

@@ -14,11 +14,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ghostpoint.experiments.base import Progress
-from ghostpoint.experiments.full_rank_runs import best_blind_loss, task_of
 from ghostpoint.experiments.latent_paths import running_median
-from ghostpoint.experiments.networks import digest, spread_epochs, trained
-from ghostpoint.experiments.parts import part
 from ghostpoint.experiments.precursors import (
     READINGS,
     crossings,
@@ -26,6 +22,10 @@ from ghostpoint.experiments.precursors import (
     latent_readings,
     rank_one_readings,
 )
+from ghostpoint.experiments.shared.base import Progress
+from ghostpoint.experiments.shared.full_rank_runs import best_blind_loss, task_of
+from ghostpoint.experiments.shared.networks import digest, spread_epochs, trained
+from ghostpoint.experiments.shared.parts import part
 from ghostpoint.models import FullRankRNN, LowRankRNN, Record
 
 __all__ = ["DROP_FROM", "DROP_TO", "SHARES", "family_readings", "looked_at", "summary"]

@@ -10,12 +10,12 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.stats import linregress, mannwhitneyu, spearmanr
 
-from ghostpoint.experiments.base import Claim, Experiment, Progress, judge
-from ghostpoint.experiments.full_rank_runs import LEARNED, task_of
 from ghostpoint.experiments.full_rank_sweeps import sweep
 from ghostpoint.experiments.ghost_without_bifurcation import ABRUPT, DROP_FROM, DROP_TO
-from ghostpoint.experiments.networks import NETWORKS, trained
-from ghostpoint.experiments.shares import MOST_OF, judge_share, most, share
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge
+from ghostpoint.experiments.shared.full_rank_runs import LEARNED, task_of
+from ghostpoint.experiments.shared.networks import NETWORKS, trained
+from ghostpoint.experiments.shared.shares import MOST_OF, judge_share, most, share
 from ghostpoint.models import LowRankRNN
 from ghostpoint.results import NO_LEARNING_WINDOW
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import xarray as xr
 
-from ghostpoint.experiments.base import Claim, Experiment, Progress
 from ghostpoint.experiments.full_rank_sweeps import collapse_claim, fates, sweep, sweep_claims
-from ghostpoint.experiments.networks import NETWORKS, models_of
-from ghostpoint.experiments.shares import judge_share
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress
+from ghostpoint.experiments.shared.networks import NETWORKS, models_of
+from ghostpoint.experiments.shared.shares import judge_share
 
 PAPER: Mapping[str, Any] = {
     **NETWORKS,

@@ -10,10 +10,10 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.stats import linregress
 
-from ghostpoint.experiments.base import Claim, Experiment, Progress, judge
 from ghostpoint.experiments.full_rank_sweeps import RANGE, longest_run
-from ghostpoint.experiments.networks import NETWORKS, log_grid, models_of, trained
-from ghostpoint.experiments.shares import ENOUGH, judge_share
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge
+from ghostpoint.experiments.shared.networks import NETWORKS, log_grid, models_of, trained
+from ghostpoint.experiments.shared.shares import ENOUGH, judge_share
 
 PAPER: Mapping[str, Any] = {
     **NETWORKS,

@@ -7,10 +7,10 @@ from typing import Any
 
 import xarray as xr
 
-from ghostpoint.experiments.base import Claim, Experiment, Progress
-from ghostpoint.experiments.networks import NETWORKS
 from ghostpoint.experiments.remedy_claims import claims_of
 from ghostpoint.experiments.remedy_runs import sweeps
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress
+from ghostpoint.experiments.shared.networks import NETWORKS
 from ghostpoint.remedies.records import AUTO_OF_SOME
 
 #: the critical rate of plain gradient descent on the published networks: half of those that learn are lost (Fig. 8B)

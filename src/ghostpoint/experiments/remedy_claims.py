@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from ghostpoint.experiments.base import Claim, judge
 from ghostpoint.experiments.remedy_runs import SOLVED
-from ghostpoint.experiments.shares import share
+from ghostpoint.experiments.shared.base import Claim, judge
+from ghostpoint.experiments.shared.shares import share
 
 __all__ = ["Row", "best_clip", "claims_of", "rows_of"]
 

@@ -9,9 +9,9 @@ import numpy as np
 import xarray as xr
 
 from ghostpoint import remedies
-from ghostpoint.experiments.base import Progress
-from ghostpoint.experiments.networks import NETWORKS
-from ghostpoint.experiments.parts import part
+from ghostpoint.experiments.shared.base import Progress
+from ghostpoint.experiments.shared.networks import NETWORKS
+from ghostpoint.experiments.shared.parts import part
 from ghostpoint.models import FullRankRNN, LowRankRNN, Record
 from ghostpoint.results import NO_LEARNING_WINDOW, TrainingRun
 from ghostpoint.tasks import Task

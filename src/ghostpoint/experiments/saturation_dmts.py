@@ -9,10 +9,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ghostpoint.experiments.base import Claim, Experiment, Progress
-from ghostpoint.experiments.full_rank_runs import LEARNED, answers, networks_of, task_of
-from ghostpoint.experiments.networks import trained
-from ghostpoint.experiments.shares import MOST_OF, NEARLY_ALL_OF, judge_share, most, nearly_all, share
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress
+from ghostpoint.experiments.shared.full_rank_runs import LEARNED, answers, networks_of, task_of
+from ghostpoint.experiments.shared.networks import trained
+from ghostpoint.experiments.shared.shares import MOST_OF, NEARLY_ALL_OF, judge_share, most, nearly_all, share
 
 #: a unit is saturated beyond this rate, an output within this distance of 0 or 1
 SATURATED_RATE, SATURATED_OUTPUT = 0.95, 0.05

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ghostpoint.experiments.base import Claim, Experiment, Progress, judge
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge
 from ghostpoint.theory import OUTCOMES, SaddleNodeToy
 
 PARAMETERS: Mapping[str, Any] = {

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from scipy.stats import linregress
 
-from ghostpoint.experiments.base import Claim, Experiment, Progress, judge
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge
 from ghostpoint.theory import OUTCOMES, SaddleNodeToy
 
 PARAMETERS: Mapping[str, Any] = {

@@ -9,9 +9,9 @@ import numpy as np
 import xarray as xr
 
 from ghostpoint.errors import InputError
-from ghostpoint.experiments.base import Claim, Experiment, Progress
-from ghostpoint.experiments.networks import NETWORKS, models_of, trained
-from ghostpoint.experiments.shares import MOST_OF, NEARLY_ALL_OF, judge_share, most, nearly_all, share
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress
+from ghostpoint.experiments.shared.networks import NETWORKS, models_of, trained
+from ghostpoint.experiments.shared.shares import MOST_OF, NEARLY_ALL_OF, judge_share, most, nearly_all, share
 
 PAPER: Mapping[str, Any] = {
     **NETWORKS,

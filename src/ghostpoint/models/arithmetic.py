@@ -19,7 +19,7 @@ def logistic(z: NDArray[Any]) -> NDArray[Any]:
 class Arithmetic(Protocol):
     """Operations on arrays or tensors; ``+``, ``-``, ``*``, indexing and ``...`` are those of the arrays themselves.
 
-    :data:`NUMPY` is one, for the reference; the torch engine has another, ``ghostpoint.training.torch_engine.TORCH``.
+    :data:`NUMPY` is one, for the reference; the torch engine (``training.by_epoch``) has another, ``TORCH``.
     """
 
     def einsum(self, subscripts: str, *arrays: Any) -> Any:

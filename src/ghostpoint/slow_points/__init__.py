@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from ghostpoint.slow_points.answer import Answer, abrupt_drop
 from ghostpoint.slow_points.fields import UserField
-from ghostpoint.slow_points.flow_records import FlowGhosts, FlowZeros
-from ghostpoint.slow_points.latent_box import LatentZeros, latent_zeros
-from ghostpoint.slow_points.latent_box_ghosts import LatentGhosts, latent_ghosts, latent_speed
-from ghostpoint.slow_points.latent_flow import flow_ghosts, flow_zeros, fold_epochs, latent_flow
-from ghostpoint.slow_points.passages import Passage, slow_passage
+from ghostpoint.slow_points.latents.ghosts import LatentGhosts, latent_ghosts, latent_speed
+from ghostpoint.slow_points.latents.rank_one import flow_ghosts, flow_zeros, fold_epochs, latent_flow
+from ghostpoint.slow_points.latents.rank_one_records import FlowGhosts, FlowZeros
+from ghostpoint.slow_points.latents.rank_three import LatentZeros, latent_zeros
+from ghostpoint.slow_points.passages.passage import Passage, slow_passage
+from ghostpoint.slow_points.passages.sensitivity import NormalFormGradient, normal_form_gradient
 from ghostpoint.slow_points.points import SlowPoints
 from ghostpoint.slow_points.portrait import flow_portrait
-from ghostpoint.slow_points.search import find_slow_points
-from ghostpoint.slow_points.sensitivity import NormalFormGradient, normal_form_gradient
+from ghostpoint.slow_points.search.find import find_slow_points
 from ghostpoint.slow_points.stability import passage_steps
-from ghostpoint.slow_points.tracking import track_slow_points
-from ghostpoint.slow_points.tracks import Event, Tracks
-from ghostpoint.slow_points.weights_io import read_weights, write_weights
+from ghostpoint.slow_points.tracking.answer import Answer, abrupt_drop
+from ghostpoint.slow_points.tracking.track import track_slow_points
+from ghostpoint.slow_points.tracking.tracks import Event, Tracks
 
 __all__ = [
     "Answer",
@@ -42,8 +41,6 @@ __all__ = [
     "latent_zeros",
     "normal_form_gradient",
     "passage_steps",
-    "read_weights",
     "slow_passage",
     "track_slow_points",
-    "write_weights",
 ]

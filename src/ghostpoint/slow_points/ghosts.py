@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy.linalg.blas import dger
 from scipy.linalg.lapack import dgetrf, dgetri, dgetrs, dpotrf
 
+from ghostpoint.numerics.inverse_kernels import LARGEST_SIZE, small_inverse
 from ghostpoint.slow_points.fields import Field, NetworkField
-from ghostpoint.slow_points.inverse_kernels import LARGEST_SIZE, small_inverse
 
 __all__ = [
     "Border",

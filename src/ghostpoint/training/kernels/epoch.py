@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from numba import njit
 
-from ghostpoint.training.kernels.elementary import logistic
-from ghostpoint.training.kernels.simd import (
+from ghostpoint.numerics.elementary import logistic
+from ghostpoint.numerics.simd import (
     fma,
     full,
     greater,

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostpoint.numerics.memory import aligned
+from ghostpoint.numerics.panels import from_panels, into_panels
 from ghostpoint.training.kernels.full_rank import plane_size
-from ghostpoint.training.kernels.memory import aligned
-from ghostpoint.training.kernels.panels import from_panels, into_panels
 
 __all__ = ["aligned", "pack_by_step", "pack_network", "pack_readings", "unpack_network"]
 

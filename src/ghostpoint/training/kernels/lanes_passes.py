@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from numba import njit
 
+from ghostpoint.numerics.blocks import zero_block
 from ghostpoint.numerics.compiled_code import distinct
-from ghostpoint.training.kernels.blocks import zero_block
-from ghostpoint.training.kernels.elementary import tanh
-from ghostpoint.training.kernels.lanes_blocks import add_dot, add_scaled, add_two, put_columns, take_columns
+from ghostpoint.numerics.elementary import tanh
+from ghostpoint.numerics.lanes_blocks import add_dot, add_scaled, add_two, put_columns, take_columns
+from ghostpoint.numerics.simd import fma, full, lanes, load, not_inlined, pointer, splat, store
 from ghostpoint.training.kernels.low_rank_passes import LATENT, STATE
-from ghostpoint.training.kernels.simd import fma, full, lanes, load, not_inlined, pointer, splat, store
 
 __all__ = ["MOST", "backward", "forward", "outer", "outer_rates", "tree"]
 

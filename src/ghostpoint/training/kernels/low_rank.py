@@ -40,7 +40,22 @@ import numpy as np
 from numba import njit
 
 from ghostpoint.numerics.compiled_code import compiled
-from ghostpoint.training.kernels.elementary import tanh
+from ghostpoint.numerics.elementary import tanh
+from ghostpoint.numerics.products import outer_products, transpose_times
+from ghostpoint.numerics.random import INITIAL, NOISE, fill_normals
+from ghostpoint.numerics.simd import (
+    any_nonzero,
+    fma,
+    full,
+    lanes,
+    load,
+    maximum,
+    not_inlined,
+    pointer,
+    splat,
+    store,
+    tree_sum,
+)
 from ghostpoint.training.kernels.epoch import compare, note
 from ghostpoint.training.kernels.low_rank_passes import (
     READOUTS,
@@ -65,21 +80,6 @@ from ghostpoint.training.kernels.optimizers import (
     length,
     prepare,
     update,
-)
-from ghostpoint.training.kernels.products import outer_products, transpose_times
-from ghostpoint.training.kernels.random import INITIAL, NOISE, fill_normals
-from ghostpoint.training.kernels.simd import (
-    any_nonzero,
-    fma,
-    full,
-    lanes,
-    load,
-    maximum,
-    not_inlined,
-    pointer,
-    splat,
-    store,
-    tree_sum,
 )
 from ghostpoint.training.kernels.trust import (
     ALONG,

@@ -24,10 +24,7 @@ import math
 from numba import njit
 
 from ghostpoint.numerics.compiled_code import compiled
-from ghostpoint.training.kernels.epoch import judged, note
-from ghostpoint.training.kernels.lanes_passes import backward, forward, outer, outer_rates, tree
-from ghostpoint.training.kernels.low_rank_passes import CONFIDENCE, LATENT, STATE
-from ghostpoint.training.kernels.simd import (
+from ghostpoint.numerics.simd import (
     fma,
     full,
     lanes,
@@ -40,6 +37,9 @@ from ghostpoint.training.kernels.simd import (
     store,
     unequal,
 )
+from ghostpoint.training.kernels.epoch import judged, note
+from ghostpoint.training.kernels.lanes_passes import backward, forward, outer, outer_rates, tree
+from ghostpoint.training.kernels.low_rank_passes import CONFIDENCE, LATENT, STATE
 
 __all__ = ["train", "work_size"]
 

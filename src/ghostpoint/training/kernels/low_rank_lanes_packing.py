@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostpoint.numerics.memory import aligned
 from ghostpoint.training.kernels.low_rank_passes import CONFIDENCE, LATENT, STATE
-from ghostpoint.training.kernels.memory import aligned
 
 __all__ = ["pack_lanes", "pack_networks", "unpack_networks"]
 

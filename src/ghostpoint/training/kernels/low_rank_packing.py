@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostpoint.numerics.memory import aligned
+from ghostpoint.numerics.panels import from_panels, into_panels
 from ghostpoint.training.kernels.low_rank import sizes
 from ghostpoint.training.kernels.low_rank_passes import CONFIDENCE, LATENT, STATE
-from ghostpoint.training.kernels.memory import aligned
-from ghostpoint.training.kernels.panels import from_panels, into_panels
 
 __all__ = ["pack_network", "unpack_network"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from numba import njit
 
-from ghostpoint.training.kernels.elementary import tanh
-from ghostpoint.training.kernels.products import matrix_times, transpose_times
-from ghostpoint.training.kernels.simd import fma, full, lanes, load, not_inlined, splat, store
+from ghostpoint.numerics.elementary import tanh
+from ghostpoint.numerics.products import matrix_times, transpose_times
+from ghostpoint.numerics.simd import fma, full, lanes, load, not_inlined, splat, store
 
 __all__ = [
     "CONFIDENCE",

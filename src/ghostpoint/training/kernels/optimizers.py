@@ -18,7 +18,7 @@ import math
 from numba import njit
 
 from ghostpoint.numerics.compiled_code import distinct
-from ghostpoint.training.kernels.simd import fma, full, lanes, load, maximum, not_inlined, sqrt, store, unequal
+from ghostpoint.numerics.simd import fma, full, lanes, load, maximum, not_inlined, sqrt, store, unequal
 
 __all__ = [
     "ADAM",

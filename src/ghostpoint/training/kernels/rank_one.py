@@ -36,9 +36,8 @@ import math
 from numba import njit
 
 from ghostpoint.numerics.compiled_code import compiled
-from ghostpoint.training.kernels.elementary import MODERATE, logistic, tanh, tanh_of_moderate
-from ghostpoint.training.kernels.epoch import EVENTS, note
-from ghostpoint.training.kernels.simd import (
+from ghostpoint.numerics.elementary import MODERATE, logistic, tanh, tanh_of_moderate
+from ghostpoint.numerics.simd import (
     any_nonzero,
     fma,
     full,
@@ -52,6 +51,7 @@ from ghostpoint.training.kernels.simd import (
     store,
     unequal,
 )
+from ghostpoint.training.kernels.epoch import EVENTS, note
 from ghostpoint.training.kernels.trust import (
     ALONG,
     BY_LOSS,

@@ -7,10 +7,8 @@ import math
 from numba import njit
 
 from ghostpoint.numerics.compiled_code import compiled
-from ghostpoint.training.kernels.elementary import logistic, tanh
-from ghostpoint.training.kernels.epoch import note
-from ghostpoint.training.kernels.rank_one import add_products, mixed
-from ghostpoint.training.kernels.simd import (
+from ghostpoint.numerics.elementary import logistic, tanh
+from ghostpoint.numerics.simd import (
     any_nonzero,
     fma,
     full,
@@ -24,6 +22,8 @@ from ghostpoint.training.kernels.simd import (
     tree_sum,
     unequal,
 )
+from ghostpoint.training.kernels.epoch import note
+from ghostpoint.training.kernels.rank_one import add_products, mixed
 from ghostpoint.training.kernels.trust import (
     ALONG,
     BY_LOSS,

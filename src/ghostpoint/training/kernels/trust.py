@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import njit
 
-from ghostpoint.training.kernels.simd import not_inlined
+from ghostpoint.numerics.simd import not_inlined
 
 __all__ = [
     "ALONG",

@@ -1,0 +1,231 @@
+"""The ``ghostpoint`` command. What is heavy is imported by the subcommand that needs it: help is instant."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ghostpoint._version import __version__
+from ghostpoint.errors import InputError
+
+__all__ = ["app", "main", "run"]
+
+_EXAMPLES = """\b
+Examples:
+  ghostpoint reproduce                              every experiment, some minutes
+  ghostpoint reproduce --only toy_loss,collapse     two of them
+  ghostpoint reproduce --scale paper --out paper    at full size; all of them take hours
+  ghostpoint reproduce --scale paper --out paper --resume
+                                                    go on after Ctrl-C, a crash or a failure
+  ghostpoint report ghostpoint-report               make the report again, run nothing
+  ghostpoint slow-points weights.npz --figure f.png fixed points and ghosts of a network
+  ghostpoint diagnose history.csv --figure loss.png what phase a training is in, and why
+"""
+
+#: exit status after a fault of this program (EX_SOFTWARE of sysexits.h)
+FAULT = 70
+_FAULT = f"""
+This is a fault of ghostpoint {__version__}, not of what you gave it. Please report it where you got ghostpoint,
+with the lines above and the command that you ran."""
+
+app = typer.Typer(
+    help="Abrupt learning in recurrent networks: every published experiment, from one command.",
+    epilog=_EXAMPLES,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ghostpoint {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _top(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def reproduce(
+    scale: Annotated[
+        str, typer.Option(help="quick: fewer networks and epochs; paper: as published.", metavar="NAME")
+    ] = "quick",
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only these experiments; see ghostpoint list.", metavar="ID,ID")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for data, figures and report.", metavar="DIR")] = Path(
+        "ghostpoint-report"
+    ),
+    resume: Annotated[bool, typer.Option("--resume", help="Keep what is finished in DIR and go on.")] = False,
+) -> None:
+    """Run the published experiments and write a report.
+
+    Saves each experiment when it is finished and writes DIR/report.html again. Exit status: 0 if all ran, 1
+    if one failed, 2 for wrong usage, 130 after Ctrl-C.
+    """
+    from rich.console import Console
+
+    from ghostpoint.command.progress import watcher
+    from ghostpoint.command.reproduce import reproduce
+
+    ids = None if only is None else _ids(only)
+    console = Console(highlight=False)
+    with watcher(console) as watching:
+        outcome = reproduce(ids, scale, out, resume=resume, watcher=watching)
+    if outcome.interrupted:
+        total = len(outcome.finished) + len(outcome.remaining)
+        finished = ", ".join(outcome.finished) or "nothing"
+        typer.echo(
+            f"Interrupted: {len(outcome.finished)} of {total} finished ({finished}) and in {outcome.report}; "
+            "the same command with --resume goes on.",
+            err=True,
+        )
+        raise typer.Exit(130)
+    if outcome.failed:
+        typer.echo(
+            f"{len(outcome.failed)} failed: {', '.join(outcome.failed)}. The report says why; "
+            "the same command with --resume tries again.",
+            err=True,
+        )
+    typer.echo(f"Report: {outcome.report}")
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A folder made by reproduce.", metavar="DIR")],
+) -> None:
+    """Make the report again from saved data."""
+    from ghostpoint.command.reproduce import redraw
+
+    outcome = redraw(folder)
+    if outcome.failed:
+        failed = ", ".join(outcome.failed)
+        typer.echo(f"{len(outcome.failed)} failed: {failed}. The report says why.", err=True)
+    typer.echo(f"Report: {outcome.report}")
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+@app.command("list")
+def list_experiments() -> None:
+    """List the experiments: id, published figure, title."""
+    from ghostpoint import experiments
+
+    rows = [(id, experiments.get(id)) for id in experiments.IDS]
+    for id, experiment in rows:
+        widths = max(len(id) for id, _ in rows), max(len(row.figure) for _, row in rows)
+        typer.echo(f"{id:{widths[0]}}  {experiment.figure:{widths[1]}}  {experiment.title}")
+
+
+@app.command()
+def diagnose(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A record of a training as tools write it: table, log, JSON, NumPy, TensorBoard, ... or a saved run.",
+            metavar="FILE",
+        ),
+    ],
+    figure: Annotated[Path | None, typer.Option(help="Draw the annotated loss curves.", metavar="OUT.png")] = None,
+    run: Annotated[str | None, typer.Option(help="One run of many, by its name.", metavar="NAME")] = None,
+    network: Annotated[int | None, typer.Option(help="One run of many, by its number.", metavar="I")] = None,
+    step: Annotated[str | None, typer.Option(help="Name of the step in FILE.", metavar="NAME")] = None,
+    loss: Annotated[str | None, typer.Option(help="Name of the loss in FILE.", metavar="NAME")] = None,
+    accuracy: Annotated[str | None, typer.Option(help="Name of the accuracy in FILE.", metavar="NAME")] = None,
+    classes: Annotated[int | None, typer.Option(help="Equally frequent classes: says chance.", metavar="K")] = None,
+    targets: Annotated[Path | None, typer.Option(help="Wanted answers: say chance.", metavar="FILE")] = None,
+    chance_loss: Annotated[float | None, typer.Option(help="Loss at chance; inferred otherwise.")] = None,
+    chance_accuracy: Annotated[float | None, typer.Option(help="Accuracy at chance; inferred otherwise.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON in place of the text.")] = False,
+) -> None:
+    """Say what phase a training is in, and why."""
+    from ghostpoint.command.diagnose import diagnose_file
+
+    text = diagnose_file(
+        file, figure=figure, run=run, network=network, step=step, loss=loss, accuracy=accuracy, classes=classes,
+        targets=targets, chance_loss=chance_loss, chance_accuracy=chance_accuracy, as_json=as_json,
+    )  # fmt: skip
+    typer.echo(text)
+
+
+@app.command("slow-points")
+def slow_points(
+    weights: Annotated[
+        Path, typer.Argument(help="Weights: npz, safetensors (PyTorch's names too) or a saved run.", metavar="WEIGHTS")
+    ],
+    network: Annotated[int, typer.Option(help="Which network of a stack.", metavar="I")] = 0,
+    starts: Annotated[int, typer.Option(help="Starts of the search.", metavar="N")] = 128,
+    seed: Annotated[int, typer.Option(help="Of the starts.", metavar="S")] = 0,
+    inputs: Annotated[str | None, typer.Option(help="A constant input.", metavar="U,U")] = None,
+    tau: Annotated[float | None, typer.Option(help="In ms, with --dt; times in units of tau otherwise.")] = None,
+    dt: Annotated[float | None, typer.Option(help="In ms, with --tau; the map with dt = tau otherwise.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the flow.", metavar="OUT.png")] = None,
+    out: Annotated[Path | None, typer.Option(help="Save the points.", metavar="OUT.zarr.zip")] = None,
+    passages: Annotated[bool, typer.Option("--passages", help="How long each ghost holds the network.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON in place of the table.")] = False,
+) -> None:
+    """Find the fixed points and ghosts of a network, with proof."""
+    from ghostpoint.command.slow_points import find_in_file
+
+    text = find_in_file(
+        weights, network=network, starts=starts, seed=seed, inputs=inputs, tau=tau, dt=dt, figure=figure, out=out,
+        passages=passages, as_json=as_json,
+    )  # fmt: skip
+    typer.echo(text)
+
+
+def _ids(only: list[str]) -> list[str]:
+    """The ids of ``--only``, given once with commas or several times."""
+    ids = [id.strip() for text in only for id in text.split(",") if id.strip()]
+    if not ids:
+        raise InputError("--only must name an experiment: ghostpoint list shows them")
+    return ids
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command with ``arguments`` and return its exit status.
+
+    A wrong input is one line on stderr and status 2. A fault of this program keeps its traceback and has status 70.
+    """
+    try:
+        status = app(args=arguments, prog_name="ghostpoint", standalone_mode=False)
+    except (InputError, OSError, MemoryError) as error:
+        return _refuse(str(error) or type(error).__name__)
+    except typer.Abort:
+        typer.echo("Interrupted.", err=True)
+        return 130
+    except Exception as error:
+        # A usage error: from typer's own copy of click, or from click itself in older releases of typer.
+        message = getattr(error, "format_message", None)
+        if message is None:
+            traceback.print_exc()
+            typer.echo(_FAULT, err=True)
+            return FAULT
+        return _refuse(message())
+    return status if isinstance(status, int) else 0
+
+
+def _refuse(message: str) -> int:
+    typer.echo(f"error: {' '.join(message.split())}", err=True)
+    return 2
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))

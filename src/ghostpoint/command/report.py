@@ -1,0 +1,190 @@
+"""The report of a reproduction: one self-contained HTML page made from what is saved, and nothing else."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+from ghostpoint import experiments, figures
+from ghostpoint._version import __version__
+from ghostpoint.command.reproduction import Folder, Record
+from ghostpoint.experiments.shared.base import ORIGINS
+from ghostpoint.storage import write_text_atomic
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["draw_svg", "duration", "inline_svg", "render", "tally", "write_report"]
+
+VERDICTS = {"holds": "holds", "does not hold": "fails", "not testable at this scale": "untestable"}
+_SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+_REFERENCE = re.compile(r"url\(\s*#([^)\s]+)\s*\)")
+
+
+def draw_svg(id: str, dataset: xr.Dataset) -> str:
+    """The figure of experiment ``id`` from its saved ``dataset``, as SVG text; equal data give equal text."""
+    from ghostpoint.figures.style import styled
+
+    buffer = io.StringIO()
+    with styled():  # matplotlib reads the font and id settings of SVG when it saves
+        figures.draw(id, dataset).savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def inline_svg(svg: str, prefix: str, label: str) -> str:
+    """``svg`` as an element for an HTML page: every id and reference to one starts with ``prefix``.
+
+    Matplotlib gives its elements the same ids in every figure, and its style rules apply to the whole page;
+    with several figures in a page each has to refer to its own. The element scales with the page and carries
+    ``label`` for readers who do not see it.
+    """
+    ElementTree.register_namespace("", _SVG)
+    ElementTree.register_namespace("xlink", _XLINK)
+    root = ElementTree.fromstring(svg)
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag == f"{{{_SVG}}}metadata":
+                parent.remove(child)
+    for element in root.iter():
+        if element.tag == f"{{{_SVG}}}style" and element.text:
+            element.text = re.sub(r"(^|\})\s*([^{}]+)\{", rf"\1#{prefix} \2{{", element.text)
+        for name, value in element.attrib.items():
+            if name == "id":
+                element.set(name, f"{prefix}-{value}")
+            elif name in ("href", f"{{{_XLINK}}}href") and value.startswith("#"):
+                element.set(name, f"#{prefix}-{value[1:]}")
+            elif "url(" in value:
+                element.set(name, _REFERENCE.sub(rf"url(#{prefix}-\1)", value))
+    for name in ("width", "height", "version"):
+        root.attrib.pop(name, None)
+    root.set("id", prefix)
+    root.set("role", "img")
+    root.set("aria-label", label)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def write_report(folder: Folder) -> Path:
+    """Write ``report.html`` of the reproduction ``folder`` from what it holds, and return its path."""
+    return write_text_atomic(render(folder, datetime.now(UTC)), folder.path / "report.html")
+
+
+def render(folder: Folder, written: datetime) -> str:
+    """The report of ``folder`` as HTML text that says it was ``written`` then."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("ghostpoint"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.tests["contains"] = lambda names, name: name in names
+    environment.filters.update(
+        duration=duration, config=compact_json, abridged=abridged, verdict_class=VERDICTS.__getitem__
+    )
+    finished = folder.finished()
+    entries = []
+    for id in experiments.IDS:
+        if id in finished:
+            experiment, record, svg = experiments.get(id), folder.record(id), folder.figure(id)
+            label = f"Figure of {experiment.title}"
+            entry = {
+                "experiment": experiment,
+                "record": record,
+                # Safe as markup: it was parsed as XML and written again.
+                "figure": Markup(inline_svg(svg, f"figure-{id}", label)) if svg else None,
+                "caption": figures.caption(id) if svg else "",
+                "failures": [*record.failures, *([folder.failures[id]] if id in folder.failures else [])],
+                # An experiment without claims, as they raised, stands where its origin is.
+                "counted": {claim.origin for claim in record.claims} or {experiment.origin},
+            }
+            entries.append(entry)
+        elif id in folder.failures:
+            entry = {
+                "experiment": experiments.get(id),
+                "record": None,
+                "figure": None,
+                "caption": "",
+                "failures": [folder.failures[id]],
+                "counted": {experiments.get(id).origin},
+            }
+            entries.append(entry)
+    records = [folder.record(id) for id in finished]
+    page = environment.get_template("report.html.j2")
+    return page.render(
+        scale=folder.scale,
+        version=__version__,
+        written=written,
+        entries=entries,
+        tallies={origin: tally(records, origin) for origin in ORIGINS},
+        seconds=sum(record.seconds for record in records),
+        processor_seconds=sum(record.processor_seconds or 0.0 for record in records),
+        started=min((record.started for record in records), default=None),
+        machines=_distinct(_machine_line(record) for record in records),
+        versions=_distinct(_version_line(record) for record in records),
+        missing=[id for id in experiments.IDS if id not in finished and id not in folder.failures],
+        n_experiments=len(experiments.IDS),
+    )
+
+
+def tally(records: list[Record], origin: str = "") -> dict[str, int]:
+    """How many claims of ``records`` came out with each verdict, and in all under ``"claims"``.
+
+    With an ``origin``, those claims only: "published" or "own".
+    """
+    claims = [claim for record in records for claim in record.claims if origin in ("", claim.origin)]
+    verdicts = [claim.verdict for claim in claims]
+    return {"claims": len(verdicts)} | {verdict: sum(v == verdict for v in verdicts) for verdict in VERDICTS}
+
+
+def duration(seconds: float) -> str:
+    """``seconds`` for people: ``0.42 s``, ``12 s``, ``3 min 05 s``, ``2 h 07 min``."""
+    if seconds < 9.95:
+        return f"{seconds:.2g} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def compact_json(value: Any, indent: str = "") -> str:
+    """JSON for reading: a line per name, and a list of numbers or texts on one line."""
+    inner = indent + "  "
+    if isinstance(value, Mapping) and value:
+        named = ((json.dumps(str(name), ensure_ascii=False), part) for name, part in value.items())
+        lines = [f"{inner}{name}: {compact_json(part, inner)}" for name, part in named]
+        return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
+    if isinstance(value, list) and any(isinstance(part, Mapping | list) for part in value):
+        return "[\n" + ",\n".join(inner + compact_json(part, inner) for part in value) + f"\n{indent}]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def abridged(value: Any) -> str:
+    """``value`` as JSON, a long list by its first and last items and its length."""
+    if isinstance(value, list) and len(value) > 8:
+        return f"{json.dumps(value[:3])[:-1]}, …, {json.dumps(value[-1])}] ({len(value)} values)"
+    return json.dumps(value)
+
+
+def _distinct(lines: Any) -> list[str]:
+    """The lines without repetitions: one, unless the parts were made on different machines."""
+    return list(dict.fromkeys(lines))
+
+
+def _machine_line(record: Record) -> str:
+    machine = record.machine
+    return f"{machine['processor']}, {machine['cpus']} logical CPUs, {machine['platform']}"
+
+
+def _version_line(record: Record) -> str:
+    return ", ".join(f"{name} {number}" for name, number in record.versions.items())

@@ -1,0 +1,253 @@
+"""What ``ghostpoint slow-points`` does: read weights, find the slow points of one network, show and draw them."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ghostpoint.errors import InputError
+
+if TYPE_CHECKING:
+    from ghostpoint.slow_points import SlowPoints
+
+__all__ = ["find_in_file", "rows", "table"]
+
+HEADER = ("", "kind", "proof", "|F|", "flow", "map", "slowest", "passage", "alone/empty")
+
+
+def find_in_file(
+    path: Path,
+    *,
+    network: int = 0,
+    starts: int = 128,
+    seed: int = 0,
+    inputs: str | None = None,
+    tau: float | None = None,
+    dt: float | None = None,
+    figure: Path | None = None,
+    out: Path | None = None,
+    passages: bool = False,
+    as_json: bool = False,
+) -> str:
+    """The slow points of one network in the file ``path``, as a table or as JSON.
+
+    Parameters
+    ----------
+    network : int
+        Which network of a stack.
+    starts, seed : int
+        As for ``find_slow_points``.
+    inputs : str, optional
+        A constant input, numbers with commas between them.
+    tau, dt : float, optional
+        In ms. Without them times are in units of tau, and the map is the one with dt = tau, ``x <- tanh(W x + b)``.
+    figure : path, optional
+        Where to draw the flow; the suffix says the format.
+    out : path, optional
+        Where to save the points (``SlowPoints.load`` reads them).
+    passages : bool
+        Also how long each ghost holds the network, with an error bar (`slow_passage`).
+    as_json : bool
+        JSON in place of the table.
+
+    Raises
+    ------
+    ValueError
+        For whatever cannot be read, or a network or a format that there is not.
+    """
+    from ghostpoint.checks import integer
+    from ghostpoint.slow_points import find_slow_points, flow_portrait
+    from ghostpoint.weights import read_weights
+
+    if (tau is None) != (dt is None):
+        raise InputError(f"tau and dt must be given together, got tau = {tau} and dt = {dt}")
+    try:
+        models = read_weights(path)
+    except ImportError as error:
+        raise InputError(str(error)) from None
+    if not 0 <= integer("network", network) < len(models):
+        raise InputError(f"network must be from 0 to {len(models) - 1}, got {network}")
+    model = models[network]
+    given = None if inputs is None else _numbers(inputs)
+    known = _proven(model, given)
+    near: dict[str, Any] = {"n_starts": integer("n_starts", starts, at_least=1)}
+    if known is not None and len(known[0]):
+        # every one of them among the starts, besides the scattered half
+        near = {"n_starts": max(starts, 2 * len(known[0])), "states": known[0], "noise": 0.0}
+    points = find_slow_points(model, inputs=given, seed=seed, tau=tau, dt=dt, **near)
+    if figure is not None:
+        from ghostpoint.figures import slow_points as picture
+
+        drawn = picture.draw(flow_portrait(model, points, inputs=given))
+        formats = drawn.canvas.get_supported_filetypes()
+        if figure.suffix.lstrip(".").lower() not in formats:
+            raise InputError(
+                f"figure must end in one of {', '.join('.' + name for name in formats)}; got {figure.name}"
+            )
+        figure.parent.mkdir(parents=True, exist_ok=True)
+        drawn.savefig(figure, dpi=150)
+    if out is not None:
+        points.save(out)
+    if as_json:
+        about = {"network": network, "rank": model.rank, "units": model.n_units}
+        complete = known is not None and known[1] and len(known[0]) == len(points.fixed)
+        answer = {**about, "fixed_points_complete": complete, **_summary(points)}
+        return json.dumps({**answer, "passages": _passages(model, points, given)} if passages else answer, indent=2)
+    lines = [f"{model!r}, network {network}", table(points), _completeness(points, known)]
+    return "\n".join(lines + ([_passage_table(_passages(model, points, given))] if passages else []))
+
+
+def rows(points: SlowPoints) -> list[dict[str, Any]]:
+    """One JSON-serialisable dictionary per point; None for numbers that are not finite. Times in ms if tau is known."""
+    from ghostpoint.slow_points.stability import map_eigenvalues
+
+    known = points.tau is not None
+    scale = points.tau if points.tau is not None else 1.0
+    unstable = (abs(map_eigenvalues(points.eigenvalues, points.alpha if known else 1.0)) > 1).sum(axis=1)
+    found = []
+    for i in range(len(points)):
+        kind = str(points.kind[i])
+        outer = points.empty_radius[i] if kind == "ghost" else points.unique_radius[i]
+        found.append(
+            {
+                "kind": kind,
+                "certificate": str(points.certificate[i]),
+                "reason": str(points.reason[i]),
+                "speed": _finite(points.speed[i]),
+                "unstable_flow": int(points.n_unstable[i]),
+                "unstable_map": int(unstable[i]),
+                "slowest_time_constant": _finite(_slowest(points, i) * scale),
+                "escape_time": _finite(points.escape_time[i] * scale),
+                "slow_alone": bool(points.slow_alone[i]),
+                "radius": _finite(points.radius[i]),
+                "unique_or_empty_radius": _finite(outer),
+                "latent": None if points.latent is None else points.latent[i].tolist(),
+                "position": points.position[i].tolist(),
+            }
+        )
+    return found
+
+
+def table(points: SlowPoints) -> str:
+    """The points as text. *flow*, *map*: stable, or in how many directions it is not."""
+    unit = "tau" if points.tau is None else "ms"
+    alpha = 1.0 if points.tau is None else points.alpha
+    lines = ["{:>3} {:<9} {:<9} {:>9} {:>11} {:>11} {:>12} {:>12} {:>11}".format(*HEADER)]
+    for i, row in enumerate(rows(points)):
+        lines.append(
+            f"{i:>3} {row['kind']:<9} {row['certificate']:<9} {_shown(row['speed']):>9} "
+            f"{_verdict(row, 'unstable_flow'):>11} {_verdict(row, 'unstable_map'):>11} "
+            f"{_shown(row['slowest_time_constant']):>12} {_escape(row):>12} "
+            f"{_shown(row['unique_or_empty_radius']):>11}"
+        )
+    if len(lines) == 1:
+        lines.append("    none found")
+    if any(_escape(row).endswith("?") for row in rows(points)):
+        lines.append("? not to be believed: another direction is slow too, or unstable")
+    failed = len(points.unconverged.reason)
+    lines.append(f"times in {unit}; map with dt/tau = {alpha:g}; {failed} starts reached no slow point")
+    return "\n".join(lines)
+
+
+def _passages(model: Any, points: SlowPoints, inputs: list[float] | None) -> list[dict[str, Any]]:
+    """Of the ghosts, in steps where tau and dt are known, else in units of tau."""
+    from ghostpoint.slow_points import slow_passage
+
+    alpha = None if points.tau is None else points.alpha
+    found = []
+    for i in (int(j) for j in (points.kind == "ghost").nonzero()[0]):
+        row: dict[str, Any] = {"point": i, "unit": "tau" if alpha is None else "steps", "y0": None, "y1": None}
+        if not points.attracts_across[i]:
+            found.append({**row, "duration": None, "error": None, "reason": "it repels in another direction"})
+            continue
+        passage = slow_passage(model, points[i], alpha=alpha, inputs=inputs)
+        if len(passage.y):
+            row |= {"y0": _finite(passage.y[0]), "y1": _finite(passage.y[-1])}
+        timed = {"duration": _finite(passage.duration), "error": _finite(passage.error), "reason": passage.reason}
+        found.append({**row, **timed})
+    return found
+
+
+def _passage_table(passages: list[dict[str, Any]]) -> str:
+    lines = ["passages of ghosts along the slow manifold:"]
+    for row in passages:
+        if row["error"] is None:
+            time = "-" if row["duration"] is None else f"{row['duration']:.4g} {row['unit']}"
+            lines.append(f"{row['point']:>3} {time}, no error bar: {row['reason']}")
+        else:
+            span = f"{_shown(row['y0'])} to {_shown(row['y1'])} along its slow direction"
+            lines.append(f"{row['point']:>3} {row['duration']:.4g} +- {row['error']:.1g} {row['unit']}, from {span}")
+    return "\n".join(lines if passages else [*lines, "    none"])
+
+
+def _escape(row: dict[str, Any]) -> str:
+    """With a question mark where the normal form of one direction does not describe the passage."""
+    return _shown(row["escape_time"]) + "?" * (row["kind"] == "ghost" and not row["slow_alone"])
+
+
+def _proven(model: Any, inputs: list[float] | None) -> tuple[Any, bool] | None:
+    """States (P, N) of every fixed point, and whether the search for them is complete; None above rank three."""
+    from numpy import asarray
+
+    from ghostpoint.slow_points import latent_zeros
+
+    form = model.tanh_form()
+    if form is None or form.n is None or model.rank > 3:
+        return None
+    found = latent_zeros(model, inputs=inputs)
+    u = None if inputs is None else asarray(inputs)
+    return model.rates(found.position[:, None], u)[:, 0], found.complete
+
+
+def _completeness(points: SlowPoints, known: tuple[Any, bool] | None) -> str:
+    if known is None:
+        return "found by search: nothing is proven about points that are not listed"
+    count, complete = len(known[0]), known[1]
+    if not complete:
+        return f"at least {count} fixed points, proven; the complete search left something undecided"
+    if count != len(points.fixed):
+        return f"{count} fixed points, proven to be all; {len(points.fixed)} of them are listed with a proof"
+    ghosts = "ghosts too" if points.latent is not None and points.latent.shape[1] == 1 else "ghosts by search"
+    return f"all fixed points are listed, proven; {ghosts}"
+
+
+def _summary(points: SlowPoints) -> dict[str, Any]:
+    unit = "tau" if points.tau is None else "ms"
+    alpha = 1.0 if points.tau is None else points.alpha
+    return {
+        "unit_of_time": unit,
+        "map_step": alpha,
+        "unconverged": len(points.unconverged.reason),
+        "points": rows(points),
+    }
+
+
+def _slowest(points: SlowPoints, i: int) -> float:
+    """The time constant of the smallest |Re lambda|, negative where that direction grows; inf at a ghost."""
+    times = points.time_constants[i]
+    if points.kind[i] == "ghost":
+        return math.inf
+    return float(times[abs(times).argmax()])
+
+
+def _verdict(row: dict[str, Any], name: str) -> str:
+    if row["kind"] != "fixed":
+        return "-"
+    return "stable" if row[name] == 0 else f"{row[name]} unstable"
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"inputs must be numbers with commas between them, got {text!r}") from None

@@ -1,0 +1,1 @@
+"""What the experiments share: claims, networks, trainings that are kept, full-rank trials."""

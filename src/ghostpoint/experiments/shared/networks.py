@@ -1,0 +1,191 @@
+"""What the experiments on networks share: the published networks and tasks, training under a progress display,
+and training in segments whose every epoch is looked at."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ghostpoint.errors import InputError
+from ghostpoint.experiments.shared.base import Progress
+from ghostpoint.experiments.shared.parts import part
+from ghostpoint.models import LowRankRNN, Record
+from ghostpoint.results import TrainingRun, no_learning_zone_entry
+from ghostpoint.tasks import DelayedActivation, Task
+from ghostpoint.training import train
+
+__all__ = [
+    "NETWORKS",
+    "Segments",
+    "linear_grid",
+    "log_grid",
+    "models_of",
+    "spread_epochs",
+    "task_of",
+    "train_segments",
+    "trained",
+]
+
+#: the rank-one networks of the letter's end matter; every rank-one experiment starts from these
+NETWORKS: Mapping[str, Any] = {
+    "delay_ms": 100.0,
+    "dt_ms": 5.0,
+    "tau_ms": 10.0,
+    "confidence": 10.0,
+    "threshold": 1.0,
+    "initial_state": -0.3,
+    "dtype": "float32",
+}
+
+
+def task_of(parameters: Mapping[str, Any]) -> DelayedActivation:
+    """The delayed-activation task of an experiment's parameters."""
+    return DelayedActivation(parameters["delay_ms"], parameters["dt_ms"], parameters["tau_ms"])
+
+
+def models_of(parameters: Mapping[str, Any], seeds: list[int], **changes: Any) -> LowRankRNN:
+    """The published networks of these seeds, with the readout and initial state of the parameters."""
+    readout = {name: parameters[name] for name in ("confidence", "threshold", "initial_state")}
+    return LowRankRNN.published(seeds, **readout, **changes)
+
+
+def trained(
+    progress: Progress,
+    description: str,
+    models: Record,
+    parameters: Mapping[str, Any],
+    learning_rate: ArrayLike,
+    epochs: int,
+    task: Task | None = None,
+    *,
+    keep: str = "",
+    **keywords: Any,
+) -> TrainingRun:
+    """``train`` on ``task`` (by default the parameters' delayed activation) in their dtype, as a phase of ``progress``.
+
+    Without a ``description`` it goes on in the phase there is. With ``keep`` the run is a part of that name, which an
+    interrupted reproduction finds again by its initial weights, its settings and the code of the training.
+    """
+    if description:
+        progress.phase(description, len(models) * epochs, len(models))
+    task = task or task_of(parameters)
+    told = [0]
+
+    def advance(amount: int) -> None:
+        told[0] += amount
+        progress.advance(amount)
+
+    def run() -> TrainingRun:
+        return train(
+            models,
+            task,
+            learning_rate,
+            epochs,
+            dtype=parameters["dtype"],
+            on_progress=advance,
+            engine="compiled",
+            on_interrupt="raise",
+            **keywords,
+        )
+
+    if not keep:
+        return run()
+    settings = {
+        "task": task.to_dict(),
+        "learning_rate": np.asarray(learning_rate, float).tolist(),
+        "epochs": epochs,
+        "dtype": parameters["dtype"],
+        **{name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in keywords.items()},
+    }
+    kept = TrainingRun.from_dataset(part(keep, settings, lambda: run().to_dataset(), train, digest(models)))
+    progress.advance(len(models) * epochs - told[0])  # all of it, where the part was there already
+    return kept
+
+
+def digest(models: Record) -> str:
+    """A hash of the weights and settings of networks."""
+    whole = hashlib.sha256(repr((type(models).__name__, sorted(models.settings().items()))).encode())
+    for name, values in models.arrays().items():
+        whole.update(f"{name} {values.dtype} {values.shape}".encode())
+        whole.update(np.ascontiguousarray(values).tobytes())
+    return whole.hexdigest()
+
+
+class Segments:
+    """A training of ``epochs`` epochs in segments: ``models`` and the events so far.
+
+    Gradient descent has no memory, so the epochs of the segments are those of one long run, to the bit.
+    """
+
+    def __init__(self, models: LowRankRNN, epochs: int):
+        self.models, self.epochs = models, epochs
+        self.first = np.full(len(models), -1, np.int64)
+        self.last = np.full(len(models), -1, np.int64)
+
+    def add(self, start: int, run: TrainingRun) -> None:
+        """Take in the segment that starts at epoch ``start``."""
+        self.models = run.models
+        first, last = (run.events[name].values for name in ("first_above_chance", "last_above_chance"))
+        self.first = np.where((self.first < 0) & (first >= 0), start + first, self.first)
+        self.last = np.where(last >= 0, start + last, self.last)
+
+    @property
+    def entry(self) -> NDArray[np.int64]:
+        """First epoch of the no-learning zone per network, -1 for never."""
+        return no_learning_zone_entry(self.first, self.last, self.epochs)
+
+
+def train_segments(
+    progress: Progress,
+    description: str,
+    whole: Segments,
+    parameters: Mapping[str, Any],
+    learning_rate: float,
+    segment: int,
+    stride: int,
+) -> Iterator[tuple[int, TrainingRun]]:
+    """Train ``whole`` to its end, yielding ``(first epoch, run)`` every ``segment`` epochs.
+
+    A run's checkpoints are every ``stride``-th epoch of the whole.
+    """
+    if segment < stride:
+        raise InputError(f"segment must be at least the stride {stride}, got {segment}")
+    epochs, networks = whole.epochs, len(whole.models)
+    progress.phase(description, networks * epochs, networks)
+    for start in range(0, epochs, segment):
+        length = min(segment, epochs - start)
+        run = train(
+            whole.models,
+            task_of(parameters),
+            learning_rate,
+            length,
+            dtype=parameters["dtype"],
+            record="all",
+            checkpoints=np.arange(-start % stride, length, stride),
+            on_progress=progress.advance,
+            engine="compiled",
+            on_interrupt="raise",
+        )
+        whole.add(start, run)
+        yield start, run
+
+
+def spread_epochs(epochs: int, count: int) -> NDArray[np.int64]:
+    """At most ``count`` epochs from 0 to ``epochs - 1``, half of them evenly and half logarithmically spaced."""
+    even = np.linspace(0, epochs - 1, count // 2)
+    logarithmic = np.geomspace(1, epochs, count - count // 2) - 1
+    return np.unique(np.concatenate([even, logarithmic]).round().astype(np.int64))
+
+
+def linear_grid(limits: Sequence[float], count: int) -> NDArray[np.float64]:
+    """``count`` evenly spaced numbers between two limits."""
+    return np.linspace(float(limits[0]), float(limits[1]), count)
+
+
+def log_grid(exponents: Sequence[float], count: int) -> NDArray[np.float64]:
+    """``count`` powers of ten with evenly spaced exponents."""
+    return 10.0 ** linear_grid(exponents, count)

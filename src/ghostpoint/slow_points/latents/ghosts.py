@@ -1,0 +1,141 @@
+"""Ghosts of a network of rank one, two or three: minima of the speed of its orthonormal latents that are not zeros."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ghostpoint import checks
+from ghostpoint.errors import InputError
+from ghostpoint.models import Record
+from ghostpoint.slow_points.fields import orthonormal_field
+from ghostpoint.slow_points.latents.minima import Energy, default_starts, speed_minima
+from ghostpoint.slow_points.latents.rank_one import flow_ghosts
+from ghostpoint.slow_points.latents.rank_three import latent_zeros, whole_box
+from ghostpoint.slow_points.latents.rank_three_records import LatentGhosts
+
+__all__ = ["LatentGhosts", "latent_ghosts", "latent_speed"]
+
+Floats = NDArray[np.float64]
+
+
+def latent_speed(model: Any, kappa: ArrayLike, *, inputs: ArrayLike | None = None) -> Floats:
+    """``|dz/dt|`` at ``kappa = n^T x``, the speed whose minima the ghosts of a low-rank network are.
+
+    ``z = Q^T x`` for orthonormal columns of Q that span those of n = Q R, so ``kappa = R^T z`` and ``|dz/dt| = |R^-T
+    f(kappa)|``, f the flow of kappa (letter, eq. 4). It is the least speed |dx/dt| of all states x with this kappa, and
+    does not depend on how W = m n^T is split, as |f| does.
+
+    Parameters
+    ----------
+    model : LowRankRNN
+        One network, of any rank K.
+    kappa : (..., K)
+    inputs : (I,), optional
+        A constant input u.
+
+    Returns
+    -------
+    array (...), in 1/tau
+
+    Raises
+    ------
+    ValueError
+        For more than one network, and values of kappa or inputs that are not finite or do not fit.
+    """
+    _one(model)
+    places = checks.finite_array("kappa", kappa)
+    if places.ndim < 1 or places.shape[-1] != model.rank:
+        raise InputError(f"kappa must have shape (..., {model.rank}), got {places.shape}")
+    n = np.asarray(model.n[0], dtype=np.float64)
+    flow = model.flow(places[..., None, :], _given(model, inputs))[..., 0, :]
+    # |R^-T f| = |Q R^-T f|, and Q R^-T is the pseudoinverse of n^T
+    return np.asarray(np.linalg.norm(flow @ np.linalg.pinv(n), axis=-1))
+
+
+def latent_ghosts(
+    model: Any, *, inputs: ArrayLike | None = None, starts: int | None = None, seed: int = 0
+) -> LatentGhosts:
+    """Local minima of ``q(z) = |dz/dt|**2 / 2`` with dz/dt not 0, z the latents in an orthonormal basis.
+
+    ``z = Q^T x``, n = Q R with orthonormal columns of Q, and ``dz/dt = -z + Q^T tanh(m R^T z + b)``. These ghosts are
+    those of the state: each is a minimum of ``|dx/dt|`` at ``x = tanh(m kappa + b) - Q dz/dt``, of the same height, and
+    there are no others (docs/slow_points.md). So they do not depend on how W = m n^T is split. `find_slow_points` lists
+    the same ones, with proofs and normal forms.
+
+    For rank one all of them, proven, with the heights of `flow_ghosts`: their ``speed`` is that of kappa, ``|f(kappa)|
+    = |n| |dz/dt|``, which has the same minima. For rank two and three a search without proof: descents from
+    ``starts`` points, by Newton's method on q with a damping that only accepts lower q. A minimum whose basin none
+    of them hits is missed. What ends in a proven zero of the flow (`latent_zeros`) is left out.
+
+    Parameters
+    ----------
+    model : LowRankRNN
+        One network of rank 1, 2 or 3.
+    inputs : (I,), optional
+        A constant input u.
+    starts : int, optional
+        By default 400 for rank two and 1600 for rank three. Half of them uniform in the box of z, half the images
+        ``Q^T tanh(m kappa + b)`` of such points, where slow points are more likely.
+    seed : int
+        Of the starts.
+
+    Raises
+    ------
+    ValueError
+        As `latent_zeros`.
+    """
+    count = None if starts is None else checks.integer("starts", starts, at_least=1)
+    checks.integer("seed", seed, at_least=0)
+    zeros = latent_zeros(model, inputs=inputs)
+    m, n = (np.asarray(part[0], dtype=np.float64) for part in (model.m, model.n))
+    b = np.asarray(model.drive(np.zeros((1, model.rank)), _given(model, inputs))[0], dtype=np.float64)
+    half = whole_box(n)
+    if model.rank == 1:
+        return _proven(m[:, 0], n[:, 0], b, half)
+    field, root = orthonormal_field(m, n, b)
+    count = default_starts(model.rank) if count is None else count
+    found = speed_minima(field, root, zeros, count, seed)
+    z = np.array([ghost.kappa for ghost in found]).reshape(len(found), field.size)
+    position = z @ root
+    order = np.lexsort(position.T[::-1])
+    return LatentGhosts(
+        position=position[order],
+        speed=np.array([ghost.speed for ghost in found])[order],
+        curvature=np.asarray(np.linalg.eigvalsh(Energy(field)(z)[2]), dtype=np.float64)[order],
+        starts=count,
+        lower=-half,
+        upper=half,
+        complete=False,
+    )
+
+
+def _proven(m: Floats, n: Floats, b: Floats, half: Floats) -> LatentGhosts:
+    """Those of rank one: ``f = |n| dz/dt`` and ``kappa = |n| z``, so q's second derivative by z is ``f f''``."""
+    found = flow_ghosts(m, n, b)
+    height, bend = found.height[0], 2.0 * found.curvature[0]
+    return LatentGhosts(
+        position=found.position[0][:, None],
+        speed=np.abs(height),
+        curvature=(height * bend)[:, None],
+        starts=0,
+        lower=-half,
+        upper=half,
+        complete=bool(found.complete[0]),
+    )
+
+
+def _one(model: Any) -> None:
+    form = model.tanh_form() if isinstance(model, Record) else None
+    if form is None or form.n is None:
+        raise InputError(f"model must be a LowRankRNN, got {type(model).__name__}")
+    if len(model) != 1:
+        raise InputError(f"model must be one network, got {len(model)}; pick one with model[i]")
+
+
+def _given(model: Any, inputs: ArrayLike | None) -> Floats | None:
+    if inputs is None:
+        return None
+    return checks.shape("inputs", checks.finite_array("inputs", inputs), (model.n_inputs,))

@@ -1,0 +1,1 @@
+"""How long a ghost holds the network: normal form, slow manifold, sensitivity."""

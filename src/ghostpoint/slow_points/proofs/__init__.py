@@ -1,0 +1,1 @@
+"""Certificates: what proves that a point is a fixed point or a ghost."""

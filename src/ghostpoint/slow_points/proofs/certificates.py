@@ -1,0 +1,458 @@
+"""Proofs about one candidate: a zero exists and is alone in a ball, or a ghost exists in a ball without zeros.
+
+Every bound holds for the weights as given and includes the rounding of its own computation. Norms of vectors are
+Euclidean in the field's coordinates, |X| of a matrix X is bounded by its Frobenius norm unless said. With
+phi = tanh, ``|phi''| <= 4 / (3 sqrt 3)`` and ``|phi'''| <= 2``; b_k is row k of B.
+
+*Zero* (Newton-Kantorovich with an approximate inverse C of J). With ``eta >= |C F(x)|``, ``Z >= |1 - C J|`` and L a
+Lipschitz constant of C DF, T(y) = y - C F(y) contracts the ball of radius ``2 eta / (d + sqrt(d**2 - 2 L eta))``, d =
+1 - Z, into itself, so one zero is in it; C F is injective on the ball of radius d / L, so there is no other.
+
+*No zero in a ball* (a Lyapunov-Schmidt reduction). With C an approximate inverse of ``[[J, -p], [q^T, 0]]`` and (-psi,
+sigma) its last row, a zero at x + h makes
+
+    psi . F(x) + integral_0^1 (1 - t) psi . D2F(x + t h)[h, h] dt + (rounding) h = 0,
+
+where h is ``(q . h) v`` (v from the last column of C) and a rest of second order. At a ghost the first term is its
+speed and the second is ``a (q . h)**2`` and terms of third order, so the sum is positive out to where those take
+over; `zero_free_radius` bounds it from below shell by shell.
+
+*A ghost exists*: Newton-Kantorovich for the bordered system of `ghosts`, whose solution lies inside the ball without
+zeros; hence its speed is not zero.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ghostpoint.slow_points.fields import TanhField
+from ghostpoint.slow_points.ghosts import Border, border, bordered_inverse, inverse
+from ghostpoint.slow_points.proofs.certificate_kernels import drive_and_rates, residual
+
+__all__ = ["BEND", "Certificate", "FieldBounds", "certify_fixed", "certify_ghost", "newton_ball", "zero_free_radius"]
+
+Floats = NDArray[np.float64]
+
+BEND = 0.7698003589195011  # max |tanh''| = 4 / (3 sqrt 3), rounded up
+EPS = 2.0**-53
+NEARBY = 1e-6  # how far the centre of a proof in more digits may be from the float64 point its inverse belongs to
+SHELL = 1.04  # ratio of the radii between which a bound is taken to hold
+
+
+class Certificate(NamedTuple):
+    """What is proven of a candidate; radii in the coordinates of the field, NaN where nothing is proven.
+
+    ``kind`` "fixed": exactly one zero within ``unique_radius`` of the position, and it is within ``radius``.
+    "ghost": a stationary point of q with F != 0 within ``radius``, and no zero within ``empty_radius``.
+    "undecided": neither; ``reason`` says what failed.
+    """
+
+    kind: str
+    radius: float = math.nan
+    unique_radius: float = math.nan
+    empty_radius: float = math.nan
+    reason: str = ""
+
+
+def _up(value: float, terms: float = 1.0) -> float:
+    """Above ``value`` computed from non-negative numbers by at most ``terms`` roundings in a row."""
+    return value * (1.0 + 4.0 * (terms + 8.0) * EPS) + 1e-290
+
+
+def norm(array: Any) -> float:
+    """An upper bound of the Frobenius norm."""
+    flat = np.ravel(array)
+    # squares below the range of float64 are lost
+    return _up(math.sqrt(float(flat @ flat)), flat.size) + 1e-150 * math.sqrt(flat.size)
+
+
+def gamma(n: float) -> float:
+    """``n eps / (1 - n eps)`` of a sum of n products, rounded up."""
+    return n * EPS * (1.0 + 1e-6)
+
+
+def spectral_norm(matrix: Floats) -> float:
+    """An upper bound of the 2-norm: ``|X|_2**2 = |G|_2``, G = X^T X, and ``|G|_2 <= |G**16|_F**(1/16)``."""
+    X = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
+    size = norm(X)
+    if size < 1e-60 or size > 1e60:
+        return size
+    X = X / 2.0 ** math.floor(math.log2(size))  # exact, so that powers stay in range
+    n = float(X.shape[1])
+    # (|computed G|_2 + its error) at each squaring; the computed matrix is taken as exact afterwards
+    # made symmetric, because |G**2|_2 = |G|_2**2 needs it; that brings no matrix further from the exact one
+    G = X.T @ X
+    G = (G + G.T) / 2
+    slack = [_up(gamma(X.shape[0] + 6.0) * norm(X) ** 2)]
+    scales = []
+    for _ in range(4):
+        scale = float(np.linalg.norm(G))
+        G = G / scale
+        scales.append(scale)
+        slack.append(_up(gamma(n + 8.0) * norm(G) ** 2))
+        G = G @ G
+        G = (G + G.T) / 2
+    bound = norm(G)
+    for scale, error in zip(scales[::-1], slack[:0:-1], strict=True):
+        bound = _up(scale * (math.sqrt(_up(bound + error)) + 4 * EPS))
+    return min(size, _up(math.sqrt(_up(bound + slack[0])) * 2.0 ** math.floor(math.log2(size))))
+
+
+class FieldBounds:
+    """Norms of a field's weights, once for all of its candidates. ``metric`` is A A^T of latents, else None."""
+
+    def __init__(self, field: TanhField, metric: Floats | None = None):
+        self.field = field
+        self.A = np.zeros((0, 0)) if field.A is None else np.ascontiguousarray(field.A)
+        self.B = np.ascontiguousarray(field.B)
+        self.c = np.ascontiguousarray(field.c)
+        self.metric = metric
+        self.norm_B = spectral_norm(self.B)
+        self.norm_A = 1.0 if field.A is None else spectral_norm(self.A)
+        self.rows = np.array([norm(row) for row in self.B])
+        self.columns = np.ones(len(self.c)) if field.A is None else np.array([norm(column) for column in self.A.T])
+        self.size = field.size
+
+    @cached_property
+    def lipschitz(self) -> float:
+        """Of DF, everywhere."""
+        return _up(BEND * self.norm_A * float(self.rows.max()) * self.norm_B, 8)
+
+    @cached_property
+    def metric_norm(self) -> float:
+        """|M|."""
+        return 1.0 if self.metric is None else _up(self.norm_A**2, 4)
+
+    def metric_times(self, omega: Floats) -> tuple[Floats, float]:
+        """``M omega`` for the exact M = A A^T, and a bound of the error's norm."""
+        if self.metric is None:
+            return omega, 0.0
+        n = len(self.c) + self.size + 4.0
+        return self.metric @ omega, _up(gamma(n) * norm(self.A) ** 2 * norm(omega), 8)
+
+    def pulled(self, p: Floats) -> tuple[Floats, float]:
+        """``A^T p``, and a bound of the error of its elements."""
+        if self.field.A is None:
+            return p, 0.0
+        return self.A.T @ p, _up(gamma(self.size) * norm(self.A) * norm(p))
+
+    def at(self, x: Floats) -> Local:
+        """Everything that depends on the point."""
+        return Local(self, x)
+
+
+class Local:
+    """F, J and what bounds them at one point, with the errors of the computed numbers."""
+
+    def __init__(self, bounds: FieldBounds, x: Floats):
+        self.bounds, self.x = bounds, np.ascontiguousarray(x)
+        units = len(bounds.c)
+        self.u, self.t, self.gain, self.e_t, self.e_gain = (np.empty(units) for _ in range(5))
+        drive_and_rates(bounds.B, bounds.c, self.x, self.u, self.t, self.gain, self.e_t, self.e_gain)
+        self.f, self.e_f = np.empty(bounds.size), np.empty(bounds.size)
+        residual(bounds.A, self.t, self.e_t, self.x, self.f, self.e_f)
+        weighted = self.gain[:, None] * bounds.B
+        # |E_J| of J = A diag(gain) B - 1
+        absolute = norm(self.e_gain * bounds.rows)
+        self.J = weighted if bounds.field.A is None else bounds.A @ weighted
+        size = norm(self.J)
+        self.J.flat[:: bounds.size + 1] -= 1.0
+        self.size_J = norm(self.J)
+        if bounds.field.A is None:
+            self.e_J = _up(absolute + 2 * EPS * (size + self.size_J), 8)
+        else:
+            rounded = gamma(units + 4.0) * norm(np.abs(bounds.A) @ np.abs(weighted))
+            spread = norm(bounds.columns * self.e_gain * bounds.rows) * math.sqrt(units)
+            self.e_J = _up(spread + rounded + 2 * EPS * self.size_J, 8)
+
+    def second(self) -> tuple[Floats, Floats]:
+        """(N,) tanh'' at the point, and bounds of the errors, products with it included."""
+        return -2.0 * self.t * self.gain, 2.0 * self.e_t + 2.0 * self.e_gain + 8 * EPS
+
+    def bend(self, radius: float) -> Floats:
+        """(N,) bounds of |tanh''| within ``radius``."""
+        here = 2.0 * np.abs(self.t) * (self.gain + self.e_gain + 8 * EPS) + 2.0 * self.e_t
+        return np.minimum(BEND, (here + 2.0 * self.bounds.rows * radius) * (1 + 1e-12))
+
+    def lipschitz(self, radius: float) -> float:
+        """Of DF against the centre, within ``radius``: ``|A| max_k(|phi''_k| |b_k|) |B|``."""
+        largest = float((self.bend(radius) * self.bounds.rows).max())
+        return _up(self.bounds.norm_A * largest * self.bounds.norm_B, 8)
+
+
+def newton_ball(eta: float, defect: float, lipschitz: float) -> tuple[float, float] | None:
+    """Radii of a ball that holds a zero and of one that holds no other; None where the theorem does not apply.
+
+    ``eta`` bounds the first step, ``defect`` |1 - C J|, ``lipschitz`` that of C DF; all non-negative.
+    """
+    slack = 1.0 - defect
+    if not (math.isfinite(eta) and math.isfinite(lipschitz) and slack > 0):
+        return None
+    margin = slack**2 * (1 - 1e-12) - 2.0 * lipschitz * eta * (1 + 1e-12)
+    if margin <= 0:
+        return None
+    radius = 2.0 * eta / (slack + math.sqrt(margin)) * (1 + 1e-10)
+    unique = slack / lipschitz * (1 - 1e-10) if lipschitz > 0 else math.inf
+    return (radius, unique) if radius < unique else None
+
+
+class Operator(NamedTuple):
+    """An approximate inverse C of a derivative D at a point, bounds of |C| and |1 - C D|, a Lipschitz constant of D."""
+
+    C: Floats
+    inverse: float
+    defect: float
+    lipschitz: float
+
+    def first_step(self, value: Floats, error: Floats) -> float:
+        """A bound of |C V| for V within ``error`` of ``value``, element by element."""
+        rest = error + gamma(len(value) + 2.0) * np.abs(value)
+        return _up(norm(self.C @ value) + norm(np.abs(self.C) @ rest), len(value) + 16.0)
+
+    def moved(self, distance: float) -> Operator:
+        """The same at a point at most ``distance`` away, which is at most `NEARBY`."""
+        if not distance <= NEARBY:
+            return self._replace(defect=math.inf)
+        return self._replace(defect=_up(self.defect + self.inverse * self.lipschitz * distance, 8))
+
+
+def jacobian_operator(here: Local) -> Operator | None:
+    """Of J at the point; None for a singular J."""
+    C = inverse(here.J)
+    if C is None:
+        return None
+    size = norm(C)
+    product = C @ here.J
+    product.flat[:: len(C) + 1] -= 1.0
+    defect = norm(product) + gamma(len(C) + 2.0) * size * here.size_J + size * here.e_J
+    return Operator(C, size, _up(defect, 8), here.bounds.lipschitz)
+
+
+def certify_fixed(bounds: FieldBounds, x: Floats) -> Certificate:
+    """Prove that one zero of F lies near x (K,)."""
+    here = bounds.at(x)
+    operator = jacobian_operator(here)
+    if operator is None:
+        return Certificate("undecided", reason="the Jacobian is singular")
+    return fixed_from_step(here, operator, operator.first_step(here.f, here.e_f))
+
+
+def fixed_from_step(here: Local, operator: Operator, eta: float, shift: float = 0.0) -> Certificate:
+    """The proof of a zero from a bound ``eta`` of the first step |C F| at a centre within ``shift`` of the point."""
+    defect, size = operator.defect, operator.inverse
+    best = newton_ball(eta, defect, _up(size * operator.lipschitz))
+    reach = best[1] if best else _up(4.0 * eta)
+    # a smaller ball has a smaller Lipschitz constant, which may allow a larger ball than the global one
+    for _ in range(3):
+        ball = newton_ball(eta, defect, _up(size * here.lipschitz(reach + shift)))
+        if ball is None:
+            break
+        unique = min(ball[1], reach)
+        if ball[0] < unique and (best is None or unique > best[1]):
+            best = (ball[0], unique)
+        reach = 0.5 * (reach + ball[1])
+    if best is None:
+        reason = f"Newton-Kantorovich fails: step {eta:.3g}, defect {defect:.3g}, |inverse| {size:.3g}"
+        return Certificate("undecided", reason=reason)
+    return Certificate("fixed", radius=best[0], unique_radius=best[1])
+
+
+class Reduction(NamedTuple):
+    """Bounds that `zero_free_radius` needs; see the module's first lines.
+
+    ``value`` <= psi.F; ``tilt`` >= |rounding|; ``curve`` <= (1/2) psi.D2F[v, v]; ``v`` >= |v|; ``cross`` >=
+    |psi.D2F[v, .]|; ``square`` >= half the norm of psi.D2F; ``cube`` >= the coefficient of |h|**3; ``q`` >= |q|; and
+    the rest of h is at most ``rest0 + rest1 |h| + rest2 |h|**2``.
+    """
+
+    value: float
+    tilt: float
+    curve: float
+    v: float
+    cross: float
+    square: float
+    cube: float
+    q: float
+    rest0: float
+    rest1: float
+    rest2: float
+
+
+def zero_free_radius(b: Reduction) -> float:
+    """The largest radius (of a grid) within which the bounds leave no room for a zero; 0.0 for none.
+
+    For |h| = h and y = q . h: ``sum >= value - tilt h + curve y**2 - q h cross z - square z**2 - cube h**3``, with the
+    rest ``z <= rest0 + rest1 h + rest2 h**2`` and ``|y| >= (h - z) / v``. On a shell, gains are taken at its inner
+    and losses at its outer radius.
+    """
+    numbers = np.array(b)
+    if not np.isfinite(numbers).all() or b.value <= 0:
+        return 0.0
+    start = 1e-3 * min(b.value / (b.tilt + 1e-300), math.sqrt(b.value / (abs(b.curve) + b.square + 1e-300)), 1.0)
+    outer = start * SHELL ** np.arange(1 + max(1, math.ceil(math.log(1e3 / start) / math.log(SHELL))))
+    inner = np.concatenate([[0.0], outer[:-1]])
+    rest = b.rest0 + b.rest1 * outer + b.rest2 * outer**2
+    along = np.maximum(0.0, inner - rest * (1 + 1e-12)) / b.v * (1 - 1e-12)
+    curve = b.curve * along**2 if b.curve > 0 else b.curve * (b.q * outer) ** 2
+    losses = b.tilt * outer + b.q * outer * b.cross * rest + b.square * rest**2 + b.cube * outer**3
+    positive = b.value * (1 - 1e-12) + curve - np.where(curve < 0, -curve, curve) * 1e-12 - losses * (1 + 1e-12) > 0
+    if not positive[0]:
+        return 0.0
+    return float(outer[-1] if positive.all() else outer[int(np.argmin(positive)) - 1]) * (1 - 1e-12)
+
+
+def certify_ghost(bounds: FieldBounds, kappa: Floats, omega: Floats, s: float) -> Certificate:
+    """Prove that a stationary point of q lies near (kappa, omega, s), in a ball without zeros of F."""
+    here = bounds.at(kappa)
+    edge = slow_border(here, omega)
+    operator = ghost_operator(here, omega, s, edge)
+    if operator is None:
+        return Certificate("undecided", reason="the bordered system of the ghost is singular")
+    eta = operator.first_step(*ghost_residual(here, omega, s))
+    return ghost_from_step(here, operator, eta, omega, s, here.f, here.e_f, edge)
+
+
+def ghost_from_step(
+    here: Local,
+    operator: Operator,
+    eta: float,
+    omega: Floats,
+    s: float,
+    f: Floats,
+    e_f: Floats,
+    edge: Border | None = None,
+) -> Certificate:
+    """The proof of a ghost from a bound ``eta`` of the first step of its system; F at the centre is within e_f of f."""
+    ball = newton_ball(eta, operator.defect, _up(operator.inverse * operator.lipschitz))
+    if ball is None:
+        return Certificate("undecided", reason=f"Newton-Kantorovich fails for the ghost's system: step {eta:.3g}")
+    empty = empty_ball(here, omega, f, e_f, edge)
+    if not ball[0] < min(s, empty):
+        reason = f"the ghost's speed {s:.3g} is within rounding: no ball is proven to hold no zero"
+        return Certificate("undecided", reason=reason)
+    return Certificate("ghost", radius=ball[0], empty_radius=empty)
+
+
+def slow_border(here: Local, omega: Floats) -> Border | None:
+    """`border` of J at p along M omega."""
+    p = here.bounds.metric_times(omega)[0]
+    return border(here.J, p / np.linalg.norm(p))
+
+
+def ghost_operator(here: Local, omega: Floats, s: float, edge: Border | None = None) -> Operator | None:
+    """Of the bordered system of `ghosts` at (x, omega, s); None where it is singular.
+
+    However C was found, its defect is that of the product with the whole derivative. ``edge``: `slow_border`, if known.
+    """
+    bounds, size = here.bounds, here.bounds.size
+    units = float(len(bounds.c))
+    weighted, e_weighted = bounds.metric_times(omega)
+    pulled, e_pulled = bounds.pulled(omega)
+    bend, e_bend = here.second()
+    first = np.empty((2 * size, size))  # the first block column, J above H
+    first[:size] = here.J
+    H = np.matmul((bounds.B * (pulled * bend)[:, None]).T, bounds.B, out=first[size:])
+    e_H = norm((np.abs(pulled) * e_bend + e_pulled * BEND) * bounds.rows**2) * math.sqrt(units)
+    # | |B|^T diag(|weights|) |B| | <= sum of |weight_k| |b_k|**2
+    e_H += gamma(units + 4.0) * _up(float(np.abs(pulled * bend) @ bounds.rows**2), units)
+    C = bordered_inverse(here.J, H, bounds.metric, weighted, s, edge)
+    if C is None:
+        return None
+    C_x = C[:, :size]
+    product = np.empty_like(C)
+    np.matmul(C[:, :-1], first, out=product[:, :size])
+    np.matmul(C[:, size:], np.concatenate([here.J.T, weighted[None]]), out=product[:, size:-1])
+    product[:, size:-1] -= s * (C_x if bounds.metric is None else C_x @ bounds.metric)
+    np.matmul(C_x, -weighted, out=product[:, -1])
+    product.flat[:: 2 * size + 2] -= 1.0
+    M_size = math.sqrt(size) if bounds.metric is None else norm(bounds.metric)
+    D_size = _up(math.hypot(math.sqrt(2) * here.size_J, norm(H), s * M_size, math.sqrt(2) * norm(weighted)), 16)
+    e_M = 0.0 if bounds.metric is None else gamma(units + 2.0) * norm(bounds.A) ** 2
+    e_D = 2 * here.e_J + e_H + abs(s) * e_M + 2 * e_weighted
+    C_size = norm(C)
+    defect = norm(product) + gamma(2.0 * size + 6.0) * C_size * D_size + C_size * e_D
+    # change of the derivative, block by block, against the centre
+    tilt = 2 * float(((np.abs(pulled) + e_pulled + NEARBY * bounds.columns) * bounds.rows).max())
+    bent = bounds.norm_B**2 * (tilt + BEND * float(bounds.columns.max()))
+    lipschitz = math.sqrt(2 * bounds.lipschitz**2 + 3 * bounds.metric_norm**2 + bent**2)
+    return Operator(C, C_size, _up(defect, 16), _up(lipschitz, 16))
+
+
+def ghost_residual(here: Local, omega: Floats, s: float) -> tuple[Floats, Floats]:
+    """The bordered system's equations at (x, omega, s), and bounds of their errors."""
+    bounds, size = here.bounds, here.bounds.size
+    weighted, e_weighted = bounds.metric_times(omega)
+    value = np.concatenate([here.f - s * weighted, here.J.T @ omega, [(omega @ weighted - 1.0) / 2]])
+    first = here.e_f + 2 * EPS * (np.abs(here.f) + 2 * abs(s) * np.abs(weighted)) + abs(s) * e_weighted
+    second = np.full(size, here.e_J * norm(omega)) + gamma(size + 2.0) * (np.abs(here.J).T @ np.abs(omega))
+    third = norm(omega) * e_weighted + gamma(size + 4.0) * (1 + norm(omega) * norm(weighted))
+    return value, _up(1.0, 16 + size) * np.concatenate([first, second, [third]])
+
+
+def empty_ball(here: Local, omega: Floats, f: Floats, e_f: Floats, edge: Border | None = None) -> float:
+    """Radius of a ball around the point that is proven to hold no zero of F; 0.0 if none is.
+
+    F at the point is within ``e_f`` of ``f``.
+    """
+    reduced = reduction(here, omega, f, e_f, edge)
+    return 0.0 if reduced is None else zero_free_radius(reduced[0])
+
+
+def reduction(
+    here: Local, omega: Floats, f: Floats, e_f: Floats, edge: Border | None = None
+) -> tuple[Reduction, Floats, Floats] | None:
+    """The bounds at the point, with the C and q they hold for; any p and q are valid, these make it far-reaching."""
+    bounds, size = here.bounds, here.bounds.size
+    p = bounds.metric_times(omega)[0]
+    p = p / np.linalg.norm(p)
+    edge = border(here.J, p) if edge is None else edge
+    if edge is None:
+        return None
+    C, q = edge
+    # C [[J, -p], [q^T, 0]] - 1
+    product = np.empty_like(C)
+    np.matmul(C[:, :size], here.J, out=product[:, :size])
+    product[:, :size] += C[:, -1:] * q
+    np.matmul(C[:, :size], -p, out=product[:, -1])
+    product.flat[:: size + 2] -= 1.0
+    length, D_size = norm(q), _up(math.hypot(here.size_J, norm(p), norm(q)), 8)
+    rounding = gamma(size + 4.0)
+    C1, v, psi, sigma = C[:size, :size], C[:size, -1], -C[-1, :size], float(C[-1, -1])
+    defect1 = norm(product[:size]) + norm(C[:size]) * (rounding * D_size + here.e_J)
+    defect2 = norm(product[-1]) + norm(C[-1]) * (rounding * D_size + here.e_J)
+    value = float(psi @ f)
+    value -= _up(float(np.abs(psi) @ e_f) + gamma(size + 2.0) * float(np.abs(psi) @ np.abs(f)), 16 + size)
+    pulled, e_pulled = bounds.pulled(psi)
+    bend, e_bend = here.second()
+    weights = pulled * bend
+    e_weights = np.abs(pulled) * e_bend + e_pulled * BEND
+    through = bounds.B @ v
+    e_through = gamma(size) * bounds.rows * norm(v)
+    curve = 0.5 * float(weights @ through**2)
+    e_curve = float(e_weights @ (np.abs(through) + e_through) ** 2)
+    e_curve += float(np.abs(weights) @ (2 * np.abs(through) * e_through + e_through**2))
+    e_curve += gamma(len(bounds.c) + 8.0) * float(np.abs(weights) @ through**2)
+    cross = bounds.norm_B * (norm(weights * through) + norm(e_weights * np.abs(through)))
+    cross += bounds.norm_B * norm((np.abs(weights) + e_weights) * e_through)
+    largest = float((np.abs(weights) + e_weights).max())
+    theta = float(((np.abs(pulled) + e_pulled) * bounds.rows).max())
+    rest0 = Operator(C1, 0.0, 0.0, 0.0).first_step(f, e_f)
+    bounded = Reduction(
+        value=value,
+        tilt=_up(abs(sigma) * length + defect2, 16),
+        curve=curve - _up(e_curve, 16 + 2 * size),
+        v=norm(v),
+        cross=_up(cross, 16 + size),
+        square=_up(0.5 * largest * bounds.norm_B**2, 16),
+        cube=_up(theta * bounds.norm_B**2 / 3.0, 16),
+        q=length,
+        rest0=_up(rest0, 16 + size),
+        rest1=_up(defect1),
+        rest2=_up(0.5 * norm(C1) * bounds.lipschitz, 16),
+    )
+    return bounded, C, q

@@ -1,0 +1,1 @@
+"""Slow points of any network, by descent from many starts."""

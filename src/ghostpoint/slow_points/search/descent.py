@@ -1,0 +1,207 @@
+"""Second-order minimisation of the energy ``q = |F|**2 / 2`` from many starts, and Newton's method on F."""
+
+from __future__ import annotations
+
+import threading
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg.lapack import dposv
+
+from ghostpoint.numerics.symmetric_kernels import pack
+from ghostpoint.numerics.threads import mapped
+from ghostpoint.slow_points.fields import Field, TanhField
+from ghostpoint.slow_points.search.descent_kernels import (
+    LARGEST,
+    NEARLY,
+    NOT_FINITE,
+    SMALL_SLOPE,
+    SMALL_SPEED,
+    STUCK,
+    UNFINISHED,
+    Scratch,
+    descend,
+)
+
+__all__ = ["WORTHWHILE", "Descent", "minimize_energy", "newton"]
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+WORTHWHILE = 32  # coordinates from which starts and points are handed to threads
+BLOCK = 200_000  # numbers in the matrices of the starts that move together: they stay in the cache
+
+
+class Descent(NamedTuple):
+    """Ends of the starts: x (B, K), |F| (B,), ``|J^T F| / |F|`` (B,), whether each is done, and why not."""
+
+    x: Floats
+    speed: Floats
+    slope: Floats
+    done: Bools
+    reason: list[str]
+
+
+def minimize_energy(field: Field, starts: Floats, max_steps: int) -> Descent:
+    """Minimise q from every start by damped Newton steps, until each is near a zero of F or a stationary point of q.
+
+    The step solves ``(H + mu) d = -J^T F`` with the whole Hessian ``H = J^T J + sum_i F_i D2F_i``, which alone sees a
+    ghost (there J is singular); where that is not positive definite, with ``J^T J + mu`` (Levenberg-Marquardt).
+    The damping mu follows the agreement of q with its quadratic model (Nielsen 1999).
+    """
+    if isinstance(field, TanhField) and field.A is None:
+        return _descend_compiled(field, starts, max_steps)
+    size = max(1, BLOCK // field.size**2)
+    parts = [_descend(field, starts[i : i + size], max_steps) for i in range(0, len(starts), size)]
+    x, speed, slope, done = (np.concatenate([part[k] for part in parts]) for k in range(4))
+    return Descent(x, speed, slope, done, [text for part in parts for text in part.reason])
+
+
+def _reason(status: int, max_steps: int, speed: float, slope: float) -> str:
+    """Why a start is not done, or nothing."""
+    if status == NOT_FINITE:
+        return "the velocity is not finite at the start"
+    if status == STUCK:
+        return f"no step lowers the speed further ({speed:.3g})"
+    if status == UNFINISHED:
+        return f"not stationary after {max_steps} steps: speed {speed:.3g}, slope {slope:.3g}"
+    return ""
+
+
+def _descend_compiled(field: TanhField, starts: Floats, max_steps: int) -> Descent:
+    """Each start by itself, in turn on the threads; the same method as `_descend`."""
+    packed, c, x = pack(field.B), np.ascontiguousarray(field.c, dtype=np.float64), np.array(starts, dtype=np.float64)
+    local = threading.local()
+
+    def end(i: int) -> tuple[int, float, float]:
+        if not hasattr(local, "scratch"):
+            local.scratch = Scratch.of(packed)
+        status, speed, slope = descend(packed, c, max_steps, local.scratch, x[i])
+        return int(status), float(speed), float(slope)
+
+    ends = mapped(end, range(len(x)), None if field.size >= WORTHWHILE else 1)
+    reason = [_reason(status, max_steps, speed, slope) for status, speed, slope in ends]
+    done = np.array([not text for text in reason], dtype=bool)
+    return Descent(x, np.array([e[1] for e in ends]), np.array([e[2] for e in ends]), done, reason)
+
+
+def _descend(field: Field, starts: Floats, max_steps: int) -> Descent:
+    x = np.array(starts)
+    count = len(x)
+    damping, growth = np.full(count, 1e-3), np.full(count, 2.0)
+    speed, slope = np.full(count, np.inf), np.full(count, np.inf)
+    reason = ["" for _ in range(count)]
+    velocity = field.flow(x)
+    finite = np.isfinite(velocity).all(axis=1)
+    for index in np.flatnonzero(~finite):
+        reason[index] = _reason(NOT_FINITE, max_steps, 0.0, 0.0)
+    active = np.flatnonzero(finite)
+    systems = _Systems(field, count)
+    moved = active
+    for _ in range(max_steps):
+        if not len(active):
+            break
+        # a start whose step was refused tries a shorter one with the same matrices
+        systems.build(moved, x[moved], velocity[moved])
+        speed[active] = norm = np.linalg.norm(velocity[active], axis=1)
+        gradient = systems.gradient[active]
+        slope[active] = np.linalg.norm(gradient, axis=1) / np.maximum(norm, 1e-300)
+        steps, trusted = systems.steps(active, damping[active])
+        # near a saddle of q the slope is small too, but the Hessian is not positive definite
+        finished = (norm <= SMALL_SPEED) | ((slope[active] <= SMALL_SLOPE) & trusted)
+        keep = ~finished
+        active, steps, gradient, before = active[keep], steps[keep], gradient[keep], 0.5 * norm[keep] ** 2
+        # the model's decrease -g.d - d.H d / 2, with (H + mu) d = -g
+        gains = 0.5 * (damping[active] * np.sum(steps**2, axis=1) - np.sum(gradient * steps, axis=1))
+        trial = x[active] + steps
+        there = field.flow(trial)
+        with np.errstate(over="ignore", invalid="ignore"):
+            after = 0.5 * np.sum(there**2, axis=1)
+            quality = (before - after) / np.maximum(gains, 1e-300)
+        better = np.isfinite(after) & (after < before)
+        moved = active[better]
+        x[moved], velocity[moved] = trial[better], there[better]
+        shrink = np.maximum(0.1, 1 - (2 * np.clip(quality[better], 0.0, 1.0) - 1) ** 3)
+        damping[moved] = np.maximum(damping[moved] * np.where(quality[better] > 0.75, 0.1, shrink), 1e-12)
+        growth[moved] = 2.0
+        refused = active[~better]
+        damping[refused] = np.maximum(damping[refused] * growth[refused], 1e-6)
+        growth[refused] *= 2.0
+        stuck = damping[active] > LARGEST
+        # near a ghost q stops falling at rounding before its slope has reached the tolerance: that is for the polish
+        for index in active[stuck & (slope[active] > NEARLY)]:
+            reason[index] = _reason(STUCK, max_steps, speed[index], slope[index])
+        active = active[~stuck]
+    for index in active:
+        reason[index] = _reason(UNFINISHED, max_steps, speed[index], slope[index])
+    done = np.array([not text for text in reason], dtype=bool)
+    return Descent(x, speed, slope, done, reason)
+
+
+class _Systems:
+    """Gradients and Hessians of q at a block of starts, each kept until its start moves."""
+
+    def __init__(self, field: Field, count: int):
+        self.field, size = field, field.size
+        self.gradient = np.zeros((count, size))
+        self.whole, self.jacobian = np.zeros((count, size, size)), np.zeros((count, size, size))
+        self.factor = np.zeros((size, size), order="F")
+        self.diagonal = np.arange(size)
+        self.plain: dict[int, Floats] = {}  # J^T J, made where it is asked for
+
+    def build(self, rows: NDArray[np.int64], x: Floats, velocity: Floats) -> None:
+        """Make those of the starts ``rows``, now at x."""
+        for i in rows:
+            self.plain.pop(int(i), None)
+        self.jacobian[rows] = jacobian = self.field.jacobian(x)
+        self.gradient[rows] = np.einsum("bij,bi->bj", jacobian, velocity)
+        self.whole[rows] = jacobian.transpose(0, 2, 1) @ jacobian + self.field.curvature(x, velocity)
+
+    def _gauss_newton(self, i: int) -> Floats:
+        if i not in self.plain:
+            self.plain[i] = self.jacobian[i].T @ self.jacobian[i]
+        return self.plain[i]
+
+    def steps(self, rows: NDArray[np.int64], damping: Floats) -> tuple[Floats, Bools]:
+        """Damped Newton steps of the starts ``rows``, and whether the whole Hessian was used."""
+        steps, trusted = np.zeros((len(rows), self.field.size)), np.zeros(len(rows), bool)
+        for k, (i, mu) in enumerate(zip(rows, damping, strict=True)):
+            for whole in (True, False):
+                self.factor[...] = self.whole[i].T if whole else self._gauss_newton(int(i))
+                self.factor[self.diagonal, self.diagonal] += mu
+                _, step, failed = dposv(self.factor, -self.gradient[i], lower=1, overwrite_a=1)
+                if not failed:
+                    steps[k], trusted[k] = step, whole
+                    break
+        return steps, trusted
+
+
+def newton(field: Field, x: Floats, max_steps: int = 12) -> tuple[Floats, Floats, Bools]:
+    """Newton's method on F: points, their speeds and whether the iteration has settled at rounding."""
+    x = np.array(x)
+    settled = np.zeros(len(x), bool)
+    active = np.arange(len(x))
+    for _ in range(max_steps):
+        if not len(active):
+            break
+        f = field.flow(x[active])
+        jacobian = field.jacobian(x[active])
+        step = np.full_like(f, np.nan)
+        for i in range(len(active)):
+            try:
+                step[i] = np.linalg.solve(jacobian[i], f[i])
+            except np.linalg.LinAlgError:
+                continue  # singular to the last bit: reported as not settled
+        with np.errstate(invalid="ignore", over="ignore"):
+            size = np.linalg.norm(step, axis=1)
+            scale = 1 + np.linalg.norm(x[active], axis=1)
+            usable = np.isfinite(size) & (size < 0.5 * scale)
+        x[active[usable]] -= step[usable]
+        floor = 1e-14 * scale * np.sqrt(x.shape[1])
+        # at a zero steps fall to rounding over the smallest singular value, which |F| / step estimates
+        rounding = np.linalg.norm(f, axis=1) <= 4e-16 * scale * np.sqrt(x.shape[1]) * 4
+        now = usable & ((size <= floor) | rounding)
+        settled[active[now]] = True
+        active = active[usable & ~now]
+    return x, np.linalg.norm(field.flow(x), axis=1), settled

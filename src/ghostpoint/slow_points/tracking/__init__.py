@@ -1,0 +1,1 @@
+"""Slow points over a training: branches, folds, and what they say about the drop."""

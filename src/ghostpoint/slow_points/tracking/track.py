@@ -1,0 +1,281 @@
+"""Slow points followed over training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ghostpoint import checks
+from ghostpoint.errors import InputError
+from ghostpoint.models import FAMILIES, Record
+from ghostpoint.results import TrainingRun
+from ghostpoint.slow_points.fields import NetworkField, network_field
+from ghostpoint.slow_points.ghosts import GhostSolution, ghost_form, is_minimum, solve_ghost
+from ghostpoint.slow_points.latents.rank_one import flow_ghosts, flow_zeros
+from ghostpoint.slow_points.latents.rank_three import latent_zeros
+from ghostpoint.slow_points.proofs.certificates import FieldBounds, certify_fixed, certify_ghost
+from ghostpoint.slow_points.search.descent import newton
+from ghostpoint.slow_points.search.find import find_slow_points
+from ghostpoint.slow_points.tracking.linking import Change, Linker, Node
+from ghostpoint.slow_points.tracking.segments import Segment
+from ghostpoint.slow_points.tracking.tracks import Event, Tracks
+from ghostpoint.tasks import Task
+
+__all__ = ["track_slow_points"]
+
+Floats = NDArray[np.float64]
+
+
+def track_slow_points(
+    models: Any,
+    epochs: ArrayLike | None = None,
+    *,
+    network: int = 0,
+    loss: ArrayLike | None = None,
+    task: Task | None = None,
+    inputs: ArrayLike | None = None,
+    n_starts: int = 64,
+    seed: int = 0,
+    certify: bool = True,
+) -> Tracks:
+    """Every slow point of one network followed over its training, with the births and deaths of fixed points.
+
+    At each recorded epoch the slow points are searched: for rank one all fixed points and ghosts, proven
+    (`flow_zeros`, `flow_ghosts`); for rank two and three all fixed points, proven (`latent_zeros`), and ghosts by
+    search; else by search (`find_slow_points`), from the points of the epoch before among others. Between epochs e and
+    e' the weights are interpolated, ``(1 - t) weights(e) + t weights(e')``, and each point is followed by arclength
+    along the curve that it then makes. That says which point of e' it is, or at which t it ends, and in what: see
+    `tracks.EVENTS`. An event's epoch ``e + t (e' - e)`` is exact for that interpolation; training itself takes another
+    way between recorded epochs, so what is known of it is the bracket (e, e'), and that only as far as no two events in
+    it cancel. Low-rank networks are interpolated in m and n, not in W. Fixed points cannot leave: all have |x| < 1.
+
+    A point that the search misses at an epoch and a curve arrives at is added there (``source`` "continuation").
+
+    Parameters
+    ----------
+    models : LowRankRNN, FullRankRNN, another family, or TrainingRun
+        A stack of E >= 2 networks, one network at E epochs; or a run with checkpoints.
+    epochs : (E,), optional
+        Ascending; 0 to E - 1 by default, the run's for a run.
+    network : int
+        Which network of a run.
+    loss : (E,), optional
+        At ``epochs``, in units of the loss at chance, unless ``task`` says what chance is. The run's for a run.
+    task : Task, optional
+        Its trials (without noise) are states near which to search in networks above rank three.
+    inputs : (I,), optional
+        A constant input u; none by default.
+    n_starts, seed, certify
+        As for `find_slow_points`.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two networks, epochs that do not ascend, arguments that do not fit.
+    """
+    if isinstance(models, TrainingRun):
+        models, epochs, loss_epochs, loss = _of_run(models, network, epochs, loss)
+    else:
+        loss_epochs = None
+    if not isinstance(models, Record):
+        known = ", ".join([*FAMILIES, "TrainingRun"])
+        raise InputError(f"models must be one of {known}; got {type(models).__name__}")
+    if len(models) < 2:
+        raise InputError(f"models must hold one network at two or more epochs, got {len(models)}")
+    labels = np.arange(len(models)) if epochs is None else checks.finite_array("epochs", epochs, np.int64)
+    checks.shape("epochs", labels, (len(models),))
+    if (np.diff(labels) <= 0).any():
+        raise InputError(f"epochs must ascend, got {labels.tolist()[:20]}")
+    curve = None
+    if loss is not None:
+        loss_epochs = labels if loss_epochs is None else loss_epochs
+        curve = checks.shape("loss", checks.finite_array("loss", loss), (len(loss_epochs),))
+        curve = curve / (1.0 if task is None else task.chance_loss)
+    networks = [network_field(models[i], inputs) for i in range(len(models))]
+    if not all(each.low_rank for each in networks):
+        # in one coordinate system at every epoch
+        models = models.in_full_state()
+        networks = [network_field(models[i], inputs) for i in range(len(models))]
+    starts = checks.integer("n_starts", n_starts, at_least=1)
+    nodes, complete = _searched(models, networks, task, inputs, starts, seed, certify)
+    bounds: dict[int, FieldBounds] = {}
+
+    def certified(at: int, kappa: Floats, ghost: GhostSolution | None) -> str:
+        field = networks[at].tanh
+        if not certify or field is None:
+            return "none"
+        bounds.setdefault(at, FieldBounds(field, networks[at].metric))
+        if ghost is None:
+            proof = certify_fixed(bounds[at], kappa)
+        else:
+            proof = certify_ghost(bounds[at], ghost.kappa, ghost.omega, ghost.speed)
+        return "none" if proof.kind == "undecided" else "float64"
+
+    linker = Linker([each.exact for each in networks], nodes, complete, certified)
+    linker.run()
+    return _record(labels, networks, linker, complete, curve, loss_epochs)
+
+
+def _of_run(run: TrainingRun, network: int, epochs: Any, loss: Any) -> tuple[Any, Any, Any, Any]:
+    """The stack, its epochs and the loss of one network of a run."""
+    if run.checkpoints is None:
+        raise InputError("models must be a run with checkpoints: name their epochs with train(..., checkpoints=...)")
+    if epochs is not None or loss is not None:
+        raise InputError("epochs and loss must be left out for a run, which has its own")
+    if not 0 <= checks.integer("network", network) < len(run.models):
+        raise InputError(f"network must be from 0 to {len(run.models) - 1}, got {network}")
+    kept = run.checkpoints.isel(network=network)
+    parts = {str(name): values.values for name, values in kept.data_vars.items()}
+    stack = run.models[network].repeat(kept.sizes["checkpoint"]).replace(**parts)
+    history = run.history.isel(network=network)
+    finite = np.isfinite(history["loss"].values)
+    return stack, kept["epoch"].values, history["epoch"].values[finite], history["loss"].values[finite]
+
+
+def _searched(
+    models: Any, networks: list[NetworkField], task: Task | None, inputs: Any, starts: int, seed: int, certify: bool
+) -> tuple[list[list[Node]], NDArray[np.bool_]]:
+    """Points of every epoch, and whether all fixed points and all ghosts are among them, (E, 2)."""
+    nodes: list[list[Node]] = []
+    if networks[0].low_rank and models.rank == 1:
+        form = models.tanh_form()
+        drives = np.stack([each.tanh.c for each in networks if each.tanh is not None])
+        weights = form.m[:, :, 0], form.n[:, :, 0], drives
+        zeros, ghosts = flow_zeros(*weights), flow_ghosts(*weights)
+        for i, network in enumerate(networks):
+            nodes.append(_zero_nodes(network, zeros.position[i, : zeros.count[i], None]))
+            nodes[i] += _ghost_nodes(network, ghosts.position[i, : ghosts.count[i], None])
+        settled = np.array(
+            [[sum(n.ghost is None for n in row), sum(n.ghost is not None for n in row)] for row in nodes]
+        )
+        # at a fold within rounding Newton's method does not settle where the interval search still decides
+        known = np.stack([zeros.complete, ghosts.complete], axis=1)
+        return nodes, known & (settled == np.stack([zeros.count, ghosts.count], axis=1))
+    complete = np.zeros((len(networks), 2), bool)
+    before: Floats = np.zeros((0, networks[0].n_units))
+    for i, network in enumerate(networks):
+        states = [before]
+        if task is not None:
+            states.append(_states_of_trials(models[i], task))
+        near = np.concatenate(states)
+        found = find_slow_points(
+            models[i],
+            states=near if len(near) else None,
+            inputs=inputs,
+            n_starts=starts + 2 * len(before),
+            seed=seed,
+            noise=0.02,
+            certify=certify,
+        )
+        row = []
+        if network.low_rank and models.rank <= 3:
+            proven = latent_zeros(models[i], inputs=inputs)
+            row += _zero_nodes(network, proven.position)
+            complete[i, 0] = proven.complete and len(row) == proven.count
+        for k in range(len(found)):
+            kappa = found.position[k] if found.latent is None else found.latent[k]
+            if found.kind[k] == "fixed" and not complete[i, 0]:
+                new = all(np.linalg.norm(kappa - n.kappa) > 1e-9 for n in row if n.ghost is None)
+                row += [Node(kappa, None, str(found.certificate[k]), "search")] if new else []
+            elif found.kind[k] == "ghost":
+                row += _ghost_nodes(network, kappa[None], str(found.certificate[k]))
+        nodes.append(row)
+        before = network.states(np.array([n.kappa for n in row]).reshape(len(row), network.exact.size))
+    return nodes, complete
+
+
+def _zero_nodes(network: NetworkField, proven: Floats) -> list[Node]:
+    """Fixed points from proven intervals, at rounding."""
+    points, _, settled = newton(network.exact, proven)
+    return [Node(x, None, "interval", "search") for x in points[settled]]
+
+
+def _ghost_nodes(network: NetworkField, near: Floats, certificate: str = "interval") -> list[Node]:
+    """Ghosts of the state from points near them."""
+    found = []
+    for kappa in near:
+        ghost = solve_ghost(network.exact, network.metric, kappa)
+        if ghost.settled and is_minimum(network.exact, network.metric, ghost):
+            found.append(Node(ghost.kappa, ghost, certificate, "search"))
+    return found
+
+
+def _states_of_trials(model: Any, task: Task) -> Floats:
+    """(S, N) states of a network in the trials of a task, without noise."""
+    inputs = task.trial().inputs
+    x = np.broadcast_to(model.initial_state, (len(inputs), *model.initial_state.shape)).astype(np.float64)
+    states = [x]
+    for step in range(task.steps):
+        states.append(model.step(states[-1], task.alpha, inputs[:, step] if inputs.shape[-1] else None))
+    return np.concatenate([s[:, 0] for s in states])
+
+
+def _record(
+    epochs: Any, networks: list[NetworkField], linker: Linker, complete: Any, loss: Any, loss_epochs: Any
+) -> Tracks:
+    nodes = linker.nodes
+    branch: dict[int, int] = {}
+    rows: list[tuple[int, int, Node]] = []
+    for i, row in enumerate(nodes):
+        for node in sorted(row, key=lambda n: (n.ghost is not None, n.kappa[0])):
+            before = node.before
+            if isinstance(before, Node):
+                branch[id(node)] = branch[id(before)]
+            else:
+                branch[id(node)] = len({*branch.values()})
+            rows.append((branch[id(node)], i, node))
+    rows.sort(key=lambda entry: entry[:2])
+    count, size = len(rows), networks[0].exact.size
+    position = np.zeros((count, networks[0].n_units))
+    eigenvalues = np.zeros((count, size), complex)
+    speed, r, a = np.zeros(count), np.full(count, np.nan), np.full(count, np.nan)
+    for k, (_, i, node) in enumerate(rows):
+        network = networks[i]
+        kappa = node.kappa[None]
+        position[k] = network.states(kappa)[0]
+        values = np.linalg.eigvals(network.exact.jacobian(kappa)[0])
+        eigenvalues[k] = values[np.argsort(-values.real, kind="stable")]
+        if node.ghost is None:
+            speed[k] = np.linalg.norm(network.search.flow(network.to_search(kappa)))
+        else:
+            form = ghost_form(network.exact, network, node.ghost)
+            speed[k], r[k], a[k] = node.ghost.speed, form.r, form.a
+    return Tracks(
+        epochs=epochs,
+        complete_zeros=complete[:, 0],
+        complete_ghosts=complete[:, 1],
+        branch=np.array([b for b, _, _ in rows], dtype=np.int64),
+        epoch=np.array([epochs[i] for _, i, _ in rows], dtype=np.int64),
+        kind=np.array(["fixed" if n.ghost is None else "ghost" for _, _, n in rows], dtype="<U5"),
+        position=position,
+        eigenvalues=eigenvalues,
+        speed=speed,
+        r=r,
+        a=a,
+        certificate=np.array([n.certificate for _, _, n in rows], dtype="<U9"),
+        source=np.array([n.source for _, _, n in rows], dtype="<U12"),
+        events=tuple(
+            sorted((_event(c, epochs, networks, branch) for c in linker.changes), key=lambda event: event.epoch)
+        ),
+        loss=loss,
+        loss_epochs=loss_epochs,
+    )
+
+
+def _event(change: Change, epochs: Any, networks: list[NetworkField], branch: dict[int, int]) -> Event:
+    low, high = int(epochs[change.interval]), int(epochs[change.interval + 1])
+    fold = change.fold
+    numbers = (np.nan,) * 3 if fold is None else (fold.r_before, fold.r_after, fold.a)
+    segment = Segment(networks[change.interval].exact, networks[change.interval + 1].exact)
+    return Event(
+        change.kind,
+        low + change.t * (high - low),
+        (low, high),
+        tuple(-1 if n is None else branch[id(n)] for n in change.zeros),
+        tuple(branch[id(n)] for n in change.ghosts),
+        segment.network(change.t).states(change.kappa[None])[0],
+        *numbers,
+        change.evidence,
+    )

@@ -1,0 +1,1 @@
+"""One epoch loop for the reference engine and the torch engine."""

@@ -1,0 +1,1 @@
+"""Drivers of the compiled kernels: which kernel, how many networks a call, threads."""
