@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -81,10 +82,12 @@ def reproduce(
 
     from ghostpoint.command.progress import watcher
     from ghostpoint.command.reproduce import reproduce
+    from ghostpoint.command.warm_up import warming_up
 
     ids = None if only is None else _ids(only)
     console = Console(highlight=False)
-    with watcher(console) as watching:
+    # one experiment is sooner done than a second process has compiled anything
+    with watcher(console) as watching, warming_up() if ids is None else nullcontext():
         outcome = reproduce(ids, scale, out, resume=resume, watcher=watching)
     if outcome.interrupted:
         total = len(outcome.finished) + len(outcome.remaining)
