@@ -97,7 +97,7 @@ def install(folder, extra):
             f"no pip to install with; on Debian and Ubuntu: apt install python3-venv, then rm -r {folder}"
         )
     say(f"Installing ghostpoint{extra} and what it needs (once, a minute or so)")
-    # without --no-compile pip translates 20,000 files to bytecode, most of which are never imported
+    # without --no-compile pip translates 6,600 files to bytecode, most of which are never imported
     options = ["--quiet", "--disable-pip-version-check", "--no-compile", "-c", str(ROOT / "constraints.txt")]
     if subprocess.call([*pip, "install", *options, "-e", str(ROOT) + extra]) != 0:
         raise RuntimeError(f"pip could not install ghostpoint{extra}; what it says is above")
