@@ -209,7 +209,8 @@ def _claim(d: xr.Dataset, family: str, reading: str) -> Claim:
     before, start = int(where[0] + where[1]), int(at["at_start"].sum())
     return Claim(
         f"Before the loss drops there is {READINGS[reading]} ({title}).",
-        origin="published",
+        # the article says "ghost"; what else could be meant is for this project to answer for
+        origin="published" if reading == "ghost" else "own",
         source=f"{source}; abstract of the article: ghost points precede abrupt transitions",
         published="precedes (no number)",
         rule=f"It first exists before the loss falls below {DROP_FROM:g} of its plateau in at least "
