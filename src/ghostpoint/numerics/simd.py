@@ -7,6 +7,10 @@ the same operations in the same order return the same bits. On a machine with na
 vector into several, which changes the speed and no bit.
 
 Only what the kernels use is here. All functions are for use inside ``numba.njit`` code.
+
+:func:`fma`, :func:`greater`, :func:`maximum`, :func:`minimum`, :func:`select`, :func:`unequal`,
+:func:`full` and the operators take scalars of a float type as well as vectors. With :func:`take` and
+:func:`put` one source describes a network alone (scalars) and a network per lane (vectors).
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from functools import cache
 from typing import Any
 
 from llvmlite import binding, ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.core.datamodel import PrimitiveModel
 from numba.extending import intrinsic, overload, register_model
@@ -28,6 +32,7 @@ __all__ = [
     "F64",
     "Vector",
     "any_nonzero",
+    "columns",
     "exp2_of_whole",
     "fma",
     "full",
@@ -38,12 +43,14 @@ __all__ = [
     "minimum",
     "not_inlined",
     "pointer",
+    "put",
     "rint",
-    "scalar_fma",
     "select",
     "splat",
     "sqrt",
     "store",
+    "take",
+    "tree_of_vectors",
     "tree_sum",
     "unequal",
 ]
@@ -160,24 +167,75 @@ def _broadcast(builder: Any, vector: Vector, scalar: Any) -> Any:
 
 @intrinsic
 def splat(typingctx: Any, scalar: Any) -> Any:
-    """``scalar`` in every lane; the vector's element type is the scalar's."""
-    vector = _of(scalar)
+    """``scalar`` in every lane; the vector's element type is the scalar's. A vector stays what it is."""
+    vector = scalar if isinstance(scalar, Vector) else _of(scalar)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _broadcast(builder, vector, args[0])
+        return args[0] if vector is scalar else _broadcast(builder, vector, args[0])
 
     return vector(scalar), generate
 
 
 @intrinsic
 def full(typingctx: Any, like: Any, number: Any) -> Any:
-    """``number`` rounded to the element type of ``like`` (a vector or an array), in every lane."""
-    vector = like if isinstance(like, Vector) else _of(like.dtype)
+    """``number`` rounded to the element type of ``like``: a scalar if it is one, else in every lane."""
+    alone = isinstance(like, types.Float)
+    vector = like if alone or isinstance(like, Vector) else _of(like.dtype)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _broadcast(builder, vector, context.cast(builder, args[1], signature.args[1], vector.element))
+        element = vector if alone else vector.element
+        value = context.cast(builder, args[1], signature.args[1], element)
+        return value if alone else _broadcast(builder, vector, value)
 
     return vector(like, number), generate
+
+
+@intrinsic
+def columns(typingctx: Any, like: Any) -> Any:
+    """How many networks a value like this one belongs to: the lanes of a vector, 1 for a scalar."""
+    count = like.lanes if isinstance(like, Vector) else 1
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return context.get_constant(types.intp, count)
+
+    return types.intp(like), generate
+
+
+@intrinsic
+def take(typingctx: Any, array: Any, index: Any, like: Any) -> Any:
+    """Value number ``index`` of an array of values like ``like``: a vector, or a scalar."""
+    alone = not isinstance(like, Vector)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        at = context.cast(builder, args[1], signature.args[1], types.intp)
+        if alone:
+            return builder.load(builder.gep(_data(context, builder, signature.args[0], args[0]), [at]))
+        at = builder.mul(at, context.get_constant(types.intp, like.lanes))
+        value = builder.load(_address(context, builder, signature.args[0], args[0], at, like))
+        value.align = like.element.bitwidth // 8
+        return value
+
+    return (array.dtype if alone else like)(array, index, like), generate
+
+
+@intrinsic
+def put(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
+    """Write value number ``index`` of an array of values like this one; see :func:`take`."""
+    alone = not isinstance(value, Vector)
+    kind = array.dtype if alone else value
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        at = context.cast(builder, args[1], signature.args[1], types.intp)
+        data = _data(context, builder, signature.args[0], args[0])
+        if alone:
+            builder.store(args[2], builder.gep(data, [at]))
+        else:
+            at = builder.mul(at, context.get_constant(types.intp, value.lanes))
+            place = builder.bitcast(builder.gep(data, [at]), value.llvm.as_pointer())
+            builder.store(args[2], place).align = value.element.bitwidth // 8
+        return context.get_dummy_value()
+
+    return types.void(array, index, kind), generate
 
 
 @intrinsic
@@ -196,8 +254,8 @@ def _call(builder: Any, name: str, result: ir.Type, suffix: str, args: Any) -> A
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.{suffix}"), args)
 
 
-def _suffix(vector: Vector) -> str:
-    return f"v{vector.lanes}f{vector.element.bitwidth}"
+def _suffix(kind: Any) -> str:
+    return f"v{kind.lanes}f{kind.element.bitwidth}" if isinstance(kind, Vector) else f"f{kind.bitwidth}"
 
 
 _PROBE = """
@@ -252,20 +310,10 @@ def _fused(context: Any, builder: Any, suffix: str, args: Any) -> Any:
 
 @intrinsic
 def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
-    """``a b + c`` per lane, rounded once."""
+    """``a b + c`` per lane or of scalars of one float type, rounded once."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return _fused(context, builder, _suffix(a), args)
-
-    return a(a, b, c), generate
-
-
-@intrinsic
-def scalar_fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
-    """``a b + c`` for scalars of one float type, rounded once: the same bits as a lane of :func:`fma`."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _fused(context, builder, f"f{a.bitwidth}", args)
 
     return a(a, a, a), generate
 
@@ -309,15 +357,20 @@ def _binary(emit: Any, doc: str) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return emit(builder, args[0], args[1], a)
 
-        return a(a, b), generate
+        return a(a, a), generate
 
     operation.__doc__ = doc
     return intrinsic(operation)
 
 
 def _as_number(builder: Any, condition: Any, vector: Vector) -> Any:
-    one, zero = (ir.Constant(vector.llvm, [value] * vector.lanes) for value in (1.0, 0.0))
-    return builder.select(condition, one, zero)
+    return builder.select(condition, _constant(vector, 1.0), _constant(vector, 0.0))
+
+
+def _constant(kind: Any, value: float) -> ir.Constant:
+    """A number of a float type, or of every lane of a vector."""
+    vector = isinstance(kind, Vector)
+    return ir.Constant(kind.llvm, [value] * kind.lanes) if vector else ir.Constant(_scalar(kind), value)
 
 
 _add = _binary(lambda builder, a, b, vector: builder.fadd(a, b), "``a + b``.")
@@ -347,10 +400,10 @@ def select(typingctx: Any, condition: Any, a: Any, b: Any) -> Any:
     """``a`` where ``condition`` is not zero, else ``b``."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        zero = ir.Constant(condition.llvm, [0.0] * condition.lanes)
-        return builder.select(builder.fcmp_unordered("!=", args[0], zero), args[1], args[2])
+        true = builder.fcmp_unordered("!=", args[0], _constant(condition, 0.0))
+        return builder.select(true, args[1], args[2])
 
-    return a(condition, a, b), generate
+    return a(condition, a, a), generate
 
 
 @intrinsic
@@ -414,3 +467,15 @@ def any_nonzero(typingctx: Any, a: Any) -> Any:
         return builder.icmp_unsigned("!=", mask, ir.Constant(ir.IntType(a.lanes), 0))
 
     return types.boolean(a), generate
+
+
+@njit(inline="always")
+def tree_of_vectors(parts):
+    """The sum of ``lanes`` vectors that follow each other, as :func:`tree_sum` adds the lanes of one; half change."""
+    width = lanes(parts)
+    half = width // 2
+    while half > 1:
+        for p in range(half):
+            store(parts, p * width, load(parts, p * width) + load(parts, (p + half) * width))
+        half //= 2
+    return load(parts, 0) + load(parts, width)

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from ghostpoint.models import Record
 from ghostpoint.tasks import Task
-from ghostpoint.training.kernels import full_rank, full_rank_packing, low_rank, low_rank_packing
+from ghostpoint.training.kernels import epoch as codes
+from ghostpoint.training.kernels import full_rank, low_rank, packing
+from ghostpoint.training.kernels.records import Shape
 
-__all__ = ["KERNELS", "KernelFamily", "Packed"]
+__all__ = ["KERNELS", "KernelFamily", "Packed", "shape_of"]
 
 CACHE = 400_000  # bytes of what a kernel keeps of a chunk of trials: part of a second-level cache
 
@@ -23,26 +25,35 @@ CACHE = 400_000  # bytes of what a kernel keeps of a chunk of trials: part of a 
 class Packed(NamedTuple):
     """One network as its kernel takes it.
 
-    ``state`` the flat weights, ``unpack`` gives the parts of such a state by name, ``shape`` the kernel's arguments
-    after the watched crossings, ``plane`` the length of a padded state, ``work(chunks, trials in a chunk, crossings)``
-    the size of the kernel's scratch memory.
+    ``state`` the flat weights, ``unpack`` gives the parts of such a state by name, ``segments`` what of it is trained,
+    ``plane`` the length of a padded state of the units, ``work(crossings)`` the size of the kernel's scratch memory.
     """
 
     state: NDArray[Any]
     unpack: Callable[[NDArray[Any]], dict[str, NDArray[Any]]]
-    shape: tuple[int, ...]
+    segments: NDArray[np.int64]
     plane: int
-    work: Callable[[int, int, int], int]
+    work: Callable[[int], int]
+
+
+def shape_of(models: Any, task: Task, chunks: int, size: int) -> Shape:
+    """The sizes and codes of a network and its trials, which come in ``chunks`` of ``size``."""
+    readout = "state" if models.kernels == "full_rank" else models.readout
+    kind = low_rank.READOUTS.index("confidence" if models.w_out is None else readout)
+    return Shape(
+        models.n_units, models.rank, models.n_inputs, models.n_outputs, kind, chunks, size, task.steps,
+        codes.ACTIVATIONS.index(models.activation), codes.READ_OUTS.index(task.read_out),
+    )  # fmt: skip
 
 
 class KernelFamily(Protocol):
-    """What the drivers of the kernels (``alone``, ``rounds``, ``together``, ``compiled``) need to know."""
+    """What the drivers of the kernels need to know."""
 
-    #: the module with ``train`` and ``QUANTITIES``
+    #: the module with ``train``
     kernel: Any
     #: the parts in the order of the kernel's flags of what is trainable
     parts: tuple[str, ...]
-    #: whether several networks may share a call, one per vector lane: ``together`` and ``rank_one`` say which
+    #: whether several networks may share a call, one per vector lane: ``network_blocks`` and ``dispatch`` say which
     lanes: bool
 
     def columns(self, models: Record) -> float:
@@ -51,10 +62,7 @@ class KernelFamily(Protocol):
     def chunk(self, models: Record, task: Task, itemsize: int) -> int:
         """Trials that the kernel takes at a time."""
 
-    def counts(self, chunks: int, size: int) -> tuple[int, ...]:
-        """The kernel's arguments about trials."""
-
-    def packed(self, models: Any, place: int, steps: int, kind: np.dtype[Any]) -> Packed:
+    def packed(self, models: Any, place: int, shape: Shape, kind: np.dtype[Any]) -> Packed:
         """The network at ``place`` of the stack."""
 
 
@@ -62,7 +70,7 @@ class FullRankKernels:
     """:class:`KernelFamily` of ``kernels/full_rank.py``."""
 
     kernel: Any = full_rank
-    parts: tuple[str, ...] = ("W", "w_in", "b", "w_out", "b_out")
+    parts: tuple[str, ...] = full_rank.PARTS
     lanes = False
 
     def columns(self, models: Record) -> float:
@@ -71,24 +79,21 @@ class FullRankKernels:
     def chunk(self, models: Record, task: Task, itemsize: int) -> int:
         return task.n_trials
 
-    def counts(self, chunks: int, size: int) -> tuple[int, ...]:
-        return (size,)
-
-    def packed(self, models: Any, place: int, steps: int, kind: np.dtype[Any]) -> Packed:
-        width, units = 64 // kind.itemsize, models.n_units
-        inputs, outputs = models.n_inputs, models.n_outputs
-        state = full_rank_packing.pack_network(
-            models.W[place], _w_in(models, place), models.b[place], models.w_out[place], models.b_out[place], kind
-        )
-        plane = full_rank.plane_size(units, inputs, width)
+    def packed(self, models: Any, place: int, shape: Shape, kind: np.dtype[Any]) -> Packed:
+        width, sizes = 64 // kind.itemsize, (shape.units, shape.inputs, shape.outputs)
+        parts = {name: models.arrays()[name][place] for name in models.present_parts()}
+        w_in = parts.get("w_in", np.zeros((shape.units, 0)))
+        state = packing.pack_full_rank(parts["W"], w_in, parts["b"], parts["w_out"], parts["b_out"], kind)
+        plane = full_rank.plane_size(shape.units, shape.inputs, width)
+        segments = packing.full_rank_segments(_flags(models, self.parts), *sizes, width)
 
         def unpack(flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
-            return dict(zip(self.parts, full_rank_packing.unpack_network(flat, units, inputs, outputs), strict=True))
+            return dict(zip(self.parts, packing.unpack_full_rank(flat, *sizes), strict=True))
 
-        def work(chunks: int, size: int, crossings: int) -> int:
-            return full_rank.work_size(plane, outputs, size, steps, width, crossings)
+        def work(crossings: int) -> int:
+            return full_rank.work_size(plane, shape.outputs, shape.trials, shape.steps, width, crossings)
 
-        return Packed(state, unpack, (units, inputs, outputs), plane, work)
+        return Packed(state, unpack, segments, plane, work)
 
 
 class LowRankKernels:
@@ -105,38 +110,23 @@ class LowRankKernels:
         row = 3 * models.n_units * task.steps * itemsize  # bytes that the kernel keeps of a trial
         return max(2, CACHE // row // 2 * 2)
 
-    def counts(self, chunks: int, size: int) -> tuple[int, ...]:
-        return (chunks, size)
-
-    def packed(self, models: Any, place: int, steps: int, kind: np.dtype[Any]) -> Packed:
-        width, units, latents = 64 // kind.itemsize, models.n_units, models.rank
-        inputs, outputs = models.n_inputs, models.n_outputs
-        readout = low_rank.READOUTS.index("confidence" if models.w_out is None else models.readout)
-        sizes = low_rank.sizes(units, latents, inputs, outputs, readout, width)
-        state = low_rank_packing.pack_network(
-            models.m[place],
-            models.n[place],
-            _w_in(models, place),
-            models.b[place],
-            None if models.w_out is None else models.w_out[place],
-            None if models.b_out is None else models.b_out[place],
-            float(models.confidence[place]),
-            readout,
-            kind,
+    def packed(self, models: Any, place: int, shape: Shape, kind: np.dtype[Any]) -> Packed:
+        width = 64 // kind.itemsize
+        sizes = shape.units, shape.latents, shape.inputs, shape.outputs, shape.readout
+        parts = {name: models.arrays()[name][place] for name in {*models.present_parts(), "confidence"}}
+        state = packing.pack_low_rank(parts, shape.readout, kind)
+        segments = packing.low_rank_segments(_flags(models, self.parts), *sizes, width)
+        return Packed(
+            state,
+            lambda flat: packing.unpack_low_rank(flat, *sizes),
+            segments,
+            low_rank.sizes(*sizes, width)[0],
+            lambda crossings: low_rank.work_size(state.size, shape, width, crossings),
         )
 
-        def unpack(flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
-            return low_rank_packing.unpack_network(flat, units, latents, inputs, outputs, readout)
 
-        def work(chunks: int, size: int, crossings: int) -> int:
-            return low_rank.work_size(*sizes, outputs, size, steps, width, chunks, crossings)
-
-        return Packed(state, unpack, (readout, units, latents, inputs, outputs), sizes[0], work)
-
-
-def _w_in(models: Any, place: int) -> NDArray[Any]:
-    empty: NDArray[Any] = np.zeros((models.n_units, 0))
-    return empty if models.w_in is None else models.w_in[place]
+def _flags(models: Record, parts: tuple[str, ...]) -> list[bool]:
+    return [part in models.trainable for part in parts]
 
 
 #: the kernels by the name that a family gives in ``Record.kernels``; new ones are registered here

@@ -1,6 +1,6 @@
 """The compiled engine for what the rank-one kernels do not know: calls of kernels handed to the threads in turn.
 
-One network a call (``alone.py``) or, where several are sooner trained together, a block of them (``together.py``).
+One network a call (``single_network.py``) or, where several are sooner trained together, a block of them (``network_blocks.py``).
 Networks are independent, so neither that nor the order changes a bit.
 """
 
@@ -20,7 +20,8 @@ from ghostpoint.training.compiled import network_blocks
 from ghostpoint.training.compiled.kernel_families import KERNELS
 from ghostpoint.training.compiled.network_blocks import Block
 from ghostpoint.training.compiled.rank_one_stacks import advance_all, blocks_of
-from ghostpoint.training.compiled.single_network import Network, Trials, watch
+from ghostpoint.training.compiled.single_network import Group, Network, Trials, watch
+from ghostpoint.training.kernels.epoch import FROZEN, QUANTITIES
 from ghostpoint.training.outcome import Outcome
 from ghostpoint.training.plan import Plan
 
@@ -52,11 +53,11 @@ def run(
     kind = np.dtype(dtype)
     trials = Trials(task, plan, kind, KERNELS[models.kernels].chunk(models, task, kind.itemsize))
     watched = watch(models, task, plan)
-    networks: list[Network | Block] = []
+    networks: list[Group] = []
     if network_blocks.in_lanes(models, task, plan):
         width = 64 // trials.dtype.itemsize
         blocks = blocks_of(np.arange(len(models)), width, threads, layout, network_blocks.COST_ALONE)
-        networks += [Block(models, members, task, trials.arrays, plan, trials.dtype) for members in blocks]
+        networks += [Block(models, members, task, trials, plan) for members in blocks]
     first = sum(len(block.members) for block in networks)
     networks += [Network(models, place, task, trials, plan, watched) for place in range(first, len(models))]
     report = on_progress or (lambda amount: None)
@@ -99,37 +100,37 @@ def _names(models: Record, plan: Plan) -> list[str]:
     left_out = {"update_scale"} if not plan.remedies else set()
     if "confidence" not in models.present_parts():
         left_out.add("confidence")
-    return [name for name in KERNELS[models.kernels].kernel.QUANTITIES if name not in left_out]
+    return [name for name in QUANTITIES if name not in left_out]
 
 
 def _tell(
-    networks: list[Network | Block], models: Record, plan: Plan, start: int, stop: int, on_record: OnRecord
+    networks: list[Group], models: Record, plan: Plan, start: int, stop: int, on_record: OnRecord
 ) -> None:
     """Hand over what a round has recorded."""
-    rows = networks[0].quantities
     for row in range(*np.searchsorted(plan.record_epochs, (start, stop))):
-        seen = [network.history[row] if row < network.cursor[0] else network.now for network in networks]
+        seen = [network.history[row] if row < network.recorder.cursor[0] else network.now for network in networks]
         values = np.concatenate(seen, axis=1)
-        on_record(int(plan.record_epochs[row]), {name: values[rows.index(name)] for name in _names(models, plan)})
+        on_record(int(plan.record_epochs[row]), {name: values[QUANTITIES.index(name)] for name in _names(models, plan)})
 
 
-def _collected(networks: list[Network | Block], models: Record, plan: Plan, done: int) -> Outcome:
+def _collected(networks: list[Group], models: Record, plan: Plan, done: int) -> Outcome:
     recorded, kept = int((plan.record_epochs < done).sum()), int((plan.snapshot_epochs < done).sum())
     events = np.concatenate([network.events for network in networks], axis=1)
     # a network that froze or diverged above chance stays above it to the end
-    end = events[3:5].max(axis=0)
+    end = events[FROZEN:].max(axis=0)
     events[1, (end >= 0) & (events[1] >= end)] = done - 1
     histories, finals, snapshots = [], [], []
     for network in networks:
-        network.history[network.cursor[0] :] = network.now
-        network.snapshots[network.cursor[1] :] = network.state
+        records, snapshots_taken = network.recorder.cursor
+        network.history[records:] = network.now
+        network.recorder.snapshots[snapshots_taken:] = network.state
         histories.append(network.history[:recorded])
         finals.append(network.unpack(network.state))
-        snapshots.append([network.unpack(state) for state in network.snapshots[:kept]])
-    present, rows = models.present_parts(), networks[0].quantities
+        snapshots.append([network.unpack(state) for state in network.recorder.snapshots[:kept]])
+    present = models.present_parts()
     return Outcome(
         history={
-            name: np.concatenate([np.ascontiguousarray(each[:, rows.index(name)].T) for each in histories])
+            name: np.concatenate([np.ascontiguousarray(each[:, QUANTITIES.index(name)].T) for each in histories])
             for name in _names(models, plan)
         },
         events=events,

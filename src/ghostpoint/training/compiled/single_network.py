@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,15 @@ from ghostpoint.numerics.memory import aligned
 from ghostpoint.numerics.subnormals import flushing_subnormals
 from ghostpoint.remedies import HazardLimit, TrustRegion, crossings
 from ghostpoint.tasks import Task
-from ghostpoint.training.compiled.kernel_families import KERNELS
+from ghostpoint.training.compiled.kernel_families import KERNELS, shape_of
 from ghostpoint.training.kernels import epoch as codes
-from ghostpoint.training.kernels import full_rank_packing, trust
+from ghostpoint.training.kernels import packing, records, trust
 from ghostpoint.training.kernels.optimizers import RULES
+from ghostpoint.training.kernels.records import Draws, Recorder, Rule, Watch, Weights
 from ghostpoint.training.optimizers import Adam
 from ghostpoint.training.plan import Plan, kernel_key
 
-__all__ = ["Network", "Trials", "watch"]
+__all__ = ["Group", "Network", "Trials", "task_record", "watch"]
 
 DRAWN = 1 << 20  # numbers of random trials that are held at a time
 
@@ -45,7 +47,7 @@ class Trials:
         weights = np.where(trial.mask, self.task.weights(trial), 0.0)
         whole = [self._chunked(values) for values in (trial.inputs, trial.targets, weights, trial.mask)]
         inputs = [values.transpose(1, 0, 2).astype(self.dtype).reshape(-1) for values in whole[0]]
-        packed = [[full_rank_packing.pack_readings(each, self.dtype) for each in values] for values in whole[1:]]
+        packed = [[packing.pack_readings(each, self.dtype) for each in values] for values in whole[1:]]
         return [np.stack(values) for values in (inputs, *packed)]
 
     def _chunked(self, values: NDArray[Any]) -> NDArray[Any]:
@@ -63,69 +65,126 @@ class Trials:
                     rows[first : first + self.chunks] = values
 
 
-class Network:
-    """One network of the stack in its kernel's terms."""
+class Group:
+    """Networks that share a kernel call, in its terms: what is written down, and the way back to the last round.
 
-    def __init__(self, models: Record, place: int, task: Task, trials: Trials, plan: Plan, watched: tuple[Any, ...]):
-        self.members = np.array([place])
-        self.epoch = 0
-        kind = trials.dtype
-        family = KERNELS[models.kernels]
-        self.state, self.parts_of, shape, plane, work = family.packed(models, place, task.steps, kind)
-        self.kernel, self.quantities = family.kernel, family.kernel.QUANTITIES
-        rule, settings = _rule(plan, place)
-        size = self.state.size if RULES.index(rule) else 0
-        self.moments = [aligned(size, kind) for _ in range(2)]
-        self.cursor = np.zeros(2, np.int64)
-        self.history = np.zeros((len(plan.record_epochs), len(self.kernel.QUANTITIES), 1), kind)
-        self.snapshots = np.zeros((len(plan.snapshot_epochs), self.state.size), kind)
-        self.events = np.full((len(codes.EVENTS), 1), -1, np.int64)
-        self.now = np.zeros((len(self.kernel.QUANTITIES), 1), kind)
-        self.acted = np.zeros(1, np.int64)
-        start = np.broadcast_to(models.initial_state[place], (1, trials.size, 1, models.n_units))
-        quiet = np.zeros((0, trials.size, task.steps, models.n_units))
-        counts = family.counts(trials.chunks, trials.size)
-        norm = 0.0 if plan.readout_norm is None else plan.readout_norm[place]
-        threshold = models.arrays()["threshold"][place] if "threshold" in models.dims else 0.0
-        self.before = (
-            self.state, *self.moments, RULES.index(rule), settings,
-            np.array([part in models.trainable for part in family.parts]),
-            np.array([task.alpha, task.tolerance or 0.0, norm, threshold], kind), *trials.arrays, task.cuts(kind),
-            full_rank_packing.pack_by_step(start, plane, kind), full_rank_packing.pack_by_step(quiet, plane, kind),
-            float(task.initial_scale), float(task.noise), kernel_key(plan.seed, int(models.seed[place]), place),
-            codes.ACTIVATIONS.index(models.activation), codes.READ_OUTS.index(task.read_out), *watched, *shape,
-            *counts, task.steps, float(kind.type(task.chance_accuracy)), plan.solved_loss,
-        )  # fmt: skip
-        self.after = (
-            plan.record_epochs, plan.snapshot_epochs, self.cursor, self.history, self.snapshots, self.events,
-            self.acted, self.now, np.zeros((len(watched[0]), trust.row_size(len(watched[0])))),
-            aligned(work(trials.chunks, trials.size, len(watched[0]) if plan.remedies else -1), kind),
-        )  # fmt: skip
+    A group is packed once. ``lanes`` columns are kept for ``members``; empty ones are finished from the start.
+    """
+
+    def __init__(self, members: NDArray[np.int64], state: NDArray[Any], plan: Plan, lanes: int):
+        self.members, self.state, self.epoch = members, state, 0
+        quantities, kind = len(codes.QUANTITIES), state.dtype
+        self.recorder = Recorder(
+            record_epochs=plan.record_epochs,
+            snapshot_epochs=plan.snapshot_epochs,
+            cursor=np.zeros(2, np.int64),
+            history=np.zeros((len(plan.record_epochs), quantities, lanes), kind),
+            snapshots=np.zeros((len(plan.snapshot_epochs), state.size), kind),
+            events=np.full((len(codes.EVENTS), lanes), -1, np.int64),
+            acted=np.zeros(lanes, np.int64),
+            now=np.zeros((quantities, lanes), kind),
+        )
+        self.recorder.events[codes.FROZEN, len(members) :] = 0
         self.keep()
 
-    def keep(self) -> None:
-        """Remember where this round ended."""
-        self.kept = self.state.copy(), self.events.copy(), self.acted.copy()
+    def _of_members(self, values: NDArray[Any]) -> NDArray[Any]:
+        return values[..., : len(self.members)]
 
-    def go_back(self) -> None:
-        """To where the last round ended."""
-        self.state[:], self.events[:], self.acted[:] = self.kept
+    @property
+    def history(self) -> NDArray[Any]:
+        """(recorded epochs, quantity, network)."""
+        return self._of_members(self.recorder.history)
 
-    def unpack(self, flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """The parts of a flat state, each (1, ...)."""
-        return {name: values[None] for name, values in self.parts_of(flat).items()}
+    @property
+    def now(self) -> NDArray[Any]:
+        """The last epoch's, (quantity, network)."""
+        return self._of_members(self.recorder.now)
 
-    def advance(self, stop: int) -> int:
-        """Go on to epoch ``stop`` or until finished; the epochs that this took."""
-        start = self.epoch
-        with flushing_subnormals():
-            self.epoch = self.kernel.train(*self.before, start, stop, *self.after)
-        return self.epoch - start
+    @property
+    def events(self) -> NDArray[np.int64]:
+        """(event, network)."""
+        return self._of_members(self.recorder.events)
+
+    @property
+    def acted(self) -> NDArray[np.int64]:
+        """Epochs in which a remedy acted, (network,)."""
+        return self._of_members(self.recorder.acted)
 
     @property
     def finished(self) -> NDArray[np.bool_]:
-        """Whether the network is frozen or has diverged, as an array of one."""
-        return np.asarray((self.events[3:5] >= 0).any(axis=0))
+        """Which members are frozen or have diverged."""
+        return np.asarray((self.events[codes.FROZEN :] >= 0).any(axis=0))
+
+    def keep(self) -> None:
+        """Remember where this round ended."""
+        self.kept = self.state.copy(), self.recorder.events.copy(), self.recorder.acted.copy()
+
+    def go_back(self) -> None:
+        """To where the last round ended."""
+        self.state[:], self.recorder.events[:], self.recorder.acted[:] = self.kept
+
+    def advance(self, stop: int) -> int:
+        """Go on to epoch ``stop`` or until all are finished; the network-epochs that this covered."""
+        start = self.epoch
+        with flushing_subnormals():
+            self.epoch = self.train(start, stop)
+        return (self.epoch - start) * len(self.members)
+
+    def train(self, start: int, stop: int) -> int:
+        """The kernel's call."""
+        raise NotImplementedError
+
+    def unpack(self, flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """The parts of a flat state, each (networks, ...)."""
+        raise NotImplementedError
+
+
+class Network(Group):
+    """One network of the stack in its kernel's terms."""
+
+    def __init__(self, models: Record, place: int, task: Task, trials: Trials, plan: Plan, watched: tuple[Any, ...]):
+        kind, family = trials.dtype, KERNELS[models.kernels]
+        shape = shape_of(models, task, trials.chunks, trials.size)
+        packed = family.packed(models, place, shape, kind)
+        super().__init__(np.array([place]), packed.state, plan, 1)
+        self.kernel, self.parts_of = family.kernel, packed.unpack
+        rule, settings = _rule(plan, place)
+        moments = [aligned(packed.state.size if RULES.index(rule) else 0, kind) for _ in range(2)]
+        norm = 0.0 if plan.readout_norm is None else plan.readout_norm[place]
+        threshold = models.arrays()["threshold"][place] if "threshold" in models.dims else 0.0
+        trainable = np.array([part in models.trainable for part in family.parts])
+        start = np.broadcast_to(models.initial_state[place], (1, trials.size, 1, models.n_units))
+        quiet = np.zeros((0, trials.size, task.steps, models.n_units))
+        seed = kernel_key(plan.seed, int(models.seed[place]), place)
+        crossings = len(watched[0])
+        self.arguments = (
+            Weights(packed.state, *moments, packed.segments, trainable, kind.type(norm), kind.type(threshold)),
+            shape,
+            task_record(task, plan, trials.arrays, kind),
+            Draws(
+                packing.pack_by_step(start, packed.plane, kind), packing.pack_by_step(quiet, packed.plane, kind),
+                float(task.initial_scale), float(task.noise), seed,
+            ),
+            Rule(RULES.index(rule), settings),
+            Watch(*watched, np.zeros((crossings, trust.row_size(crossings)))),
+            self.recorder,
+            aligned(packed.work(crossings if plan.remedies else -1), kind),
+        )  # fmt: skip
+
+    def unpack(self, flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        return {name: values[None] for name, values in self.parts_of(flat).items()}
+
+    def train(self, start: int, stop: int) -> int:
+        reached: int = self.kernel.train(*self.arguments, start, stop)
+        return reached
+
+
+def task_record(task: Task, plan: Plan, arrays: Sequence[NDArray[Any]], kind: np.dtype[Any]) -> records.Task:
+    """What is asked of a network, from the arrays of :class:`Trials`."""
+    return records.Task(
+        kind.type(task.alpha), kind.type(task.tolerance or 0.0), task.cuts(kind), *arrays,
+        float(kind.type(task.chance_accuracy)), float(plan.solved_loss),
+    )  # fmt: skip
 
 
 def _rule(plan: Plan, place: int) -> tuple[str, NDArray[np.float64]]:

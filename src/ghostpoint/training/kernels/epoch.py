@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
 from ghostpoint.numerics.elementary import logistic
@@ -19,7 +20,7 @@ from ghostpoint.numerics.simd import (
     unequal,
 )
 
-__all__ = ["ACTIVATIONS", "EVENTS", "READ_OUTS", "compare", "judged", "note"]
+__all__ = ["ACTIVATIONS", "EVENTS", "QUANTITIES", "READ_OUTS", "compare", "judged", "note", "remember"]
 
 #: names of the output functions, in the order of their codes
 ACTIVATIONS = ("sigmoid", "tanh", "identity")
@@ -28,6 +29,24 @@ SIGMOID, TANH, IDENTITY = range(3)
 READ_OUTS = ("before", "after")
 #: rows of ``events``: epochs, or -1 for never
 EVENTS = ("first_above_chance", "last_above_chance", "first_solved", "frozen", "diverged")
+FIRST_ABOVE, LAST_ABOVE, SOLVED, FROZEN, DIVERGED = range(5)
+#: rows of ``history`` and ``now``; without a confidence its row stays zero
+QUANTITIES = ("loss", "gradient_norm", "accuracy", "confidence", "update_scale")
+LOSS, NORM, ACCURACY, CONFIDENCE, SCALE = range(5)
+
+
+@njit
+def remember(recorder, epoch):
+    """Write what ``epoch`` saw to the history, if it is recorded; the row of a snapshot that is due, or -1."""
+    cursor = recorder.cursor
+    record, snapshot = cursor[0], cursor[1]
+    if record < recorder.record_epochs.size and recorder.record_epochs[record] == epoch:
+        recorder.history[record] = recorder.now
+        cursor[0] = record + 1
+    if snapshot < recorder.snapshot_epochs.size and recorder.snapshot_epochs[snapshot] == epoch:
+        cursor[1] = snapshot + 1
+        return snapshot
+    return np.int64(-1)
 
 
 @njit(inline="always")
@@ -36,25 +55,26 @@ def note(events, now, i, epoch, changed, bad, chance_accuracy, solved_loss):
 
     Answers do not count where the loss is not finite.
     """
-    if now[2, i] > chance_accuracy and now[0, i] - now[0, i] == 0:
-        if events[0, i] < 0:
-            events[0, i] = epoch
-        events[1, i] = epoch
-    if events[2, i] < 0 and now[0, i] < solved_loss:
-        events[2, i] = epoch
+    if now[ACCURACY, i] > chance_accuracy and now[LOSS, i] - now[LOSS, i] == 0:
+        if events[FIRST_ABOVE, i] < 0:
+            events[FIRST_ABOVE, i] = epoch
+        events[LAST_ABOVE, i] = epoch
+    if events[SOLVED, i] < 0 and now[LOSS, i] < solved_loss:
+        events[SOLVED, i] = epoch
     if bad:
-        if events[4, i] < 0:
-            events[4, i] = epoch
-    elif not changed and events[3, i] < 0:
+        if events[DIVERGED, i] < 0:
+            events[DIVERGED, i] = epoch
+    elif not changed and events[FROZEN, i] < 0:
         # the update changed no bit: every later epoch is this one again
-        events[3, i] = epoch
-    return events[3, i] >= 0 or events[4, i] >= 0
+        events[FROZEN, i] = epoch
+    return events[FROZEN, i] >= 0 or events[DIVERGED, i] >= 0
 
 
 @njit(inline="always")
 def judged(argument, target, weight, thresholds, tolerance, activation):
     """Of vectors of answers: ``weight (o - target)``, ``o - target``, dL/dz, and 1 where the answer is wrong."""
     zero, one = full(argument, 0.0), full(argument, 1.0)
+    # output o = f(z), error o - target and bend f'(z)
     if activation == IDENTITY:
         output, error, bend = argument, argument - target, one
     else:
@@ -67,6 +87,7 @@ def judged(argument, target, weight, thresholds, tolerance, activation):
         error = (one - target) * p - (target + low) * q
         bend = gain * (p * q)
     weighted = weight * error
+    # wrong: off by the tolerance or more, or a threshold lies between output and target
     apart = zero
     if tolerance > 0:
         apart = one - greater(splat(tolerance), maximum(error, -error))
@@ -87,6 +108,7 @@ def compare(z, size, targets, weights, counted, thresholds, tolerance, activatio
     width = lanes(z)
     one = full(z, 1.0)
     loss, right = full(z, 0.0), full(z, 0.0)
+    # L = sum w (o - target)^2, dL/dz = 2 w (o - target) f'(z)
     for k in range(0, size, width):
         weighted, error, slope, apart = judged(
             load(z, k), load(targets, k), load(weights, k), thresholds, tolerance, activation

@@ -9,30 +9,38 @@ while a loop over two or three columns would cost more than its body.
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 from numba import njit
 
 from ghostpoint.numerics.blocks import zero_block
 from ghostpoint.numerics.compiled_code import distinct
 from ghostpoint.numerics.elementary import tanh
 from ghostpoint.numerics.lanes_blocks import add_dot, add_scaled, add_two, put_columns, take_columns
-from ghostpoint.numerics.simd import fma, full, lanes, load, not_inlined, pointer, splat, store
-from ghostpoint.training.kernels.low_rank_passes import LATENT, STATE
+from ghostpoint.numerics.simd import fma, full, lanes, load, not_inlined, pointer, splat, store, tree_of_vectors
+from ghostpoint.training.kernels.low_rank_passes import add_pull_of_output
 
-__all__ = ["MOST", "backward", "forward", "outer", "outer_rates", "tree"]
+__all__ = ["MOST", "Memory", "backward", "forward", "outer", "outer_rates"]
 
 #: columns of a matrix; with more, weights of 16 networks leave the first-level cache, and nothing is gained
 MOST = 4
 
 
-@njit(inline="always")
-def tree(parts, width):
-    """The sum of ``lanes`` vectors as ``simd.tree_sum`` adds the lanes of one; half of them change."""
-    half = width // 2
-    while half > 1:
-        for p in range(half):
-            store(parts, p * width, load(parts, p * width) + load(parts, (p + half) * width))
-        half //= 2
-    return load(parts, 0) + load(parts, width)
+class Memory(NamedTuple):
+    """Pointers: M, P, x[0] and the rest of the weights; g, rho (``path``), phi, lambda and s; scratch."""
+
+    left: Any
+    right: Any
+    initial: Any
+    small: Any
+    g: Any
+    path: Any
+    rates: Any
+    adjoint: Any
+    s: Any
+    net: Any
+    parts: Any
+    buffer: Any
 
 
 def _make_columns_of(columns, apart, finish):
@@ -95,7 +103,7 @@ def _make_sum(count):
                 block = add(block, matrix, i * columns * width, factor * load(values, i * width))
             put(block, parts, p * width, width * width)
         for c in range(count):
-            store(out, c * width, tree(pointer(parts, c * width * width), width))
+            store(out, c * width, tree_of_vectors(pointer(parts, c * width * width)))
 
     return total
 
@@ -118,44 +126,44 @@ def _sums(matrix, columns, values, factor, units, count, parts, out):
 
 
 @njit
-def forward(
-    left, right, inputs, first, g, path, rates, net, parts, alpha, latents, n_inputs, rows, units, trials, steps
-):
-    """g and rho of every step, and the rates ``tanh(M g)``."""
+def forward(memory, sizes, inputs, alpha):
+    """g and rho of every step, and the rates ``phi = tanh(M g)``."""
     not_inlined()
-    width = lanes(left)
-    columns, plane = latents + n_inputs + 1, units * width
-    one = full(left, 1.0)
+    left, right, g, path, net, parts = memory.left, memory.right, memory.g, memory.path, memory.net, memory.parts
+    latents, n_inputs, units, trials = sizes.latents, sizes.inputs, sizes.units, sizes.trials
+    columns, rows, width = sizes.columns, sizes.rows, lanes(g)
+    one = full(g, 1.0)
     leak = one - alpha
+    # rho[0] = P^T x[0]
     for b in range(trials):
-        _sums(right, rows, first, one, units, rows, parts, pointer(path, b * rows * width))
-    for k in range(steps * trials):
+        _sums(right, rows, memory.initial, one, units, rows, parts, pointer(path, b * rows * width))
+    for k in range(sizes.steps * trials):
         at, old, new = k * columns * width, k * rows * width, (k + trials) * rows * width
-        here = pointer(rates, k * plane)
+        here = pointer(memory.rates, k * units * width)
+        # g[t] = (kappa[t], u[t], 1)
         for j in range(latents):
             store(g, at + j * width, load(path, old + j * width))
         for j in range(n_inputs):
             store(g, at + (latents + j) * width, splat(inputs[k * n_inputs + j]))
         store(g, at + (columns - 1) * width, one)
+        # phi[t] = tanh(M g[t])
         if trials % 2 == 1 and k % trials == trials - 1:
             _rates_apart(left, columns, g, at, units, here, here, alpha)
         else:
             _rates_in_turn(left, columns, g, at, units, here, here, alpha)
+        # rho[t+1] = (1 - alpha) rho[t] + alpha P^T phi[t]
         _sums(right, rows, here, alpha, units, rows, parts, net)
         for j in range(rows):
             store(path, new + j * width, fma(leak, load(path, old + j * width), load(net, j * width)))
 
 
 @njit
-def backward(
-    kind, left, right, small, rates, by_z, adjoint, s, net, parts, alpha, latents, n_inputs, outputs, rows, units,
-    trials, steps, padded, shift,
-):  # fmt: skip
-    """lambda and s of every step; rho[t] is read at step ``t - 1 + shift``."""
+def backward(memory, sizes, by_z, alpha):
+    """lambda and s of every step."""
     not_inlined()
-    width = lanes(left)
-    columns, plane = latents + n_inputs + 1, units * width
-    zero, one = full(left, 0.0), full(left, 1.0)
+    adjoint, net, parts = memory.adjoint, memory.net, memory.parts
+    rows, units, trials, steps = sizes.rows, sizes.units, sizes.trials, sizes.steps
+    width, zero, one = lanes(adjoint), full(adjoint, 0.0), full(adjoint, 1.0)
     leak = one - alpha
     for j in range(rows):
         store(net, j * width, zero)  # what does not feed back has no pull
@@ -165,28 +173,20 @@ def backward(
             for j in range(rows):
                 store(adjoint, here + j * width, zero)
         else:
-            hot, out = pointer(rates, k * plane), pointer(s, k * plane)
+            # s[t] = alpha e[t] P lambda[t+1]
+            hot, out = pointer(memory.rates, k * units * width), pointer(memory.s, k * units * width)
             if trials % 2 == 1 and k % trials == trials - 1:
-                _sensitivities_apart(right, rows, adjoint, later, units, hot, out, alpha)
+                _sensitivities_apart(memory.right, rows, adjoint, later, units, hot, out, alpha)
             else:
-                _sensitivities_in_turn(right, rows, adjoint, later, units, hot, out, alpha)
-            _sums(left, columns, out, one, units, latents, parts, net)
+                _sensitivities_in_turn(memory.right, rows, adjoint, later, units, hot, out, alpha)
+            # lambda[t] = (1 - alpha) lambda[t+1] + (m^T s[t], 0)
+            _sums(memory.left, sizes.columns, out, one, units, sizes.latents, parts, net)
             for j in range(rows):
                 store(adjoint, here + j * width, fma(leak, load(adjoint, later + j * width), load(net, j * width)))
-        reading = k + (shift - 1) * trials
-        if reading < 0 or reading >= steps * trials:
-            continue
-        for o in range(outputs):
-            d = load(by_z, (o * padded + reading) * width)
-            if kind == STATE:
-                at = here + (latents + o) * width
-                store(adjoint, at, load(adjoint, at) + d)
-            elif kind == LATENT:
-                for j in range(latents):
-                    at = here + j * width
-                    store(adjoint, at, load(adjoint, at) + load(small, (o * latents + j) * width) * d)
-            else:
-                store(adjoint, here, load(adjoint, here) + load(small, 0) * d)
+        # what the outputs add that read rho[t]
+        reading = k + (sizes.shift - 1) * trials
+        if 0 <= reading < steps * trials:
+            add_pull_of_output(sizes, memory.small, adjoint, k * rows, by_z, reading, zero)
 
 
 def _make_outer(columns):
@@ -238,18 +238,19 @@ def outer(matrix, columns, s, units, vectors, terms, buffer):
 
 
 @njit
-def outer_rates(matrix, columns, first, rates, alpha, units, trials, vectors, terms, buffer):
-    """``A[i, j] = sum_k phi_i[k] v_j[k]``: the ``first`` rates of every trial, then ``alpha`` times those after it."""
+def outer_rates(memory, sizes, matrix, alpha):
+    """``dL/dP = x[0] lambda[0]^T + sum alpha phi[t] lambda[t+1]^T``: over the x[0] of every trial, then all steps."""
     not_inlined()
-    width = lanes(matrix)
+    initial, rates, buffer = memory.initial, memory.rates, memory.buffer
+    width, units, trials, terms = lanes(matrix), sizes.units, sizes.trials, sizes.steps * sizes.trials
     plane = units * width
     for u in range(0, units, 2):
         v = min(u + 1, units - 1)
         for k in range(trials):
-            store(buffer, 2 * k * width, load(first, u * width))
-            store(buffer, (2 * k + 1) * width, load(first, v * width))
+            store(buffer, 2 * k * width, load(initial, u * width))
+            store(buffer, (2 * k + 1) * width, load(initial, v * width))
         for k in range(terms):
             to = 2 * (trials + k) * width
             store(buffer, to, alpha * load(rates, k * plane + u * width))
             store(buffer, to + width, alpha * load(rates, k * plane + v * width))
-        _two_units(matrix, columns, u, v, vectors, trials + terms, buffer)
+        _two_units(matrix, sizes.rows, u, v, memory.adjoint, trials + terms, buffer)

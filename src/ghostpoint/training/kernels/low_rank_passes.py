@@ -1,51 +1,87 @@
-"""The passes of ``low_rank.train``: forwards, the readout, backwards; see there for the mathematics."""
+"""The passes of ``low_rank.train``: forwards, the readout, backwards; see there for the mathematics.
+
+What is small, the logits and their derivatives, is written for one network (scalars) and for a network per
+lane (vectors) at once: ``like`` is a value of the kind meant.
+"""
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 from numba import njit
 
 from ghostpoint.numerics.elementary import tanh
 from ghostpoint.numerics.products import matrix_times, transpose_times
-from ghostpoint.numerics.simd import fma, full, lanes, load, not_inlined, splat, store
+from ghostpoint.numerics.simd import fma, full, lanes, load, not_inlined, put, splat, store, take
 
-__all__ = [
-    "CONFIDENCE",
-    "LATENT",
-    "READOUTS",
-    "STATE",
-    "backward",
-    "column",
-    "forward",
-    "logits",
-    "normalize",
-    "small_gradient",
-]
+__all__ = ["CONFIDENCE", "LATENT", "READOUTS", "STATE", "Memory", "Sizes"]
+__all__ += ["add_pull_of_output", "backward", "column", "forward", "logits", "normalize", "readout_gradient"]
 
 #: what the output is read from, in the order of the codes
 READOUTS = ("state", "latent", "confidence")
 STATE, LATENT, CONFIDENCE = range(3)
 
 
+class Sizes(NamedTuple):
+    """Whole numbers of a chunk of trials.
+
+    ``columns`` of M and ``rows`` of P, with padding ``g_stride`` and ``stride``; ``rho[t]`` is read at step
+    ``t - 1 + shift``.
+    """
+
+    readout: int
+    units: int
+    latents: int
+    inputs: int
+    outputs: int
+    columns: int
+    rows: int
+    plane: int
+    g_stride: int
+    stride: int
+    trials: int
+    steps: int
+    padded: int
+    shift: int
+
+
+class Memory(NamedTuple):
+    """Pointers: M, P and the rest of the weights; g, rho (``path``), phi, alpha e and lambda; scratch."""
+
+    left: Any
+    right: Any
+    small: Any
+    g: Any
+    path: Any
+    phi: Any
+    slope: Any
+    adjoint: Any
+    net: Any
+    pull: Any
+    alphas: Any
+
+
 @njit
-def forward(
-    left, right, g, path, phi, slope, noise, noisy, net, pull, leak, alphas, latents, columns, rows, plane, g_stride,
-    stride, trials, steps,
-):  # fmt: skip
+def forward(memory, sizes, noise, noisy, leak):
     """rho of every step, ``alpha phi`` from the plane ``trials`` of ``phi`` on, and ``slope = alpha (1 - phi**2)``."""
     not_inlined()
-    width = lanes(left)
-    one = full(left, 1.0)
+    g, path, phi, slope, net, pull = memory.g, memory.path, memory.phi, memory.slope, memory.net, memory.pull
+    alphas, plane, trials = memory.alphas, sizes.plane, sizes.trials
+    g_stride, stride, latents = sizes.g_stride, sizes.stride, sizes.latents
+    width, one = lanes(g), full(g, 1.0)
     whole = latents // width * width
-    for t in range(steps):
+    for t in range(sizes.steps):
         here, there = t * trials * plane, (t + 1) * trials * plane
         old, new = t * trials * stride, (t + 1) * trials * stride
+        # g[t] = (kappa[t], u[t], 1), of which u and 1 are there
         for b in range(trials):
             at, to = old + b * stride, (t * trials + b) * g_stride
             for i in range(0, whole, width):
                 store(g, to + i, load(path, at + i))
             for i in range(whole, latents):
                 g[to + i] = path[at + i]
-        matrix_times(left, plane, columns, g, t * trials * g_stride, g_stride, trials, net, t % 2 == 1)
+        # phi[t] = tanh(M g[t] + noise[t])
+        matrix_times(memory.left, plane, sizes.columns, g, t * trials * g_stride, g_stride, trials, net, t % 2 == 1)
         for b in range(trials):
             for i in range(0, plane, width):
                 at = b * plane + i
@@ -56,55 +92,54 @@ def forward(
                 alpha = load(alphas, i)
                 store(phi, there + at, alpha * rate)
                 store(slope, here + at, alpha * fma(-rate, rate, one))
-        transpose_times(right, plane, rows, phi, there, trials, pull, stride, t % 2 == 0)
+        # rho[t+1] = (1 - alpha) rho[t] + alpha P^T phi[t]
+        transpose_times(memory.right, plane, sizes.rows, phi, there, trials, pull, stride, t % 2 == 0)
         for i in range(0, trials * stride, width):
             store(path, new + i, fma(leak, load(path, old + i), load(pull, i)))
 
 
 @njit
-def logits(kind, small, path, first, stride, latents, outputs, count, padded, threshold, out):
-    """z of the states from ``path[first]`` on."""
+def logits(sizes, small, path, first, threshold, out, like):
+    """z of the states from number ``first`` on, a state being ``stride`` values."""
     not_inlined()
+    outputs, latents, padded = sizes.outputs, sizes.latents, sizes.padded
     for o in range(outputs):
-        for k in range(count):
-            at = first + k * stride
-            if kind == STATE:
-                out[o * padded + k] = path[at + latents + o] + small[o]
-            elif kind == LATENT:
-                total = small[outputs * latents + o]
+        for k in range(sizes.steps * sizes.trials):
+            at = (first + k) * sizes.stride
+            if sizes.readout == STATE:
+                z = take(path, at + latents + o, like) + take(small, o, like)
+            elif sizes.readout == LATENT:
+                z = take(small, outputs * latents + o, like)
                 for j in range(latents):
-                    total += small[o * latents + j] * path[at + j]
-                out[o * padded + k] = total
+                    z = z + take(small, o * latents + j, like) * take(path, at + j, like)
             else:
-                out[o * padded + k] = small[0] * (path[at] - threshold)
+                z = take(small, 0, like) * (take(path, at, like) - threshold)
+            put(out, o * padded + k, z)
 
 
-@njit
-def _seed(kind, small, adjoint, at, by_z, k, padded, latents, outputs):
-    """Add ``(dz/drho)^T dL/dz`` of step-and-trial k."""
-    for o in range(outputs):
-        d = by_z[o * padded + k]
-        if kind == STATE:
-            adjoint[at + latents + o] += d
-        elif kind == LATENT:
-            for j in range(latents):
-                adjoint[at + j] += small[o * latents + j] * d
+@njit(inline="always")
+def add_pull_of_output(sizes, small, adjoint, at, by_z, k, like):
+    """Add ``(dz/drho)^T dL/dz`` of step-and-trial k to lambda, which begins at value ``at``."""
+    for o in range(sizes.outputs):
+        d = take(by_z, o * sizes.padded + k, like)
+        if sizes.readout == STATE:
+            to = at + sizes.latents + o
+            put(adjoint, to, take(adjoint, to, like) + d)
+        elif sizes.readout == LATENT:
+            for j in range(sizes.latents):
+                to = at + j
+                put(adjoint, to, take(adjoint, to, like) + take(small, o * sizes.latents + j, like) * d)
         else:
-            adjoint[at] += small[0] * d
+            put(adjoint, at, take(adjoint, at, like) + take(small, 0, like) * d)
 
 
 @njit
-def backward(
-    kind, left, right, small, slope, by_z, adjoint, s, net, pull, leak, latents, rows, plane, stride, trials, padded,
-    outputs, shift, steps, last, trial, count,
-):  # fmt: skip
-    """lambda and s of the ``count`` trials from ``trial`` on, for rho up to ``rho[last]``, beyond which none is read.
-
-    rho[t] is read at step ``t - 1 + shift``.
-    """
+def backward(memory, sizes, by_z, s, leak, last, trial, count):
+    """lambda and s of the ``count`` trials from ``trial`` on, for rho up to ``rho[last]``, beyond which none is read."""
     not_inlined()
-    width = lanes(left)
-    zero = full(left, 0.0)
+    adjoint, slope, net, pull = memory.adjoint, memory.slope, memory.net, memory.pull
+    plane, stride, trials, latents = sizes.plane, sizes.stride, sizes.trials, sizes.latents
+    width, zero, like = lanes(adjoint), full(adjoint, 0.0), adjoint[0]
     for i in range(0, count * stride, width):
         store(adjoint, (last * trials + trial) * stride + i, zero)
         store(pull, i, zero)
@@ -112,51 +147,58 @@ def backward(
         new = (t * trials + trial) * stride
         if t < last:
             old, here = new + trials * stride, (t * trials + trial) * plane
-            matrix_times(right, plane, rows, adjoint, old, stride, count, net, t % 2 == 1)
+            # s[t] = alpha e[t] P lambda[t+1]
+            matrix_times(memory.right, plane, sizes.rows, adjoint, old, stride, count, net, t % 2 == 1)
             for i in range(0, count * plane, width):
                 store(s, here + i, load(slope, here + i) * load(net, i))
-            transpose_times(left, plane, latents, s, here, count, pull, stride, t % 2 == 0)
+            # lambda[t] = (1 - alpha) lambda[t+1] + (m^T s[t], 0)
+            transpose_times(memory.left, plane, latents, s, here, count, pull, stride, t % 2 == 0)
             for b in range(count):
                 for i in range(latents, (latents + width // 4 - 1) // (width // 4) * (width // 4)):
                     pull[b * stride + i] = 0  # sums of the columns that follow m
             for i in range(0, count * stride, width):
                 store(adjoint, new + i, fma(leak, load(adjoint, old + i), load(pull, i)))
-        step = t - 1 + shift
-        if 0 <= step < steps:
+        # what the outputs add that read rho[t]
+        step = t - 1 + sizes.shift
+        if 0 <= step < sizes.steps:
             for b in range(count):
                 k = step * trials + trial + b
-                _seed(kind, small, adjoint, new + b * stride, by_z, k, padded, latents, outputs)
+                add_pull_of_output(sizes, memory.small, adjoint, new + b * stride, by_z, k, like)
 
 
 @njit
-def small_gradient(
-    kind, gradient, path, first, stride, by_z, latents, outputs, start, stop, jump, padded, threshold, trainable
-):  # fmt: skip
-    """Of W_out of a latent readout and b_out, or of the confidence, from the answers ``range(start, stop, jump)``.
+def readout_gradient(sizes, gradient, path, first, by_z, answers, threshold, trainable, like):
+    """Of W_out of a latent readout and b_out, or of the confidence, from the ``answers`` (start, stop, jump).
 
-    Zero where not trainable.
+    The states are those of :func:`logits`. Zero where not trainable.
     """
     not_inlined()
-    if kind == CONFIDENCE:
-        gradient[0] = 0
+    start, stop, jump = answers
+    outputs, latents, padded, stride = sizes.outputs, sizes.latents, sizes.padded, sizes.stride
+    if sizes.readout == CONFIDENCE:
+        # dL/dc = sum d (kappa - kappa*)
+        total = full(like, 0.0)
         if trainable[6]:
             for k in range(start, stop, jump):
-                gradient[0] += by_z[k] * (path[first + k * stride] - threshold)
+                total = total + take(by_z, k, like) * (take(path, (first + k) * stride, like) - threshold)
+        put(gradient, 0, total)
         return
-    offset = outputs * latents if kind == LATENT else 0
+    offset = outputs * latents if sizes.readout == LATENT else 0
     for o in range(outputs):
-        if kind == LATENT:
-            for j in range(latents):
-                gradient[o * latents + j] = 0
+        # dL/dW_out = sum d kappa^T
+        for j in range(latents if sizes.readout == LATENT else 0):
+            total = full(like, 0.0)
             if trainable[4]:
                 for k in range(start, stop, jump):
-                    d, at = by_z[o * padded + k], first + k * stride
-                    for j in range(latents):
-                        gradient[o * latents + j] += d * path[at + j]
-        gradient[offset + o] = 0
+                    d = take(by_z, o * padded + k, like)
+                    total = total + d * take(path, (first + k) * stride + j, like)
+            put(gradient, o * latents + j, total)
+        # dL/db_out = sum d
+        total = full(like, 0.0)
         if trainable[5]:
             for k in range(start, stop, jump):
-                gradient[offset + o] += by_z[o * padded + k]
+                total = total + take(by_z, o * padded + k, like)
+        put(gradient, offset + o, total)
 
 
 @njit(inline="always")
@@ -166,24 +208,23 @@ def column(j, plane, width):
 
 
 @njit
-def normalize(kind, right, small, small_size, latents, outputs, plane, units, norm):
+def normalize(memory, sizes, small_size, norm):
     """Scale W_out and b_out so that ``sum |W_out|`` is ``norm``; a readout of zeros stays."""
     not_inlined()
-    width = lanes(right)
-    size = abs(small[0])
-    size -= size
-    if kind == LATENT:
+    right, small, plane, latents, outputs = memory.right, memory.small, sizes.plane, sizes.latents, sizes.outputs
+    width, size = lanes(right), full(small[0], 0.0)
+    if sizes.readout == LATENT:
         for i in range(outputs * latents):
             size += abs(small[i])
     else:
         for j in range(latents, latents + outputs):
-            for i in range(units):
+            for i in range(sizes.units):
                 size += abs(right[column(j, plane, width) + i // width * width * width + i % width])
     if size > 0:
         factor = splat(norm / size)
         for i in range(0, small_size, width):
             store(small, i, factor * load(small, i))
-        if kind == STATE:
+        if sizes.readout == STATE:
             for j in range(latents, latents + outputs):
                 begin = column(j, plane, width)
                 for i in range(begin, begin + plane * width, width * width):

@@ -4,47 +4,61 @@ With the gradient g (after clipping) and the rate eta:
 
 * ``SGD``: ``p <- p - eta g``;
 * ``MOMENTUM``: ``v <- mu v + g`` (no dampening, v = 0 at first), ``p <- p - eta v``;
-* ``ADAM``: ``v <- beta_1 v + (1 - beta_1) g``, ``w <- beta_2 w + (1 - beta_2) g**2``, and at update k = 1, 2, ...
+* ``ADAM`` (Kingma and Ba, Adam: a method for stochastic optimization, ICLR 2015):
+  ``v <- beta_1 v + (1 - beta_1) g``, ``w <- beta_2 w + (1 - beta_2) g**2``, and at update k = 1, 2, ...
   ``p <- p - eta / (1 - beta_1**k) v / (sqrt(w / (1 - beta_2**k)) + epsilon)``.
 
-Clipping multiplies g by ``min(1, largest / (|g| + 1e-6))`` as ``torch.nn.utils.clip_grad_norm_`` does, |g| over all
-that is trained.
+Clipping multiplies g by ``min(1, largest / (|g| + 1e-6))`` as ``torch.nn.utils.clip_grad_norm_`` does,
+|g| over all that is trained.
+
+A rule gives a direction q, of which ``p`` becomes ``p - by q``. :func:`update` does both in one pass; with
+:func:`direct` and :func:`apply` a remedy can change q in between. What is trained is a list of *segments*
+(int64): one is the vectors at ``start``, ``start + jump``, ... below ``stop``, such as a column of a
+matrix in panels; ``updates`` says what else a segment holds.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 from numba import njit
 
 from ghostpoint.numerics.compiled_code import distinct
 from ghostpoint.numerics.simd import fma, full, lanes, load, maximum, not_inlined, sqrt, store, unequal
 
-__all__ = [
-    "ADAM",
-    "APPLY",
-    "DIRECT",
-    "MOMENTUM",
-    "RULES",
-    "SETTINGS",
-    "SGD",
-    "UPDATE",
-    "apply",
-    "blend",
-    "clipping",
-    "direct",
-    "length",
-    "prepare",
-    "update",
-]
+__all__ = ["ADAM", "MOMENTUM", "RULES", "SEGMENT", "SETTINGS", "SGD", "Step", "Vectors"]
+__all__ += ["apply", "blend", "clipping", "direct", "step_of", "update"]
 
 #: names of the rules, in the order of their codes
 RULES = ("sgd", "momentum", "adam")
 SGD, MOMENTUM, ADAM = range(3)
-#: what is done with a gradient: change the parameters, find the direction alone, change them by a direction found
-UPDATE, DIRECT, APPLY = range(3)
 #: what a kernel's ``settings`` holds; ``decay`` is mu or beta_1, and ``largest_norm`` is infinite for no clipping
 SETTINGS = ("rate", "decay", "second_decay", "epsilon", "largest_norm")
+#: numbers of a segment
+SEGMENT = 5
+
+
+class Vectors(NamedTuple):
+    """Pointers to parameters p, their gradient g, the moments v and w, the direction q and crossings' gradients."""
+
+    parameters: Any
+    gradient: Any
+    first: Any
+    second: Any
+    direction: Any
+    slopes: Any
+
+
+class Step(NamedTuple):
+    """The scalars of one update: the factor of the gradient, ``by``, and the rule's numbers."""
+
+    factor: float
+    by: float
+    root: float
+    decay: float
+    second_decay: float
+    epsilon: float
 
 
 @njit(inline="always")
@@ -54,115 +68,121 @@ def clipping(norm, largest):
 
 
 @njit(inline="always")
-def prepare(settings, epoch):
-    """Adam's ``eta / (1 - beta_1**k)`` and ``1 / sqrt(1 - beta_2**k)`` for the update at ``epoch = k - 1``."""
-    k = epoch + 1.0
-    return settings[0] / (1.0 - settings[1] ** k), 1.0 / math.sqrt(1.0 - settings[2] ** k)
-
-
-# A rule is a direction q, of which ``p`` becomes ``p - by q``: by is eta, for Adam ``step``.
+def step_of(rule, factor, epoch):
+    """The scalars of the update at ``epoch = k - 1``, Adam's ``1 / sqrt(1 - beta_2**k)`` among them."""
+    settings = rule.settings
+    by, root = settings[0], 0.0
+    if rule.code == ADAM:
+        k = epoch + 1.0
+        by, root = settings[0] / (1.0 - settings[1] ** k), 1.0 / math.sqrt(1.0 - settings[2] ** k)
+    return Step(factor, by, root, settings[1], settings[2], settings[3])
 
 
 @njit(inline="always")
-def _sgd(first, second, at, g, settings, root):
+def _sgd(first, second, at, g, step):
     return g
 
 
 @njit(inline="always")
-def _momentum(first, second, at, g, settings, root):
-    v = fma(full(g, settings[1]), load(first, at), g)
+def _momentum(first, second, at, g, step):
+    v = fma(full(g, step.decay), load(first, at), g)
     store(first, at, v)
     return v
 
 
 @njit(inline="always")
-def _adam(first, second, at, g, settings, root):
+def _adam(first, second, at, g, step):
     v, w = load(first, at), load(second, at)
-    v = fma(full(g, 1.0 - settings[1]), g - v, v)
-    w = fma(full(g, 1.0 - settings[2]) * g, g, full(g, settings[2]) * w)
+    v = fma(full(g, 1.0 - step.decay), g - v, v)
+    w = fma(full(g, 1.0 - step.second_decay) * g, g, full(g, step.second_decay) * w)
     store(first, at, v)
     store(second, at, w)
-    return v / fma(sqrt(w), full(g, root), full(g, settings[3]))
+    return v / fma(sqrt(w), full(g, step.root), full(g, step.epsilon))
 
 
-def _make_update(rule):
-    def update_range(parameters, gradient, first, second, start, stop, jump, settings, factor, by, root):
+def _make(rule):
+    """The update by a rule, and its direction alone."""
+
+    def update_by(vectors, segments, count, step):
+        not_inlined()
+        parameters, gradient = vectors.parameters, vectors.gradient
         changed = full(parameters, 0.0)
-        clip, back = full(parameters, factor), full(parameters, -by)
-        for at in range(start, stop, jump):
-            q = rule(first, second, at, clip * load(gradient, at), settings, root)
-            new = fma(back, q, load(parameters, at))
-            changed = maximum(changed, unequal(new, load(parameters, at)))
-            store(parameters, at, new)
+        clip, back = full(parameters, step.factor), full(parameters, -step.by)
+        for k in range(count):
+            at, stop, jump = segments[SEGMENT * k], segments[SEGMENT * k + 1], segments[SEGMENT * k + 2]
+            while at < stop:
+                q = rule(vectors.first, vectors.second, at, clip * load(gradient, at), step)
+                old = load(parameters, at)
+                new = fma(back, q, old)
+                changed = maximum(changed, unequal(new, old))
+                store(parameters, at, new)
+                at += jump
         return changed
 
-    return njit(distinct(update_range, rule.py_func.__name__))
+    def direction_by(vectors, segments, count, step):
+        not_inlined()
+        clip = full(vectors.gradient, step.factor)
+        for k in range(count):
+            at, stop, jump = segments[SEGMENT * k], segments[SEGMENT * k + 1], segments[SEGMENT * k + 2]
+            while at < stop:
+                g = clip * load(vectors.gradient, at)
+                store(vectors.direction, at, rule(vectors.first, vectors.second, at, g, step))
+                at += jump
+
+    return tuple(njit(distinct(function, rule.py_func.__name__)) for function in (update_by, direction_by))
 
 
-def _make_direction(rule):
-    def direct_range(direction, gradient, first, second, start, stop, jump, settings, factor, root):
-        clip = full(direction, factor)
-        for at in range(start, stop, jump):
-            store(direction, at, rule(first, second, at, clip * load(gradient, at), settings, root))
-
-    return njit(distinct(direct_range, rule.py_func.__name__))
-
-
-_update_sgd, _update_momentum, _update_adam = (_make_update(rule) for rule in (_sgd, _momentum, _adam))
-_direct_sgd, _direct_momentum, _direct_adam = (_make_direction(rule) for rule in (_sgd, _momentum, _adam))
-
-
-@njit(inline="always")
-def length(rule, settings, step):
-    """``by``: what a direction is multiplied by."""
-    return step if rule == ADAM else settings[0]
+(_update_sgd, _direct_sgd), (_update_momentum, _direct_momentum), (_update_adam, _direct_adam) = (
+    _make(rule) for rule in (_sgd, _momentum, _adam)
+)
 
 
 @njit
-def update(rule, parameters, gradient, first, second, start, stop, jump, settings, factor, step, root):
-    """Update the vectors at ``start``, ``start + jump``, ... below ``stop``; nonzero lanes where a bit changed.
-
-    All arrays are pointers. ``factor`` is that of :func:`clipping`, ``step`` and ``root`` are those of
-    :func:`prepare`. ``first`` and ``second`` (the moments v and w) have the shape of ``parameters`` where the rule has
-    them.
-    """
-    by = length(rule, settings, step)
+def update(rule, vectors, segments, count, step):
+    """``p <- p - by q`` for what is trained; nonzero lanes where a bit changed."""
     if rule == ADAM:
-        return _update_adam(parameters, gradient, first, second, start, stop, jump, settings, factor, by, root)
+        return _update_adam(vectors, segments, count, step)
     if rule == MOMENTUM:
-        return _update_momentum(parameters, gradient, first, second, start, stop, jump, settings, factor, by, root)
-    return _update_sgd(parameters, gradient, first, second, start, stop, jump, settings, factor, by, root)
+        return _update_momentum(vectors, segments, count, step)
+    return _update_sgd(vectors, segments, count, step)
 
 
 @njit
-def direct(rule, direction, gradient, first, second, start, stop, jump, settings, factor, root):
-    """The directions q and the moments; ``apply`` with ``by`` of :func:`length` then does what ``update`` does."""
+def direct(rule, vectors, segments, count, step):
+    """The directions q and the moments; :func:`apply` with ``step.by`` then does what :func:`update` does."""
     if rule == ADAM:
-        _direct_adam(direction, gradient, first, second, start, stop, jump, settings, factor, root)
+        _direct_adam(vectors, segments, count, step)
     elif rule == MOMENTUM:
-        _direct_momentum(direction, gradient, first, second, start, stop, jump, settings, factor, root)
+        _direct_momentum(vectors, segments, count, step)
     else:
-        _direct_sgd(direction, gradient, first, second, start, stop, jump, settings, factor, root)
+        _direct_sgd(vectors, segments, count, step)
 
 
 @njit
-def apply(parameters, direction, start, stop, jump, by):
+def apply(vectors, segments, count, by):
     """``p <- p - by q``; nonzero lanes where a bit changed."""
+    not_inlined()
+    parameters, direction = vectors.parameters, vectors.direction
     changed, back = full(parameters, 0.0), full(parameters, -by)
-    for at in range(start, stop, jump):
-        new = fma(back, load(direction, at), load(parameters, at))
-        changed = maximum(changed, unequal(new, load(parameters, at)))
-        store(parameters, at, new)
+    for k in range(count):
+        at, stop, jump = segments[SEGMENT * k], segments[SEGMENT * k + 1], segments[SEGMENT * k + 2]
+        while at < stop:
+            old = load(parameters, at)
+            new = fma(back, load(direction, at), old)
+            changed = maximum(changed, unequal(new, old))
+            store(parameters, at, new)
+            at += jump
     return changed
 
 
 @njit
-def blend(direction, size, slopes, factor, seen, row, at, count, by):
+def blend(vectors, size, factor, seen, row, at, count, by):
     """``q <- factor q - sum_i (weight_i / by) e_i``, so that ``by q`` is the update that ``trust.split`` wants.
 
-    e_i is at ``slopes[i size]``, its weight at ``seen[i row + at]``. All arrays are pointers.
+    e_i is at ``slopes[i size]``, its weight at ``seen[i row + at]``.
     """
     not_inlined()
+    direction, slopes = vectors.direction, vectors.slopes
     width, scaling = lanes(direction), full(direction, factor)
     for k in range(0, size, width):
         store(direction, k, scaling * load(direction, k))

@@ -51,7 +51,7 @@ from ghostpoint.numerics.simd import (
     store,
     unequal,
 )
-from ghostpoint.training.kernels.epoch import EVENTS, note
+from ghostpoint.training.kernels.epoch import EVENTS, QUANTITIES, note
 from ghostpoint.training.kernels.trust import (
     ALONG,
     BY_LOSS,
@@ -66,10 +66,6 @@ from ghostpoint.training.kernels.trust import (
 )
 
 __all__ = ["EVENTS", "QUANTITIES", "add_products", "mixed", "networks_across_lanes"]
-
-#: rows of ``history`` and ``now``
-QUANTITIES = ("loss", "gradient_norm", "accuracy", "confidence", "update_scale")
-
 
 def _make_step(bounded_tanh):
     """The activations of one step and, in ``parts``, the partial sums of n phi and n m e, for :func:`_tree`.

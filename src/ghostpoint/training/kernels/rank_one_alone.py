@@ -16,7 +16,7 @@ from ghostpoint.numerics.simd import (
     load,
     maximum,
     pointer,
-    scalar_fma,
+    fma as scalar_fma,
     splat,
     store,
     tree_sum,

@@ -18,6 +18,7 @@ __all__ = [
     "BY_LOSS",
     "CROSSED",
     "GRAM",
+    "HAZARD",
     "REGION",
     "SEEN",
     "WEIGHT",
@@ -32,6 +33,7 @@ __all__ = [
 
 #: what ``region`` holds; without a hazard limit it is infinite
 REGION = ("h", "eta", "shrink", "tilt", "brake", "floor", "growth", "hazard", "chance_loss", "split", "polyak")
+H, ETA, SHRINK, TILT, BRAKE, FLOOR, GROWTH, HAZARD, CHANCE_LOSS, SPLIT, POLYAK = range(len(REGION))
 #: what is kept about a crossing: whether it happens, when, the peak, two readings and the derivatives by their logits;
 #: of its gradient e the products with the update and with the loss's gradient, the two coordinates of these along what
 #: e adds to the span, and what e is multiplied by. After them come the products with the gradients of the crossings
@@ -57,13 +59,13 @@ def row_size(crossings: int) -> int:
 @njit(inline="always")
 def acts(crossings, region):
     """Whether there is anything to do."""
-    return crossings.shape[0] > 0 or region[7] < math.inf
+    return crossings.shape[0] > 0 or region[HAZARD] < math.inf
 
 
 @njit(inline="always")
 def splits(crossings, region):
     """Whether updates are split."""
-    return crossings.shape[0] > 0 and region[9] > 0
+    return crossings.shape[0] > 0 and region[SPLIT] > 0
 
 
 @njit
@@ -108,20 +110,20 @@ def allowed(region, seen, delay, loss, slope, length, along, uphill):
     not_inlined()
     loss, slope, length, along = np.float64(loss), np.float64(slope), np.float64(length), np.float64(along)
     size = slope * length
-    prediction = max(abs(along), region[3] * size) if seen[CROSSED] > 0 else size
-    return _scale(prediction, _limit(region, seen, 0, delay, loss, uphill), region[6])
+    prediction = max(abs(along), region[TILT] * size) if seen[CROSSED] > 0 else size
+    return _scale(prediction, _limit(region, seen, 0, delay, loss, uphill), region[GROWTH])
 
 
 @njit(inline="always")
 def _limit(region, seen, at, delay, loss, uphill):
     """How far the time or peak of the crossing at ``seen[at:]`` may move; an infinite loss leaves the share at h."""
     if seen[at + CROSSED] > 0:
-        share, most = region[2] * (loss / region[8]), region[0]
+        share, most = region[SHRINK] * (loss / region[CHANCE_LOSS]), region[H]
         share = share if share < most else most  # an infinite shrink at no loss leaves h
         limit = share * CRITICAL_SHIFT * min(float(delay), seen[at + 1])
     else:
-        limit = region[1] * max(-seen[at + 2], region[5])
-    return region[4] * limit if uphill else limit
+        limit = region[ETA] * max(-seen[at + 2], region[FLOOR])
+    return region[BRAKE] * limit if uphill else limit
 
 
 @njit
@@ -175,20 +177,20 @@ def split(region, crossings, seen, row, loss, norm, length, uphill):
         loss_inside += seen[mine + OF_LOSS] ** 2
     aside = math.sqrt(max(length * length - inside, RESOLVED * length * length))
     slope_aside = math.sqrt(max(norm * norm - loss_inside, 0.0))
-    rest, along = region[6], math.inf
-    if region[10] < math.inf:
-        rest = min(rest, _allowed(slope_aside * aside, region[10] * loss, region[6]))
-    if region[7] < math.inf:
+    rest, along = region[GROWTH], math.inf
+    if region[POLYAK] < math.inf:
+        rest = min(rest, _allowed(slope_aside * aside, region[POLYAK] * loss, region[GROWTH]))
+    if region[HAZARD] < math.inf:
         rest = min(rest, hazard(region, norm, length))
     for i in range(count):
         found = i * row
         slope, delay = math.sqrt(seen[found + GRAM + i]), crossings[i, 4]
         crossed = seen[found + CROSSED] > 0
-        size = region[3] * slope * aside if crossed else slope * length
-        rest = min(rest, _allowed(size, _limit(region, seen, found, delay, math.inf, uphill), region[6]))
+        size = region[TILT] * slope * aside if crossed else slope * length
+        rest = min(rest, _allowed(size, _limit(region, seen, found, delay, math.inf, uphill), region[GROWTH]))
         if crossed:
             limit = _limit(region, seen, found, delay, loss, uphill)
-            along = min(along, _allowed(abs(seen[found + ALONG]), limit, region[6]))
+            along = min(along, _allowed(abs(seen[found + ALONG]), limit, region[GROWTH]))
     if not (length > 0 and rest < math.inf):  # what nothing limits is left alone
         rest = 1.0
     along = min(along, rest)
@@ -219,7 +221,7 @@ def split(region, crossings, seen, row, loss, norm, length, uphill):
 def hazard(region, norm, length):
     """The factor that the hazard limit allows, from the norms of the gradient and of the update."""
     not_inlined()
-    return _scale(norm * length / (CRITICAL_SHIFT * region[8]), region[7], 1.0)
+    return _scale(norm * length / (CRITICAL_SHIFT * region[CHANCE_LOSS]), region[HAZARD], 1.0)
 
 
 @njit(inline="always")
