@@ -13,7 +13,7 @@ from ghostpoint.remedies import HazardLimit, TrustRegion, crossings
 from ghostpoint.tasks import Task
 from ghostpoint.training.compiled import rank_one_stacks, rounds, single_network
 from ghostpoint.training.compiled.kernel_families import KERNELS
-from ghostpoint.training.kernels import rank_one
+from ghostpoint.training.kernels.epoch import QUANTITIES
 from ghostpoint.training.outcome import Outcome
 from ghostpoint.training.plan import Plan
 
@@ -109,7 +109,7 @@ def run(
     return Outcome(
         history={
             name: values[:, :recorded]
-            for name, values in zip(rank_one.QUANTITIES, raw.history, strict=True)
+            for name, values in zip(QUANTITIES, raw.history, strict=True)
             if plan.remedies or name != "update_scale"
         },
         events=raw.events,

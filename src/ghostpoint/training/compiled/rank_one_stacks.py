@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 
 from ghostpoint.numerics.memory import aligned
 from ghostpoint.numerics.subnormals import flushing_subnormals
-from ghostpoint.training.kernels import rank_one, rank_one_alone, trust
+from ghostpoint.training.kernels import rank_one, trust
+from ghostpoint.training.kernels.epoch import EVENTS, FROZEN, QUANTITIES
+from ghostpoint.training.kernels.records import RankOneWeights, Recorder, Task, Watch
 
 __all__ = ["LAYOUTS", "Advancing", "Outcome", "Problem", "advance_all", "blocks_of", "run"]
 
@@ -83,7 +85,9 @@ class _Group:
         self.units = -(-n_units // width) * width if alone else n_units
         # unit i belongs to partial sum i mod width; a block keeps the units of a partial sum together
         self.order = np.arange(n_units) if alone else np.argsort(np.arange(n_units) % width, kind="stable")
-        self.partials = np.searchsorted(np.sort(np.arange(n_units) % width), np.arange(width + 1))
+        partials = np.searchsorted(np.sort(np.arange(n_units) % width), np.arange(width + 1))
+        if alone:
+            partials = np.array([0, self.units // width, self.units // width])
         plane = self.units if alone else n_units * width
         self.state = aligned(4 * plane, dtype)
         packed = self.state.reshape(4, self.units, -1)
@@ -94,69 +98,69 @@ class _Group:
             array[: len(members)] = values[members]
             return array
 
-        self.confidence, self.threshold, self.rate = map(column, (outcome.confidence, problem.threshold, problem.rate))
-        self.steps = steps
-        padded = -(-steps // width) * width
-        self.targets, self.weights = (np.zeros(padded, dtype) for _ in range(2))
-        self.targets[:steps], self.weights[:steps] = problem.targets, problem.weights
-        self.constants = np.array([problem.alpha], dtype)
-        rows = 7 * self.units + 8 * padded + 2 if alone else (7 * n_units + 6 * steps + 9 + 2 * width) * width
-        self.work = aligned(rows, dtype)
-        self.seen = np.zeros(len(problem.watch[0]) * columns * trust.row_size(len(problem.watch[0])))
-        self.acted = np.zeros(columns, np.int64)
-        self.activations = aligned(steps * plane, dtype)
-        self.events = np.full((len(rank_one.EVENTS), columns), -1, np.int64)
-        self.events[:, : len(members)] = outcome.events[:, members]
+        confidence, threshold, rate = map(column, (outcome.confidence, problem.threshold, problem.rate))
+        self.weights = RankOneWeights(self.state, confidence, threshold, rate, problem.trainable, partials)
+        self.task = Task(
+            alpha=dtype.type(problem.alpha),
+            tolerance=dtype.type(0),
+            thresholds=np.zeros(0, dtype),
+            inputs=np.zeros(0, dtype),
+            targets=problem.targets,
+            weights=problem.weights,
+            counted=problem.counted,
+            chance_accuracy=problem.chance_accuracy,
+            solved_loss=problem.solved_loss,
+        )
+        self.work = aligned(rank_one.work_size(plane, steps, width, columns), dtype)
+        crossings = len(problem.watch[0])
+        self.watch = Watch(*problem.watch, np.zeros(crossings * columns * trust.row_size(crossings)))
+        events = np.full((len(EVENTS), columns), -1, np.int64)
+        events[:, : len(members)] = outcome.events[:, members]
         if not alone:
-            self.events[3, len(members) :] = 0  # empty lanes are finished from the start
-        self.now = np.zeros((len(rank_one.QUANTITIES), columns), dtype)
-        self.kernel = rank_one_alone.units_across_lanes if alone else rank_one.networks_across_lanes
-        self.problem = problem
+            events[FROZEN, len(members) :] = 0  # empty lanes are finished from the start
+        none = np.zeros(0, np.int64)
+        self.recorder = Recorder(
+            none, none, none, none, none, events, np.zeros(columns, np.int64), np.zeros((len(QUANTITIES), columns), dtype)
+        )
+        self.kernel = rank_one.units_across_lanes if alone else rank_one.networks_across_lanes
 
     def prepare(self, record_epochs: NDArray[np.int64], snapshot_epochs: NDArray[np.int64]) -> None:
-        dtype, columns = self.state.dtype, self.now.shape[1]
-        self.record_epochs, self.snapshot_epochs = record_epochs, snapshot_epochs
-        self.cursor = np.zeros(2, np.int64)
-        self.history = np.zeros((len(record_epochs), len(rank_one.QUANTITIES), columns), dtype)
-        self.snapshots = np.zeros((len(snapshot_epochs), self.state.size // 4 * 3 + columns), dtype)
+        dtype, columns = self.state.dtype, self.recorder.now.shape[1]
+        self.recorder = self.recorder._replace(
+            record_epochs=record_epochs,
+            snapshot_epochs=snapshot_epochs,
+            cursor=np.zeros(2, np.int64),
+            history=np.zeros((len(record_epochs), len(QUANTITIES), columns), dtype),
+            snapshots=np.zeros((len(snapshot_epochs), self.state.size // 4 * 3 + columns), dtype),
+        )
 
     def advance(self, stop: int) -> int:
         """Go on to epoch ``stop`` or until all are finished; the network-epochs that this covered."""
         start = self.epoch
         with flushing_subnormals():
-            self.epoch = self._call(start, stop)
+            self.epoch = self.kernel(self.weights, self.task, self.watch, self.recorder, self.work, start, stop)
         return (self.epoch - start) * len(self.members)
-
-    def _call(self, start: int, stop: int) -> int:
-        reached: int = self.kernel(
-            self.state, self.confidence, self.threshold, self.rate, self.problem.trainable, self.constants,
-            self.targets, self.weights, self.problem.counted, self.problem.chance_accuracy, self.problem.solved_loss,
-            *self.problem.watch, self.units, self.partials, self.steps, start, stop, self.record_epochs,
-            self.snapshot_epochs, self.cursor, self.history, self.snapshots, self.events, self.acted, self.now,
-            self.seen, self.work, self.activations,
-        )  # fmt: skip
-        return reached
 
     @property
     def finished(self) -> NDArray[np.bool_]:
         """Which members are frozen or diverged."""
-        return np.asarray((self.events[3:5, : len(self.members)] >= 0).any(axis=0))
+        return np.asarray((self.recorder.events[FROZEN:, : len(self.members)] >= 0).any(axis=0))
 
     def unpack(self, outcome: Outcome, first_record: int, first_snapshot: int) -> None:
         """Write this round's results to their places; what a finished group left out repeats its last values."""
-        count = len(self.members)
+        count, recorder, confidence = len(self.members), self.recorder, self.weights.confidence
         n_units = outcome.parameters.shape[2]
-        self.history[self.cursor[0] :] = self.now
-        rows = slice(first_record, first_record + len(self.history))
-        outcome.history[:, self.members, rows] = self.history[:, :, :count].transpose(1, 2, 0)
+        recorder.history[recorder.cursor[0] :] = recorder.now
+        rows = slice(first_record, first_record + len(recorder.history))
+        outcome.history[:, self.members, rows] = recorder.history[:, :, :count].transpose(1, 2, 0)
         packed = self.state.reshape(4, self.units, -1)[:, :n_units, :count]
         outcome.parameters[self.members[:, None], :, self.order] = packed.transpose(2, 1, 0)
-        outcome.confidence[self.members] = self.confidence[:count]
-        outcome.events[:, self.members] = self.events[:, :count]
-        outcome.acted[self.members] += self.acted[:count]
-        for k, flat in enumerate(self.snapshots):
+        outcome.confidence[self.members] = confidence[:count]
+        outcome.events[:, self.members] = recorder.events[:, :count]
+        outcome.acted[self.members] += recorder.acted[:count]
+        for k, flat in enumerate(recorder.snapshots):
             at = first_snapshot + k
-            if k >= self.cursor[1]:
+            if k >= recorder.cursor[1]:
                 outcome.snapshots[at, self.members] = outcome.parameters[self.members, :3]
                 outcome.snapshot_confidence[at, self.members] = outcome.confidence[self.members]
                 continue
@@ -266,12 +270,12 @@ def run(
     """
     networks, _, n_units = problem.parameters.shape
     dtype = problem.parameters.dtype
-    quantities = len(rank_one.QUANTITIES)
+    quantities = len(QUANTITIES)
     outcome = Outcome(
         history=np.zeros((quantities, networks, len(record_epochs)), dtype),
         snapshots=np.zeros((len(snapshot_epochs), networks, 3, n_units), dtype),
         snapshot_confidence=np.zeros((len(snapshot_epochs), networks), dtype),
-        events=np.full((len(rank_one.EVENTS), networks), -1, np.int64),
+        events=np.full((len(EVENTS), networks), -1, np.int64),
         parameters=problem.parameters.copy(),
         confidence=problem.confidence.copy(),
         acted=np.zeros(networks, np.int64),
@@ -303,8 +307,8 @@ def run(
                 break  # the outcome stands where the last round ended
             for group in groups:
                 group.unpack(outcome, records.start, snapshots.start)
-                last[:, group.members] = group.now[:, : len(group.members)]
-            finished = (outcome.events[3:5, active] >= 0).any(axis=0)
+                last[:, group.members] = group.recorder.now[:, : len(group.members)]
+            finished = (outcome.events[FROZEN:, active] >= 0).any(axis=0)
             for network in active[finished]:
                 outcome.history[:, network, records.stop :] = last[:, network, None]
                 outcome.snapshots[snapshots.stop :, network] = outcome.parameters[network, :3]
@@ -320,14 +324,14 @@ def run(
                 report(more)
                 if on_record:
                     for row in range(records.start, heard):
-                        seen = zip(rank_one.QUANTITIES, outcome.history[:, :, row], strict=True)
+                        seen = zip(QUANTITIES, outcome.history[:, :, row], strict=True)
                         on_record(int(record_epochs[row]), dict(seen))
             except KeyboardInterrupt:
                 outcome.interrupted = True
                 break
     outcome.epochs = epochs if epoch == epochs or not len(active) else epoch
     # a network that froze or diverged above chance stays above it to the end
-    end = outcome.events[3:5].max(axis=0)
+    end = outcome.events[FROZEN:].max(axis=0)
     above = (end >= 0) & (outcome.events[1] >= end)
     outcome.events[1, above] = outcome.epochs - 1
     return outcome

@@ -1,61 +1,71 @@
 """Gradient descent on rank-one networks, compiled: one call does many epochs without leaving the kernel.
 
-The mathematics is that of ``training/reference.py`` on the latent (theory: the latents of ``W = m n^T`` close on
-themselves). With ``phi_i[t] = tanh(m_i kappa[t] + b_i)``, ``e_i = 1 - phi_i**2`` and ``alpha = dt / tau``::
+The mathematics is that of ``training/reference.py`` on the latent: ``W = m n^T`` with ``kappa = n^T x``. With
+``phi_i[t] = tanh(m_i kappa[t] + b_i)``, ``e_i = 1 - phi_i**2`` and ``alpha = dt / tau``::
 
     kappa[t+1] = (1 - alpha) kappa[t] + alpha sum_i n_i phi_i[t]            kappa[0] = sum_i n_i x_i[0]
+    o[t] = logistic(z[t]),   z[t] = c (kappa[t+1] - kappa*)
     lambda[t]  = dL/dkappa[t] + lambda[t+1] (1 - alpha + alpha sum_i n_i m_i e_i[t])
     dL/dn_i = sum_t alpha lambda[t+1] phi_i[t] + lambda[0] x_i[0]
     dL/db_i = n_i sum_t alpha lambda[t+1] e_i[t]
     dL/dm_i = n_i sum_t alpha lambda[t+1] kappa[t] e_i[t]
 
-Two layouts of the same operations:
+Two layouts of the same operations, from one source:
 
-* :func:`networks_across_lanes`: one network per lane. No shuffles and no padding of units, but the activations of
-a block
+* :func:`networks_across_lanes`: one network per lane. No shuffles and no padding of units, but the rates of a block
   (steps x units x lanes) fill the second-level cache. The faster one for many networks.
 * :func:`units_across_lanes`: one network, its units across lanes. Everything stays in the first-level cache; each
-step ends in
-  two sums over lanes. The faster one for few networks.
+  step ends in two sums over lanes. The faster one for few networks.
 
-A network's bits do not depend on the layout, nor on the networks beside it: a sum over units is always ``lanes``
-partial sums (unit i goes to partial ``i mod lanes``, in the order of i) and then a tree over the partials.
+What a network has one number of, such as kappa, is a vector in the first and a scalar in the second; ``like`` is such
+a number, and :func:`~ghostpoint.numerics.simd.take` and ``put`` read and write them. What has a value per unit is a
+vector in both. A network's bits depend neither on the layout nor on the networks beside it: a sum over units is always
+``lanes`` partial sums (unit i goes to partial ``i mod lanes``, in the order of i) and then a tree over the
+partials. In the second layout all units are in the first two lists of ``partials``, of which the second is empty.
 
-Conventions shared by both functions ------------------------------------ ``state`` is flat: the planes m, n, b and
-x[0], each ``units x lanes``. ``constants`` holds alpha. ``events`` has a row for each name in :data:`EVENTS` and
-``now`` one for each in :data:`QUANTITIES`, with a column per network. ``history`` is ``(recorded epochs,
-len(QUANTITIES), networks)``, ``snapshots`` is ``(checkpoints, flat parameters)``. ``cursor`` holds the next index
-into ``record_epochs`` and ``snapshot_epochs``. Epoch k is evaluated after k updates; the call does epochs ``start``
-to ``stop - 1``, stops early when every network is finished, and returns the next epoch to do.
+``records.py`` says what the arguments hold; the units of the second layout are padded with zeros to a
+whole number of vectors. Epoch k is evaluated after k updates; a call does epochs ``start`` to ``stop - 1``, stops early
+when every network is finished, and returns the next epoch to do.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 from numba import njit
+from numba.extending import overload
 
 from ghostpoint.numerics.compiled_code import compiled
 from ghostpoint.numerics.elementary import MODERATE, logistic, tanh, tanh_of_moderate
 from ghostpoint.numerics.simd import (
+    Vector,
     any_nonzero,
+    columns,
     fma,
     full,
     greater,
     lanes,
     load,
     maximum,
+    not_inlined,
     pointer,
+    put,
     select,
     splat,
     store,
+    take,
+    tree_of_vectors,
+    tree_sum,
     unequal,
 )
-from ghostpoint.training.kernels.epoch import EVENTS, QUANTITIES, note
+from ghostpoint.training.kernels import epoch as codes
+from ghostpoint.training.kernels.epoch import note, remember
 from ghostpoint.training.kernels.trust import (
     ALONG,
     BY_LOSS,
     GRAM,
+    HAZARD,
     WEIGHT,
     acts,
     allowed,
@@ -65,33 +75,97 @@ from ghostpoint.training.kernels.trust import (
     splits,
 )
 
-__all__ = ["EVENTS", "QUANTITIES", "add_products", "mixed", "networks_across_lanes"]
+__all__ = ["networks_across_lanes", "units_across_lanes", "work_size"]
+
+#: numbers of a network that scalar code reads: the loss, |g|^2, |e|^2 and e . g; the factor of the update, what
+#: gradient and e are multiplied by where the region splits; dt/dc; accuracy, whether a bit changed, whether bad
+LOSS, SQUARE, STEEP, PRODUCT, SCALE, MOST, SHARE, BY_C, RIGHT, CHANGED, BAD = range(11)
+VALUES = 16
+
+
+class _Memory(NamedTuple):
+    """Pointers to planes (a vector per unit, or per ``lanes`` units), to steps (a number each) and to scratch."""
+
+    m: Any
+    n: Any
+    b: Any
+    x0: Any
+    nm: Any
+    dm: Any
+    dn: Any
+    db: Any
+    em: Any
+    en: Any
+    eb: Any
+    rates: Any
+    path: Any
+    slope: Any
+    weight: Any
+    carried: Any
+    logits: Any
+    output: Any
+    other: Any
+    pull: Any
+    parts: Any
+    values: Any
+
+
+def work_size(plane: int, steps: int, width: int, networks: int) -> int:
+    """The number of elements of ``work``: planes, steps and the partial sums."""
+    span = -(-steps * networks // width) * width
+    return (7 + steps) * plane + 8 * span + (1 + 2 * width + VALUES) * width
+
+
+def _total(parts, like):
+    """The sum over all units from the partial sums: a tree over vectors, or over the lanes of the first."""
+    raise TypeError("for compiled code")
+
+
+def _anywhere(differs, like):
+    """Per network whether any of its lanes is not zero."""
+    raise TypeError("for compiled code")
+
+
+@overload(_total, inline="always")
+def _typed_total(parts, like):
+    if isinstance(like, Vector):
+        return lambda parts, like: tree_of_vectors(parts)
+    return lambda parts, like: tree_sum(load(parts, 0))
+
+
+@overload(_anywhere, inline="always")
+def _typed_anywhere(differs, like):
+    if isinstance(like, Vector):
+        return lambda differs, like: differs
+    return lambda differs, like: full(like, 1.0 if any_nonzero(differs) else 0.0)
+
 
 def _make_step(bounded_tanh):
-    """The activations of one step and, in ``parts``, the partial sums of n phi and n m e, for :func:`_tree`.
+    """The rates phi of one step and, in ``parts``, the partial sums of n phi and n m e.
 
     Two partial sums at a time: their units are independent, which hides the latency of the division.
     """
 
     @njit(inline="always")
-    def step(m, n, b, nm, kappa, activations, at, parts, partials, width):
-        zero, one = full(m, 0.0), full(m, 1.0)
-        for p in range(0, width, 2):
+    def step(memory, kappa, at, partials, groups):
+        m, n, b, nm, rates, parts = memory.m, memory.n, memory.b, memory.nm, memory.rates, memory.parts
+        width, zero, one = lanes(m), full(m, 0.0), full(m, 1.0)
+        for p in range(0, groups, 2):
             u, v, end = partials[p] * width, partials[p + 1] * width, partials[p + 2] * width
             total_u, bend_u, total_v, bend_v = zero, zero, zero, zero
             for k in range(0, end - v, width):
                 x = fma(load(m, u + k), kappa, load(b, u + k))
                 y = fma(load(m, v + k), kappa, load(b, v + k))
                 x, y = bounded_tanh(x), bounded_tanh(y)
-                store(activations, at + u + k, x)
-                store(activations, at + v + k, y)
+                store(rates, at + u + k, x)
+                store(rates, at + v + k, y)
                 total_u = fma(load(n, u + k), x, total_u)
                 total_v = fma(load(n, v + k), y, total_v)
                 bend_u = fma(load(nm, u + k), fma(-x, x, one), bend_u)
                 bend_v = fma(load(nm, v + k), fma(-y, y, one), bend_v)
             for s in range(u + end - v, v, width):  # the first may have one unit more
                 x = bounded_tanh(fma(load(m, s), kappa, load(b, s)))
-                store(activations, at + s, x)
+                store(rates, at + s, x)
                 total_u = fma(load(n, s), x, total_u)
                 bend_u = fma(load(nm, s), fma(-x, x, one), bend_u)
             store(parts, p * width, total_u)
@@ -106,335 +180,302 @@ _step, _step_of_moderate = _make_step(tanh), _make_step(tanh_of_moderate)
 
 
 @njit(inline="always")
-def _gradient(s, n, x0, activations, weight, weighted_path, adjoint, dm, dn, db, plane, steps, stride):
-    """The gradient of the unit at ``s``; the weights of step t are at ``t stride``."""
-    gn, gb, gm = full(n, 0.0), full(n, 0.0), full(n, 0.0)
-    one = full(n, 1.0)
-    for t in range(steps):
-        w, wk = load(weight, t * stride), load(weighted_path, t * stride)
-        x = load(activations, t * plane + s)
-        e = fma(-x, x, one)
-        gn = fma(w, x, gn)
-        gb = fma(w, e, gb)
-        gm = fma(wk, e, gm)
-    store(dn, s, fma(adjoint, load(x0, s), gn))
-    store(db, s, load(n, s) * gb)
-    store(dm, s, load(n, s) * gm)
-
-
-@njit(inline="always")
-def _two_gradients(u, v, n, x0, activations, weight, weighted_path, adjoint, dm, dn, db, plane, steps, stride):
-    """The same for two units at once: six chains of sums in flight in place of three."""
-    un, ub, um = full(n, 0.0), full(n, 0.0), full(n, 0.0)
-    vn, vb, vm = full(n, 0.0), full(n, 0.0), full(n, 0.0)
-    one = full(n, 1.0)
-    for t in range(steps):
-        w, wk = load(weight, t * stride), load(weighted_path, t * stride)
-        x, y = load(activations, t * plane + u), load(activations, t * plane + v)
-        e, f = fma(-x, x, one), fma(-y, y, one)
-        un, vn = fma(w, x, un), fma(w, y, vn)
-        ub, vb = fma(w, e, ub), fma(w, f, vb)
-        um, vm = fma(wk, e, um), fma(wk, f, vm)
-    store(dn, u, fma(adjoint, load(x0, u), un))
-    store(db, u, load(n, u) * ub)
-    store(dm, u, load(n, u) * um)
-    store(dn, v, fma(adjoint, load(x0, v), vn))
-    store(db, v, load(n, v) * vb)
-    store(dm, v, load(n, v) * vm)
-
-
-@njit(inline="always")
-def _adjoint(weight, carried, slope, path, alpha, last, width):
+def _adjoint(memory, weight, alpha, last, like):
     """lambda[0], from the derivatives ``weight`` by kappa up to step ``last``, which becomes alpha lambda[t+1].
 
     ``carried`` becomes that times kappa[t].
     """
-    adjoint = load(weight, last * width)
+    adjoint = take(weight, last, like)
     for t in range(last, -1, -1):
         if t < last:
-            adjoint = fma(adjoint, load(slope, (t + 1) * width), load(weight, t * width))
+            adjoint = fma(adjoint, take(memory.slope, t + 1, like), take(weight, t, like))
         scaled = alpha * adjoint
-        store(weight, t * width, scaled)
-        store(carried, t * width, scaled * load(path, t * width))
-    return adjoint * load(slope, 0)
-
-
-@njit(inline="always")
-def _gradients(partials, n, x0, activations, weight, carried, adjoint, dm, dn, db, plane, steps, width):
-    """The gradient of every unit."""
-    for p in range(0, width, 2):
-        u, v, end = partials[p] * width, partials[p + 1] * width, partials[p + 2] * width
-        for k in range(0, end - v, width):
-            _two_gradients(
-                u + k, v + k, n, x0, activations, weight, carried, adjoint, dm, dn, db, plane, steps, width
-            )  # fmt: skip
-        for s in range(u + end - v, v, width):  # the first partial sum of the two may have one unit more
-            _gradient(s, n, x0, activations, weight, carried, adjoint, dm, dn, db, plane, steps, width)
+        put(weight, t, scaled)
+        put(memory.carried, t, scaled * take(memory.path, t, like))
+    return adjoint * take(memory.slope, 0, like)
 
 
 @njit
-def _limit(
-    crossings, marks, region, seen, confidence, threshold, trainable, rate, partials, n, x0, activations, path, slope,
-    logits, steps, pull, carried, alpha, dc, dm, dn, db, em, en, eb, parts, lane_values, plane,
-):  # fmt: skip
-    """The factors of the updates, to ``lane_values[4 lanes :]``, which begins with the losses and squared norms.
+def _gradients(memory, weight, adjoint, dm, dn, db, plane, steps, partials, groups, like):
+    """The gradient of every unit, from alpha lambda[t+1] (``weight``) and that times kappa[t]."""
+    not_inlined()
+    n, x0, rates, carried = memory.n, memory.x0, memory.rates, memory.carried
+    width, one, zero = lanes(n), full(n, 1.0), full(n, 0.0)
+    for p in range(0, groups, 2):
+        u, v, end = partials[p] * width, partials[p + 1] * width, partials[p + 2] * width
+        # two units at once: six chains of sums in flight in place of three
+        for k in range(0, end - v, width):
+            un, ub, um, vn, vb, vm = zero, zero, zero, zero, zero, zero
+            for t in range(steps):
+                w, wk = splat(take(weight, t, like)), splat(take(carried, t, like))
+                x, y = load(rates, t * plane + u + k), load(rates, t * plane + v + k)
+                e, f = fma(-x, x, one), fma(-y, y, one)
+                un, vn = fma(w, x, un), fma(w, y, vn)
+                ub, vb = fma(w, e, ub), fma(w, f, vb)
+                um, vm = fma(wk, e, um), fma(wk, f, vm)
+            store(dn, u + k, fma(splat(adjoint), load(x0, u + k), un))
+            store(db, u + k, load(n, u + k) * ub)
+            store(dm, u + k, load(n, u + k) * um)
+            store(dn, v + k, fma(splat(adjoint), load(x0, v + k), vn))
+            store(db, v + k, load(n, v + k) * vb)
+            store(dm, v + k, load(n, v + k) * vm)
+        for s in range(u + end - v, v, width):  # the first partial sum of the two may have one unit more
+            gn, gb, gm = zero, zero, zero
+            for t in range(steps):
+                w, wk = splat(take(weight, t, like)), splat(take(carried, t, like))
+                x = load(rates, t * plane + s)
+                e = fma(-x, x, one)
+                gn, gb, gm = fma(w, x, gn), fma(w, e, gb), fma(wk, e, gm)
+            store(dn, s, fma(splat(adjoint), load(x0, s), gn))
+            store(db, s, load(n, s) * gb)
+            store(dm, s, load(n, s) * gm)
 
-    Where the region splits (one crossing only): the ratios of the lengths there, and from ``lane_values[5 lanes :]``
-    what the gradients of the loss and of the crossing are multiplied by, and the latter's derivative by the confidence.
+
+@njit(inline="always")
+def _product(memory, am, an, ab, bm, bn, bb, trainable, partials, groups, like):
+    """The inner product of two gradients over the units, of what is trainable."""
+    width = lanes(am)
+    for p in range(groups):
+        part = full(am, 0.0)
+        for s in range(partials[p] * width, partials[p + 1] * width, width):
+            if trainable[0]:
+                part = fma(load(am, s), load(bm, s), part)
+            if trainable[1]:
+                part = fma(load(an, s), load(bn, s), part)
+            if trainable[2]:
+                part = fma(load(ab, s), load(bb, s), part)
+        store(memory.parts, p * width, part)
+    return _total(memory.parts, like)
+
+
+@njit
+def _restrain(memory, weights, watch, task, dc, plane, alpha, groups, like):
+    """The factor that a trust region and a hazard limit allow each network's update, to number SCALE of ``values``.
+
+    Where the region splits (one crossing only): the ratio of the lengths there, and what the gradients of the loss
+    and of the crossing are multiplied by (MOST, SHARE), and the latter's derivative by the confidence (BY_C).
     """
-    width = lanes(path)
-    splitting, row = splits(crossings, region), GRAM + 2 * crossings.shape[0]
-    zero = full(path, 0.0)
-    scales = pointer(lane_values, 4 * width)
-    for i in range(width):
-        far = rate[i] * math.sqrt(lane_values[width + i])
-        scales[i] = hazard(region, math.sqrt(lane_values[width + i]), far) if region[7] < math.inf else math.inf
-        if crossings.shape[0] == 0:
-            scales[i] = min(scales[i], 1.0)
+    crossings, region, trainable = watch.crossings, watch.region, weights.trainable
+    confidence, threshold, rate = weights.confidence, weights.threshold, weights.rate
+    values, pull, path, partials = memory.values, memory.pull, memory.path, pointer(weights.partials, 0)
+    dm, dn, db, em, en, eb = memory.dm, memory.dn, memory.db, memory.em, memory.en, memory.eb
+    networks, splitting, row = columns(like), splits(crossings, region), GRAM + 2 * crossings.shape[0]
+    for i in range(networks):
+        norm = math.sqrt(values[SQUARE * networks + i])
+        scale = hazard(region, norm, rate[i] * norm) if region[HAZARD] < math.inf else math.inf
+        values[SCALE * networks + i] = min(scale, 1.0) if crossings.shape[0] == 0 else scale
     for k in range(crossings.shape[0]):
+        # the derivative of the crossing's time by kappa, of the two readings that define it
         last = 0
-        for t in range(steps):
-            store(pull, t * width, zero)
-        for i in range(width):
-            found = pointer(seen, (k * width + i) * row)
-            measure(crossings, marks, k, 0, pointer(logits, i), 0, width, found)
+        for t in range(task.counted.size):
+            put(pull, t, full(like, 0.0))
+        for i in range(networks):
+            found = pointer(watch.seen, (k * networks + i) * row)
+            measure(crossings, watch.marks, k, 0, pointer(memory.logits, i), 0, networks, found)
             first, second = int(found[3]), int(found[5])
-            pull[first * width + i] = found[4] * confidence[i]
-            pull[second * width + i] += found[6] * confidence[i]
-            lane_values[2 * width + i] = 0
-            lane_values[3 * width + i] = 0
+            pull[first * networks + i] = found[4] * confidence[i]
+            pull[second * networks + i] += found[6] * confidence[i]
+            by_c = 0.0
             if trainable[3]:
-                by_c = found[4] * (path[(first + 1) * width + i] - threshold[i])
-                by_c += found[6] * (path[(second + 1) * width + i] - threshold[i])
-                lane_values[2 * width + i] = by_c
+                by_c = found[4] * (path[(first + 1) * networks + i] - threshold[i])
+                by_c += found[6] * (path[(second + 1) * networks + i] - threshold[i])
+            values[BY_C * networks + i] = by_c
             last = max(last, second)
-        by_c = load(lane_values, 2 * width)
-        store(lane_values, 7 * width, by_c)
-        adjoint = _adjoint(pull, carried, slope, path, alpha, last, width)
-        _gradients(partials, n, x0, activations, pull, carried, adjoint, em, en, eb, plane, last + 1, width)
-        for p in range(width):
-            steep, along = zero, zero
-            for s in range(partials[p] * width, partials[p + 1] * width, width):
-                steep = add_products(steep, em, en, eb, em, en, eb, s, trainable)
-                along = add_products(along, em, en, eb, dm, dn, db, s, trainable)
-            store(parts, p * width, steep)
-            store(parts, (width + p) * width, along)
-        _tree(parts, width)
-        steep, along = load(parts, 0), load(parts, width * width)
+        # its gradient e, |e|^2 and e . g
+        adjoint = _adjoint(memory, pull, alpha, last, like)
+        _gradients(memory, pull, adjoint, em, en, eb, plane, last + 1, partials, groups, like)
+        steep = _product(memory, em, en, eb, em, en, eb, trainable, partials, groups, like)
+        along = _product(memory, em, en, eb, dm, dn, db, trainable, partials, groups, like)
         if trainable[3]:
-            steep, along = fma(by_c, by_c, steep), fma(by_c, dc, along)
-        store(lane_values, 2 * width, steep)
-        store(lane_values, 3 * width, along)
-        for i in range(width):
-            norm = math.sqrt(lane_values[width + i])
+            by_c_of_all = take(values, BY_C, like)
+            steep, along = fma(by_c_of_all, by_c_of_all, steep), fma(by_c_of_all, dc, along)
+        put(values, STEEP, steep)
+        put(values, PRODUCT, along)
+        for i in range(networks):
+            found, loss = pointer(watch.seen, (k * networks + i) * row), float(values[i])
+            norm, product = math.sqrt(values[SQUARE * networks + i]), values[PRODUCT * networks + i]
             far = rate[i] * norm
-            found = pointer(seen, (k * width + i) * row)
             if splitting:
-                found[GRAM] = lane_values[2 * width + i]
-                found[BY_LOSS] = lane_values[3 * width + i]
-                found[ALONG] = -rate[i] * found[BY_LOSS]
-                most, ratio, _ = split(region, crossings, found, row, float(lane_values[i]), norm, far, False)
-                scales[i] = ratio
-                scales[width + i] = most
-                scales[2 * width + i] = -found[WEIGHT] / rate[i] if found[WEIGHT] != 0 else 0.0
-                continue
-            most = allowed(
-                region, found, crossings[k, 4], float(lane_values[i]),
-                math.sqrt(lane_values[2 * width + i]), far, rate[i] * lane_values[3 * width + i], False,
-            )  # fmt: skip
-            scales[i] = min(scales[i], most)
+                found[GRAM], found[BY_LOSS], found[ALONG] = values[STEEP * networks + i], product, -rate[i] * product
+                most, scale, _ = split(region, crossings, found, row, loss, norm, far, False)
+                share = found[WEIGHT]
+                values[MOST * networks + i] = most
+                values[SHARE * networks + i] = -share / rate[i] if share != 0 else 0.0
+            else:
+                slope = math.sqrt(values[STEEP * networks + i])
+                most = allowed(region, found, crossings[k, 4], loss, slope, far, rate[i] * product, False)
+                scale = min(values[SCALE * networks + i], most)
+            values[SCALE * networks + i] = scale
 
 
 @njit(inline="always")
-def mixed(most, gradient, weight, other):
-    """``most gradient + weight other``, and not a bit else where the weight is 0."""
+def _mixed(most, gradient, share, other):
+    """``most gradient + share other``, and not a bit else where the share is 0."""
     part = most * gradient
-    return select(unequal(weight, weight - weight), fma(weight, other, part), part)
+    return select(unequal(share, share - share), fma(share, other, part), part)
 
 
 @njit(inline="always")
-def add_products(part, am, an, ab, bm, bn, bb, s, trainable):
-    """``part`` plus the products of the trainable gradients of the unit at ``s``."""
-    if trainable[0]:
-        part = fma(load(am, s), load(bm, s), part)
-    if trainable[1]:
-        part = fma(load(an, s), load(bn, s), part)
-    if trainable[2]:
-        part = fma(load(ab, s), load(bb, s), part)
-    return part
+def _moved(plane, gradient, s, step_size, bad, changed):
+    """``p <- p - eta g`` of the unit at ``s`` where not ``bad``; where a bit has changed so far."""
+    old = load(plane, s)
+    new = select(bad, old, fma(-step_size, load(gradient, s), old))
+    store(plane, s, new)
+    return maximum(changed, unequal(new, old))
 
 
-@compiled
-def networks_across_lanes(
-    state, confidence, threshold, rate, trainable, constants, targets, weights, counted, chance_accuracy, solved_loss,
-    crossings, marks, region, units, partials, steps, start, stop, record_epochs, snapshot_epochs, cursor, history,
-    snapshots, events, acted, now, seen, work, activations,
-):  # fmt: skip
-    """Train a block of ``lanes`` networks; ``partials[p] : partials[p + 1]`` are the units of partial sum p."""
-    width = lanes(state)
-    plane = units * width
-    m, n, b, x0 = pointer(state, 0), pointer(state, plane), pointer(state, 2 * plane), pointer(state, 3 * plane)
-    nm, dm, dn, db = pointer(work, 0), pointer(work, plane), pointer(work, 2 * plane), pointer(work, 3 * plane)
-    rest, at = pointer(work, 4 * plane), 4 * plane
-    path, at = pointer(work, at), at + (steps + 1) * width
-    slope, at = pointer(work, at), at + steps * width
-    weight, at = pointer(work, at), at + steps * width
-    parts, at = pointer(work, at), at + 2 * width * width
-    carried, at = pointer(work, at), at + steps * width
-    logits, at = pointer(work, at), at + steps * width
-    pull, at = pointer(work, at), at + steps * width
-    lane_values, at = pointer(work, at), at + 8 * width
-    em, en, eb = pointer(work, at), pointer(work, at + plane), pointer(work, at + 2 * plane)
-    activations_, partials_ = pointer(activations, 0), pointer(partials, 0)
-    trainable_ = trainable[0], trainable[1], trainable[2], trainable[3]
-    acting, splitting = acts(crossings, region), splits(crossings, region)
-    alpha = splat(constants[0])
-    zero, one = full(state, 0.0), full(state, 1.0)
-    leak = one - alpha
-    threshold_ = load(threshold, 0)
-    n_counted = zero
+@njit
+def _train(like, weights, task, watch, recorder, work, start, stop):
+    """The kernel; ``like`` says which layout."""
+    state, now, confidence, events = weights.state, recorder.now, weights.confidence, recorder.events
+    width, networks, steps, plane = lanes(state), columns(like), task.counted.size, state.size // 4
+    groups = max(networks, 2)  # of partial sums
+    span = (steps * networks + width - 1) // width * width
+    # the parts of work
+    at = (7 + steps) * plane
+    path, at = pointer(work, at), at + span + width  # path[t + 1] belongs to step t; padding is never read for a result
+    ends = at + 7 * span
+    memory = _Memory(
+        pointer(state, 0), pointer(state, plane), pointer(state, 2 * plane), pointer(state, 3 * plane),
+        pointer(work, 0), pointer(work, plane), pointer(work, 2 * plane), pointer(work, 3 * plane),
+        pointer(work, 4 * plane), pointer(work, 5 * plane), pointer(work, 6 * plane), pointer(work, 7 * plane),
+        path, pointer(work, at), pointer(work, at + span), pointer(work, at + 2 * span), pointer(work, at + 3 * span),
+        pointer(work, at + 4 * span), pointer(work, at + 5 * span), pointer(work, at + 6 * span),
+        pointer(work, ends), pointer(work, ends + 2 * width * width),
+    )  # fmt: skip
+    m, n, b, x0, nm = memory.m, memory.n, memory.b, memory.x0, memory.nm
+    dm, dn, db, em, en, eb = memory.dm, memory.dn, memory.db, memory.em, memory.en, memory.eb
+    parts, values, partials = memory.parts, memory.values, pointer(weights.partials, 0)
+    flags = weights.trainable
+    trainable = flags[0], flags[1], flags[2], flags[3]
+    acting, splitting = acts(watch.crossings, watch.region), splits(watch.crossings, watch.region)
+    zeros, zero, one = full(state, 0.0), full(like, 0.0), full(like, 1.0)
+    alpha, rate, threshold = full(like, task.alpha), take(weights.rate, 0, like), take(weights.threshold, 0, like)
+    leak, n_counted = one - alpha, zero
     for t in range(steps):
-        if counted[t]:
+        if task.counted[t]:
             n_counted = n_counted + one
+    for t in range(0, span + width, width):
+        store(path, t, zeros)
     for epoch in range(start, stop):
-        # forward
-        steepest, shift = zero, zero  # bounds of |m| and |b|
-        for p in range(width):
-            total = zero
-            for s in range(partials_[p] * width, partials_[p + 1] * width, width):
+        # kappa[0] = sum n x[0], and bounds of |m| and |b|
+        steepest, shift = zeros, zeros
+        for p in range(groups):
+            total = zeros
+            for s in range(partials[p] * width, partials[p + 1] * width, width):
                 store(nm, s, load(n, s) * load(m, s))
                 total = fma(load(n, s), load(x0, s), total)
                 steepest = maximum(steepest, maximum(load(m, s), -load(m, s)))
                 shift = maximum(shift, maximum(load(b, s), -load(b, s)))
             store(parts, p * width, total)
-            store(parts, (width + p) * width, zero)
-        _tree(parts, width)
-        kappa = load(parts, 0)
-        store(path, 0, kappa)
+        kappa = _total(parts, like)
+        put(path, 0, kappa)
+        # kappa[t+1] = (1 - alpha) kappa[t] + alpha sum n phi[t], and dkappa[t+1]/dkappa[t]
         for t in range(steps):
-            reach = fma(maximum(kappa, -kappa), steepest, shift)
+            everywhere = splat(kappa)
+            reach = fma(maximum(everywhere, -everywhere), steepest, shift)
             if any_nonzero(greater(reach, full(state, MODERATE))):
-                _step(m, n, b, nm, kappa, activations_, t * plane, parts, partials_, width)
+                _step(memory, everywhere, t * plane, partials, groups)
             else:
-                _step_of_moderate(m, n, b, nm, kappa, activations_, t * plane, parts, partials_, width)
-            _tree(parts, width)
-            kappa = fma(alpha, load(parts, 0), leak * kappa)
-            store(path, (t + 1) * width, kappa)
-            store(slope, t * width, fma(alpha, load(parts, width * width), leak))
-        # loss, and its derivative by every kappa
-        c = load(confidence, 0)
+                _step_of_moderate(memory, everywhere, t * plane, partials, groups)
+            kappa = fma(alpha, _total(parts, like), leak * kappa)
+            put(path, t + 1, kappa)
+            put(memory.slope, t, fma(alpha, _total(pointer(parts, width * width), like), leak))
+        # o = logistic(z) and 1 - o, which would lose its digits near 1
+        c = take(confidence, 0, like)
+        for t in range(0, span, width):
+            z = splat(c) * (load(path, networks + t) - splat(threshold))
+            store(memory.logits, t, z)
+            store(memory.output, t, logistic(z))
+            store(memory.other, t, logistic(-z))
+        # the loss, and its derivative by c and by every kappa
         loss, dc, correct = zero, zero, zero
         for t in range(steps):
-            d = load(path, (t + 1) * width) - threshold_
-            store(logits, t * width, c * d)
-            o, rest_of_o = logistic(c * d), logistic(-(c * d))  # 1 - o itself would lose its digits near 1
-            error = (one - splat(targets[t])) * o - splat(targets[t]) * rest_of_o
-            weighted = splat(weights[t]) * error
+            target = full(like, task.targets[t])
+            o, rest = take(memory.output, t, like), take(memory.other, t, like)
+            error = (one - target) * o - target * rest
+            weighted = full(like, task.weights[t]) * error
             loss = fma(weighted, error, loss)
-            dz = (weighted + weighted) * (o * rest_of_o)
-            dc = fma(dz, d, dc)
-            store(weight, t * width, dz * c)
-            if counted[t]:
-                on = greater(o, full(state, 0.5))
-                correct = correct + (on if targets[t] > 0.5 else one - on)
-        adjoint = _adjoint(weight, carried, slope, path, alpha, steps - 1, width)
-        _gradients(partials_, n, x0, activations_, weight, carried, adjoint, dm, dn, db, plane, steps, width)
-        for p in range(width):
-            part = zero
-            for s in range(partials_[p] * width, partials_[p + 1] * width, width):
-                part = add_products(part, dm, dn, db, dm, dn, db, s, trainable_)
-            store(parts, p * width, part)
-            store(parts, (width + p) * width, zero)
-        _tree(parts, width)
-        square = load(parts, 0)
-        if trainable_[3]:
+            dz = (weighted + weighted) * (o * rest)
+            dc = fma(dz, take(path, t + 1, like) - threshold, dc)
+            put(memory.weight, t, dz * c)
+            if task.counted[t]:
+                on = greater(o, full(like, 0.5))
+                correct = correct + (on if task.targets[t] > 0.5 else one - on)
+        # backwards: lambda, the gradient and |g|^2
+        adjoint = _adjoint(memory, memory.weight, alpha, steps - 1, like)
+        _gradients(memory, memory.weight, adjoint, dm, dn, db, plane, steps, partials, groups, like)
+        square = _product(memory, dm, dn, db, dm, dn, db, trainable, partials, groups, like)
+        if trainable[3]:
             square = fma(dc, dc, square)
-        step_size = load(rate, 0)
+        put(values, LOSS, loss)
+        put(values, SQUARE, square)
+        put(values, RIGHT, correct / n_counted)
+        put(values, SCALE, one)
         if acting:
-            store(lane_values, 0, loss)
-            store(lane_values, width, square)
-            _limit(
-                crossings, marks, region, seen, confidence, threshold, trainable_, rate, partials_, n, x0, activations_,
-                path, slope, logits, steps, pull, carried, alpha, dc, dm, dn, db, em, en, eb, parts, lane_values, plane,
-            )  # fmt: skip
-            step_size = step_size * load(lane_values, 4 * width)
-        else:
-            store(lane_values, 4 * width, one)
+            _restrain(memory, weights, watch, task, dc, plane, alpha, groups, like)
         # what was seen before the update
-        store(rest, 0, loss)  # the path is not needed any more
-        store(rest, width, square)
-        store(rest, 2 * width, correct / n_counted)
-        for i in range(width):
-            now[0, i] = rest[i]
-            now[1, i] = math.sqrt(rest[width + i])
-            now[2, i] = rest[2 * width + i]
-            now[3, i] = confidence[i]
-            now[4, i] = lane_values[4 * width + i]
-        if cursor[0] < record_epochs.size and record_epochs[cursor[0]] == epoch:
-            history[cursor[0]] = now
-            cursor[0] += 1
-        if cursor[1] < snapshot_epochs.size and snapshot_epochs[cursor[1]] == epoch:
-            snapshots[cursor[1], : 3 * plane] = state[: 3 * plane]
-            snapshots[cursor[1], 3 * plane :] = confidence
-            cursor[1] += 1
+        for i in range(networks):
+            now[codes.LOSS, i] = values[i]
+            now[codes.NORM, i] = math.sqrt(values[SQUARE * networks + i])
+            now[codes.ACCURACY, i] = values[RIGHT * networks + i]
+            now[codes.CONFIDENCE, i] = confidence[i]
+            now[codes.SCALE, i] = values[SCALE * networks + i]
+        snapshot = remember(recorder, epoch)
+        if snapshot >= 0:
+            recorder.snapshots[snapshot, : 3 * plane] = state[: 3 * plane]
+            recorder.snapshots[snapshot, 3 * plane :] = confidence
         # update; a network whose loss, gradient or step is not finite keeps its last parameters
-        reach = load(rate, 0)
-        size = loss + square + reach * (reach * square) + step_size * (step_size * square)
+        eta = rate * take(values, SCALE, like)
+        size = loss + square + rate * (rate * square) + eta * (eta * square)
         bad = unequal(size - size, zero)
         if splitting:
-            step_size = load(rate, 0)
-            most, weight_of_e = load(lane_values, 5 * width), load(lane_values, 6 * width)
-            dc = mixed(most, dc, weight_of_e, load(lane_values, 7 * width))
+            eta = rate
+            most, share = take(values, MOST, like), take(values, SHARE, like)
+            dc = _mixed(most, dc, share, take(values, BY_C, like))
             for s in range(0, plane, width):
-                store(dm, s, mixed(most, load(dm, s), weight_of_e, load(em, s)))
-                store(dn, s, mixed(most, load(dn, s), weight_of_e, load(en, s)))
-                store(db, s, mixed(most, load(db, s), weight_of_e, load(eb, s)))
-        changed = zero
-        if trainable_[3]:
-            new = select(bad, c, fma(-step_size, dc, c))
-            changed = maximum(changed, unequal(new, c))
-            store(confidence, 0, new)
+                store(dm, s, _mixed(splat(most), load(dm, s), splat(share), load(em, s)))
+                store(dn, s, _mixed(splat(most), load(dn, s), splat(share), load(en, s)))
+                store(db, s, _mixed(splat(most), load(db, s), splat(share), load(eb, s)))
+        differs, changed = zeros, zero
+        if trainable[3]:
+            new = select(bad, c, fma(-eta, dc, c))
+            changed = unequal(new, c)
+            put(confidence, 0, new)
         for s in range(0, plane, width):
-            if trainable_[0]:
-                old = load(m, s)
-                new = select(bad, old, fma(-step_size, load(dm, s), old))
-                changed = maximum(changed, unequal(new, old))
-                store(m, s, new)
-            if trainable_[1]:
-                old = load(n, s)
-                new = select(bad, old, fma(-step_size, load(dn, s), old))
-                changed = maximum(changed, unequal(new, old))
-                store(n, s, new)
-            if trainable_[2]:
-                old = load(b, s)
-                new = select(bad, old, fma(-step_size, load(db, s), old))
-                changed = maximum(changed, unequal(new, old))
-                store(b, s, new)
-        store(rest, 0, changed)
-        store(rest, width, bad)
+            if trainable[0]:
+                differs = _moved(m, dm, s, splat(eta), splat(bad), differs)
+            if trainable[1]:
+                differs = _moved(n, dn, s, splat(eta), splat(bad), differs)
+            if trainable[2]:
+                differs = _moved(b, db, s, splat(eta), splat(bad), differs)
+        put(values, CHANGED, maximum(changed, _anywhere(differs, like)))
+        put(values, BAD, bad)
         finished = True
-        for i in range(width):
-            touched = now[4, i] != 1
+        for i in range(networks):
+            touched = now[codes.SCALE, i] != 1
             if splitting:
-                touched = touched or lane_values[5 * width + i] != 1 or lane_values[6 * width + i] != 0
-            if touched and rest[width + i] == 0 and events[3, i] < 0 and events[4, i] < 0:
-                acted[i] += 1
-            done = note(events, now, i, epoch, rest[i] != 0, rest[width + i] != 0, chance_accuracy, solved_loss)
+                touched = touched or values[MOST * networks + i] != 1 or values[SHARE * networks + i] != 0
+            ended = events[codes.FROZEN, i] >= 0 or events[codes.DIVERGED, i] >= 0
+            if touched and values[BAD * networks + i] == 0 and not ended:
+                recorder.acted[i] += 1
+            done = note(
+                events, now, i, epoch, values[CHANGED * networks + i] != 0, values[BAD * networks + i] != 0,
+                task.chance_accuracy, task.solved_loss,
+            )  # fmt: skip
             finished = finished and done
         if finished:
             return epoch + 1
     return stop
 
 
-@njit(inline="always")
-def _tree(parts, width):
-    """Sum ``parts[0:width]`` into ``parts[0]`` and ``parts[width:2 width]`` into ``parts[width]`` as ``tree_sum``
-    does."""
-    half = width // 2
-    while half > 0:
-        for p in range(half):
-            a, b = p * width, (p + half) * width
-            store(parts, a, load(parts, a) + load(parts, b))
-            a, b = (width + p) * width, (width + p + half) * width
-            store(parts, a, load(parts, a) + load(parts, b))
-        half //= 2
+@compiled
+def networks_across_lanes(weights, task, watch, recorder, work, start, stop):
+    """Train a block of ``lanes`` networks, one per lane."""
+    return _train(full(weights.state, 0.0), weights, task, watch, recorder, work, start, stop)
+
+
+@compiled
+def units_across_lanes(weights, task, watch, recorder, work, start, stop):
+    """Train one network, its units across lanes."""
+    return _train(weights.state[0], weights, task, watch, recorder, work, start, stop)
