@@ -35,7 +35,7 @@ def every_operation(a, b, c, out, scalars):
     simd.store(out, 11 * w, simd.rint(x))
     simd.store(out, 12 * w, simd.splat(a[1]))
     scalars[0] = simd.tree_sum(x)
-    scalars[1] = simd.scalar_fma(a[0], b[0], c[0])
+    scalars[1] = simd.fma(a[0], b[0], c[0])
     return w, simd.any_nonzero(x)
 
 

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from ghostpoint.training.kernels import full_rank, optimizers, trust
-from ghostpoint.training.kernels import full_rank_packing as packing
+from ghostpoint.numerics.memory import aligned
+from ghostpoint.training.kernels import full_rank, optimizers, packing, trust
+from ghostpoint.training.kernels.records import Draws, Recorder, Rule, Shape, Task, Watch, Weights
 
 PARTS = full_rank.PARTS
 #: crossings, marks and region of ``trust.py`` that never act
-WITHOUT_REMEDY = (np.zeros((0, 5), np.int64), np.zeros((0, 2)), np.full(9, np.inf))
+WITHOUT_REMEDY = (np.zeros((0, 5), np.int64), np.zeros((0, 2)), np.full(len(trust.REGION), np.inf))
 
 
 @dataclass(frozen=True)
@@ -87,42 +88,56 @@ class Call:
         self.case = case
         trials, steps, inputs = case.inputs.shape
         units, outputs = len(case.parts[0]), case.targets.shape[2]
-        self.shape = (units, inputs, outputs, trials, steps)
-        width = 64 // np.dtype(dtype).itemsize
+        self.sizes = units, inputs, outputs
+        kind = np.dtype(dtype)
+        width = 64 // kind.itemsize
         plane = full_rank.plane_size(units, inputs, width)
-        self.state = packing.pack_network(*case.parts, dtype)
+        self.state = packing.pack_full_rank(*case.parts, dtype)
         rule = optimizers.RULES.index(case.rule)
-        moments = [packing.aligned(self.state.size if rule else 0, dtype) for _ in range(2)]
+        moments = [aligned(self.state.size if rule else 0, dtype) for _ in range(2)]
         record = np.array(range(epochs) if case.record is None else case.record, np.int64)
         snapshots = np.array(case.snapshots, np.int64)
-        self.cursor = np.zeros(2, np.int64)
-        self.history = np.zeros((len(record), len(full_rank.QUANTITIES), 1), dtype)
-        self.snapshots = np.zeros((len(snapshots), self.state.size), dtype)
-        self.events = np.full((len(full_rank.EVENTS), 1), -1, np.int64)
-        self.before = (
-            self.state, *moments, rule, np.array(case.settings), np.array(case.trainable),
-            np.array([case.alpha, case.tolerance, case.readout_norm], dtype),
-            case.inputs.transpose(1, 0, 2).astype(dtype).reshape(1, -1),
-            *(packing.pack_readings(values, dtype)[None] for values in (case.targets, case.weights, case.counted)),
-            np.array(case.thresholds, dtype), packing.pack_by_step(case.initial[:, :, None], plane, dtype),
-            packing.pack_by_step(case.noise, plane, dtype), case.spread, case.sigma, case.seed,
-            full_rank.ACTIVATIONS.index(case.activation), full_rank.READ_OUTS.index(case.read_out), *WITHOUT_REMEDY,
-            *self.shape,
-            case.chance_accuracy, case.solved_loss,
+        quantities = len(full_rank.QUANTITIES)
+        segments = packing.full_rank_segments(case.trainable, *self.sizes, width)
+        self.recorder = Recorder(
+            record, snapshots, np.zeros(2, np.int64), np.zeros((len(record), quantities, 1), dtype),
+            np.zeros((len(snapshots), self.state.size), dtype), np.full((len(full_rank.EVENTS), 1), -1, np.int64),
+            np.zeros(1, np.int64), np.zeros((quantities, 1), dtype),
         )  # fmt: skip
-        self.after = (
-            record, snapshots, self.cursor, self.history, self.snapshots, self.events, np.zeros(1, np.int64),
-            np.zeros((len(full_rank.QUANTITIES), 1), dtype), np.zeros((0, trust.row_size(0))),
-            packing.aligned(full_rank.work_size(plane, outputs, trials, steps, width, -1), dtype),
+        self.work = aligned(full_rank.work_size(plane, outputs, trials, steps, width, -1), dtype)
+        self.work[:] = np.nan  # its content must not matter
+        self.arguments = (
+            Weights(
+                self.state, *moments, segments, np.array(case.trainable), kind.type(case.readout_norm), kind.type(0.0)
+            ),
+            Shape(
+                units, units, inputs, outputs, 0, 1, trials, steps, full_rank.ACTIVATIONS.index(case.activation),
+                full_rank.READ_OUTS.index(case.read_out),
+            ),
+            Task(
+                kind.type(case.alpha), kind.type(case.tolerance), np.array(case.thresholds, dtype),
+                case.inputs.transpose(1, 0, 2).astype(dtype).reshape(1, -1),
+                *(packing.pack_readings(values, dtype)[None] for values in (case.targets, case.weights, case.counted)),
+                case.chance_accuracy, case.solved_loss,
+            ),
+            Draws(
+                packing.pack_by_step(case.initial[:, :, None], plane, dtype),
+                packing.pack_by_step(case.noise, plane, dtype), case.spread, case.sigma, case.seed,
+            ),
+            Rule(rule, np.array(case.settings)),
+            Watch(*WITHOUT_REMEDY, np.zeros((0, trust.row_size(0)))),
+            self.recorder,
+            self.work,
         )  # fmt: skip
-        self.after[-1][:] = np.nan  # its content must not matter
 
     def advance(self, start: int, stop: int) -> Result:
-        reached = full_rank.train(*self.before, start, stop, *self.after)
-        units, inputs, outputs, _, _ = self.shape
-        parts = packing.unpack_network(self.state, units, inputs, outputs)
-        history = self.history[: self.cursor[0], :3, 0].copy()  # of the quantities, the update's scale is always 1 here
-        return Result(parts, history, self.events[:, 0].copy(), self.snapshots.copy(), reached, self.state.copy())
+        reached, recorder = full_rank.train(*self.arguments, start, stop), self.recorder
+        parts = packing.unpack_full_rank(self.state, *self.sizes)
+        # of the quantities, there is no confidence, and the update's scale is always 1 here
+        history = recorder.history[: recorder.cursor[0], :3, 0].copy()
+        return Result(
+            parts, history, recorder.events[:, 0].copy(), recorder.snapshots.copy(), reached, self.state.copy()
+        )
 
 
 def run(case: Case, dtype: Any, epochs: int) -> Result:

@@ -20,7 +20,7 @@ from ghostpoint.tasks import (
 )
 from ghostpoint.training import SGD, Adam
 from ghostpoint.training.compiled import kernel_families, rounds, single_network
-from ghostpoint.training.kernels import low_rank, low_rank_packing
+from ghostpoint.training.kernels import low_rank, packing
 from ghostpoint.training.reference import evaluate
 
 FAR = 1e8  # a step so long that the parameters become the gradient
@@ -240,11 +240,9 @@ def test_noise_has_the_variance_asked_for():
 def test_packing_and_unpacking_are_inverse(name):
     models, _ = PROBLEMS[name]
     kind = low_rank.READOUTS.index(models.readout)
-    w_in = np.zeros((models.n_units, 0)) if models.w_in is None else models.w_in[0]
-    state = low_rank_packing.pack_network(
-        models.m[0], models.n[0], w_in, models.b[0], models.w_out[0], models.b_out[0], 1.0, kind, "float64"
-    )
-    back = low_rank_packing.unpack_network(state, models.n_units, models.rank, models.n_inputs, 1, kind)
+    parts = {name: getattr(models, name)[0] for name in models.present_parts()}
+    state = packing.pack_low_rank(parts, kind, "float64")
+    back = packing.unpack_low_rank(state, models.n_units, models.rank, models.n_inputs, 1, kind)
     for part in models.present_parts():
         np.testing.assert_array_equal(back[part], getattr(models, part)[0])
 

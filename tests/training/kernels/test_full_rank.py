@@ -11,8 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghostpoint.training.kernels import full_rank
-from ghostpoint.training.kernels import full_rank_packing as packing
+from ghostpoint.training.kernels import full_rank, packing
 from ghostpoint.training.kernels.full_rank import ACTIVATIONS, EVENTS, QUANTITIES, READ_OUTS
 from tests.training.full_rank_problems import PARTS, Call, random_case, run, torch_run
 
@@ -170,7 +169,7 @@ def test_snapshots_and_records_are_the_states_along_the_way():
     got = run(case, np.float64, 6)
     along = [run(case.but(record=None, snapshots=()), np.float64, epochs) for epochs in range(1, 7)]
     assert np.array_equal(got.history, along[-1].history[[0, 3, 4]])
-    assert np.array_equal(got.snapshots[0], packing.pack_network(*case.parts, np.float64))
+    assert np.array_equal(got.snapshots[0], packing.pack_full_rank(*case.parts, np.float64))
     assert np.array_equal(got.snapshots[1], along[1].state)
     assert np.array_equal(got.snapshots[2], along[4].state)
 
@@ -233,9 +232,9 @@ def test_packing_goes_both_ways(units, inputs, outputs, double, seed):
     rng = np.random.default_rng(seed)
     shapes = (units, units), (units, inputs), (units,), (outputs, units), (outputs,)
     parts = [rng.normal(size=shape).astype(dtype) for shape in shapes]
-    state = packing.pack_network(*parts, dtype)
+    state = packing.pack_full_rank(*parts, dtype)
     plane = full_rank.plane_size(units, inputs, 64 // state.itemsize)
     assert state.size == plane * (plane + outputs)
     assert state.ctypes.data % 64 == 0
-    for part, back in zip(parts, packing.unpack_network(state, units, inputs, outputs), strict=True):
+    for part, back in zip(parts, packing.unpack_full_rank(state, units, inputs, outputs), strict=True):
         assert np.array_equal(part, back)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ghostpoint import LowRankRNN, train
 from ghostpoint.tasks import DelayedActivation
-from ghostpoint.training.kernels.rank_one import QUANTITIES
+from ghostpoint.training.kernels.epoch import QUANTITIES
 from ghostpoint.training.reference import evaluate
 from tests.training.problems import PARTS, networks, same_bits, tasks
 

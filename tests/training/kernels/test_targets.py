@@ -15,13 +15,13 @@ OPERATION = """
 import hashlib
 import numpy as np
 from numba import njit
-from ghostpoint.numerics.simd import fma, load, scalar_fma, store
+from ghostpoint.numerics.simd import fma, load, store
 
 @njit
 def go(a, b, c, out, scalars):
     for k in range(0, a.size, 16):
         store(out, k, fma(load(a, k), load(b, k), load(c, k)))
-        scalars[k] = scalar_fma(a[k], b[k], c[k])
+        scalars[k] = fma(a[k], b[k], c[k])
 
 draws = np.random.default_rng(0)
 n = 160_000

@@ -1,7 +1,7 @@
 """Blocks of networks of low rank that a kernel trains together, one per vector lane: which, and in the kernel's terms.
 
-A network's bits are those it has alone (``single_network.py``); only the speed differs. A block takes the time of a full one
-until the last of its networks is finished.
+A network's bits are those it has alone (``single_network.py``); only the speed differs. A block takes the time of a
+full one until the last of its networks is finished.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Block(Group):
         rates = np.zeros(width)
         rates[: len(members)] = plan.rate[members]
         trainable = np.array([part in models.trainable for part in low_rank.PARTS])
-        segments = packing.lane_segments(trainable, *self._sizes(), width)
+        segments = packing.lane_segments(trainable.tolist(), *self._sizes(), width)
         self.weights = LaneWeights(
             state, rates, segments, trainable, packing.pack_lanes(models.threshold[members], kind),
             packing.pack_lanes(models.initial_state[members], kind),
@@ -77,10 +77,10 @@ class Block(Group):
         shape = self.shape
         return shape.units, shape.latents, shape.inputs, shape.outputs, shape.readout
 
-    def unpack(self, flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    def unpack(self, flat: NDArray[Any]) -> dict[str, NDArray[Any]]:  # noqa: D102
         return packing.unpack_networks(flat, len(self.members), *self._sizes())
 
-    def train(self, start: int, stop: int) -> int:
+    def train(self, start: int, stop: int) -> int:  # noqa: D102
         reached: int = low_rank_lanes.train(
             self.weights, self.shape, self.task, self.recorder, self.work, start, stop
         )  # fmt: skip

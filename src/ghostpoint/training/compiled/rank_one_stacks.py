@@ -120,7 +120,14 @@ class _Group:
             events[FROZEN, len(members) :] = 0  # empty lanes are finished from the start
         none = np.zeros(0, np.int64)
         self.recorder = Recorder(
-            none, none, none, none, none, events, np.zeros(columns, np.int64), np.zeros((len(QUANTITIES), columns), dtype)
+            none,
+            none,
+            none,
+            none,
+            none,
+            events,
+            np.zeros(columns, np.int64),
+            np.zeros((len(QUANTITIES), columns), dtype),
         )
         self.kernel = rank_one.units_across_lanes if alone else rank_one.networks_across_lanes
 

@@ -103,9 +103,7 @@ def _names(models: Record, plan: Plan) -> list[str]:
     return [name for name in QUANTITIES if name not in left_out]
 
 
-def _tell(
-    networks: list[Group], models: Record, plan: Plan, start: int, stop: int, on_record: OnRecord
-) -> None:
+def _tell(networks: list[Group], models: Record, plan: Plan, start: int, stop: int, on_record: OnRecord) -> None:
     """Hand over what a round has recorded."""
     for row in range(*np.searchsorted(plan.record_epochs, (start, stop))):
         seen = [network.history[row] if row < network.recorder.cursor[0] else network.now for network in networks]

@@ -149,16 +149,17 @@ class Network(Group):
         super().__init__(np.array([place]), packed.state, plan, 1)
         self.kernel, self.parts_of = family.kernel, packed.unpack
         rule, settings = _rule(plan, place)
-        moments = [aligned(packed.state.size if RULES.index(rule) else 0, kind) for _ in range(2)]
+        first, second = (aligned(packed.state.size if RULES.index(rule) else 0, kind) for _ in range(2))
         norm = 0.0 if plan.readout_norm is None else plan.readout_norm[place]
         threshold = models.arrays()["threshold"][place] if "threshold" in models.dims else 0.0
         trainable = np.array([part in models.trainable for part in family.parts])
         start = np.broadcast_to(models.initial_state[place], (1, trials.size, 1, models.n_units))
         quiet = np.zeros((0, trials.size, task.steps, models.n_units))
         seed = kernel_key(plan.seed, int(models.seed[place]), place)
-        crossings = len(watched[0])
+        crossings, marks, region = watched
+        seen = np.zeros((len(crossings), trust.row_size(len(crossings))))
         self.arguments = (
-            Weights(packed.state, *moments, packed.segments, trainable, kind.type(norm), kind.type(threshold)),
+            Weights(packed.state, first, second, packed.segments, trainable, kind.type(norm), kind.type(threshold)),
             shape,
             task_record(task, plan, trials.arrays, kind),
             Draws(
@@ -166,23 +167,24 @@ class Network(Group):
                 float(task.initial_scale), float(task.noise), seed,
             ),
             Rule(RULES.index(rule), settings),
-            Watch(*watched, np.zeros((crossings, trust.row_size(crossings)))),
+            Watch(crossings, marks, region, seen),
             self.recorder,
-            aligned(packed.work(crossings if plan.remedies else -1), kind),
+            aligned(packed.work(len(crossings) if plan.remedies else -1), kind),
         )  # fmt: skip
 
-    def unpack(self, flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    def unpack(self, flat: NDArray[Any]) -> dict[str, NDArray[Any]]:  # noqa: D102
         return {name: values[None] for name, values in self.parts_of(flat).items()}
 
-    def train(self, start: int, stop: int) -> int:
+    def train(self, start: int, stop: int) -> int:  # noqa: D102
         reached: int = self.kernel.train(*self.arguments, start, stop)
         return reached
 
 
 def task_record(task: Task, plan: Plan, arrays: Sequence[NDArray[Any]], kind: np.dtype[Any]) -> records.Task:
     """What is asked of a network, from the arrays of :class:`Trials`."""
+    inputs, targets, weights, counted = arrays
     return records.Task(
-        kind.type(task.alpha), kind.type(task.tolerance or 0.0), task.cuts(kind), *arrays,
+        kind.type(task.alpha), kind.type(task.tolerance or 0.0), task.cuts(kind), inputs, targets, weights, counted,
         float(kind.type(task.chance_accuracy)), float(plan.solved_loss),
     )  # fmt: skip
 

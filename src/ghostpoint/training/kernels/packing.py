@@ -121,9 +121,7 @@ def _matrices(parts: Parts, kind: int) -> tuple[NDArray[Any], NDArray[Any], NDAr
     return left, right, np.concatenate([parts["w_out"].reshape(*lead, -1), parts["b_out"]], axis=-1)
 
 
-def _parts(
-    left: NDArray[Any], right: NDArray[Any], rest: NDArray[Any], latents: int, outputs: int, kind: int
-) -> Parts:
+def _parts(left: NDArray[Any], right: NDArray[Any], rest: NDArray[Any], latents: int, outputs: int, kind: int) -> Parts:
     """The parts by name, as copies, from what :func:`_matrices` gives; those that the kind of readout has."""
     parts = {"m": left[..., :latents], "n": right[..., :latents], "w_in": left[..., latents:-1], "b": left[..., -1]}
     if kind == CONFIDENCE:
@@ -196,9 +194,7 @@ def low_rank_segments(
     plane, columns, rows, small = sizes(units, latents, inputs, outputs, kind, width)
     starts, end = (0, plane * columns), plane * (columns + rows)
     sums = [[(end, end + small, width, 1)]]
-    for flag, (matrix, first, last) in zip(
-        trainable, _low_rank_columns(latents, inputs, outputs, kind), strict=False
-    ):
+    for flag, (matrix, first, last) in zip(trainable, _low_rank_columns(latents, inputs, outputs, kind), strict=False):
         sums.append([_panel_column(starts[matrix], j, plane, width) for j in range(first, last) if flag])
     return _table(sums)
 
@@ -210,9 +206,7 @@ def lane_segments(
     widths = latents + inputs + 1, latents + (outputs if kind == STATE else 0)
     starts, end = (0, units * widths[0] * width), units * sum(widths) * width
     sums = [[(end, end + _numbers(latents, outputs, kind) * width, width, 1)]]
-    for flag, (matrix, first, last) in zip(
-        trainable, _low_rank_columns(latents, inputs, outputs, kind), strict=False
-    ):
+    for flag, (matrix, first, last) in zip(trainable, _low_rank_columns(latents, inputs, outputs, kind), strict=False):
         jump, start = widths[matrix] * width, starts[matrix]
         columns = [start + j * width for j in range(first, last) if flag]
         sums.append([(at, start + units * jump, jump, 0) for at in columns])

@@ -126,14 +126,14 @@ def _anywhere(differs, like):
     raise TypeError("for compiled code")
 
 
-@overload(_total, inline="always")
+@overload(_total)
 def _typed_total(parts, like):
     if isinstance(like, Vector):
         return lambda parts, like: tree_of_vectors(parts)
     return lambda parts, like: tree_sum(load(parts, 0))
 
 
-@overload(_anywhere, inline="always")
+@overload(_anywhere)
 def _typed_anywhere(differs, like):
     if isinstance(like, Vector):
         return lambda differs, like: differs
