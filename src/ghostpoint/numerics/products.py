@@ -34,6 +34,7 @@ def _make_columns(rows, columns, trials):
     @njit(inline="always")
     def product(matrix, at, plane, count, x, x_at, stride, out, out_at, backwards):
         width = lanes(matrix)
+        # the block holds one sum per row, trial and column in flight
         block = zeros(matrix)
         last = (count - 1) // width * width
         for ascending in range(0, count, width):
@@ -84,6 +85,7 @@ def matrix_times(matrix, plane, count, x, x_at, stride, trials, out, backwards):
     Where ``count`` is odd, x goes on with a zero.
     """
     not_inlined()
+    # four trials at a time share what is read of the matrix, then two, then one
     for b in range(0, trials - 3, 4):
         _matrix_times_4(matrix, plane, count, x, x_at + b * stride, stride, out, b * plane, backwards)
     b = trials // 4 * 4
@@ -101,6 +103,7 @@ def _make_sums(share, trials):
     @njit(inline="always")
     def sums(matrix, at, plane, s, s_at, out, out_at, stride):
         width = lanes(matrix)
+        # lanes partial sums per column, over the vectors of rows
         block = zeros(matrix)
         for r in range(0, plane, width):
             block = add(block, matrix, at + r * width, s, s_at + r, plane)
@@ -118,6 +121,7 @@ def _make_transpose_times(whole, quarter, share):
         panels = (count + width - 1) // width
         for p in range(panels):
             first = (panels - 1 - p if backwards else p) * width
+            # whole panels, and quarters of one that is not full
             if share < 4 and first + width <= count:
                 for c in range(0, width, width // share):
                     whole(matrix, first * plane + c * width, plane, s, s_at, out, out_at + first + c, stride)
@@ -140,6 +144,7 @@ def transpose_times(matrix, plane, count, s, s_at, trials, out, stride, backward
     Up to ``lanes / 4 - 1`` further elements of ``out`` are written, with the sums of the columns that follow.
     """
     not_inlined()
+    # as for the product with the matrix itself
     for b in range(0, trials - 3, 4):
         _transpose_times_4(matrix, plane, count, s, s_at + b * plane, out, b * stride, stride, backwards)
     b = trials // 4 * 4
@@ -160,6 +165,7 @@ def _make_outer(rows, columns):
         width = lanes(matrix)
         for first in range(0, count, width):
             for c in range(0, min(width, count - first), columns):
+                # sums over k stay in registers until they are whole
                 block = zeros(matrix)
                 for k in range(terms):
                     block = add(block, s, k * jump + row * width, x, k * stride + first + c)
@@ -178,6 +184,7 @@ def outer_products(matrix, plane, count, s, jump, x, stride, terms):
     Up to 3 further columns are written.
     """
     not_inlined()
+    # up to four vectors of rows at a time
     row, rows = 0, plane // lanes(matrix)
     while row < rows:
         left = rows - row

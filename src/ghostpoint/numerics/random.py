@@ -59,6 +59,7 @@ def _threefry(builder: Any, key: list[Any], counter: list[Any]) -> list[Any]:
 
     keys = [*key, builder.xor(builder.xor(key[0], key[1]), constant(PARITY))]
     a, b = (builder.add(counter[i], keys[i]) for i in range(2))
+    # a round adds, turns the second word's bits and mixes; the key comes in after every fourth
     for i in range(ROUNDS):
         turn = ROTATIONS[i % 8]
         a = builder.add(a, b)
@@ -141,6 +142,7 @@ def _atanh_tail_64(x, z):
 @njit(inline="always")
 def _log(x):
     """``ln x`` for positive normal x: ``ln m = 2 atanh s`` with ``s = (m - 1) / (m + 1)``, at most 0.172 in size."""
+    # x = 2^k m, s = (m - 1) / (m + 1)
     k, m = _split(x)
     f = m - full(x, 1.0)
     s = f / (f + full(x, 2.0))
@@ -225,6 +227,7 @@ def normals(like, seed, stream, epoch, index):
 
     ``index`` is even and below 2**27; ``epoch`` is below 2**31.
     """
+    # Box and Muller: sqrt(-2 ln u) (cos 2 pi v, sin 2 pi v)
     u, v = _uniforms(like, seed, index // 2 * lanes(like), epoch + stream * 2147483648)
     r = sqrt(_log(u) * full(u, -2.0))
     c, s = _cos_sin_of_turns(v)

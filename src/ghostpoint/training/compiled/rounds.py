@@ -1,7 +1,7 @@
 """The compiled engine for what the rank-one kernels do not know: calls of kernels handed to the threads in turn.
 
-One network a call (``single_network.py``) or, where several are sooner trained together, a block of them (``network_blocks.py``).
-Networks are independent, so neither that nor the order changes a bit.
+One network a call (``single_network.py``) or, where several are sooner trained together, a block of them
+(``network_blocks.py``). Networks are independent, so neither that nor the order changes a bit.
 """
 
 from __future__ import annotations

@@ -140,6 +140,7 @@ def _read_out(memory, sizes, first, out):
     not_inlined()
     x, readout, plane = memory.x, memory.readout, sizes.plane
     width = lanes(x)
+    # (W_out, 0, b_out) (x, u, 1)
     for o in range(sizes.outputs):
         for k in range(sizes.steps * sizes.trials):
             total = full(x, 0.0)
@@ -174,6 +175,7 @@ def _backward(memory, sizes, by_z, s, last, trial, count):
                 store(y, at, adjoint)
                 # s[t] = alpha e[t] y[t+1]
                 store(s, first + at, load(slope, first + at) * adjoint)
+        # W^T s[t], the pull on the step before
         if t > 0:
             transpose_times(memory.matrix, plane, sizes.units, s, first, count, pull, plane, t % 2 == 1)
 
@@ -197,6 +199,7 @@ def _normalize(readout, sizes, norm):
     """Scale W_out and b_out so that ``sum |W_out|`` is ``norm``; a readout of zeros stays."""
     not_inlined()
     width, plane = lanes(readout), sizes.plane
+    # sum |W_out|
     size = abs(readout[0])
     for o in range(sizes.outputs):
         for i in range(1 if o == 0 else 0, sizes.units):
@@ -254,6 +257,7 @@ def train(weights, shape, task, draws, rule, watch, recorder, work, start, stop)
         leaks[i] -= task.alpha
         alphas[i] = task.alpha if i < units else 0
         mask[i] = trainable[3] if i < units else (trainable[4] if i == units + n_inputs else 0)
+    # whether an epoch can differ from the one before it though no weight does
     remembering = has_memory(weights, shape, task, draws, rule)
     noisy = draws.sigma > 0 or draws.noise.shape[0] > 0
     for epoch in range(start, stop):
@@ -277,6 +281,7 @@ def train(weights, shape, task, draws, rule, watch, recorder, work, start, stop)
         )  # fmt: skip
         # backwards: s, and the gradient of the loss from it
         _backward(memory, sizes, z, s, steps - 1, none, trials)
+        # dL/d(W, W_in, b) = sum s (x, u, 1)^T, dL/d(W_out, b_out) = sum d (x', 1)^T
         outer_products(gradient, plane, columns, s, plane, x, plane, terms)
         _readout_gradient(memory, sizes, pointer(work, size), read_from, z, none, terms, once)
         # the gradient e_i of the time of every crossing, from the two readings that define it

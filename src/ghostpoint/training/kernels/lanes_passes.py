@@ -97,11 +97,13 @@ def _make_sum(count):
     @njit(inline="always")
     def total(matrix, columns, values, factor, units, parts, out):
         width = lanes(matrix)
+        # unit i is in partial sum i mod lanes
         for p in range(width):
             block = zeros(matrix)
             for i in range(p, units, width):
                 block = add(block, matrix, i * columns * width, factor * load(values, i * width))
             put(block, parts, p * width, width * width)
+        # then a tree over the partial sums
         for c in range(count):
             store(out, c * width, tree_of_vectors(pointer(parts, c * width * width)))
 
@@ -229,6 +231,7 @@ def outer(matrix, columns, s, units, vectors, terms, buffer):
     not_inlined()
     width = lanes(matrix)
     plane = units * width
+    # two units at a time, whose factors are brought together first
     for u in range(0, units, 2):
         v = min(u + 1, units - 1)
         for k in range(terms):
@@ -246,9 +249,11 @@ def outer_rates(memory, sizes, matrix, alpha):
     plane = units * width
     for u in range(0, units, 2):
         v = min(u + 1, units - 1)
+        # x[0], which lambda[0] meets
         for k in range(trials):
             store(buffer, 2 * k * width, load(initial, u * width))
             store(buffer, (2 * k + 1) * width, load(initial, v * width))
+        # alpha phi[t], which lambda[t+1] meets
         for k in range(terms):
             to = 2 * (trials + k) * width
             store(buffer, to, alpha * load(rates, k * plane + u * width))

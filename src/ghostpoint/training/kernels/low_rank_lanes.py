@@ -11,9 +11,9 @@ Layout, each number a vector of ``lanes`` networks: ``state`` is M, (units, K + 
 ``rows`` = K or, for a readout of the state, K + outputs; then W_out (O, K) of a latent readout and b_out, or the
 confidence alone. Both numbers of columns are at most ``lanes_passes.MOST``.
 
-``records.py`` says what the arguments hold; ``inputs``, ``targets``, ``weights`` and ``counted`` are flat, a row of those
-of ``low_rank.train``, and the recorder has a column per network. A lane whose ``events`` say that it is finished when
-the call begins is empty.
+``records.py`` says what the arguments hold; ``inputs``, ``targets``, ``weights`` and ``counted`` are flat, a row of
+those of ``low_rank.train``, and the recorder has a column per network. A lane whose ``events`` say that it is finished
+when the call begins is empty.
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ def _compare(z, task, sizes, activation, parts):
     for p in range(width):
         store(parts, p * width, zero)
         store(right, p * width, zero)
+    # L = sum w (o - target)^2, dL/dz = 2 w (o - target) f'(z)
     for o in range(sizes.outputs):
         for k in range(sizes.steps * sizes.trials):
             place, p = o * sizes.padded + k, k % width * width
@@ -101,6 +102,7 @@ def _square(gradient, segments, count, parts):
     for k in range(count):
         row = SEGMENT * k
         start, stop, jump = segments[row], segments[row + 1], segments[row + 2]
+        # a segment is added to the running sums in turn, or summed apart first
         apart = segments[row + 3] == 0
         for p in range(width):
             total = zero if apart else load(odd, p * width)
@@ -115,6 +117,7 @@ def _square(gradient, segments, count, parts):
                 store(odd, p * width, total)
         if apart:
             even, odd = odd, even
+        # the end of a sum: even and odd segments, then the partial sums
         if segments[row + 4]:
             for p in range(width):
                 store(even, p * width, load(even, p * width) + load(odd, p * width))
@@ -132,6 +135,7 @@ def _update(state, gradient, segments, count, back, bad):
     for k in range(count):
         at, stop, jump = segments[SEGMENT * k], segments[SEGMENT * k + 1], segments[SEGMENT * k + 2]
         while at < stop:
+            # p <- p - eta g
             old = load(state, at)
             new = select(bad, old, fma(back, load(gradient, at), old))
             changed = maximum(changed, unequal(new, old))
@@ -173,20 +177,23 @@ def train(weights, shape, task, recorder, work, start, stop):
     )  # fmt: skip
     segments, count, inputs = pointer(weights.segments, 0), weights.segments.shape[0], pointer(task.inputs, 0)
     alpha, zero, kappas = splat(task.alpha), full(state, 0.0), load(weights.kappa_star, 0)
+    # -eta per network
     for i in range(width):
         values[i] = -rates[i]
     back, n_counted = load(values, 0), task.counted.sum()
     for epoch in range(start, stop):
-        # forwards, the loss, backwards, and the gradient
+        # kappa[t] and phi[t], then z
         forward(memory, sizes, inputs, alpha)
         logits(sizes, memory.small, path, read_from, kappas, z, zero)
         loss, correct = _compare(z, task, sizes, shape.activation, parts)
+        # lambda[t] and s[t]; dL/dM = sum s g^T, dL/dP, and the rest of the gradient
         backward(memory, sizes, z, alpha)
         outer(gradient, columns, s, shape.units, g, terms, buffer)
         outer_rates(memory, sizes, pointer(work, left_size), alpha)
         readout_gradient(
             sizes, pointer(work, small_at), path, read_from, z, (0, terms, 1), kappas, weights.trainable, zero
         )  # fmt: skip
+        # |g|^2 over what is trained
         square = _square(gradient, segments, count, parts)
         for k in range(terms * rows, (terms + trials) * rows):
             last = take(path, k, zero)
@@ -208,6 +215,7 @@ def train(weights, shape, task, recorder, work, start, stop):
         snapshot = remember(recorder, epoch)
         if snapshot >= 0:
             recorder.snapshots[snapshot] = state
+        # the update, and what it means
         put(values, 4, _update(memory.left, gradient, segments, count, back, take(values, 3, zero)))
         finished = True
         for i in range(width):

@@ -135,7 +135,7 @@ def add_pull_of_output(sizes, small, adjoint, at, by_z, k, like):
 
 @njit
 def backward(memory, sizes, by_z, s, leak, last, trial, count):
-    """lambda and s of the ``count`` trials from ``trial`` on, for rho up to ``rho[last]``, beyond which none is read."""
+    """lambda and s of ``count`` trials from ``trial`` on, for rho up to ``rho[last]``, beyond which none is read."""
     not_inlined()
     adjoint, slope, net, pull = memory.adjoint, memory.slope, memory.net, memory.pull
     plane, stride, trials, latents = sizes.plane, sizes.stride, sizes.trials, sizes.latents

@@ -85,6 +85,7 @@ def _sgd(first, second, at, g, step):
 
 @njit(inline="always")
 def _momentum(first, second, at, g, step):
+    # v <- mu v + g
     v = fma(full(g, step.decay), load(first, at), g)
     store(first, at, v)
     return v
@@ -93,10 +94,13 @@ def _momentum(first, second, at, g, step):
 @njit(inline="always")
 def _adam(first, second, at, g, step):
     v, w = load(first, at), load(second, at)
+    # v <- v + (1 - beta_1) (g - v)
     v = fma(full(g, 1.0 - step.decay), g - v, v)
+    # w <- beta_2 w + (1 - beta_2) g**2
     w = fma(full(g, 1.0 - step.second_decay) * g, g, full(g, step.second_decay) * w)
     store(first, at, v)
     store(second, at, w)
+    # v / (sqrt(w / (1 - beta_2**k)) + epsilon)
     return v / fma(sqrt(w), full(g, step.root), full(g, step.epsilon))
 
 
@@ -111,6 +115,7 @@ def _make(rule):
         for k in range(count):
             at, stop, jump = segments[SEGMENT * k], segments[SEGMENT * k + 1], segments[SEGMENT * k + 2]
             while at < stop:
+                # p <- p - by q
                 q = rule(vectors.first, vectors.second, at, clip * load(gradient, at), step)
                 old = load(parameters, at)
                 new = fma(back, q, old)
@@ -184,9 +189,11 @@ def blend(vectors, size, factor, seen, row, at, count, by):
     not_inlined()
     direction, slopes = vectors.direction, vectors.slopes
     width, scaling = lanes(direction), full(direction, factor)
+    # what every direction keeps
     for k in range(0, size, width):
         store(direction, k, scaling * load(direction, k))
     for i in range(count):
+        # the part along the gradient e_i of a crossing
         weight = seen[i * row + at]
         if weight != 0:
             back = full(direction, -weight / by)

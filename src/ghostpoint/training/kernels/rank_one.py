@@ -154,11 +154,13 @@ def _make_step(bounded_tanh):
             u, v, end = partials[p] * width, partials[p + 1] * width, partials[p + 2] * width
             total_u, bend_u, total_v, bend_v = zero, zero, zero, zero
             for k in range(0, end - v, width):
+                # phi = tanh(m kappa + b)
                 x = fma(load(m, u + k), kappa, load(b, u + k))
                 y = fma(load(m, v + k), kappa, load(b, v + k))
                 x, y = bounded_tanh(x), bounded_tanh(y)
                 store(rates, at + u + k, x)
                 store(rates, at + v + k, y)
+                # sum n phi, and sum n m e
                 total_u = fma(load(n, u + k), x, total_u)
                 total_v = fma(load(n, v + k), y, total_v)
                 bend_u = fma(load(nm, u + k), fma(-x, x, one), bend_u)
@@ -185,6 +187,7 @@ def _adjoint(memory, weight, alpha, last, like):
 
     ``carried`` becomes that times kappa[t].
     """
+    # lambda[t+1] = dL/dkappa[t+1] + lambda[t+2] dkappa[t+2]/dkappa[t+1]
     adjoint = take(weight, last, like)
     for t in range(last, -1, -1):
         if t < last:
@@ -207,12 +210,14 @@ def _gradients(memory, weight, adjoint, dm, dn, db, plane, steps, partials, grou
         for k in range(0, end - v, width):
             un, ub, um, vn, vb, vm = zero, zero, zero, zero, zero, zero
             for t in range(steps):
+                # sums of alpha lambda times phi, e and kappa e
                 w, wk = splat(take(weight, t, like)), splat(take(carried, t, like))
                 x, y = load(rates, t * plane + u + k), load(rates, t * plane + v + k)
                 e, f = fma(-x, x, one), fma(-y, y, one)
                 un, vn = fma(w, x, un), fma(w, y, vn)
                 ub, vb = fma(w, e, ub), fma(w, f, vb)
                 um, vm = fma(wk, e, um), fma(wk, f, vm)
+            # dL/dn = .. + lambda[0] x[0], dL/db = n .., dL/dm = n ..
             store(dn, u + k, fma(splat(adjoint), load(x0, u + k), un))
             store(db, u + k, load(n, u + k) * ub)
             store(dm, u + k, load(n, u + k) * um)
@@ -295,6 +300,7 @@ def _restrain(memory, weights, watch, task, dc, plane, alpha, groups, like):
             found, loss = pointer(watch.seen, (k * networks + i) * row), float(values[i])
             norm, product = math.sqrt(values[SQUARE * networks + i]), values[PRODUCT * networks + i]
             far = rate[i] * norm
+            # the update -eta g is split by e, or shortened
             if splitting:
                 found[GRAM], found[BY_LOSS], found[ALONG] = values[STEEP * networks + i], product, -rate[i] * product
                 most, scale, _ = split(region, crossings, found, row, loss, norm, far, False)
@@ -451,6 +457,7 @@ def _train(like, weights, task, watch, recorder, work, start, stop):
                 differs = _moved(b, db, s, splat(eta), splat(bad), differs)
         put(values, CHANGED, maximum(changed, _anywhere(differs, like)))
         put(values, BAD, bad)
+        # events of every network
         finished = True
         for i in range(networks):
             touched = now[codes.SCALE, i] != 1

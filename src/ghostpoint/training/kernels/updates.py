@@ -84,6 +84,7 @@ def has_memory(weights, shape, task, draws, rule):
 def inner(a, b, segments, count):
     """The inner product of a and b over what is trained."""
     not_inlined()
+    # sums of the even and of the odd segments are apart, so that two chains are in flight
     zero = full(a, 0.0)
     even, odd, product = zero, zero, tree_sum(zero)
     for k in range(count):
@@ -182,6 +183,7 @@ def finish_epoch(weights, rule, vectors, watch, recorder, task, epoch, memory):
     snapshot = remember(recorder, epoch)
     if snapshot >= 0:
         recorder.snapshots[snapshot] = weights.state
+    # p <- p - by q
     changed = False
     if not bad:
         if acting:
