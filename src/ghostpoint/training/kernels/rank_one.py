@@ -272,7 +272,7 @@ def _restrain(memory, weights, watch, task, dc, plane, alpha, groups, like):
     for k in range(crossings.shape[0]):
         # the derivative of the crossing's time by kappa, of the two readings that define it
         last = 0
-        for t in range(task.counted.size):
+        for t in range(task.targets.size):
             put(pull, t, full(like, 0.0))
         for i in range(networks):
             found = pointer(watch.seen, (k * networks + i) * row)
@@ -334,7 +334,7 @@ def _moved(plane, gradient, s, step_size, bad, changed):
 def _train(like, weights, task, watch, recorder, work, start, stop):
     """The kernel; ``like`` says which layout."""
     state, now, confidence, events = weights.state, recorder.now, weights.confidence, recorder.events
-    width, networks, steps, plane = lanes(state), columns(like), task.counted.size, state.size // 4
+    width, networks, steps, plane = lanes(state), columns(like), task.targets.size, state.size // 4
     groups = max(networks, 2)  # of partial sums
     span = (steps * networks + width - 1) // width * width
     # the parts of work
