@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 import ghostpoint as gp
 from ghostpoint.models import FullRankRNN, LowRankRNN
-from ghostpoint.slow_points import Tracks, flow_ghosts, flow_zeros, fold_epochs, track_slow_points
+from ghostpoint.slow_points import Tracks, track_slow_points
+from ghostpoint.slow_points.latents import flow_ghosts, flow_zeros, fold_epochs
 from ghostpoint.slow_points.tracking import track as module
 from tests.slow_points.networks import full_rank, vanilla
 from tests.slow_points.paths import embedded, permuted, there_and_back, through_fold
