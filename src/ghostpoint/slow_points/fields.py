@@ -54,7 +54,7 @@ class TanhField:
     """``F(x) = -x + A tanh(B x + c)``, time in units of tau.
 
     ``A`` (K, N), or ``None`` for the identity; ``B`` (N, K); ``c`` (N,). A full-rank network is A = 1, B = W; a
-    low-rank one, in its latents kappa (letter, eq. 4), is A = n^T, B = m.
+    low-rank one, in its latents kappa (Dinc et al., arXiv:2501.02378, eq. 4), is A = n^T, B = m.
     """
 
     A: Floats | None
@@ -342,7 +342,7 @@ def network_field(model: Any, inputs: ArrayLike | None = None) -> NetworkField:
         return NetworkField(field, field, None, None, channel)
     n = np.array(form.n[0], dtype=np.float64)
     search, root = orthonormal_field(m, n, drive)
-    if model.rank >= model.n_units or np.linalg.cond(n) > 1e6:
+    if model.rank > model.n_units or np.linalg.cond(n) > 1e6:
         return NetworkField(TanhField(None, m @ n.T, drive), search, None, None, channel)
     return NetworkField(TanhField(np.ascontiguousarray(n.T), m, drive), search, root, n.T @ n, channel)
 

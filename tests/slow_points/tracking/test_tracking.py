@@ -157,7 +157,7 @@ def test_ranks_two_and_three_are_complete_in_their_fixed_points(rank):
     tracks = track_slow_points(model, n_starts=16, certify=False)
     assert tracks.complete_zeros.all()
     assert not tracks.complete_ghosts.any()
-    counts = [gp.slow_points.latent_zeros(model[i]).count for i in range(4)]
+    counts = [gp.slow_points.latents.latent_zeros(model[i]).count for i in range(4)]
     assert list(tracks.count("fixed")) == counts
     assert len(set(counts)) > 1
     # what is born and dies adds up, interval by interval

@@ -27,8 +27,8 @@ def latent_speed(model: Any, kappa: ArrayLike, *, inputs: ArrayLike | None = Non
     """``|dz/dt|`` at ``kappa = n^T x``, the speed whose minima the ghosts of a low-rank network are.
 
     ``z = Q^T x`` for orthonormal columns of Q that span those of n = Q R, so ``kappa = R^T z`` and ``|dz/dt| = |R^-T
-    f(kappa)|``, f the flow of kappa (letter, eq. 4). It is the least speed |dx/dt| of all states x with this kappa, and
-    does not depend on how W = m n^T is split, as |f| does.
+    f(kappa)|``, f the flow of kappa (Dinc et al., arXiv:2501.02378, eq. 4). It is the least speed |dx/dt| of all states
+    x with this kappa. It does not depend on how W = m n^T is split; |f| does.
 
     Parameters
     ----------
@@ -88,6 +88,14 @@ def latent_ghosts(
     ------
     ValueError
         As `latent_zeros`.
+
+    Examples
+    --------
+    >>> import ghostpoint as gp
+    >>> model = gp.LowRankRNN(m=[2.0], n=[1.5], b=[1.4])
+    >>> ghosts = gp.slow_points.latents.latent_ghosts(model)
+    >>> ghosts.count, ghosts.complete
+    (1, True)
     """
     count = None if starts is None else checks.integer("starts", starts, at_least=1)
     generator = np.random.default_rng(checks.integer("seed", seed, at_least=0))

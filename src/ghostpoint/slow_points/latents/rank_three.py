@@ -1,6 +1,6 @@
 """All zeros of the latent flow of a network of rank one, two or three, with proof.
 
-The latents move by ``tau dkappa/dt = f(kappa)`` (letter, eq. 4),
+The latents move by ``tau dkappa/dt = f(kappa)`` (Dinc et al., arXiv:2501.02378, eq. 4),
 
     f(kappa) = -kappa + n^T tanh(m kappa + b + W_in u),
 
@@ -59,6 +59,16 @@ def latent_zeros(
     ValueError
         If there is more than one network, the rank is above 3, a weight is beyond 1e30, the box is empty, or inputs
         come without input weights.
+
+    Examples
+    --------
+    Two units that each excite themselves have 3 x 3 fixed points, four of them stable:
+
+    >>> import ghostpoint as gp
+    >>> model = gp.LowRankRNN(m=[[[2.0, 0.0], [0.0, 2.0]]], n=[[[1.0, 0.0], [0.0, 1.0]]])
+    >>> zeros = gp.slow_points.latents.latent_zeros(model)
+    >>> zeros.count, zeros.complete, int(zeros.stable.sum())
+    (9, True, 4)
     """
     m, n, b = _weights(model, inputs)
     widest = whole_box(n)

@@ -177,10 +177,10 @@ class _Systems:
         values, vectors = np.linalg.eigh(self.whole[rows])
         shifted = values + damping[:, None]
         trusted = shifted[:, 0] > 0
-        for k in np.flatnonzero(~trusted):
-            J = self.jacobian[rows[k]]
-            values, vectors[k] = np.linalg.eigh(J.T @ J)
-            shifted[k] = np.maximum(values, 0.0) + damping[k]
+        if not trusted.all():
+            J = self.jacobian[rows[~trusted]]
+            values, vectors[~trusted] = np.linalg.eigh(J.transpose(0, 2, 1) @ J)
+            shifted[~trusted] = np.maximum(values, 0.0) + damping[~trusted, None]
         # d = -V (V^T g / (lambda + mu))
         along = np.einsum("bji,bj->bi", vectors, self.gradient[rows]) / shifted
         return -np.einsum("bij,bj->bi", vectors, along), trusted

@@ -40,11 +40,12 @@ def track_slow_points(
     """Every slow point of one network followed over its training, with the births and deaths of fixed points.
 
     At each recorded epoch `find_slow_points` finds them, all with proof where that is possible, else from the points of
-    the epoch before among other starts. Between epochs e and e' the weights are interpolated, ``(1 - t) weights(e) + t weights(e')``, and each point is followed by arclength
-    along the curve that it then makes. That says which point of e' it is, or at which t it ends, and in what: see
-    `tracks.EVENTS`. An event's epoch ``e + t (e' - e)`` is exact for that interpolation; training itself takes another
-    way between recorded epochs, so what is known of it is the bracket (e, e'), and that only as far as no two events in
-    it cancel. Low-rank networks are interpolated in m and n, not in W. Fixed points cannot leave: all have |x| < 1.
+    the epoch before among other starts. Between epochs e and e' the weights are interpolated, ``(1 - t) weights(e) + t
+    weights(e')``, and each point is followed by arclength along the curve that it then makes. That says which point of
+    e' it is, or at which t it ends, and in what: see `tracks.EVENTS`. An event's epoch ``e + t (e' - e)`` is exact for
+    that interpolation. Training itself takes another way between recorded epochs, so what is known of it is the bracket
+    (e, e'), and that only as far as no two events in it cancel. Low-rank networks are interpolated in m and n, not in
+    W. Fixed points cannot leave: all have |x| < 1.
 
     A point that the search misses at an epoch and a curve arrives at is added there (``source`` "continuation").
 
@@ -69,6 +70,19 @@ def track_slow_points(
     ------
     ValueError
         For fewer than two networks, epochs that do not ascend, arguments that do not fit.
+
+    Examples
+    --------
+    A growing bias makes two of three fixed points meet, and leaves their ghost:
+
+    >>> import numpy as np
+    >>> import ghostpoint as gp
+    >>> models = gp.LowRankRNN(m=[[2.0]] * 3, n=[[1.5]] * 3, b=[[0.6], [1.2], [1.4]])
+    >>> tracks = gp.track_slow_points(models)
+    >>> tracks.count("fixed"), tracks.count("ghost")
+    (array([3, 3, 1]), array([0, 0, 1]))
+    >>> [event.kind for event in tracks.events]
+    ['pair died']
     """
     if isinstance(models, TrainingRun):
         models, epochs, loss_epochs, loss = _of_run(models, network, epochs, loss)
