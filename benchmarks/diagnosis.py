@@ -132,7 +132,7 @@ def group_of(setting: dict[str, Any], task: gp.tasks.DelayedActivation, *runs: g
         histories.append(run.history.assign_coords(epoch=run.history["epoch"] + start))
         start += run.config["epochs_done"]
     final = runs[-1].models
-    count = gp.flow_zeros(final.m[:, :, 0], final.n[:, :, 0], final.b).count
+    count = gp.slow_points.latents.flow_zeros(final.m[:, :, 0], final.n[:, :, 0], final.b).count
     rates = [h["learning_rate"].values for h in histories]
     joined = xr.concat([h.drop_vars("learning_rate") for h in histories], "epoch", coords="minimal", compat="override")
     lengths = [h.sizes["epoch"] for h in histories]

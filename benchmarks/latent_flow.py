@@ -17,7 +17,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostpoint.slow_points import flow_ghosts, flow_zeros
+from ghostpoint.slow_points.latents import flow_ghosts, flow_zeros
 
 Weights = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 UNITS = 100

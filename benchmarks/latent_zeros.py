@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostpoint.models import LowRankRNN
-from ghostpoint.slow_points import latent_zeros
+from ghostpoint.slow_points.latents import latent_zeros
 
 UNITS = 100
 STARTS, STEPS = 1000, 40

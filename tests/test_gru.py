@@ -240,6 +240,7 @@ def test_how_long_a_ghost_holds_a_network_and_what_needs_a_tanh_network():
     assert passage.duration == pytest.approx(steps, abs=max(2 * passage.error, 1e-3))
     with pytest.raises(ValueError, match=r"model must have the form .* got a GRU"):
         gp.slow_points.normal_form_gradient(model, ghost)
-    for refused in (gp.latent_zeros, gp.latent_ghosts, gp.flow_zeros):
+    latents = gp.slow_points.latents
+    for refused in (latents.latent_zeros, latents.latent_ghosts, latents.flow_zeros):
         with pytest.raises(ValueError, match="GRU"):
             refused(model)

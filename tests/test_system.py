@@ -41,7 +41,7 @@ task = gp.tasks.DelayedActivation(10)
 run = gp.train(models, task, 0.01, 100)
 print(run.history["loss"].values.astype(float).sum().hex())
 loaded = gp.load(run.save(sys.argv[1] + "/run.zip"))
-print(gp.diagnose(loaded).verdict, loaded.task == task, gp.flow_zeros(run.models).count)
+print(gp.diagnose(loaded).verdict, loaded.task == task, gp.slow_points.latents.flow_zeros(run.models).count)
 points = gp.find_slow_points(run.models[0], n_starts=8)
 print(points.kind)
 """

@@ -16,16 +16,7 @@ if TYPE_CHECKING:
     from ghostpoint.diagnosis import Diagnosis, diagnose
     from ghostpoint.models import GRU, FullRankRNN, LowRankRNN
     from ghostpoint.results import TrainingRun, load
-    from ghostpoint.slow_points import (
-        abrupt_drop,
-        find_slow_points,
-        flow_ghosts,
-        flow_zeros,
-        latent_ghosts,
-        latent_zeros,
-        slow_passage,
-        track_slow_points,
-    )
+    from ghostpoint.slow_points import abrupt_drop, find_slow_points, slow_passage, track_slow_points
     from ghostpoint.theory import NormalForm, SaddleNodeToy
     from ghostpoint.training import train
     from ghostpoint.weights import read_weights, write_weights
@@ -52,10 +43,6 @@ _PUBLIC: dict[str, str | None] = {
     # fixed points and ghosts
     "slow_points": None,
     "find_slow_points": "slow_points",
-    "flow_zeros": "slow_points",
-    "flow_ghosts": "slow_points",
-    "latent_zeros": "slow_points",
-    "latent_ghosts": "slow_points",
     "slow_passage": "slow_points",
     "track_slow_points": "slow_points",
     "abrupt_drop": "slow_points",
@@ -85,10 +72,6 @@ __all__ = [
     "experiments",
     "figures",
     "find_slow_points",
-    "flow_ghosts",
-    "flow_zeros",
-    "latent_ghosts",
-    "latent_zeros",
     "load",
     "read_weights",
     "remedies",

@@ -10,13 +10,8 @@ import pytest
 from ghostpoint.command.slow_points import find_in_file
 from ghostpoint.figures import slow_points as picture
 from ghostpoint.models import FullRankRNN, LowRankRNN
-from ghostpoint.slow_points import (
-    SlowPoints,
-    find_slow_points,
-    flow_portrait,
-    latent_zeros,
-    slow_passage,
-)
+from ghostpoint.slow_points import SlowPoints, find_slow_points, flow_portrait, slow_passage
+from ghostpoint.slow_points.latents import latent_zeros
 from ghostpoint.storage import read_dataset, write_dataset
 from ghostpoint.weights import write_weights
 from tests.slow_points.networks import rank_one_near_fold

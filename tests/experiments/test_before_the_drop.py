@@ -28,7 +28,7 @@ from ghostpoint.experiments.precursors import (
 )
 from ghostpoint.experiments.shared.parts import keeping_parts
 from ghostpoint.models import FullRankRNN, LowRankRNN
-from ghostpoint.slow_points import latent_ghosts
+from ghostpoint.slow_points.latents import latent_ghosts
 from ghostpoint.storage import read_dataset, write_dataset
 from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination, DelayedMatchToSample
 from ghostpoint.theory import NormalForm

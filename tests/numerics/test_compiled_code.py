@@ -64,7 +64,7 @@ def test_an_edited_error_bound_of_another_file_is_used(copied: Path) -> None:
     bound, hits = run(PROOF, copied)
     assert hits == 0
     assert run(PROOF, copied) == (bound, 1)
-    edit(copied / "slow_points" / "latents" / "rank_one_kernels.py", "TANH_ULP = ", "TANH_ULP = 1000.0 * ")
+    edit(copied / "numerics" / "bounded_tanh.py", "TANH_ULP = ", "TANH_ULP = 1000.0 * ")
     larger, hits = run(PROOF, copied)
     assert larger > 100 * bound
     assert hits == 0

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ghostpoint.models import LowRankRNN
-from ghostpoint.slow_points import flow_ghosts
 from ghostpoint.slow_points.fields import TanhField, UserField
+from ghostpoint.slow_points.find import find_slow_points
 from ghostpoint.slow_points.ghosts import (
     border,
     bordered_inverse,
@@ -19,9 +19,9 @@ from ghostpoint.slow_points.ghosts import (
     right_null,
     solve_ghost,
 )
+from ghostpoint.slow_points.latents import flow_ghosts
 from ghostpoint.slow_points.passages.sensitivity import normal_form_gradient
 from ghostpoint.slow_points.search.descent import _Systems
-from ghostpoint.slow_points.search.find import find_slow_points
 from tests.slow_points.networks import full_rank, planted, rank_one_near_fold, vanilla
 
 
@@ -219,10 +219,11 @@ def test_minima_against_the_whole_hessian():
     assert {True, False} == set(kinds)
 
 
-def test_systems_of_the_descent_are_those_of_the_energy():
-    W, b = vanilla(2, 7, 2.0, 0.2)
+@pytest.mark.parametrize("units", [7, 12])  # by eigenvalues for all starts at once, and by Cholesky's factorisation
+def test_systems_of_the_descent_are_those_of_the_energy(units):
+    W, b = vanilla(2, units, 2.0, 0.2)
     field = TanhField(None, W, b)
-    x = np.random.default_rng(0).normal(size=(3, 7))
+    x = np.random.default_rng(0).normal(size=(3, units))
     f, J = field.flow(x), field.jacobian(x)
     systems = _Systems(field, 5)
     rows = np.array([4, 0, 2])
@@ -233,8 +234,8 @@ def test_systems_of_the_descent_are_those_of_the_energy():
     damping = np.array([20.0, 0.1, 20.0])
     steps, trusted = systems.steps(rows, damping)
     for k, row in enumerate(rows):
-        shifted = systems.whole[row] + damping[k] * np.eye(7)
+        shifted = systems.whole[row] + damping[k] * np.eye(units)
         assert trusted[k] == (np.linalg.eigvalsh(shifted)[0] > 0)
-        system = shifted if trusted[k] else plain[k] + damping[k] * np.eye(7)
+        system = shifted if trusted[k] else plain[k] + damping[k] * np.eye(units)
         np.testing.assert_allclose(system @ steps[k], -systems.gradient[row], atol=1e-12)
     assert {True, False} == set(trusted)

@@ -168,6 +168,6 @@ def test_networks_and_starts_that_do_not_fit_name_the_argument():
     with pytest.raises(MemoryError, match=r"n_units = 1000000000000000 asks for more memory"):
         gp.LowRankRNN.initialize(10**15, 1, [0])
     with pytest.raises(MemoryError, match=r"n_starts = 1000000000000000 asks for more memory"):
-        gp.find_slow_points(gp.LowRankRNN.initialize(3, 1, [0]), n_starts=10**15)
+        gp.find_slow_points(gp.FullRankRNN.initialize(3, [0]), n_starts=10**15)
     with pytest.raises(MemoryError, match=r"task = DelayedActivation.* asks for more memory"):
         gp.train(gp.LowRankRNN.initialize(3, 1, [0]), DelayedActivation(1e16), 0.1, 1)

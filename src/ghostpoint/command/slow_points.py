@@ -71,12 +71,9 @@ def find_in_file(
         raise InputError(f"network must be from 0 to {len(models) - 1}, got {network}")
     model = models[network]
     given = None if inputs is None else _numbers(inputs)
-    known = _proven(model, given)
-    near: dict[str, Any] = {"n_starts": integer("n_starts", starts, at_least=1)}
-    if known is not None and len(known[0]):
-        # every one of them among the starts, besides the scattered half
-        near = {"n_starts": max(starts, 2 * len(known[0])), "states": known[0], "noise": 0.0}
-    points = find_slow_points(model, inputs=given, seed=seed, tau=tau, dt=dt, **near)
+    points = find_slow_points(
+        model, inputs=given, n_starts=integer("n_starts", starts, at_least=1), seed=seed, tau=tau, dt=dt
+    )
     if figure is not None:
         from ghostpoint.figures import slow_points as picture
 
@@ -92,10 +89,11 @@ def find_in_file(
         points.save(out)
     if as_json:
         about = {"network": network, "rank": model.rank, "units": model.n_units}
-        complete = known is not None and known[1] and len(known[0]) == len(points.fixed)
-        answer = {**about, "fixed_points_complete": complete, **_summary(points)}
+        complete = points.complete._asdict()
+        answer = {**about, **{f"{name}_complete": complete[name] for name in ("fixed_points", "ghosts")}}
+        answer |= _summary(points)
         return json.dumps({**answer, "passages": _passages(model, points, given)} if passages else answer, indent=2)
-    lines = [f"{model!r}, network {network}", table(points), _completeness(points, known)]
+    lines = [f"{model!r}, network {network}", table(points), _completeness(points)]
     return "\n".join(lines + ([_passage_table(_passages(model, points, given))] if passages else []))
 
 
@@ -187,30 +185,12 @@ def _escape(row: dict[str, Any]) -> str:
     return _shown(row["escape_time"]) + "?" * (row["kind"] == "ghost" and not row["slow_alone"])
 
 
-def _proven(model: Any, inputs: list[float] | None) -> tuple[Any, bool] | None:
-    """States (P, N) of every fixed point, and whether the search for them is complete; None above rank three."""
-    from numpy import asarray
-
-    from ghostpoint.slow_points import latent_zeros
-
-    form = model.tanh_form()
-    if form is None or form.n is None or model.rank > 3:
-        return None
-    found = latent_zeros(model, inputs=inputs)
-    u = None if inputs is None else asarray(inputs)
-    return model.rates(found.position[:, None], u)[:, 0], found.complete
-
-
-def _completeness(points: SlowPoints, known: tuple[Any, bool] | None) -> str:
-    if known is None:
-        return "found by search: nothing is proven about points that are not listed"
-    count, complete = len(known[0]), known[1]
-    if not complete:
-        return f"at least {count} fixed points, proven; the complete search left something undecided"
-    if count != len(points.fixed):
-        return f"{count} fixed points, proven to be all; {len(points.fixed)} of them are listed with a proof"
-    ghosts = "ghosts too" if points.latent is not None and points.latent.shape[1] == 1 else "ghosts by search"
-    return f"all fixed points are listed, proven; {ghosts}"
+def _completeness(points: SlowPoints) -> str:
+    complete = points.complete
+    if complete.fixed_points:
+        ghosts = "ghosts too" if complete.ghosts else "ghosts by search"
+        return f"all fixed points are listed, proven; {ghosts}"
+    return f"found by search: nothing is proven about points that are not listed ({complete.reason})"
 
 
 def _summary(points: SlowPoints) -> dict[str, Any]:

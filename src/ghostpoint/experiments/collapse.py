@@ -26,7 +26,7 @@ from ghostpoint.experiments.shared.shares import (
     nearly_all,
     share,
 )
-from ghostpoint.slow_points import flow_ghosts, flow_zeros, latent_flow
+from ghostpoint.slow_points.latents import flow_ghosts, flow_zeros, latent_flow
 
 PAPER: Mapping[str, Any] = {
     **NETWORKS,

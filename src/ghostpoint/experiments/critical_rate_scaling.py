@@ -13,7 +13,7 @@ from ghostpoint.critical_rate import GRID, Probes, escape_gradient, probe
 from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge
 from ghostpoint.experiments.shared.shares import share
 from ghostpoint.models import FullRankRNN, LowRankRNN, Record
-from ghostpoint.slow_points import flow_ghosts
+from ghostpoint.slow_points.latents import flow_ghosts
 from ghostpoint.tasks import DelayedActivation
 from ghostpoint.training import train
 from ghostpoint.training.reference import evaluate

@@ -10,7 +10,7 @@ import xarray as xr
 
 from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge
 from ghostpoint.experiments.shared.networks import NETWORKS, Segments, models_of, train_segments
-from ghostpoint.slow_points import flow_zeros
+from ghostpoint.slow_points.latents import flow_zeros
 
 PAPER: Mapping[str, Any] = {
     **NETWORKS,

@@ -11,7 +11,7 @@ import xarray as xr
 from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge
 from ghostpoint.experiments.shared.networks import NETWORKS, linear_grid, models_of, spread_epochs, task_of, trained
 from ghostpoint.models import LowRankRNN
-from ghostpoint.slow_points import flow_ghosts, flow_zeros, latent_flow
+from ghostpoint.slow_points.latents import flow_ghosts, flow_zeros, latent_flow
 from ghostpoint.theory import NormalForm
 
 PAPER: Mapping[str, Any] = {

@@ -22,7 +22,7 @@ from ghostpoint.experiments.shared.networks import spread_epochs, trained
 from ghostpoint.experiments.shared.shares import MOST_OF, judge_share, most, share
 from ghostpoint.models import LowRankRNN
 from ghostpoint.results import TrainingRun
-from ghostpoint.slow_points import latent_ghosts, latent_speed, latent_zeros
+from ghostpoint.slow_points.latents import latent_ghosts, latent_speed, latent_zeros
 from ghostpoint.tasks import Task
 
 __all__ = ["drops", "latent_claims", "latent_paths", "latent_trials"]

@@ -30,7 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostpoint.models import FullRankRNN, LowRankRNN
-from ghostpoint.slow_points import find_slow_points, flow_ghosts, latent_ghosts
+from ghostpoint.slow_points import find_slow_points
+from ghostpoint.slow_points.latents import flow_ghosts, latent_ghosts
 from ghostpoint.tasks import Task
 from ghostpoint.theory import NormalForm
 

@@ -74,7 +74,7 @@ def _invert(matrix: Any, A: Any, T: Any, rows: Any, order: Any, result: Any) -> 
         for i in range(0, size, ROWS):
             keep = not first <= i < first + PANEL
             for j in range(0, size, COLUMNS):
-                tile(A, i * width + j, width, T, i, width, rows, j, width, PANEL, 1.0, keep)
+                tile(A, (i * width + j, i, j), (width, width, width), T, rows, PANEL, 1.0, keep)
         for i in range(size):
             for c in range(PANEL):
                 A[i, first + c] = T[c, i]

@@ -72,7 +72,7 @@ def weighted_square(W: Any, panels: Any, size: int, weights: Any, gain: Any, sca
         for j in range(min(COLUMNS, size - first)):
             scaled[(first + j) * COLUMNS + j] -= gain[first + j]
         for i in range(0, min(first + COLUMNS, size), ROWS):
-            tile(out, i * width + first, width, panels, i * size, ROWS, scaled, 0, COLUMNS, size, 1.0, True)
+            tile(out, (i * width + first, i * size, 0), (width, ROWS, COLUMNS), panels, scaled, size, 1.0, True)
 
 
 @compiled
@@ -115,11 +115,11 @@ def factorize(matrix: Any, size: int, damping: float, right: Any, U: Any, panel:
             panel[i, first + i] += damping
             panel[i, last] = -right[first + i]
         for j in range(start, last + 1, COLUMNS):
-            tile(panel, j, width, U, first, width, U, j, width, first, -1.0, True)
+            tile(panel, (j, first, j), (width, width, width), U, U, first, -1.0, True)
         if not _corner(panel, first, corner[0], corner[1]):
             return False
         for j in range(start, last + 1, COLUMNS):
-            tile(U, first * width + j, width, corner, ROWS * ROWS, ROWS, panel, j, width, ROWS, 1.0, False)
+            tile(U, (first * width + j, ROWS * ROWS, j), (width, ROWS, width), corner, panel, ROWS, 1.0, False)
     return True
 
 

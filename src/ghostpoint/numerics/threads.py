@@ -19,7 +19,7 @@ import numba
 import numpy as np
 from scipy.linalg import lapack
 
-__all__ = ["begun", "mapped", "one_thread_each"]
+__all__ = ["at_most_threads", "begun", "mapped", "one_thread_each"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -78,6 +78,17 @@ def one_thread_each() -> Iterator[None]:
             if not _inside:
                 for library, count in zip(_libraries(), _before, strict=True):
                     library.set_threads(count)
+
+
+@contextmanager
+def at_most_threads(count: int) -> Iterator[None]:
+    """Inside, compiled loops of this thread run on ``count`` threads at most."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(count, before))
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
 
 
 def mapped(work: Callable[[Item], Result], items: Sequence[Item], threads: int | None = None) -> list[Result]:

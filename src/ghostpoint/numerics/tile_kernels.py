@@ -82,7 +82,9 @@ class _Emitter:
 
 def _emit_tile(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     emit, parts = _Emitter(context, builder, signature, args), range(COLUMNS // LANES)
-    out, left, right = emit.data(0), emit.data(3), emit.data(6)
+    out, left, right = emit.data(0), emit.data(3), emit.data(4)
+    out_at, left_at, right_at = cgutils.unpack_tuple(builder, args[1])
+    out_stride, left_stride, right_stride = cgutils.unpack_tuple(builder, args[2])
 
     def body(at: list[Any], sums: list[Any]) -> list[Any]:
         rows = [emit.load(right, emit.plus(at[1], part * LANES)) for part in parts]
@@ -92,14 +94,15 @@ def _emit_tile(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             results += [emit.times_plus(value, rows[part], sums[len(results) + part]) for part in parts]
         return results
 
-    totals = emit.loop(args[9], 1, [(args[4], args[5]), (args[7], args[8])], [ZERO] * (ROWS * len(parts)), body)
-    factor, at = emit.everywhere(args[10]), args[1]
+    places = [(left_at, left_stride), (right_at, right_stride)]
+    totals = emit.loop(args[5], 1, places, [ZERO] * (ROWS * len(parts)), body)
+    factor, at = emit.everywhere(args[6]), out_at
     for i in range(ROWS):
         for part in parts:
             index = emit.plus(at, part * LANES)
-            here = builder.select(args[11], emit.load(out, index), ZERO)
+            here = builder.select(args[7], emit.load(out, index), ZERO)
             emit.store(emit.times_plus(factor, totals[i * len(parts) + part], here), out, index)
-        at = builder.add(at, args[2])
+        at = builder.add(at, out_stride)
     return context.get_dummy_value()
 
 
@@ -143,15 +146,15 @@ def _emit_dot(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 
 
 def _tile(
-    typingctx: Any, out: Any, out_at: Any, out_stride: Any, left: Any, left_at: Any, left_stride: Any, right: Any,
-    right_at: Any, right_stride: Any, count: Any, factor: Any, keep: Any,
-) -> Any:  # fmt: skip
+    typingctx: Any, out: Any, at: Any, strides: Any, left: Any, right: Any, count: Any, factor: Any, keep: Any
+) -> Any:
     """``out[i, j] = factor sum_{k < count} left[k, i] right[k, j]``, added to what is there if ``keep``.
 
-    For ``i < ROWS``, ``j < COLUMNS``; a stride leads from row to row. Products are summed in turn.
+    For ``i < ROWS``, ``j < COLUMNS``. ``at`` are the offsets of out, left and right, ``strides`` lead from row to row
+    of each. Products are summed in turn.
     """
-    i = types.int64
-    return types.none(out, i, i, left, i, i, right, i, i, i, types.float64, types.boolean), _emit_tile
+    i, three = types.int64, types.UniTuple(types.int64, 3)
+    return types.none(out, three, three, left, right, i, types.float64, types.boolean), _emit_tile
 
 
 def _set_row(typingctx: Any, out: Any, out_at: Any, row: Any, row_at: Any, count: Any, factor: Any) -> Any:

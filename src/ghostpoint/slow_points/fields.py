@@ -54,7 +54,7 @@ class TanhField:
     """``F(x) = -x + A tanh(B x + c)``, time in units of tau.
 
     ``A`` (K, N), or ``None`` for the identity; ``B`` (N, K); ``c`` (N,). A full-rank network is A = 1, B = W; a
-    low-rank one, in its latents kappa (letter, eq. 4), is A = n^T, B = m.
+    low-rank one, in its latents kappa (Dinc et al., arXiv:2501.02378, eq. 4), is A = n^T, B = m.
     """
 
     A: Floats | None
@@ -81,10 +81,19 @@ class TanhField:
         """``-x + A tanh(B x + c)``."""
         return self._out(self.rates(x)) - x
 
+    @cached_property
+    def _products(self) -> tuple[Floats, Floats]:
+        """``A_ji B_ik`` and ``B_ij B_ik`` over (i, jk): with them each derivative is one product of matrices."""
+        assert self.A is not None
+        left, right = self.A.T[:, :, None] * self.B[:, None], self.B[:, :, None] * self.B[:, None]
+        return left.reshape(len(self.B), -1), right.reshape(len(self.B), -1)
+
     def jacobian(self, x: Floats) -> Floats:
         """``-1 + A diag(1 - tanh**2) B``."""
-        weighted = (1 - self.rates(x) ** 2)[..., None] * self.B
-        return np.asarray((weighted if self.A is None else self.A @ weighted) - np.eye(self.size))
+        gain = 1 - self.rates(x) ** 2
+        if self.A is None:
+            return np.asarray(gain[..., None] * self.B - np.eye(self.size))
+        return np.asarray((gain @ self._products[0]).reshape(-1, self.size, self.size) - np.eye(self.size))
 
     def curvature(self, x: Floats, p: Floats) -> Floats:
         """``B^T diag((A^T p) tanh'') B``."""
@@ -99,6 +108,8 @@ class TanhField:
     def quadratic(self, weights: Floats) -> Floats:
         """``B^T diag(weights) B`` for weights (B, N), as one product of matrices."""
         units, size = self.B.shape
+        if self.A is not None:
+            return np.asarray((weights @ self._products[1]).reshape(-1, size, size))
         scaled = self.B.T[None] * weights[:, None, :]
         return np.asarray((scaled.reshape(-1, units) @ self.B).reshape(-1, size, size))
 
@@ -200,9 +211,9 @@ class NetworkField:
     ``exact`` holds the weights as given. Of a tanh network these are ``A = n^T, B = m`` (kappa = n^T x) or ``A = 1,
     B = W`` (kappa = x); of other families kappa is the state. Fixed points of state and latents correspond. The least
     speed among states of the same kappa is ``f^T M^-1 f`` (squared), M = A A^T, at the state ``tanh(B kappa + c) - A^T
-    M^-1 f``, so the slow points of the state are those of the latents under this metric. ``search`` is the field in
-    orthonormal latents ``z = root^-T kappa`` (`orthonormal_field`), M = root^T root, where the metric is the identity.
-    ``bound`` is that of the units of a fixed point.
+    M^-1 f``, so the slow points of the state are those of the latents under this metric. ``search`` is the field that
+    the search descends in: orthonormal latents ``z = Q^T x`` of a low-rank network (`orthonormal_field`), where the
+    metric is the identity and ``kappa = root^T z``; else the state. ``bound`` is that of the units of a fixed point.
     """
 
     exact: TanhField | StateField
@@ -232,13 +243,24 @@ class NetworkField:
         """N."""
         return self.exact.size if self.tanh is None else len(self.tanh.c)
 
+    @property
+    def basis(self) -> Floats | None:
+        """Q^T of orthonormal latents; None where the search is in the state."""
+        return self.search.A if isinstance(self.search, TanhField) else None
+
     def to_search(self, kappa: Floats) -> Floats:
-        """Orthonormal latents z from kappa."""
-        return kappa if self.root is None else np.asarray(np.linalg.solve(self.root.T, kappa.T).T, dtype=np.float64)
+        """z from kappa, or from states where the coordinates are the state."""
+        if self.root is not None:
+            return np.asarray(np.linalg.solve(self.root.T, kappa.T).T, dtype=np.float64)
+        return kappa if self.basis is None else kappa @ self.basis.T
 
     def from_search(self, y: Floats) -> Floats:
-        """Kappa from z."""
-        return y if self.root is None else y @ self.root
+        """Kappa of z; where the coordinates are the state, the slowest state of z."""
+        if self.root is not None:
+            return y @ self.root
+        if self.basis is None or not isinstance(self.search, TanhField):
+            return y
+        return self.search.rates(y) - self.search.flow(y) @ self.basis
 
     def coordinates(self, x: Floats) -> Floats:
         """Kappa of states (B, N)."""
@@ -295,7 +317,7 @@ def network_field(model: Any, inputs: ArrayLike | None = None) -> NetworkField:
     """The field of a record of one network under a constant input u (I,).
 
     The drive ``W_in u + b`` of a tanh network is rounded to float64 once; everything after takes it as exact. A
-    low-rank network whose n has (nearly) dependent columns is taken in its full state, with W = m n^T rounded.
+    low-rank network whose n has (nearly) dependent columns has the state as coordinates, with W = m n^T rounded.
 
     Raises
     ------
@@ -319,12 +341,10 @@ def network_field(model: Any, inputs: ArrayLike | None = None) -> NetworkField:
         field = TanhField(None, m, drive)
         return NetworkField(field, field, None, None, channel)
     n = np.array(form.n[0], dtype=np.float64)
-    if model.rank >= model.n_units or np.linalg.cond(n) > 1e6:
-        field = TanhField(None, m @ n.T, drive)
-        return NetworkField(field, field, None, None, channel)
-    exact = TanhField(np.ascontiguousarray(n.T), m, drive)
     search, root = orthonormal_field(m, n, drive)
-    return NetworkField(exact, search, root, n.T @ n, channel)
+    if model.rank > model.n_units or np.linalg.cond(n) > 1e6:
+        return NetworkField(TanhField(None, m @ n.T, drive), search, None, None, channel)
+    return NetworkField(TanhField(np.ascontiguousarray(n.T), m, drive), search, root, n.T @ n, channel)
 
 
 def driven(form: TanhForm, channel: Floats | None) -> Floats:

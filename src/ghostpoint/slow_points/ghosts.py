@@ -4,8 +4,9 @@ In coordinates kappa with metric M (see `fields`), a ghost is a solution X = (ka
 
     F(kappa) - s M omega = 0,    J(kappa)^T omega = 0,    (omega . M omega - 1) / 2 = 0,    s > 0,
 
-s the speed and w = A^T omega the unit left null vector of the state's Jacobian (theory, section 2). The system stays
-regular as s goes to 0, where the Hessian of q is singular, so Newton's method reaches a ghost however slow.
+s the speed and w = A^T omega the unit left null vector of the state's Jacobian: where q = |F|**2 / 2 is stationary,
+``J^T F = 0``, and w = F / |F| where F is not 0. The system stays regular as s goes to 0, where the Hessian of q is
+singular, so Newton's method reaches a ghost however slow.
 """
 
 from __future__ import annotations
@@ -255,7 +256,9 @@ def is_minimum(field: Field, metric: Floats | None, ghost: GhostSolution) -> boo
 
 
 def ghost_form(field: Field, network: NetworkField | None, ghost: GhostSolution) -> GhostForm:
-    """Coefficients ``r = |F| / (w.v)``, ``a = w . D2F[v, v] / (2 w.v)`` of the state's flow (theory, section 2).
+    """Coefficients ``r = |F| / (w.v)``, ``a = w . D2F[v, v] / (2 w.v)`` of the state's flow.
+
+    They are the terms of ``w . F(x* + y v) / (w . v) = r + a y**2 + O(y**3)``, the motion along v.
 
     For latents ``w = A^T omega``, ``v = D B nu`` with J nu = 0 and D = 1 - tanh**2, scaled to length 1.
     """

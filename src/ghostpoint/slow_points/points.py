@@ -11,19 +11,27 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ghostpoint import checks
+from ghostpoint import checks, summary
 from ghostpoint.errors import InputError
 from ghostpoint.slow_points import stability
 from ghostpoint.storage import read_dataset, write_dataset
 from ghostpoint.theory import NormalForm
 
-__all__ = ["SlowPoints", "Unconverged"]
+__all__ = ["Completeness", "SlowPoints", "Unconverged"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 #: what the real part of every other eigenvalue must be below for a slow direction to be the only one
 ALONE = -0.1
-SHOWN = 20  # rows of the table
+SHOWN = 10  # rows of the table
+
+
+class Completeness(NamedTuple):
+    """Whether every fixed point, and every ghost, is proven to be listed; ``reason`` says why not where one is not."""
+
+    fixed_points: bool
+    ghosts: bool
+    reason: str = ""
 
 
 class Unconverged(NamedTuple):
@@ -32,6 +40,10 @@ class Unconverged(NamedTuple):
     position: Floats
     speed: Floats
     reason: tuple[str, ...]
+
+
+#: of records saved before they said it
+UNKNOWN = Completeness(False, False, "the saved record does not say")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,12 +72,15 @@ class SlowPoints:
         fixed point) or a stationary point of |F| (a ghost); within ``unique_radius`` no second zero; within
         ``empty_radius`` no zero at all. NaN where nothing is proven.
     certificate : (P,) of str
-        "float64", "160 bits" and the like: the arithmetic the proof was made in. "none" without a proof.
+        The arithmetic the proof was made in: "interval" (the complete search of latents), "float64", "256 bits". "none"
+        without a proof.
     reason : (P,) of str
         Why a point has no proof; empty for those that have.
     hits : (P,) int
-        Starts that reached it; 0 for one found as the partner of another at a nearby fold.
+        Starts that reached it; 0 for one found as the partner of another at a nearby fold, or by a complete search.
     unconverged : Unconverged
+    complete : Completeness
+        Of the whole list that `find_slow_points` returned; picking points from it leaves it as it is.
     tau, dt : float or None
         In ms, where given.
     """
@@ -86,6 +101,7 @@ class SlowPoints:
     reason: NDArray[np.object_]
     hits: NDArray[np.int64]
     unconverged: Unconverged
+    complete: Completeness = UNKNOWN
     tau: float | None = None
     dt: float | None = None
 
@@ -234,6 +250,9 @@ class SlowPoints:
         variables["unconverged_speed"] = (("start",), self.unconverged.speed)
         variables["unconverged_reason"] = (("start",), np.array(self.unconverged.reason, dtype=str))
         attributes = {name: getattr(self, name) for name in ("tau", "dt") if getattr(self, name) is not None}
+        fixed_points, ghosts, reason = self.complete
+        attributes |= {"complete_fixed_points": int(fixed_points), "complete_ghosts": int(ghosts)}
+        attributes["complete_reason"] = reason
         return xr.Dataset(variables, attrs=attributes)
 
     @classmethod
@@ -244,6 +263,10 @@ class SlowPoints:
             raise InputError(f"dataset must hold slow points, and it has no variable {', '.join(missing)}")
         values = {str(name): variable.values for name, variable in dataset.data_vars.items()}
         names = ("position", "speed", "kind", "r", "a", "slow_direction", "left_vector", "radius", "unique_radius")
+        complete = UNKNOWN
+        if "complete_reason" in dataset.attrs:
+            fixed_points, ghosts = (bool(dataset.attrs[f"complete_{name}"]) for name in ("fixed_points", "ghosts"))
+            complete = Completeness(fixed_points, ghosts, str(dataset.attrs["complete_reason"]))
         reasons = tuple(str(text) for text in values["unconverged_reason"])
         return cls(
             **{name: values[name] for name in (*names, "empty_radius", "hits")},
@@ -251,6 +274,7 @@ class SlowPoints:
             latent=values.get("kappa"),
             eigenvalues=values["eigenvalue_real"] + 1j * values["eigenvalue_imag"],
             unconverged=Unconverged(values["unconverged_position"], values["unconverged_speed"], reasons),
+            complete=complete,
             tau=dataset.attrs.get("tau"),
             dt=dataset.attrs.get("dt"),
         )
@@ -265,28 +289,37 @@ class SlowPoints:
         return cls.from_dataset(read_dataset(path))
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{int((self.kind == kind).sum())} {kind}" for kind in ("fixed", "ghost", "undecided"))
-        lines = [f"SlowPoints: {counts}; {len(self.unconverged.reason)} starts unconverged"]
-        asked = False
+        return summary.lines(*self._summary())
+
+    def _repr_html_(self) -> str:
+        return summary.html(*self._summary())
+
+    def _summary(self) -> tuple[str, list[tuple[str, ...]]]:
+        """How many of each kind, whether that is all, and the table of the first ones."""
+        counts = {kind: int((self.kind == kind).sum()) for kind in ("fixed", "ghost", "undecided")}
+        counts = {kind: number for kind, number in counts.items() if number or kind != "undecided"}
+        title = "SlowPoints: " + ", ".join(f"{number} {kind}" for kind, number in counts.items())
+        sure = [name for name, all_ in (("fixed points", self.complete[0]), ("ghosts", self.complete[1])) if all_]
+        rows: list[tuple[str, ...]] = [(f"complete: {' and '.join(sure) or 'nothing'}, proven",)] if sure else []
+        if self.complete.reason:
+            rows.append((f"not proven complete: {self.complete.reason}",))
+        if self.unconverged.reason:
+            rows.append((f"{len(self.unconverged.reason)} starts unconverged",))
         if len(self):
             header = ("", "kind", "|F|", "unstable", "max Re lambda", "escape (tau)", "proof", "radius", "alone/empty")
-            lines.append("{:>3} {:<9} {:>9} {:>8} {:>13} {:>12} {:>9} {:>8} {:>11}".format(*header))
+            rows.append(header)
+        doubtful = (self.kind == "ghost") & ~self.slow_alone
         for i in range(min(len(self), SHOWN)):
-            ghost = self.kind[i] == "ghost"
-            outer = self.empty_radius[i] if ghost else self.unique_radius[i]
-            doubtful = ghost and not self.slow_alone[i]
-            escape = f"{self.escape_time[i]:.4g}" + "?" * doubtful
-            asked = asked or doubtful
-            lines.append(
-                f"{i:>3} {self.kind[i]:<9} {self.speed[i]:>9.2e} {self.n_unstable[i]:>8d} "
-                f"{self.eigenvalues[i, 0].real:>13.3g} {escape:>12} {self.certificate[i]:>9} "
-                f"{self.radius[i]:>8.1e} {outer:>11.1e}"
-            )
+            outer = self.empty_radius[i] if self.kind[i] == "ghost" else self.unique_radius[i]
+            escape = f"{self.escape_time[i]:.4g}" + "?" * bool(doubtful[i])
+            numbers = f"{self.speed[i]:.2e}", f"{self.n_unstable[i]}", f"{self.eigenvalues[i, 0].real:.3g}", escape
+            proof = str(self.certificate[i]), f"{self.radius[i]:.1e}", f"{outer:.1e}"
+            rows.append((str(i), str(self.kind[i]), *numbers, *proof))
         if len(self) > SHOWN:
-            lines.append(f"    and {len(self) - SHOWN} more")
-        if asked:
-            lines.append(f"? the slow direction is not the only one (another eigenvalue above {ALONE:g})")
-        return "\n".join(lines)
+            rows.append((f"and {len(self) - SHOWN} more",))
+        if doubtful[:SHOWN].any():
+            rows.append((f"? the slow direction is not the only one (another eigenvalue above {ALONE:g})",))
+        return title, rows
 
     def _known(self, name: str) -> float:
         value = getattr(self, name)

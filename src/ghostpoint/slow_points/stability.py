@@ -1,6 +1,7 @@
 """The flow and the Euler map that moves a network: same points, different stability and passage times.
 
-The map is ``x <- x + alpha F(x)``, alpha = dt / tau (letter, eq. 17): the same zeros, eigenvalues ``1 + alpha lambda``.
+The map is ``x <- x + alpha F(x)``, alpha = dt / tau (Dinc et al., arXiv:2501.02378, eq. 17). It has
+the same zeros as the flow, with eigenvalues ``1 + alpha lambda``.
 """
 
 from __future__ import annotations
@@ -69,6 +70,12 @@ def passage_steps(r: float, a: float, alpha: float, y0: float, y1: float) -> flo
     ------
     ValueError
         Where a number is out of its range.
+
+    Examples
+    --------
+    >>> import ghostpoint as gp
+    >>> round(gp.slow_points.passage_steps(r=1e-4, a=1.0, alpha=0.1, y0=-0.05, y1=0.05))
+    2747
     """
     r, a = checks.number("r", r, above=0.0), checks.number("a", a, above=0.0)
     alpha = checks.number("alpha", alpha, above=0.0)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ghostpoint.models import LowRankRNN
-from ghostpoint.slow_points import flow_ghosts, flow_zeros, fold_epochs, latent_flow
+from ghostpoint.slow_points.latents import flow_ghosts, flow_zeros, fold_epochs, latent_flow
 from tests.slow_points.oracles import (
     PRECISION,
     exact_flow,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ghostpoint.models import LowRankRNN
-from ghostpoint.slow_points import flow_ghosts, flow_zeros, latent_ghosts, latent_zeros
+from ghostpoint.slow_points.latents import flow_ghosts, flow_zeros, latent_ghosts, latent_zeros
 from tests.slow_points.latents.test_rank_one import fold_network
 from tests.slow_points.latents.test_rank_three_kernels import exact
 from tests.slow_points.oracles import PRECISION, random_network

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ghostpoint.models import LowRankRNN
-from ghostpoint.slow_points import flow_zeros, latent_zeros
+from ghostpoint.slow_points.latents import flow_zeros, latent_zeros
 from tests.slow_points.latents.test_rank_three import newton_ends
 from tests.slow_points.oracles import random_network, scanned_zeros
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ghostpoint.models import FullRankRNN, LowRankRNN
-from ghostpoint.slow_points import UserField, find_slow_points, flow_ghosts, flow_zeros
+from ghostpoint.slow_points import UserField, find_slow_points
+from ghostpoint.slow_points.latents import flow_ghosts, flow_zeros
 from tests.slow_points.networks import full_rank, vanilla
 
 
@@ -117,7 +118,7 @@ def test_dataset_and_indexing():
     points = find_slow_points(full_rank(W, b), n_starts=16, tau=10.0, dt=5.0)
     data = points.to_dataset()
     assert data.sizes["point"] == len(points)
-    assert data.attrs == {"tau": 10.0, "dt": 5.0}
+    assert (data.attrs["tau"], data.attrs["dt"], data.attrs["complete_fixed_points"]) == (10.0, 5.0, 0)
     np.testing.assert_array_equal(data["speed"], points.speed)
     assert len(points[0]) == 1
     np.testing.assert_array_equal(points[points.stable].position, points.position[points.stable])

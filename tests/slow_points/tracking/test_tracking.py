@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 import ghostpoint as gp
 from ghostpoint.models import FullRankRNN, LowRankRNN
-from ghostpoint.slow_points import Tracks, flow_ghosts, flow_zeros, fold_epochs, track_slow_points
+from ghostpoint.slow_points import Tracks, track_slow_points
+from ghostpoint.slow_points.latents import flow_ghosts, flow_zeros, fold_epochs
 from ghostpoint.slow_points.tracking import track as module
 from tests.slow_points.networks import full_rank, vanilla
 from tests.slow_points.paths import embedded, permuted, there_and_back, through_fold
@@ -156,7 +157,7 @@ def test_ranks_two_and_three_are_complete_in_their_fixed_points(rank):
     tracks = track_slow_points(model, n_starts=16, certify=False)
     assert tracks.complete_zeros.all()
     assert not tracks.complete_ghosts.any()
-    counts = [gp.slow_points.latent_zeros(model[i]).count for i in range(4)]
+    counts = [gp.slow_points.latents.latent_zeros(model[i]).count for i in range(4)]
     assert list(tracks.count("fixed")) == counts
     assert len(set(counts)) > 1
     # what is born and dies adds up, interval by interval

@@ -9,24 +9,26 @@ from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint import checks
 from ghostpoint.errors import InputError
-from ghostpoint.models import Record
-from ghostpoint.slow_points.fields import orthonormal_field
-from ghostpoint.slow_points.latents.minima import Energy, default_starts, speed_minima
+from ghostpoint.slow_points.fields import network_field
+from ghostpoint.slow_points.latents.known import default_starts, known_points, latent_starts
 from ghostpoint.slow_points.latents.rank_one import flow_ghosts
-from ghostpoint.slow_points.latents.rank_three import latent_zeros, whole_box
+from ghostpoint.slow_points.latents.rank_three import one_low_rank, whole_box
 from ghostpoint.slow_points.latents.rank_three_records import LatentGhosts
+from ghostpoint.slow_points.search.candidates import descended
+from ghostpoint.slow_points.search.descent import hessian
 
 __all__ = ["LatentGhosts", "latent_ghosts", "latent_speed"]
 
 Floats = NDArray[np.float64]
+STEPS = 200  # of a descent, at most
 
 
 def latent_speed(model: Any, kappa: ArrayLike, *, inputs: ArrayLike | None = None) -> Floats:
     """``|dz/dt|`` at ``kappa = n^T x``, the speed whose minima the ghosts of a low-rank network are.
 
     ``z = Q^T x`` for orthonormal columns of Q that span those of n = Q R, so ``kappa = R^T z`` and ``|dz/dt| = |R^-T
-    f(kappa)|``, f the flow of kappa (letter, eq. 4). It is the least speed |dx/dt| of all states x with this kappa, and
-    does not depend on how W = m n^T is split, as |f| does.
+    f(kappa)|``, f the flow of kappa (Dinc et al., arXiv:2501.02378, eq. 4). It is the least speed |dx/dt| of all states
+    x with this kappa. It does not depend on how W = m n^T is split; |f| does.
 
     Parameters
     ----------
@@ -45,12 +47,12 @@ def latent_speed(model: Any, kappa: ArrayLike, *, inputs: ArrayLike | None = Non
     ValueError
         For more than one network, and values of kappa or inputs that are not finite or do not fit.
     """
-    _one(model)
+    given = one_low_rank(model, inputs)
     places = checks.finite_array("kappa", kappa)
     if places.ndim < 1 or places.shape[-1] != model.rank:
         raise InputError(f"kappa must have shape (..., {model.rank}), got {places.shape}")
     n = np.asarray(model.n[0], dtype=np.float64)
-    flow = model.flow(places[..., None, :], _given(model, inputs))[..., 0, :]
+    flow = model.flow(places[..., None, :], given)[..., 0, :]
     # |R^-T f| = |Q R^-T f|, and Q R^-T is the pseudoinverse of n^T
     return np.asarray(np.linalg.norm(flow @ np.linalg.pinv(n), axis=-1))
 
@@ -86,25 +88,42 @@ def latent_ghosts(
     ------
     ValueError
         As `latent_zeros`.
+
+    Examples
+    --------
+    >>> import ghostpoint as gp
+    >>> model = gp.LowRankRNN(m=[2.0], n=[1.5], b=[1.4])
+    >>> ghosts = gp.slow_points.latents.latent_ghosts(model)
+    >>> ghosts.count, ghosts.complete
+    (1, True)
     """
     count = None if starts is None else checks.integer("starts", starts, at_least=1)
-    checks.integer("seed", seed, at_least=0)
-    zeros = latent_zeros(model, inputs=inputs)
+    generator = np.random.default_rng(checks.integer("seed", seed, at_least=0))
+    one_low_rank(model, inputs)
+    network = network_field(model, inputs)
     m, n = (np.asarray(part[0], dtype=np.float64) for part in (model.m, model.n))
-    b = np.asarray(model.drive(np.zeros((1, model.rank)), _given(model, inputs))[0], dtype=np.float64)
     half = whole_box(n)
+    if model.rank > 3:
+        raise InputError(f"model must have rank 1, 2 or 3, got {model.rank}")
     if model.rank == 1:
-        return _proven(m[:, 0], n[:, 0], b, half)
-    field, root = orthonormal_field(m, n, b)
+        assert network.tanh is not None
+        return _proven(m[:, 0], n[:, 0], network.tanh.c, half)
     count = default_starts(model.rank) if count is None else count
-    found = speed_minima(field, root, zeros, count, seed)
-    z = np.array([ghost.kappa for ghost in found]).reshape(len(found), field.size)
-    position = z @ root
+    known = known_points(model, network, inputs)
+    points = latent_starts(network, count, generator)
+    found, _ = descended(network.search, network, points, STEPS, known.zeros, not known.zeros_missing)
+    kappa = np.array([c.kappa for c in found if c.ghost is not None]).reshape(-1, network.exact.size)
+    speed = np.array([c.ghost.speed for c in found if c.ghost is not None])
+    z = network.to_search(kappa)
+    position = kappa if network.low_rank else kappa @ n
+    # what lies in a box that may hold further zeros is no ghost for sure
+    doubtful = [np.all((position >= low) & (position <= high), axis=1) for low, high in known.undecided]
     order = np.lexsort(position.T[::-1])
+    order = order[~np.any(doubtful, axis=0)[order]] if doubtful else order
     return LatentGhosts(
         position=position[order],
-        speed=np.array([ghost.speed for ghost in found])[order],
-        curvature=np.asarray(np.linalg.eigvalsh(Energy(field)(z)[2]), dtype=np.float64)[order],
+        speed=speed[order],
+        curvature=np.asarray(np.linalg.eigvalsh(hessian(network.search, z)), dtype=np.float64)[order],
         starts=count,
         lower=-half,
         upper=half,
@@ -125,17 +144,3 @@ def _proven(m: Floats, n: Floats, b: Floats, half: Floats) -> LatentGhosts:
         upper=half,
         complete=bool(found.complete[0]),
     )
-
-
-def _one(model: Any) -> None:
-    form = model.tanh_form() if isinstance(model, Record) else None
-    if form is None or form.n is None:
-        raise InputError(f"model must be a LowRankRNN, got {type(model).__name__}")
-    if len(model) != 1:
-        raise InputError(f"model must be one network, got {len(model)}; pick one with model[i]")
-
-
-def _given(model: Any, inputs: ArrayLike | None) -> Floats | None:
-    if inputs is None:
-        return None
-    return checks.shape("inputs", checks.finite_array("inputs", inputs), (model.n_inputs,))

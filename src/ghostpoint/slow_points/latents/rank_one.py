@@ -8,7 +8,7 @@ in float64 (the given weights are taken as exact). Zeros of f are its fixed poin
 where |f| has a positive local minimum: f' = 0 and f f'' > 0. As |tanh| < 1, every zero has ``|kappa| <= sum
 |n_i|``, the *box*.
 
-The search (`latent_flow_kernels`) is complete: each stretch of the line is proven free of zeros, or proven
+The search (`rank_one_kernels`) is complete: each stretch of the line is proven free of zeros, or proven
 to hold exactly one, or reported as undecided - which happens only where f comes so close to a double zero
 that float64 cannot tell (about ``1e-13 sum |n|``), or where a zero sits on a limit.
 """
@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from ghostpoint import checks
 from ghostpoint.errors import InputError
 from ghostpoint.models import Record
-from ghostpoint.slow_points.latents.rank_one_kernels import LARGEST, search
+from ghostpoint.numerics.threads import at_most_threads
+from ghostpoint.slow_points.latents.rank_one_kernels import CHUNK, LARGEST, search
 from ghostpoint.slow_points.latents.rank_one_records import FlowGhosts, FlowZeros
 
 __all__ = ["FlowGhosts", "FlowZeros", "flow_ghosts", "flow_zeros", "fold_epochs", "latent_flow"]
@@ -38,7 +39,7 @@ _TANH2 = 0.7698003589195011  # max |d2 tanh / du2| = 4 / (3 sqrt 3), rounded up
 def latent_flow(kappa: Any, m: Any, n: Any, b: Any) -> Floats:
     """``f(kappa) = -kappa + sum_i n_i tanh(m_i kappa + b_i)`` on a grid.
 
-    The latent dynamics of a rank-one network without input, in units of tau (letter, eq. 4).
+    The latent dynamics of a rank-one network without input, in units of tau (Dinc et al., arXiv:2501.02378, eq. 4).
 
     Parameters
     ----------
@@ -54,6 +55,12 @@ def latent_flow(kappa: Any, m: Any, n: Any, b: Any) -> Floats:
     ------
     ValueError
         If a value is not finite, shapes differ, or ``kappa`` has more than one axis.
+
+    Examples
+    --------
+    >>> import ghostpoint as gp
+    >>> gp.slow_points.latents.latent_flow([-1.0, 0.0, 1.0], m=[2.0], n=[1.5], b=[0.0]).round(3)
+    array([-0.446,  0.   ,  0.446])
     """
     grid = checks.finite_array("kappa", kappa)
     if grid.ndim > 1:
@@ -86,6 +93,15 @@ def flow_zeros(m: Any, n: Any = None, b: Any = None, *, limits: tuple[float, flo
     -----
     Each network is computed by itself, so the result does not depend on the stack or on the number of
     threads.
+
+    Examples
+    --------
+    >>> import ghostpoint as gp
+    >>> zeros = gp.slow_points.latents.flow_zeros(m=[2.0], n=[1.5], b=[0.0])
+    >>> zeros.count, zeros.complete
+    (array([3]), array([ True]))
+    >>> zeros.position.round(3)[0] + 0.0, zeros.stable[0]
+    (array([-1.492,  0.   ,  1.492]), array([ True, False,  True]))
     """
     weights = _weights(m, n, b)
     box = _box(weights[1])
@@ -120,6 +136,15 @@ def flow_ghosts(m: Any, n: Any = None, b: Any = None, *, limits: tuple[float, fl
     ------
     ValueError
         As `flow_zeros`; also if ``limits`` are infinite.
+
+    Examples
+    --------
+    >>> import ghostpoint as gp
+    >>> ghosts = gp.slow_points.latents.flow_ghosts(m=[2.0], n=[1.5], b=[1.4])
+    >>> ghosts.count, ghosts.complete
+    (array([1]), array([ True]))
+    >>> ghosts.height.round(3)
+    array([[0.048]])
     """
     weights = _weights(m, n, b)
     box = _box(weights[1])
@@ -249,7 +274,9 @@ def _search_block(order: int, weights: list[Floats], lower: Floats, upper: Float
     while True:
         fields, undecided = np.empty((rows, places, 9)), np.empty((rows, places))
         count, n_undecided = np.empty(rows, np.int64), np.empty(rows, np.int64)
-        search(order, m, n, b, lower, upper, fields, undecided, count, n_undecided)
+        # waking further threads for one chunk of networks takes longer than the search
+        with at_most_threads(-(-rows // CHUNK)):
+            search(order, m, n, b, lower, upper, fields, undecided, count, n_undecided)
         largest, widest = int(count.max()), int(n_undecided.max())
         if max(largest, widest) <= places:
             break

@@ -1,4 +1,4 @@
-"""Records of what `latent_flow` finds: zeros and ghosts of R latent flows, in ragged rows padded with NaN."""
+"""Records of zeros and ghosts of R latent flows of rank one, in ragged rows padded with NaN."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class FlowZeros:
     def stable_under_map(self, alpha: float) -> Bools:
         """(R, P) ``|1 + alpha f'| < 1``: stable under ``kappa <- kappa + alpha f(kappa)``, alpha = dt/tau.
 
-        Stricter than ``stable``: the map also loses a zero with ``f' < -2/alpha`` (theory, section 2). From
-        the computed slope, so not proven within rounding of either boundary.
+        Stricter than ``stable``: the map also loses a zero with ``f' < -2/alpha``. From the computed slope, so
+        not proven within rounding of either boundary.
         """
         step = checks.number("alpha", alpha, above=0.0)
         return np.asarray(np.abs(1.0 + step * self.slope) < 1.0)

@@ -1,13 +1,13 @@
 """All zeros of the latent flow of a network of rank one, two or three, with proof.
 
-The latents move by ``tau dkappa/dt = f(kappa)`` (letter, eq. 4; theory, section 3),
+The latents move by ``tau dkappa/dt = f(kappa)`` (Dinc et al., arXiv:2501.02378, eq. 4),
 
     f(kappa) = -kappa + n^T tanh(m kappa + b + W_in u),
 
 and every fixed point of the N-dimensional network is ``x = tanh(m kappa + b + W_in u)`` at a zero kappa of f. As
-|tanh| < 1, every zero has ``|kappa_k| <= sum_i |n_ik|``. The search is in `latent_box_kernels`; boxes that float64
+|tanh| < 1, every zero has ``|kappa_k| <= sum_i |n_ik|``. The search is in `rank_three_kernels`; boxes that float64
 cannot decide, which lie within about ``1e-13 sum |n|`` of a fold, are searched again in extended precision
-(`latent_box_precise`).
+(`rank_three_balls`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ghostpoint.slow_points.latents import rank_three_kernels as kernels
 from ghostpoint.slow_points.latents.rank_one_kernels import LARGEST
 from ghostpoint.slow_points.latents.rank_three_records import LatentZeros
 
-__all__ = ["LatentZeros", "latent_zeros", "whole_box"]
+__all__ = ["LatentZeros", "latent_zeros", "one_low_rank", "whole_box"]
 
 Floats = NDArray[np.float64]
 
@@ -59,6 +59,16 @@ def latent_zeros(
     ValueError
         If there is more than one network, the rank is above 3, a weight is beyond 1e30, the box is empty, or inputs
         come without input weights.
+
+    Examples
+    --------
+    Two units that each excite themselves have 3 x 3 fixed points, four of them stable:
+
+    >>> import ghostpoint as gp
+    >>> model = gp.LowRankRNN(m=[[[2.0, 0.0], [0.0, 2.0]]], n=[[[1.0, 0.0], [0.0, 1.0]]])
+    >>> zeros = gp.slow_points.latents.latent_zeros(model)
+    >>> zeros.count, zeros.complete, int(zeros.stable.sum())
+    (9, True, 4)
     """
     m, n, b = _weights(model, inputs)
     widest = whole_box(n)
@@ -97,19 +107,27 @@ def whole_box(n: Floats) -> Floats:
     return np.asarray(1.001 * np.abs(n).sum(axis=0) + 1e-30)
 
 
-def _weights(model: Record, inputs: ArrayLike | None) -> tuple[Floats, Floats, Floats]:
+def one_low_rank(model: Any, inputs: ArrayLike | None) -> Floats | None:
+    """The constant input (I,) of one low-rank network, checked as the network is; None without one."""
     form = model.tanh_form() if isinstance(model, Record) else None
     if form is None or form.n is None:
         raise InputError(f"model must be a LowRankRNN, got {type(model).__name__}")
     if len(model) != 1:
         raise InputError(f"model must be one network, got {len(model)}; pick one with model[i]")
+    if inputs is None:
+        return None
+    if form.w_in is None:
+        raise InputError("inputs must be left out for a model without input weights")
+    return checks.shape("inputs", checks.finite_array("inputs", inputs), (model.n_inputs,))
+
+
+def _weights(model: Record, inputs: ArrayLike | None) -> tuple[Floats, Floats, Floats]:
+    channel = one_low_rank(model, inputs)
     if model.rank > 3:
         raise InputError(f"model must have rank 1, 2 or 3, got {model.rank}")
-    channel = None
-    if inputs is not None:
-        if form.w_in is None:
-            raise InputError("inputs must be left out for a model without input weights")
-        channel = checks.shape("inputs", checks.finite_array("inputs", inputs), (model.n_inputs,))
+    form = model.tanh_form()
+    assert form is not None
+    assert form.n is not None
     m, n, b = np.asarray(form.m[0], np.float64), np.asarray(form.n[0], np.float64), driven(form, channel)
     for name, array in (("m", m), ("n", n), ("b", b)):
         if np.abs(array).max() > LARGEST:

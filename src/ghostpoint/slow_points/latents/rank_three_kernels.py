@@ -12,7 +12,7 @@ linear Newton's iteration looks for a zero z, and ``|A f(z)| + |1 - A J| r < r``
 proves that the cube holds exactly one; boxes inside such a cube are done. Other boxes are halved.
 
 ``err`` also carries every rounding: of the argument, of tanh, of the coefficients, of the sums over units in any order.
-The tanh is `latent_flow_kernels.tanh`, whose error is proven.
+The tanh is `numerics.bounded_tanh.tanh`, whose error is proven.
 """
 
 from __future__ import annotations
@@ -22,16 +22,13 @@ from typing import Any
 
 import numpy as np
 
+from ghostpoint.numerics.bounded_tanh import EPS, PAD, SLACK, TANH_ULP, UNDERFLOW, tanh
 from ghostpoint.numerics.compiled_code import compiled
-from ghostpoint.slow_points.latents.rank_one_kernels import EPS, PAD, SLACK, TANH_ULP, UNDERFLOW, tanh
 
 __all__ = ["BUDGET", "DEGENERATE", "TOO_MANY", "enclose", "invert", "jacobian", "prune", "scratch", "search", "verify"]
 
-DEGENERATE, BUDGET, TOO_MANY = (
-    1,
-    2,
-    3,
-)  # why a box is left: within rounding of a degenerate zero; the limits of a search
+# why a box is left undecided: within rounding of a degenerate zero; too many boxes; too many zeros
+DEGENERATE, BUDGET, TOO_MANY = 1, 2, 3
 CUBES = 40  # sizes of cubes tried
 STEPS = 12  # of the Newton iteration
 _MU, _SIGMA, _Q, _ERR, _ROUND, _THIRD, _U, _A, _RHO, _WORK = range(10)  # rows of the scratch array, one place per unit

@@ -1,4 +1,4 @@
-"""Records of what `latent_box` finds in the latent space of one low-rank network."""
+"""Records of what the searches find in the latent space of one low-rank network."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ class LatentZeros:
     def stable_under_map(self, alpha: float) -> Bools:
         """(P,) ``|1 + alpha lambda| < 1`` for every eigenvalue: stable under ``kappa <- kappa + alpha f(kappa)``.
 
-        Stricter than ``stable`` (theory, section 2). From the computed eigenvalues, so not proven within rounding of
+        Stricter than ``stable``: the map also loses a zero where ``1 + alpha lambda`` leaves the unit circle by -1 or
+        by a complex pair. From the computed eigenvalues, so not proven within rounding of
         the boundary.
         """
         step = checks.number("alpha", alpha, above=0.0)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ghostpoint import checks
+from ghostpoint import checks, summary
 from ghostpoint.errors import InputError
 from ghostpoint.slow_points.fields import Field, NetworkField, UserField, network_field
 from ghostpoint.slow_points.passages.slow_manifold import NODES, Curve, Lost, across, delay_of_start, refined, straight
@@ -63,6 +63,9 @@ class Passage:
     alpha: float | None
     reason: str
 
+    def _repr_html_(self) -> str:
+        return summary.html(repr(self), [])
+
     def __repr__(self) -> str:
         unit = "tau" if self.alpha is None else "steps"
         if self.reason:
@@ -111,6 +114,15 @@ def slow_passage(
     ------
     ValueError
         If ``point`` is not one ghost of this network under these inputs; for limits that are not on both sides of 0.
+
+    Examples
+    --------
+    >>> import ghostpoint as gp
+    >>> model = gp.LowRankRNN(m=[2.0], n=[1.5], b=[1.31])
+    >>> ghost = gp.find_slow_points(model).ghosts[0]
+    >>> passage = gp.slow_passage(model, ghost)
+    >>> passage
+    Passage: 33.75 +- ... tau from y = -0.0908 to 0.0908
     """
     if len(point) != 1 or point.kind[0] != "ghost":
         kinds = ", ".join(str(kind) for kind in point.kind)

@@ -1,7 +1,7 @@
 """Compiled evaluation of ``B x + c``, ``tanh`` and ``f(x) = -x + A tanh(B x + c)`` with bounds of their rounding.
 
 Sums are compensated (Ogita, Rump and Oishi 2005): a sum of n products is off by at most ``eps |sum| + gamma_n**2 sum of
-sizes``, eps = 2**-53, gamma_n = n eps / (1 - n eps). The tanh is `latent_flow_kernels.tanh`, whose error is proven.
+sizes``, eps = 2**-53, gamma_n = n eps / (1 - n eps). The tanh is `numerics.bounded_tanh.tanh`, whose error is proven.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ghostpoint.numerics.bounded_tanh import EPS, TANH_ULP, UNDERFLOW, tanh
 from ghostpoint.numerics.compiled_code import compiled
-from ghostpoint.slow_points.latents.rank_one_kernels import EPS, TANH_ULP, UNDERFLOW, tanh
 
 __all__ = ["drive_and_rates", "residual"]
 

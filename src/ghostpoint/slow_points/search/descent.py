@@ -24,12 +24,13 @@ from ghostpoint.slow_points.search.descent_kernels import (
     descend,
 )
 
-__all__ = ["WORTHWHILE", "Descent", "minimize_energy", "newton"]
+__all__ = ["WORTHWHILE", "Descent", "hessian", "minimize_energy", "newton"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 WORTHWHILE = 32  # coordinates from which starts and points are handed to threads
+FEW = 8  # coordinates up to which the steps of all starts are computed in one call
 BLOCK = 200_000  # numbers in the matrices of the starts that move together: they stay in the cache
 
 
@@ -52,7 +53,7 @@ def minimize_energy(field: Field, starts: Floats, max_steps: int) -> Descent:
     """
     if isinstance(field, TanhField) and field.A is None:
         return _descend_compiled(field, starts, max_steps)
-    size = max(1, BLOCK // field.size**2)
+    size = max(1, min(400, BLOCK // field.size**2))
     parts = [_descend(field, starts[i : i + size], max_steps) for i in range(0, len(starts), size)]
     x, speed, slope, done = (np.concatenate([part[k] for part in parts]) for k in range(4))
     return Descent(x, speed, slope, done, [text for part in parts for text in part.reason])
@@ -87,6 +88,7 @@ def _descend_compiled(field: TanhField, starts: Floats, max_steps: int) -> Desce
 
 
 def _descend(field: Field, starts: Floats, max_steps: int) -> Descent:
+    """The method for any field, all starts at once; the compiled one is tested against it."""
     x = np.array(starts)
     count = len(x)
     damping, growth = np.full(count, 1e-3), np.full(count, 2.0)
@@ -146,35 +148,49 @@ class _Systems:
         self.field, size = field, field.size
         self.gradient = np.zeros((count, size))
         self.whole, self.jacobian = np.zeros((count, size, size)), np.zeros((count, size, size))
-        self.factor = np.zeros((size, size), order="F")
-        self.diagonal = np.arange(size)
-        self.plain: dict[int, Floats] = {}  # J^T J, made where it is asked for
+        self.batched = isinstance(field, TanhField) and size <= FEW
 
     def build(self, rows: NDArray[np.int64], x: Floats, velocity: Floats) -> None:
         """Make those of the starts ``rows``, now at x."""
-        for i in rows:
-            self.plain.pop(int(i), None)
         self.jacobian[rows] = jacobian = self.field.jacobian(x)
+        # grad q = J^T F and Hess q = J^T J + sum_i F_i D2F_i
         self.gradient[rows] = np.einsum("bij,bi->bj", jacobian, velocity)
         self.whole[rows] = jacobian.transpose(0, 2, 1) @ jacobian + self.field.curvature(x, velocity)
 
-    def _gauss_newton(self, i: int) -> Floats:
-        if i not in self.plain:
-            self.plain[i] = self.jacobian[i].T @ self.jacobian[i]
-        return self.plain[i]
-
     def steps(self, rows: NDArray[np.int64], damping: Floats) -> tuple[Floats, Bools]:
         """Damped Newton steps of the starts ``rows``, and whether the whole Hessian was used."""
+        if self.batched:
+            return self._steps_at_once(rows, damping)
         steps, trusted = np.zeros((len(rows), self.field.size)), np.zeros(len(rows), bool)
         for k, (i, mu) in enumerate(zip(rows, damping, strict=True)):
             for whole in (True, False):
-                self.factor[...] = self.whole[i].T if whole else self._gauss_newton(int(i))
-                self.factor[self.diagonal, self.diagonal] += mu
-                _, step, failed = dposv(self.factor, -self.gradient[i], lower=1, overwrite_a=1)
+                matrix = self.whole[i] if whole else self.jacobian[i].T @ self.jacobian[i]
+                # Cholesky's factorisation fails where the matrix is not positive definite
+                _, step, failed = dposv(matrix + mu * np.eye(len(matrix)), -self.gradient[i], lower=1)
                 if not failed:
                     steps[k], trusted[k] = step, whole
                     break
         return steps, trusted
+
+    def _steps_at_once(self, rows: NDArray[np.int64], damping: Floats) -> tuple[Floats, Bools]:
+        """The same by eigenvalues, which say whether a matrix is positive definite, for all starts in one call."""
+        values, vectors = np.linalg.eigh(self.whole[rows])
+        shifted = values + damping[:, None]
+        trusted = shifted[:, 0] > 0
+        if not trusted.all():
+            J = self.jacobian[rows[~trusted]]
+            values, vectors[~trusted] = np.linalg.eigh(J.transpose(0, 2, 1) @ J)
+            shifted[~trusted] = np.maximum(values, 0.0) + damping[~trusted, None]
+        # d = -V (V^T g / (lambda + mu))
+        along = np.einsum("bji,bj->bi", vectors, self.gradient[rows]) / shifted
+        return -np.einsum("bij,bj->bi", vectors, along), trusted
+
+
+def hessian(field: Field, x: Floats) -> Floats:
+    """``J^T J + sum_i F_i D2F_i``, the Hessian of q at x (B, K); shape (B, K, K)."""
+    systems = _Systems(field, len(x))
+    systems.build(np.arange(len(x)), x, field.flow(x))
+    return systems.whole
 
 
 def newton(field: Field, x: Floats, max_steps: int = 12) -> tuple[Floats, Floats, Bools]:

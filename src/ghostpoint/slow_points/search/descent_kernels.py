@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostpoint.numerics.bounded_tanh import tanh
 from ghostpoint.numerics.compiled_code import compiled
 from ghostpoint.numerics.symmetric_kernels import Packed, aligned, factorize, solve, weighted_square
 from ghostpoint.numerics.tile_kernels import COLUMNS, ROWS, add_row, dot, not_inlined, set_row
-from ghostpoint.slow_points.latents.rank_one_kernels import tanh
 
 __all__ = ["LARGEST", "NEARLY", "NOT_FINITE", "SMALL_SLOPE", "SMALL_SPEED", "STUCK", "UNFINISHED", "Scratch", "descend"]
 

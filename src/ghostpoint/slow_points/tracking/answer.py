@@ -70,6 +70,14 @@ def abrupt_drop(loss: ArrayLike, epochs: ArrayLike | None, tracks: Tracks) -> An
     ------
     ValueError
         If the arrays do not fit, or the epochs do not ascend.
+
+    Examples
+    --------
+    >>> import ghostpoint as gp
+    >>> models = gp.LowRankRNN(m=[[2.0]] * 3, n=[[1.5]] * 3, b=[[0.6], [1.2], [1.4]])
+    >>> answer = gp.abrupt_drop([1.0, 0.95, 0.05], None, gp.track_slow_points(models))
+    >>> answer.ghost_from, answer.drop
+    ('pair died', (2, 2))
     """
     at = tracks.epochs if epochs is None else checks.finite_array("epochs", epochs, np.int64)
     curve = checks.shape("loss", checks.finite_array("loss", loss), (len(at),))

@@ -12,12 +12,9 @@ from ghostpoint.errors import InputError
 from ghostpoint.models import FAMILIES, Record
 from ghostpoint.results import TrainingRun
 from ghostpoint.slow_points.fields import NetworkField, network_field
+from ghostpoint.slow_points.find import find_slow_points
 from ghostpoint.slow_points.ghosts import GhostSolution, ghost_form, is_minimum, solve_ghost
-from ghostpoint.slow_points.latents.rank_one import flow_ghosts, flow_zeros
-from ghostpoint.slow_points.latents.rank_three import latent_zeros
 from ghostpoint.slow_points.proofs.certificates import FieldBounds, certify_fixed, certify_ghost
-from ghostpoint.slow_points.search.descent import newton
-from ghostpoint.slow_points.search.find import find_slow_points
 from ghostpoint.slow_points.tracking.linking import Change, Linker, Node
 from ghostpoint.slow_points.tracking.segments import Segment
 from ghostpoint.slow_points.tracking.tracks import Event, Tracks
@@ -42,14 +39,13 @@ def track_slow_points(
 ) -> Tracks:
     """Every slow point of one network followed over its training, with the births and deaths of fixed points.
 
-    At each recorded epoch the slow points are searched: for rank one all fixed points and ghosts, proven
-    (`flow_zeros`, `flow_ghosts`); for rank two and three all fixed points, proven (`latent_zeros`), and ghosts by
-    search; else by search (`find_slow_points`), from the points of the epoch before among others. Between epochs e and
-    e' the weights are interpolated, ``(1 - t) weights(e) + t weights(e')``, and each point is followed by arclength
-    along the curve that it then makes. That says which point of e' it is, or at which t it ends, and in what: see
-    `tracks.EVENTS`. An event's epoch ``e + t (e' - e)`` is exact for that interpolation; training itself takes another
-    way between recorded epochs, so what is known of it is the bracket (e, e'), and that only as far as no two events in
-    it cancel. Low-rank networks are interpolated in m and n, not in W. Fixed points cannot leave: all have |x| < 1.
+    At each recorded epoch `find_slow_points` finds them, all with proof where that is possible, else from the points of
+    the epoch before among other starts. Between epochs e and e' the weights are interpolated, ``(1 - t) weights(e) + t
+    weights(e')``, and each point is followed by arclength along the curve that it then makes. That says which point of
+    e' it is, or at which t it ends, and in what: see `tracks.EVENTS`. An event's epoch ``e + t (e' - e)`` is exact for
+    that interpolation. Training itself takes another way between recorded epochs, so what is known of it is the bracket
+    (e, e'), and that only as far as no two events in it cancel. Low-rank networks are interpolated in m and n, not in
+    W. Fixed points cannot leave: all have |x| < 1.
 
     A point that the search misses at an epoch and a curve arrives at is added there (``source`` "continuation").
 
@@ -74,6 +70,19 @@ def track_slow_points(
     ------
     ValueError
         For fewer than two networks, epochs that do not ascend, arguments that do not fit.
+
+    Examples
+    --------
+    A growing bias makes two of three fixed points meet, and leaves their ghost:
+
+    >>> import numpy as np
+    >>> import ghostpoint as gp
+    >>> models = gp.LowRankRNN(m=[[2.0]] * 3, n=[[1.5]] * 3, b=[[0.6], [1.2], [1.4]])
+    >>> tracks = gp.track_slow_points(models)
+    >>> tracks.count("fixed"), tracks.count("ghost")
+    (array([3, 3, 1]), array([0, 0, 1]))
+    >>> [event.kind for event in tracks.events]
+    ['pair died']
     """
     if isinstance(models, TrainingRun):
         models, epochs, loss_epochs, loss = _of_run(models, network, epochs, loss)
@@ -139,27 +148,11 @@ def _searched(
 ) -> tuple[list[list[Node]], NDArray[np.bool_]]:
     """Points of every epoch, and whether all fixed points and all ghosts are among them, (E, 2)."""
     nodes: list[list[Node]] = []
-    if networks[0].low_rank and models.rank == 1:
-        form = models.tanh_form()
-        drives = np.stack([each.tanh.c for each in networks if each.tanh is not None])
-        weights = form.m[:, :, 0], form.n[:, :, 0], drives
-        zeros, ghosts = flow_zeros(*weights), flow_ghosts(*weights)
-        for i, network in enumerate(networks):
-            nodes.append(_zero_nodes(network, zeros.position[i, : zeros.count[i], None]))
-            nodes[i] += _ghost_nodes(network, ghosts.position[i, : ghosts.count[i], None])
-        settled = np.array(
-            [[sum(n.ghost is None for n in row), sum(n.ghost is not None for n in row)] for row in nodes]
-        )
-        # at a fold within rounding Newton's method does not settle where the interval search still decides
-        known = np.stack([zeros.complete, ghosts.complete], axis=1)
-        return nodes, known & (settled == np.stack([zeros.count, ghosts.count], axis=1))
     complete = np.zeros((len(networks), 2), bool)
     before: Floats = np.zeros((0, networks[0].n_units))
     for i, network in enumerate(networks):
-        states = [before]
-        if task is not None:
-            states.append(_states_of_trials(models[i], task))
-        near = np.concatenate(states)
+        # the points of the epoch before, and the states of the task, are among the starts
+        near = before if task is None else np.concatenate([before, _states_of_trials(models[i], task)])
         found = find_slow_points(
             models[i],
             states=near if len(near) else None,
@@ -169,37 +162,22 @@ def _searched(
             noise=0.02,
             certify=certify,
         )
+        complete[i] = found.complete.fixed_points, found.complete.ghosts
+        found = found[found.kind != "undecided"]
         row = []
-        if network.low_rank and models.rank <= 3:
-            proven = latent_zeros(models[i], inputs=inputs)
-            row += _zero_nodes(network, proven.position)
-            complete[i, 0] = proven.complete and len(row) == proven.count
         for k in range(len(found)):
             kappa = found.position[k] if found.latent is None else found.latent[k]
-            if found.kind[k] == "fixed" and not complete[i, 0]:
-                new = all(np.linalg.norm(kappa - n.kappa) > 1e-9 for n in row if n.ghost is None)
-                row += [Node(kappa, None, str(found.certificate[k]), "search")] if new else []
-            elif found.kind[k] == "ghost":
-                row += _ghost_nodes(network, kappa[None], str(found.certificate[k]))
+            if found.kind[k] == "fixed":
+                row.append(Node(kappa, None, str(found.certificate[k]), "search"))
+                continue
+            ghost = solve_ghost(network.exact, network.metric, kappa)
+            if ghost.settled and is_minimum(network.exact, network.metric, ghost):
+                row.append(Node(ghost.kappa, ghost, str(found.certificate[k]), "search"))
+            else:
+                complete[i, 1] = False
         nodes.append(row)
-        before = network.states(np.array([n.kappa for n in row]).reshape(len(row), network.exact.size))
+        before = found.position
     return nodes, complete
-
-
-def _zero_nodes(network: NetworkField, proven: Floats) -> list[Node]:
-    """Fixed points from proven intervals, at rounding."""
-    points, _, settled = newton(network.exact, proven)
-    return [Node(x, None, "interval", "search") for x in points[settled]]
-
-
-def _ghost_nodes(network: NetworkField, near: Floats, certificate: str = "interval") -> list[Node]:
-    """Ghosts of the state from points near them."""
-    found = []
-    for kappa in near:
-        ghost = solve_ghost(network.exact, network.metric, kappa)
-        if ghost.settled and is_minimum(network.exact, network.metric, ghost):
-            found.append(Node(ghost.kappa, ghost, certificate, "search"))
-    return found
 
 
 def _states_of_trials(model: Any, task: Task) -> Floats:

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ghostpoint import checks
+from ghostpoint import checks, summary
 from ghostpoint._version import __version__
 from ghostpoint.errors import InputError
 from ghostpoint.slow_points.tracking.answer import Answer, abrupt_drop
@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 KIND = "slow-point-tracks"
+SHOWN = 20  # events of the table
 #: what can happen between two recorded epochs
 EVENTS = {
     "pair born": "two fixed points appear in a saddle-node",
@@ -216,20 +217,33 @@ class Tracks:
         return cls.from_dataset(read_dataset(path))
 
     def __repr__(self) -> str:
-        fixed, ghosts = self.count("fixed"), self.count("ghost")
-        lines = [
-            f"Tracks: {self.n_branches} branches at {len(self.epochs)} epochs from {self.epochs[0]} to "
-            f"{self.epochs[-1]}; fixed points {fixed.min()} to {fixed.max()}, ghosts {ghosts.min()} to {ghosts.max()}"
-        ]
-        for event in self.events:
+        return summary.lines(*self._summary())
+
+    def _repr_html_(self) -> str:
+        return summary.html(*self._summary())
+
+    def _summary(self) -> tuple[str, list[tuple[str, ...]]]:
+        """Branches and epochs, what is proven, and the table of the first events."""
+        first, last, count = self.epochs[0], self.epochs[-1], len(self.epochs)
+        title = f"Tracks: {self.n_branches} branches at {count} epochs from {first} to {last}"
+        rows: list[tuple[str, ...]] = []
+        for name, kind, complete in (
+            ("fixed points", "fixed", self.complete_zeros),
+            ("ghosts", "ghost", self.complete_ghosts),
+        ):
+            number = self.count(kind)
+            proven = f"proven complete at {int(complete.sum())} of {count} epochs"
+            rows.append((f"{name}: {number.min()} to {number.max()}, {proven}",))
+        if self.events:
+            rows.append(("epoch", "between", "event", "branches", "evidence"))
+        for event in self.events[:SHOWN]:
             which = [f"fixed {', '.join(map(str, event.zeros))}"] if event.zeros else []
             which += [f"ghost {', '.join(map(str, event.ghosts))}"] if event.ghosts else []
-            evidence = f": {event.evidence}" if event.evidence else ""
-            lines.append(
-                f"  epoch {event.epoch:.6g} ({event.bracket[0]} to {event.bracket[1]}): {event.kind} "
-                f"({'; '.join(which)}){evidence}"
-            )
-        return "\n".join(lines)
+            bracket = f"{event.bracket[0]} to {event.bracket[1]}"
+            rows.append((f"{event.epoch:.6g}", bracket, event.kind, "; ".join(which), event.evidence))
+        if len(self.events) > SHOWN:
+            rows.append((f"and {len(self.events) - SHOWN} more events",))
+        return title, rows
 
 
 def _text(values: Any) -> NDArray[np.str_]:
