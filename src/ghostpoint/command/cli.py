@@ -110,9 +110,7 @@ def reproduce(
 
 
 @app.command()
-def report(
-    folder: Annotated[Path, typer.Argument(help="A folder made by reproduce.", metavar="DIR")],
-) -> None:
+def report(folder: Annotated[Path, typer.Argument(help="A folder made by reproduce.", metavar="DIR")]) -> None:
     """Make the report again from saved data."""
     from ghostpoint.command.reproduce import redraw
 

@@ -34,12 +34,7 @@ class Meter:
     """
 
     def __init__(
-        self,
-        description: str,
-        total: int,
-        networks: int | None,
-        clock: Callable[[], float],
-        window: float = 20.0,
+        self, description: str, total: int, networks: int | None, clock: Callable[[], float], window: float = 20.0
     ) -> None:
         self.description = description
         self.total = total

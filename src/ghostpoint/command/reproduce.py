@@ -109,7 +109,7 @@ def reproduce(
     for id in wanted:
         one_of("experiment", id, experiments.IDS)
     chosen = [experiments.get(id) for id in experiments.IDS if id in wanted]
-    codes = {experiment.id: fingerprint(experiment.run) for experiment in chosen}
+    codes = {experiment.id: fingerprint(experiment.run, called="run") for experiment in chosen}
     watcher = watcher or Unwatched()
     interrupted, broken = False, []
     with _opened(Path(out), scale, chosen, resume) as folder:

@@ -30,13 +30,7 @@ from ghostpoint import experiments
 from ghostpoint._version import __version__
 from ghostpoint.errors import InputError
 from ghostpoint.experiments import Claim
-from ghostpoint.storage import (
-    TEMPORARY_PREFIX,
-    read_dataset,
-    write_dataset,
-    write_json_atomic,
-    write_text_atomic,
-)
+from ghostpoint.storage import TEMPORARY_PREFIX, read_dataset, write_dataset, write_json_atomic, write_text_atomic
 from ghostpoint.system import held
 
 __all__ = ["Failure", "Folder", "Record"]

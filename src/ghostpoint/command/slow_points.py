@@ -139,8 +139,7 @@ def table(points: SlowPoints) -> str:
         lines.append(
             f"{i:>3} {row['kind']:<9} {row['certificate']:<9} {_shown(row['speed']):>9} "
             f"{_verdict(row, 'unstable_flow'):>11} {_verdict(row, 'unstable_map'):>11} "
-            f"{_shown(row['slowest_time_constant']):>12} {_escape(row):>12} "
-            f"{_shown(row['unique_or_empty_radius']):>11}"
+            f"{_shown(row['slowest_time_constant']):>12} {_escape(row):>12} {_shown(row['unique_or_empty_radius']):>11}"
         )
     if len(lines) == 1:
         lines.append("    none found")

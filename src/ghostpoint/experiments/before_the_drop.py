@@ -10,10 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ghostpoint.experiments.full_dcdt import PAPER as FULL_DCDT
-from ghostpoint.experiments.full_dmts import PAPER as FULL_DMTS
-from ghostpoint.experiments.latent_dcdt import PAPER as LATENT_DCDT
-from ghostpoint.experiments.latent_dmts import PAPER as LATENT_DMTS
+from ghostpoint.experiments import full_rank_paths, latent_paths
 from ghostpoint.experiments.precursor_runs import DROP_FROM, DROP_TO, SHARES, family_readings
 from ghostpoint.experiments.precursors import READINGS
 from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, Verdict, judge
@@ -61,10 +58,10 @@ PAPER: Mapping[str, Any] = {
         "latent_dcdt": {
             "kind": "low",
             "figure": "4A",
-            "task": {**LATENT_DCDT["task"], "copies": 10},
+            "task": {**latent_paths.PAPER_DCDT["task"], "copies": 10},
             "seeds": list(range(40)),
-            "optimizer": LATENT_DCDT["optimizer"],
-            "rate": LATENT_DCDT["rate"],
+            "optimizer": latent_paths.PAPER_DCDT["optimizer"],
+            "rate": latent_paths.PAPER_DCDT["rate"],
             "epochs": 20_000,
             "stride": 1,
             "kept": 600,
@@ -73,10 +70,10 @@ PAPER: Mapping[str, Any] = {
         "latent_dmts": {
             "kind": "low",
             "figure": "4E",
-            "task": {**LATENT_DMTS["task"], "copies": 10},
+            "task": {**latent_paths.PAPER_DMTS["task"], "copies": 10},
             "seeds": list(range(16)),
-            "optimizer": LATENT_DMTS["optimizer"],
-            "rate": LATENT_DMTS["rate"],
+            "optimizer": latent_paths.PAPER_DMTS["optimizer"],
+            "rate": latent_paths.PAPER_DMTS["rate"],
             "epochs": 20_000,
             "stride": 5,
             "kept": 600,
@@ -85,11 +82,11 @@ PAPER: Mapping[str, Any] = {
         "full_dcdt": {
             "kind": "full",
             "figure": "5A",
-            "task": FULL_DCDT["task"],
+            "task": full_rank_paths.PAPER_DCDT["task"],
             "seeds": [3, *(seed for seed in range(20) if seed != 3)],
             "optimizer": "sgd",
-            "rate": FULL_DCDT["rate"],
-            "epochs": FULL_DCDT["epochs"],
+            "rate": full_rank_paths.PAPER_DCDT["rate"],
+            "epochs": full_rank_paths.PAPER_DCDT["epochs"],
             "stride": 1,
             "kept": 600,
             "dense": 24,
@@ -97,11 +94,11 @@ PAPER: Mapping[str, Any] = {
         "full_dmts": {
             "kind": "full",
             "figure": "5D",
-            "task": FULL_DMTS["task"],
+            "task": full_rank_paths.PAPER_DMTS["task"],
             "seeds": [3, *(seed for seed in range(14) if seed != 3)],
             "optimizer": "sgd",
-            "rate": FULL_DMTS["rate"],
-            "epochs": FULL_DMTS["epochs"],
+            "rate": full_rank_paths.PAPER_DMTS["rate"],
+            "epochs": full_rank_paths.PAPER_DMTS["epochs"],
             "stride": 20,
             "kept": 500,
             "dense": 24,
@@ -245,15 +242,13 @@ def _measured(at: xr.Dataset, where: NDArray[np.int64]) -> str:
     return text
 
 
-EXPERIMENT = Experiment(
+BEFORE_THE_DROP = Experiment(
     id="before_the_drop",
     title="Does a ghost precede the drop?",
     figure="Figs. 3A, 4, 5, text",
-    question=(
-        "Ghost points precede abrupt transitions, says the article. What that means depends on what one calls a ghost. "
-        "Six readings are looked for in every network that learns, along its plateau and densely around its drop: when "
-        "does each first exist, and is it not there all along?"
-    ),
+    question="Ghost points precede abrupt transitions, says the article. What that means depends on what one calls a "
+    "ghost. Six readings are looked for in every network that learns, along its plateau and densely around its drop: "
+    "when does each first exist, and is it not there all along?",
     parameters=PARAMETERS,
     run=run,
     claims=claims,

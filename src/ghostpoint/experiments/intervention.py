@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.stats import fisher_exact
 
-from ghostpoint.experiments.shared.base import Claim, Experiment, Progress
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, own_claim, published_claim
 from ghostpoint.experiments.shared.full_rank_runs import LEARNED, networks_of, task_of
 from ghostpoint.experiments.shared.networks import spread_epochs, trained
 from ghostpoint.experiments.shared.shares import HARDLY_ANY_OF, MOST_OF, hardly_any, judge_share, most, share
@@ -133,21 +133,18 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     window = f"Accuracies are means over the last {NO_LEARNING_WINDOW} epochs; chance {chance:.2f}."
     none = "no network is without the task"
     return [
-        Claim(
+        published_claim(
             "At this rate learning collapses.",
-            origin="published",
             source="Fig. 8C",
             published="networks collapse (no number)",
             rule=f"Most networks have an accuracy below {RECOVERED:g} at all of the last {NO_LEARNING_WINDOW} epochs. "
             f"{MOST_OF}",
             measured=f"{share(count, seeds)} are without the task after {parameters['epochs']:,} epochs; median loss "
-            f"{np.median(before):.2g} of chance, L1 norm of their readouts "
-            f"{np.median(wide) if count else np.nan:.3g}",
+            f"{np.median(before):.2g} of chance, L1 norm of their readouts {np.median(wide) if count else np.nan:.3g}",
             verdict=judge_share(most(count, seeds), seeds),
         ),
-        Claim(
+        published_claim(
             "Left alone, collapsed networks do not recover.",
-            origin="published",
             source="Fig. 8C",
             published="no recovery (no number)",
             rule=f"Their mean accuracy is not above chance by more than two standard errors, and hardly any has an "
@@ -159,9 +156,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             verdict=judge_share(bool(mean[0] <= chance + 2 * error[0]) and hardly_any(int(back[0]), count), count),
             note=window,
         ),
-        Claim(
+        published_claim(
             "Networks recover after the confidence, the norm of the readout, is lowered.",
-            origin="published",
             source="Fig. 8C; abstract of 2026",
             published="recovery (no number)",
             rule=f"With each norm that lets outputs count as answers, tanh(norm) > {ANSWERS:g}, the mean accuracy is "
@@ -175,9 +171,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             verdict=judge_share(bool(able.any()) and bool((mean[1:][able] > middle).all()), count),
             note=window + (f" No network can with a norm of {cannot}: its outputs stay below 0.33." if cannot else ""),
         ),
-        Claim(
+        published_claim(
             "Accuracies are higher with every norm of the readout than when the networks are left alone.",
-            origin="published",
             source="Fig. 8C",
             published="norms 0.1, 0.5, 1 and 3 (no number)",
             rule="With every norm the mean of each network's gain in accuracy is above 0 by three standard errors.",
@@ -209,9 +204,8 @@ def _loss_claim(dataset: xr.Dataset, lost: NDArray[np.bool_]) -> Claim:
     # three quarters of the way from a blind answer to the best that the norm allows; without a norm a loss of 1/4
     goal = floor + LEARNED * (1 - floor)
     near = (dataset["end_loss"].values[:, lost] < goal[:, None]).sum(axis=1)
-    return Claim(
+    return own_claim(
         "Networks recover at every norm, measured by the loss that the norm allows.",
-        origin="own",
         source="Fig. 8C, with the least loss of a readout of a given norm",
         rule="With every norm more networks than when left alone (Fisher's exact test, p < 0.01) come at least three "
         f"quarters of the way from a blind answer to the best one possible; without a norm, to {LEARNED:g} of chance.",
@@ -229,14 +223,12 @@ def _clearly_more(many: int, few: int, total: int) -> bool:
     return bool(fisher_exact(table, alternative="greater").pvalue < 0.01)
 
 
-EXPERIMENT = Experiment(
+INTERVENTION = Experiment(
     id="intervention",
     title="Recovery from a collapse with a less confident readout",
     figure="Fig. 8C",
-    question=(
-        "Adam at a rate far too high makes full-rank networks lose a working-memory task, or never have it. They then "
-        "go on as before, or with their readout scaled to a given norm before every epoch. Which of them recover?"
-    ),
+    question="Adam at a rate far too high makes full-rank networks lose a working-memory task, or never have it. They "
+    "then go on as before, or with their readout scaled to a given norm before every epoch. Which of them recover?",
     parameters=PARAMETERS,
     run=run,
     claims=claims,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import linregress
 
 from ghostpoint.experiments.full_rank_sweeps import RANGE, longest_run
-from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge, published_claim
 from ghostpoint.experiments.shared.networks import NETWORKS, log_grid, models_of, trained
 from ghostpoint.experiments.shared.shares import ENOUGH, judge_share
 
@@ -23,10 +23,7 @@ PAPER: Mapping[str, Any] = {
     "epochs": 200_001,
     "epochs_shown": [1000, 3000, 10_000, 30_000, 100_000, 200_000],
 }
-PARAMETERS = {
-    "quick": {**PAPER, "epochs": 20_001, "epochs_shown": [1000, 3000, 10_000, 20_000]},
-    "paper": PAPER,
-}
+PARAMETERS = {"quick": {**PAPER, "epochs": 20_001, "epochs_shown": [1000, 3000, 10_000, 20_000]}, "paper": PAPER}
 
 
 def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
@@ -80,9 +77,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     best = int(mean.argmin())
     source = "Letter, Fig. S1 (the same dependence as Fig. 2D); article, Fig. 6A"
     return [
-        Claim(
+        published_claim(
             "At rates that are too low no network leaves chance.",
-            origin="published",
             source=source,
             published="a range of effective rates (no number)",
             rule="No network leaves chance at the lowest rate of the grid, and some network does at a higher one.",
@@ -92,18 +88,16 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             verdict=judge(len(some) > 0 and bool(some[0] > 0)),
             note="With more epochs lower rates would do, as the epochs needed grow as the rate falls.",
         ),
-        Claim(
+        published_claim(
             "In a range of rates all networks learn and none is lost.",
-            origin="published",
             source=source,
             published="a range of effective rates (no number)",
             rule=f"It is so at {RANGE} neighbouring rates of the grid or more, of at least {ENOUGH} networks each.",
             measured=f"{rates[run[0]]:.2g} to {rates[run[-1]]:.2g}, {len(run)} rates" if len(run) else "no such rate",
             verdict=judge_share(len(run) >= RANGE, networks),
         ),
-        Claim(
+        published_claim(
             "From some rate on no network has learned at the end.",
-            origin="published",
             source=source,
             published="high rates prevent learning (no number)",
             rule="Every network is at chance at the last epoch at the two highest rates or more, and some network is "
@@ -113,9 +107,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             else f"no such rate; {int(at_end.sum())} networks above chance at the end",
             verdict=judge(len(dead) >= 2),
         ),
-        Claim(
+        published_claim(
             "Final losses fall and then rise with the rate: learning needs a rate near, and below, the critical one.",
-            origin="published",
             source=source,
             published="a minimum at an intermediate rate (no number)",
             rule="The mean final loss is lowest at a rate inside the grid, at under a fifth of its values at both "
@@ -141,9 +134,8 @@ def _speed_claim(rates: NDArray[Any], first: NDArray[Any], run: NDArray[Any], so
             f"epochs until a network leaves chance scale as rate^({slope:.3f} ± {error:.3f}) over {len(x)} networks "
             f"that do; median {np.median(first[row][left[row]]):,.0f} at rate {rates[row]:.2g}"
         )
-    return Claim(
+    return published_claim(
         "Learning in few epochs needs a rate near the critical one: the epochs needed grow as the rate falls.",
-        origin="published",
         source=source,
         published="epochs fall as the rate rises (no number)",
         rule="The exponent of the epochs until a network leaves chance, fitted over at least three rates, is below "
@@ -154,15 +146,12 @@ def _speed_claim(rates: NDArray[Any], first: NDArray[Any], run: NDArray[Any], so
     )
 
 
-EXPERIMENT = Experiment(
+RATES_RANK_ONE = Experiment(
     id="rates_rank_one",
     title="Rank-one networks over learning rates",
     figure="Fig. 6A (letter: Fig. S1)",
-    question=(
-        "Thirty learning rates, ten networks each. The toy model predicts that a rate too low stays on the plateau, "
-        "a rate too "
-        "high ends in the no-learning zone, and rates just below the critical one learn soonest."
-    ),
+    question="Thirty learning rates, ten networks each. The toy model predicts that a rate too low stays on the "
+    "plateau, a rate too high ends in the no-learning zone, and rates just below the critical one learn soonest.",
     parameters=PARAMETERS,
     run=run,
     claims=claims,

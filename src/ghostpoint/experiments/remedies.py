@@ -145,16 +145,14 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     return claims_of(dataset)
 
 
-EXPERIMENT = Experiment(
+REMEDIES = Experiment(
     id="remedies",
     title="What prevents the collapse: remedies compared",
     figure="this project (after Fig. 8)",
-    question=(
-        "Above a critical rate networks learn and are lost. Which of the remedies keeps them, with one setting for all "
-        "rates, and at what cost in epochs and final loss? Gradient clipping, a lowered or rising confidence, spare "
-        "ranks, a rewind, and limits to how far one update may move the escape time are tried from half to 5000 times "
-        "the critical rate, with plain gradient descent and Adam, and then on other delays, networks and tasks."
-    ),
+    question="Above a critical rate networks learn and are lost. Which of the remedies keeps them, with one setting "
+    "for all rates, and at what cost in epochs and final loss? Gradient clipping, a lowered or rising confidence, "
+    "spare ranks, a rewind, and limits to how far one update may move the escape time are tried from half to 5000 "
+    "times the critical rate, with plain gradient descent and Adam, and then on other delays, networks and tasks.",
     parameters=PARAMETERS,
     run=run,
     claims=claims,

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ghostpoint.experiments.remedy_runs import SOLVED
-from ghostpoint.experiments.shared.base import Claim, judge
+from ghostpoint.experiments.shared.base import Claim, judge, own_claim
 from ghostpoint.experiments.shared.shares import share
 
 __all__ = ["Row", "best_clip", "claims_of", "rows_of"]
@@ -123,9 +123,8 @@ def _everywhere(rows: list[Row], treatment: str) -> list[Claim]:
     lost, learned = total(mine, "lost"), total(mine, "learned")
     rates = f"{len(mine)} settings, SGD {_span(mine, 'sgd')} and Adam {_span(mine, 'adam')}"
     return [
-        Claim(
+        own_claim(
             f"With one setting for all rates, the {treatment} loses no network that has learned.",
-            origin="own",
             source=SOURCE,
             rule="No network is lost. Learned: at some epoch an accuracy above the middle between chance and 1. Lost: "
             "at none of the last 50 epochs above chance.",
@@ -133,9 +132,8 @@ def _everywhere(rows: list[Row], treatment: str) -> list[Claim]:
             f"{share(total(plain, 'lost'), total(plain, 'learned'))}",
             verdict=judge(lost == 0, testable=learned > 0),
         ),
-        Claim(
+        own_claim(
             f"With one setting for all rates, the {treatment} lets nearly all networks solve the task.",
-            origin="own",
             source=SOURCE,
             rule=f"Solved: a loss below {SOLVED:g} of chance (median of the last 50 epochs). Nearly all: "
             f"{NEARLY_ALL:.0%} at every rate, {NEARLY_ALL_AT_CRITICAL:.0%} at SGD {CRITICAL:g}. Half that rate is not "
@@ -191,9 +189,8 @@ def _beside_clipping(rows: list[Row]) -> Claim:
     ratios = [mine.loss / clip.loss for mine, clip in pairs]
     listed = [f"{_named(mine)}: {mine.loss:.2g} to {clip.loss:.2g} ({clip.treatment})" for mine, clip in pairs]
     soonest = [f"{_named(mine)}: {mine.loss / quick[mine.optimizer, mine.rate].loss:.2g}" for mine, _ in pairs]
-    return Claim(
+    return own_claim(
         "The trust region's median final loss is at most a fifth of what clipping at the best threshold gives.",
-        origin="own",
         source=SOURCE,
         rule="The ratio is at most 0.2 at every rate. Best: of the thresholds that solve most, the one of the lowest "
         "loss, so each rate has one of its own.",
@@ -209,9 +206,8 @@ def _beside_adam(rows: list[Row], variants: list[str]) -> Claim:
     best = {name: _soonest([row for row in rows if row.treatment == name]) for name in (REGION, *variants)}
     adam = _soonest([row for row in rows if (row.treatment, row.optimizer) == (PLAIN, "adam")])
     mine = best[REGION]
-    return Claim(
+    return own_claim(
         "At its best rate the trust region solves no later than plain Adam at its best.",
-        origin="own",
         source=SOURCE,
         rule=f"The median epoch is no later. Best: the soonest of the rates that solve nearly all, which takes "
         f"{ENOUGH} networks to say.",
@@ -239,9 +235,8 @@ def _tuned(rows: list[Row]) -> Claim:
     tried = {name: [row for row in rows if row.treatment == name] for name in names}
     fine = {name: [row for row in mine if row.solved >= NEARLY_ALL * row.networks] for name, mine in tried.items()}
     listed = [f"{name}: {', '.join(_named(row) for row in fine[name]) or 'nowhere'}" for name in names]
-    return Claim(
+    return own_claim(
         "No single clipping threshold serves all rates.",
-        origin="own",
         source=SOURCE,
         rule="With every threshold there is a rate at which not nearly all networks solve the task.",
         measured=f"rates at which a threshold lets nearly all networks solve the task: {'; '.join(listed)}",
@@ -254,9 +249,8 @@ def _proxy(rows: list[Row]) -> Claim:
     """The hazard limit, which needs no backward pass."""
     mine = [row for row in rows if row.treatment == "hazard limit"]
     lost, learned = total(mine, "lost"), total(mine, "learned")
-    return Claim(
+    return own_claim(
         "The cheap proxy of the hazard, by the loss's own gradient, is no substitute: it loses networks.",
-        origin="own",
         source=SOURCE,
         rule="More than 5 % of the networks that learn are lost.",
         measured=f"{share(lost, learned)} that learned are lost with the hazard limit; "
@@ -283,9 +277,8 @@ def _combined(rows: list[Row]) -> Claim:
             f"region alone, median over rates, loss times {np.median(ratios or np.nan):.2g}, epochs times "
             f"{np.median(times or np.nan):.2g}"
         )
-    return Claim(
+    return own_claim(
         "Clipping or a hazard limit can be added to the trust region without losing a network.",
-        origin="own",
         source=SOURCE,
         rule="No network is lost with either, at any rate.",
         measured="; ".join(listed) if listed else "not tried at this scale",
@@ -296,9 +289,8 @@ def _combined(rows: list[Row]) -> Claim:
 def _others(rows: list[Row]) -> Claim:
     """The remedies that are not limits to an update, and combinations, each over the rates it was tried at."""
     names = [name for name in dict.fromkeys(row.treatment for row in rows) if not _limits(name)]
-    return Claim(
+    return own_claim(
         "A lower or rising confidence and spare ranks, each at the same rate, do not keep every network.",
-        origin="own",
         source=SOURCE + "; Figs. 6B and 8 for confidence and ranks",
         rule="With each of them some network is lost.",
         measured="; ".join(_beside_plain(rows, name) for name in names) if names else "not tried at this scale",
@@ -328,9 +320,8 @@ def _beside_plain(rows: list[Row], name: str) -> str:
 def _rewind(rows: list[Row]) -> Claim:
     """What is done after the loss of a network: back to its best parameters, or only a smaller step."""
     back, slower = ([row for row in rows if row.treatment == name] for name in AFTERWARDS)
-    return Claim(
+    return own_claim(
         "Going back to the best parameters with a smaller step recovers networks that the smaller step alone does not.",
-        origin="own",
         source=SOURCE,
         rule="More networks solve the task at the end.",
         measured="; ".join(_beside_plain(rows, name) for name in AFTERWARDS)
@@ -353,9 +344,8 @@ def _elsewhere(dataset: xr.Dataset, main: str, treatment: str) -> Claim:
             f"{problem}: lost {_of(mine, 'lost', 'learned')}, solved {_of(mine, 'solved', 'networks')} (plain: "
             f"{_of(plain, 'lost', 'learned')}, {_of(plain, 'solved', 'networks')})"
         )
-    return Claim(
+    return own_claim(
         f"The {treatment} does so for other delays, confidences, ranks and tasks too, with the same setting.",
-        origin="own",
         source=SOURCE,
         rule=f"Over all rates of both optimisers none is lost and {NEARLY_ALL:.0%} are solved, on every problem.",
         measured="; ".join(listed) if listed else "not tried at this scale",

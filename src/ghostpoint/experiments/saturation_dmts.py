@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ghostpoint.experiments.shared.base import Claim, Experiment, Progress
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, published_claim
 from ghostpoint.experiments.shared.full_rank_runs import LEARNED, answers, networks_of, task_of
 from ghostpoint.experiments.shared.networks import trained
 from ghostpoint.experiments.shared.shares import MOST_OF, NEARLY_ALL_OF, judge_share, most, nearly_all, share
@@ -122,12 +122,7 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
             "rates": (("moment", "trial", "step", "unit"), rates[:, 0][..., order].astype(np.float32)),
             "outputs": (("moment", "trial", "step"), outputs[:, 0]),
         },
-        coords={
-            **coordinates,
-            "lost": np.array(seeds)[lost],
-            "moment_epoch": ("moment", looked[:, 0]),
-            "lag": lag,
-        },
+        coords={**coordinates, "lost": np.array(seeds)[lost], "moment_epoch": ("moment", looked[:, 0]), "lag": lag},
         attrs=attributes | {"shown_seed": int(np.array(seeds)[lost[0]])},
     )
 
@@ -145,9 +140,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     gone = int((norm[2] < 1e-3 * d["peak_norm"].values).sum())
     source, none = "Fig. 7 (text; one network)", "no network is lost"
     return [
-        Claim(
+        published_claim(
             "At this rate networks do not hold the task.",
-            origin="published",
             source=source,
             published="the one network shown (seed 0)",
             rule=f"In nearly all networks the loss is at least {LEARNED:g} of chance at all of the last 50 epochs. "
@@ -156,9 +150,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             verdict=judge_share(nearly_all(without, seeds), seeds),
             note="Rounding decides what becomes of a single seed, so all claims are over seeds.",
         ),
-        Claim(
+        published_claim(
             "Networks that learn match to sample at this rate lose it.",
-            origin="published",
             source=source,
             published="the one network shown (seed 0)",
             rule=f"Most networks that fall below {LEARNED:g} of chance at some epoch are lost more than 50 epochs "
@@ -167,9 +160,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             + (f"; lost are seeds {', '.join(str(seed) for seed in d['lost'].values)}" if lost else ""),
             verdict=judge_share(most(lost, learned), learned),
         ),
-        Claim(
+        published_claim(
             "With the collapse units saturate.",
-            origin="published",
             source=source,
             published="saturated firing rates (no number)",
             rule=f"In nearly all lost networks the share of rates in the response beyond {SATURATED_RATE:g} is more "
@@ -182,9 +174,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             verdict=judge_share(nearly_all(more, lost), lost),
             note="A rise counts, not that most units saturate.",
         ),
-        Claim(
+        published_claim(
             "The outputs saturate: confident, and wrong.",
-            origin="published",
             source=f"{source}; abstract of 2026",
             published="high-confidence but incorrect predictions (no number)",
             rule=f"In nearly all lost networks more than {SURE:g} of the outputs are within {SATURATED_OUTPUT:g} of 0 "
@@ -196,9 +187,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             else none,
             verdict=judge_share(nearly_all(wrong, lost), lost),
         ),
-        Claim(
+        published_claim(
             "After the collapse the gradient vanishes.",
-            origin="published",
             source=f"{source}; abstract of 2026",
             published="vanishing gradients (no number)",
             rule=f"In nearly all lost networks the norm at the end is below 1/1000 of its largest value. "
@@ -212,14 +202,12 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     ]
 
 
-EXPERIMENT = Experiment(
+SATURATION_DMTS = Experiment(
     id="saturation_dmts",
     title="What a collapse looks like: saturated rates and outputs",
     figure="Fig. 7 (text)",
-    question=(
-        "Delayed match to sample at a rate just beyond what works. What do units and outputs do in the last epoch "
-        "with the task, and after it? One lost network is shown, and the claims are made over all that are lost."
-    ),
+    question="Delayed match to sample at a rate just beyond what works. What do units and outputs do in the last epoch "
+    "with the task, and after it? One lost network is shown, and the claims are made over all that are lost.",
     parameters=PARAMETERS,
     run=run,
     claims=claims,

@@ -1,7 +1,7 @@
 """Figures of saved results: ``figures.draw(id, dataset)``. Nothing is computed here.
 
-Each experiment ``X`` has a module ``figures/X.py`` with ``draw(dataset) -> matplotlib.figure.Figure``, and a
-``CAPTION``, the text under it.
+The figure of an experiment is a :class:`ghostpoint.figures.style.Drawing`, found through
+:data:`ghostpoint.catalogue.CATALOGUE`.
 """
 
 from __future__ import annotations
@@ -9,20 +9,28 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ghostpoint.catalogue import CATALOGUE
+
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
+
+    from ghostpoint.figures.style import Drawing
 
 __all__ = ["caption", "draw"]
 
 
 def draw(id: str, dataset: xr.Dataset) -> Figure:
     """The figure of experiment ``id`` from its saved ``dataset``."""
-    figure: Figure = import_module(f"ghostpoint.figures.{id}").draw(dataset)
-    return figure
+    return _drawing(id).draw(dataset)
 
 
 def caption(id: str) -> str:
     """What the figure of experiment ``id`` shows."""
-    text: str = import_module(f"ghostpoint.figures.{id}").CAPTION
-    return text
+    return _drawing(id).caption
+
+
+def _drawing(id: str) -> Drawing:
+    file, entry = CATALOGUE[id]
+    drawing: Drawing = getattr(import_module(f"ghostpoint.figures.{file}"), entry)
+    return drawing
