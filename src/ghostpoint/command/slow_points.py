@@ -78,16 +78,10 @@ def find_in_file(
         near = {"n_starts": max(starts, 2 * len(known[0])), "states": known[0], "noise": 0.0}
     points = find_slow_points(model, inputs=given, seed=seed, tau=tau, dt=dt, **near)
     if figure is not None:
+        from ghostpoint.figures import save
         from ghostpoint.figures import slow_points as picture
 
-        drawn = picture.draw(flow_portrait(model, points, inputs=given))
-        formats = drawn.canvas.get_supported_filetypes()
-        if figure.suffix.lstrip(".").lower() not in formats:
-            raise InputError(
-                f"figure must end in one of {', '.join('.' + name for name in formats)}; got {figure.name}"
-            )
-        figure.parent.mkdir(parents=True, exist_ok=True)
-        drawn.savefig(figure, dpi=150)
+        save(picture.draw(flow_portrait(model, points, inputs=given)), figure)
     if out is not None:
         points.save(out)
     if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -100,29 +101,26 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     well = np.array([nearly_all(count, lost) for count in back]) & (mean > 0.75)
     freeing = confidence[well]
     many = int(back[best])
-    source = "Letter, Fig. 4; article, Fig. 8B"
+    claim = partial(published_claim, source="Letter, Fig. 4; article, Fig. 8B")
     return [
-        published_claim(
+        claim(
             "74 of 100 networks learn the task at some epoch.",
-            source=source,
             published="74 of 100",
             rule="Exactly 74 networks have an accuracy above 0.5 at some epoch.",
             measured=share(learned, networks),
             verdict=judge(learned == 74, testable=networks == 100),
             note="On the published initial weights; the interval is what other seeds could give.",
         ),
-        published_claim(
+        claim(
             "54 of them enter the no-learning zone.",
-            source=source,
             published="54 of 74",
             rule="53 to 55 of the networks that learned have an accuracy of at most 0.5 over the last 50 epochs. One "
             "network's fate depends on rounding.",
             measured=share(lost, learned),
             verdict=judge(53 <= lost <= 55, testable=networks == 100),
         ),
-        published_claim(
+        claim(
             "Lowering the confidence lets lost networks learn again.",
-            source=source,
             published="recovery at low c (no number)",
             rule="At some c below 1 the mean accuracy of the lost networks is above 0.75, and at least 90 % of them "
             f"are above chance; at least {ENOUGH} are lost.",
@@ -134,9 +132,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             verdict=judge_share(bool((freeing < 1).any()), lost, testable=bool((confidence < 1).any())),
             note=f"{parameters['recovery_epochs']} more epochs from the lost weights, read at that same confidence.",
         ),
-        published_claim(
+        claim(
             f"Without lowering it (c = {parameters['confidence']:g}) no network comes back.",
-            source=source,
             published="accuracy stays 0.5",
             rule=f"None of the lost networks, at least {ENOUGH} of them, is above chance at the end.",
             measured=f"accuracy {mean[-1]:.3f} ± {sem[-1]:.3f} at c = {confidence[-1]:g}; "

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.stats import fisher_exact, linregress
+from scipy.stats import fisher_exact
 
 from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge, own_claim, published_claim
 from ghostpoint.experiments.shared.full_rank_runs import LEARNED, networks_of, task_of
 from ghostpoint.experiments.shared.networks import NETWORKS, activation, cued, digest, log_grid, models_of, trained
 from ghostpoint.experiments.shared.parts import part
+from ghostpoint.experiments.shared.power_laws import epochs_claim
 from ghostpoint.experiments.shared.shares import ENOUGH, NEARLY_ALL_OF, judge_share, nearly_all, share
 from ghostpoint.models import Record
 from ghostpoint.results import NO_LEARNING_WINDOW
@@ -326,26 +327,19 @@ def _stuck_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], f: Fates, 
 def _speed_claim(f: Fates, source: str) -> Claim:
     """How the epochs until a network learns depend on the rate, below the highest at which all keep the task."""
     last = int(f.fine[-1]) if len(f.fine) else -1
-    low = f.kept & (np.arange(len(f.rates)) < last)[:, None]
-    x, y = np.log(np.broadcast_to(f.rates[:, None], low.shape)[low]), np.log(np.maximum(f.first[low], 1))
-    slope, error, text = np.nan, np.nan, "all networks learn at fewer than three rates"
-    if len(np.unique(x)) > 2:
-        fit = linregress(x, y)
-        slope, error = float(fit.slope), float(fit.stderr)
-        text = (
-            f"epochs until a network learns scale as rate^({slope:.3f} ± {error:.3f}) over {len(x)} networks; median "
-            f"{np.median(f.first[last]):,.0f} at rate {f.rates[last]:.2g}, the highest that loses none"
-        )
-    return own_claim(
+    claim = partial(
+        own_claim,
         "The epochs that learning takes fall as the rate rises towards the highest one.",
         source=f"Letter, Fig. 2D and S1 (for the toy model and rank one), carried over to {source}",
         published="epochs fall as the rate rises (no number)",
-        rule="The exponent of the epochs until a network learns, fitted over at least three rates, is below -0.7 by "
-        "two standard errors.",
-        measured=text,
-        verdict=judge(bool(slope + 2 * error < -0.7)),
         note="Where gradient descent follows the gradient flow, the exponent is -1.",
     )
+
+    def median() -> str:
+        return f"; median {np.median(f.first[last]):,.0f} at rate {f.rates[last]:.2g}, the highest that loses none"
+
+    low, none = f.kept & (np.arange(len(f.rates)) < last)[:, None], "all networks learn at fewer than three rates"
+    return epochs_claim(claim, f.rates, f.first, low, until="learns", detail=median, none=none)
 
 
 def activation_claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:

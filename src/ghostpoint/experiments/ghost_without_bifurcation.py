@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -131,6 +132,9 @@ def _shown_epochs(kept: Any, drop: int, epochs: int) -> Any:
     return np.unique(kept[np.abs(kept[None, :] - np.array(wanted)[:, None]).argmin(axis=1)])
 
 
+in_text_claim = partial(published_claim, source="Letter, text on Fig. 3A")
+
+
 def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     """Abrupt loss, rising gradient, one fixed point, a ghost near the drop, and what follows the drop."""
     d, drop = dataset, dataset.attrs["drop_epoch"]
@@ -164,9 +168,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             else f"no drop in {parameters['epochs']} epochs; lowest recorded loss {loss.min():.3g} of chance",
             verdict=judge(dropped and ends - begins < ABRUPT * begins),
         ),
-        published_claim(
+        in_text_claim(
             "The norm of the gradient rises abruptly with the drop.",
-            source="Letter, text on Fig. 3A",
             published="an abrupt increase (no number)",
             rule=f"Its largest value within {half} epochs of the drop is over 10 times its median before.",
             measured=f"median {plateau:.2g} on the plateau, {peak:.2g} at most within {half} epochs of the drop"
@@ -227,9 +230,8 @@ def _timing_claims(d: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             else "no ghost at the end",
             verdict=judge(0 < height < mean, testable=full),
         ),
-        published_claim(
+        in_text_claim(
             "The network times its delay by the passage of the ghost.",
-            source="Letter, text on Fig. 3A",
             published="passage through the ghost lasts the delay (no number)",
             rule="At the last epoch the network crosses the threshold within 10 % of the delay, and the normal form of "
             "its ghost predicts that time within 30 %.",
@@ -264,17 +266,15 @@ def _settling_claims(d: xr.Dataset, parameters: Mapping[str, Any], ends: int) ->
             measured=f"it rises in {rises:.2f} of {max(len(dense) - 1, 0)} updates",
             verdict=judge(rises >= 0.25),
         ),
-        published_claim(
+        in_text_claim(
             "The network leaves the oscillation and lowers the loss further.",
-            source="Letter, text on Fig. 3A",
             published="a lower loss at the end (no number)",
             rule="The last loss is below a fifth of the median in the 20,000 epochs after the drop.",
             measured=f"median loss {middle:.2g} in the 20,000 epochs after the drop, {loss[-1]:.2g} at the end",
             verdict=judge(ends >= 0 and bool(loss[-1] < middle / 5), testable=full),
         ),
-        published_claim(
+        in_text_claim(
             "The escape from the oscillation comes with a sharper curvature around the ghost.",
-            source="Letter, text on Fig. 3A",
             published="larger curvature at the end (no number)",
             rule="The curvature f″/2 at the last ghost is at least twice that at the first one after the drop.",
             measured=f"from {curvature[early]:.2g} (epoch {flow_epoch[early]:,}) to {curvature[late]:.2g} per kappa tau"
@@ -282,9 +282,8 @@ def _settling_claims(d: xr.Dataset, parameters: Mapping[str, Any], ends: int) ->
             else none,
             verdict=judge(len(after) > 0 and bool(curvature[late] >= 2 * curvature[early]), testable=full),
         ),
-        published_claim(
+        in_text_claim(
             "With the larger curvature the latent spends less time where the output is uncertain.",
-            source="Letter, text on Fig. 3A",
             published="less time around the threshold (no number)",
             rule=f"The time with an output from {UNCERTAIN:g} to {1 - UNCERTAIN:g} is at most half as long at the last "
             "ghost as at the first one after the drop.",

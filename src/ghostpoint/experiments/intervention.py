@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy.stats import fisher_exact
 
 from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, own_claim, published_claim
 from ghostpoint.experiments.shared.full_rank_runs import LEARNED, networks_of, task_of
-from ghostpoint.experiments.shared.networks import spread_epochs, trained
+from ghostpoint.experiments.shared.networks import cued, spread_epochs, trained
 from ghostpoint.experiments.shared.shares import HARDLY_ANY_OF, MOST_OF, hardly_any, judge_share, most, share
 from ghostpoint.results import NO_LEARNING_WINDOW, TrainingRun
 
@@ -24,17 +25,7 @@ ANSWERS = 0.33
 PAPER: Mapping[str, Any] = {
     "figure": "8C",
     "dtype": "float32",
-    "task": {
-        "task": "DelayedCueDiscrimination",
-        "cue": 10.0,
-        "delay": 50.0,
-        "response": 50.0,
-        "dt": 5.0,
-        "tau": 10.0,
-        "copies": 10,
-        "initial_scale": 0.1,
-        "noise": 0.001,
-    },
+    "task": cued("DelayedCueDiscrimination", 10.0, 50.0, copies=10, initial_scale=0.1, noise=0.001),
     "seeds": list(range(100)),
     "optimizer": "adam",
     "rate": 0.1,
@@ -115,6 +106,9 @@ def least_loss(norm: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(norm > 0, (1 - np.tanh(norm)) ** 2, 0.0)
 
 
+figure_claim = partial(published_claim, source="Fig. 8C")
+
+
 def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     """Networks collapse; left alone they stay there; with a less confident readout they recover."""
     lost = dataset["before_end_accuracy"].values < RECOVERED
@@ -133,9 +127,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     window = f"Accuracies are means over the last {NO_LEARNING_WINDOW} epochs; chance {chance:.2f}."
     none = "no network is without the task"
     return [
-        published_claim(
+        figure_claim(
             "At this rate learning collapses.",
-            source="Fig. 8C",
             published="networks collapse (no number)",
             rule=f"Most networks have an accuracy below {RECOVERED:g} at all of the last {NO_LEARNING_WINDOW} epochs. "
             f"{MOST_OF}",
@@ -143,9 +136,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             f"{np.median(before):.2g} of chance, L1 norm of their readouts {np.median(wide) if count else np.nan:.3g}",
             verdict=judge_share(most(count, seeds), seeds),
         ),
-        published_claim(
+        figure_claim(
             "Left alone, collapsed networks do not recover.",
-            source="Fig. 8C",
             published="no recovery (no number)",
             rule=f"Their mean accuracy is not above chance by more than two standard errors, and hardly any has an "
             f"accuracy of at least {RECOVERED:g} at one of the last epochs. {HARDLY_ANY_OF}",
@@ -171,9 +163,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             verdict=judge_share(bool(able.any()) and bool((mean[1:][able] > middle).all()), count),
             note=window + (f" No network can with a norm of {cannot}: its outputs stay below 0.33." if cannot else ""),
         ),
-        published_claim(
+        figure_claim(
             "Accuracies are higher with every norm of the readout than when the networks are left alone.",
-            source="Fig. 8C",
             published="norms 0.1, 0.5, 1 and 3 (no number)",
             rule="With every norm the mean of each network's gain in accuracy is above 0 by three standard errors.",
             measured=", ".join(

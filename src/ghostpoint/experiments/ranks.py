@@ -14,7 +14,7 @@ from ghostpoint.experiments.full_rank_sweeps import sweep
 from ghostpoint.experiments.ghost_without_bifurcation import ABRUPT, DROP_FROM, DROP_TO
 from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge, published_claim
 from ghostpoint.experiments.shared.full_rank_runs import LEARNED, task_of
-from ghostpoint.experiments.shared.networks import NETWORKS, trained
+from ghostpoint.experiments.shared.networks import activation, trained
 from ghostpoint.experiments.shared.shares import MOST_OF, judge_share, most, share
 from ghostpoint.models import LowRankRNN
 from ghostpoint.results import NO_LEARNING_WINDOW
@@ -29,7 +29,7 @@ LOW_RATE = {"drop_begins": -1, "drop_ends": -1, "rises": "nan"}
 VANISHED = 1e-3
 
 PAPER: Mapping[str, Any] = {
-    "task": {"task": "DelayedActivation", **{name: NETWORKS[f"{name}_ms"] for name in ("delay", "dt", "tau")}},
+    "task": activation(),
     "dtype": "float32",
     "ranks": [1, 2, 3, 4, 5, 10, 30, 50, 100],
     "seeds": list(range(10)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -14,6 +15,7 @@ from ghostpoint.experiments.shared.shares import share
 __all__ = ["Row", "best_clip", "claims_of", "rows_of"]
 
 SOURCE = "this project"
+claim = partial(own_claim, source=SOURCE)
 REGION, PLAIN = "trust region", "plain"
 AFTERWARDS = ("rewind", "reduced rate")
 #: least share of networks to be solved at a rate: of all, and where a run of 12,000 epochs is mostly plateau
@@ -102,7 +104,7 @@ def claims_of(dataset: xr.Dataset) -> list[Claim]:
     rows = rows_of(dataset, main)
     variants = sorted({row.treatment for row in rows if row.treatment.startswith(f"{REGION}, ")})
     return [
-        *(claim for name in (REGION, *variants) for claim in _everywhere(rows, name)),
+        *(each for name in (REGION, *variants) for each in _everywhere(rows, name)),
         _beside_clipping(rows),
         _beside_adam(rows, variants),
         _tuned(rows),
@@ -123,18 +125,16 @@ def _everywhere(rows: list[Row], treatment: str) -> list[Claim]:
     lost, learned = total(mine, "lost"), total(mine, "learned")
     rates = f"{len(mine)} settings, SGD {_span(mine, 'sgd')} and Adam {_span(mine, 'adam')}"
     return [
-        own_claim(
+        claim(
             f"With one setting for all rates, the {treatment} loses no network that has learned.",
-            source=SOURCE,
             rule="No network is lost. Learned: at some epoch an accuracy above the middle between chance and 1. Lost: "
             "at none of the last 50 epochs above chance.",
             measured=f"{share(lost, learned)} over {rates}; plain: "
             f"{share(total(plain, 'lost'), total(plain, 'learned'))}",
             verdict=judge(lost == 0, testable=learned > 0),
         ),
-        own_claim(
+        claim(
             f"With one setting for all rates, the {treatment} lets nearly all networks solve the task.",
-            source=SOURCE,
             rule=f"Solved: a loss below {SOLVED:g} of chance (median of the last 50 epochs). Nearly all: "
             f"{NEARLY_ALL:.0%} at every rate, {NEARLY_ALL_AT_CRITICAL:.0%} at SGD {CRITICAL:g}. Half that rate is not "
             "claimed about.",
@@ -189,9 +189,8 @@ def _beside_clipping(rows: list[Row]) -> Claim:
     ratios = [mine.loss / clip.loss for mine, clip in pairs]
     listed = [f"{_named(mine)}: {mine.loss:.2g} to {clip.loss:.2g} ({clip.treatment})" for mine, clip in pairs]
     soonest = [f"{_named(mine)}: {mine.loss / quick[mine.optimizer, mine.rate].loss:.2g}" for mine, _ in pairs]
-    return own_claim(
+    return claim(
         "The trust region's median final loss is at most a fifth of what clipping at the best threshold gives.",
-        source=SOURCE,
         rule="The ratio is at most 0.2 at every rate. Best: of the thresholds that solve most, the one of the lowest "
         "loss, so each rate has one of its own.",
         measured=f"{sum(ratio <= 0.2 for ratio in ratios)} of {len(ratios)} settings; largest ratio "
@@ -206,9 +205,8 @@ def _beside_adam(rows: list[Row], variants: list[str]) -> Claim:
     best = {name: _soonest([row for row in rows if row.treatment == name]) for name in (REGION, *variants)}
     adam = _soonest([row for row in rows if (row.treatment, row.optimizer) == (PLAIN, "adam")])
     mine = best[REGION]
-    return own_claim(
+    return claim(
         "At its best rate the trust region solves no later than plain Adam at its best.",
-        source=SOURCE,
         rule=f"The median epoch is no later. Best: the soonest of the rates that solve nearly all, which takes "
         f"{ENOUGH} networks to say.",
         measured=f"median epoch {_when(mine)}; plain Adam {_when(adam)}",
@@ -235,9 +233,8 @@ def _tuned(rows: list[Row]) -> Claim:
     tried = {name: [row for row in rows if row.treatment == name] for name in names}
     fine = {name: [row for row in mine if row.solved >= NEARLY_ALL * row.networks] for name, mine in tried.items()}
     listed = [f"{name}: {', '.join(_named(row) for row in fine[name]) or 'nowhere'}" for name in names]
-    return own_claim(
+    return claim(
         "No single clipping threshold serves all rates.",
-        source=SOURCE,
         rule="With every threshold there is a rate at which not nearly all networks solve the task.",
         measured=f"rates at which a threshold lets nearly all networks solve the task: {'; '.join(listed)}",
         verdict=judge(all(len(fine[name]) < len(tried[name]) for name in names), testable=len(names) > 1),
@@ -249,9 +246,8 @@ def _proxy(rows: list[Row]) -> Claim:
     """The hazard limit, which needs no backward pass."""
     mine = [row for row in rows if row.treatment == "hazard limit"]
     lost, learned = total(mine, "lost"), total(mine, "learned")
-    return own_claim(
+    return claim(
         "The cheap proxy of the hazard, by the loss's own gradient, is no substitute: it loses networks.",
-        source=SOURCE,
         rule="More than 5 % of the networks that learn are lost.",
         measured=f"{share(lost, learned)} that learned are lost with the hazard limit; "
         f"{share(total(mine, 'solved'), total(mine, 'networks'))} solved",
@@ -277,9 +273,8 @@ def _combined(rows: list[Row]) -> Claim:
             f"region alone, median over rates, loss times {np.median(ratios or np.nan):.2g}, epochs times "
             f"{np.median(times or np.nan):.2g}"
         )
-    return own_claim(
+    return claim(
         "Clipping or a hazard limit can be added to the trust region without losing a network.",
-        source=SOURCE,
         rule="No network is lost with either, at any rate.",
         measured="; ".join(listed) if listed else "not tried at this scale",
         verdict=judge(all(fine), testable=bool(fine)),
@@ -320,9 +315,8 @@ def _beside_plain(rows: list[Row], name: str) -> str:
 def _rewind(rows: list[Row]) -> Claim:
     """What is done after the loss of a network: back to its best parameters, or only a smaller step."""
     back, slower = ([row for row in rows if row.treatment == name] for name in AFTERWARDS)
-    return own_claim(
+    return claim(
         "Going back to the best parameters with a smaller step recovers networks that the smaller step alone does not.",
-        source=SOURCE,
         rule="More networks solve the task at the end.",
         measured="; ".join(_beside_plain(rows, name) for name in AFTERWARDS)
         if back and slower
@@ -344,9 +338,8 @@ def _elsewhere(dataset: xr.Dataset, main: str, treatment: str) -> Claim:
             f"{problem}: lost {_of(mine, 'lost', 'learned')}, solved {_of(mine, 'solved', 'networks')} (plain: "
             f"{_of(plain, 'lost', 'learned')}, {_of(plain, 'solved', 'networks')})"
         )
-    return own_claim(
+    return claim(
         f"The {treatment} does so for other delays, confidences, ranks and tasks too, with the same setting.",
-        source=SOURCE,
         rule=f"Over all rates of both optimisers none is lost and {NEARLY_ALL:.0%} are solved, on every problem.",
         measured="; ".join(listed) if listed else "not tried at this scale",
         verdict=judge(all(fine), testable=bool(fine)),

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from scipy.stats import linregress
 
 from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge, published_claim
+from ghostpoint.experiments.shared.power_laws import power_law
 from ghostpoint.theory import OUTCOMES, SaddleNodeToy
 
 PARAMETERS: Mapping[str, Any] = {
@@ -141,7 +141,7 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     ratio = (d.critical_rate / d.critical_rate_theory).values
     scatter = float(ratio.std(ddof=1))
     error = scatter / np.sqrt(ratio.size)
-    fit = linregress(np.log(d.delay), np.log(d.critical_rate))
+    fit = power_law(d.delay, d.critical_rate)
     share, near = d.lost_share.values, d.near_ratio.values
     spacing = near[1] - near[0]
     crossed, n = d.crossing_epoch.values, d.sizes["start"]
@@ -150,8 +150,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     fitted = int(learned.sum()) > 2
     price = epochs = None
     if fitted:
-        price = linregress(np.log(rates[learned]), np.log(d.settled_loss.values[learned].mean(1)))
-        epochs = linregress(np.log(rates[learned]), np.log(crossed[learned].mean(1)))
+        price = power_law(rates[learned], d.settled_loss.values[learned].mean(1))
+        epochs = power_law(rates[learned], crossed[learned].mean(1))
     few = int(d.epoch.values[0])
     soon = rates[~lost.any(1) & (crossed >= 0).all(1) & (crossed.max(1) < few)]
     alive = np.flatnonzero(~lost.all(1))

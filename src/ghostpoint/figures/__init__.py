@@ -10,14 +10,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ghostpoint.catalogue import CATALOGUE
+from ghostpoint.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import xarray as xr
     from matplotlib.figure import Figure
 
     from ghostpoint.figures.style import Drawing
 
-__all__ = ["caption", "draw"]
+__all__ = ["caption", "draw", "save"]
 
 
 def draw(id: str, dataset: xr.Dataset) -> Figure:
@@ -28,6 +31,15 @@ def draw(id: str, dataset: xr.Dataset) -> Figure:
 def caption(id: str) -> str:
     """What the figure of experiment ``id`` shows."""
     return _drawing(id).caption
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write ``figure`` to the file ``path``, whose suffix says the format; its folder is made."""
+    formats = figure.canvas.get_supported_filetypes()
+    if path.suffix.lstrip(".").lower() not in formats:
+        raise InputError(f"figure must end in one of {', '.join('.' + name for name in formats)}; got {path.name}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
 
 
 def _drawing(id: str) -> Drawing:

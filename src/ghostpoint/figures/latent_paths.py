@@ -12,7 +12,6 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ghostpoint.figures.panels import answers
 from ghostpoint.figures.style import ACCENT, GHOST, GOOD, INK, LOST, MUTED, SEQUENCE, Drawing, letters, say, styled
 
 CAPTION = (
@@ -144,9 +143,12 @@ def _trials(axes: Axes, at: xr.Dataset) -> None:
 
 
 def _outputs(axes: Axes, at: xr.Dataset) -> None:
-    """Outputs and targets over time, a colour for each answer that is asked for."""
-    answers(axes, at, [LINES[target] for target in at["targets"].values[:, -1]], 0.6, 0.8)
-    axes.set_ylim(min(at.attrs["levels"]) - 0.08, 1.08)
+    """Outputs, with the targets over them, a colour for each answer that is asked for."""
+    time = at["step"].values * at.attrs["dt"]
+    for output, target in zip(at["outputs"].values, at["targets"].values, strict=True):
+        axes.plot(time, output, color=LINES[target[-1]], lw=0.6, alpha=0.8)
+        axes.plot(time, target, color=LINES[target[-1]], lw=0.8, ls=":")
+    axes.set(xlabel="time (ms)", ylim=(min(at.attrs["levels"]) - 0.08, 1.08))
     axes.xaxis.set_major_locator(MaxNLocator(4))
 
 
