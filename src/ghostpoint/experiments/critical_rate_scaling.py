@@ -213,7 +213,7 @@ def exponent(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, flo
 
 
 def _in_words(dataset: xr.Dataset, sweep: str, name: str) -> str:
-    """The exponent of a sweep, also where nothing was trained or too few are lost."""
+    """The exponent of a sweep with its interval, or that there is none in this run."""
     fit = dataset.sel(fit=sweep)
     low, middle, high = (float(fit[part]) for part in ("exponent_low", "exponent", "exponent_high"))
     return f"{name} {middle:.2f} ({low:.2f} to {high:.2f})" if np.isfinite(middle) else f"{name}: no fit in this run"

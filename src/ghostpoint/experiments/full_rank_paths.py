@@ -245,7 +245,7 @@ def _ghost_claim(d: xr.Dataset, source: str, start: int) -> Claim:
 
 
 def _slow_claim(d: xr.Dataset, source: str) -> Claim:
-    """What is slow in the network shown, at the first and the last epoch shown."""
+    """Does the network shown have more slow points at the last epoch than at the first?"""
     kind, growth = d["slow_point_kind"].values, d["slow_point_growth"].values
     count = {name: (kind == name).sum(axis=1) for name in ("fixed", "ghost", "undecided")}
     table = []

@@ -285,7 +285,7 @@ def _collapse_claim(dataset: xr.Dataset, source: str) -> Claim:
 
 
 def _stuck_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], f: Fates, source: str) -> list[Claim]:
-    """Networks at rates above the highest that learns: their gradients, and their outputs."""
+    """Gradients and outputs of the networks at rates above the highest rate that learns."""
     dead = np.zeros(f.learned.shape, bool)
     if f.highest >= 0:
         dead[f.highest + 1 :] = True

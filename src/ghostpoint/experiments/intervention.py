@@ -190,7 +190,7 @@ def _mean(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.
 
 
 def _loss_claim(dataset: xr.Dataset, lost: NDArray[np.bool_]) -> Claim:
-    """Recovery by the loss that a norm allows."""
+    """Do networks come close to the least loss that each norm of the readout allows?"""
     count, norms, floor = int(lost.sum()), dataset["norm"].values, dataset["least_loss"].values
     # three quarters of the way from a blind answer to the best that the norm allows; without a norm a loss of 1/4
     goal = floor + LEARNED * (1 - floor)

@@ -117,7 +117,7 @@ def claims_of(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _everywhere(rows: list[Row], treatment: str) -> list[Claim]:
-    """Lost, and solved, at every rate of both optimisers."""
+    """One treatment at all rates of both optimisers: does it lose networks, and do nearly all solve the task?"""
     mine = [row for row in rows if row.treatment == treatment and not row.rate < _least(row)]
     plain = _plain_beside(rows, mine)
     enough = [row.solved >= _enough(row) * row.networks for row in mine]
@@ -146,7 +146,7 @@ def _everywhere(rows: list[Row], treatment: str) -> list[Claim]:
 
 
 def _plain_beside(rows: list[Row], mine: list[Row]) -> list[Row]:
-    """Without a remedy, where the treatment was tried."""
+    """The rows without a remedy at the optimisers and rates of ``mine``."""
     tried = {(row.optimizer, row.rate) for row in mine}
     return [row for row in rows if row.treatment == PLAIN and (row.optimizer, row.rate) in tried]
 
@@ -183,7 +183,7 @@ def _pairs(rows: list[Row], treatment: str, name: str) -> list[tuple[Row, Row]]:
 
 
 def _beside_clipping(rows: list[Row]) -> Claim:
-    """Final losses beside those of the threshold that is best at each rate."""
+    """Compare final losses with those of clipping, at each rate with the best threshold for it."""
     pairs = _pairs(rows, REGION, "loss")
     quick = {(mine.optimizer, mine.rate): clip for mine, clip in _pairs(rows, REGION, "epoch")}
     ratios = [mine.loss / clip.loss for mine, clip in pairs]
@@ -201,7 +201,7 @@ def _beside_clipping(rows: list[Row]) -> Claim:
 
 
 def _beside_adam(rows: list[Row], variants: list[str]) -> Claim:
-    """Epochs until solved at the best rate, beside plain Adam's."""
+    """Compare the epochs until the task is solved with those of plain Adam, each at its best rate."""
     best = {name: _soonest([row for row in rows if row.treatment == name]) for name in (REGION, *variants)}
     adam = _soonest([row for row in rows if (row.treatment, row.optimizer) == (PLAIN, "adam")])
     mine = best[REGION]
@@ -243,7 +243,7 @@ def _tuned(rows: list[Row]) -> Claim:
 
 
 def _proxy(rows: list[Row]) -> Claim:
-    """The hazard limit, which needs no backward pass."""
+    """Does the hazard limit, which needs no backward pass, keep the networks?"""
     mine = [row for row in rows if row.treatment == "hazard limit"]
     lost, learned = total(mine, "lost"), total(mine, "learned")
     return claim(
@@ -258,7 +258,7 @@ def _proxy(rows: list[Row]) -> Claim:
 
 
 def _combined(rows: list[Row]) -> Claim:
-    """Clipping or the hazard limit beside the trust region."""
+    """Does the trust region still keep all networks when clipping or a hazard limit is added?"""
     names = [name for name in dict.fromkeys(row.treatment for row in rows) if name.startswith(f"{REGION} + ")]
     listed, fine = [], []
     for name in names:
@@ -282,7 +282,7 @@ def _combined(rows: list[Row]) -> Claim:
 
 
 def _others(rows: list[Row]) -> Claim:
-    """The remedies that are not limits to an update, and combinations, each over the rates it was tried at."""
+    """Do the remedies that do not limit the update keep all networks, each at the rates it was tried at?"""
     names = [name for name in dict.fromkeys(row.treatment for row in rows) if not _limits(name)]
     return own_claim(
         "A lower or rising confidence and spare ranks, each at the same rate, do not keep every network.",
@@ -303,7 +303,7 @@ def _limits(name: str) -> bool:
 
 
 def _beside_plain(rows: list[Row], name: str) -> str:
-    """Lost and solved under a treatment, and without it at the same rates."""
+    """Counts of lost and solved networks with a treatment, and without it at the same rates."""
     mine = [row for row in rows if row.treatment == name]
     plain = _plain_beside(rows, mine)
     return (
@@ -313,7 +313,7 @@ def _beside_plain(rows: list[Row], name: str) -> str:
 
 
 def _rewind(rows: list[Row]) -> Claim:
-    """What is done after the loss of a network: back to its best parameters, or only a smaller step."""
+    """After a network is lost: compare a return to its best parameters with a smaller step alone."""
     back, slower = ([row for row in rows if row.treatment == name] for name in AFTERWARDS)
     return claim(
         "Going back to the best parameters with a smaller step recovers networks that the smaller step alone does not.",
@@ -327,7 +327,7 @@ def _rewind(rows: list[Row]) -> Claim:
 
 
 def _elsewhere(dataset: xr.Dataset, main: str, treatment: str) -> Claim:
-    """The same on the other problems."""
+    """Does the treatment keep the networks of the other problems too?"""
     listed, fine = [], []
     for problem in dict.fromkeys(str(name) for name in dataset["problem"].values):
         mine, plain = rows_of(dataset, problem, "", treatment), rows_of(dataset, problem, "", PLAIN)

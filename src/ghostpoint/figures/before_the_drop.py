@@ -55,7 +55,7 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 
 def _dots(axes: Axes, at: xr.Dataset, values: xr.DataArray) -> None:
-    """A dot a network on the line of each reading, shifted a little by its place, and the median."""
+    """One dot per network on the line of each reading, with a small vertical offset, and the median."""
     networks = at.sizes["network"]
     shift = (np.arange(networks) % 7 - 3) * 0.08
     for place, reading in enumerate(at["reading"].values):
