@@ -15,6 +15,7 @@ EVERYWHERE = {"errors", "summary"}  # what a wrong input gets, how a record prin
 # Room: what it may import from. A new module needs a line here, and with it a place.
 ROOMS = {
     "_version": set(),
+    "catalogue": set(),
     "errors": set(),
     "summary": set(),
     "system": {"errors"},
@@ -32,8 +33,8 @@ ROOMS = {
     "training": {*SCIENCE, "remedies", "_version", "numerics", "system"},
     "diagnosis": {*SCIENCE, "_version"},
     "critical_rate": {*SCIENCE, "remedies", "slow_points", "training"},
-    "experiments": {*SCIENCE, "_version", "critical_rate", "remedies", "slow_points", "training"},
-    "figures": {"checks"},  # draws what was saved, so it needs no science
+    "experiments": {*SCIENCE, "catalogue", "_version", "critical_rate", "remedies", "slow_points", "training"},
+    "figures": {"checks", "catalogue"},  # draws what was saved, so it needs no science
     "command": {*SCIENCE, "_version", "system", "weights", "slow_points", "diagnosis", "experiments", "figures"},
     "__main__": {"command"},
 }

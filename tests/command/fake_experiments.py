@@ -99,7 +99,7 @@ def draw(id: str, dataset: xr.Dataset) -> Figure:
     return figure
 
 
-def code(run: Any) -> str:
+def code(run: Any, called: str = "") -> str:
     """In place of the fingerprint of a fake's code."""
     return str(json.loads(os.environ.get("FAKE_CODE", "{}")).get(run.__name__, "the usual code"))
 

@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 from ghostpoint import experiments
-from ghostpoint.command.reproduce import Unwatched, redraw, reproduce
+from ghostpoint.command.reproduce import Watcher, redraw, reproduce
 from ghostpoint.command.reproduction import FORMAT_VERSION, Folder, locked
 from ghostpoint.experiments.shared.parts import part
 from ghostpoint.storage import TEMPORARY_PREFIX, read_dataset
@@ -56,7 +56,7 @@ def content(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-class Notes(Unwatched):
+class Notes(Watcher):
     def __init__(self):
         self.lines = []
 

@@ -53,10 +53,10 @@ def test_the_dataset_survives_the_disk_and_the_progress_adds_up(tmp_path):
     claims = scaling.claims(dataset, SMALL)
     assert scaling.claims(again, SMALL) == claims
     assert all(claim.rule for claim in claims)
-    assert {claim.origin for claim in claims} == {scaling.EXPERIMENT.origin} == {"own"}
+    assert {claim.origin for claim in claims} == {scaling.CRITICAL_RATE_SCALING.origin} == {"own"}
     assert all(total == done for total, done in progress.phases)
     for scale in ("quick", "paper"):
-        json.dumps(scaling.EXPERIMENT.parameters[scale])
+        json.dumps(scaling.CRITICAL_RATE_SCALING.parameters[scale])
 
 
 def test_critical_rates_are_of_the_grid_and_come_with_the_lethal_update():
@@ -153,7 +153,7 @@ def test_the_figure_draws_what_was_saved():
     for letter, axes in letters.items():
         assert axes.get_xlabel()
         assert axes.get_ylabel()
-        assert letter in figure.CAPTION
+        assert letter in figure.CRITICAL_RATE_SCALING.caption
     shown = np.concatenate([np.asarray(line.get_ydata(), float) for line in letters["A"].lines])
     rows = dataset["sweep"].values == "delay"
     saved = dataset["critical_rate"].values[rows].ravel()

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from ghostpoint import figures
 from ghostpoint.experiments import Silent, full_rank_sweeps, get
-from ghostpoint.experiments.rates_full_rank import rank_one
+from ghostpoint.experiments.full_rank_sweeps import rank_one
 from ghostpoint.experiments.shared import full_rank_runs, networks, parts
 from ghostpoint.experiments.shared.base import ORIGINS
 from ghostpoint.storage import read_dataset, write_dataset

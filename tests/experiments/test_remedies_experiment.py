@@ -56,7 +56,7 @@ def test_the_dataset_survives_the_disk_and_gives_the_same_claims(tmp_path):
     claims = remedies.claims(dataset, small())
     assert remedies.claims(again, json.loads(json.dumps(small()))) == claims
     assert all(claim.sentence and claim.source and claim.rule and claim.measured for claim in claims)
-    assert {claim.origin for claim in claims} == {remedies.EXPERIMENT.origin} == {"own"}
+    assert {claim.origin for claim in claims} == {remedies.REMEDIES.origin} == {"own"}
 
 
 def test_the_progress_of_every_phase_adds_up():

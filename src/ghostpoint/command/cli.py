@@ -6,12 +6,15 @@ import sys
 import traceback
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ghostpoint._version import __version__
 from ghostpoint.errors import InputError
+
+if TYPE_CHECKING:
+    from ghostpoint.command.reproduce import Outcome
 
 __all__ = ["app", "main", "run"]
 
@@ -98,28 +101,22 @@ def reproduce(
             err=True,
         )
         raise typer.Exit(130)
-    if outcome.failed:
-        typer.echo(
-            f"{len(outcome.failed)} failed: {', '.join(outcome.failed)}. The report says why; "
-            "the same command with --resume tries again.",
-            err=True,
-        )
-    typer.echo(f"Report: {outcome.report}")
-    if outcome.failed:
-        raise typer.Exit(1)
+    _ending(outcome, "; the same command with --resume tries again")
 
 
 @app.command()
-def report(
-    folder: Annotated[Path, typer.Argument(help="A folder made by reproduce.", metavar="DIR")],
-) -> None:
+def report(folder: Annotated[Path, typer.Argument(help="A folder made by reproduce.", metavar="DIR")]) -> None:
     """Make the report again from saved data."""
     from ghostpoint.command.reproduce import redraw
 
-    outcome = redraw(folder)
+    _ending(redraw(folder))
+
+
+def _ending(outcome: Outcome, advice: str = "") -> None:
+    """Say what failed, with ``advice``, and where the report is; exit with status 1 after a failure."""
     if outcome.failed:
         failed = ", ".join(outcome.failed)
-        typer.echo(f"{len(outcome.failed)} failed: {failed}. The report says why.", err=True)
+        typer.echo(f"{len(outcome.failed)} failed: {failed}. The report says why{advice}.", err=True)
     typer.echo(f"Report: {outcome.report}")
     if outcome.failed:
         raise typer.Exit(1)
@@ -131,9 +128,9 @@ def list_experiments() -> None:
     from ghostpoint import experiments
 
     rows = [(id, experiments.get(id)) for id in experiments.IDS]
+    ids, figures = max(len(id) for id, _ in rows), max(len(row.figure) for _, row in rows)
     for id, experiment in rows:
-        widths = max(len(id) for id, _ in rows), max(len(row.figure) for _, row in rows)
-        typer.echo(f"{id:{widths[0]}}  {experiment.figure:{widths[1]}}  {experiment.title}")
+        typer.echo(f"{id:{ids}}  {experiment.figure:{figures}}  {experiment.title}")
 
 
 @app.command()

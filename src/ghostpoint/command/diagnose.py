@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,15 +72,9 @@ def diagnose_file(
         diagnosis = diagnosis[network]
     if figure is not None:
         from ghostpoint.figures import diagnosis as picture
+        from ghostpoint.figures import save
 
-        drawn = picture.draw(diagnosis.to_dataset())
-        formats = drawn.canvas.get_supported_filetypes()
-        if figure.suffix.lstrip(".").lower() not in formats:
-            raise InputError(
-                f"figure must end in one of {', '.join('.' + name for name in formats)}; got {figure.name}"
-            )
-        figure.parent.mkdir(parents=True, exist_ok=True)
-        drawn.savefig(figure, dpi=150)
+        save(picture.draw(diagnosis.to_dataset()), figure)
     return json.dumps(diagnosis.to_json(), indent=2) if as_json else str(diagnosis)
 
 
@@ -99,11 +94,7 @@ def _answers(path: Path) -> Any:
     except UnicodeDecodeError:
         raise InputError(f"targets must be .npy or text with one answer a line, and {path} is neither") from None
     cells = [cell.strip() for line in text.splitlines() for cell in line.split(",") if cell.strip()]
-    try:
-        return np.array([float(cell) for cell in cells])
-    except ValueError:
-        pass
-    try:  # a header above numbers
-        return np.array([float(cell) for cell in cells[1:]])
-    except ValueError:
-        return np.array(cells)
+    for some in (cells, cells[1:]):  # the first cell may be a header above numbers
+        with suppress(ValueError):
+            return np.array([float(cell) for cell in some])
+    return np.array(cells)

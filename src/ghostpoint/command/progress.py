@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ghostpoint.command.report import duration, tally
+from ghostpoint.command.reproduce import Watcher
 from ghostpoint.command.reproduction import Failure, Record
 from ghostpoint.experiments import Experiment
 
@@ -34,12 +35,7 @@ class Meter:
     """
 
     def __init__(
-        self,
-        description: str,
-        total: int,
-        networks: int | None,
-        clock: Callable[[], float],
-        window: float = 20.0,
+        self, description: str, total: int, networks: int | None, clock: Callable[[], float], window: float = 20.0
     ) -> None:
         self.description = description
         self.total = total
@@ -86,8 +82,10 @@ class Meter:
         return ", ".join(parts)
 
 
-class Lines:
+class Lines(Watcher):
     """Plain lines for a file or a pipe: starts, phases, now and then where a phase stands, ends."""
+
+    live = False
 
     def __init__(self, console: Console, every: float = 30.0, clock: Callable[[], float] = time.monotonic) -> None:
         self.console = console
@@ -108,7 +106,8 @@ class Lines:
         self.heading = f"{number} of {total}  {experiment.id}: {experiment.title}"
         self.meter = None
         self._start = self.clock()
-        self._started()
+        if not self.live:
+            self._say(self.heading)
 
     def phase(self, description: str, total: int, networks: int | None = None) -> None:
         """Measure a new phase."""
@@ -119,7 +118,9 @@ class Lines:
         """Count, and now and then say so."""
         if self.meter is not None:
             self.meter.advance(amount)
-            self._counted(self.meter)
+            if not self.live and self.clock() - self._told >= self.every:
+                self._told = self.clock()
+                self._say(f"  {self.meter.description}: {self.meter.figures()}")
 
     def kept(self, record: Record) -> None:
         """Say that an experiment is not run again."""
@@ -131,29 +132,23 @@ class Lines:
 
     def finished(self, record: Record) -> None:
         """Say what an experiment took and what became of its claims."""
-        self.meter = None
+        self.meter, self.heading = None, ""
         self._say(f"done  {record.id}: {duration(record.seconds)}, {claims_line(record)}")
 
     def failed(self, id: str, failure: Failure) -> None:
         """Say what failed."""
-        self.meter = None
+        self.meter, self.heading = None, ""
         what = "" if failure.stage == "run" else f" ({failure.stage}; the data are saved)"
         self._say(f"FAILED  {id}{what}: {failure.error}", style="red")
 
     def _say(self, line: str, style: str = "") -> None:
         self.console.print(Text(line, style=style), soft_wrap=True)
 
-    def _started(self) -> None:
-        self._say(self.heading)
-
-    def _counted(self, meter: Meter) -> None:
-        if self.clock() - self._told >= self.every:
-            self._told = self.clock()
-            self._say(f"  {meter.description}: {meter.figures()}")
-
 
 class Terminal(Lines):
     """Two live lines: which experiment, and where its phase stands; finished experiments stay above them."""
+
+    live = True  # the display looks four times a second by itself
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(console, clock=clock)
@@ -163,35 +158,9 @@ class Terminal(Lines):
         self._live.start()
         return self
 
-    def starting(self, number: int, total: int, experiment: Experiment) -> None:
-        """Show which experiment starts."""
-        super().starting(number, total, experiment)
-        self._live.refresh()
-
     def __exit__(self, *exception: Any) -> None:
-        super().__exit__(*exception)
-        self.heading = ""
+        self.meter, self.heading = None, ""
         self._live.stop()
-
-    def finished(self, record: Record) -> None:
-        """Say what an experiment took and clear the live lines."""
-        self._clear()
-        super().finished(record)
-
-    def failed(self, id: str, failure: Failure) -> None:
-        """Say what failed and clear the live lines."""
-        self._clear()
-        super().failed(id, failure)
-
-    def _clear(self) -> None:
-        self.heading = ""
-        self._live.refresh()
-
-    def _started(self) -> None:
-        pass  # the live lines say it
-
-    def _counted(self, meter: Meter) -> None:
-        pass  # the live display looks four times a second by itself
 
     def _render(self) -> Group:
         if not self.heading:

@@ -93,30 +93,22 @@ def render(folder: Folder, written: datetime) -> str:
     finished = folder.finished()
     entries = []
     for id in experiments.IDS:
-        if id in finished:
-            experiment, record, svg = experiments.get(id), folder.record(id), folder.figure(id)
-            label = f"Figure of {experiment.title}"
-            entry = {
-                "experiment": experiment,
-                "record": record,
-                # Safe as markup: it was parsed as XML and written again.
-                "figure": Markup(inline_svg(svg, f"figure-{id}", label)) if svg else None,
-                "caption": figures.caption(id) if svg else "",
-                "failures": [*record.failures, *([folder.failures[id]] if id in folder.failures else [])],
-                # An experiment without claims, as they raised, stands where its origin is.
-                "counted": {claim.origin for claim in record.claims} or {experiment.origin},
-            }
-            entries.append(entry)
-        elif id in folder.failures:
-            entry = {
-                "experiment": experiments.get(id),
-                "record": None,
-                "figure": None,
-                "caption": "",
-                "failures": [folder.failures[id]],
-                "counted": {experiments.get(id).origin},
-            }
-            entries.append(entry)
+        record = folder.record(id) if id in finished else None
+        failed = [folder.failures[id]] if id in folder.failures else []
+        if record is None and not failed:
+            continue
+        experiment, svg = experiments.get(id), folder.figure(id) if record else None
+        entry = {
+            "experiment": experiment,
+            "record": record,
+            # Safe as markup: it was parsed as XML and written again.
+            "figure": Markup(inline_svg(svg, f"figure-{id}", f"Figure of {experiment.title}")) if svg else None,
+            "caption": figures.caption(id) if svg else "",
+            "failures": [*(record.failures if record else []), *failed],
+            # An experiment without claims, as they raised, stands where its origin is.
+            "counted": {claim.origin for claim in (record.claims if record else [])} or {experiment.origin},
+        }
+        entries.append(entry)
     records = [folder.record(id) for id in finished]
     page = environment.get_template("report.html.j2")
     return page.render(

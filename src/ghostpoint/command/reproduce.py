@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import xarray as xr
 
@@ -20,16 +20,16 @@ from ghostpoint.checks import one_of
 from ghostpoint.command.report import draw_svg, write_report
 from ghostpoint.command.reproduction import LOCK, Failure, Folder, Record, locked
 from ghostpoint.errors import InputError
-from ghostpoint.experiments import SCALES, Claim, Experiment, Progress, Silent
+from ghostpoint.experiments import SCALES, Claim, Experiment, Silent
 from ghostpoint.experiments.shared.fingerprint import fingerprint
 from ghostpoint.experiments.shared.parts import keeping_parts
 from ghostpoint.storage import TEMPORARY_PREFIX
 
-__all__ = ["Outcome", "Unwatched", "Watcher", "redraw", "reproduce"]
+__all__ = ["Outcome", "Watcher", "redraw", "reproduce"]
 
 
-class Watcher(Progress, Protocol):
-    """Who is told how a reproduction goes; between ``starting`` and the end of a run also its progress."""
+class Watcher(Silent):
+    """Who is told how a reproduction goes, and how each run in it; this one does nothing about it."""
 
     def starting(self, number: int, total: int, experiment: Experiment) -> None:
         """Experiment ``number`` of ``total`` starts."""
@@ -38,32 +38,13 @@ class Watcher(Progress, Protocol):
         """A finished experiment was found in the folder and is not run again."""
 
     def outdated(self, record: Record) -> None:
-        """A finished experiment was found in the folder and will be run again, because its code is another now."""
+        """A finished experiment was found in the folder and is run again, because its code has changed."""
 
     def finished(self, record: Record) -> None:
         """An experiment is finished and saved."""
 
     def failed(self, id: str, failure: Failure) -> None:
         """An experiment raised, or its claims or its figure did."""
-
-
-class Unwatched(Silent):
-    """A :class:`Watcher` that tells nobody."""
-
-    def starting(self, number: int, total: int, experiment: Experiment) -> None:
-        """Do nothing."""
-
-    def kept(self, record: Record) -> None:
-        """Do nothing."""
-
-    def outdated(self, record: Record) -> None:
-        """Do nothing."""
-
-    def finished(self, record: Record) -> None:
-        """Do nothing."""
-
-    def failed(self, id: str, failure: Failure) -> None:
-        """Do nothing."""
 
 
 @dataclass(frozen=True)
@@ -109,20 +90,18 @@ def reproduce(
     for id in wanted:
         one_of("experiment", id, experiments.IDS)
     chosen = [experiments.get(id) for id in experiments.IDS if id in wanted]
-    codes = {experiment.id: fingerprint(experiment.run) for experiment in chosen}
-    watcher = watcher or Unwatched()
+    codes = {experiment.id: fingerprint(experiment.run, called="run") for experiment in chosen}
+    watcher = watcher or Watcher()
     interrupted, broken = False, []
     with _opened(Path(out), scale, chosen, resume) as folder:
         try:
             folder.remove_leftovers()
             todo = []
             for experiment in chosen:
-                if experiment.id not in folder.finished():
-                    todo.append(experiment)
-                    continue
-                record = folder.record(experiment.id)
-                if record.fingerprint != codes[experiment.id]:
-                    watcher.outdated(record)
+                record = folder.record(experiment.id) if experiment.id in folder.finished() else None
+                if record is None or record.fingerprint != codes[experiment.id]:
+                    if record is not None:
+                        watcher.outdated(record)
                     todo.append(experiment)
                     continue
                 folder.forget_failure(experiment.id)
@@ -254,13 +233,11 @@ def _check_same(folder: Folder, scale: str, chosen: list[Experiment], resume: bo
         )
     for experiment in chosen:
         if experiment.id in finished:
-            then, now = folder.record(experiment.id).parameters, _as_json(experiment.parameters[scale])
-            # Compared as text, where a NaN equals itself.
-            differing = [
-                name
-                for name in sorted({*then, *now})
-                if _text(then.get(name)) != _text(now.get(name)) or (name in then) != (name in now)
-            ]
+            asked = _as_json(experiment.parameters[scale])
+            # compared as text, in which a NaN equals itself
+            both = (folder.record(experiment.id).parameters, asked)
+            then, now = ({name: _text(value) for name, value in each.items()} for each in both)
+            differing = sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
             if differing:
                 raise InputError(
                     f"{out} holds {experiment.id} with other parameters ({', '.join(differing)}): choose another --out"

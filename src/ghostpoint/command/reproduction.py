@@ -17,7 +17,7 @@ import platform
 import shutil
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -30,13 +30,7 @@ from ghostpoint import experiments
 from ghostpoint._version import __version__
 from ghostpoint.errors import InputError
 from ghostpoint.experiments import Claim
-from ghostpoint.storage import (
-    TEMPORARY_PREFIX,
-    read_dataset,
-    write_dataset,
-    write_json_atomic,
-    write_text_atomic,
-)
+from ghostpoint.storage import TEMPORARY_PREFIX, read_dataset, write_dataset, write_json_atomic, write_text_atomic
 from ghostpoint.system import held
 
 __all__ = ["Failure", "Folder", "Record"]
@@ -102,17 +96,10 @@ class Record:
     ) -> Record:
         """The record of a run that started at ``start`` (UTC) here and took ``seconds``."""
         return cls(
-            id=id,
-            scale=scale,
-            parameters=parameters,
-            seconds=round(seconds, 3),
-            started=start.astimezone(UTC).isoformat(timespec="seconds"),
-            seeds=dict(_seeds(parameters)),
-            versions=_versions(),
-            machine=_machine(),
-            fingerprint=fingerprint,
+            id, scale, parameters, round(seconds, 3), start.astimezone(UTC).isoformat(timespec="seconds"),
+            seeds=dict(_seeds(parameters)), versions=_versions(), machine=_machine(), fingerprint=fingerprint,
             processor_seconds=round(processor_seconds, 3),
-        )
+        )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON has it."""
@@ -252,14 +239,12 @@ class Folder:
         write_json_atomic(fields, self.path / "manifest.json")
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> AbstractContextManager[None]:
     """Hold the folder ``path`` against a second run; a ``ValueError`` if one is already in it.
 
     The lock goes with the process, also when it is killed; then the empty file ``.lock`` stays.
     """
-    with held(path / LOCK, f"another reproduction is running in {path}: choose another --out"):
-        yield
+    return held(path / LOCK, f"another reproduction is running in {path}: choose another --out")
 
 
 def _read_json(path: Path) -> Any:

@@ -75,16 +75,10 @@ def find_in_file(
         model, inputs=given, n_starts=integer("n_starts", starts, at_least=1), seed=seed, tau=tau, dt=dt
     )
     if figure is not None:
+        from ghostpoint.figures import save
         from ghostpoint.figures import slow_points as picture
 
-        drawn = picture.draw(flow_portrait(model, points, inputs=given))
-        formats = drawn.canvas.get_supported_filetypes()
-        if figure.suffix.lstrip(".").lower() not in formats:
-            raise InputError(
-                f"figure must end in one of {', '.join('.' + name for name in formats)}; got {figure.name}"
-            )
-        figure.parent.mkdir(parents=True, exist_ok=True)
-        drawn.savefig(figure, dpi=150)
+        save(picture.draw(flow_portrait(model, points, inputs=given)), figure)
     if out is not None:
         points.save(out)
     if as_json:
@@ -137,8 +131,7 @@ def table(points: SlowPoints) -> str:
         lines.append(
             f"{i:>3} {row['kind']:<9} {row['certificate']:<9} {_shown(row['speed']):>9} "
             f"{_verdict(row, 'unstable_flow'):>11} {_verdict(row, 'unstable_map'):>11} "
-            f"{_shown(row['slowest_time_constant']):>12} {_escape(row):>12} "
-            f"{_shown(row['unique_or_empty_radius']):>11}"
+            f"{_shown(row['slowest_time_constant']):>12} {_escape(row):>12} {_shown(row['unique_or_empty_radius']):>11}"
         )
     if len(lines) == 1:
         lines.append("    none found")

@@ -19,10 +19,7 @@ __all__ = ["main", "warming_up"]
 def warming_up() -> Iterator[None]:
     """Within this context another process compiles; it is ended with the context."""
     process = subprocess.Popen(
-        [sys.executable, "-m", __name__],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        [sys.executable, "-m", __name__], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         yield

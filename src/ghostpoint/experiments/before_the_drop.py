@@ -10,14 +10,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ghostpoint.experiments.full_dcdt import PAPER as FULL_DCDT
-from ghostpoint.experiments.full_dmts import PAPER as FULL_DMTS
-from ghostpoint.experiments.latent_dcdt import PAPER as LATENT_DCDT
-from ghostpoint.experiments.latent_dmts import PAPER as LATENT_DMTS
+from ghostpoint.experiments import full_rank_paths, latent_paths
 from ghostpoint.experiments.precursor_runs import DROP_FROM, DROP_TO, SHARES, family_readings
 from ghostpoint.experiments.precursors import READINGS
 from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, Verdict, judge
-from ghostpoint.experiments.shared.networks import NETWORKS
+from ghostpoint.experiments.shared.networks import activation
 from ghostpoint.experiments.shared.parts import part
 from ghostpoint.experiments.shared.shares import interval, share
 
@@ -37,75 +34,85 @@ FAMILIES: Mapping[str, tuple[str, str]] = {
     "full_dmts": ("full rank, delayed match to sample", "Fig. 5D-F"),
 }
 
+
+def _described(kind: str, figure: str, task: Mapping[str, Any], seeds: list[int], **more: Any) -> dict[str, Any]:
+    """Networks of low or full rank as drawn for a figure, their task, and how they are trained and kept."""
+    return {"kind": kind, "figure": figure, "task": task, "seeds": seeds, **more}
+
+
+def _as_in(paper: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: paper[name] for name in names}
+
+
+def _first(seed: int, count: int) -> list[int]:
+    """The seeds below ``count``, the published one before the others."""
+    return [seed, *(other for other in range(count) if other != seed)]
+
+
+LATENT_DCDT, LATENT_DMTS = latent_paths.PAPER_DCDT, latent_paths.PAPER_DMTS
+FULL_DCDT, FULL_DMTS = full_rank_paths.PAPER_DCDT, full_rank_paths.PAPER_DMTS
 PAPER: Mapping[str, Any] = {
     "dtype": "float32",
+    # stride: epochs from one recorded loss to the next; kept: epochs with weights, over the whole run (0: a second
+    # run keeps those that are looked at); dense: epochs that are looked at around each drop
     "families": {
-        "rank_one": {
-            "kind": "low",
-            "figure": "3",
-            "task": {
-                "task": "DelayedActivation",
-                "delay": NETWORKS["delay_ms"],
-                "dt": NETWORKS["dt_ms"],
-                "tau": NETWORKS["tau_ms"],
-            },
-            "seeds": [40, *(seed for seed in range(100) if seed != 40)],
-            "optimizer": "sgd",
-            "rate": 0.003,
-            "epochs": 200_000,
-            "stride": 10,  # recorded, and kept around the drops
-            "kept": 0,  # of the whole run; a second one keeps what is looked at
-            "dense": 120,
-        },
+        "rank_one": _described(
+            "low",
+            "3",
+            activation(),
+            _first(40, 100),
+            optimizer="sgd",
+            rate=0.003,
+            epochs=200_000,
+            stride=10,
+            kept=0,
+            dense=120,
+        ),
         # fewer copies of each trial than the published 500, so that enough networks can be trained
-        "latent_dcdt": {
-            "kind": "low",
-            "figure": "4A",
-            "task": {**LATENT_DCDT["task"], "copies": 10},
-            "seeds": list(range(40)),
-            "optimizer": LATENT_DCDT["optimizer"],
-            "rate": LATENT_DCDT["rate"],
-            "epochs": 20_000,
-            "stride": 1,
-            "kept": 600,
-            "dense": 24,
-        },
-        "latent_dmts": {
-            "kind": "low",
-            "figure": "4E",
-            "task": {**LATENT_DMTS["task"], "copies": 10},
-            "seeds": list(range(16)),
-            "optimizer": LATENT_DMTS["optimizer"],
-            "rate": LATENT_DMTS["rate"],
-            "epochs": 20_000,
-            "stride": 5,
-            "kept": 600,
-            "dense": 24,
-        },
-        "full_dcdt": {
-            "kind": "full",
-            "figure": "5A",
-            "task": FULL_DCDT["task"],
-            "seeds": [3, *(seed for seed in range(20) if seed != 3)],
-            "optimizer": "sgd",
-            "rate": FULL_DCDT["rate"],
-            "epochs": FULL_DCDT["epochs"],
-            "stride": 1,
-            "kept": 600,
-            "dense": 24,
-        },
-        "full_dmts": {
-            "kind": "full",
-            "figure": "5D",
-            "task": FULL_DMTS["task"],
-            "seeds": [3, *(seed for seed in range(14) if seed != 3)],
-            "optimizer": "sgd",
-            "rate": FULL_DMTS["rate"],
-            "epochs": FULL_DMTS["epochs"],
-            "stride": 20,
-            "kept": 500,
-            "dense": 24,
-        },
+        "latent_dcdt": _described(
+            "low",
+            "4A",
+            {**LATENT_DCDT["task"], "copies": 10},
+            list(range(40)),
+            **_as_in(LATENT_DCDT, "optimizer", "rate"),
+            epochs=20_000,
+            stride=1,
+            kept=600,
+            dense=24,
+        ),
+        "latent_dmts": _described(
+            "low",
+            "4E",
+            {**LATENT_DMTS["task"], "copies": 10},
+            list(range(16)),
+            **_as_in(LATENT_DMTS, "optimizer", "rate"),
+            epochs=20_000,
+            stride=5,
+            kept=600,
+            dense=24,
+        ),
+        "full_dcdt": _described(
+            "full",
+            "5A",
+            FULL_DCDT["task"],
+            _first(3, 20),
+            optimizer="sgd",
+            **_as_in(FULL_DCDT, "rate", "epochs"),
+            stride=1,
+            kept=600,
+            dense=24,
+        ),
+        "full_dmts": _described(
+            "full",
+            "5D",
+            FULL_DMTS["task"],
+            _first(3, 14),
+            optimizer="sgd",
+            **_as_in(FULL_DMTS, "rate", "epochs"),
+            stride=20,
+            kept=500,
+            dense=24,
+        ),
     },
     "draws": 12,  # random moments of each network's plateau
     "seed_of_draws": 0,
@@ -245,15 +252,13 @@ def _measured(at: xr.Dataset, where: NDArray[np.int64]) -> str:
     return text
 
 
-EXPERIMENT = Experiment(
+BEFORE_THE_DROP = Experiment(
     id="before_the_drop",
     title="Does a ghost precede the drop?",
     figure="Figs. 3A, 4, 5, text",
-    question=(
-        "Ghost points precede abrupt transitions, says the article. What that means depends on what one calls a ghost. "
-        "Six readings are looked for in every network that learns, along its plateau and densely around its drop: when "
-        "does each first exist, and is it not there all along?"
-    ),
+    question="Ghost points precede abrupt transitions, says the article. What that means depends on what one calls a "
+    "ghost. Six readings are looked for in every network that learns, along its plateau and densely around its drop: "
+    "when does each first exist, and is it not there all along?",
     parameters=PARAMETERS,
     run=run,
     claims=claims,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge, own_claim, published_claim
 from ghostpoint.experiments.shared.networks import (
     NETWORKS,
     Segments,
@@ -183,9 +183,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     incomplete = int((~dataset["complete"].values).sum())
     others = int((three & ~lost).sum()), int((~lost).sum())
     return [
-        Claim(
+        published_claim(
             "Networks that are lost have gone through a saddle-node: one zero of their flow has become three.",
-            origin="published",
             source="Fig. 3B; letter, Fig. 3B (one network)",
             published="the one network shown",
             rule=f"Nearly all lost networks end with three zeros, and no zero is undecided at any epoch. "
@@ -196,9 +195,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             note="Whether a given seed is lost, and how far beyond the point of no return it is thrown, depends on "
             "rounding.",
         ),
-        Claim(
+        own_claim(
             "A lost network without the pair has a ghost that outlasts the trial.",
-            origin="own",
             source="Letter, eq. 12: the point of no return lies at r = r*/4, before the saddle-node",
             published="no-learning zone from r*/4 down",
             rule="The passage of the slowest ghost takes longer than the trial in every such network.",
@@ -210,18 +208,16 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             note="Such a network is in the no-learning zone without a bifurcation, as the toy model is for "
             "0 < r < r*/4.",
         ),
-        Claim(
+        own_claim(
             "Networks that keep what they learned, and those that never learn, have no such pair.",
-            origin="own",
             source="The converse of Fig. 3B",
             rule=f"Some network is lost, and hardly any that is not ends with three zeros. {HARDLY_ANY_OF}",
             measured=f"{int((three & kept).sum())} of {int(kept.sum())} kept and {int((three & never).sum())} of "
             f"{int(never.sum())} that never learned end with three zeros: {share(*others)}",
             verdict=judge_share(gone > 0 and hardly_any(*others), others[1]),
         ),
-        Claim(
+        published_claim(
             "The pair is born as the network enters the no-learning zone.",
-            origin="published",
             source="Fig. 3B; letter, text on Fig. 3B",
             published="same epoch by eye",
             rule="Over at least four networks the median distance of the two epochs is at most 2, or the distance of "
@@ -232,9 +228,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             else "no such network",
             verdict=judge_share(len(apart) > 0 and bool(np.median(apart) <= max(stride, 2)), len(apart)),
         ),
-        Claim(
+        published_claim(
             "In the no-learning zone the gradient is practically zero.",
-            origin="published",
             source="Letter, Fig. 3B (caption) and text",
             published="nearly zero (no number)",
             rule="At the last epoch the norm is below 1e-6 in the median of the lost networks, and above 1e-3 in more "
@@ -253,17 +248,13 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     ]
 
 
-EXPERIMENT = Experiment(
+COLLAPSE = Experiment(
     id="collapse",
     title="Collapse at a high rate: a saddle-node and a flat gradient",
     figure="Fig. 3B (letter: Fig. 3B)",
-    question=(
-        "At rate 0.02 networks learn and are then lost. The publication shows one that is lost through a "
-        "saddle-node. As one "
-        "network's fate depends on rounding, one is shown here and the claims are made over all 100 seeds, with "
-        "every zero of every "
-        "flow found with proof."
-    ),
+    question="At rate 0.02 networks learn and are then lost. The publication shows one that is lost through a "
+    "saddle-node. As one network's fate depends on rounding, one is shown here and the claims are made over all 100 "
+    "seeds, with every zero of every flow found with proof.",
     parameters=PARAMETERS,
     run=run,
     claims=claims,

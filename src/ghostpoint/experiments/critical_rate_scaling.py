@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ghostpoint.critical_rate import GRID, Probes, escape_gradient, probe
-from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge, own_claim
 from ghostpoint.experiments.shared.shares import share
 from ghostpoint.models import FullRankRNN, LowRankRNN, Record
 from ghostpoint.slow_points.latents import flow_ghosts
@@ -213,7 +213,7 @@ def exponent(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, flo
 
 
 def _in_words(dataset: xr.Dataset, sweep: str, name: str) -> str:
-    """The exponent of a sweep, also where nothing was trained or too few are lost."""
+    """The exponent of a sweep with its interval, or that there is none in this run."""
     fit = dataset.sel(fit=sweep)
     low, middle, high = (float(fit[part]) for part in ("exponent_low", "exponent", "exponent_high"))
     return f"{name} {middle:.2f} ({low:.2f} to {high:.2f})" if np.isfinite(middle) else f"{name}: no fit in this run"
@@ -242,9 +242,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     order = np.argsort(confidence["confidence"].values)
     by_confidence = confidence["critical_rate"].median("seed").values[order]
     return [
-        Claim(
+        own_claim(
             "The critical rate falls with the delay as steeply as the toy model's.",
-            origin="own",
             source="Letter, eq. 15, with the loss divided by T, carried over to networks",
             published="exponent -4 for the toy model; not expected of networks (letter, end matter)",
             rule=f"The 95 % interval of the exponent over delays of a factor of 6 or more contains {TOY_EXPONENT:g}.",
@@ -253,9 +252,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             verdict=judge(low <= TOY_EXPONENT <= high, testable=wide),
             note="The toy's bottleneck is an asymptote that networks of these delays are not in; see the next claim.",
         ),
-        Claim(
+        own_claim(
             "The exponent is that of T**2 / |grad t|**2, the toy's formula, one update before the loss.",
-            origin="own",
             source="Derived from eq. 15 for any escape time",
             rule="The two exponents differ by less than 0.4, over delays of a factor of 6 or more.",
             measured=f"|grad t| grows as T^{g_slope:.2f} ({g_low:.2f} to {g_high:.2f}; the toy's as T^3), "
@@ -265,9 +263,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             f"constant speed r, for which t = y / r and |dt/dr| = t^2 / y. r goes as T^{r_slope:.2f} "
             f"({r_low:.2f} to {r_high:.2f}); a drift would have -1, the toy's bottleneck -2.",
         ),
-        Claim(
+        own_claim(
             "The update that loses a network lengthens its escape time by more than (3/8) T to first order.",
-            origin="own",
             source="Eq. 15, exact for the toy, to first order for networks",
             rule="The hazard is above 1 in at least 4 of 5 networks, of ten or more.",
             measured=f"{share(dangerous, len(hazard))} networks; median hazard {np.median(hazard):.2f}"
@@ -277,9 +274,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
                 len(hazard) > 0 and dangerous >= 0.8 * len(hazard), testable=len(hazard) >= 10 or not len(hazard)
             ),
         ),
-        Claim(
+        own_claim(
             "A lower confidence raises the critical rate.",
-            origin="own",
             source="Letter, Fig. 4, and article, Fig. 8, carried over to critical rates",
             rule="The median critical rate is higher at the lowest confidence than at the highest.",
             measured=", ".join(
@@ -295,15 +291,13 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     ]
 
 
-EXPERIMENT = Experiment(
+CRITICAL_RATE_SCALING = Experiment(
     id="critical_rate_scaling",
     title="The critical learning rate over delay, size and confidence",
     figure="after eq. 15",
-    question=(
-        "The toy model loses what it learned above a rate that falls as the fifth power of the delay (the fourth with "
-        "the loss divided by the delay). Here the critical rate of networks is measured: the lowest rate of a grid at "
-        "which a network learns and is then lost. One update before that, the sensitivity of the escape time says why."
-    ),
+    question="The toy model loses what it learned above a rate that falls as the fifth power of the delay (the fourth "
+    "with the loss divided by the delay). Here the critical rate of networks is measured: the lowest rate of a grid at "
+    "which a network learns and is then lost. One update before that, the sensitivity of the escape time says why.",
     parameters={"quick": QUICK, "paper": PAPER},
     run=run,
     claims=claims,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge, published_claim
 from ghostpoint.experiments.shared.networks import NETWORKS, Segments, models_of, train_segments
 from ghostpoint.slow_points.latents import flow_zeros
 
@@ -79,9 +79,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     epochs, undecided = dataset.attrs["epochs"], dataset.attrs["undecided_epochs"]
     others = ", ".join(f"{k} zeros at {by_count[k]}" for k in range(len(by_count)) if k != 1 and by_count[k])
     return [
-        Claim(
+        published_claim(
             "There is exactly one fixed point with kappa in [-15, 15] after every epoch.",
-            origin="published",
             source="Letter, text on Fig. 3A (data not shown there)",
             published="1 at every epoch",
             rule="Exactly one zero is found at every epoch, and none is undecided at any.",
@@ -90,18 +89,16 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             f"(|kappa| ≤ Σ|n_i| ≤ {dataset.attrs['largest_box']:.1f})",
             verdict=judge(bool(by_count[1] == epochs) and undecided == 0),
             note="Each count is proven complete in float64 arithmetic with a bound on its rounding.",
-        ),
+        )
     ]
 
 
-EXPERIMENT = Experiment(
+FIXED_POINT_COUNT = Experiment(
     id="fixed_point_count",
     title="One fixed point after every epoch",
     figure="Fig. 3A, text (letter: text on Fig. 3A)",
-    question=(
-        "The letter states, without a figure, that the network of Fig. 3A had one fixed point after every epoch. Here "
-        "every zero of the latent flow is found at every epoch, with proof that none is missed."
-    ),
+    question="The letter states, without a figure, that the network of Fig. 3A had one fixed point after every epoch. "
+    "Here every zero of the latent flow is found at every epoch, with proof that none is missed.",
     parameters=PARAMETERS,
     run=run,
     claims=claims,

@@ -1,15 +1,16 @@
-"""One full-rank network over its training: losses, answers and trajectories; what full_dcdt and full_dmts share."""
+"""Fig. 5: full-rank networks learn delayed cue discrimination (A-C) and delayed match to sample (D-F)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ghostpoint.experiments.shared.base import Claim, Progress, judge
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge, own_claim, published_claim
 from ghostpoint.experiments.shared.full_rank_runs import (
     LEARNED,
     answers,
@@ -19,15 +20,42 @@ from ghostpoint.experiments.shared.full_rank_runs import (
     slow_points_of,
     task_of,
 )
-from ghostpoint.experiments.shared.networks import spread_epochs, trained
+from ghostpoint.experiments.shared.networks import cued, spread_epochs, trained
 from ghostpoint.experiments.shared.shares import MOST_OF, judge_share, most, share
-
-__all__ = ["path_claims", "paths"]
 
 #: the drop of the loss begins below this share of the best loss that no cue is needed for
 DROP_FROM = 0.9
 #: a drop is abrupt when it takes less than this share of the epochs before it (as for Fig. 3A)
 ABRUPT = 0.05
+
+#: Fig. 5A-C and 5D-F
+PAPER_DCDT: Mapping[str, Any] = {
+    "figure": "5A",
+    "dtype": "float32",
+    "task": cued("DelayedCueDiscrimination", 10.0, 50.0, initial_scale=0.1, noise=0.01),
+    "seeds": [3, 0, 1, 2, 4, 5, 6, 7, 8, 9],  # the published one, then others
+    "rate": 0.01,
+    "epochs": 3001,
+    "history_points": 600,
+    "kept_points": 300,
+    # slow points are searched at these multiples of the epoch of the drop
+    "searched": [0.25, 0.5, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2, 1.5, 2.0],
+    "slow_point_starts": 64,
+}
+PAPER_DMTS: Mapping[str, Any] = {
+    **PAPER_DCDT,
+    "figure": "5D",
+    "task": cued("DelayedMatchToSample", 10.0, 150.0, initial_scale=0.1, noise=0.01),
+    "epochs": 100_001,
+    "kept_points": 500,
+}
+FEW: Mapping[str, Any] = {"searched": [0.5, 0.8, 0.9], "slow_point_starts": 32}
+QUICK_DMTS = {**PAPER_DMTS, "seeds": [3, 2], "epochs": 70_001, "kept_points": 200, **FEW}
+
+
+def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
+    """Train every seed, and look at the network shown at several epochs; see :func:`paths`."""
+    return paths(parameters, progress)
 
 
 def paths(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
@@ -143,9 +171,8 @@ def path_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str)
     )
     gradual = "The letter calls the decrease of full-rank networks gradual (text on Fig. S2)."
     return [
-        Claim(
+        published_claim(
             "A full-rank network learns the task, with noise.",
-            origin="published",
             source=source,
             published="the one network shown",
             rule=f"The network shown falls below {LEARNED:g} of chance, and is below it in the median over the last "
@@ -154,9 +181,8 @@ def path_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str)
             f"(chance {d.attrs['chance_accuracy']:.2f})",
             verdict=judge(bool(learned[0] >= 0 and final[0] < LEARNED)),
         ),
-        Claim(
+        own_claim(
             "Most full-rank networks learn and keep the task, with noise.",
-            origin="own",
             source=f"Other seeds of {source}",
             rule=f"Most networks are below {LEARNED:g} of chance in the median over the last tenth of the epochs. "
             f"{MOST_OF}",
@@ -164,9 +190,8 @@ def path_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str)
             f"to {final.max():.3f} of chance, accuracy {accuracy.min():.2f} to {accuracy.max():.2f}",
             verdict=judge_share(most(keep, seeds), seeds),
         ),
-        Claim(
+        published_claim(
             "The loss stays on a plateau and then drops abruptly.",
-            origin="published",
             source=f"{source}; abstract of 2026",
             published="a sharp drop (no number)",
             rule=rule + ", in the network shown.",
@@ -176,9 +201,8 @@ def path_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str)
             verdict=judge(bool(dropped[0]) and bool(shares[0] < ABRUPT)),
             note=gradual,
         ),
-        Claim(
+        own_claim(
             "Most drops are abrupt.",
-            origin="own",
             source=f"Other seeds of {source}",
             rule=f"{rule}, in most networks that drop. {MOST_OF}",
             measured=f"{share(sharp, drops)}; median ratio {np.median(shares):.2f} ({shares.min():.2f} to "
@@ -206,9 +230,8 @@ def _ghost_claim(d: xr.Dataset, source: str, start: int) -> Claim:
     first = int(has[0]) if len(has) else -1
     without = searched[searched < first]
     drop = f"the drop starts at epoch {start:,}" if start >= 0 else "there is no drop"
-    return Claim(
+    return published_claim(
         "Ghosts precede the drop of the loss.",
-        origin="published",
         source=f"{source}; abstract of 2026",
         published="before the drop (no number)",
         rule="In the network shown a ghost, a local minimum of the speed that is not zero, is found at an epoch before "
@@ -222,7 +245,7 @@ def _ghost_claim(d: xr.Dataset, source: str, start: int) -> Claim:
 
 
 def _slow_claim(d: xr.Dataset, source: str) -> Claim:
-    """What is slow in the network shown, at the first and the last epoch shown."""
+    """Does the network shown have more slow points at the last epoch than at the first?"""
     kind, growth = d["slow_point_kind"].values, d["slow_point_growth"].values
     count = {name: (kind == name).sum(axis=1) for name in ("fixed", "ghost", "undecided")}
     table = []
@@ -233,9 +256,8 @@ def _slow_claim(d: xr.Dataset, source: str) -> Claim:
         unsure = f", {count['undecided'][row]} undecided" if count["undecided"][row] else ""
         table.append(f"epoch {epoch:,}: {count['fixed'][row]} fixed{slowest}, {count['ghost'][row]} ghosts{unsure}")
     slow = count["fixed"] + count["ghost"]  # undecided points are neither
-    return Claim(
+    return published_claim(
         "Learning makes slow points: the trained network has fixed points or ghosts that the initial one has not.",
-        origin="published",
         source=f"{source}; abstract of 2026 (slow regions of state space)",
         published="slow points (no number)",
         rule="In the network shown more fixed points and ghosts are found at the last epoch than at the first; "
@@ -245,3 +267,20 @@ def _slow_claim(d: xr.Dataset, source: str) -> Claim:
         note=f"Seed {d.attrs['shown_seed']}, without input; those that were found, as the search of a full-rank "
         "network is not complete. In brackets the longest time constant of the flow's Jacobian.",
     )
+
+
+def _experiment(id: str, task: str, figure: str, quick: Mapping[str, Any], paper: Mapping[str, Any]) -> Experiment:
+    return Experiment(
+        id=id,
+        title=f"A full-rank network learns {task}",
+        figure=figure,
+        question=f"A full-rank network is trained with noise on {task}. How does its loss fall, what do its answers "
+        "and trajectories look like on the way, and where is it slow?",
+        parameters={"quick": quick, "paper": paper},
+        run=run,
+        claims=partial(path_claims, source=figure),
+    )
+
+
+DCDT = _experiment("full_dcdt", "delayed cue discrimination", "Fig. 5A-C", {**PAPER_DCDT, **FEW}, PAPER_DCDT)
+DMTS = _experiment("full_dmts", "delayed match to sample", "Fig. 5D-F", QUICK_DMTS, PAPER_DMTS)

@@ -1,25 +1,29 @@
-"""Full-rank networks over learning rates: one run for Figs. 6A, 7A-C and 7D-F, and the claims they share."""
+"""Figs. 6A and 7: full-rank networks over learning rates, on three tasks.
+
+Delayed activation (Fig. 6A, beside rank-one networks at the same rates), delayed cue discrimination
+(Fig. 7A-C) and delayed match to sample (Fig. 7D-F).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.stats import fisher_exact, linregress
+from scipy.stats import fisher_exact
 
-from ghostpoint.experiments.shared.base import Claim, Progress, judge
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge, own_claim, published_claim
 from ghostpoint.experiments.shared.full_rank_runs import LEARNED, networks_of, task_of
-from ghostpoint.experiments.shared.networks import digest, log_grid, trained
+from ghostpoint.experiments.shared.networks import NETWORKS, activation, cued, digest, log_grid, models_of, trained
 from ghostpoint.experiments.shared.parts import part
+from ghostpoint.experiments.shared.power_laws import epochs_claim
 from ghostpoint.experiments.shared.shares import ENOUGH, NEARLY_ALL_OF, judge_share, nearly_all, share
 from ghostpoint.models import Record
 from ghostpoint.results import NO_LEARNING_WINDOW
 from ghostpoint.tasks import Task
-
-__all__ = ["Fates", "collapse_claim", "fates", "longest_run", "sweep", "sweep_claims"]
 
 #: a range of rates is at least so many neighbours of the grid
 RANGE = 3
@@ -31,6 +35,64 @@ WHY_SURE = {
     2: "An output of 0 or 1 in place of the other costs 1, an undecided one 1/4.",
     3: "An output of 0 costs 1, one of +1 in place of -1 costs 4.",
 }
+
+PAPER_ACTIVATION: Mapping[str, Any] = {
+    **NETWORKS,
+    "task": activation(),
+    "figure": "6A",
+    "seeds": list(range(10)),
+    "log10_rates": [-4.0, 1.0],
+    "rates": 30,
+    "epochs": 200_001,
+    "epochs_shown": [0, 1000, 3000, 10_000, 30_000, 100_000, 200_000],
+    "rank_one_epochs": 200_001,
+    "rank_one_shown": [0, 1000, 3000, 10_000, 30_000, 100_000, 200_000],
+}
+QUICK_ACTIVATION: Mapping[str, Any] = {
+    **PAPER_ACTIVATION,
+    "seeds": list(range(4)),
+    "rates": 16,
+    "epochs": 3001,
+    "epochs_shown": [0, 30, 100, 300, 1000, 3000],
+    "rank_one_epochs": 20_001,
+    "rank_one_shown": [0, 1000, 3000, 10_000, 20_000],
+}
+PAPER_DCDT: Mapping[str, Any] = {
+    "figure": "7A",
+    "dtype": "float32",
+    "task": cued("DelayedCueDiscrimination", 30.0, 80.0),
+    "seeds": list(range(20)),
+    "log10_rates": [-3.0, 1.0],
+    "rates": 20,
+    "epochs": 20_000,
+    "epochs_shown": [0, 100, 300, 1000, 3000, 10_000, 19_999],
+}
+PAPER_DMTS: Mapping[str, Any] = {**PAPER_DCDT, "figure": "7D", "task": cued("DelayedMatchToSample", 30.0, 80.0)}
+FEW: Mapping[str, Any] = {"seeds": list(range(4)), "rates": 13}
+QUICK_DCDT = {**PAPER_DCDT, **FEW, "epochs": 1001, "epochs_shown": [0, 100, 300, 1000]}
+QUICK_DMTS = {**PAPER_DMTS, **FEW, "epochs": 3001, "epochs_shown": [0, 100, 300, 1000, 3000]}
+
+
+def run_sweep(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
+    """Train every seed at every rate; see :func:`sweep`."""
+    return sweep(parameters, progress)
+
+
+def run_beside_rank_one(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
+    """Sweep the full-rank networks, and the rank-one ones of Fig. 3A at the same rates."""
+    full = sweep(parameters, progress, name="full_rank")
+    settings = {**parameters, "epochs": parameters["rank_one_epochs"], "epochs_shown": parameters["rank_one_shown"]}
+    one = sweep(settings, progress, models_of(parameters, parameters["seeds"]), "rank_one")
+    own_epochs = one.rename({"epoch": "rank_one_epoch"})
+    return full.assign({f"rank_one_{name}": values for name, values in own_epochs.data_vars.items()})
+
+
+def rank_one(dataset: xr.Dataset) -> xr.Dataset:
+    """The rank-one sweep in a dataset of :func:`run_beside_rank_one`, with the names of a sweep."""
+    names = {str(name): str(name).removeprefix("rank_one_") for name in dataset.variables}
+    return dataset[[name for name in dataset.data_vars if str(name).startswith("rank_one_")]].rename(
+        {name: short for name, short in names.items() if short != name}
+    )
 
 
 def sweep(
@@ -154,14 +216,9 @@ def longest_run(chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
     return max(stretches, key=len)
 
 
-def fates(dataset: xr.Dataset) -> Fates:
-    """The :class:`Fates` of a sweep's dataset."""
-    return Fates(dataset)
-
-
 def sweep_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str) -> list[Claim]:
     """A range that learns, a highest rate, above it no gradient and wrong outputs, and fewer epochs at higher rates."""
-    f = fates(dataset)
+    f = Fates(dataset)
     rates, seeds, top = f.rates, len(dataset["seed"]), f.highest
     grid = (
         f"grid of {len(rates)} rates a factor {rates[1] / rates[0]:.2f} apart, {seeds} seeds, "
@@ -171,9 +228,8 @@ def sweep_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str
     above, held = (len(rates) - top - 1 if top >= 0 else 0), np.asarray(f.kept.all(axis=1))
     each = f"{int(held[run].sum())} of these with no network lost" if len(run) else ""
     return [
-        Claim(
+        published_claim(
             "In a range of rates all networks learn.",
-            origin="published",
             source=source,
             published="by eye, no number",
             rule=f"At {RANGE} neighbouring rates of the grid or more every network, of at least {ENOUGH}, falls below "
@@ -183,9 +239,8 @@ def sweep_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str
             else f"no such rate ({grid})",
             verdict=judge_share(len(run) >= RANGE, seeds),
         ),
-        Claim(
+        published_claim(
             "There is a highest rate that learns: above it no network does.",
-            origin="published",
             source=source + "; abstract of 2026",
             published="a critical rate (no number)",
             rule=f"Some network learns, and none of at least {ENOUGH} does at the two highest rates of the grid or "
@@ -201,17 +256,21 @@ def sweep_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str
     ]
 
 
-def collapse_claim(dataset: xr.Dataset, source: str) -> Claim:
+def collapse_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str) -> list[Claim]:
+    """The claims of all sweeps, and whether networks that have learned are lost."""
+    return [*sweep_claims(dataset, parameters, source), _collapse_claim(dataset, source)]
+
+
+def _collapse_claim(dataset: xr.Dataset, source: str) -> Claim:
     """Whether networks that have learned are lost, at high rates."""
-    f = fates(dataset)
+    f = Fates(dataset)
     some = np.flatnonzero(f.learned.any(axis=1))
     middle = int(some[-1] + some[0] + 1) // 2 if len(some) else 0  # of the rates at which a network learns
     low, high = slice(0, middle), slice(middle, None)
     (few, least), (many, all_) = ((int(f.lost[part].sum()), int(f.learned[part].sum())) for part in (low, high))
     p = float(fisher_exact([[many, all_ - many], [few, least - few]], alternative="greater").pvalue)
-    return Claim(
+    return published_claim(
         "At high rates networks that had learned the task are lost.",
-        origin="published",
         source=source + "; abstract of 2026",
         published="learning collapses (no number)",
         rule="In the upper half of the rates at which a network learns a larger share is lost than in the lower half "
@@ -226,7 +285,7 @@ def collapse_claim(dataset: xr.Dataset, source: str) -> Claim:
 
 
 def _stuck_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], f: Fates, source: str) -> list[Claim]:
-    """Networks at rates above the highest that learns: their gradients, and their outputs."""
+    """Gradients and outputs of the networks at rates above the highest rate that learns."""
     dead = np.zeros(f.learned.shape, bool)
     if f.highest >= 0:
         dead[f.highest + 1 :] = True
@@ -241,9 +300,8 @@ def _stuck_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], f: Fates, 
     sure = int((cost >= SURE[levels]).sum())
     none = "no network learns at any rate" if f.highest < 0 else "the highest rate tried still learns"
     return [
-        Claim(
+        published_claim(
             "Above the highest rate gradients vanish.",
-            origin="published",
             source=source,
             published="vanishing gradients (no number)",
             rule=f"In nearly all networks the gradient's norm at the last epoch is below {VANISHED:g} of the initial "
@@ -251,9 +309,8 @@ def _stuck_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], f: Fates, 
             measured=f"{share(vanished, count)}; median {np.median(end):.1e}, initially {start:.2g}" if count else none,
             verdict=judge_share(nearly_all(vanished, count), count),
         ),
-        Claim(
+        published_claim(
             "Above the highest rate outputs are confident and wrong.",
-            origin="published",
             source=source,
             published="high-confidence but incorrect predictions (no number)",
             rule=f"In nearly all networks the squared error per wrong answer at the last epoch is at least "
@@ -270,24 +327,79 @@ def _stuck_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], f: Fates, 
 def _speed_claim(f: Fates, source: str) -> Claim:
     """How the epochs until a network learns depend on the rate, below the highest at which all keep the task."""
     last = int(f.fine[-1]) if len(f.fine) else -1
-    low = f.kept & (np.arange(len(f.rates)) < last)[:, None]
-    x, y = np.log(np.broadcast_to(f.rates[:, None], low.shape)[low]), np.log(np.maximum(f.first[low], 1))
-    slope, error, text = np.nan, np.nan, "all networks learn at fewer than three rates"
-    if len(np.unique(x)) > 2:
-        fit = linregress(x, y)
-        slope, error = float(fit.slope), float(fit.stderr)
-        text = (
-            f"epochs until a network learns scale as rate^({slope:.3f} ± {error:.3f}) over {len(x)} networks; median "
-            f"{np.median(f.first[last]):,.0f} at rate {f.rates[last]:.2g}, the highest that loses none"
-        )
-    return Claim(
+    claim = partial(
+        own_claim,
         "The epochs that learning takes fall as the rate rises towards the highest one.",
-        origin="own",
         source=f"Letter, Fig. 2D and S1 (for the toy model and rank one), carried over to {source}",
         published="epochs fall as the rate rises (no number)",
-        rule="The exponent of the epochs until a network learns, fitted over at least three rates, is below -0.7 by "
-        "two standard errors.",
-        measured=text,
-        verdict=judge(bool(slope + 2 * error < -0.7)),
         note="Where gradient descent follows the gradient flow, the exponent is -1.",
     )
+
+    def median() -> str:
+        return f"; median {np.median(f.first[last]):,.0f} at rate {f.rates[last]:.2g}, the highest that loses none"
+
+    low, none = f.kept & (np.arange(len(f.rates)) < last)[:, None], "all networks learn at fewer than three rates"
+    return epochs_claim(claim, f.rates, f.first, low, until="learns", detail=median, none=none)
+
+
+def activation_claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
+    """The claims of all sweeps, the loss of what was learned, and the comparison with rank one."""
+    full, one = Fates(dataset), Fates(rank_one(dataset))
+    seeds = len(dataset["seed"])
+    known = len(full.fine) > 0 and len(one.fine) > 0
+    names = "no such rate"
+    factor = 0.0
+    if known:
+        highest, below = full.rates[full.fine[-1]], one.rates[one.fine[-1]]
+        factor = highest / below
+        names = (
+            f"all learn and keep it up to {highest:.2g} (full rank) and {below:.2g} (rank one), a factor "
+            f"{factor:.0f}; some learn up to {full.rates[full.highest]:.2g} and {one.rates[one.highest]:.2g}"
+        )
+    return [
+        *collapse_claims(dataset, parameters, "Fig. 6A"),
+        published_claim(
+            "Full-rank networks learn at rates at which rank-one networks are lost.",
+            source="Fig. 6A; letter, Fig. S2; abstract of 2026 (more trainable ranks are more stable)",
+            published="higher rates (no number)",
+            rule="The highest rate at which all networks, at least four, learn and keep the task is more than a step "
+            "of the grid higher for full rank.",
+            measured=f"{names}; {seeds} seeds each",
+            verdict=judge_share(known and factor > 1.01 * full.rates[1] / full.rates[0], seeds),
+            note=f"The same rule for both, after {parameters['epochs']:,} and {parameters['rank_one_epochs']:,} "
+            "epochs. "
+            "Their readouts differ as published: fixed, with confidence 10, for rank one; trained for full rank.",
+        ),
+    ]
+
+
+DELAYED_ACTIVATION = Experiment(
+    id="rates_full_rank",
+    title="Full-rank networks over learning rates",
+    figure="Fig. 6A",
+    question="Delayed activation again, with a full matrix and a trained readout. Is there still a rate above which no "
+    "network learns, and do the extra parameters move it? Rank-one networks are trained at the same rates beside them.",
+    parameters={"quick": QUICK_ACTIVATION, "paper": PAPER_ACTIVATION},
+    run=run_beside_rank_one,
+    claims=activation_claims,
+)
+DCDT = Experiment(
+    id="rates_dcdt",
+    title="Delayed cue discrimination over learning rates",
+    figure="Fig. 7A-C",
+    question="Full-rank networks learn to remember the sign of a cue for 80 ms. Is there a highest rate that still "
+    "learns, and what becomes of networks above it?",
+    parameters={"quick": QUICK_DCDT, "paper": PAPER_DCDT},
+    run=run_sweep,
+    claims=partial(sweep_claims, source="Fig. 7A-C"),
+)
+DMTS = Experiment(
+    id="rates_dmts",
+    title="Delayed match to sample over learning rates",
+    figure="Fig. 7D-F",
+    question="Full-rank networks learn to say whether two cues 80 ms apart were the same. Is there a highest rate that "
+    "still learns, and what becomes of networks above it?",
+    parameters={"quick": QUICK_DMTS, "paper": PAPER_DMTS},
+    run=run_sweep,
+    claims=partial(collapse_claims, source="Fig. 7D-F"),
+)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge, published_claim
 from ghostpoint.experiments.shared.networks import NETWORKS, linear_grid, models_of, spread_epochs, task_of, trained
 from ghostpoint.models import LowRankRNN
 from ghostpoint.slow_points.latents import flow_ghosts, flow_zeros, latent_flow
@@ -46,14 +47,7 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     recorded = np.union1d(spread_epochs(epochs, parameters["history_points"]), around)
     kept = np.union1d(spread_epochs(epochs, parameters["flow_epochs"]), around[::4])
     result = trained(
-        progress,
-        "training, with the weights kept",
-        models,
-        parameters,
-        rate,
-        epochs,
-        record=recorded,
-        checkpoints=kept,
+        progress, "training, with the weights kept", models, parameters, rate, epochs, record=recorded, checkpoints=kept
     )
     assert result.checkpoints is not None
     weights = [result.checkpoints[name].values[:, 0].reshape(len(kept), -1) for name in ("m", "n", "b")]
@@ -109,12 +103,7 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
             "start": ("flow_epoch", start, {"units": "kappa"}),
             "curve": (("shown", "kappa"), latent_flow(grid, *(part[rows] for part in weights))),
         },
-        coords={
-            "epoch": recorded,
-            "flow_epoch": kept,
-            "kappa": grid,
-            "shown": shown,
-        },
+        coords={"epoch": recorded, "flow_epoch": kept, "kappa": grid, "shown": shown},
         attrs={
             "drop_epoch": drop,
             "box": float(np.abs(weights[1].astype(np.float64)).sum(axis=1).max()),
@@ -143,6 +132,9 @@ def _shown_epochs(kept: Any, drop: int, epochs: int) -> Any:
     return np.unique(kept[np.abs(kept[None, :] - np.array(wanted)[:, None]).argmin(axis=1)])
 
 
+in_text_claim = partial(published_claim, source="Letter, text on Fig. 3A")
+
+
 def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     """Abrupt loss, rising gradient, one fixed point, a ghost near the drop, and what follows the drop."""
     d, drop = dataset, dataset.attrs["drop_epoch"]
@@ -164,9 +156,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
         bracket = f"first ghost between {without[-1]} and {first}" if len(without) else f"first ghost at {first}"
     falls = f"the loss falls between epochs {begins} and {ends}" if dropped else "the loss does not fall"
     return [
-        Claim(
+        published_claim(
             "The loss stays on a plateau and then drops abruptly.",
-            origin="published",
             source="Fig. 3A; letter, Fig. 3A",
             published="a sharp drop (no number)",
             rule=f"The loss falls from {DROP_FROM:g} to {DROP_TO:g} of chance in less than {ABRUPT:g} times the epochs "
@@ -177,10 +168,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             else f"no drop in {parameters['epochs']} epochs; lowest recorded loss {loss.min():.3g} of chance",
             verdict=judge(dropped and ends - begins < ABRUPT * begins),
         ),
-        Claim(
+        in_text_claim(
             "The norm of the gradient rises abruptly with the drop.",
-            origin="published",
-            source="Letter, text on Fig. 3A",
             published="an abrupt increase (no number)",
             rule=f"Its largest value within {half} epochs of the drop is over 10 times its median before.",
             measured=f"median {plateau:.2g} on the plateau, {peak:.2g} at most within {half} epochs of the drop"
@@ -188,9 +177,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             else "no drop",
             verdict=judge(dropped and peak > 10 * plateau),
         ),
-        Claim(
+        published_claim(
             "The latent flow keeps exactly one fixed point: no bifurcation accompanies learning.",
-            origin="published",
             source="Fig. 3A; letter, text on Fig. 3A",
             published="1 at every epoch",
             rule="The network learns, and at every epoch looked at there is exactly one zero and none undecided.",
@@ -199,9 +187,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             verdict=judge(dropped and bool((counts == 1).all()) and undecided == 0),
             note="fixed_point_count looks at every epoch.",
         ),
-        Claim(
+        published_claim(
             "A ghost emerges with the drop of the loss.",
-            origin="published",
             source="Fig. 3A; letter, text on Fig. 3A; abstract of 2026",
             published="a ghost emerges (no number)",
             rule="The first epoch with a ghost, a local minimum of the speed |f| that is not zero, is within 5 % of "
@@ -209,9 +196,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             measured=f"{bracket}; {falls}",
             verdict=judge(dropped and first >= 0 and abs(first - drop) < 0.05 * drop),
         ),
-        Claim(
+        published_claim(
             "The ghost precedes the drop.",
-            origin="published",
             source="Letter, text on Fig. 3A; abstract of 2026",
             published="it precedes the sharp transitions (no number)",
             rule="A ghost in the strict sense, a local minimum of |f| that is not zero, exists by the first epoch "
@@ -233,9 +219,8 @@ def _timing_claims(d: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     height = float(d["ghost_height"][-1])
     mean = (parameters["threshold"] - float(d["start"][-1])) / delay
     return [
-        Claim(
+        published_claim(
             "The trained network has a ghost at a small distance from zero.",
-            origin="published",
             source="Letter, Fig. 3A (caption)",
             published="a small, but non-zero, distance (no number)",
             rule="At the last epoch there is a ghost with a height above 0 and below the mean speed from the start to "
@@ -245,10 +230,8 @@ def _timing_claims(d: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             else "no ghost at the end",
             verdict=judge(0 < height < mean, testable=full),
         ),
-        Claim(
+        in_text_claim(
             "The network times its delay by the passage of the ghost.",
-            origin="published",
-            source="Letter, text on Fig. 3A",
             published="passage through the ghost lasts the delay (no number)",
             rule="At the last epoch the network crosses the threshold within 10 % of the delay, and the normal form of "
             "its ghost predicts that time within 30 %.",
@@ -274,9 +257,8 @@ def _settling_claims(d: xr.Dataset, parameters: Mapping[str, Any], ends: int) ->
     curvature, unsure = d["ghost_curvature"].values, d["uncertain_time"].values
     none = "no ghost after a drop"
     return [
-        Claim(
+        published_claim(
             "After the drop the loss oscillates.",
-            origin="published",
             source="Letter, Fig. 3A, between (ii) and (iii)",
             published="oscillatory behaviour (no number)",
             rule=f"From the end of the drop to {half} epochs after its beginning, the loss rises in at least a quarter "
@@ -284,19 +266,15 @@ def _settling_claims(d: xr.Dataset, parameters: Mapping[str, Any], ends: int) ->
             measured=f"it rises in {rises:.2f} of {max(len(dense) - 1, 0)} updates",
             verdict=judge(rises >= 0.25),
         ),
-        Claim(
+        in_text_claim(
             "The network leaves the oscillation and lowers the loss further.",
-            origin="published",
-            source="Letter, text on Fig. 3A",
             published="a lower loss at the end (no number)",
             rule="The last loss is below a fifth of the median in the 20,000 epochs after the drop.",
             measured=f"median loss {middle:.2g} in the 20,000 epochs after the drop, {loss[-1]:.2g} at the end",
             verdict=judge(ends >= 0 and bool(loss[-1] < middle / 5), testable=full),
         ),
-        Claim(
+        in_text_claim(
             "The escape from the oscillation comes with a sharper curvature around the ghost.",
-            origin="published",
-            source="Letter, text on Fig. 3A",
             published="larger curvature at the end (no number)",
             rule="The curvature f″/2 at the last ghost is at least twice that at the first one after the drop.",
             measured=f"from {curvature[early]:.2g} (epoch {flow_epoch[early]:,}) to {curvature[late]:.2g} per kappa tau"
@@ -304,10 +282,8 @@ def _settling_claims(d: xr.Dataset, parameters: Mapping[str, Any], ends: int) ->
             else none,
             verdict=judge(len(after) > 0 and bool(curvature[late] >= 2 * curvature[early]), testable=full),
         ),
-        Claim(
+        in_text_claim(
             "With the larger curvature the latent spends less time where the output is uncertain.",
-            origin="published",
-            source="Letter, text on Fig. 3A",
             published="less time around the threshold (no number)",
             rule=f"The time with an output from {UNCERTAIN:g} to {1 - UNCERTAIN:g} is at most half as long at the last "
             "ghost as at the first one after the drop.",
@@ -317,16 +293,13 @@ def _settling_claims(d: xr.Dataset, parameters: Mapping[str, Any], ends: int) ->
     ]
 
 
-EXPERIMENT = Experiment(
+GHOST_WITHOUT_BIFURCATION = Experiment(
     id="ghost_without_bifurcation",
     title="Abrupt learning by a ghost, without a bifurcation",
     figure="Fig. 3A (letter: Fig. 3A)",
-    question=(
-        "A rank-one network (seed 40) learns delayed activation at a low rate. Does the number of fixed points of its "
-        "latent flow change when the loss drops? All zeros and ghosts are found, with proof that none is missed, at "
-        "thousands "
-        "of epochs and densely around the drop."
-    ),
+    question="A rank-one network (seed 40) learns delayed activation at a low rate. Does the number of fixed points of "
+    "its latent flow change when the loss drops? All zeros and ghosts are found, with proof that none is missed, at "
+    "thousands of epochs and densely around the drop.",
     parameters=PARAMETERS,
     run=run,
     claims=claims,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,9 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.stats import fisher_exact
 
-from ghostpoint.experiments.shared.base import Claim, Experiment, Progress
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, own_claim, published_claim
 from ghostpoint.experiments.shared.full_rank_runs import LEARNED, networks_of, task_of
-from ghostpoint.experiments.shared.networks import spread_epochs, trained
+from ghostpoint.experiments.shared.networks import cued, spread_epochs, trained
 from ghostpoint.experiments.shared.shares import HARDLY_ANY_OF, MOST_OF, hardly_any, judge_share, most, share
 from ghostpoint.results import NO_LEARNING_WINDOW, TrainingRun
 
@@ -24,17 +25,7 @@ ANSWERS = 0.33
 PAPER: Mapping[str, Any] = {
     "figure": "8C",
     "dtype": "float32",
-    "task": {
-        "task": "DelayedCueDiscrimination",
-        "cue": 10.0,
-        "delay": 50.0,
-        "response": 50.0,
-        "dt": 5.0,
-        "tau": 10.0,
-        "copies": 10,
-        "initial_scale": 0.1,
-        "noise": 0.001,
-    },
+    "task": cued("DelayedCueDiscrimination", 10.0, 50.0, copies=10, initial_scale=0.1, noise=0.001),
     "seeds": list(range(100)),
     "optimizer": "adam",
     "rate": 0.1,
@@ -115,6 +106,9 @@ def least_loss(norm: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(norm > 0, (1 - np.tanh(norm)) ** 2, 0.0)
 
 
+figure_claim = partial(published_claim, source="Fig. 8C")
+
+
 def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     """Networks collapse; left alone they stay there; with a less confident readout they recover."""
     lost = dataset["before_end_accuracy"].values < RECOVERED
@@ -133,22 +127,17 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     window = f"Accuracies are means over the last {NO_LEARNING_WINDOW} epochs; chance {chance:.2f}."
     none = "no network is without the task"
     return [
-        Claim(
+        figure_claim(
             "At this rate learning collapses.",
-            origin="published",
-            source="Fig. 8C",
             published="networks collapse (no number)",
             rule=f"Most networks have an accuracy below {RECOVERED:g} at all of the last {NO_LEARNING_WINDOW} epochs. "
             f"{MOST_OF}",
             measured=f"{share(count, seeds)} are without the task after {parameters['epochs']:,} epochs; median loss "
-            f"{np.median(before):.2g} of chance, L1 norm of their readouts "
-            f"{np.median(wide) if count else np.nan:.3g}",
+            f"{np.median(before):.2g} of chance, L1 norm of their readouts {np.median(wide) if count else np.nan:.3g}",
             verdict=judge_share(most(count, seeds), seeds),
         ),
-        Claim(
+        figure_claim(
             "Left alone, collapsed networks do not recover.",
-            origin="published",
-            source="Fig. 8C",
             published="no recovery (no number)",
             rule=f"Their mean accuracy is not above chance by more than two standard errors, and hardly any has an "
             f"accuracy of at least {RECOVERED:g} at one of the last epochs. {HARDLY_ANY_OF}",
@@ -159,9 +148,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             verdict=judge_share(bool(mean[0] <= chance + 2 * error[0]) and hardly_any(int(back[0]), count), count),
             note=window,
         ),
-        Claim(
+        published_claim(
             "Networks recover after the confidence, the norm of the readout, is lowered.",
-            origin="published",
             source="Fig. 8C; abstract of 2026",
             published="recovery (no number)",
             rule=f"With each norm that lets outputs count as answers, tanh(norm) > {ANSWERS:g}, the mean accuracy is "
@@ -175,10 +163,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             verdict=judge_share(bool(able.any()) and bool((mean[1:][able] > middle).all()), count),
             note=window + (f" No network can with a norm of {cannot}: its outputs stay below 0.33." if cannot else ""),
         ),
-        Claim(
+        figure_claim(
             "Accuracies are higher with every norm of the readout than when the networks are left alone.",
-            origin="published",
-            source="Fig. 8C",
             published="norms 0.1, 0.5, 1 and 3 (no number)",
             rule="With every norm the mean of each network's gain in accuracy is above 0 by three standard errors.",
             measured=", ".join(
@@ -204,14 +190,13 @@ def _mean(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.
 
 
 def _loss_claim(dataset: xr.Dataset, lost: NDArray[np.bool_]) -> Claim:
-    """Recovery by the loss that a norm allows."""
+    """Do networks come close to the least loss that each norm of the readout allows?"""
     count, norms, floor = int(lost.sum()), dataset["norm"].values, dataset["least_loss"].values
     # three quarters of the way from a blind answer to the best that the norm allows; without a norm a loss of 1/4
     goal = floor + LEARNED * (1 - floor)
     near = (dataset["end_loss"].values[:, lost] < goal[:, None]).sum(axis=1)
-    return Claim(
+    return own_claim(
         "Networks recover at every norm, measured by the loss that the norm allows.",
-        origin="own",
         source="Fig. 8C, with the least loss of a readout of a given norm",
         rule="With every norm more networks than when left alone (Fisher's exact test, p < 0.01) come at least three "
         f"quarters of the way from a blind answer to the best one possible; without a norm, to {LEARNED:g} of chance.",
@@ -229,14 +214,12 @@ def _clearly_more(many: int, few: int, total: int) -> bool:
     return bool(fisher_exact(table, alternative="greater").pvalue < 0.01)
 
 
-EXPERIMENT = Experiment(
+INTERVENTION = Experiment(
     id="intervention",
     title="Recovery from a collapse with a less confident readout",
     figure="Fig. 8C",
-    question=(
-        "Adam at a rate far too high makes full-rank networks lose a working-memory task, or never have it. They then "
-        "go on as before, or with their readout scaled to a given norm before every epoch. Which of them recover?"
-    ),
+    question="Adam at a rate far too high makes full-rank networks lose a working-memory task, or never have it. They "
+    "then go on as before, or with their readout scaled to a given norm before every epoch. Which of them recover?",
     parameters=PARAMETERS,
     run=run,
     claims=claims,

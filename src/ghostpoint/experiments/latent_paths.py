@@ -1,13 +1,15 @@
-"""Rank-two networks over their training: losses, flow maps, trials in the latent plane, and every zero of the flow.
+"""Fig. 4: rank-two networks learn delayed cue discrimination (A-D) and delayed match to sample (E-H).
 
-What latent_dcdt and latent_dmts share. The flow is that without input, ``f(kappa) = -kappa + n^T tanh(m kappa + b)``,
-to which a network is left in the delay and the response.
+They are looked at in the plane of their latents: losses, flow maps, trials, and every zero of the
+flow without input, ``f(kappa) = -kappa + n^T tanh(m kappa + b)``. To that flow a network is left in
+the delay and the response.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,21 +18,58 @@ from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
 from ghostpoint.experiments.full_rank_paths import ABRUPT, DROP_FROM
-from ghostpoint.experiments.shared.base import Claim, Progress, judge
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge, own_claim, published_claim
 from ghostpoint.experiments.shared.full_rank_runs import LEARNED, best_blind_loss, task_of
-from ghostpoint.experiments.shared.networks import spread_epochs, trained
+from ghostpoint.experiments.shared.networks import cued, spread_epochs, trained
 from ghostpoint.experiments.shared.shares import MOST_OF, judge_share, most, share
 from ghostpoint.models import LowRankRNN
 from ghostpoint.results import TrainingRun
 from ghostpoint.slow_points.latents import latent_ghosts, latent_speed, latent_zeros
 from ghostpoint.tasks import Task
 
-__all__ = ["drops", "latent_claims", "latent_paths", "latent_trials"]
-
 #: a flow map reaches this far beyond the trials and zeros that are in it, as a share of their extent
 MARGIN = 0.15
 #: recorded losses in the running median by which a drop is judged
 WINDOW = 15
+
+TASK_DCDT = cued("DelayedCueDiscrimination", 10.0, 50.0, copies=500, initial_scale=0.3)
+TASK_DMTS = cued("DelayedMatchToSample", 30.0, 80.0, copies=500, initial_scale=0.3, noise=0.01)
+#: Fig. 4A-D and 4E-H
+PAPER_DCDT: Mapping[str, Any] = {
+    "figure": "4A",
+    "dtype": "float32",
+    "task": TASK_DCDT,
+    "seeds": list(range(4)),  # published: one network
+    "optimizer": "sgd",
+    "rate": 0.001,
+    "epochs": 100_000,
+    "history_points": 2000,
+    "kept_points": 200,
+    "followed": 4,  # of the networks that learn, the first ones
+    "ghost_starts": 200,
+    "grid": 61,
+    "trials_shown": 6,  # of each kind
+}
+PAPER_DMTS: Mapping[str, Any] = {
+    **PAPER_DCDT,
+    "figure": "4E",
+    "task": TASK_DMTS,
+    "optimizer": "adam",
+    "rate": 1e-4,
+    "epochs": 20_000,
+    "trials_shown": 4,
+}
+FEW: Mapping[str, Any] = {"history_points": 800, "kept_points": 48, "followed": 2, "ghost_starts": 32, "grid": 41}
+#: fewer copies of each trial; match to sample at ten times the published rate for a tenth of the epochs
+QUICK_DCDT = {**PAPER_DCDT, "seeds": list(range(20)), "task": {**TASK_DCDT, "copies": 5}, "epochs": 6000, **FEW}
+QUICK_DMTS = {
+    **PAPER_DMTS, "seeds": list(range(8)), "task": {**TASK_DMTS, "copies": 10}, "rate": 1e-3, "epochs": 2000, **FEW,
+}  # fmt: skip
+
+
+def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
+    """Train, and look at the latent flow on the way; see :func:`latent_paths`."""
+    return latent_paths(parameters, progress)
 
 
 def latent_paths(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
@@ -228,8 +267,7 @@ def latent_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: st
     copies = f"{parameters['task']['copies']} copies of each trial, {parameters['epochs']:,} epochs."
     learns = (
         f"its running median of {WINDOW} recorded losses falls below {LEARNED:g} of chance, and its median loss over "
-        "the "
-        f"last tenth of the epochs is below {blind / 2:g} of chance, half of what the best answer that ignores the "
+        f"the last tenth of the epochs is below {blind / 2:g} of chance, half of what the best answer that ignores the "
         "cues has"
     )
     abrupt = (
@@ -237,9 +275,8 @@ def latent_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: st
         "epochs before, as for rank one"
     )
     return [
-        Claim(
+        published_claim(
             "A network of rank two learns the task.",
-            origin="published",
             source=source,
             published="the one network shown",
             rule=f"The published network, the first seed, learns: {learns}.",
@@ -249,9 +286,8 @@ def latent_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: st
             verdict=judge(bool(able[0] and final[0] < blind / 2)),
             note=copies,
         ),
-        Claim(
+        own_claim(
             "Most networks of rank two learn the task.",
-            origin="own",
             source=f"Other seeds of {source}",
             rule=f"Most networks learn: {learns}. {MOST_OF}",
             measured=f"{share(low, seeds)}; {count} fall below {LEARNED:g} of chance"
@@ -260,9 +296,8 @@ def latent_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: st
             verdict=judge_share(most(low, seeds), seeds),
             note=copies,
         ),
-        Claim(
+        published_claim(
             "The loss stays on a plateau and then drops abruptly.",
-            origin="published",
             source=f"{source}; abstract of 2026",
             published="a sharp drop (no number)",
             rule=abrupt + ", in the published network.",
@@ -271,9 +306,8 @@ def latent_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: st
             else f"{shown} does not learn",
             verdict=judge(bool(able[0] and shares[0] < ABRUPT)),
         ),
-        Claim(
+        own_claim(
             "Most drops are abrupt.",
-            origin="own",
             source=f"Other seeds of {source}",
             rule=f"{abrupt}, in most networks that learn. {MOST_OF}",
             measured=f"{share(sharp, count)} that learn; median ratio {np.median(ratios):.2g} ({ratios.min():.2g} to "
@@ -309,9 +343,8 @@ def _bifurcation_claim(d: xr.Dataset, source: str) -> Claim:
         same += bool((row[: np.searchsorted(kept, end) + 1] == row[0]).all())
         lines.append(f"seed {seed}: {', '.join(told)}")
     drops = ", ".join(f"{epoch:,}" for epoch in begins)
-    return Claim(
+    return own_claim(
         "Most losses drop without a bifurcation: no fixed point comes, goes or changes its stability before.",
-        origin="own",
         source=f"Letter, text on Fig. 3A (for rank one), carried over to {source}",
         published="no change (rank one)",
         rule="In most networks number and stability of the zeros at all kept epochs until the drop has ended are "
@@ -334,9 +367,8 @@ def _ghost_claim(d: xr.Dataset, source: str) -> Claim:
     first = np.flatnonzero(d["followed"].values[places] == d["seed"].values[0])
     since = ", ".join(f"{kept[row.argmax()]:,}" if row.any() else "never" for row in ghosts > 0)
     has = bool(len(first) and there[first[0]])
-    return Claim(
+    return published_claim(
         "Ghosts precede the drop of the loss.",
-        origin="published",
         source=f"{source}; abstract of 2026",
         published="before the drop (no number)",
         rule="The published network has a ghost, a minimum of the speed that is not zero, at the last kept epoch "
@@ -350,3 +382,20 @@ def _ghost_claim(d: xr.Dataset, source: str) -> Claim:
         note=f"Of the flow without input, however fast. {int((ghosts[:, 0] > 0).sum())} of the networks followed have "
         "one before training.",
     )
+
+
+def _experiment(id: str, task: str, figure: str, quick: Mapping[str, Any], paper: Mapping[str, Any]) -> Experiment:
+    return Experiment(
+        id=id,
+        title=f"A rank-two network learns {task}",
+        figure=figure,
+        question="With rank two the whole computation is a flow in a plane. How does that flow change when the loss "
+        "drops: do fixed points appear, and are there ghosts before they do?",
+        parameters={"quick": quick, "paper": paper},
+        run=run,
+        claims=partial(latent_claims, source=figure),
+    )
+
+
+DCDT = _experiment("latent_dcdt", "delayed cue discrimination", "Fig. 4A-D", QUICK_DCDT, PAPER_DCDT)
+DMTS = _experiment("latent_dmts", "delayed match to sample", "Fig. 4E-H", QUICK_DMTS, PAPER_DMTS)

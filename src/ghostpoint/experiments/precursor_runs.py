@@ -182,7 +182,7 @@ def weights_at(
     name: str,
     progress: Progress,
 ) -> xr.Dataset:
-    """The trained parts of each network at the epochs wanted of it, all in one row after another.
+    """Trainable parts of each network at the epochs wanted of it: (row, ...), network after network.
 
     Trained by plain gradient descent without noise, which has no memory, in segments; networks that are not wanted any
     more are left out.

@@ -134,9 +134,10 @@ def _inner(values: Floats, margin: float = 0.0) -> Bools:
 
 
 def _runs(slow: Bools, needed: int) -> tuple[Bools, Bools]:
-    """Whether a run of more than ``needed`` slow states, so ``needed`` steps, ends at each state; whether one is left.
+    """Runs of more than ``needed`` slow states, which last ``needed`` steps.
 
-    Of slow (..., S): (..., S) and (...).
+    For ``slow`` (..., S): whether such a run has been reached at each state (..., S), and whether
+    a path leaves such a run before it ends (...).
     """
     length = np.zeros(slow.shape[:-1], np.int64)
     left = np.zeros(slow.shape[:-1], bool)

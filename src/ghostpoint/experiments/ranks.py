@@ -12,9 +12,9 @@ from scipy.stats import linregress, mannwhitneyu, spearmanr
 
 from ghostpoint.experiments.full_rank_sweeps import sweep
 from ghostpoint.experiments.ghost_without_bifurcation import ABRUPT, DROP_FROM, DROP_TO
-from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge, published_claim
 from ghostpoint.experiments.shared.full_rank_runs import LEARNED, task_of
-from ghostpoint.experiments.shared.networks import NETWORKS, trained
+from ghostpoint.experiments.shared.networks import activation, trained
 from ghostpoint.experiments.shared.shares import MOST_OF, judge_share, most, share
 from ghostpoint.models import LowRankRNN
 from ghostpoint.results import NO_LEARNING_WINDOW
@@ -29,7 +29,7 @@ LOW_RATE = {"drop_begins": -1, "drop_ends": -1, "rises": "nan"}
 VANISHED = 1e-3
 
 PAPER: Mapping[str, Any] = {
-    "task": {"task": "DelayedActivation", **{name: NETWORKS[f"{name}_ms"] for name in ("delay", "dt", "tau")}},
+    "task": activation(),
     "dtype": "float32",
     "ranks": [1, 2, 3, 4, 5, 10, 30, 50, 100],
     "seeds": list(range(10)),
@@ -140,9 +140,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     large = ", ".join(str(rank) for rank in ranks[many])
     rule = f"A network has learned when its final loss is below {SCORE:g} of its first."
     return [
-        Claim(
+        published_claim(
             "The more ranks can be trained, the more networks learn.",
-            origin="published",
             source="Fig. 6B; letter, Fig. S2; abstract of 2026",
             published="more ranks are more stable (no number)",
             rule=f"{rule} The rank correlation of their number with the rank is above 0.7, and more learn at the "
@@ -153,9 +152,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             note=f"Losses oscillate; by the lowest of the last {NO_LEARNING_WINDOW} epochs: "
             f"{_list(ranks, (best < SCORE).sum(axis=(1, 2)))}.{early}",
         ),
-        Claim(
+        published_claim(
             "The highest rate at which most networks learn rises with the rank.",
-            origin="published",
             source="Fig. 6B; letter, Fig. S2; abstract of 2026",
             published="higher rates (no number)",
             rule=f"{rule} The highest rate at which most do has a rank correlation above 0.7 with the rank, and is "
@@ -167,9 +165,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             ),
             note=f"The highest rate tried is {rates[-1]:.2g}.{early}",
         ),
-        Claim(
+        published_claim(
             "At the highest rates only networks of rank 50 or 100 learn.",
-            origin="published",
             source="Letter, Fig. S2 (right)",
             published="few networks, of rank 50 or 100",
             rule=f"{rule} At the highest rate at which any network learned, all that did have rank 50 or more.",
@@ -181,9 +178,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
         ),
         _epochs_claim(dataset, full),
         *_low_rate_claims(dataset, parameters),
-        Claim(
+        published_claim(
             "Even networks of rank 50 and 100 occasionally end in no-learning zones.",
-            origin="published",
             source="Letter, text on Fig. S2",
             published="occasionally (no number)",
             rule=f"Over all rates more than 5 % of them end without the task ({LEARNED:g} of the chance loss or more "
@@ -229,9 +225,8 @@ def _low_rate_claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list
     drop = f"from {DROP_FROM:g} to {DROP_TO:g} of the first"
     source, few = "Letter, Fig. S2 (left)", "The rate of the published panel is not stated."
     return [
-        Claim(
+        published_claim(
             "At a low rate the loss of rank-one networks drops abruptly.",
-            origin="published",
             source=source,
             published="an abrupt jump, as in Fig. 3A (no number)",
             rule=f"In most that drop, the loss falls {drop} in less than {ABRUPT:g} times the epochs before. {MOST_OF}",
@@ -239,9 +234,8 @@ def _low_rate_claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list
             verdict=judge_share(most(sharp, len(low)), len(low), testable=tried and (full or len(low) > 0)),
             note=few,
         ),
-        Claim(
+        published_claim(
             "Networks of rank 50 and 100 lower their loss gradually, where those of rank one do so within few epochs.",
-            origin="published",
             source=f"{source} and text",
             published="milder and sustained decreases (no number)",
             rule=f"The epochs of the drop {drop} over those before it are larger at rank 50 and 100 than at rank one "
@@ -254,9 +248,8 @@ def _low_rate_claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list
             verdict=judge(p < 0.01, testable=tried and (full or apart)),
             note=few,
         ),
-        Claim(
+        published_claim(
             "Networks of rank 50 and 100 still oscillate after the drop.",
-            origin="published",
             source=f"{source} and text",
             published="substantial oscillations (no number)",
             rule=f"In most, the loss rises in at least {OSCILLATES:g} of the {AFTERWARDS:,} updates after the drop. "
@@ -290,9 +283,8 @@ def _epochs_claim(dataset: xr.Dataset, full: bool) -> Claim:
             f"{rates[everywhere[-1]]:.2g}; medians at {rates[place]:.2g}: "
             + _list(ranks, [f"{value:,.0f}" for value in np.median(first[:, place], axis=1)])
         )
-    return Claim(
+    return published_claim(
         "With more ranks learning takes fewer epochs.",
-        origin="published",
         source="Letter, text on Fig. S2",
         published="fewer epochs (no number)",
         rule="At the rates at which all networks learn, the exponent of the epochs over the rank is below 0 by two "
@@ -302,14 +294,12 @@ def _epochs_claim(dataset: xr.Dataset, full: bool) -> Claim:
     )
 
 
-EXPERIMENT = Experiment(
+RANKS = Experiment(
     id="ranks",
     title="Networks of rank 1 to 100 over learning rates",
     figure="Fig. 6B (letter: Fig. S2)",
-    question=(
-        "Delayed activation needs one rank. What do spare, trainable ranks do for learning: at how many rates, up to "
-        "which rate, and after how many epochs do networks of each rank learn?"
-    ),
+    question="Delayed activation needs one rank. What do spare, trainable ranks do for learning: at how many rates, up "
+    "to which rate, and after how many epochs do networks of each rank learn?",
     parameters=PARAMETERS,
     run=run,
     claims=claims,

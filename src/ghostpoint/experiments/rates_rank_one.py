@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.stats import linregress
 
 from ghostpoint.experiments.full_rank_sweeps import RANGE, longest_run
-from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge, published_claim
 from ghostpoint.experiments.shared.networks import NETWORKS, log_grid, models_of, trained
+from ghostpoint.experiments.shared.power_laws import epochs_claim
 from ghostpoint.experiments.shared.shares import ENOUGH, judge_share
 
 PAPER: Mapping[str, Any] = {
@@ -23,10 +24,7 @@ PAPER: Mapping[str, Any] = {
     "epochs": 200_001,
     "epochs_shown": [1000, 3000, 10_000, 30_000, 100_000, 200_000],
 }
-PARAMETERS = {
-    "quick": {**PAPER, "epochs": 20_001, "epochs_shown": [1000, 3000, 10_000, 20_000]},
-    "paper": PAPER,
-}
+PARAMETERS = {"quick": {**PAPER, "epochs": 20_001, "epochs_shown": [1000, 3000, 10_000, 20_000]}, "paper": PAPER}
 
 
 def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
@@ -78,12 +76,10 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     dead = rates[alive[-1] + 1 :] if len(alive) else rates[:0]
     mean = dataset["loss"].values[:, :, -1].mean(axis=1)
     best = int(mean.argmin())
-    source = "Letter, Fig. S1 (the same dependence as Fig. 2D); article, Fig. 6A"
+    claim = partial(published_claim, source="Letter, Fig. S1 (the same dependence as Fig. 2D); article, Fig. 6A")
     return [
-        Claim(
+        claim(
             "At rates that are too low no network leaves chance.",
-            origin="published",
-            source=source,
             published="a range of effective rates (no number)",
             rule="No network leaves chance at the lowest rate of the grid, and some network does at a higher one.",
             measured=f"lowest rate at which a network leaves chance: {rates[some[0]]:.2g} ({grid})"
@@ -92,19 +88,15 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             verdict=judge(len(some) > 0 and bool(some[0] > 0)),
             note="With more epochs lower rates would do, as the epochs needed grow as the rate falls.",
         ),
-        Claim(
+        claim(
             "In a range of rates all networks learn and none is lost.",
-            origin="published",
-            source=source,
             published="a range of effective rates (no number)",
             rule=f"It is so at {RANGE} neighbouring rates of the grid or more, of at least {ENOUGH} networks each.",
             measured=f"{rates[run[0]]:.2g} to {rates[run[-1]]:.2g}, {len(run)} rates" if len(run) else "no such rate",
             verdict=judge_share(len(run) >= RANGE, networks),
         ),
-        Claim(
+        claim(
             "From some rate on no network has learned at the end.",
-            origin="published",
-            source=source,
             published="high rates prevent learning (no number)",
             rule="Every network is at chance at the last epoch at the two highest rates or more, and some network is "
             "not at a lower one.",
@@ -113,10 +105,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             else f"no such rate; {int(at_end.sum())} networks above chance at the end",
             verdict=judge(len(dead) >= 2),
         ),
-        Claim(
+        claim(
             "Final losses fall and then rise with the rate: learning needs a rate near, and below, the critical one.",
-            origin="published",
-            source=source,
             published="a minimum at an intermediate rate (no number)",
             rule="The mean final loss is lowest at a rate inside the grid, at under a fifth of its values at both "
             "ends.",
@@ -124,45 +114,34 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             f"{mean[-1]:.2g} at {rates[-1]:.2g}",
             verdict=judge(0 < best < len(rates) - 1 and bool(mean[best] < 0.2 * min(mean[0], mean[-1]))),
         ),
-        _speed_claim(rates, first, run, source),
+        _speed_claim(rates, first, run, claim),
     ]
 
 
-def _speed_claim(rates: NDArray[Any], first: NDArray[Any], run: NDArray[Any], source: str) -> Claim:
+def _speed_claim(rates: NDArray[Any], first: NDArray[Any], run: NDArray[Any], claim: Any) -> Claim:
     """How the epochs until a network leaves chance depend on the rate."""
     left = first >= 0
-    x, y = np.log(np.broadcast_to(rates[:, None], first.shape)[left]), np.log(np.maximum(first[left], 1))
-    slope, error, text = np.nan, np.nan, "networks leave chance at fewer than three rates"
-    if len(np.unique(x)) > 2:
-        fit = linregress(x, y)
-        slope, error = float(fit.slope), float(fit.stderr)
+
+    def median() -> str:
         row = run[-1] if len(run) else np.flatnonzero(left.any(axis=1))[-1]
-        text = (
-            f"epochs until a network leaves chance scale as rate^({slope:.3f} ± {error:.3f}) over {len(x)} networks "
-            f"that do; median {np.median(first[row][left[row]]):,.0f} at rate {rates[row]:.2g}"
-        )
-    return Claim(
+        return f" that do; median {np.median(first[row][left[row]]):,.0f} at rate {rates[row]:.2g}"
+
+    claim = partial(
+        claim,
         "Learning in few epochs needs a rate near the critical one: the epochs needed grow as the rate falls.",
-        origin="published",
-        source=source,
         published="epochs fall as the rate rises (no number)",
-        rule="The exponent of the epochs until a network leaves chance, fitted over at least three rates, is below "
-        "-0.7 by two standard errors.",
-        measured=text,
-        verdict=judge(bool(slope + 2 * error < -0.7)),
         note="On the plateau gradient descent follows the gradient flow, for which the exponent is -1.",
     )
+    none = "networks leave chance at fewer than three rates"
+    return epochs_claim(claim, rates, first, left, until="leaves chance", detail=median, none=none)
 
 
-EXPERIMENT = Experiment(
+RATES_RANK_ONE = Experiment(
     id="rates_rank_one",
     title="Rank-one networks over learning rates",
     figure="Fig. 6A (letter: Fig. S1)",
-    question=(
-        "Thirty learning rates, ten networks each. The toy model predicts that a rate too low stays on the plateau, "
-        "a rate too "
-        "high ends in the no-learning zone, and rates just below the critical one learn soonest."
-    ),
+    question="Thirty learning rates, ten networks each. The toy model predicts that a rate too low stays on the "
+    "plateau, a rate too high ends in the no-learning zone, and rates just below the critical one learn soonest.",
     parameters=PARAMETERS,
     run=run,
     claims=claims,

@@ -10,25 +10,15 @@ import xarray as xr
 from ghostpoint.experiments.remedy_claims import claims_of
 from ghostpoint.experiments.remedy_runs import sweeps
 from ghostpoint.experiments.shared.base import Claim, Experiment, Progress
-from ghostpoint.experiments.shared.networks import NETWORKS
+from ghostpoint.experiments.shared.networks import NETWORKS, activation, cued
 from ghostpoint.remedies.records import AUTO_OF_SOME
 
 #: the critical rate of plain gradient descent on the published networks: half of those that learn are lost (Fig. 8B)
 CRITICAL_RATE = 0.02
 
 
-def _activation(delay: float = NETWORKS["delay_ms"]) -> dict[str, Any]:
-    return {"task": "DelayedActivation", "delay": delay, "dt": NETWORKS["dt_ms"], "tau": NETWORKS["tau_ms"]}
-
-
 def _published(confidence: float = NETWORKS["confidence"], **task: Any) -> dict[str, Any]:
-    return {"networks": "published", "confidence": confidence, "task": _activation(**task)}
-
-
-def _cued(task: str, figure: str) -> dict[str, Any]:
-    periods = {"cue": 30.0, "delay": 80.0, "response": 50.0, "dt": 5.0, "tau": 10.0}
-
-    return {"networks": figure, "task": {"task": task, **periods}}
+    return {"networks": "published", "confidence": confidence, "task": activation(**task)}
 
 
 #: initial networks and tasks; the first is the one that every treatment is tried on
@@ -38,11 +28,11 @@ PROBLEMS: Mapping[str, Any] = {
     "T = 96": _published(delay=480.0),
     "c = 2": _published(2.0),
     "c = 50": _published(50.0),
-    "rank two": {"networks": "6B", "rank": 2, "task": _activation()},
-    "rank ten": {"networks": "6B", "rank": 10, "task": _activation()},
-    "full rank": {"networks": "6A", "task": _activation()},
-    "DCDT": _cued("DelayedCueDiscrimination", "7A"),
-    "DMTS": _cued("DelayedMatchToSample", "7D"),
+    "rank two": {"networks": "6B", "rank": 2, "task": activation()},
+    "rank ten": {"networks": "6B", "rank": 10, "task": activation()},
+    "full rank": {"networks": "6A", "task": activation()},
+    "DCDT": {"networks": "7A", "task": cued("DelayedCueDiscrimination", 30.0, 80.0)},
+    "DMTS": {"networks": "7D", "task": cued("DelayedMatchToSample", 30.0, 80.0)},
 }
 
 _REGION, _CLIP = {"remedy": "TrustRegion"}, {"remedy": "ClipGradient"}
@@ -145,16 +135,14 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     return claims_of(dataset)
 
 
-EXPERIMENT = Experiment(
+REMEDIES = Experiment(
     id="remedies",
     title="What prevents the collapse: remedies compared",
     figure="this project (after Fig. 8)",
-    question=(
-        "Above a critical rate networks learn and are lost. Which of the remedies keeps them, with one setting for all "
-        "rates, and at what cost in epochs and final loss? Gradient clipping, a lowered or rising confidence, spare "
-        "ranks, a rewind, and limits to how far one update may move the escape time are tried from half to 5000 times "
-        "the critical rate, with plain gradient descent and Adam, and then on other delays, networks and tasks."
-    ),
+    question="Above a critical rate networks learn and are lost. Which of the remedies keeps them, with one setting "
+    "for all rates, and at what cost in epochs and final loss? Gradient clipping, a lowered or rising confidence, "
+    "spare ranks, a rewind, and limits to how far one update may move the escape time are tried from half to 5000 "
+    "times the critical rate, with plain gradient descent and Adam, and then on other delays, networks and tasks.",
     parameters=PARAMETERS,
     run=run,
     claims=claims,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import xarray as xr
 
 from ghostpoint.experiments.remedy_runs import SOLVED
-from ghostpoint.experiments.shared.base import Claim, judge
+from ghostpoint.experiments.shared.base import Claim, judge, own_claim
 from ghostpoint.experiments.shared.shares import share
 
 __all__ = ["Row", "best_clip", "claims_of", "rows_of"]
 
 SOURCE = "this project"
+claim = partial(own_claim, source=SOURCE)
 REGION, PLAIN = "trust region", "plain"
 AFTERWARDS = ("rewind", "reduced rate")
 #: least share of networks to be solved at a rate: of all, and where a run of 12,000 epochs is mostly plateau
@@ -102,7 +104,7 @@ def claims_of(dataset: xr.Dataset) -> list[Claim]:
     rows = rows_of(dataset, main)
     variants = sorted({row.treatment for row in rows if row.treatment.startswith(f"{REGION}, ")})
     return [
-        *(claim for name in (REGION, *variants) for claim in _everywhere(rows, name)),
+        *(each for name in (REGION, *variants) for each in _everywhere(rows, name)),
         _beside_clipping(rows),
         _beside_adam(rows, variants),
         _tuned(rows),
@@ -115,7 +117,7 @@ def claims_of(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _everywhere(rows: list[Row], treatment: str) -> list[Claim]:
-    """Lost, and solved, at every rate of both optimisers."""
+    """One treatment at all rates of both optimisers: does it lose networks, and do nearly all solve the task?"""
     mine = [row for row in rows if row.treatment == treatment and not row.rate < _least(row)]
     plain = _plain_beside(rows, mine)
     enough = [row.solved >= _enough(row) * row.networks for row in mine]
@@ -123,20 +125,16 @@ def _everywhere(rows: list[Row], treatment: str) -> list[Claim]:
     lost, learned = total(mine, "lost"), total(mine, "learned")
     rates = f"{len(mine)} settings, SGD {_span(mine, 'sgd')} and Adam {_span(mine, 'adam')}"
     return [
-        Claim(
+        claim(
             f"With one setting for all rates, the {treatment} loses no network that has learned.",
-            origin="own",
-            source=SOURCE,
             rule="No network is lost. Learned: at some epoch an accuracy above the middle between chance and 1. Lost: "
             "at none of the last 50 epochs above chance.",
             measured=f"{share(lost, learned)} over {rates}; plain: "
             f"{share(total(plain, 'lost'), total(plain, 'learned'))}",
             verdict=judge(lost == 0, testable=learned > 0),
         ),
-        Claim(
+        claim(
             f"With one setting for all rates, the {treatment} lets nearly all networks solve the task.",
-            origin="own",
-            source=SOURCE,
             rule=f"Solved: a loss below {SOLVED:g} of chance (median of the last 50 epochs). Nearly all: "
             f"{NEARLY_ALL:.0%} at every rate, {NEARLY_ALL_AT_CRITICAL:.0%} at SGD {CRITICAL:g}. Half that rate is not "
             "claimed about.",
@@ -148,7 +146,7 @@ def _everywhere(rows: list[Row], treatment: str) -> list[Claim]:
 
 
 def _plain_beside(rows: list[Row], mine: list[Row]) -> list[Row]:
-    """Without a remedy, where the treatment was tried."""
+    """The rows without a remedy at the optimisers and rates of ``mine``."""
     tried = {(row.optimizer, row.rate) for row in mine}
     return [row for row in rows if row.treatment == PLAIN and (row.optimizer, row.rate) in tried]
 
@@ -185,16 +183,14 @@ def _pairs(rows: list[Row], treatment: str, name: str) -> list[tuple[Row, Row]]:
 
 
 def _beside_clipping(rows: list[Row]) -> Claim:
-    """Final losses beside those of the threshold that is best at each rate."""
+    """Compare final losses with those of clipping, at each rate with the best threshold for it."""
     pairs = _pairs(rows, REGION, "loss")
     quick = {(mine.optimizer, mine.rate): clip for mine, clip in _pairs(rows, REGION, "epoch")}
     ratios = [mine.loss / clip.loss for mine, clip in pairs]
     listed = [f"{_named(mine)}: {mine.loss:.2g} to {clip.loss:.2g} ({clip.treatment})" for mine, clip in pairs]
     soonest = [f"{_named(mine)}: {mine.loss / quick[mine.optimizer, mine.rate].loss:.2g}" for mine, _ in pairs]
-    return Claim(
+    return claim(
         "The trust region's median final loss is at most a fifth of what clipping at the best threshold gives.",
-        origin="own",
-        source=SOURCE,
         rule="The ratio is at most 0.2 at every rate. Best: of the thresholds that solve most, the one of the lowest "
         "loss, so each rate has one of its own.",
         measured=f"{sum(ratio <= 0.2 for ratio in ratios)} of {len(ratios)} settings; largest ratio "
@@ -205,14 +201,12 @@ def _beside_clipping(rows: list[Row]) -> Claim:
 
 
 def _beside_adam(rows: list[Row], variants: list[str]) -> Claim:
-    """Epochs until solved at the best rate, beside plain Adam's."""
+    """Compare the epochs until the task is solved with those of plain Adam, each at its best rate."""
     best = {name: _soonest([row for row in rows if row.treatment == name]) for name in (REGION, *variants)}
     adam = _soonest([row for row in rows if (row.treatment, row.optimizer) == (PLAIN, "adam")])
     mine = best[REGION]
-    return Claim(
+    return claim(
         "At its best rate the trust region solves no later than plain Adam at its best.",
-        origin="own",
-        source=SOURCE,
         rule=f"The median epoch is no later. Best: the soonest of the rates that solve nearly all, which takes "
         f"{ENOUGH} networks to say.",
         measured=f"median epoch {_when(mine)}; plain Adam {_when(adam)}",
@@ -239,10 +233,8 @@ def _tuned(rows: list[Row]) -> Claim:
     tried = {name: [row for row in rows if row.treatment == name] for name in names}
     fine = {name: [row for row in mine if row.solved >= NEARLY_ALL * row.networks] for name, mine in tried.items()}
     listed = [f"{name}: {', '.join(_named(row) for row in fine[name]) or 'nowhere'}" for name in names]
-    return Claim(
+    return claim(
         "No single clipping threshold serves all rates.",
-        origin="own",
-        source=SOURCE,
         rule="With every threshold there is a rate at which not nearly all networks solve the task.",
         measured=f"rates at which a threshold lets nearly all networks solve the task: {'; '.join(listed)}",
         verdict=judge(all(len(fine[name]) < len(tried[name]) for name in names), testable=len(names) > 1),
@@ -251,13 +243,11 @@ def _tuned(rows: list[Row]) -> Claim:
 
 
 def _proxy(rows: list[Row]) -> Claim:
-    """The hazard limit, which needs no backward pass."""
+    """Does the hazard limit, which needs no backward pass, keep the networks?"""
     mine = [row for row in rows if row.treatment == "hazard limit"]
     lost, learned = total(mine, "lost"), total(mine, "learned")
-    return Claim(
+    return claim(
         "The cheap proxy of the hazard, by the loss's own gradient, is no substitute: it loses networks.",
-        origin="own",
-        source=SOURCE,
         rule="More than 5 % of the networks that learn are lost.",
         measured=f"{share(lost, learned)} that learned are lost with the hazard limit; "
         f"{share(total(mine, 'solved'), total(mine, 'networks'))} solved",
@@ -268,7 +258,7 @@ def _proxy(rows: list[Row]) -> Claim:
 
 
 def _combined(rows: list[Row]) -> Claim:
-    """Clipping or the hazard limit beside the trust region."""
+    """Does the trust region still keep all networks when clipping or a hazard limit is added?"""
     names = [name for name in dict.fromkeys(row.treatment for row in rows) if name.startswith(f"{REGION} + ")]
     listed, fine = [], []
     for name in names:
@@ -283,10 +273,8 @@ def _combined(rows: list[Row]) -> Claim:
             f"region alone, median over rates, loss times {np.median(ratios or np.nan):.2g}, epochs times "
             f"{np.median(times or np.nan):.2g}"
         )
-    return Claim(
+    return claim(
         "Clipping or a hazard limit can be added to the trust region without losing a network.",
-        origin="own",
-        source=SOURCE,
         rule="No network is lost with either, at any rate.",
         measured="; ".join(listed) if listed else "not tried at this scale",
         verdict=judge(all(fine), testable=bool(fine)),
@@ -294,11 +282,10 @@ def _combined(rows: list[Row]) -> Claim:
 
 
 def _others(rows: list[Row]) -> Claim:
-    """The remedies that are not limits to an update, and combinations, each over the rates it was tried at."""
+    """Do the remedies that do not limit the update keep all networks, each at the rates it was tried at?"""
     names = [name for name in dict.fromkeys(row.treatment for row in rows) if not _limits(name)]
-    return Claim(
+    return own_claim(
         "A lower or rising confidence and spare ranks, each at the same rate, do not keep every network.",
-        origin="own",
         source=SOURCE + "; Figs. 6B and 8 for confidence and ranks",
         rule="With each of them some network is lost.",
         measured="; ".join(_beside_plain(rows, name) for name in names) if names else "not tried at this scale",
@@ -316,7 +303,7 @@ def _limits(name: str) -> bool:
 
 
 def _beside_plain(rows: list[Row], name: str) -> str:
-    """Lost and solved under a treatment, and without it at the same rates."""
+    """Counts of lost and solved networks with a treatment, and without it at the same rates."""
     mine = [row for row in rows if row.treatment == name]
     plain = _plain_beside(rows, mine)
     return (
@@ -326,12 +313,10 @@ def _beside_plain(rows: list[Row], name: str) -> str:
 
 
 def _rewind(rows: list[Row]) -> Claim:
-    """What is done after the loss of a network: back to its best parameters, or only a smaller step."""
+    """After a network is lost: compare a return to its best parameters with a smaller step alone."""
     back, slower = ([row for row in rows if row.treatment == name] for name in AFTERWARDS)
-    return Claim(
+    return claim(
         "Going back to the best parameters with a smaller step recovers networks that the smaller step alone does not.",
-        origin="own",
-        source=SOURCE,
         rule="More networks solve the task at the end.",
         measured="; ".join(_beside_plain(rows, name) for name in AFTERWARDS)
         if back and slower
@@ -342,7 +327,7 @@ def _rewind(rows: list[Row]) -> Claim:
 
 
 def _elsewhere(dataset: xr.Dataset, main: str, treatment: str) -> Claim:
-    """The same on the other problems."""
+    """Does the treatment keep the networks of the other problems too?"""
     listed, fine = [], []
     for problem in dict.fromkeys(str(name) for name in dataset["problem"].values):
         mine, plain = rows_of(dataset, problem, "", treatment), rows_of(dataset, problem, "", PLAIN)
@@ -353,10 +338,8 @@ def _elsewhere(dataset: xr.Dataset, main: str, treatment: str) -> Claim:
             f"{problem}: lost {_of(mine, 'lost', 'learned')}, solved {_of(mine, 'solved', 'networks')} (plain: "
             f"{_of(plain, 'lost', 'learned')}, {_of(plain, 'solved', 'networks')})"
         )
-    return Claim(
+    return claim(
         f"The {treatment} does so for other delays, confidences, ranks and tasks too, with the same setting.",
-        origin="own",
-        source=SOURCE,
         rule=f"Over all rates of both optimisers none is lost and {NEARLY_ALL:.0%} are solved, on every problem.",
         measured="; ".join(listed) if listed else "not tried at this scale",
         verdict=judge(all(fine), testable=bool(fine)),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ghostpoint.experiments.shared.base import Claim, Experiment, Progress
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, published_claim
 from ghostpoint.experiments.shared.full_rank_runs import LEARNED, answers, networks_of, task_of
-from ghostpoint.experiments.shared.networks import trained
+from ghostpoint.experiments.shared.networks import cued, trained
 from ghostpoint.experiments.shared.shares import MOST_OF, NEARLY_ALL_OF, judge_share, most, nearly_all, share
 
 #: a unit is saturated beyond this rate, an output within this distance of 0 or 1
@@ -24,7 +25,7 @@ OF_LOST = ("saturated_units", "saturated_outputs", "loss", "gradient_norm")
 PAPER: Mapping[str, Any] = {
     "figure": "7D",
     "dtype": "float32",
-    "task": {"task": "DelayedMatchToSample", "cue": 30.0, "delay": 80.0, "response": 50.0, "dt": 5.0, "tau": 10.0},
+    "task": cued("DelayedMatchToSample", 30.0, 80.0),
     "seeds": list(range(160)),
     "learning_rate": 1.4384499,
     "epochs": 6000,
@@ -122,12 +123,7 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
             "rates": (("moment", "trial", "step", "unit"), rates[:, 0][..., order].astype(np.float32)),
             "outputs": (("moment", "trial", "step"), outputs[:, 0]),
         },
-        coords={
-            **coordinates,
-            "lost": np.array(seeds)[lost],
-            "moment_epoch": ("moment", looked[:, 0]),
-            "lag": lag,
-        },
+        coords={**coordinates, "lost": np.array(seeds)[lost], "moment_epoch": ("moment", looked[:, 0]), "lag": lag},
         attrs=attributes | {"shown_seed": int(np.array(seeds)[lost[0]])},
     )
 
@@ -144,11 +140,10 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     wrong = int(((outputs[2] > SURE) & (loss[2] > WRONG)).sum())
     gone = int((norm[2] < 1e-3 * d["peak_norm"].values).sum())
     source, none = "Fig. 7 (text; one network)", "no network is lost"
+    claim, also = (partial(published_claim, source=each) for each in (source, f"{source}; abstract of 2026"))
     return [
-        Claim(
+        claim(
             "At this rate networks do not hold the task.",
-            origin="published",
-            source=source,
             published="the one network shown (seed 0)",
             rule=f"In nearly all networks the loss is at least {LEARNED:g} of chance at all of the last 50 epochs. "
             f"{NEARLY_ALL_OF}",
@@ -156,10 +151,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             verdict=judge_share(nearly_all(without, seeds), seeds),
             note="Rounding decides what becomes of a single seed, so all claims are over seeds.",
         ),
-        Claim(
+        claim(
             "Networks that learn match to sample at this rate lose it.",
-            origin="published",
-            source=source,
             published="the one network shown (seed 0)",
             rule=f"Most networks that fall below {LEARNED:g} of chance at some epoch are lost more than 50 epochs "
             f"before the end. {MOST_OF}",
@@ -167,10 +160,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             + (f"; lost are seeds {', '.join(str(seed) for seed in d['lost'].values)}" if lost else ""),
             verdict=judge_share(most(lost, learned), learned),
         ),
-        Claim(
+        claim(
             "With the collapse units saturate.",
-            origin="published",
-            source=source,
             published="saturated firing rates (no number)",
             rule=f"In nearly all lost networks the share of rates in the response beyond {SATURATED_RATE:g} is more "
             f"than twice as high at the end as in the last epoch with the task. {NEARLY_ALL_OF}",
@@ -182,10 +173,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             verdict=judge_share(nearly_all(more, lost), lost),
             note="A rise counts, not that most units saturate.",
         ),
-        Claim(
+        also(
             "The outputs saturate: confident, and wrong.",
-            origin="published",
-            source=f"{source}; abstract of 2026",
             published="high-confidence but incorrect predictions (no number)",
             rule=f"In nearly all lost networks more than {SURE:g} of the outputs are within {SATURATED_OUTPUT:g} of 0 "
             f"or 1 at the end, and the loss is above {WRONG:g} of chance. {NEARLY_ALL_OF}",
@@ -196,10 +185,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             else none,
             verdict=judge_share(nearly_all(wrong, lost), lost),
         ),
-        Claim(
+        also(
             "After the collapse the gradient vanishes.",
-            origin="published",
-            source=f"{source}; abstract of 2026",
             published="vanishing gradients (no number)",
             rule=f"In nearly all lost networks the norm at the end is below 1/1000 of its largest value. "
             f"{NEARLY_ALL_OF}",
@@ -212,14 +199,12 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     ]
 
 
-EXPERIMENT = Experiment(
+SATURATION_DMTS = Experiment(
     id="saturation_dmts",
     title="What a collapse looks like: saturated rates and outputs",
     figure="Fig. 7 (text)",
-    question=(
-        "Delayed match to sample at a rate just beyond what works. What do units and outputs do in the last epoch "
-        "with the task, and after it? One lost network is shown, and the claims are made over all that are lost."
-    ),
+    question="Delayed match to sample at a rate just beyond what works. What do units and outputs do in the last epoch "
+    "with the task, and after it? One lost network is shown, and the claims are made over all that are lost.",
     parameters=PARAMETERS,
     run=run,
     claims=claims,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge, published_claim
 from ghostpoint.theory import OUTCOMES, SaddleNodeToy
 
 PARAMETERS: Mapping[str, Any] = {
@@ -83,9 +83,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     slow_rate, fast_rate = (f"{float(each.learning_rate):.3g}" for each in (slow, fast))
     average = f"mean {recent.mean():.3f} ± {_block_error(recent):.3f}" if len(recent) > 10 else "no mean"
     return [
-        Claim(
+        published_claim(
             f"At learning rate {slow_rate} the loss drops abruptly near epoch {PUBLISHED_DROP}.",
-            origin="published",
             source="Letter, Fig. 2B-C",
             published=f"around epoch {PUBLISHED_DROP}",
             rule=f"The first epoch with r ≤ r* is within {READING_ERROR} epochs of {PUBLISHED_DROP}, the error of "
@@ -96,9 +95,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             else f"r does not come down to r* within {d.sizes['epoch']} epochs",
             verdict=judge(drop >= 0 and abs(drop - PUBLISHED_DROP) <= READING_ERROR),
         ),
-        Claim(
+        published_claim(
             "No bifurcation precedes the drop: r stays positive throughout.",
-            origin="published",
             source="Letter, Fig. 2B",
             published="r does not change its sign",
             rule="r is positive at every epoch of every run, and the loss of the first one drops.",
@@ -106,9 +104,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             f"{float(fast.r.min()) / unit:.4f} r* (rate {fast_rate}), {one}",
             verdict=judge(drop >= 0 and bool((d.r > 0).all())),
         ),
-        Claim(
+        published_claim(
             "After the drop the loss oscillates near its minimum instead of settling.",
-            origin="published",
             source="Letter, Fig. 2B-C; abstract of 2026 (oscillatory gradients near minima)",
             published="oscillations near the global optimum",
             rule="The run ends in an oscillation that stays within the bounds derived for it (theory.descent) and is "
@@ -121,18 +118,16 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
                 and high - low > 0.5 * (within[1] - within[0])
             ),
         ),
-        Claim(
+        published_claim(
             "Gradient descent does not attain the zero loss of the minimum.",
-            origin="published",
             source="Letter, text on Fig. 2",
             published="not easily attained (no number)",
             rule="The run is not lost, and its mean loss from the drop to the last epoch is above T / 1000.",
             measured=f"{average}, smallest {recent.min():.2g} (T = {T:g})" if len(recent) else "no drop",
             verdict=judge(int(slow.lost_epoch) < 0 and len(recent) > 10 and bool(recent.mean() > T / 1000)),
         ),
-        Claim(
+        published_claim(
             f"At learning rate {fast_rate}, above the critical rate, the run ends in the no-learning zone.",
-            origin="published",
             source="Letter, Fig. 2B-C",
             published="pushed into the no-learning zone",
             rule="The rate is above eq. 15 and the last r is below the point of no return.",
@@ -161,13 +156,12 @@ def _block_error(values: np.ndarray[Any, Any], blocks: int = 10) -> float:
     return float(means.std(ddof=1) / np.sqrt(blocks))
 
 
-EXPERIMENT = Experiment(
+TOY_DESCENT = Experiment(
     id="toy_descent",
     title="Abrupt learning without a bifurcation, and its collapse at a higher rate",
     figure="Fig. 2B-C (letter: 2B-C)",
-    question="What does plain gradient descent on the analytic loss of the toy model do from r = 10 "
-    "r*, at a rate below the critical one and at a rate above it? One deterministic run each; every "
-    "epoch is kept.",
+    question="What does plain gradient descent on the analytic loss of the toy model do from r = 10 r*, at a rate "
+    "below the critical one and at a rate above it? One deterministic run each; every epoch is kept.",
     parameters={"quick": PARAMETERS, "paper": PARAMETERS},  # a second either way
     run=run,
     claims=claims,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge, own_claim, published_claim
 from ghostpoint.theory import SaddleNodeToy
 
 PARAMETERS: Mapping[str, Any] = {
@@ -68,11 +68,7 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
             "gradient_fine": (("confidence", "r_fine"), np.array(columns["g_fine"]), slope),
             "loss_euler": (("confidence", "r"), np.array(columns["L_euler"]), time),
             "gradient_euler": (("confidence", "r"), np.array(columns["g_euler"]), slope),
-            "loss_difference": (
-                ("confidence", "r"),
-                np.array(columns["L_euler"]) - np.array(columns["L"]),
-                time,
-            ),
+            "loss_difference": (("confidence", "r"), np.array(columns["L_euler"]) - np.array(columns["L"]), time),
             "r_best": ("confidence", np.array(columns["best"]), rate),
             "r_best_euler": ("confidence", np.array(columns["best_euler"]), rate),
         },
@@ -122,9 +118,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
         f"{value / T:.3f} T at {times:g} r*" for times, value in zip(d.u_far.values, d.loss_far.values, strict=True)
     )
     return [
-        Claim(
+        published_claim(
             "Below the point of no return the loss is flat and its gradient exactly zero.",
-            origin="published",
             source="Letter, Fig. 2A, eqs. 12 and 13",
             published="edge at r* / 4, loss T below",
             rule="The gradient is 0 at every point of the grid below r* / 4, within a grid step, and the loss there is "
@@ -137,9 +132,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
                 first > 0 and abs(edge - 0.25) <= spacing / 2 * 1.001 and bool(np.allclose(zone, T, rtol=1e-12))
             ),
         ),
-        Claim(
+        published_claim(
             "The minimum lies at r*, and the gradient does not vanish there.",
-            origin="published",
             source="Letter, Fig. 2A, eq. 14",
             published=f"∓{theory:.4g} from left and right",
             rule="The minimum is within a grid step of r*, and the one-sided slopes are ∓2 T³ / π² within 1e-4.",
@@ -147,9 +141,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             f"{slopes[1]:.5g} (difference quotients, step {parameters['kink_step']:g} r*)",
             verdict=judge(abs(best - 1) <= spacing and bool(np.allclose(slopes, [-theory, theory], rtol=1e-4))),
         ),
-        Claim(
+        published_claim(
             "Above r* the loss falls ever more abruptly towards the minimum.",
-            origin="published",
             source="Letter, Fig. 2A",
             published="abrupt decay towards r*",
             rule="The slope rises at every step from 2 r* down to r*, and more than doubles.",
@@ -157,18 +150,16 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             f"between {above.size} points",
             verdict=judge(bool((np.diff(above) < 0).all()) and above[0] / above[-1] > 2),
         ),
-        Claim(
+        published_claim(
             "Between the point of no return and r* the loss changes abruptly, by all of T.",
-            origin="published",
             source="Letter, text on Fig. 2A",
             published="between 0 and T for r*/4 < r < r*",
             rule="From r* / 4 to r* the loss falls at every step of the grid, from T to 0 within 1 % of T.",
             measured=f"from {rise[0]:.3g} to {rise[-1]:.3g} (T = {T:g}) over {rise.size} points",
             verdict=judge(bool((np.diff(rise) < 0).all()) and abs(rise[0] - T) < 0.01 * T and abs(rise[-1]) < 0.01 * T),
         ),
-        Claim(
+        published_claim(
             "Far above r* the loss saturates at T, so that a low learning rate takes long from there.",
-            origin="published",
             source="Letter, text on Fig. 2A",
             published="the loss goes to T for r much larger than r*",
             rule="The loss rises with r over the multiples of r* that were tried and is within 5 % of T at the "
@@ -176,9 +167,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             measured=plateau,
             verdict=judge(bool((np.diff(d.loss_far.values) > 0).all()) and abs(float(d.loss_far[-1]) / T - 1) < 0.05),
         ),
-        Claim(
+        published_claim(
             "Losses at finite confidence approach the analytic one as the confidence grows.",
-            origin="published",
             source="Letter, Fig. 2A",
             published="points for c = 1 on the analytic line, for c = 0.1 off it",
             rule="The largest difference over the published grid falls with every confidence, and is below 1 % of T at "
@@ -187,9 +177,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             verdict=judge(bool((np.diff(far) < 0).all()) and far[-1] < 0.01 * T),
             note="The threshold stays finite, so a difference of about 1 / x_threshold in time remains.",
         ),
-        Claim(
+        published_claim(
             "A lower confidence leaves a gradient beyond the point of no return.",
-            origin="published",
             source="Letter, Fig. 2A and text on Fig. 4; article, Fig. 8A",
             published="small but non-zero gradients at low confidence",
             rule="At every r ≤ 0 of the grid the gradient points back to r*; its largest value at each lower "
@@ -200,9 +189,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             note=f"Of these confidences {peak:g} leaves the largest gradient: a still lower one makes the "
             "readout itself insensitive.",
         ),
-        Claim(
+        own_claim(
             "The Euler steps of the published figure do not change the picture.",
-            origin="own",
             source="Letter, Fig. 2A (dt = 0.1, x clipped at 1e6), beside the exact integral",
             rule="The two losses differ by less than 1 % of T, and their minima by less than 0.02 r*.",
             measured=f"loss differs from the exact integral by at most {gap.max():.2g} of {T:g}; minimum shifted by "
@@ -213,14 +201,13 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     ]
 
 
-EXPERIMENT = Experiment(
+TOY_LOSS = Experiment(
     id="toy_loss",
     title="The loss of the toy model has a no-learning zone, a kink at its minimum and an abrupt drop",
     figure="Fig. 2A and 8A (letter: 2A)",
-    question="What does the loss of dx/dt = x² + r on the delayed-activation task look like as a "
-    "function of r, in the analytic limit and at finite confidence, and does the published Euler "
-    "discretisation change it? Losses and gradients at finite confidence are quadratures of closed forms; "
-    "the Euler variant is computed beside them.",
+    question="What does the loss of dx/dt = x² + r on the delayed-activation task look like as a function of r, in the "
+    "analytic limit and at finite confidence, and does the published Euler discretisation change it? Losses and "
+    "gradients at finite confidence are quadratures of closed forms; the Euler variant is computed beside them.",
     parameters={"quick": PARAMETERS, "paper": PARAMETERS},  # a second either way
     run=run,
     claims=claims,

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from scipy.stats import linregress
 
-from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge
+from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge, published_claim
+from ghostpoint.experiments.shared.power_laws import power_law
 from ghostpoint.theory import OUTCOMES, SaddleNodeToy
 
 PARAMETERS: Mapping[str, Any] = {
@@ -103,11 +103,7 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
             "r0": ("start", sweep.r0[0], {"units": "1 / time**2"}),
             "loss": ((*per_run, "epoch"), shown_loss, time),
             "loss_mean": (("learning_rate", "epoch"), shown_loss.mean(1), time),
-            "loss_sem": (
-                ("learning_rate", "epoch"),
-                shown_loss.std(1, ddof=1) / np.sqrt(sweep.r0.shape[1]),
-                time,
-            ),
+            "loss_sem": (("learning_rate", "epoch"), shown_loss.std(1, ddof=1) / np.sqrt(sweep.r0.shape[1]), time),
             "settled_loss": (per_run, sweep.loss[..., np.isin(sweep.epoch, settled)].mean(-1), time),
             "settled_loss_theory": ("learning_rate", settled_theory, time),
             "lost": (per_run, sweep.lost_epoch >= 0),
@@ -145,7 +141,7 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     ratio = (d.critical_rate / d.critical_rate_theory).values
     scatter = float(ratio.std(ddof=1))
     error = scatter / np.sqrt(ratio.size)
-    fit = linregress(np.log(d.delay), np.log(d.critical_rate))
+    fit = power_law(d.delay, d.critical_rate)
     share, near = d.lost_share.values, d.near_ratio.values
     spacing = near[1] - near[0]
     crossed, n = d.crossing_epoch.values, d.sizes["start"]
@@ -154,17 +150,16 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     fitted = int(learned.sum()) > 2
     price = epochs = None
     if fitted:
-        price = linregress(np.log(rates[learned]), np.log(d.settled_loss.values[learned].mean(1)))
-        epochs = linregress(np.log(rates[learned]), np.log(crossed[learned].mean(1)))
+        price = power_law(rates[learned], d.settled_loss.values[learned].mean(1))
+        epochs = power_law(rates[learned], crossed[learned].mean(1))
     few = int(d.epoch.values[0])
     soon = rates[~lost.any(1) & (crossed >= 0).all(1) & (crossed.max(1) < few)]
     alive = np.flatnonzero(~lost.all(1))
     starts = f"{parameters['critical_starts']} starts at each of {ratio.size} delays"
     here = int(np.argmin(np.abs(d.delay.values - d.attrs["T"])))
     return [
-        Claim(
+        published_claim(
             "Learning becomes impossible from a critical rate on: 3 π⁴ / (32 T⁵).",
-            origin="published",
             source="Letter, Fig. 2D, eq. 15",
             published=f"{theory:.4g} at T = {d.attrs['T']:g} (about 9e-10)",
             rule="At every delay the lowest rate that loses any start is within 1 % of eq. 15.",
@@ -175,9 +170,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             note="Measured as the lowest rate at which any start is lost: eq. 15 is the largest jump an orbit "
             "can make, and most orbits never come close enough to r* to make it.",
         ),
-        Claim(
+        published_claim(
             "The critical rate falls as the fifth power of the delay.",
-            origin="published",
             source="Letter, eq. 15; abstract of 2026 (an inverse power law)",
             published="exponent -5",
             rule="The exponent of a log-log fit is within 0.01 of -5.",
@@ -185,9 +179,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             f"{float(d.delay[-1]):g}; {starts}, drawn anew for each)",
             verdict=judge(abs(fit.slope + 5) < 0.01),
         ),
-        Claim(
+        published_claim(
             "Every learning rate at or above the critical one ends in the no-learning zone.",
-            origin="published",
             source="Letter, text below eq. 15",
             published="any rate from eq. 15 on",
             rule="At every rate of the grid more than half a grid step above eq. 15 all starts are lost.",
@@ -197,9 +190,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             note="A stable orbit of period three outlives the critical rate; theory derived here: up to "
             f"{d.attrs['surviving_ratio']:.4f} times eq. 15. Beyond that every start was lost.",
         ),
-        Claim(
+        published_claim(
             "On the published grid of rates nothing learns from about 9e-10 on.",
-            origin="published",
             source="Letter, Fig. 2D",
             published="9e-10",
             rule="The highest rate at which any start survives is within a step of the grid of 9e-10, and rates above "
@@ -213,9 +205,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
                 and bool(np.abs(np.log(rates[alive[-1:]] / 9e-10)) <= np.log(rates[1] / rates[0]))
             ),
         ),
-        Claim(
+        published_claim(
             "Lower learning rates reach a lower final loss.",
-            origin="published",
             source="Letter, Fig. 2D",
             published="lower errors at lower rates",
             rule="The exponent of the settled loss over the rates at which all starts learn is above 0 by two standard "
@@ -227,9 +218,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             verdict=judge(price is not None and price.slope - 2 * price.stderr > 0),
             note="Theory derived here for low rates: exponent 1, mean loss (3/16) T times rate over critical rate.",
         ),
-        Claim(
+        published_claim(
             "Lower learning rates need more epochs.",
-            origin="published",
             source="Letter, Fig. 2D",
             published="at the expense of more epochs",
             rule="The exponent of the epochs until r* over the same rates is below 0 by two standard errors.",
@@ -238,9 +228,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
             else "all starts learn at fewer than three rates",
             verdict=judge(epochs is not None and epochs.slope + 2 * epochs.stderr < 0),
         ),
-        Claim(
+        published_claim(
             "Learning within few epochs is achieved only at rates close to the critical one.",
-            origin="published",
             source="Letter, text on Fig. 2D",
             published="only for rates near the critical one (no number)",
             rule="All starts learn and are kept within the fewest epochs shown at some rates, none of them below a "
@@ -262,14 +251,13 @@ def _survivors(share: np.ndarray[Any, Any], near: np.ndarray[Any, Any]) -> str:
     return f"some starts survive up to {last} times eq. 15; first losses at {first}, half lost from {middle}"
 
 
-EXPERIMENT = Experiment(
+TOY_RATES = Experiment(
     id="toy_rates",
     title="A critical learning rate that falls as the fifth power of the delay",
     figure="Fig. 2D (letter: 2D)",
-    question="Which learning rates can teach the toy model to wait for T, how low does the loss get, and "
-    "from which rate on is learning lost? Plain gradient descent on the analytic loss from starts near 10 "
-    "r*; the critical rate is measured from descents by bisection at delays over two decades, with "
-    "starts drawn anew at each.",
+    question="Which learning rates can teach the toy model to wait for T, how low does the loss get, and from which "
+    "rate on is learning lost? Plain gradient descent on the analytic loss from starts near 10 r*; the critical rate "
+    "is measured from descents by bisection at delays over two decades, with starts drawn anew at each.",
     parameters={"quick": PARAMETERS, "paper": PARAMETERS},  # seconds either way
     run=run,
     claims=claims,

@@ -7,19 +7,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ghostpoint.figures.style import ACCENT, GHOST, GOOD, INK, LOST, MUTED, panel_label, styled
+from ghostpoint.figures.style import ACCENT, GHOST, GOOD, INK, LOST, MUTED, Drawing, letters, styled
 
-__all__ = ["CAPTION", "draw"]
-
-CAPTION = (
-    "A column a family of networks. A: when each reading of a ghost first holds, in durations of the drop (from "
-    "0.9 to 0.25 of the plateau, shaded) after it began; a dot a network that learns, a line the median, grey "
-    "where it holds before training. The scale is linear from -1 to 1. B: the same in units of the plateau's "
-    "length; what holds before training is at the left edge. C: share of these networks in which it first holds "
-    "before the loss is below 0.99 of its plateau, from there to 0.9, in the drop to 0.1, later, or never. "
-    "Circles: share in which it holds at epoch 0; diamonds: share of random moments of the plateau at which it "
-    "holds."
-)
 SHORT = {
     "ghost": "ghost",
     "path_minimum": "minimum on path",
@@ -38,35 +27,35 @@ WHEN = (
 EARLIEST = 1e-3  # of the plateau; the left edge of B
 
 
+@styled()
 def draw(dataset: xr.Dataset) -> Figure:
     """Leads and lags in both units, and the shares, a column for each family."""
-    with styled():
-        families = dataset.attrs["families"]
-        figure = Figure(figsize=(2.2 * len(families) + 1.2, 7.4), layout="constrained")
-        rows = figure.subplots(3, len(families), squeeze=False, sharey=True)
-        for column, (name, title) in zip(rows.T, families.items(), strict=True):
-            at = dataset.isel(network=np.flatnonzero(dataset["family"].values == name))
-            able = at.isel(network=np.flatnonzero(at["learned"].values))
-            rank, task = title.split(", ")
-            column[0].set_title(f"{rank}\n{task}\n{able.sizes['network']} of {at.sizes['network']} learn", fontsize=7.5)
-            _lags(column[0], able)
-            _plateaus(column[1], able)
-            _shares(column[2], able)
-            if not able.sizes["network"]:
-                column[0].text(0.5, 0.5, "no network learned", transform=column[0].transAxes, ha="center", color=LOST)
-        readings = dataset["reading"].values
-        for axes, letter, title in zip(rows[:, 0], "ABC", ("first holds", "first holds", "when"), strict=True):
-            axes.set_yticks(range(len(readings)), [SHORT[str(reading)] for reading in readings], fontsize=8)
-            axes.set_ylim(len(readings) - 0.5, -0.5)
-            axes.set_ylabel(title)
-            panel_label(axes, letter)
-        handles, labels = rows[2, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=7, fontsize=7.5)
-        return figure
+    families = dataset.attrs["families"]
+    figure = Figure(figsize=(2.2 * len(families) + 1.2, 7.4), layout="constrained")
+    rows = figure.subplots(3, len(families), squeeze=False, sharey=True)
+    for column, (name, title) in zip(rows.T, families.items(), strict=True):
+        at = dataset.isel(network=np.flatnonzero(dataset["family"].values == name))
+        able = at.isel(network=np.flatnonzero(at["learned"].values))
+        rank, task = title.split(", ")
+        column[0].set_title(f"{rank}\n{task}\n{able.sizes['network']} of {at.sizes['network']} learn", fontsize=7.5)
+        _lags(column[0], able)
+        _plateaus(column[1], able)
+        _shares(column[2], able)
+        if not able.sizes["network"]:
+            column[0].text(0.5, 0.5, "no network learned", transform=column[0].transAxes, ha="center", color=LOST)
+    readings = dataset["reading"].values
+    for axes, title in zip(rows[:, 0], ("first holds", "first holds", "when"), strict=True):
+        axes.set_yticks(range(len(readings)), [SHORT[str(reading)] for reading in readings], fontsize=8)
+        axes.set_ylim(len(readings) - 0.5, -0.5)
+        axes.set_ylabel(title)
+    letters(rows[:, 0])
+    handles, labels = rows[2, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=7, fontsize=7.5)
+    return figure
 
 
 def _dots(axes: Axes, at: xr.Dataset, values: xr.DataArray) -> None:
-    """A dot a network on the line of each reading, shifted a little by its place, and the median."""
+    """One dot per network on the line of each reading, with a small vertical offset, and the median."""
     networks = at.sizes["network"]
     shift = (np.arange(networks) % 7 - 3) * 0.08
     for place, reading in enumerate(at["reading"].values):
@@ -116,3 +105,14 @@ def _shares(axes: Axes, at: xr.Dataset) -> None:
     axes.set_xlim(0, 1)
     axes.set_xlabel("share of networks", fontsize=7.5)
     axes.tick_params(axis="x", labelsize=6.5)
+
+
+BEFORE_THE_DROP = Drawing(
+    draw,
+    "A column a family of networks. A: when each reading of a ghost first holds, in durations of the drop (from 0.9 to "
+    "0.25 of the plateau, shaded) after it began; a dot a network that learns, a line the median, grey where it holds "
+    "before training. The scale is linear from -1 to 1. B: the same in units of the plateau's length; what holds "
+    "before training is at the left edge. C: share of these networks in which it first holds before the loss is below "
+    "0.99 of its plateau, from there to 0.9, in the drop to 0.1, later, or never. Circles: share in which it holds at "
+    "epoch 0; diamonds: share of random moments of the plateau at which it holds.",
+)

@@ -2,79 +2,60 @@
 
 from __future__ import annotations
 
-import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
-from matplotlib.pyplot import get_cmap
 
-from ghostpoint.figures.style import ACCENT, GOOD, INK, LOST, MUTED, new_figure, panel_label, say, styled
-
-__all__ = ["CAPTION", "draw"]
-
-CAPTION = (
-    "One lost network: A loss, B norm of the gradient, C number of fixed points, D latent flow around the fold "
-    "(dots: the initial latent). "
-    "All seeds: E zeros of the final flow by fate; F epoch of the fold against epoch of entry into the no-learning "
-    "zone. "
-    "Dashed: the fold."
-)
+from ghostpoint.figures.panels import flow_curves
+from ghostpoint.figures.style import ACCENT, GOOD, INK, LOST, MUTED, Drawing, letters, new_figure, say, styled
 
 
+@styled()
 def draw(dataset: xr.Dataset) -> Figure:
     """Four panels for the network shown, two for all seeds."""
-    with styled():
-        figure, panels = new_figure(3, 2)
-        fold, seed = dataset.attrs["fold_epoch"], dataset.attrs["shown_seed"]
-        panels[0].plot(dataset["epoch"], dataset["loss"], color=ACCENT, lw=0.8)
-        panels[0].set(ylabel="loss (chance = 1)", title=f"Seed {seed}: loss")
-        norm = dataset["gradient_norm"]
-        panels[1].plot(dataset["epoch"], norm.where(norm > 0), color=ACCENT, lw=0.8)
-        panels[1].set(yscale="log", ylabel="gradient norm", title="Gradient")
-        panels[2].plot(dataset["flow_epoch"], dataset["count"], color=LOST, drawstyle="steps-post")
-        panels[2].set(ylabel="fixed points", yticks=[0, 1, 2, 3], ylim=(0, 3.5), title="Fixed points")
-        for axes in panels[:3]:
-            if fold >= 0:
-                axes.axvline(fold, color=INK, lw=0.8, ls="--")
-            axes.set_xlabel("epoch")
+    figure, panels = new_figure(3, 2)
+    fold, seed = dataset.attrs["fold_epoch"], dataset.attrs["shown_seed"]
+    panels[0].plot(dataset["epoch"], dataset["loss"], color=ACCENT, lw=0.8)
+    panels[0].set(ylabel="loss (chance = 1)", title=f"Seed {seed}: loss")
+    norm = dataset["gradient_norm"]
+    panels[1].plot(dataset["epoch"], norm.where(norm > 0), color=ACCENT, lw=0.8)
+    panels[1].set(yscale="log", ylabel="gradient norm", title="Gradient")
+    panels[2].plot(dataset["flow_epoch"], dataset["count"], color=LOST, drawstyle="steps-post")
+    panels[2].set(ylabel="fixed points", yticks=[0, 1, 2, 3], ylim=(0, 3.5), title="Fixed points")
+    for axes in panels[:3]:
+        if fold >= 0:
+            axes.axvline(fold, color=INK, lw=0.8, ls="--")
+        axes.set_xlabel("epoch")
 
-        flow, shown = panels[3], dataset["shown"].values
-        colours = get_cmap("viridis")(np.linspace(0.05, 0.85, len(shown)))
-        for colour, at, curve, start in zip(
-            colours, shown, dataset["curve"].values, dataset["start"].values, strict=True
-        ):
-            flow.plot(dataset["kappa"], curve, color=colour, lw=1.1, label=f"epoch {at:,}")
-            flow.plot(start, np.interp(start, dataset["kappa"].values, curve), "o", color=colour, ms=4)
-        flow.axhline(0, color=INK, lw=0.8)
-        flow.set(
-            xlabel="latent kappa",
-            ylabel="d kappa/dt (1/tau)",
-            ylim=(-1.5, 3),
-            title="Latent flow around the fold" if fold >= 0 else "Latent flow (no fold)",
-        )
-        flow.legend(fontsize=6.5, loc="upper right")
+    title = "Latent flow around the fold" if fold >= 0 else "Latent flow (no fold)"
+    flow_curves(panels[3], dataset, dataset["start"].values, 3, title)
 
-        learned, lost = dataset["learned"].values, dataset["entry"].values >= 0
-        zeros = dataset["n_fixed_points"].values
-        fates = ((lost, "lost", LOST), (learned & ~lost, "kept", GOOD), (~learned, "never\nlearned", MUTED))
-        for x, (chosen, _label, colour) in enumerate(fates):
-            for offset, wanted in ((-0.2, zeros == 1), (0.2, zeros >= 3)):
-                bar = panels[4].bar(
-                    x + offset, (chosen & wanted).sum(), 0.36, color=colour, alpha=0.4 if offset < 0 else 1.0
-                )
-                panels[4].bar_label(bar, fontsize=8)
-        panels[4].set_xticks(range(3), [label for _, label, _ in fates])
-        panels[4].set(ylabel="networks", title="Final zeros: 1 (pale), 3 (full)")
-        panels[4].margins(y=0.12)
+    learned, lost = dataset["learned"].values, dataset["entry"].values >= 0
+    zeros = dataset["n_fixed_points"].values
+    fates = ((lost, "lost", LOST), (learned & ~lost, "kept", GOOD), (~learned, "never\nlearned", MUTED))
+    for x, (chosen, _label, colour) in enumerate(fates):
+        for offset, wanted in ((-0.2, zeros == 1), (0.2, zeros >= 3)):
+            bar = panels[4].bar(
+                x + offset, (chosen & wanted).sum(), 0.36, color=colour, alpha=0.4 if offset < 0 else 1.0
+            )
+            panels[4].bar_label(bar, fontsize=8)
+    panels[4].set_xticks(range(3), [label for _, label, _ in fates])
+    panels[4].set(ylabel="networks", title="Final zeros: 1 (pale), 3 (full)")
+    panels[4].margins(y=0.12)
 
-        through = lost & (dataset["fold"].values >= 0)
-        panels[5].plot(
-            dataset["entry"].values[through], dataset["fold"].values[through], "o", color=LOST, ms=3.5, mew=0
-        )
-        limits = [0, int(dataset["epoch"].values[-1])]
-        panels[5].plot(limits, limits, color=INK, lw=0.8)
-        if not through.any():
-            say(panels[5], "No network is lost\nthrough a fold.")
-        panels[5].set(xlabel="epoch of entry", ylabel="epoch of the fold", title="Fold and entry")
-        for axes, letter in zip(panels, "ABCDEF", strict=True):
-            panel_label(axes, letter)
-        return figure
+    through = lost & (dataset["fold"].values >= 0)
+    panels[5].plot(dataset["entry"].values[through], dataset["fold"].values[through], "o", color=LOST, ms=3.5, mew=0)
+    limits = [0, int(dataset["epoch"].values[-1])]
+    panels[5].plot(limits, limits, color=INK, lw=0.8)
+    if not through.any():
+        say(panels[5], "No network is lost\nthrough a fold.")
+    panels[5].set(xlabel="epoch of entry", ylabel="epoch of the fold", title="Fold and entry")
+    letters(panels)
+    return figure
+
+
+COLLAPSE = Drawing(
+    draw,
+    "One lost network: A loss, B norm of the gradient, C number of fixed points, D latent flow around the fold (dots: "
+    "the initial latent). All seeds: E zeros of the final flow by fate; F epoch of the fold against epoch of entry "
+    "into the no-learning zone. Dashed: the fold.",
+)

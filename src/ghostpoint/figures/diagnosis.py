@@ -45,6 +45,7 @@ _COLOURS = {
 _HATCHED = ("recovered", "divergence", "cannot tell", "staircase learning", "rise of the loss")
 
 
+@styled()
 def draw(dataset: xr.Dataset, network: int | None = None) -> Figure:
     """One panel for ``network`` or for each of up to six runs; of more, all losses and a bar of phases for each run.
 
@@ -56,14 +57,13 @@ def draw(dataset: xr.Dataset, network: int | None = None) -> Figure:
     count = dataset.sizes["network"]
     if network is not None and not 0 <= integer("network", network) < count:
         raise InputError(f"network must be from 0 to {count - 1}, got {network}")
-    with styled():
-        if network is None and count > MOST:
-            return _together(dataset)
-        rows = list(range(count)) if network is None else [network]
-        figure, panels = new_figure(1, len(rows), width=7.2, height=2.8)
-        for axes, row in zip(panels, rows, strict=True):
-            _panel(axes, dataset.isel(network=row), _name(dataset, row) if count > 1 else "")
-        return figure
+    if network is None and count > MOST:
+        return _together(dataset)
+    rows = list(range(count)) if network is None else [network]
+    figure, panels = new_figure(1, len(rows), width=7.2, height=2.8)
+    for axes, row in zip(panels, rows, strict=True):
+        _panel(axes, dataset.isel(network=row), _name(dataset, row) if count > 1 else "")
+    return figure
 
 
 def _name(dataset: xr.Dataset, row: int) -> str:

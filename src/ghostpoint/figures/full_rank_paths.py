@@ -11,9 +11,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ghostpoint.figures.style import ACCENT, GHOST, INK, MUTED, SEQUENCE, panel_label, styled
-
-__all__ = ["CAPTION", "draw_paths"]
+from ghostpoint.figures.panels import answers
+from ghostpoint.figures.style import ACCENT, GHOST, INK, MUTED, SEQUENCE, Drawing, letters, styled
 
 CAPTION = (
     "A: loss of every network; the one shown below is coloured, dashed are the epochs shown. B: its gradient norm. "
@@ -26,31 +25,31 @@ MARKERS = {"fixed": "o", "ghost": "D", "undecided": "x"}
 SPEEDS = (1e-4, 1.0)  # limits of the colours; fixed points are at the lower one
 
 
-def draw_paths(dataset: xr.Dataset) -> Figure:
+@styled()
+def draw(dataset: xr.Dataset) -> Figure:
     """Loss and gradient above, then a row of outputs and a row of trajectories, a column an epoch."""
-    with styled():
-        figure = Figure(figsize=(9.6, 7.4), layout="constrained")
-        halves: Any = figure.subfigures(2, 1, height_ratios=(1, 2))
-        upper, lower = halves
-        top = list(upper.subplots(1, 3))
-        outputs, states = lower.subplots(2, dataset.sizes["shown"], sharex="row", sharey="row", squeeze=False)
-        _histories(top, dataset)
-        speeds = ScalarMappable(LogNorm(*SPEEDS, clip=True), "viridis")
-        for place, epoch in enumerate(dataset["shown"].values):
-            at = dataset.sel(shown=epoch, searched=epoch)
-            _outputs(outputs[place], at)
-            outputs[place].set_title(f"Epoch {epoch:,}")
-            _trajectories(states[place], at, speeds)
-        outputs[0].set_ylabel("output")
-        first, second = (f"PC {n} ({100 * share:.0f} %)" for n, share in enumerate(dataset["explained"].values, 1))
-        for axes in states:
-            axes.set_xlabel(first)
-        states[0].set_ylabel(second)
-        states[0].set_title("States")
-        lower.colorbar(speeds, ax=list(states), label="speed (1/tau)", aspect=15)
-        for axes, letter in zip((*top, outputs[0], states[0]), "ABCDE", strict=True):
-            panel_label(axes, letter)
-        return figure
+    figure = Figure(figsize=(9.6, 7.4), layout="constrained")
+    halves: Any = figure.subfigures(2, 1, height_ratios=(1, 2))
+    upper, lower = halves
+    top = list(upper.subplots(1, 3))
+    outputs, states = lower.subplots(2, dataset.sizes["shown"], sharex="row", sharey="row", squeeze=False)
+    _histories(top, dataset)
+    speeds = ScalarMappable(LogNorm(*SPEEDS, clip=True), "viridis")
+    for place, epoch in enumerate(dataset["shown"].values):
+        at = dataset.sel(shown=epoch, searched=epoch)
+        answers(outputs[place], at, SEQUENCE, 1.1, 0.9)
+        outputs[place].xaxis.set_major_locator(MaxNLocator(4))
+        outputs[place].set_title(f"Epoch {epoch:,}")
+        _trajectories(states[place], at, speeds)
+    outputs[0].set_ylabel("output")
+    first, second = (f"PC {n} ({100 * share:.0f} %)" for n, share in enumerate(dataset["explained"].values, 1))
+    for axes in states:
+        axes.set_xlabel(first)
+    states[0].set_ylabel(second)
+    states[0].set_title("States")
+    lower.colorbar(speeds, ax=list(states), label="speed (1/tau)", aspect=15)
+    letters((*top, outputs[0], states[0]))
+    return figure
 
 
 def _histories(panels: list[Axes], dataset: xr.Dataset) -> None:
@@ -73,15 +72,6 @@ def _histories(panels: list[Axes], dataset: xr.Dataset) -> None:
     panels[1].set_title("Gradient")
 
 
-def _outputs(axes: Axes, at: xr.Dataset) -> None:
-    time = at["step"].values * at.attrs["dt"]
-    for colour, output, target in zip(SEQUENCE, at["outputs"].values, at["targets"].values, strict=False):
-        axes.plot(time, target, color=colour, lw=0.9, ls=":")
-        axes.plot(time, output, color=colour, lw=1.1)
-    axes.set_xlabel("time (ms)")
-    axes.xaxis.set_major_locator(MaxNLocator(4))
-
-
 def _trajectories(axes: Axes, at: xr.Dataset, speeds: ScalarMappable) -> None:
     """The trials' states and the slow points around them."""
     for colour, path in zip(SEQUENCE, at["path"].values, strict=False):
@@ -93,3 +83,6 @@ def _trajectories(axes: Axes, at: xr.Dataset, speeds: ScalarMappable) -> None:
         if kind:
             hollow = kind == "fixed" and ways > 0
             axes.plot(*position, MARKERS[kind], ms=5, mec=colour, mfc="none" if hollow else colour, mew=1.2, zorder=3)
+
+
+DCDT = DMTS = Drawing(draw, CAPTION)

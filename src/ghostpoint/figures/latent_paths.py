@@ -12,9 +12,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ghostpoint.figures.style import ACCENT, GHOST, GOOD, INK, LOST, MUTED, SEQUENCE, panel_label, say, styled
-
-__all__ = ["CAPTION", "draw_latent"]
+from ghostpoint.figures.style import ACCENT, GHOST, GOOD, INK, LOST, MUTED, SEQUENCE, Drawing, letters, say, styled
 
 CAPTION = (
     "A: loss of every network (running medians); those in colour learn, the one shown below is blue, dashed are the "
@@ -32,33 +30,32 @@ SPEED_MAP = "viridis_r"
 ARROWS = 12  # at most, along an axis
 
 
-def draw_latent(dataset: xr.Dataset) -> Figure:
+@styled()
+def draw(dataset: xr.Dataset) -> Figure:
     """Histories above; below, a column for each epoch shown: flow map, trials and outputs."""
-    with styled():
-        columns = dataset.sizes["shown"]
-        figure = Figure(figsize=(9.6, 9.6), layout="constrained")
-        parts: Any = figure.subfigures(2, 1, height_ratios=(1, 2.9))
-        top = list(parts[0].subplots(1, 3))
-        rows = parts[1].subplots(3, columns, squeeze=False)
-        _losses(top[0], dataset)
-        _counts(top[1:], dataset)
-        speed = dataset["speed"].values
-        limits = LogNorm(max(speed.min(), speed.max() / 1e3), speed.max(), clip=True)
-        for place, epoch in enumerate(dataset["shown"].values):
-            at = dataset.isel(shown=place)
-            _flow(rows[0, place], at, limits)
-            _trials(rows[1, place], at)
-            _outputs(rows[2, place], at)
-            rows[0, place].set_title(f"Epoch {epoch:,}")
-        rows[1, 0].set_title("Trials")
-        rows[2, 0].set_title("Outputs")
-        for axes in rows[:2, 0]:
-            axes.set_ylabel("latent 2")
-        rows[2, 0].set_ylabel("output")
-        parts[1].colorbar(ScalarMappable(limits, SPEED_MAP), ax=list(rows[0]), label="speed |dz/dt| (1/tau)", aspect=12)
-        for axes, letter in zip((*top, *rows[:, 0]), "ABCDEF", strict=True):
-            panel_label(axes, letter)
-        return figure
+    columns = dataset.sizes["shown"]
+    figure = Figure(figsize=(9.6, 9.6), layout="constrained")
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1, 2.9))
+    top = list(parts[0].subplots(1, 3))
+    rows = parts[1].subplots(3, columns, squeeze=False)
+    _losses(top[0], dataset)
+    _counts(top[1:], dataset)
+    speed = dataset["speed"].values
+    limits = LogNorm(max(speed.min(), speed.max() / 1e3), speed.max(), clip=True)
+    for place, epoch in enumerate(dataset["shown"].values):
+        at = dataset.isel(shown=place)
+        _flow(rows[0, place], at, limits)
+        _trials(rows[1, place], at)
+        _outputs(rows[2, place], at)
+        rows[0, place].set_title(f"Epoch {epoch:,}")
+    rows[1, 0].set_title("Trials")
+    rows[2, 0].set_title("Outputs")
+    for axes in rows[:2, 0]:
+        axes.set_ylabel("latent 2")
+    rows[2, 0].set_ylabel("output")
+    parts[1].colorbar(ScalarMappable(limits, SPEED_MAP), ax=list(rows[0]), label="speed |dz/dt| (1/tau)", aspect=12)
+    letters((*top, *rows[:, 0]))
+    return figure
 
 
 def _losses(axes: Axes, dataset: xr.Dataset) -> None:
@@ -146,10 +143,14 @@ def _trials(axes: Axes, at: xr.Dataset) -> None:
 
 
 def _outputs(axes: Axes, at: xr.Dataset) -> None:
-    """Outputs and targets over time."""
+    """Outputs, with the targets over them, a colour for each answer that is asked for."""
     time = at["step"].values * at.attrs["dt"]
     for output, target in zip(at["outputs"].values, at["targets"].values, strict=True):
         axes.plot(time, output, color=LINES[target[-1]], lw=0.6, alpha=0.8)
         axes.plot(time, target, color=LINES[target[-1]], lw=0.8, ls=":")
     axes.set(xlabel="time (ms)", ylim=(min(at.attrs["levels"]) - 0.08, 1.08))
     axes.xaxis.set_major_locator(MaxNLocator(4))
+
+
+DCDT = Drawing(draw, CAPTION.format(levels="red -1, grey 0, green +1"))
+DMTS = Drawing(draw, CAPTION.format(levels="grey no match, green match"))

@@ -10,32 +10,22 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ghostpoint.figures.style import ACCENT, INK, MUTED, new_figure, panel_label, styled
-
-__all__ = ["CAPTION", "draw"]
-
-CAPTION = (
-    "A: how many networks of each rank have learned at each rate: their final loss is below 0.01 (dashed in C) of the "
-    "first. B: learned networks of each rank over all rates, by the final loss and by the lowest of the last epochs. "
-    "C: final over first loss, median and range over the seeds, darker for higher ranks. D: the epoch at which each "
-    "network is first below a quarter of the chance loss, a colour a rate, lines through the medians of those that "
-    "get there."
-)
+from ghostpoint.figures.panels import draw_spread
+from ghostpoint.figures.style import ACCENT, INK, MUTED, Drawing, letters, new_figure, styled
 
 
+@styled()
 def draw(dataset: xr.Dataset) -> Figure:
     """Networks that learned, their losses, and how soon."""
     score = 0.01
-    with styled():
-        figure, panels = new_figure(2, 2, height=3.3)
-        learned = dataset["score"] < score
-        _grid(figure, panels[0], learned.sum("seed"), dataset.sizes["seed"])
-        _totals(panels[1], dataset, score)
-        _losses(panels[2], dataset, score)
-        _epochs(panels[3], dataset)
-        for axes, letter in zip(panels, "ABCD", strict=True):
-            panel_label(axes, letter)
-        return figure
+    figure, panels = new_figure(2, 2, height=3.3)
+    learned = dataset["score"] < score
+    _grid(figure, panels[0], learned.sum("seed"), dataset.sizes["seed"])
+    _totals(panels[1], dataset, score)
+    _losses(panels[2], dataset, score)
+    _epochs(panels[3], dataset)
+    letters(panels)
+    return figure
 
 
 def _grid(figure: Figure, axes: Axes, count: xr.DataArray, most: int) -> None:
@@ -69,12 +59,7 @@ def _losses(axes: Axes, dataset: xr.Dataset, score: float) -> None:
     shades = colormaps["viridis_r"](np.linspace(0.05, 1, dataset.sizes["rank"]))
     for colour, (rank, values) in zip(shades, dataset["score"].groupby("rank"), strict=True):
         at = values.squeeze("rank")
-        middle = at.median("seed")
-        spread = np.abs(np.stack([at.min("seed") - middle, at.max("seed") - middle]))
-        axes.errorbar(
-            at["learning_rate"], middle, yerr=spread, color=colour, lw=1.1, elinewidth=0.5, marker="o", ms=2.5,
-            label=f"{rank}",
-        )  # fmt: skip
+        draw_spread(axes, at, color=colour, elinewidth=0.5, ms=2.5, label=f"{rank}")
     axes.axhline(score, color=INK, lw=0.8, ls="--")
     axes.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="final loss / first", title="Final loss")
     axes.set_ylim(top=500)  # room for the legend: a score is hardly above 1
@@ -96,3 +81,13 @@ def _epochs(axes: Axes, dataset: xr.Dataset) -> None:
     axes.minorticks_off()
     axes.set_ylim(0.7, 100 * max(10.0, float(dataset["first_learned"].max())))  # room for the legend
     axes.legend(title="rate", fontsize=6, title_fontsize=7, ncols=5, loc="upper center")
+
+
+RANKS = Drawing(
+    draw,
+    "A: how many networks of each rank have learned at each rate: their final loss is below 0.01 (dashed in C) of the "
+    "first. B: learned networks of each rank over all rates, by the final loss and by the lowest of the last epochs. "
+    "C: final over first loss, median and range over the seeds, darker for higher ranks. D: the epoch at which each "
+    "network is first below a quarter of the chance loss, a colour a rate, lines through the medians of those that "
+    "get there.",
+)

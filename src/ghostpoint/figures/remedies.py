@@ -9,17 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ghostpoint.figures.style import ACCENT, GHOST, GOOD, INK, MUTED, SEQUENCE, new_figure, panel_label, styled
-
-__all__ = ["CAPTION", "draw"]
-
-CAPTION = (
-    "A, B: percentage of the rank-one networks that solve the task, and after the slash of those that learn and are "
-    "lost, for each treatment and rate (green: all solve it; the colour is of the first number; empty: not tried). C: "
-    "median final loss, solid for plain gradient descent and dashed for Adam; clipping is shown at all thresholds. D: "
-    "median of the first epoch below 0.05 of chance, where half of the networks get there. E, F: the other problems, "
-    "over all rates of both optimisers: share solved, and share lost of those that learned."
-)
+from ghostpoint.figures.style import ACCENT, GHOST, GOOD, INK, MUTED, SEQUENCE, Drawing, letters, new_figure, styled
 
 #: treatments with a colour of their own, in C to F; whichever the dataset has
 SHOWN = {
@@ -33,22 +23,21 @@ SHOWN = {
 SOLVED = 0.05
 
 
+@styled()
 def draw(dataset: xr.Dataset) -> Figure:
     """Fates over rates and treatments, losses, epochs, and the other problems."""
     problems = list(dict.fromkeys(dataset["problem"].values.tolist()))
     main = dataset.isel(case=dataset["problem"].values == problems[0])
-    with styled():
-        treatments = list(dict.fromkeys(main["treatment"].values.tolist()))
-        figure, panels = new_figure(2, 3, height=0.9 + max(2.2, 0.17 * len(treatments)))
-        for axes, optimizer, name in zip(panels, ("sgd", "adam"), ("plain gradient descent", "Adam"), strict=False):
-            _fates(axes, main.isel(case=main["optimizer"].values == optimizer), treatments, f"Rank one, {name}")
-        _losses(panels[2], main)
-        _epochs(panels[3], main)
-        _others(panels[4], dataset, problems[1:], "solved")
-        _others(panels[5], dataset, problems[1:], "lost")
-        for axes, letter in zip(panels, "ABCDEF", strict=True):
-            panel_label(axes, letter)
-        return figure
+    treatments = list(dict.fromkeys(main["treatment"].values.tolist()))
+    figure, panels = new_figure(2, 3, height=0.9 + max(2.2, 0.17 * len(treatments)))
+    for axes, optimizer, name in zip(panels, ("sgd", "adam"), ("plain gradient descent", "Adam"), strict=False):
+        _fates(axes, main.isel(case=main["optimizer"].values == optimizer), treatments, f"Rank one, {name}")
+    _losses(panels[2], main)
+    _epochs(panels[3], main)
+    _others(panels[4], dataset, problems[1:], "solved")
+    _others(panels[5], dataset, problems[1:], "lost")
+    letters(panels)
+    return figure
 
 
 def _solved(dataset: xr.Dataset) -> Any:
@@ -140,3 +129,13 @@ def _others(axes: Axes, dataset: xr.Dataset, problems: list[str], what: str) -> 
     if what == "lost":
         axes.set_xlabel("share lost of those that learned")
         axes.legend(fontsize=6.5, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+
+
+REMEDIES = Drawing(
+    draw,
+    "A, B: percentage of the rank-one networks that solve the task, and after the slash of those that learn and are "
+    "lost, for each treatment and rate (green: all solve it; the colour is of the first number; empty: not tried). C: "
+    "median final loss, solid for plain gradient descent and dashed for Adam; clipping is shown at all thresholds. D: "
+    "median of the first epoch below 0.05 of chance, where half of the networks get there. E, F: the other problems, "
+    "over all rates of both optimisers: share solved, and share lost of those that learned.",
+)

@@ -20,21 +20,21 @@ CAPTION = (
 )
 
 
+@styled()
 def draw(dataset: xr.Dataset) -> Figure:
     """One panel, of the kind that the portrait has the arrays for."""
-    with styled():
-        figure, (axes,) = new_figure(1, width=5.2, height=4.2)
-        if "path" in dataset:
-            _paths(axes, dataset)
-        elif "kappa" in dataset.coords:
-            axes.plot(dataset["kappa"], dataset["flow"], color=ACCENT)
-            axes.axhline(0, color=INK, lw=0.8)
-            axes.set(xlabel="latent kappa", ylabel="d kappa/dt (1/tau)")
-        else:
-            _map(axes, dataset)
-        _points(axes, dataset)
-        axes.set_title("Slow points")
-        return figure
+    figure, (axes,) = new_figure(1, width=5.2, height=4.2)
+    if "path" in dataset:
+        _paths(axes, dataset)
+    elif "kappa" in dataset.coords:
+        axes.plot(dataset["kappa"], dataset["flow"], color=ACCENT)
+        axes.axhline(0, color=INK, lw=0.8)
+        axes.set(xlabel="latent kappa", ylabel="d kappa/dt (1/tau)")
+    else:
+        _map(axes, dataset)
+    _points(axes, dataset)
+    axes.set_title("Slow points")
+    return figure
 
 
 def _map(axes: Axes, dataset: xr.Dataset) -> None:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from string import ascii_uppercase
 from typing import Any
 
+import xarray as xr
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 __all__ = [
-    "ACCENT",
-    "GHOST",
-    "GOOD",
-    "INK",
-    "LOST",
-    "MUTED",
-    "SEQUENCE",
-    "new_figure",
-    "panel_label",
-    "say",
-    "styled",
-]
+    "ACCENT", "GHOST", "GOOD", "INK", "LOST", "MUTED", "SEQUENCE", "Drawing", "letters", "new_figure", "say", "styled",
+]  # fmt: skip
 
 INK = "#1f2933"
 MUTED = "#7b8794"
@@ -53,8 +47,16 @@ RC: Any = {
 }
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """The figure of an experiment: ``draw(dataset)``, which computes nothing, and the caption under it."""
+
+    draw: Callable[[xr.Dataset], Figure]
+    caption: str
+
+
 def styled() -> Any:
-    """A context in which everything matplotlib makes has this project's look; draw inside it."""
+    """A context, and decorator, within which everything matplotlib makes has this project's look."""
     return rc_context(RC)
 
 
@@ -72,6 +74,9 @@ def say(axes: Axes, sentence: str) -> None:
     )  # fmt: skip
 
 
-def panel_label(axes: Axes, letter: str) -> None:
-    """A bold letter at the upper left of a panel."""
-    axes.text(-0.14, 1.06, letter, transform=axes.transAxes, fontweight="bold", fontsize=12, va="bottom", ha="right")
+def letters(panels: Iterable[Axes]) -> None:
+    """A bold letter at the upper left of each panel, from A on."""
+    for axes, letter in zip(panels, ascii_uppercase, strict=False):
+        axes.text(
+            -0.14, 1.06, letter, transform=axes.transAxes, fontweight="bold", fontsize=12, va="bottom", ha="right"
+        )  # fmt: skip

@@ -35,6 +35,7 @@ class TrialArrays(Protocol):
         """(trial, step, output channel), True where an answer counts."""
 
 
+@styled()
 def draw_trial(trial: TrialArrays, dt: float, *, outputs: ArrayLike | None = None, most: int = 4) -> Figure:
     """Inputs over targets over time in ms, a column per trial; grey where no answer counts.
 
@@ -63,46 +64,43 @@ def draw_trial(trial: TrialArrays, dt: float, *, outputs: ArrayLike | None = Non
     channels = [trial.inputs.shape[2], trial.targets.shape[2]]
     rows = [row for row in (0, 1) if channels[row]]
     heights = [ROW + CHANNEL * (channels[row] - 1) for row in rows]
-    with styled():
-        width = max(4.2, 1.0 + 2.1 * count)
-        figure, flat = new_figure(count, len(rows), width, (sum(heights) + 0.9) / len(rows))
-        panels = np.array(flat).reshape(len(rows), count)
-        panels[0, 0].get_gridspec().set_height_ratios(heights)
-        shown, wanted = trial.inputs[:count], trial.targets[:count]
-        given = wanted if answers is None else np.concatenate([wanted, answers[:count]])
-        for column in range(count):
-            if channels[0]:
-                _lanes(panels[0, column], shown)
-                for channel, base in enumerate(_bases(shown)):
-                    colour = SEQUENCE[channel % len(SEQUENCE)] if channels[0] > 1 else INK
-                    values = shown[column, :, channel] + base
-                    panels[0, column].stairs(values, edges, baseline=None, color=colour, lw=1.3)
-            last = panels[-1, column]
-            _lanes(last, given)
-            for channel, base in enumerate(_bases(given)):
-                counts = trial.mask[column, :, channel]
-                values = wanted[column, :, channel] + base
-                low, high = _range(given)
-                _shade(last, edges, ~counts, base + low, base + high)
-                last.stairs(values, edges, baseline=None, color=MUTED, lw=1.0, ls=":")
-                last.stairs(
-                    np.where(counts, values, np.nan), edges, baseline=None, color=ACCENT, lw=2.0, label="target"
-                )
-                if answers is not None:
-                    answer = answers[column, :, channel] + base
-                    last.stairs(answer, edges, baseline=None, color=LOST, lw=1.2, label="output", zorder=3)
-            last.set_xlabel("time (ms)")
-            panels[0, column].set_title(f"trial {column + 1}" + (" (no input)" if not channels[0] else ""))
-            for axes in panels[:, column]:
-                axes.set_xlim(0, edges[-1])
-                if axes is not last:
-                    axes.tick_params(labelbottom=False)
-                if column:
-                    axes.tick_params(labelleft=False)
-        for axes, row in zip(panels[:, 0], rows, strict=True):
-            name = ("input", "target")[row]
-            axes.set_ylabel(f"{name}s" if channels[row] > 1 else name)
-        _legend(figure, panels[-1, 0], everything=bool(trial.mask[:count].all()))
+    width = max(4.2, 1.0 + 2.1 * count)
+    figure, flat = new_figure(count, len(rows), width, (sum(heights) + 0.9) / len(rows))
+    panels = np.array(flat).reshape(len(rows), count)
+    panels[0, 0].get_gridspec().set_height_ratios(heights)
+    shown, wanted = trial.inputs[:count], trial.targets[:count]
+    given = wanted if answers is None else np.concatenate([wanted, answers[:count]])
+    for column in range(count):
+        if channels[0]:
+            _lanes(panels[0, column], shown)
+            for channel, base in enumerate(_bases(shown)):
+                colour = SEQUENCE[channel % len(SEQUENCE)] if channels[0] > 1 else INK
+                values = shown[column, :, channel] + base
+                panels[0, column].stairs(values, edges, baseline=None, color=colour, lw=1.3)
+        last = panels[-1, column]
+        _lanes(last, given)
+        for channel, base in enumerate(_bases(given)):
+            counts = trial.mask[column, :, channel]
+            values = wanted[column, :, channel] + base
+            low, high = _range(given)
+            _shade(last, edges, ~counts, base + low, base + high)
+            last.stairs(values, edges, baseline=None, color=MUTED, lw=1.0, ls=":")
+            last.stairs(np.where(counts, values, np.nan), edges, baseline=None, color=ACCENT, lw=2.0, label="target")
+            if answers is not None:
+                answer = answers[column, :, channel] + base
+                last.stairs(answer, edges, baseline=None, color=LOST, lw=1.2, label="output", zorder=3)
+        last.set_xlabel("time (ms)")
+        panels[0, column].set_title(f"trial {column + 1}" + (" (no input)" if not channels[0] else ""))
+        for axes in panels[:, column]:
+            axes.set_xlim(0, edges[-1])
+            if axes is not last:
+                axes.tick_params(labelbottom=False)
+            if column:
+                axes.tick_params(labelleft=False)
+    for axes, row in zip(panels[:, 0], rows, strict=True):
+        name = ("input", "target")[row]
+        axes.set_ylabel(f"{name}s" if channels[row] > 1 else name)
+    _legend(figure, panels[-1, 0], everything=bool(trial.mask[:count].all()))
     return figure
 
 

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, asdict, dataclass
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import xarray as xr
 
-__all__ = ["ORIGINS", "SCALES", "Claim", "Experiment", "Origin", "Progress", "Silent", "Verdict", "judge"]
+__all__ = [
+    "ORIGINS", "SCALES", "Claim", "Experiment", "Origin", "Progress", "Silent", "Verdict", "judge", "own_claim",
+    "published_claim",
+]  # fmt: skip
 
 SCALES = ("quick", "paper")
 #: whose sentence a claim is: the publication's, or this project's
@@ -89,6 +93,10 @@ class Claim:
         """
         own = any(words in fields["source"] for words in ("this project", "derived here"))
         return cls(**{"origin": "own" if own else "published", "rule": "", **fields})
+
+
+#: a claim that the publication makes, and one that this project makes
+published_claim, own_claim = partial(Claim, origin="published"), partial(Claim, origin="own")
 
 
 def judge(holds: bool, testable: bool = True) -> Verdict:

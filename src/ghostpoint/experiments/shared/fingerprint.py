@@ -30,8 +30,10 @@ BY_NAME = f"{PACKAGE}.experiments"
 LEFT_OUT = {f"{PACKAGE}._version", f"{__package__}.parts", __name__}
 
 
-def fingerprint(function: Callable[..., Any]) -> str:
+def fingerprint(function: Callable[..., Any], called: str = "") -> str:
     """Hash of the code behind ``function``, a module-level function of this package; 16 hexadecimal digits.
+
+    With ``called`` the hash is that of a function of this name, so that a function can be renamed.
 
     Raises
     ------
@@ -42,7 +44,7 @@ def fingerprint(function: Callable[..., Any]) -> str:
     name, module = getattr(function, "__qualname__", ""), getattr(function, "__module__", "")
     if "." in name or "<" in name or not name:
         raise ValueError(f"function must be defined in a module, by name, got {name or function!r}")
-    return _SOURCES.fingerprint(module, name)
+    return _SOURCES.fingerprint(module, name, called)
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class Sources:
         self._paths: dict[str, Path | None] = {}
         self._neighbours: dict[str, set[str]] = {}
 
-    def fingerprint(self, module: str, name: str) -> str:
+    def fingerprint(self, module: str, name: str, called: str = "") -> str:
         """The fingerprint of the function ``name`` of ``module``; ``ValueError`` if the package has none."""
         if not self._is_module(module) or name not in self._read(module).defined:
             raise ValueError(f"function must be defined in a module of {PACKAGE}, got {name!r} of {module!r}")
@@ -111,6 +113,8 @@ class Sources:
                 continue
             seen.add(place)
             text, used, modules = self._reach(*place)
+            if called and place == (module, name):
+                text = text.replace(f"FunctionDef(name='{name}'", f"FunctionDef(name='{called}'", 1)
             texts.add(text)
             todo += used
             whole |= modules

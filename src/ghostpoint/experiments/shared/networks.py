@@ -21,6 +21,8 @@ from ghostpoint.training import train
 __all__ = [
     "NETWORKS",
     "Segments",
+    "activation",
+    "cued",
     "linear_grid",
     "log_grid",
     "models_of",
@@ -40,6 +42,16 @@ NETWORKS: Mapping[str, Any] = {
     "initial_state": -0.3,
     "dtype": "float32",
 }
+
+
+def activation(delay: float = NETWORKS["delay_ms"]) -> dict[str, Any]:
+    """Delayed activation as JSON, with the published step; ``delay`` in ms."""
+    return {"task": "DelayedActivation", "delay": delay, "dt": NETWORKS["dt_ms"], "tau": NETWORKS["tau_ms"]}
+
+
+def cued(task: str, cue: float, delay: float, **more: Any) -> dict[str, Any]:
+    """A task with cues, by its class name, as JSON; periods in ms, the response and the step as published."""
+    return {"task": task, "cue": cue, "delay": delay, "response": 50.0, "dt": 5.0, "tau": 10.0, **more}
 
 
 def task_of(parameters: Mapping[str, Any]) -> DelayedActivation:

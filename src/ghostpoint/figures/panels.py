@@ -1,0 +1,60 @@
+"""Panels that several figures have: values and fates over learning rates, latent flows, trials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from ghostpoint.figures.style import INK
+
+__all__ = ["answers", "draw_fates", "draw_spread", "flow_curves"]
+
+
+def draw_spread(axes: Axes, values: xr.DataArray, **look: Any) -> None:
+    """Median of values (learning_rate, seed) over learning rates, with their range over the seeds."""
+    middle = values.median("seed")
+    spread = np.abs(np.stack([values.min("seed") - middle, values.max("seed") - middle]))
+    axes.errorbar(values["learning_rate"], middle, yerr=spread, lw=1.1, marker="o", **look)
+
+
+def draw_fates(
+    axes: Axes, rates: NDArray[Any], fates: Iterable[tuple[NDArray[Any], str, str]], title: str, **legend: Any
+) -> None:
+    """Stacked shares of networks over learning rates: each fate as (rate, seed), with colour and label."""
+    edges = np.append(rates, rates[-1] ** 2 / rates[-2]) * np.sqrt(rates[0] / rates[1])
+    bottom = np.zeros(len(rates))
+    for chosen, colour, label in fates:
+        height = chosen.mean(axis=1)
+        axes.bar(edges[:-1], height, np.diff(edges), bottom, align="edge", color=colour, label=label)
+        bottom = bottom + height
+    axes.set(xscale="log", xlabel="learning rate", ylabel="share of networks", title=title)
+    axes.set_ylim(0, 1)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=3, **legend)
+
+
+def flow_curves(axes: Axes, dataset: xr.Dataset, starts: Iterable[float], top: float, title: str) -> Any:
+    """Latent flow f(kappa) at the epochs shown, dark to light, with the initial latents as dots; the colours."""
+    shown, kappa = dataset["shown"].values, dataset["kappa"].values
+    colours = colormaps["viridis"](np.linspace(0.05, 0.85, len(shown)))
+    for colour, at, curve, start in zip(colours, shown, dataset["curve"].values, starts, strict=True):
+        axes.plot(kappa, curve, color=colour, lw=1.1, label=f"epoch {at:,}")
+        axes.plot(start, np.interp(start, kappa, curve), "o", color=colour, ms=4)
+    axes.axhline(0, color=INK, lw=0.8)
+    axes.set(xlabel="latent kappa", ylabel="d kappa/dt (1/tau)", ylim=(-1.5, top), title=title)
+    axes.legend(fontsize=6.5, loc="upper right")
+    return colours
+
+
+def answers(axes: Axes, at: xr.Dataset, colours: Sequence[str], width: float, dotted: float) -> None:
+    """Outputs (lines) and targets (dotted) of the trials over time in ms."""
+    time = at["step"].values * at.attrs["dt"]
+    for colour, output, target in zip(colours, at["outputs"].values, at["targets"].values, strict=False):
+        axes.plot(time, target, color=colour, lw=dotted, ls=":")
+        axes.plot(time, output, color=colour, lw=width)
+    axes.set_xlabel("time (ms)")
