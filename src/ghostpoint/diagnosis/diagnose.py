@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint.checks import integer, number
 from ghostpoint.diagnosis.advice import advice_for
 from ghostpoint.diagnosis.answers import ConstantAnswer, constant_answer
 from ghostpoint.diagnosis.calibration import confidence_of, likeness
 from ghostpoint.diagnosis.history import History, RunHistory
-from ghostpoint.diagnosis.levels import Levels, levels_of
+from ghostpoint.diagnosis.levels import Levels, levels_of, without_accuracy
 from ghostpoint.diagnosis.phases import phases_of
 from ghostpoint.diagnosis.readers import history_of
 from ghostpoint.diagnosis.record import Diagnosis, Finding, Phase
-from ghostpoint.diagnosis.series import Series
+from ghostpoint.diagnosis.series import Series, median
 from ghostpoint.diagnosis.swings import Swing, swing_at_end
 from ghostpoint.diagnosis.verdicts import FEWEST, Judged, judge
 from ghostpoint.errors import InputError
@@ -124,6 +124,8 @@ def _finding(
     taken: list[str] = []
     if answer is not None:
         loss_level, accuracy_level = answer.levels(series.loss, loss_level, accuracy_level, taken)
+    if loss_level is not None and loss_level <= 0 < series.loss.min():
+        raise InputError(f"chance_loss must be above 0 where all losses are, got {loss_level:g}")
     levels = levels_of(unit, None if loss_level is None else loss_level / scale, accuracy_level)
     swing = _swing(unit, levels)
     judged = judge(unit, levels, swing)
@@ -132,6 +134,10 @@ def _finding(
             f"{int((series.loss < 0).sum())} losses are negative: impossible for a squared error or cross-entropy"
         )
     agree = float(np.mean([judge(unit, levels, swing, k).name == judged.name for k in STRICTNESS]))
+    second = judged.name
+    if unit.accuracy is not None:  # what the loss alone would say
+        second = judge(replace(unit, accuracy=None), without_accuracy(levels, unit), swing).name
+    like = likeness(judged, unit, agree, second)
     notes += judged.notes + taken
     if levels.inferred:
         values = {"chance_loss": levels.chance * scale, "chance_accuracy": levels.accuracy_at_chance}
@@ -146,12 +152,12 @@ def _finding(
     )
     return Finding(
         judged.name,
-        confidence_of(judged, agree),
+        confidence_of(judged, like),
         phases,
         scaled,
         advice_for(judged, unit, levels),
         tuple(notes),
-        likeness(judged, unit, agree),
+        like,
     )
 
 
@@ -167,11 +173,27 @@ def _swing(series: Series, levels: Levels) -> Swing | None:
     loss = series.loss
     if len(loss) < 12:
         return None
-    first = 0
+    first, filled = 0, _on_a_grid(series)
     low = levels.chance - 0.8 * levels.drop
     below = levels.linear.fit <= low
     if levels.drop > 0.1 * abs(levels.chance) and below.any():
         first = int(levels.linear.edges[int(below.argmax())])
-    first = min(first, len(loss) * 3 // 4)
-    level = abs(float(np.median(loss[-max(len(loss) // 4, 8) :]))) if levels.low >= 0 else levels.drop
-    return swing_at_end(loss, levels.early_noise, 0.6 * level, first)
+    first = int(np.searchsorted(filled[0], series.epoch[min(first, max(len(loss) - 64, len(loss) * 3 // 4))]))
+    tail = loss[-max((len(loss) - min(first, len(loss) - 64)) // 4, 8) :]  # of what follows the drop
+    level = abs(float(median(tail))) if levels.low >= 0 else levels.drop
+    found = swing_at_end(filled[1], levels.early_noise, 0.6 * level, first)
+    if found is not None and len(filled[0]) > len(loss):
+        points = len(loss) - int(np.searchsorted(series.epoch, filled[0][-found.points]))
+        found = found._replace(points=points)
+    return found
+
+
+def _on_a_grid(series: Series) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Epochs and losses with missing ones interpolated, if few are: a swing keeps its phase over a gap."""
+    steps = np.diff(series.epoch)
+    step = float(median(steps))
+    grid = np.arange(series.epoch[0], series.epoch[-1] + 0.5 * step, step)
+    regular = np.abs(steps / step - np.round(steps / step)).max() < 1e-6
+    if not regular or not len(series.loss) < len(grid) <= 1.5 * len(series.loss):
+        return series.epoch, series.loss
+    return grid, np.interp(grid, series.epoch, series.loss)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ghostpoint.diagnosis.levels import Levels
 from ghostpoint.diagnosis.segments import Course
-from ghostpoint.diagnosis.series import Series
+from ghostpoint.diagnosis.series import Series, median, median_of_three
 
 Floats = NDArray[np.float64]
 __all__ = ["ABRUPT", "Drop", "abrupt_share", "drops_of", "stairs"]
@@ -33,6 +33,7 @@ class Drop(NamedTuple):
     plateau: tuple[float, float]
     scheduled: bool
     scale: str
+    factor: float = 1.0  # loss before over loss after, on the logarithmic scale
 
     @property
     def abrupt(self) -> bool:
@@ -59,8 +60,18 @@ def _on_either_scale(series: Series, levels: Levels) -> list[Drop]:
     sudden = [drop for drop in other if drop.abrupt]
     # on a logarithmic scale noise at the floor makes much of little: a long plateau must come before the drop
     long = [d for d in sudden if d.plateau[1] - d.plateau[0] >= 0.15 * (series.epoch[-1] - series.epoch[0])]
-    mine = abrupt_share([drop for drop in linear if drop.abrupt])
-    return other if long and abrupt_share(sudden) > max(mine, 0.3) and mine < 0.5 else linear
+    mine = [drop for drop in linear if drop.abrupt]
+    more = abrupt_share(sudden) > max(abrupt_share(mine), 0.3) and abrupt_share(mine) < 0.5
+    # steps of a decade each look like one; each is a halving and more, clear of the noise at its end
+    clear = 5 * float(levels.logarithmic.noise.max()) < np.log(2.0)
+    further = clear and stairs(sudden) and len(sudden) > max(len(mine), 1) and all(_halves(d) for d in sudden)
+    return other if (long and more) or further else linear
+
+
+def _halves(drop: Drop) -> bool:
+    """Whether a drop on the logarithmic scale halves the loss, after a plateau of a tenth of the time before it."""
+    long = drop.plateau[1] - drop.plateau[0] >= 0.1 * drop.end
+    return long and drop.factor > 2.0
 
 
 def abrupt_share(drops: list[Drop]) -> float:
@@ -94,9 +105,11 @@ def _drops(series: Series, levels: Levels, course: Course, scale: str) -> list[D
     for (f0, a), (b, _) in pairwise(edges):
         if b <= a:
             continue
-        high = min(float(np.median(fit[(f0 + a) // 2 : a + 1])) if a > f0 else float(fit[a]), chance)
+        high = min(float(median(fit[(f0 + a) // 2 : a + 1])) if a > f0 else float(fit[a]), chance)
         b = a + int(fit[a : b + 1].argmin())  # the fall ends at its lowest, also where the course comes back
-        deep = float(np.median(fit[b : b + max(min(5, len(fit) - b), 1)]))
+        deep = float(median(fit[b : b + max(min(5, len(fit) - b), 1)]))
+        if high - fit[b] > 10 * course.error[b]:  # the course comes back at once, and the fall is clear
+            deep = float(fit[b])
         size = high - deep
         if size < _LEAST * whole:
             continue
@@ -110,13 +123,23 @@ def _drops(series: Series, levels: Levels, course: Course, scale: str) -> list[D
             plateau = (float(series.epoch[0]), first)
         # less one step of the record, by which the two epochs are uncertain
         waited = int(course.edges[a] - course.edges[f0])
-        step = float(np.median(np.diff(series.epoch[course.edges[a] : course.edges[b + 1]])))
+        step = float(median(np.diff(series.epoch[course.edges[a] : course.edges[b + 1]])))
         haste = max(float(last - first - step), 0.0) / passed
         if waited < 4 and not (plateau[1] > plateau[0] and a == f0):
             haste = float(last - first) / passed if a > 0 and waited >= 3 else 1.0  # no plateau: no wait
         linear_size = float(np.exp(high) - np.exp(deep)) if log else size
         found.append(
-            Drop(first, last, linear_size, size / whole, haste, plateau, _rate_cut(series, first, last), scale)
+            Drop(
+                first,
+                last,
+                linear_size,
+                size / whole,
+                haste,
+                plateau,
+                _rate_cut(series, first, last),
+                scale,
+                float(np.exp(size)) if log else 1.0,
+            )
         )
     return found
 
@@ -125,14 +148,13 @@ def _crossings(
     series: Series, course: Course, log: bool, a: int, b: int, high: float, size: float
 ) -> tuple[float, float]:
     """Epochs at 10 and 90 % of the fall between bins a and b, by single values where the noise allows it."""
-    noise = float(np.median(course.noise[a : b + 1]))
+    noise = float(median(course.noise[a : b + 1]))
     i, j = int(course.edges[a]), int(course.edges[min(b + 1, len(course.edges) - 1)])
     if 5 * noise < 0.1 * size or len(course.fit) == len(series.loss):
         epoch = series.epoch[i:j]
         values = np.log(series.loss[i:j]) if log else series.loss[i:j]
         if len(values) >= 30:
-            padded = np.pad(values, 1, mode="edge")
-            values = np.median(np.lib.stride_tricks.sliding_window_view(padded, 3), axis=1)
+            values = median_of_three(np.pad(values, 1, mode="edge"))
     else:
         epoch, values = course.epoch[a : b + 1], course.fit[a : b + 1]
     below = values <= high - 0.9 * size

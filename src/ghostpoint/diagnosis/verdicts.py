@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import median_filter
 
 from ghostpoint.diagnosis.drops import Drop, abrupt_share, drops_of, stairs
 from ghostpoint.diagnosis.levels import Levels
 from ghostpoint.diagnosis.segments import CLEAR, course_of
-from ghostpoint.diagnosis.series import Series
+from ghostpoint.diagnosis.series import Series, median
 from ghostpoint.diagnosis.swings import SPAN, Swing
 
 __all__ = ["FEWEST", "SPELL", "Judged", "judge", "spell_epochs", "tail_is_flat"]
@@ -75,15 +76,15 @@ def spell_epochs(series: Series) -> float:
 
 def _diverged(series: Series, levels: Levels, k: float) -> Judged | None:
     loss = series.loss
-    end = float(np.median(loss[-3:]))
+    end = float(median(loss[-3:]))
     if np.isfinite(series.blown):
-        early = float(np.median(loss[: max(3, len(loss) // 10)]))
+        early = float(median(loss[: max(3, len(loss) // 10)]))
         grown = end > 2 * max(early, levels.chance) or _gradient_blew_up(series)
         notes = [] if series.infinite or grown else [
             "the loss is NaN to the end without growth before: a record that stops looks alike"
         ]  # fmt: skip
         return Judged("divergence", {"first_epoch_not_finite": series.blown, "last_finite_loss": end}, notes)
-    top = max(levels.chance, float(np.median(loss[:3])))
+    top = max(levels.chance, float(median(loss[:3])))
     if levels.low < 0 or top <= 0 or end <= 0:
         return None
     relative = end / top
@@ -116,7 +117,7 @@ def _overfits(series: Series, levels: Levels, k: float) -> Judged | None:
     clear = end - low > CLEAR * np.hypot(course.doubt[low_at], course.doubt[-1]) * 1.2
     high = end - low > k * max(0.15 * drop, 0.1 * abs(low))
     falls = levels.end < levels.chance - 0.1 * max(levels.drop, 0.0) and levels.end - levels.low < 0.1 * levels.drop
-    falls = falls and levels.drop > CLEAR * float(np.median(levels.linear.error))
+    falls = falls and levels.drop > CLEAR * float(median(levels.linear.error))
     if not (clear and high and falls and course.epoch[-1] > course.epoch[low_at]):
         return None
     since = float(course.epoch[low_at])
@@ -133,8 +134,8 @@ def _never_learned(series: Series, levels: Levels, k: float) -> Judged | None:
         evidence["last_gradient_norm"] = float(series.gradient[-1])
     evidence = _known(evidence)
     given = "chance_loss" not in levels.inferred
-    error = float(np.median(course.error))
-    moved = _significant(levels) and not share < NOTHING * k
+    error = float(median(course.error))
+    moved = (_significant(levels) and not share < NOTHING * k) or _falls_by_decades(levels)
     if (
         given
         and levels.chance > 0
@@ -154,6 +155,9 @@ def _never_learned(series: Series, levels: Levels, k: float) -> Judged | None:
     if levels.by_accuracy and moved and not share <= 0.5:
         drops = drops_of(series, levels)
         notes = [f"the loss has fallen by {share:.0%} of chance, the accuracy has not risen"]
+        flat, since = tail_is_flat(series, levels)
+        if flat and levels.accuracy is not None and float(np.ptp(levels.accuracy)) > 0:
+            return Judged("plateau at a constant answer", evidence, notes, drops, since=since)
         return _constant(series, levels, k) or Judged("gradual learning", evidence, notes, drops)
     if levels.by_accuracy or not moved or (share < SOMETHING * k and _wanders(levels)):
         return Judged("plateau at chance", evidence, since=series.epoch[0])
@@ -174,7 +178,7 @@ def _wanders(levels: Levels) -> bool:
     """Whether the course goes up and down without a trend: noise with memory, such as that of a running average."""
     value = levels.linear.value
     fifth = max(len(value) // 5, 1)
-    trend = abs(float(np.median(value[-fifth:]) - np.median(value[:fifth])))
+    trend = abs(float(median(value[-fifth:]) - median(value[:fifth])))
     turns = [s.shape for s in levels.linear.segments if s.shape != "flat"]
     return trend < 0.5 * levels.linear.span and "rising" in turns and "falling" in turns
 
@@ -182,7 +186,7 @@ def _wanders(levels: Levels) -> bool:
 def _moved(levels: Levels) -> bool:
     """Whether the course leaves its first value by more than its errors and a tenth of itself."""
     away = float(np.abs(levels.linear.fit - levels.linear.fit[0]).max())
-    return away > max(0.1 * abs(levels.start), CLEAR * float(np.median(levels.linear.error)))
+    return away > max(0.1 * abs(levels.start), CLEAR * float(median(levels.linear.error)))
 
 
 def _oscillates(levels: Levels) -> bool:
@@ -195,6 +199,14 @@ def _significant(levels: Levels) -> bool:
     course = levels.linear
     low_at = int(course.fit.argmin())
     return levels.drop > CLEAR * 1.6 * float(np.hypot(course.doubt[low_at], course.doubt[0]))
+
+
+def _falls_by_decades(levels: Levels) -> bool:
+    """Whether the loss halves after the plateau on a logarithmic scale, whatever the first fall was."""
+    course = levels.logarithmic
+    if course is None or levels.chance <= 0:
+        return False
+    return bool(np.log(levels.chance) - course.fit.min() > max(np.log(2.0), CLEAR * float(median(course.error))))
 
 
 def _lost(series: Series, levels: Levels, k: float) -> Judged | None:
@@ -211,13 +223,18 @@ def _lost(series: Series, levels: Levels, k: float) -> Judged | None:
         short = n <= 30 and points >= 2
         if not short:
             return None
-    level = float(np.median(loss))
+    level = float(median(loss))
     long = duration >= spell_epochs(series) * min(k, 1.2)
     at_chance = abs(level - levels.chance) < 0.12 * levels.drop
     if not levels.by_accuracy:
         far = float(levels.linear.fit[: max(int(np.searchsorted(levels.linear.edges, last)), 1)].min())
+        far = min(far, levels.low) if levels.low < levels.linear.fit.min() else far  # a dip of some epochs
         if levels.chance - far < 0.3 * levels.drop:
             return None
+        middle = len(loss) // 2
+        unsure = CLEAR * 2.5 * float(levels.linear.noise[-1]) / np.sqrt(max(len(loss), 1))
+        if middle >= 3 and median(loss[middle:]) - median(loss[:middle]) > max(0.05 * levels.drop, unsure):
+            return None  # still rising: at no plateau
         if levels.chance - level > 0.15 * levels.drop or level > levels.chance + max(
             0.5 * levels.drop, 0.25 * abs(levels.chance)
         ):
@@ -239,7 +256,7 @@ def _lost(series: Series, levels: Levels, k: float) -> Judged | None:
         "loss_span_since": span, "gradient_share": share,
     }  # fmt: skip
     if levels.accuracy is not None:
-        evidence["last_accuracy"] = float(np.median(levels.accuracy[last + 1 :]))
+        evidence["last_accuracy"] = float(median(levels.accuracy[last + 1 :]))
     if series.rate is not None and series.gradient is not None:
         evidence["hazard"] = _hazard(series, levels, last)
     notes = [] if share < FLAT_GRADIENT or np.isnan(share) else ["the gradient is not flat: this network may come back"]
@@ -252,13 +269,13 @@ def _swings(series: Series, levels: Levels, swing: Swing | None, k: float) -> Ju
     if swing is None:
         return None
     tail = slice(max(len(series.loss) - min(swing.points, max(len(series.loss) // 2, 16)), 0), None)
-    end = float(np.median(series.loss[tail]))
+    end = float(median(series.loss[tail]))
     level = abs(end) if levels.low >= 0 else levels.drop
     if 2 * swing.amplitude < k * SPAN * level:
         return None
     if levels.by_accuracy and levels.off[-120:].mean() < 0.5:
         return None
-    spacing = float(np.median(np.diff(series.epoch[tail])))
+    spacing = float(median(np.diff(series.epoch[tail])))
     evidence = {
         "chance_loss": levels.chance, "last_loss": end, "lowest_loss": levels.low, "drop_share": levels.share,
         "period": swing.period * spacing, "amplitude": swing.amplitude,
@@ -320,8 +337,11 @@ def _rises(series: Series, levels: Levels, k: float) -> Judged | None:
     if _brief(series, levels):
         return None
     course = levels.linear
-    low_at = int(course.fit.argmin())
-    low, end = float(course.fit[low_at]), levels.end
+    # the lowest level that was held for a tenth of the record: a dip of a few epochs is no state to return to
+    width = max(len(course.fit) // 10, 3) | 1
+    held = median_filter(course.value if len(course.fit) > 40 else course.fit, width, mode="nearest")
+    low_at = int(held.argmin())
+    low, end = float(held[low_at]), levels.end
     rise = end - low
     drop = max(levels.chance - low, 0.0)
     clear = rise > CLEAR * 1.3 * float(np.hypot(course.doubt[low_at], course.doubt[-1]))
@@ -395,11 +415,11 @@ def _constant(series: Series, levels: Levels, k: float) -> Judged | None:
     ):
         return None
     tail = series.loss[series.epoch >= max(since, series.epoch[0] + 0.67 * (series.epoch[-1] - series.epoch[0]))]
-    end, error = float(np.median(tail)), 1.25 * float(levels.linear.noise[-1]) / np.sqrt(len(tail))
+    end, error = float(median(tail)), 1.25 * float(levels.linear.noise[-1]) / np.sqrt(len(tail))
     evidence = {"last_loss": end, "chance_loss": levels.chance, "drop_share": levels.share}
     if series.spread is not None:
         spread = series.spread[np.isfinite(series.spread)]
-        if len(spread) > 5 and float(np.median(spread[-max(len(spread) // 10, 3) :])) < 0.02 * max(
+        if len(spread) > 5 and float(median(spread[-max(len(spread) // 10, 3) :])) < 0.02 * max(
             1.0, float(spread.max())
         ):
             evidence["last_answer_spread"] = float(spread[-1])
@@ -407,7 +427,7 @@ def _constant(series: Series, levels: Levels, k: float) -> Judged | None:
             return Judged(
                 "plateau at a constant answer", _known(evidence), [note], drops_of(series, levels), since=since
             )
-        if float(np.median(spread[-3:])) > 0.2:
+        if float(median(spread[-3:])) > 0.2:
             return None
     given = "chance_loss" not in levels.inferred
     constants = {"the given chance level": levels.chance} if given else CONSTANTS
@@ -426,13 +446,20 @@ def _constant(series: Series, levels: Levels, k: float) -> Judged | None:
 def tail_is_flat(series: Series, levels: Levels) -> tuple[bool, float]:
     """Whether the record ends flat on both scales, and since which epoch: the last third changes by under 3 % of the
     loss and of the drop, or by no more than its errors."""
+    if "tail" not in levels.found:
+        levels.found["tail"] = _flat_tail(levels)
+    flat, since = levels.found["tail"]
+    return bool(flat), float(since)
+
+
+def _flat_tail(levels: Levels) -> tuple[bool, float]:
     course = levels.linear
     epoch, fit = course.epoch, course.fit
     begin = int(np.searchsorted(epoch, epoch[0] + 0.67 * (epoch[-1] - epoch[0])))
     begin = min(begin, len(fit) - 3) if len(fit) > 4 else 0
     part = slice(max(begin, 0), None)
     change = abs(float(fit[part][0] - fit[part][-1]))
-    doubt = 2 * float(np.median(course.error[part]))
+    doubt = 2 * float(median(course.error[part]))
     scale = max(abs(levels.end), 1e-300) if levels.low > 0 else max(levels.drop, 1e-300)
     flat = change < max(doubt, 0.03 * scale) and change < max(doubt, 0.1 * max(levels.drop, scale))
     if not flat:
