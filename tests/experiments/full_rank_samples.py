@@ -8,7 +8,7 @@ from ghostpoint.experiments import get
 from tests.experiments.network_samples import Counted
 
 SWEEP = {"seeds": [0, 1, 2, 3], "rates": 6, "epochs": 101, "epochs_shown": [0, 50, 100]}
-PATHS = {"searched": [0.5, 1.0, 1.5], "slow_point_starts": 8, "history_points": 60, "kept_points": 100}
+PATHS = {"draws": 3, "searched": [0.5, 1.0, 1.5], "slow_point_starts": 8, "history_points": 60, "kept_points": 100}
 SMALL = {
     "full_dcdt": {**PATHS, "seeds": [3, 0], "epochs": 400},
     "full_dmts": {**PATHS, "seeds": [0], "epochs": 3000, "rate": 0.2},

@@ -105,6 +105,15 @@ def test_the_shown_network_is_the_one_that_was_trained():
     assert loss[0] > 0.7
 
 
+def test_the_network_shown_is_the_first_of_its_draws():
+    dataset, settings = sample("full_dcdt")[0], parameters("full_dcdt")
+    late = dataset["epoch"].values >= 0.9 * (settings["epochs"] - 1)
+    assert dataset.sizes["draw"] == settings["draws"] == 3
+    assert dataset["draw_loss"].values[0] == pytest.approx(np.median(dataset["loss"].values[0, late]), rel=0.1)
+    assert dataset["draw_learned"].values[0] == dataset["first_learned"].values[0]
+    assert len(np.unique(dataset["draw_loss"])) == 3
+
+
 def test_slow_points_are_slow_and_inside_the_cube():
     dataset = sample("full_dmts")[0]
     kind, speed = dataset["slow_point_kind"].values, dataset["slow_point_speed"].values
@@ -234,7 +243,8 @@ def path_cases(id):
         }
 
     never = {"loss": blind, "first_learned": -1}
-    yield 0, mixed(good, never), mixed(never, good)
+    yield 0, {"draw_loss": 0.01, "draw_learned": learned}, {"draw_loss": 1.0, "draw_learned": learned}
+    yield 0, {"draw_loss": 0.01, "draw_learned": learned}, {"draw_loss": 0.01, "draw_learned": -1}
     yield 1, good, mixed(good, never)  # one network of four
     yield 2, mixed(good, slow), mixed(slow, good)
     yield 2, good, never

@@ -36,6 +36,7 @@ PAPER_DCDT: Mapping[str, Any] = {
     "seeds": [3, 0, 1, 2, 4, 5, 6, 7, 8, 9],  # the published one, then others
     "rate": 0.01,
     "epochs": 3001,
+    "draws": 10,  # of the noise and the initial rates, for the network shown
     "history_points": 600,
     "kept_points": 300,
     # slow points are searched at these multiples of the epoch of the drop
@@ -49,7 +50,7 @@ PAPER_DMTS: Mapping[str, Any] = {
     "epochs": 100_001,
     "kept_points": 500,
 }
-FEW: Mapping[str, Any] = {"searched": [0.5, 0.8, 0.9], "slow_point_starts": 32}
+FEW: Mapping[str, Any] = {"draws": 1, "searched": [0.5, 0.8, 0.9], "slow_point_starts": 32}
 QUICK_DMTS = {**PAPER_DMTS, "seeds": [3, 2], "epochs": 70_001, "kept_points": 200, **FEW}
 
 
@@ -73,6 +74,7 @@ def paths(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
         progress, f"training {len(seeds)} networks", models, parameters, rate, epochs, task,
         record=recorded, checkpoints=spread_epochs(epochs, parameters["kept_points"]), solved=LEARNED, keep="training",
     )  # fmt: skip
+    draws = [run, *_other_draws(parameters, progress, models[[0]])]
     assert run.checkpoints is not None
     epochs_kept = run.checkpoints["epoch"].values
     first = run.events["first_solved"].values
@@ -97,6 +99,12 @@ def paths(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
             "gradient_norm": (("seed", "epoch"), history["gradient_norm"].values),
             "accuracy": (("seed", "epoch"), history["accuracy"].values),
             "first_learned": ("seed", first, {"missing": -1}),
+            "draw_learned": ("draw", [int(each.events["first_solved"][0]) for each in draws], {"missing": -1}),
+            "draw_loss": (
+                "draw",
+                [_final_loss(each, task, epochs) for each in draws],
+                {"units": "chance"},
+            ),
             "outputs": (("shown", "trial", "step"), np.concatenate([each.outputs for each in seen])),
             "targets": (("trial", "step"), trial.targets[:, :, 0]),
             "inputs": (("trial", "step"), trial.inputs[:, :, 0]),
@@ -114,6 +122,25 @@ def paths(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     around_them = [each.rates[0] for each in every]
     found = _slow_points(parameters, progress, kept, around_them, mean, axes)
     return dataset.assign(found).assign_coords(searched=searched)
+
+
+def _other_draws(parameters: Mapping[str, Any], progress: Progress, shown: Any) -> list[Any]:
+    """The runs of the network shown with other draws of the noise and of the initial rates."""
+    task, epochs = task_of(parameters), parameters["epochs"]
+    recorded = spread_epochs(epochs, parameters["history_points"])
+    return [
+        trained(
+            progress, f"draw {draw + 1} of the noise", shown, parameters, parameters["rate"], epochs, task,
+            record=recorded, solved=LEARNED, seed=draw, keep=f"draw_{draw}",
+        )
+        for draw in range(1, parameters["draws"])
+    ]  # fmt: skip
+
+
+def _final_loss(run: Any, task: Any, epochs: int) -> float:
+    """Median loss of the first network over the last tenth of the epochs, in units of chance."""
+    loss = run.history["loss"].isel(network=0)
+    return float(np.median(loss.values[loss["epoch"].values >= 0.9 * (epochs - 1)])) / float(task.chance_loss)
 
 
 def _slow_points(
@@ -164,6 +191,8 @@ def path_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str)
     shares = (learned - begins)[dropped] / begins[dropped]
     sharp, drops = int((shares < ABRUPT).sum()), int(dropped.sum())
     keep = int((final < LEARNED).sum())
+    draws, ends = d["draw_learned"].values, d["draw_loss"].values
+    kept_draws = int(((draws >= 0) & (ends < LEARNED)).sum())
     full = f"over the last tenth of {parameters['epochs']:,} epochs"
     rule = (
         f"The loss falls from {DROP_FROM:g} of the plateau, {blind:g} of chance and the best that ignores the cues, to "
@@ -176,10 +205,11 @@ def path_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str)
             source=source,
             published="the one network shown",
             rule=f"The network shown falls below {LEARNED:g} of chance, and is below it in the median over the last "
-            "tenth of the epochs.",
-            measured=f"{shown}: {_first(learned[0])}; {full} loss {final[0]:.3f} of chance, accuracy {accuracy[0]:.2f} "
-            f"(chance {d.attrs['chance_accuracy']:.2f})",
-            verdict=judge(bool(learned[0] >= 0 and final[0] < LEARNED)),
+            "tenth of the epochs, with more than half of the draws of the noise.",
+            measured=f"{shown}: {share(kept_draws, len(draws))} draws; {full} loss {ends.min():.3f} to "
+            f"{ends.max():.3f} of chance; in the one shown {_first(draws[0])}, loss {ends[0]:.3f} at the end, accuracy "
+            f"{accuracy[0]:.2f} (chance {d.attrs['chance_accuracy']:.2f})",
+            verdict=judge(2 * kept_draws > len(draws)),
         ),
         own_claim(
             "Most full-rank networks learn and keep the task, with noise.",
