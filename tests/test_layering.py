@@ -10,12 +10,13 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "ghostpoint"
 SCIENCE = {"checks", "theory", "tasks", "models", "storage", "results"}
 
-EVERYWHERE = {"errors"}  # what a wrong input gets
+EVERYWHERE = {"errors", "summary"}  # what a wrong input gets, how a record prints
 
 # Room: what it may import from. A new module needs a line here, and with it a place.
 ROOMS = {
     "_version": set(),
     "errors": set(),
+    "summary": set(),
     "system": {"errors"},
     "checks": set(),
     "numerics": {"checks"},
