@@ -42,7 +42,7 @@ def cost(kind: str, units: int, steps: int, count: int, repeats: int, threads: i
 
     def run(epochs: int) -> float:
         start = time.perf_counter()
-        gp.train(models, task, 1e-4, epochs, record=[0], threads=threads)
+        gp.train(models, task, 1e-4, epochs, record=[0], engine=gp.Computing(threads=threads))
         return time.perf_counter() - start
 
     run(1)

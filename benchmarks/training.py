@@ -50,7 +50,7 @@ def torch_loop(models: gp.LowRankRNN, task: gp.tasks.DelayedActivation, epochs: 
 def kernel(models: gp.LowRankRNN, task: gp.tasks.DelayedActivation, epochs: int, layout: str, threads: int) -> float:
     """Seconds per network-epoch of the compiled engine."""
     start = time.perf_counter()
-    gp.train(models, task, RATE, epochs, record=[0], layout=layout, threads=threads)
+    gp.train(models, task, RATE, epochs, record=[0], engine=gp.Computing(layout=layout, threads=threads))
     return (time.perf_counter() - start) / (len(models) * epochs)
 
 

@@ -17,6 +17,7 @@ from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination
 from ghostpoint.training.by_epoch.torch_engine import TORCH
 from ghostpoint.training.compiled.kernel_families import KERNELS
 from ghostpoint.weights import read_weights, write_weights
+from tests.training.calls import train_with
 
 SOURCE = Path(gp.__file__).parent
 #: two networks or more of every family, with input
@@ -172,8 +173,8 @@ TRAINED = {
 def test_engines_agree_and_runs_are_saved(name, remedy, tmp_path):
     models = TRAINED[name]
     asked = {"dtype": "float64", "record": "all", "checkpoints": [0, 2], "remedy": remedy}
-    slow = gp.train(models, TASK, 0.3, 4, engine="reference", **asked)
-    fast = gp.train(models, TASK, 0.3, 4, engine="torch", **asked)
+    slow = train_with(models, TASK, 0.3, 4, engine="reference", **asked)
+    fast = train_with(models, TASK, 0.3, 4, engine="torch", **asked)
     for quantity in slow.history:
         np.testing.assert_allclose(fast.history[quantity], slow.history[quantity], rtol=1e-9, atol=1e-13)
     for part in models.trainable:
@@ -224,7 +225,7 @@ def test_a_family_of_ones_own_needs_no_other_file(tmp_path, monkeypatch):
     monkeypatch.setitem(FAMILIES, "Linear", Linear)
     models, task = Linear.initialize(4, [0, 1]), DelayedActivation(30)
     asked = {"dtype": "float64", "record": "all", "checkpoints": [0, 1, 2]}
-    slow, fast = (gp.train(models, task, 0.1, 3, engine=engine, **asked) for engine in ("reference", "torch"))
+    slow, fast = (train_with(models, task, 0.1, 3, engine=engine, **asked) for engine in ("reference", "torch"))
     np.testing.assert_allclose(slow.history["loss"], fast.history["loss"], rtol=1e-10)
     again = gp.load(slow.save(tmp_path / "run.zip"))
     assert type(again.models) is Linear

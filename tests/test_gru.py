@@ -12,6 +12,7 @@ from ghostpoint.models import GRU
 from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination
 from ghostpoint.training.reference import evaluate
 from ghostpoint.weights import read_weights
+from tests.training.calls import train_with
 
 
 def weights_of(module):
@@ -114,7 +115,9 @@ def run():
     """Delayed activation learned to a loss below 0.1 of chance."""
     models, task = GRU.initialize(10, [0, 1]), DelayedActivation(30)
     checkpoints = range(0, 80, 20)
-    return gp.train(models, task, 0.02, 80, optimizer="adam", engine="torch", dtype="float64", checkpoints=checkpoints)
+    return train_with(
+        models, task, 0.02, 80, optimizer="adam", engine="torch", dtype="float64", checkpoints=checkpoints
+    )
 
 
 def test_delayed_activation_is_learned(run):

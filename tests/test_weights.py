@@ -11,6 +11,7 @@ from ghostpoint.models import FullRankRNN, LowRankRNN
 from ghostpoint.slow_points import SlowPoints, find_slow_points
 from ghostpoint.weights import read_weights, write_weights
 from tests.slow_points.networks import full_rank, vanilla
+from tests.training.calls import train_with
 
 
 def models():
@@ -153,7 +154,7 @@ def test_a_broken_safetensors_file(tmp_path):
 
 def test_a_saved_run_gives_its_final_networks(tmp_path):
     task = gp.tasks.DelayedActivation(20.0, 5.0, 10.0)
-    run = gp.train(LowRankRNN.initialize(5, 1, [0, 1]), task, 0.01, 2, engine="reference", dtype="float64")
+    run = train_with(LowRankRNN.initialize(5, 1, [0, 1]), task, 0.01, 2, engine="reference", dtype="float64")
     run.save(tmp_path / "run.zarr.zip")
     same(read_weights(tmp_path / "run.zarr.zip"), run.models)
 

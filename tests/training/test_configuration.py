@@ -14,6 +14,7 @@ import pytest
 import ghostpoint as gp
 from ghostpoint.tasks import DelayedActivation, Task
 from ghostpoint.training.configuration import brief
+from tests.training.calls import train_with
 
 SHORT = DelayedActivation(10)
 
@@ -159,7 +160,7 @@ def test_targets_beyond_the_outputs_are_refused_with_what_would_do():
 def test_a_history_that_does_not_fit_names_the_argument(arguments, message):
     models = gp.LowRankRNN.initialize(1, 1, [0])
     with pytest.raises(MemoryError, match=message):
-        gp.train(models, SHORT, 0.1, **arguments)
+        train_with(models, SHORT, 0.1, **arguments)
 
 
 def test_networks_and_starts_that_do_not_fit_name_the_argument():

@@ -38,8 +38,8 @@ class Computing:
     on_progress : callable, optional
         Called with the number of network-epochs done since the last call.
     on_record : callable, optional
-        Called with each recorded epoch and a dictionary of its loss, gradient norm and accuracy, each (R,). The compiled
-        engine calls it some seconds later, when the round of epochs has ended.
+        Called with each recorded epoch and a dictionary of its loss, gradient norm and accuracy, each (R,). By
+        the compiled engine it is called some seconds later, when the round of epochs has ended.
     on_interrupt : "raise" or "return"
         What Ctrl-C does: raise :class:`~ghostpoint.training.TrainingInterrupted`, whose ``run`` is the run up to there,
         or return that run. Before anything is done it is a plain ``KeyboardInterrupt``.
@@ -69,6 +69,11 @@ class Computing:
         one_of("on_interrupt", self.on_interrupt, INTERRUPTS)
         if self.threads is not None:
             object.__setattr__(self, "threads", integer("threads", self.threads, at_least=1))
+
+    @classmethod
+    def of(cls, engine: str | Computing) -> Computing:
+        """The record itself, or one of that engine's name."""
+        return engine if isinstance(engine, Computing) else cls(engine)
 
     @property
     def workers(self) -> int:

@@ -140,7 +140,7 @@ def choose(models: Record, task: Task, plan: Plan, computing: Computing) -> str:
         if not reasons[name]:
             if len(reasons) > 1:
                 why = next(iter(reasons.values()))
-                warnings.warn(f"training with the slower {name} engine: {why}", stacklevel=3)
+                warnings.warn(f"training with the slower {name} engine: {why}", stacklevel=4)
             return name
     others = [
         name if dtype in one.dtypes else f"{name} (in {' or '.join(one.dtypes)})"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ghostpoint import LowRankRNN, train
+from ghostpoint import LowRankRNN
 from ghostpoint.tasks import DelayedActivation
 from ghostpoint.training.compiled import rank_one_stacks
+from tests.training.calls import train_with
 from tests.training.problems import same_bits
 
 TASK = DelayedActivation()
@@ -17,7 +18,7 @@ def run(layout, threads, **keywords):
     models = LowRankRNN.published(range(40))
     # rates at which networks of the stack freeze early, late and never
     rate = np.tile([0.005, 0.02, 0.05, 0.2], 10)
-    return train(models, TASK, rate, 4000, layout=layout, threads=threads, **keywords)
+    return train_with(models, TASK, rate, 4000, layout=layout, threads=threads, **keywords)
 
 
 @pytest.fixture(scope="module")

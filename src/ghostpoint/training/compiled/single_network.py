@@ -13,10 +13,10 @@ from ghostpoint.numerics.subnormals import flushing_subnormals
 from ghostpoint.remedies import HazardLimit, TrustRegion, crossings
 from ghostpoint.tasks import Task
 from ghostpoint.training.compiled.kernel_families import KERNELS
+from ghostpoint.training.compiled.kernel_rules import rule_of
 from ghostpoint.training.kernels import epoch as codes
 from ghostpoint.training.kernels import full_rank_packing, trust
 from ghostpoint.training.kernels.optimizers import RULES
-from ghostpoint.training.optimizers import Adam
 from ghostpoint.training.plan import Plan, kernel_key
 
 __all__ = ["Network", "Trials", "watch"]
@@ -73,7 +73,7 @@ class Network:
         family = KERNELS[models.kernels]
         self.state, self.parts_of, shape, plane, work = family.packed(models, place, task.steps, kind)
         self.kernel, self.quantities = family.kernel, family.kernel.QUANTITIES
-        rule, settings = _rule(plan, place)
+        rule, settings = rule_of(plan, place)
         size = self.state.size if RULES.index(rule) else 0
         self.moments = [aligned(size, kind) for _ in range(2)]
         self.cursor = np.zeros(2, np.int64)
@@ -126,14 +126,6 @@ class Network:
     def finished(self) -> NDArray[np.bool_]:
         """Whether the network is frozen or has diverged, as an array of one."""
         return np.asarray((self.events[3:5] >= 0).any(axis=0))
-
-
-def _rule(plan: Plan, place: int) -> tuple[str, NDArray[np.float64]]:
-    rate, limit = float(plan.rate[place]), np.inf if plan.clip_norm is None else plan.clip_norm
-    if isinstance(plan.optimizer, Adam):
-        return "adam", np.array([rate, *plan.optimizer.betas, plan.optimizer.eps, limit])
-    name = "momentum" if plan.optimizer.momentum else "sgd"
-    return name, np.array([rate, plan.optimizer.momentum, 0.0, 0.0, limit])
 
 
 def watch(models: Record, task: Task, plan: Plan) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
