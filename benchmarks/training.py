@@ -65,7 +65,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # the loop's operations are too small for more to help, and it is the faster so
     task = gp.tasks.DelayedActivation()
-    models = gp.LowRankRNN.initialize(100, 1, range(arguments.networks))
+    models = gp.LowRankRNN.initialize(100, range(arguments.networks))
     ways = {
         f"networks across lanes, {arguments.threads} threads": ("networks", arguments.threads),
         f"units across lanes, {arguments.threads} threads": ("units", arguments.threads),

@@ -11,6 +11,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import ghostpoint as gp
 from ghostpoint import LowRankRNN, TrainingRun, load
 from ghostpoint.results import NO_LEARNING_WINDOW, no_learning_zone_entry
 from ghostpoint.storage import write_dataset
@@ -82,7 +83,7 @@ def test_the_no_learning_zone_begins_after_the_last_epoch_above_chance(silent, d
 
 
 def test_the_final_networks_keep_what_training_does_not_touch():
-    models = LowRankRNN.initialize(4, 1, [3], threshold=0.7, initial_state=[0.1, 0.2, 0.3, 0.4])
+    models = LowRankRNN.initialize(4, [3], threshold=0.7, initial_state=[0.1, 0.2, 0.3, 0.4])
     run = train_with(models, DelayedActivation(20), 0.1, 2, dtype="float64")
     for name in ("threshold", "initial_state", "seed", "confidence"):
         assert np.array_equal(getattr(run.models, name), getattr(models, name)), name

@@ -220,7 +220,7 @@ def load(path: str | os.PathLike[str]) -> TrainingRun:
     >>> import tempfile, ghostpoint as gp
     >>> run = gp.train(gp.LowRankRNN.published([0]), gp.tasks.DelayedActivation(), 0.02, 10)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     same = gp.load(run.save(f"{folder}/run.nc"))
+    ...     same = gp.load(run.save(f"{folder}/run.zip"))
     >>> bool((same.history["loss"] == run.history["loss"]).all())
     True
     """

@@ -23,10 +23,13 @@ PROBLEMS = {
     "full rank, match": (FullRankRNN.initialize(6, [3, 4], "xavier_biased", n_inputs=1), MATCH),
     "full rank, activation": (FullRankRNN.initialize(5, [3, 4]), DelayedActivation(30)),
     "full rank, identity": (FullRankRNN.initialize(5, [3, 4], activation="identity"), DelayedActivation(30)),
-    "rank 3, state": (LowRankRNN.initialize(8, 3, [0, 1], "state_readout"), DelayedActivation(30)),
-    "rank 2, latent": (LowRankRNN.initialize(8, 2, [0, 1], "latent_readout", n_inputs=1, activation="tanh"), CUE),
-    "rank 1": (LowRankRNN.initialize(8, 1, [0, 1], trainable=("m", "n", "b", "confidence")), DelayedActivation(30)),
-    "frozen parts": (LowRankRNN.initialize(8, 2, [5], "latent_readout", n_inputs=1, trainable=("n", "b_out")), MATCH),
+    "rank 3, state": (LowRankRNN.initialize(8, [0, 1], "state_readout", rank=3), DelayedActivation(30)),
+    "rank 2, latent": (LowRankRNN.initialize(8, [0, 1], "latent_readout", rank=2, n_inputs=1, activation="tanh"), CUE),
+    "rank 1": (LowRankRNN.initialize(8, [0, 1], trainable=("m", "n", "b", "confidence")), DelayedActivation(30)),
+    "frozen parts": (
+        LowRankRNN.initialize(8, [5], "latent_readout", rank=2, n_inputs=1, trainable=("n", "b_out")),
+        MATCH,
+    ),
 }
 
 

@@ -11,7 +11,7 @@ from ghostpoint.training.compiled import rank_one_stacks, rounds
 from tests.training.calls import train_with
 from tests.training.problems import same_bits
 
-LOW_RANK = gp.LowRankRNN.initialize(5, 1, [0, 1])
+LOW_RANK = gp.LowRankRNN.initialize(5, [0, 1])
 FULL_RANK = gp.FullRankRNN.initialize(5, [0, 1])
 ENGINES = pytest.mark.parametrize(
     ("models", "settings"),

@@ -95,18 +95,26 @@ def test_the_gradient_is_that_of_the_specification(problem, dtype):
         assert (np.abs(step - gradient) <= tolerance * scale + lost).all(), part
 
 
-LATENT = LowRankRNN.initialize(23, 2, [0, 1, 2], "latent_readout", n_inputs=1, activation="tanh", initial_state=0.1)
+LATENT = LowRankRNN.initialize(
+    23, [0, 1, 2], "latent_readout", rank=2, n_inputs=1, activation="tanh", initial_state=0.1
+)
 CUE = DelayedCueDiscrimination(10, 20, 15, copies=2)
 NOISY = DelayedCueDiscrimination(10, 20, 15, initial_scale=0.3, noise=0.1)
 FLIPS = NBitFlipFlop(2, duration=60.0, interval=30.0, n_trials=3)
 ADDITION = DelayedAddition(n_trials=3) if "n_trials" in DelayedAddition.__dataclass_fields__ else DelayedAddition()
 PROBLEMS = {
-    "one": (LowRankRNN.initialize(9, 1, [3, 4], trainable=("m", "n", "b", "confidence")), DelayedActivation(30)),
-    "ranks": (LowRankRNN.initialize(17, 5, [3, 4], "state_readout"), DelayedActivation(30)),
-    "wide": (LowRankRNN.initialize(20, 20, [3, 4], "state_readout", activation="identity"), DelayedActivation(30)),
+    "one": (LowRankRNN.initialize(9, [3, 4], trainable=("m", "n", "b", "confidence")), DelayedActivation(30)),
+    "ranks": (LowRankRNN.initialize(17, [3, 4], "state_readout", rank=5), DelayedActivation(30)),
+    "wide": (LowRankRNN.initialize(20, [3, 4], "state_readout", rank=20, activation="identity"), DelayedActivation(30)),
     "latent": (LATENT, CUE),
-    "match": (LowRankRNN.initialize(23, 2, [3, 4], "latent_readout", n_inputs=1), DelayedMatchToSample(10, 15, 15)),
-    "parts": (LowRankRNN.initialize(9, 2, [3, 4], "state_readout", trainable=("n", "b_out")), DelayedActivation(30)),
+    "match": (
+        LowRankRNN.initialize(23, [3, 4], "latent_readout", rank=2, n_inputs=1),
+        DelayedMatchToSample(10, 15, 15),
+    ),
+    "parts": (
+        LowRankRNN.initialize(9, [3, 4], "state_readout", rank=2, trainable=("n", "b_out")),
+        DelayedActivation(30),
+    ),
 }
 
 
@@ -139,7 +147,7 @@ def test_random_trials_are_those_of_the_other_engines(task, kind, monkeypatch):
     monkeypatch.setattr(single_network, "DRAWN", 1)  # a round of a single epoch, to draw anew often
     channels = {"n_inputs": task.n_inputs, "n_outputs": task.n_outputs, "activation": "identity", "initial_state": 0.0}
     if kind == "low":
-        models = LowRankRNN.initialize(20, 3, [3, 4], "latent_readout", **channels)
+        models = LowRankRNN.initialize(20, [3, 4], "latent_readout", rank=3, **channels)
     else:
         models = FullRankRNN.initialize(20, [3, 4], "xavier_biased", **channels)
     asked = {"optimizer": "adam", "dtype": "float64", "record": "all", "seed": 5}
@@ -171,7 +179,7 @@ def test_trials_in_chunks_are_those_of_the_specification(task, monkeypatch):
     monkeypatch.setattr(kernel_families, "CACHE", 1)  # two trials a chunk, the last one half empty
     channels = {"n_inputs": task.n_inputs, "n_outputs": task.n_outputs, "initial_state": 0.1}
     channels["activation"] = "tanh" if task.random else "sigmoid"
-    models = LowRankRNN.initialize(20, 2, [3, 4], "latent_readout", **channels)
+    models = LowRankRNN.initialize(20, [3, 4], "latent_readout", rank=2, **channels)
     remedy = HazardLimit(0.01) if task.random else TrustRegion(h=0.01, eta=0.01, crossings=7)
     asked = {"optimizer": "adam", "dtype": "float64", "record": "all", "seed": 5, "remedy": remedy}
     slow = train_with(models, task, 0.01, 6, engine="reference", **asked)
@@ -196,7 +204,7 @@ def test_200_epochs_follow_autograd(kind, task):
     activation = "tanh" if isinstance(task, DelayedCueDiscrimination) else "sigmoid"
     channels = {"n_inputs": 1, "activation": activation, "initial_state": 0.0}
     if kind == "low":
-        models = LowRankRNN.initialize(40, 2, [0, 1], "latent_readout", **channels)
+        models = LowRankRNN.initialize(40, [0, 1], "latent_readout", rank=2, **channels)
     else:
         models = FullRankRNN.initialize(40, [6, 7], "xavier_biased", **channels)
     # at higher rates rank-two networks of this gain jump about, and rounding grows tenfold in a few epochs

@@ -35,11 +35,11 @@ def cue_networks(seeds, gain=1.0, **keywords):
 
 PROBLEMS = {
     "rank 1": (
-        LowRankRNN.initialize(9, 1, range(6), trainable=("m", "n", "b", "confidence"), threshold=0.2, confidence=3.0)
+        LowRankRNN.initialize(9, range(6), trainable=("m", "n", "b", "confidence"), threshold=0.2, confidence=3.0)
         .replace(b=0.3 * np.random.default_rng(0).normal(size=(6, 9))),
         SHORT,
     ),
-    "rank 2": (LowRankRNN.initialize(9, 2, range(3), "latent_readout", n_inputs=1, activation="tanh"), CUE),
+    "rank 2": (LowRankRNN.initialize(9, range(3), "latent_readout", rank=2, n_inputs=1, activation="tanh"), CUE),
     "cue": (cue_networks([0, 1, 2], 3.0), CUE),
     "match": (
         FullRankRNN.initialize(9, [0, 1], "xavier_biased", n_inputs=1, initial_state=0.2),
@@ -328,7 +328,7 @@ def test_the_schedule_trains_the_network_with_the_lowered_readout(engine, name):
 
 
 def test_a_confidence_that_is_not_trained_is_the_models_own_at_the_end_and_in_between():
-    models = LowRankRNN.initialize(6, 1, [0, 1], confidence=[3.3, 7.7])
+    models = LowRankRNN.initialize(6, [0, 1], confidence=[3.3, 7.7])
     run = gp.train(models, SHORT, 0.1, 5, engine="torch", remedy=ConfidenceSchedule(0.1, 4), record="all")
     np.testing.assert_array_equal(run.models.confidence, models.confidence)
     np.testing.assert_allclose(run.history["confidence"][:, 0], 0.1 * models.confidence, rtol=1e-6)

@@ -124,7 +124,7 @@ def test_recording_changes_nothing_but_what_is_recorded(mixed, record, epochs):
 
 
 def test_auto_records_at_most_10000_evenly_spaced_epochs():
-    one = LowRankRNN.initialize(2, 1, [0])
+    one = LowRankRNN.initialize(2, [0])
     for epochs, stride in ((10_000, 1), (10_001, 2), (30_001, 4)):
         run = train(one, DelayedActivation(5), 0.01, epochs)
         assert np.array_equal(run.history["epoch"], np.arange(0, epochs, stride))
@@ -194,7 +194,7 @@ def test_a_network_without_a_gradient_is_frozen_at_once_and_keeps_its_accuracy(e
 
 @ENGINES
 def test_nothing_trainable_is_frozen_at_0(engine):
-    models = LowRankRNN.initialize(5, 1, [1, 2], trainable=())
+    models = LowRankRNN.initialize(5, [1, 2], trainable=())
     run = train_with(models, SHORT, 0.1, 3, **engine)
     assert (run.events["frozen"] == 0).all()
     assert (run.history["gradient_norm"] == 0).all()
@@ -202,7 +202,7 @@ def test_nothing_trainable_is_frozen_at_0(engine):
 
 @pytest.mark.parametrize("layout", ["networks", "units"])
 def test_divergence_is_an_event_and_leaves_the_others_alone(layout):
-    fine = LowRankRNN.initialize(20, 1, range(3))
+    fine = LowRankRNN.initialize(20, range(3))
     huge = fine[:1].replace(m=np.full((1, 20, 1), 1e30), n=np.full((1, 20, 1), 1e30))  # n m is beyond float32
     stacked = {name: np.concatenate([getattr(huge, name), getattr(fine, name)]) for name in ("m", "n", "b", "seed")}
     rate = [0.1, 0.1, 0.1, 1e30]  # at this rate the first update itself is too large
@@ -221,7 +221,7 @@ def test_divergence_is_an_event_and_leaves_the_others_alone(layout):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_network_may_diverge_later(dtype):
-    models = LowRankRNN.initialize(20, 1, [0])
+    models = LowRankRNN.initialize(20, [0])
     rate = 1e18 if dtype == "float32" else 1e150
     run = train_with(models, SHORT, rate, 60, dtype=dtype, record="all")
     events = check_events(run)
@@ -233,7 +233,7 @@ def test_a_network_may_diverge_later(dtype):
 @ENGINES
 def test_progress_adds_up_to_all_network_epochs(engine):
     models = LowRankRNN(
-        *(np.concatenate([getattr(LowRankRNN.initialize(3, 1, range(19)), x), getattr(saturated(False), x)])
+        *(np.concatenate([getattr(LowRankRNN.initialize(3, range(19)), x), getattr(saturated(False), x)])
           for x in ("m", "n", "b"))
     )  # fmt: skip
     heard = []
@@ -247,11 +247,11 @@ def test_what_listens_may_stop_the_run():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_with(LowRankRNN.initialize(5, 1, range(40)), SHORT, 0.1, 100_000, record=[0], on_progress=stop, threads=2)
+        train_with(LowRankRNN.initialize(5, range(40)), SHORT, 0.1, 100_000, record=[0], on_progress=stop, threads=2)
 
 
 def test_labels_and_configuration():
-    models = LowRankRNN.initialize(4, 1, [5, 9], confidence=[2, 3], trainable=("n", "confidence"))
+    models = LowRankRNN.initialize(4, [5, 9], confidence=[2, 3], trainable=("n", "confidence"))
     run = train_with(models, SHORT, [0.1, 0.2], 3, dtype="float64")
     assert np.array_equal(run.history["seed"], [5, 9])
     assert np.array_equal(run.history["learning_rate"], [0.1, 0.2])
@@ -298,13 +298,13 @@ def test_labels_and_configuration():
         ({"checkpoints": 5}, "checkpoints must be a list of epochs, got 5"),
         ({"readout_norm": 1.0}, "readout_norm must be left out for networks without w_out"),
         ({"on_interrupt": "stop"}, "on_interrupt must be one of raise, return; got 'stop'"),
-        ({"models": LowRankRNN.initialize(3, 1, [0])[[]]}, "models must hold at least one network"),
+        ({"models": LowRankRNN.initialize(3, [0])[[]]}, "models must hold at least one network"),
         ({"models": LowRankRNN(np.full(3, 1e39), np.ones(3))}, r"m must be within \+-3.4\d*e\+38 for float32"),
         ({"models": LowRankRNN(np.ones(3), np.ones(3), threshold=-1e40)}, r"threshold must be within .* got 1e\+40"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(arguments, message):
-    models = LowRankRNN.initialize(3, 1, [0, 1])
+    models = LowRankRNN.initialize(3, [0, 1])
     with pytest.raises(ValueError, match=message):
         train_with(**{"models": models, "task": SHORT, "learning_rate": 0.1, "epochs": 10, **arguments})
 

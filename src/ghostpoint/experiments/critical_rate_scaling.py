@@ -83,7 +83,7 @@ def models_of(condition: Mapping[str, Any], seeds: list[int]) -> Record:
     if family == "full_rank":
         return FullRankRNN.initialize(units, seeds)
     rank = {"rank_one": 1, "rank_two": 2}[family]
-    return LowRankRNN.initialize(units, rank, seeds, confidence=condition["confidence"])
+    return LowRankRNN.initialize(units, seeds, rank=rank, confidence=condition["confidence"])
 
 
 def rates_of(condition: Mapping[str, Any]) -> NDArray[np.float64]:

@@ -46,7 +46,7 @@ def test_rounds_calls_and_packings_change_no_bit(monkeypatch, expected, layout, 
 @pytest.mark.parametrize("count", [1, 15, 16, 17, 40, 100])
 @pytest.mark.parametrize("layout", rank_one_stacks.LAYOUTS)
 def test_every_network_is_in_exactly_one_group(layout, count, threads):
-    models = LowRankRNN.initialize(3, 1, range(count))
+    models = LowRankRNN.initialize(3, range(count))
     parameters = np.stack([models.m[:, :, 0], models.n[:, :, 0], models.b, models.initial_state], axis=1)
     ones = np.ones(count, np.float32)
     steps, both = ones[:2], np.ones(2, bool)

@@ -20,13 +20,16 @@ from tests.training.calls import train_with
 
 CUE = DelayedCueDiscrimination(10, 20, 15, copies=2)
 PROBLEMS = {
-    "one": (LowRankRNN.initialize(23, 1, [0, 1], trainable=("m", "n", "b", "confidence")), DelayedActivation(30)),
-    "ranks": (LowRankRNN.initialize(23, 2, [0, 1], "state_readout"), DelayedActivation(30)),
+    "one": (LowRankRNN.initialize(23, [0, 1], trainable=("m", "n", "b", "confidence")), DelayedActivation(30)),
+    "ranks": (LowRankRNN.initialize(23, [0, 1], "state_readout", rank=2), DelayedActivation(30)),
     "latent": (
-        LowRankRNN.initialize(23, 2, [0, 1], "latent_readout", n_inputs=1, activation="tanh", initial_state=0.1),
+        LowRankRNN.initialize(23, [0, 1], "latent_readout", rank=2, n_inputs=1, activation="tanh", initial_state=0.1),
         CUE,
     ),
-    "match": (LowRankRNN.initialize(23, 3, [0, 1], "latent_readout", n_inputs=1), DelayedMatchToSample(10, 15, 15)),
+    "match": (
+        LowRankRNN.initialize(23, [0, 1], "latent_readout", rank=3, n_inputs=1),
+        DelayedMatchToSample(10, 15, 15),
+    ),
     "full": (FullRankRNN.initialize(17, [3, 4], "normal"), DelayedActivation(30)),
     "full cue": (FullRankRNN.initialize(17, [3, 4], "xavier_biased", n_inputs=1, activation="tanh"), CUE),
     "parts": (FullRankRNN.initialize(17, [3, 4], "normal", trainable=("W", "b_out")), DelayedActivation(30)),

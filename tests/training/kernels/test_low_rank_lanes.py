@@ -111,7 +111,7 @@ def test_a_network_has_the_bits_that_it_has_alone(stack, dtype, threads):
 def test_networks_finish_each_in_its_own_time(calls, monkeypatch):
     """A network that diverges, one that stands still, and one that goes on, in the same block."""
     monkeypatch.setattr(rounds, "CALL", calls)
-    models = biased(LowRankRNN.initialize(30, 2, range(6), "state_readout", activation="identity"))
+    models = biased(LowRankRNN.initialize(30, range(6), "state_readout", rank=2, activation="identity"))
     rates = np.array([1e-3, 1e30, 1e-30, 3e4, 1e-2, 1e-12])
     asked = {"record": "all", "checkpoints": [0, 3, 39]}
     block = train_with(models, DelayedActivation(30), rates, 40, layout="networks", **asked)
@@ -123,7 +123,7 @@ def test_networks_finish_each_in_its_own_time(calls, monkeypatch):
 
 def test_networks_whose_latents_overflow_diverge_in_both():
     """The answers of saturated units are finite, and their gradient is zero: only the latents show it."""
-    models = LowRankRNN.initialize(10, 2, range(3), "state_readout")
+    models = LowRankRNN.initialize(10, range(3), "state_readout", rank=2)
     models = models.replace(m=np.abs(models.m), n=np.full_like(models.n, 3e38), trainable=("b_out",))
     asked = {"record": "all", "checkpoints": [0, 3]}
     runs = [
@@ -142,7 +142,7 @@ def test_a_block_that_is_finished_ends_early(monkeypatch):
         return done
 
     monkeypatch.setattr(network_blocks.Block, "advance", counted)
-    models = biased(LowRankRNN.initialize(30, 2, range(3), "state_readout"))
+    models = biased(LowRankRNN.initialize(30, range(3), "state_readout", rank=2))
     told = []
     run = train_with(
         models, DelayedActivation(30), 1e-30, 10**6, layout="networks", record=[0, 10**5], on_progress=told.append
@@ -154,16 +154,16 @@ def test_a_block_that_is_finished_ends_early(monkeypatch):
 
 
 def test_what_the_kernel_does_not_know_is_trained_alone():
-    task, models = DelayedActivation(30), LowRankRNN.initialize(20, 2, range(3), "state_readout")
-    cue = LowRankRNN.initialize(20, 2, range(3), "latent_readout", n_inputs=1, activation="tanh")
+    task, models = DelayedActivation(30), LowRankRNN.initialize(20, range(3), "state_readout", rank=2)
+    cue = LowRankRNN.initialize(20, range(3), "latent_readout", rank=2, n_inputs=1, activation="tanh")
     assert network_blocks.in_lanes(models, task, plan_of(3))
     assert network_blocks.in_lanes(cue, DelayedCueDiscrimination(10, 20, 15), plan_of(3))
     refused = [
-        (LowRankRNN.initialize(20, MOST, range(3), "state_readout"), task, plan_of(3)),
+        (LowRankRNN.initialize(20, range(3), "state_readout", rank=MOST), task, plan_of(3)),
         (cue, DelayedCueDiscrimination(10, 20, 15, copies=2), plan_of(3)),
         (cue, DelayedCueDiscrimination(10, 20, 15, noise=0.1), plan_of(3)),
         (cue, DelayedCueDiscrimination(10, 20, 15, initial_scale=0.1), plan_of(3)),
-        (LowRankRNN.initialize(20, 1, range(3), "latent_readout", n_inputs=1), NBitFlipFlop(1), plan_of(3)),
+        (LowRankRNN.initialize(20, range(3), "latent_readout", n_inputs=1), NBitFlipFlop(1), plan_of(3)),
         (models, task, plan_of(3, optimizer=SGD(0.9))),
         (models, task, plan_of(3, clip_norm=1.0)),
         (models, task, plan_of(3, readout_norm=np.ones(3))),
@@ -195,7 +195,7 @@ def test_few_networks_are_trained_alone_and_many_in_blocks():
 
 
 MIXED = (
-    LowRankRNN.initialize(20, 2, range(34), "state_readout"),
+    LowRankRNN.initialize(20, range(34), "state_readout", rank=2),
     DelayedActivation(30),
 )  # two blocks and two networks alone
 

@@ -9,8 +9,8 @@ import ghostpoint as gp
 from ghostpoint.training import SGD
 from tests.training.calls import train_with
 
-LOW_RANK = gp.LowRankRNN.initialize(6, 1, range(3))
-RANK_TWO = gp.LowRankRNN.initialize(6, 2, range(3), "state_readout")
+LOW_RANK = gp.LowRankRNN.initialize(6, range(3))
+RANK_TWO = gp.LowRankRNN.initialize(6, range(3), "state_readout", rank=2)
 FULL_RANK = gp.FullRankRNN.initialize(6, range(3))
 KERNELS = {
     "rank one, networks across lanes": (LOW_RANK, {"layout": "networks"}),

@@ -108,7 +108,7 @@ def test_bits_depend_on_neither_layout_nor_stack_nor_threads(dtype, models, task
 
 def test_saturated_units_have_the_same_bits_in_both_layouts():
     # one network far beyond the bound up to which the block kernel takes the shorter tanh, in a block with others
-    models = LowRankRNN.initialize(20, 1, range(17))
+    models = LowRankRNN.initialize(20, range(17))
     scale = np.where(np.arange(17) == 5, 60.0, 1.0)[:, None, None]
     stretched = models.replace(m=models.m * scale, b=models.b + 3.0)
     runs = [
