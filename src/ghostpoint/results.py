@@ -17,12 +17,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ghostpoint import summary
 from ghostpoint._version import __version__
 from ghostpoint.checks import one_of
 from ghostpoint.errors import InputError
 from ghostpoint.models import FAMILIES
 from ghostpoint.storage import read_dataset, write_dataset
+from ghostpoint.summary import html, lines
 from ghostpoint.tasks import Task
 
 __all__ = ["NO_LEARNING_WINDOW", "TrainingRun", "load", "no_learning_zone_entry"]
@@ -115,10 +115,10 @@ class TrainingRun:
         return f"TrainingRun({len(self.models)} networks, {self.config.get('epochs_done', '-')} epochs)"
 
     def __str__(self) -> str:
-        return summary.lines(repr(self), self._rows())
+        return lines(repr(self), self._rows())
 
     def _repr_html_(self) -> str:
-        return summary.html(repr(self), self._rows())
+        return html(repr(self), self._rows())
 
     def models_at(self, checkpoint: int) -> Any:
         """The networks at the ``checkpoint``-th of the epochs asked for (an index as for a list)."""
