@@ -26,7 +26,7 @@ WHERE, EXPONENT = 0.09, -1.8
 def compare(delay: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """Ratios predicted / measured at one delay."""
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.networks)
-    models = gp.LowRankRNN.initialize(arguments.units, 1, seeds, confidence=arguments.confidence)
+    models = gp.LowRankRNN.initialize(arguments.units, seeds, confidence=arguments.confidence)
     centre = np.log10(WHERE * (delay / 8) ** EXPONENT)
     rates = GRID[np.abs(np.log10(GRID) - centre) <= arguments.decade_window / 2]
     result = critical_learning_rate(models, gp.tasks.DelayedActivation(5.0 * delay), measure=True, rates=rates)

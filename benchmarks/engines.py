@@ -119,8 +119,8 @@ def loop(case: Case, epochs: int) -> float:
 def train(case: Case, epochs: int, engine: str, threads: int, **keywords: Any) -> float:
     """Seconds per network-epoch of an engine, from a run that leaves out what a run costs once."""
     start = time.perf_counter()
-    keywords |= {"engine": engine, "layout": case.layout, "threads": threads}
-    gp.train(case.models, case.task, RATE, epochs, record=[0], **keywords)
+    computing = gp.Computing(engine, layout=case.layout, threads=threads)
+    gp.train(case.models, case.task, RATE, epochs, record=[0], engine=computing, **keywords)
     return (time.perf_counter() - start) / (epochs * len(case.models))
 
 

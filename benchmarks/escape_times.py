@@ -55,7 +55,10 @@ def full_rank_path(seed: int, epochs: int = 4, units: int = 50) -> FullRankRNN:
     W = generator.normal(size=(units, units)) / np.sqrt(units)
     b = np.tile(0.1 * generator.normal(size=units), (epochs, 1))
     return FullRankRNN(
-        np.linspace(1.0, 1.8, epochs)[:, None, None] * W, b, np.zeros((epochs, 1, units)), np.zeros((epochs, 1))
+        np.linspace(1.0, 1.8, epochs)[:, None, None] * W,
+        b,
+        w_out=np.zeros((epochs, 1, units)),
+        b_out=np.zeros((epochs, 1)),
     )
 
 

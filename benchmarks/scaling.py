@@ -22,8 +22,8 @@ import ghostpoint as gp
 
 UNITS, STEPS, NETWORKS = (50, 100, 200, 400, 800), (20, 40, 80, 160), (1, 10, 100, 1000)
 KINDS = {
-    "rank 1": lambda units, count: gp.LowRankRNN.initialize(units, 1, range(count)),
-    "rank 10": lambda units, count: gp.LowRankRNN.initialize(units, 10, range(count), "state_readout"),
+    "rank 1": lambda units, count: gp.LowRankRNN.initialize(units, range(count)),
+    "rank 10": lambda units, count: gp.LowRankRNN.initialize(units, range(count), "state_readout", rank=10),
     "full rank": lambda units, count: gp.FullRankRNN.initialize(units, range(count), "normal"),
 }
 MEMORY = """
@@ -42,7 +42,7 @@ def cost(kind: str, units: int, steps: int, count: int, repeats: int, threads: i
 
     def run(epochs: int) -> float:
         start = time.perf_counter()
-        gp.train(models, task, 1e-4, epochs, record=[0], threads=threads)
+        gp.train(models, task, 1e-4, epochs, record=[0], engine=gp.Computing(threads=threads))
         return time.perf_counter() - start
 
     run(1)

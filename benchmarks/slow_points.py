@@ -42,7 +42,7 @@ Floats = NDArray[np.float64]
 
 def network(seed: int, gain: float) -> FullRankRNN:
     W = gain * np.random.default_rng(seed).normal(size=(1, UNITS, UNITS)) / np.sqrt(UNITS)
-    return FullRankRNN(W, np.zeros((1, UNITS)), np.zeros((1, 1, UNITS)), np.zeros((1, 1)))
+    return FullRankRNN(W, np.zeros((1, UNITS)), w_out=np.zeros((1, 1, UNITS)), b_out=np.zeros((1, 1)))
 
 
 def adam(W: Floats, starts: Floats, iterations: int) -> Floats:

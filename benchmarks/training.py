@@ -50,7 +50,7 @@ def torch_loop(models: gp.LowRankRNN, task: gp.tasks.DelayedActivation, epochs: 
 def kernel(models: gp.LowRankRNN, task: gp.tasks.DelayedActivation, epochs: int, layout: str, threads: int) -> float:
     """Seconds per network-epoch of the compiled engine."""
     start = time.perf_counter()
-    gp.train(models, task, RATE, epochs, record=[0], layout=layout, threads=threads)
+    gp.train(models, task, RATE, epochs, record=[0], engine=gp.Computing(layout=layout, threads=threads))
     return (time.perf_counter() - start) / (len(models) * epochs)
 
 
@@ -65,7 +65,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # the loop's operations are too small for more to help, and it is the faster so
     task = gp.tasks.DelayedActivation()
-    models = gp.LowRankRNN.initialize(100, 1, range(arguments.networks))
+    models = gp.LowRankRNN.initialize(100, range(arguments.networks))
     ways = {
         f"networks across lanes, {arguments.threads} threads": ("networks", arguments.threads),
         f"units across lanes, {arguments.threads} threads": ("units", arguments.threads),

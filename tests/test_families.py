@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,12 @@ from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination
 from ghostpoint.training.by_epoch.torch_engine import TORCH
 from ghostpoint.training.compiled.kernel_families import KERNELS
 from ghostpoint.weights import read_weights, write_weights
+from tests.training.calls import train_with
 
 SOURCE = Path(gp.__file__).parent
 #: two networks or more of every family, with input
 SAMPLES = {
-    "LowRankRNN": gp.LowRankRNN.initialize(7, 2, [0, 1, 2], "latent_readout", n_inputs=2, n_outputs=3),
+    "LowRankRNN": gp.LowRankRNN.initialize(7, [0, 1, 2], "latent_readout", rank=2, n_inputs=2, n_outputs=3),
     "FullRankRNN": gp.FullRankRNN.initialize(6, [0, 1, 2], "xavier_biased", n_inputs=2, n_outputs=3),
     "GRU": gp.GRU.initialize(5, [0, 1, 2], n_inputs=2, n_outputs=3),
 }
@@ -161,7 +163,7 @@ def test_weights_come_back_from_a_file(models, suffix, tmp_path):
 
 TASK = DelayedCueDiscrimination(10, 20, 15)
 TRAINED = {
-    "LowRankRNN": gp.LowRankRNN.initialize(7, 2, [0, 1], "latent_readout", n_inputs=1, activation="tanh"),
+    "LowRankRNN": gp.LowRankRNN.initialize(7, [0, 1], "latent_readout", rank=2, n_inputs=1, activation="tanh"),
     "FullRankRNN": gp.FullRankRNN.initialize(6, [0, 1], "xavier_biased", n_inputs=1, activation="tanh"),
     "GRU": gp.GRU.initialize(5, [0, 1], n_inputs=1, activation="tanh"),
 }
@@ -172,8 +174,8 @@ TRAINED = {
 def test_engines_agree_and_runs_are_saved(name, remedy, tmp_path):
     models = TRAINED[name]
     asked = {"dtype": "float64", "record": "all", "checkpoints": [0, 2], "remedy": remedy}
-    slow = gp.train(models, TASK, 0.3, 4, engine="reference", **asked)
-    fast = gp.train(models, TASK, 0.3, 4, engine="torch", **asked)
+    slow = train_with(models, TASK, 0.3, 4, engine="reference", **asked)
+    fast = train_with(models, TASK, 0.3, 4, engine="torch", **asked)
     for quantity in slow.history:
         np.testing.assert_allclose(fast.history[quantity], slow.history[quantity], rtol=1e-9, atol=1e-13)
     for part in models.trainable:
@@ -195,7 +197,7 @@ def test_a_family_without_kernels_is_trained_by_torch_with_a_warning(name):
     with pytest.warns(UserWarning, match=f"slower torch engine: the kernels do not know {name}"):
         run = gp.train(TRAINED[name], TASK, 0.1, 2)
     assert run.config["engine"] == "torch"
-    with pytest.raises(ValueError, match=f"engine must be torch or reference here.*{name}"):
+    with pytest.raises(ValueError, match=f"engine must be torch or reference .*here.*{name}"):
         gp.train(TRAINED[name], TASK, 0.1, 2, engine="compiled")
 
 
@@ -224,7 +226,7 @@ def test_a_family_of_ones_own_needs_no_other_file(tmp_path, monkeypatch):
     monkeypatch.setitem(FAMILIES, "Linear", Linear)
     models, task = Linear.initialize(4, [0, 1]), DelayedActivation(30)
     asked = {"dtype": "float64", "record": "all", "checkpoints": [0, 1, 2]}
-    slow, fast = (gp.train(models, task, 0.1, 3, engine=engine, **asked) for engine in ("reference", "torch"))
+    slow, fast = (train_with(models, task, 0.1, 3, engine=engine, **asked) for engine in ("reference", "torch"))
     np.testing.assert_allclose(slow.history["loss"], fast.history["loss"], rtol=1e-10)
     again = gp.load(slow.save(tmp_path / "run.zip"))
     assert type(again.models) is Linear
@@ -247,3 +249,29 @@ def test_nothing_outside_the_models_asks_which_family_it_is(path):
                 name.attr if isinstance(name, ast.Attribute) else getattr(name, "id", "") for name in ast.walk(node)
             }
             assert not asked & set(FAMILIES), f"line {node.lineno} of {path.name} asks for a family"
+
+
+def test_every_family_takes_the_same_arguments_in_the_same_order():
+    own = {"LowRankRNN": ("m", "n"), "FullRankRNN": ("W",), "GRU": ("w_rec",)}
+    for name, family in FAMILIES.items():
+        given = inspect.signature(family).parameters
+        assert list(given)[: len(own[name]) + 1] == [*own[name], "b"]
+        assert list(given)[-1] == "common"
+        assert family.initialize.__func__ is Record.initialize.__func__
+        with pytest.raises(TypeError, match="unexpected keyword argument 'w_inn'"):
+            SAMPLES[name].replace(w_inn=None)
+    assert gp.LowRankRNN.published.__func__ is gp.FullRankRNN.published.__func__
+    with pytest.raises(ValueError, match="rank must be left out for FullRankRNN"):
+        gp.FullRankRNN.initialize(5, [0], rank=2)
+    with pytest.raises(ValueError, match="rank must be 100 or left out for figure 5, got 2"):
+        gp.FullRankRNN.published([0], rank=2)
+
+
+@pytest.mark.parametrize("name", ["FullRankRNN", "GRU"])
+def test_without_a_readout_it_is_zero_and_so_are_biases(name):
+    models, first = SAMPLES[name], FAMILIES[name].required[0]
+    bare = FAMILIES[name](getattr(models, first))
+    for part in set(models.parts) - {first, "w_in"}:
+        assert not getattr(bare, part).any()
+    assert bare.n_inputs == 0
+    assert bare.n_outputs == 1

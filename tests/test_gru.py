@@ -12,6 +12,7 @@ from ghostpoint.models import GRU
 from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination
 from ghostpoint.training.reference import evaluate
 from ghostpoint.weights import read_weights
+from tests.training.calls import train_with
 
 
 def weights_of(module):
@@ -114,7 +115,9 @@ def run():
     """Delayed activation learned to a loss below 0.1 of chance."""
     models, task = GRU.initialize(10, [0, 1]), DelayedActivation(30)
     checkpoints = range(0, 80, 20)
-    return gp.train(models, task, 0.02, 80, optimizer="adam", engine="torch", dtype="float64", checkpoints=checkpoints)
+    return train_with(
+        models, task, 0.02, 80, optimizer="adam", engine="torch", dtype="float64", checkpoints=checkpoints
+    )
 
 
 def test_delayed_activation_is_learned(run):
@@ -143,7 +146,7 @@ def bistable():
     """A unit that holds: x = 0 is unstable, and two stable fixed points are beside it."""
     w_rec = np.zeros((1, 6, 2))
     w_rec[0, 4:] = 3 * np.eye(2)
-    return GRU(w_rec, np.zeros((1, 6)), np.zeros((1, 2)), np.ones((1, 1, 2)), np.zeros((1, 1)))
+    return GRU(w_rec, np.zeros((1, 6)), np.zeros((1, 2)), w_out=np.ones((1, 1, 2)), b_out=np.zeros((1, 1)))
 
 
 def test_the_command_takes_a_file_of_a_gru(tmp_path):
@@ -192,7 +195,7 @@ def test_a_pair_is_born_where_the_weights_say(tmp_path):
     w_rec = np.zeros((1, 3, 1))
     w_rec[0, 2] = 4.0
     offsets = np.linspace(0.0, 1.0, 5)
-    stack = GRU(w_rec, np.zeros((1, 3)), np.zeros((1, 1)), np.ones((1, 1, 1)), np.zeros((1, 1))).repeat(5)
+    stack = GRU(w_rec, np.zeros((1, 3)), np.zeros((1, 1)), w_out=np.ones((1, 1, 1)), b_out=np.zeros((1, 1))).repeat(5)
     b = np.array(stack.b)
     b[:, 2] = offsets
     stack = stack.replace(b=b)
@@ -222,7 +225,7 @@ def test_slow_points_are_tracked_over_a_training(run):
 def test_how_long_a_ghost_holds_a_network_and_what_needs_a_tanh_network():
     w_rec, b = np.zeros((1, 3, 1)), np.zeros((1, 3))
     w_rec[0, 2], b[0, 2] = 4.0, 0.54
-    model = GRU(w_rec, b, np.zeros((1, 1)), np.ones((1, 1, 1)), np.zeros((1, 1)))
+    model = GRU(w_rec, b, np.zeros((1, 1)), w_out=np.ones((1, 1, 1)), b_out=np.zeros((1, 1)))
     ghost = gp.find_slow_points(model, n_starts=32).ghosts
     assert len(ghost) == 1
     passage = gp.slow_passage(model, ghost, alpha=0.2)

@@ -26,7 +26,7 @@ ROOMS = {
     "models": {"checks", "theory", "tasks"},
     "remedies": {"checks", "tasks"},
     "storage": {"checks", "_version"},
-    "results": {"checks", "theory", "tasks", "models", "storage", "_version"},
+    "results": {"summary", "checks", "theory", "tasks", "models", "storage", "_version"},
     "weights": {"checks", "models", "results"},
     # the two never meet: analysis must not depend on how a network was trained
     "slow_points": {*SCIENCE, "_version", "numerics"},

@@ -114,7 +114,7 @@ def test_short_forms_of_the_arguments():
 
 def test_initial_weights_are_normal_with_variance_1_over_n():
     n_units, seeds = 400, range(50)
-    models = LowRankRNN.initialize(n_units, 2, seeds, confidence=4.0)
+    models = LowRankRNN.initialize(n_units, seeds, rank=2, confidence=4.0)
     weights = np.stack([models.m, models.n])
     count = weights.size
     # five standard errors; of mean, variance, fourth moment and the correlations between m, n and latents
@@ -130,8 +130,8 @@ def test_initial_weights_are_normal_with_variance_1_over_n():
 
 
 def test_a_seed_names_a_network():
-    models = LowRankRNN.initialize(10, 3, [4, 7])
-    assert equal(LowRankRNN.initialize(10, 3, [7]), models[1])
+    models = LowRankRNN.initialize(10, [4, 7], rank=3)
+    assert equal(LowRankRNN.initialize(10, [7], rank=3), models[1])
     assert not np.array_equal(models.m[0], models.m[1])
     assert not np.array_equal(models.m, models.n)
 
@@ -194,12 +194,13 @@ def test_a_record_says_in_a_line_what_it_holds():
 
 def test_initialize_refuses_what_makes_no_network():
     for arguments, message in (
-        ((0, 1, [0]), "n_units must be at least 1, got 0"),
-        ((5, 0, [0]), "rank must be at least 1, got 0"),
-        ((5, 1, []), "seeds must name at least one network"),
-        ((5, 1, [-1]), "seeds must be at least 0, got -1"),
+        ({"n_units": 0}, "n_units must be at least 1, got 0"),
+        ({"rank": 0}, "rank must be at least 1, got 0"),
+        ({"seeds": []}, "seeds must name at least one network"),
+        ({"seeds": [-1]}, "seeds must be at least 0, got -1"),
+        ({"seeds": 2}, "seeds must be a list of whole numbers"),  # the rank, where it stood before
     ):
         with pytest.raises(ValueError, match=message):
-            LowRankRNN.initialize(*arguments)
+            LowRankRNN.initialize(**{"n_units": 5, "seeds": [0], **arguments})
     with pytest.raises(ValueError, match="times must be at least 1, got 0"):
-        LowRankRNN.initialize(5, 1, [0]).repeat(0)
+        LowRankRNN.initialize(5, [0]).repeat(0)

@@ -132,7 +132,7 @@ def test_output_and_initial_state_are_the_figures(name, activation, initial_stat
 def test_distributions_of_other_draws_are_the_published_ones(rank):
     """Variances over many units of ``initialize``, beside those of ``published``."""
     for scheme, m, n in (("fixed_readout", 1, 1), ("state_readout", 1, 1), ("latent_readout", 2000, 1)):
-        models = LowRankRNN.initialize(2000, rank, [5], scheme, n_inputs=1 if scheme == "latent_readout" else 0)
+        models = LowRankRNN.initialize(2000, [5], scheme, rank=rank, n_inputs=1 if scheme == "latent_readout" else 0)
         assert models.m.var() * 2000 == pytest.approx(m, rel=0.1)
         assert models.n.var() * 2000 == pytest.approx(n, rel=0.1)
     published = LowRankRNN.published(range(20), "4")

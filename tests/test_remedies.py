@@ -13,6 +13,7 @@ from ghostpoint.remedies import (
     ConfidenceSchedule,
     Crossing,
     HazardLimit,
+    Near,
     ReduceRate,
     Rewind,
     TrustRegion,
@@ -20,7 +21,7 @@ from ghostpoint.remedies import (
     resolve,
     scale,
 )
-from ghostpoint.remedies.acting import Acting, Near
+from ghostpoint.remedies.acting import Acting
 from ghostpoint.tasks import (
     DelayedActivation,
     DelayedAddition,
@@ -167,7 +168,7 @@ def test_the_toy_models_critical_rate_has_hazard_one():
 
 def test_the_smallest_scale_of_all_crossings_counts_and_the_rate_left_over_multiplies_it():
     acting = Acting(
-        (TrustRegion(h=1, eta=1, shrink=np.inf, tilt=0, growth=1, split=False), ReduceRate(0.5, 2)), CUE, "tanh", 3
+        (TrustRegion(h=1, eta=1, shrink=np.inf, tilt=0, growth=1, split=False), Rewind(0.5, 2)), CUE, "tanh", 3
     )
     crossing = crossings(CUE, CUE.trial(), "tanh")[0]  # T = 6: limit 2.25 readings
     two = np.array([True, True, True])
@@ -182,7 +183,7 @@ def test_the_smallest_scale_of_all_crossings_counts_and_the_rate_left_over_multi
     assert acting.step(one, one, one, -one, ask).factor == pytest.approx([0.25, 0.1, 1.0])
     above = np.array([True, True, False])
     for epoch, now in enumerate([above, ~above, ~above, ~above]):
-        entered = acting.entered(epoch, now)
+        entered = acting.react(epoch, one, now)
         assert entered.tolist() == ([True, True, False] if epoch == 2 else [False] * 3)
     # half the rate, so half the prediction: the same update, unless it was free before
     assert acting.step(one, one, one, -one, ask).factor == pytest.approx([0.25, 0.1, 1.0])
@@ -191,9 +192,9 @@ def test_the_smallest_scale_of_all_crossings_counts_and_the_rate_left_over_multi
 
 def test_the_confidence_rises_geometrically_to_its_own():
     schedule = ConfidenceSchedule(0.01, 10)
-    assert schedule.factor(0) == 0.01
-    assert schedule.factor(5) == pytest.approx(0.1)
-    assert [schedule.factor(epoch) for epoch in (10, 11, 1000)] == [1.0] * 3
+    assert schedule.sharpness(0) == 0.01
+    assert schedule.sharpness(5) == pytest.approx(0.1)
+    assert [schedule.sharpness(epoch) for epoch in (10, 11, 1000)] == [1.0] * 3
 
 
 def test_remedies_add_up_and_auto_is_by_the_task():
@@ -203,6 +204,7 @@ def test_remedies_add_up_and_auto_is_by_the_task():
     assert resolve(list(three), ACTIVATION, "sigmoid") == three
     assert resolve(Rewind(), ACTIVATION, "sigmoid") == (Rewind(),)
     assert resolve(None, ACTIVATION, "sigmoid") == ()
+    assert resolve(("rewind", ClipGradient(2)), ACTIVATION, "sigmoid") == (Rewind(), ClipGradient(2))
     assert resolve("auto", ACTIVATION, "sigmoid") == (TrustRegion(),)
     assert resolve("auto", CUE, "tanh") == (TrustRegion(),)
     careful = (TrustRegion(tilt=0.5, polyak=0.03),)

@@ -11,10 +11,12 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghostpoint import LowRankRNN, TrainingRun, load, train
+import ghostpoint as gp
+from ghostpoint import LowRankRNN, TrainingRun, load
 from ghostpoint.results import NO_LEARNING_WINDOW, no_learning_zone_entry
 from ghostpoint.storage import write_dataset
 from ghostpoint.tasks import DelayedActivation
+from tests.training.calls import train_with
 from tests.training.problems import networks, same_bits, tasks
 
 
@@ -27,7 +29,7 @@ from tests.training.problems import networks, same_bits, tasks
     kept=st.booleans(),
 )
 def test_a_run_survives_the_disk_bit_for_bit(models, task, epochs, dtype, kept):
-    run = train(models, task, 0.1, epochs, dtype=dtype, checkpoints=[0, epochs - 1] if kept else ())
+    run = train_with(models, task, 0.1, epochs, dtype=dtype, checkpoints=[0, epochs - 1] if kept else ())
     with tempfile.TemporaryDirectory() as folder:
         path = run.save(Path(folder) / "run.zarr.zip")
         again = load(path)
@@ -44,7 +46,7 @@ def test_a_run_survives_the_disk_bit_for_bit(models, task, epochs, dtype, kept):
         with pytest.raises(IndexError):
             again.models_at(len(run.checkpoints["epoch"]))
     # the loaded networks go on as the others would
-    more = [train(each.models, task, 0.1, 2, dtype=dtype) for each in (run, again)]
+    more = [train_with(each.models, task, 0.1, 2, dtype=dtype) for each in (run, again)]
     assert same_bits(*more)
 
 
@@ -81,8 +83,27 @@ def test_the_no_learning_zone_begins_after_the_last_epoch_above_chance(silent, d
 
 
 def test_the_final_networks_keep_what_training_does_not_touch():
-    models = LowRankRNN.initialize(4, 1, [3], threshold=0.7, initial_state=[0.1, 0.2, 0.3, 0.4])
-    run = train(models, DelayedActivation(20), 0.1, 2, dtype="float64")
+    models = LowRankRNN.initialize(4, [3], threshold=0.7, initial_state=[0.1, 0.2, 0.3, 0.4])
+    run = train_with(models, DelayedActivation(20), 0.1, 2, dtype="float64")
     for name in ("threshold", "initial_state", "seed", "confidence"):
         assert np.array_equal(getattr(run.models, name), getattr(models, name)), name
     assert not np.array_equal(run.models.m, models.m)
+
+
+def test_a_run_says_in_a_few_lines_what_it_is():
+    run = gp.train(gp.LowRankRNN.published([0, 1, 2]), gp.tasks.DelayedActivation(30), 0.1, 60, remedy="auto")
+    text = str(run)
+    assert len(text.splitlines()) == 11
+    for part in (
+        "LowRankRNN(3 networks",
+        "DelayedActivation(",
+        "60 of 60",
+        "SGD(momentum=0.0)",
+        "TrustRegion(",
+        "compiled",
+    ):
+        assert part in text
+    learned = int((run.events["first_above_chance"] >= 0).sum())
+    assert f"{learned} of 3" in next(line for line in text.splitlines() if "learned" in line)
+    assert run._repr_html_().count("<tr>") == 10
+    assert repr(run) == "TrainingRun(3 networks, 60 epochs)"

@@ -36,7 +36,7 @@ for name in {modules!r}:
 """
 LIBRARY = """
 import ghostpoint as gp
-models = gp.LowRankRNN.initialize(4, 1, [0, 1])
+models = gp.LowRankRNN.initialize(4, [0, 1])
 task = gp.tasks.DelayedActivation(10)
 run = gp.train(models, task, 0.01, 100)
 print(run.history["loss"].values.astype(float).sum().hex())

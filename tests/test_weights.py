@@ -11,13 +11,14 @@ from ghostpoint.models import FullRankRNN, LowRankRNN
 from ghostpoint.slow_points import SlowPoints, find_slow_points
 from ghostpoint.weights import read_weights, write_weights
 from tests.slow_points.networks import full_rank, vanilla
+from tests.training.calls import train_with
 
 
 def models():
     generator = np.random.default_rng(0)
-    yield LowRankRNN.initialize(7, 1, [0, 1])
-    yield LowRankRNN.initialize(7, 2, [0, 1, 2], "latent_readout", n_inputs=3)
-    yield LowRankRNN.initialize(7, 2, [4], "state_readout", n_outputs=2)
+    yield LowRankRNN.initialize(7, [0, 1])
+    yield LowRankRNN.initialize(7, [0, 1, 2], "latent_readout", rank=2, n_inputs=3)
+    yield LowRankRNN.initialize(7, [4], "state_readout", rank=2, n_outputs=2)
     yield FullRankRNN.initialize(6, [0, 1], n_inputs=2, n_outputs=2)
     yield full_rank(*vanilla(0, 5, 1.0, generator.normal()))
 
@@ -42,7 +43,7 @@ def test_round_trip_of_networks(tmp_path, suffix):
 def test_the_path_that_comes_back_is_the_file_that_was_written(tmp_path, name):
     if name.lower().endswith("safetensors"):
         pytest.importorskip("safetensors")
-    model = LowRankRNN.initialize(3, 1, [0])
+    model = LowRankRNN.initialize(3, [0])
     path = write_weights(model, tmp_path / name)
     assert [file.name for file in tmp_path.iterdir()] == [path.name] == [name]
     same(read_weights(path), model)
@@ -153,7 +154,7 @@ def test_a_broken_safetensors_file(tmp_path):
 
 def test_a_saved_run_gives_its_final_networks(tmp_path):
     task = gp.tasks.DelayedActivation(20.0, 5.0, 10.0)
-    run = gp.train(LowRankRNN.initialize(5, 1, [0, 1]), task, 0.01, 2, engine="reference", dtype="float64")
+    run = train_with(LowRankRNN.initialize(5, [0, 1]), task, 0.01, 2, engine="reference", dtype="float64")
     run.save(tmp_path / "run.zarr.zip")
     same(read_weights(tmp_path / "run.zarr.zip"), run.models)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ghostpoint.results import TrainingRun, load
     from ghostpoint.slow_points import abrupt_drop, find_slow_points, slow_passage, track_slow_points
     from ghostpoint.theory import NormalForm, SaddleNodeToy
-    from ghostpoint.training import train
+    from ghostpoint.training import Computing, train
     from ghostpoint.weights import read_weights, write_weights
 
 #: the public names in reading order, and where each is defined; None for a module of its own
@@ -35,6 +35,7 @@ _PUBLIC: dict[str, str | None] = {
     # training
     "remedies": None,
     "train": "training",
+    "Computing": "training",
     "TrainingRun": "results",
     "load": "results",
     # the critical learning rate
@@ -58,6 +59,7 @@ _PUBLIC: dict[str, str | None] = {
 
 __all__ = [
     "GRU",
+    "Computing",
     "Diagnosis",
     "FullRankRNN",
     "LowRankRNN",

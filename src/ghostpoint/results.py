@@ -22,6 +22,7 @@ from ghostpoint.checks import one_of
 from ghostpoint.errors import InputError
 from ghostpoint.models import FAMILIES
 from ghostpoint.storage import read_dataset, write_dataset
+from ghostpoint.summary import html, lines
 from ghostpoint.tasks import Task
 
 __all__ = ["NO_LEARNING_WINDOW", "TrainingRun", "load", "no_learning_zone_entry"]
@@ -82,6 +83,42 @@ class TrainingRun:
     complete: bool = True
     version: str = field(default=__version__)
     task: Task | None = None
+
+    def _rows(self) -> list[tuple[str, str]]:
+        """What was trained, how, and what became of the networks."""
+        asked, events, count = self.config, self.events, len(self.models)
+        happened = {name: int((events[name] >= 0).sum()) for name in events.data_vars if name != "remedy_epochs"}
+        optimizer, computed = asked.get("optimizer", "-"), f"{asked.get('engine', '-')}, {asked.get('dtype', '-')}"
+        remedies = [", ".join(f"{k}={v}" for k, v in one.items() if k != "remedy") for one in asked.get("remedy") or ()]
+        names = [one["remedy"] for one in asked.get("remedy") or ()]
+        done = f"{asked.get('epochs_done', '-')} of {asked.get('epochs', '-')}" + (
+            "" if self.complete else ", interrupted"
+        )
+        rows = [
+            ("networks", repr(self.models)),
+            ("task", repr(self.task) if self.task is not None else str(asked.get("task", {}).get("task", "-"))),
+            ("epochs", done),
+            ("optimizer", optimizer),
+            ("remedy", "; ".join(f"{name}({given})" for name, given in zip(names, remedies, strict=True)) or "none"),
+            ("engine", computed),
+        ]
+        for label, name in (
+            ("learned", "first_above_chance"), ("solved", "first_solved"), ("lost", "no_learning_zone_entry"),
+            ("diverged", "diverged"),
+        ):  # fmt: skip
+            when = events[name].values[events[name].values >= 0]
+            median = f", median epoch {int(np.median(when))}" if len(when) else ""
+            rows.append((label, f"{happened[name]} of {count}{median}"))
+        return rows
+
+    def __repr__(self) -> str:
+        return f"TrainingRun({len(self.models)} networks, {self.config.get('epochs_done', '-')} epochs)"
+
+    def __str__(self) -> str:
+        return lines(repr(self), self._rows())
+
+    def _repr_html_(self) -> str:
+        return html(repr(self), self._rows())
 
     def models_at(self, checkpoint: int) -> Any:
         """The networks at the ``checkpoint``-th of the epochs asked for (an index as for a list)."""
@@ -177,5 +214,14 @@ def load(path: str | os.PathLike[str]) -> TrainingRun:
     ------
     ValueError
         If there is no such file, or it is not a saved run of this library, or of a newer format.
+
+    Examples
+    --------
+    >>> import tempfile, ghostpoint as gp
+    >>> run = gp.train(gp.LowRankRNN.published([0]), gp.tasks.DelayedActivation(), 0.02, 10)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     same = gp.load(run.save(f"{folder}/run.zip"))
+    >>> bool((same.history["loss"] == run.history["loss"]).all())
+    True
     """
     return TrainingRun.from_dataset(read_dataset(path))

@@ -67,7 +67,9 @@ def test_passages_are_those_of_the_library(near_fold):
 
 def test_json_in_ms_and_the_map_of_the_step(tmp_path):
     W = np.array([[[-5.0]]])  # the zero at 0: eigenvalue -6 of the flow, -2 of the map with dt = tau / 2
-    path = write_weights(FullRankRNN(W, np.zeros((1, 1)), np.zeros((1, 1, 1)), np.zeros((1, 1))), tmp_path / "w.npz")
+    path = write_weights(
+        FullRankRNN(W, np.zeros((1, 1)), w_out=np.zeros((1, 1, 1)), b_out=np.zeros((1, 1))), tmp_path / "w.npz"
+    )
     answer = json.loads(find_in_file(path, starts=3, tau=10.0, dt=5.0, as_json=True))
     (point,) = answer["points"]
     assert (answer["unit_of_time"], answer["map_step"]) == ("ms", 0.5)

@@ -18,7 +18,7 @@ def crossing_networks(seed, rank=1, scheme="fixed_readout", count=6):
     """Networks of which most cross: a slow passage near kappa = 0 through sharpened random factors."""
     rng = np.random.default_rng(seed)
     keywords = {"threshold": 0.1, "confidence": 3.0} if scheme == "fixed_readout" else {}
-    drawn = LowRankRNN.initialize(12, rank, range(count), scheme, **keywords)
+    drawn = LowRankRNN.initialize(12, range(count), scheme, rank=rank, **keywords)
     m = drawn.m * rng.uniform(2, 4) + 1.0
     n = drawn.n + 0.15 * np.eye(1, rank)
     changes = {} if drawn.w_out is None else {"w_out": 0.3 * drawn.w_out + 0.2, "b_out": np.full((count, 1), -0.4)}

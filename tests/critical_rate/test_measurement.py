@@ -21,7 +21,7 @@ EPOCHS = 2500
 
 @cache
 def networks():
-    return LowRankRNN.initialize(40, 1, range(3))
+    return LowRankRNN.initialize(40, range(3))
 
 
 @cache

@@ -69,7 +69,7 @@ def test_times_alone_are_refused():
 
 def test_the_plateau_ends_just_before_the_readout_crosses():
     task = DelayedActivation(40.0)
-    models = LowRankRNN.initialize(40, 1, range(4))
+    models = LowRankRNN.initialize(40, range(4))
     start, trained_first = before_crossing(models, task)
     assert trained_first.all()
     assert np.isnan(escape_time(start, task).time).all()
@@ -97,4 +97,4 @@ def test_a_network_that_crosses_is_left_as_it_is():
 @pytest.mark.parametrize("value", [30, 50])
 def test_a_descent_too_short_to_be_lost_is_refused_by_its_own_name(name, value):
     with pytest.raises(ValueError, match=f"^{name} must be at least 51, got {value}$"):
-        critical_learning_rate(LowRankRNN.initialize(4, 1, [0]), DelayedActivation(10), **{name: value})
+        critical_learning_rate(LowRankRNN.initialize(4, [0]), DelayedActivation(10), **{name: value})

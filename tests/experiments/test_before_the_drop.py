@@ -145,7 +145,7 @@ def beside(b, **keywords):
 def test_rank_two_and_full_rank_find_the_ghost_of_one_unit_and_time_it(b):
     low = beside(b)
     full = FullRankRNN(
-        np.diag([2.0, 0.5])[None], low.b, np.array([[[1.0, 0.3]]]), np.zeros((1, 1)), w_in=np.zeros((1, 2, 1)),
+        np.diag([2.0, 0.5])[None], low.b, w_out=np.array([[[1.0, 0.3]]]), w_in=np.zeros((1, 2, 1)),
         initial_state=low.initial_state,
     )  # fmt: skip
     time = np.pi / np.sqrt(CURVATURE * (b - FOLD)) if b > FOLD else np.inf
@@ -160,7 +160,7 @@ def test_rank_two_and_full_rank_find_the_ghost_of_one_unit_and_time_it(b):
 @settings(max_examples=10, deadline=None)
 def test_how_w_is_split_changes_no_reading(seed):
     generator = np.random.default_rng(seed)
-    models = LowRankRNN.initialize(20, 2, [seed], "latent_readout", n_inputs=1, initial_state=0.0)
+    models = LowRankRNN.initialize(20, [seed], "latent_readout", rank=2, n_inputs=1, initial_state=0.0)
     mix = np.eye(2) + 0.4 * generator.normal(size=(2, 2))
     while np.linalg.cond(mix) > 20:
         mix = np.eye(2) + 0.4 * generator.normal(size=(2, 2))

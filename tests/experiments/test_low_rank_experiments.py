@@ -54,7 +54,7 @@ def test_the_dataset_survives_the_disk_and_gives_the_same_claims(id, tmp_path):
 
 
 def plane(seed):
-    return LowRankRNN.initialize(12, 2, [seed], "latent_readout", n_inputs=1, activation="tanh", initial_state=0.0)
+    return LowRankRNN.initialize(12, [seed], "latent_readout", rank=2, n_inputs=1, activation="tanh", initial_state=0.0)
 
 
 @given(st.integers(0, 1000), st.sampled_from([DelayedCueDiscrimination, DelayedMatchToSample]))

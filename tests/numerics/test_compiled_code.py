@@ -127,7 +127,7 @@ for _ in range(int(sys.argv[1])):  # functions that only count
     njit(eval("lambda x: x"))(1)
 import ghostpoint as gp
 task = gp.tasks.DelayedActivation(10)
-low, full = gp.LowRankRNN.initialize(6, 2, [0], "state_readout"), gp.FullRankRNN.initialize(6, [0])
+low, full = gp.LowRankRNN.initialize(6, [0], "state_readout", rank=2), gp.FullRankRNN.initialize(6, [0])
 for name in sys.argv[2:]:
     models, optimizer = {"low_rank": (low, "momentum"), "full_rank": (full, "sgd")}[name]
     run = gp.train(models, task, 0.1, 5, optimizer=optimizer, layout="units", record="all")

@@ -15,7 +15,7 @@ def full_rank(W, b=None):
     """One network with a readout of zeros."""
     units = len(W)
     bias = np.zeros(units) if b is None else b
-    return FullRankRNN(W[None], bias[None], np.zeros((1, 1, units)), np.zeros((1, 1)))
+    return FullRankRNN(W[None], bias[None], w_out=np.zeros((1, 1, units)), b_out=np.zeros((1, 1)))
 
 
 def vanilla(seed, units, gain, bias=0.0):

@@ -32,9 +32,11 @@ def embedded(model):
     """The same networks with W = m n^T as a full matrix."""
     W = np.einsum("rik,rjk->rij", model.m.astype(float), model.n.astype(float))
     count, units = model.b.shape
-    return FullRankRNN(W, model.b.astype(float), np.zeros((count, 1, units)), np.zeros((count, 1)))
+    return FullRankRNN(W, model.b.astype(float), w_out=np.zeros((count, 1, units)), b_out=np.zeros((count, 1)))
 
 
 def permuted(model, order):
     """The units of a full-rank record in another order."""
-    return FullRankRNN(model.W[:, order][:, :, order], model.b[:, order], model.w_out[:, :, order], model.b_out)
+    return FullRankRNN(
+        model.W[:, order][:, :, order], model.b[:, order], w_out=model.w_out[:, :, order], b_out=model.b_out
+    )

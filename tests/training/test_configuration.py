@@ -14,12 +14,13 @@ import pytest
 import ghostpoint as gp
 from ghostpoint.tasks import DelayedActivation, Task
 from ghostpoint.training.configuration import brief
+from tests.training.calls import train_with
 
 SHORT = DelayedActivation(10)
 
 
 def test_rates_epochs_and_checkpoints_are_all_there():
-    models = gp.LowRankRNN.initialize(3, 1, range(150))
+    models = gp.LowRankRNN.initialize(3, range(150))
     rates = np.linspace(0.01, 0.2, 150)
     run = gp.train(models, SHORT, rates, 12, record=[1, 4, 11], checkpoints=[2, 3, 9])
     assert run.config["learning_rate"] == rates.tolist()
@@ -69,7 +70,7 @@ def test_a_task_from_arrays_is_kept_as_arrays(tmp_path: Path):
 
 def test_a_run_saved_with_all_of_its_task_in_the_configuration_loads(tmp_path: Path):
     task = gp.tasks.from_arrays(np.zeros((1, 3, 0)), np.array([0.0, 0.0, 1.0])[None, :, None], dt=10, tau=100)
-    run = gp.train(gp.LowRankRNN.initialize(3, 1, [0]), task, 0.1, 2)
+    run = gp.train(gp.LowRankRNN.initialize(3, [0]), task, 0.1, 2)
     old = run.to_dataset().drop_vars(["task_inputs", "task_targets", "task_mask"])
     old.attrs["config"] = {**old.attrs["config"], "task": task.to_dict()}
     assert type(run).from_dataset(old).task == task
@@ -117,7 +118,7 @@ def test_a_task_of_the_same_bare_name_is_another_task():
 
 
 def test_a_loaded_run_with_a_task_that_nobody_knows_is_diagnosed(tmp_path: Path):
-    run = gp.train(gp.LowRankRNN.initialize(3, 1, [0]), Other(), 0.1, 100)
+    run = gp.train(gp.LowRankRNN.initialize(3, [0]), Other(), 0.1, 100)
     path = run.save(tmp_path / "run.zip")
     assert gp.load(path).task == Other()
     program = f"""
@@ -157,17 +158,17 @@ def test_targets_beyond_the_outputs_are_refused_with_what_would_do():
     ],
 )
 def test_a_history_that_does_not_fit_names_the_argument(arguments, message):
-    models = gp.LowRankRNN.initialize(1, 1, [0])
+    models = gp.LowRankRNN.initialize(1, [0])
     with pytest.raises(MemoryError, match=message):
-        gp.train(models, SHORT, 0.1, **arguments)
+        train_with(models, SHORT, 0.1, **arguments)
 
 
 def test_networks_and_starts_that_do_not_fit_name_the_argument():
     with pytest.raises(MemoryError, match=r"n_units = 1000000000 asks for more memory than there is: .*EiB"):
         gp.FullRankRNN.initialize(10**9, [0])
     with pytest.raises(MemoryError, match=r"n_units = 1000000000000000 asks for more memory"):
-        gp.LowRankRNN.initialize(10**15, 1, [0])
+        gp.LowRankRNN.initialize(10**15, [0])
     with pytest.raises(MemoryError, match=r"n_starts = 1000000000000000 asks for more memory"):
         gp.find_slow_points(gp.FullRankRNN.initialize(3, [0]), n_starts=10**15)
     with pytest.raises(MemoryError, match=r"task = DelayedActivation.* asks for more memory"):
-        gp.train(gp.LowRankRNN.initialize(3, 1, [0]), DelayedActivation(1e16), 0.1, 1)
+        gp.train(gp.LowRankRNN.initialize(3, [0]), DelayedActivation(1e16), 0.1, 1)

@@ -8,10 +8,12 @@ import torch
 
 import ghostpoint as gp
 from ghostpoint.models import FullRankRNN, LowRankRNN
+from ghostpoint.remedies import ClipGradient
 from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination, DelayedMatchToSample
 from ghostpoint.training import SGD, Adam
 from ghostpoint.training.plan import draws
 from ghostpoint.training.reference import evaluate
+from tests.training.calls import train_with
 
 CUE = DelayedCueDiscrimination(10, 20, 15)
 NOISY = DelayedCueDiscrimination(10, 20, 15, copies=2, initial_scale=0.3, noise=0.1)
@@ -21,10 +23,13 @@ PROBLEMS = {
     "full rank, match": (FullRankRNN.initialize(6, [3, 4], "xavier_biased", n_inputs=1), MATCH),
     "full rank, activation": (FullRankRNN.initialize(5, [3, 4]), DelayedActivation(30)),
     "full rank, identity": (FullRankRNN.initialize(5, [3, 4], activation="identity"), DelayedActivation(30)),
-    "rank 3, state": (LowRankRNN.initialize(8, 3, [0, 1], "state_readout"), DelayedActivation(30)),
-    "rank 2, latent": (LowRankRNN.initialize(8, 2, [0, 1], "latent_readout", n_inputs=1, activation="tanh"), CUE),
-    "rank 1": (LowRankRNN.initialize(8, 1, [0, 1], trainable=("m", "n", "b", "confidence")), DelayedActivation(30)),
-    "frozen parts": (LowRankRNN.initialize(8, 2, [5], "latent_readout", n_inputs=1, trainable=("n", "b_out")), MATCH),
+    "rank 3, state": (LowRankRNN.initialize(8, [0, 1], "state_readout", rank=3), DelayedActivation(30)),
+    "rank 2, latent": (LowRankRNN.initialize(8, [0, 1], "latent_readout", rank=2, n_inputs=1, activation="tanh"), CUE),
+    "rank 1": (LowRankRNN.initialize(8, [0, 1], trainable=("m", "n", "b", "confidence")), DelayedActivation(30)),
+    "frozen parts": (
+        LowRankRNN.initialize(8, [5], "latent_readout", rank=2, n_inputs=1, trainable=("n", "b_out")),
+        MATCH,
+    ),
 }
 
 
@@ -86,8 +91,8 @@ def test_the_specification_is_the_gradient(name, disturbed):
 def test_torch_follows_the_specification(name):
     models, task = PROBLEMS[name]
     asked = {"dtype": "float64", "record": "all", "checkpoints": [0, 3, 7]}
-    slow = gp.train(models, task, 0.1, 8, engine="reference", **asked)
-    fast = gp.train(models, task, 0.1, 8, engine="torch", **asked)
+    slow = train_with(models, task, 0.1, 8, engine="reference", **asked)
+    fast = train_with(models, task, 0.1, 8, engine="torch", **asked)
     for quantity in slow.history:
         np.testing.assert_allclose(fast.history[quantity], slow.history[quantity], rtol=1e-9, atol=1e-13)
     for part in models.present_parts():
@@ -111,7 +116,9 @@ def test_torch_follows_the_specification(name):
 def test_updates_are_those_of_torch_optim(rule, clip, oracle):
     models, task = PROBLEMS["full rank, cue"]
     rates = np.array([0.02, 0.05, 0.1])
-    run = gp.train(models, task, rates, 12, optimizer=rule, clip_norm=clip, engine="reference", dtype="float64")
+    run = train_with(
+        models, task, rates, 12, optimizer=rule, remedy=clip and ClipGradient(clip), engine="reference", dtype="float64"
+    )
     for network, rate in enumerate(rates):
         p = tensors(models, network)
         trained = [p[part] for part in models.trainable]
@@ -131,9 +138,9 @@ def test_updates_are_those_of_torch_optim(rule, clip, oracle):
 def test_draws_belong_to_the_network_and_the_seed(engine):
     models = FullRankRNN.initialize(6, [7, 8, 9], "xavier_biased", n_inputs=1, activation="tanh")
     asked = {"engine": engine, "dtype": "float64", "record": "all"}
-    whole = gp.train(models, NOISY, 0.1, 4, seed=3, **asked)
-    alone = gp.train(models[1], NOISY, 0.1, 4, seed=3, **asked)
-    other = gp.train(models[1], NOISY, 0.1, 4, seed=4, **asked)
+    whole = train_with(models, NOISY, 0.1, 4, seed=3, **asked)
+    alone = train_with(models[1], NOISY, 0.1, 4, seed=3, **asked)
+    other = train_with(models[1], NOISY, 0.1, 4, seed=4, **asked)
     np.testing.assert_allclose(alone.history["loss"][0], whole.history["loss"][1], rtol=1e-10)
     assert not np.allclose(alone.history["loss"][0], other.history["loss"][0])
     states, noise = draws(models, NOISY, 3)()
@@ -149,7 +156,7 @@ def test_auto_takes_the_kernels_where_it_can_and_says_so_where_it_cannot(monkeyp
     monkeypatch.setattr("ghostpoint.training.compiled.dispatch.obstacle", lambda *_: "the kernels are away")
     with pytest.warns(UserWarning, match="slower torch engine: the kernels are away"):
         assert gp.train(*PROBLEMS["rank 3, state"], 0.1, 2).config["engine"] == "torch"
-    with pytest.raises(ValueError, match="engine must be torch or reference here"):
+    with pytest.raises(ValueError, match=r"engine must be torch or reference .* here"):
         gp.train(*PROBLEMS["rank 3, state"], 0.1, 2, engine="compiled")
     with pytest.raises(ValueError, match="w_in"):
         gp.train(models, CUE, 0.1, 2)
@@ -160,11 +167,12 @@ def test_auto_takes_the_kernels_where_it_can_and_says_so_where_it_cannot(monkeyp
 
 
 def test_without_torch_the_message_says_why_and_what_to_do(monkeypatch):
-    monkeypatch.setattr("ghostpoint.training.train_networks.find_spec", lambda name: None)
+    monkeypatch.setattr("ghostpoint.training.engines.find_spec", lambda name: None)
     monkeypatch.setattr("ghostpoint.training.compiled.dispatch.obstacle", lambda *_: "the kernels are away")
-    with pytest.raises(ValueError, match=r"the kernels are away.*pip install torch; or ask for engine='reference'"):
+    message = r"must be reference \(in float64\) here, got .auto.: the kernels are away; PyTorch.*pip install torch"
+    with pytest.raises(ValueError, match=message):
         gp.train(*PROBLEMS["rank 3, state"], 0.1, 2)
-    with pytest.raises(ValueError, match="must have PyTorch"):
+    with pytest.raises(ValueError, match="got 'torch': PyTorch is not installed"):
         gp.train(*PROBLEMS["rank 3, state"], 0.1, 2, engine="torch")
 
 
@@ -177,7 +185,7 @@ def test_recorded_epochs_are_heard_of_and_an_interrupt_keeps_what_there_is(tmp_p
         if epoch == 6:
             raise KeyboardInterrupt
 
-    run = gp.train(
+    run = train_with(
         models, task, 0.1, 50, engine="torch", record=2, checkpoints=[1, 40], on_record=listen, on_interrupt="return"
     )
     assert not run.complete
@@ -218,7 +226,7 @@ def test_a_diverging_network_takes_no_other_down():
 def test_the_readout_is_brought_to_its_norm_before_every_forward_pass(name, engine):
     models, task = PROBLEMS[name]
     norms = np.linspace(0.3, 2.0, len(models))
-    run = gp.train(
+    run = train_with(
         models, task, 0.5, 4, engine=engine, dtype="float64", record="all", checkpoints=range(4), readout_norm=norms
     )
     before = models

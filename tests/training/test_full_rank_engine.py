@@ -7,9 +7,11 @@ import pytest
 
 import ghostpoint as gp
 from ghostpoint.models import FullRankRNN
+from ghostpoint.remedies import ClipGradient
 from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination, DelayedMatchToSample
 from ghostpoint.training import SGD, Adam
 from ghostpoint.training.compiled import rounds
+from tests.training.calls import train_with
 
 CUE = DelayedCueDiscrimination(10, 20, 15, copies=2)
 NOISY = DelayedCueDiscrimination(10, 20, 15, initial_scale=0.3, noise=0.1)
@@ -32,9 +34,15 @@ PROBLEMS = {
 def test_the_kernel_follows_the_specification(name, rule, clip):
     models, task = PROBLEMS[name]
     rates = np.linspace(0.01, 0.1, len(models))
-    asked = {"optimizer": rule, "clip_norm": clip, "dtype": "float64", "record": "all", "checkpoints": [0, 4]}
-    slow = gp.train(models, task, rates, 10, engine="reference", **asked)
-    fast = gp.train(models, task, rates, 10, engine="compiled", **asked)
+    asked = {
+        "optimizer": rule,
+        "remedy": clip and ClipGradient(clip),
+        "dtype": "float64",
+        "record": "all",
+        "checkpoints": [0, 4],
+    }
+    slow = train_with(models, task, rates, 10, engine="reference", **asked)
+    fast = train_with(models, task, rates, 10, engine="compiled", **asked)
     for quantity in slow.history:
         np.testing.assert_allclose(fast.history[quantity], slow.history[quantity], rtol=1e-8, atol=1e-12)
     for part in models.present_parts():
@@ -52,8 +60,8 @@ def same(a, b):
 @pytest.mark.parametrize("task", [CUE, NOISY])
 def test_bits_do_not_depend_on_threads_stack_or_the_length_of_calls(task, monkeypatch):
     models = FullRankRNN.initialize(6, [5, 6, 7], "xavier_biased", n_inputs=1, activation="tanh")
-    whole = gp.train(models, task, 0.1, 30, threads=1, record="all", seed=2)
-    same(whole, gp.train(models, task, 0.1, 30, threads=3, record="all", seed=2))
+    whole = train_with(models, task, 0.1, 30, threads=1, record="all", seed=2)
+    same(whole, train_with(models, task, 0.1, 30, threads=3, record="all", seed=2))
     by_itself = gp.train(models[1], task, 0.1, 30, record="all", seed=2)
     np.testing.assert_array_equal(by_itself.history["loss"][0], whole.history["loss"][1])
     monkeypatch.setattr(rounds, "CALL", 1.0)
@@ -70,7 +78,7 @@ def test_a_finished_network_is_filled_in_and_progress_adds_up():
     models = FullRankRNN.initialize(6, [5, 6], activation="identity", trainable=())
     huge = models.replace(w_out=np.stack([models.w_out[0] * 1e30, models.w_out[1]]))
     done = []
-    run = gp.train(huge, DelayedActivation(30), 0.1, 9, record="all", checkpoints=[8], on_progress=done.append)
+    run = train_with(huge, DelayedActivation(30), 0.1, 9, record="all", checkpoints=[8], on_progress=done.append)
     assert run.events["diverged"].values.tolist() == [0, -1]
     assert run.events["frozen"].values.tolist() == [-1, 0]
     assert sum(done) == 18
@@ -88,7 +96,7 @@ def test_an_interrupt_returns_the_rounds_that_are_done(monkeypatch):
         if sum(heard) > 2 * 3 * rounds.ROUND:
             raise KeyboardInterrupt
 
-    run = gp.train(
+    run = train_with(
         models, task, 0.1, 10_000, record="all", checkpoints=[0, 9000], on_progress=interrupt, on_interrupt="return"
     )
     done = run.config["epochs_done"]

@@ -8,9 +8,10 @@ import pytest
 import ghostpoint as gp
 from ghostpoint.training import TrainingInterrupted
 from ghostpoint.training.compiled import rank_one_stacks, rounds
+from tests.training.calls import train_with
 from tests.training.problems import same_bits
 
-LOW_RANK = gp.LowRankRNN.initialize(5, 1, [0, 1])
+LOW_RANK = gp.LowRankRNN.initialize(5, [0, 1])
 FULL_RANK = gp.FullRankRNN.initialize(5, [0, 1])
 ENGINES = pytest.mark.parametrize(
     ("models", "settings"),
@@ -53,7 +54,7 @@ def short_rounds(monkeypatch):
 
 def train(models, settings, listen, **more):
     task = gp.tasks.DelayedActivation(10)
-    return gp.train(models, task, 1e-3, 3000, record="all", threads=2, on_record=listen, **settings, **more)
+    return train_with(models, task, 1e-3, 3000, record="all", threads=2, on_record=listen, **settings, **more)
 
 
 @ENGINES
@@ -69,7 +70,7 @@ def test_a_loop_ends_and_the_run_up_to_there_is_attached(models, settings):
     assert 0 < done < 3000
     assert run.history.sizes["epoch"] == done
     assert f"after {done} epochs" in str(caught.value)
-    whole = gp.train(models, gp.tasks.DelayedActivation(10), 1e-3, done, record="all", **settings)
+    whole = train_with(models, gp.tasks.DelayedActivation(10), 1e-3, done, record="all", **settings)
     np.testing.assert_array_equal(run.history["loss"], whole.history["loss"])
     for part in models.present_parts():
         np.testing.assert_array_equal(getattr(run.models, part), getattr(whole.models, part))
@@ -101,4 +102,4 @@ def test_before_the_first_round_there_is_nothing_to_return(models, settings, on_
 
     task = gp.tasks.DelayedActivation(10)
     with pytest.raises(KeyboardInterrupt):
-        gp.train(models, task, 1e-3, 3000, on_progress=stop, on_interrupt=on_interrupt, **settings)
+        train_with(models, task, 1e-3, 3000, on_progress=stop, on_interrupt=on_interrupt, **settings)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import ghostpoint as gp
 from ghostpoint.models import FullRankRNN, LowRankRNN
-from ghostpoint.remedies import HazardLimit, TrustRegion
+from ghostpoint.remedies import ClipGradient, HazardLimit, TrustRegion
 from ghostpoint.tasks import (
     DelayedActivation,
     DelayedAddition,
@@ -22,6 +22,7 @@ from ghostpoint.training import SGD, Adam
 from ghostpoint.training.compiled import kernel_families, rounds, single_network
 from ghostpoint.training.kernels import low_rank, packing
 from ghostpoint.training.reference import evaluate
+from tests.training.calls import train_with
 
 FAR = 1e8  # a step so long that the parameters become the gradient
 RULES = [("sgd", None), (SGD(0.7), 0.05), (Adam((0.8, 0.95), 1e-6), None)]
@@ -83,7 +84,7 @@ def test_the_gradient_is_that_of_the_specification(problem, dtype):
         **{name: value.astype(dtype).astype(float) for name, value in models.arrays().items() if name != "seed"}
     )
     wanted = evaluate(rounded, task)
-    run = gp.train(rounded, task, FAR, 1, engine="compiled", dtype=dtype, record="all", optimizer=SGD(0.5))
+    run = train_with(rounded, task, FAR, 1, engine="compiled", dtype=dtype, record="all", optimizer=SGD(0.5))
     assert run.history["loss"].item() == pytest.approx(wanted.loss.item(), rel=tolerance)
     assert run.history["gradient_norm"].item() == pytest.approx(wanted.gradient_norm.item(), rel=tolerance)
     scale = max(np.abs(gradient).max() for gradient in wanted.gradient.values())
@@ -94,18 +95,26 @@ def test_the_gradient_is_that_of_the_specification(problem, dtype):
         assert (np.abs(step - gradient) <= tolerance * scale + lost).all(), part
 
 
-LATENT = LowRankRNN.initialize(23, 2, [0, 1, 2], "latent_readout", n_inputs=1, activation="tanh", initial_state=0.1)
+LATENT = LowRankRNN.initialize(
+    23, [0, 1, 2], "latent_readout", rank=2, n_inputs=1, activation="tanh", initial_state=0.1
+)
 CUE = DelayedCueDiscrimination(10, 20, 15, copies=2)
 NOISY = DelayedCueDiscrimination(10, 20, 15, initial_scale=0.3, noise=0.1)
 FLIPS = NBitFlipFlop(2, duration=60.0, interval=30.0, n_trials=3)
 ADDITION = DelayedAddition(n_trials=3) if "n_trials" in DelayedAddition.__dataclass_fields__ else DelayedAddition()
 PROBLEMS = {
-    "one": (LowRankRNN.initialize(9, 1, [3, 4], trainable=("m", "n", "b", "confidence")), DelayedActivation(30)),
-    "ranks": (LowRankRNN.initialize(17, 5, [3, 4], "state_readout"), DelayedActivation(30)),
-    "wide": (LowRankRNN.initialize(20, 20, [3, 4], "state_readout", activation="identity"), DelayedActivation(30)),
+    "one": (LowRankRNN.initialize(9, [3, 4], trainable=("m", "n", "b", "confidence")), DelayedActivation(30)),
+    "ranks": (LowRankRNN.initialize(17, [3, 4], "state_readout", rank=5), DelayedActivation(30)),
+    "wide": (LowRankRNN.initialize(20, [3, 4], "state_readout", rank=20, activation="identity"), DelayedActivation(30)),
     "latent": (LATENT, CUE),
-    "match": (LowRankRNN.initialize(23, 2, [3, 4], "latent_readout", n_inputs=1), DelayedMatchToSample(10, 15, 15)),
-    "parts": (LowRankRNN.initialize(9, 2, [3, 4], "state_readout", trainable=("n", "b_out")), DelayedActivation(30)),
+    "match": (
+        LowRankRNN.initialize(23, [3, 4], "latent_readout", rank=2, n_inputs=1),
+        DelayedMatchToSample(10, 15, 15),
+    ),
+    "parts": (
+        LowRankRNN.initialize(9, [3, 4], "state_readout", rank=2, trainable=("n", "b_out")),
+        DelayedActivation(30),
+    ),
 }
 
 
@@ -114,9 +123,15 @@ PROBLEMS = {
 def test_training_follows_the_specification(name, rule, clip):
     models, task = PROBLEMS[name]
     rates = np.linspace(0.01, 0.1, len(models))
-    asked = {"optimizer": rule, "clip_norm": clip, "dtype": "float64", "record": "all", "checkpoints": [0, 4]}
-    slow = gp.train(models, task, rates, 10, engine="reference", **asked)
-    fast = gp.train(models, task, rates, 10, engine="compiled", **asked)
+    asked = {
+        "optimizer": rule,
+        "remedy": clip and ClipGradient(clip),
+        "dtype": "float64",
+        "record": "all",
+        "checkpoints": [0, 4],
+    }
+    slow = train_with(models, task, rates, 10, engine="reference", **asked)
+    fast = train_with(models, task, rates, 10, engine="compiled", **asked)
     assert set(fast.history) == set(slow.history)
     for quantity in slow.history:
         np.testing.assert_allclose(fast.history[quantity], slow.history[quantity], rtol=1e-8, atol=1e-12)
@@ -132,12 +147,12 @@ def test_random_trials_are_those_of_the_other_engines(task, kind, monkeypatch):
     monkeypatch.setattr(single_network, "DRAWN", 1)  # a round of a single epoch, to draw anew often
     channels = {"n_inputs": task.n_inputs, "n_outputs": task.n_outputs, "activation": "identity", "initial_state": 0.0}
     if kind == "low":
-        models = LowRankRNN.initialize(20, 3, [3, 4], "latent_readout", **channels)
+        models = LowRankRNN.initialize(20, [3, 4], "latent_readout", rank=3, **channels)
     else:
         models = FullRankRNN.initialize(20, [3, 4], "xavier_biased", **channels)
     asked = {"optimizer": "adam", "dtype": "float64", "record": "all", "seed": 5}
-    slow = gp.train(models, task, 0.01, 6, engine="reference", **asked)
-    fast = gp.train(models, task, 0.01, 6, engine="compiled", **asked)
+    slow = train_with(models, task, 0.01, 6, engine="reference", **asked)
+    fast = train_with(models, task, 0.01, 6, engine="compiled", **asked)
     for quantity in slow.history:
         np.testing.assert_allclose(fast.history[quantity], slow.history[quantity], rtol=1e-8, atol=1e-12)
     assert len(np.unique(slow.history["loss"])) == 12
@@ -148,8 +163,8 @@ def test_the_readout_norm_is_that_of_the_specification(name):
     full = FullRankRNN.initialize(7, [0, 1], "xavier_biased", n_inputs=1, activation="tanh", initial_state=0.1), CUE
     models, task = full if name == "full" else PROBLEMS[name]
     asked = {"optimizer": "adam", "dtype": "float64", "record": "all", "checkpoints": [0, 3], "readout_norm": 0.3}
-    slow = gp.train(models, task, 0.01, 6, engine="reference", **asked)
-    fast = gp.train(models, task, 0.01, 6, engine="compiled", **asked)
+    slow = train_with(models, task, 0.01, 6, engine="reference", **asked)
+    fast = train_with(models, task, 0.01, 6, engine="compiled", **asked)
     for quantity in slow.history:
         np.testing.assert_allclose(fast.history[quantity], slow.history[quantity], rtol=1e-8, atol=1e-12)
     for part in models.present_parts():
@@ -164,11 +179,11 @@ def test_trials_in_chunks_are_those_of_the_specification(task, monkeypatch):
     monkeypatch.setattr(kernel_families, "CACHE", 1)  # two trials a chunk, the last one half empty
     channels = {"n_inputs": task.n_inputs, "n_outputs": task.n_outputs, "initial_state": 0.1}
     channels["activation"] = "tanh" if task.random else "sigmoid"
-    models = LowRankRNN.initialize(20, 2, [3, 4], "latent_readout", **channels)
+    models = LowRankRNN.initialize(20, [3, 4], "latent_readout", rank=2, **channels)
     remedy = HazardLimit(0.01) if task.random else TrustRegion(h=0.01, eta=0.01, crossings=7)
     asked = {"optimizer": "adam", "dtype": "float64", "record": "all", "seed": 5, "remedy": remedy}
-    slow = gp.train(models, task, 0.01, 6, engine="reference", **asked)
-    fast = gp.train(models, task, 0.01, 6, engine="compiled", **asked)
+    slow = train_with(models, task, 0.01, 6, engine="reference", **asked)
+    fast = train_with(models, task, 0.01, 6, engine="compiled", **asked)
     for quantity in slow.history:
         np.testing.assert_allclose(fast.history[quantity], slow.history[quantity], rtol=1e-8, atol=1e-12)
     assert (slow.events["remedy_epochs"] > 0).all()
@@ -189,14 +204,14 @@ def test_200_epochs_follow_autograd(kind, task):
     activation = "tanh" if isinstance(task, DelayedCueDiscrimination) else "sigmoid"
     channels = {"n_inputs": 1, "activation": activation, "initial_state": 0.0}
     if kind == "low":
-        models = LowRankRNN.initialize(40, 2, [0, 1], "latent_readout", **channels)
+        models = LowRankRNN.initialize(40, [0, 1], "latent_readout", rank=2, **channels)
     else:
         models = FullRankRNN.initialize(40, [6, 7], "xavier_biased", **channels)
     # at higher rates rank-two networks of this gain jump about, and rounding grows tenfold in a few epochs
     rate = 0.001 if kind == "low" else 0.05
     asked = {"dtype": "float64", "record": "all"}
-    slow = gp.train(models, task, rate, 200, engine="torch", **asked)
-    fast = gp.train(models, task, rate, 200, engine="compiled", **asked)
+    slow = train_with(models, task, rate, 200, engine="torch", **asked)
+    fast = train_with(models, task, rate, 200, engine="compiled", **asked)
     np.testing.assert_allclose(fast.history["loss"], slow.history["loss"], rtol=1e-6)
     for part in models.present_parts():
         np.testing.assert_allclose(getattr(fast.models, part), getattr(slow.models, part), rtol=0, atol=1e-6)
@@ -213,12 +228,12 @@ def same(a, b):
 @pytest.mark.parametrize("rule", ["sgd", "adam"])
 def test_bits_do_not_depend_on_threads_stack_or_the_length_of_calls(task, rule, monkeypatch):
     asked = {"record": "all", "seed": 2, "optimizer": rule}
-    whole = gp.train(LATENT, task, 0.01, 30, threads=1, **asked)
-    same(whole, gp.train(LATENT, task, 0.01, 30, threads=3, **asked))
-    by_itself = gp.train(LATENT[1], task, 0.01, 30, **asked)
+    whole = train_with(LATENT, task, 0.01, 30, threads=1, **asked)
+    same(whole, train_with(LATENT, task, 0.01, 30, threads=3, **asked))
+    by_itself = train_with(LATENT[1], task, 0.01, 30, **asked)
     np.testing.assert_array_equal(by_itself.history["loss"][0], whole.history["loss"][1])
     monkeypatch.setattr(rounds, "CALL", 1.0)
-    same(whole, gp.train(LATENT, task, 0.01, 30, **asked))
+    same(whole, train_with(LATENT, task, 0.01, 30, **asked))
 
 
 def test_noise_has_the_variance_asked_for():
@@ -229,7 +244,7 @@ def test_noise_has_the_variance_asked_for():
         initial_state=0.0, trainable=(), w_in=np.zeros((1, units, 1)),
     )  # fmt: skip
     task = DelayedCueDiscrimination(5, 5, 5, noise=0.1)
-    losses = gp.train(models, task, 0.1, 400, record="all", engine="compiled", dtype="float64").history["loss"][0]
+    losses = train_with(models, task, 0.1, 400, record="all", engine="compiled", dtype="float64").history["loss"][0]
     # x[1] = alpha tanh(noise), x[2] = (1 - alpha) x[1] + alpha tanh(noise); x[0] = 0; the response's target is +-1
     each = np.mean(np.tanh(0.1 * np.random.default_rng(0).normal(size=10**6)) ** 2) * 0.25 * units
     wanted = (each + 1.25 * each + 1.0) / 3
@@ -251,6 +266,6 @@ def test_recorded_epochs_are_heard_in_order_with_what_the_history_holds(monkeypa
     monkeypatch.setattr(rounds, "CALL", 1.0)
     models, task = PROBLEMS["ranks"]
     heard = []
-    run = gp.train(models, task, 0.1, 50, record=7, engine="compiled", on_record=lambda *seen: heard.append(seen))
+    run = train_with(models, task, 0.1, 50, record=7, engine="compiled", on_record=lambda *seen: heard.append(seen))
     assert [epoch for epoch, _ in heard] == list(range(0, 50, 7))
     np.testing.assert_array_equal(np.stack([seen["loss"] for _, seen in heard], axis=1), run.history["loss"])

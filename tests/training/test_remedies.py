@@ -21,6 +21,7 @@ from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination, Delaye
 from ghostpoint.training.by_epoch.reference_engine import ReferenceBackend
 from ghostpoint.training.by_epoch.torch_engine import TorchBackend
 from ghostpoint.training.reference import approach, evaluate, follow, global_norm
+from tests.training.calls import train_with
 
 SHORT = DelayedActivation(30)
 CUE = DelayedCueDiscrimination(10, 20, 15)
@@ -34,11 +35,11 @@ def cue_networks(seeds, gain=1.0, **keywords):
 
 PROBLEMS = {
     "rank 1": (
-        LowRankRNN.initialize(9, 1, range(6), trainable=("m", "n", "b", "confidence"), threshold=0.2, confidence=3.0)
+        LowRankRNN.initialize(9, range(6), trainable=("m", "n", "b", "confidence"), threshold=0.2, confidence=3.0)
         .replace(b=0.3 * np.random.default_rng(0).normal(size=(6, 9))),
         SHORT,
     ),
-    "rank 2": (LowRankRNN.initialize(9, 2, range(3), "latent_readout", n_inputs=1, activation="tanh"), CUE),
+    "rank 2": (LowRankRNN.initialize(9, range(3), "latent_readout", rank=2, n_inputs=1, activation="tanh"), CUE),
     "cue": (cue_networks([0, 1, 2], 3.0), CUE),
     "match": (
         FullRankRNN.initialize(9, [0, 1], "xavier_biased", n_inputs=1, initial_state=0.2),
@@ -107,7 +108,7 @@ def test_a_remedy_that_never_acts_changes_no_bit(engine, optimizer):
     )
     idle = (*idle, ConfidenceSchedule(1.0, 5))
     asked = {"engine": engine, "dtype": "float64", "record": "all", "optimizer": optimizer, "checkpoints": [3, 14]}
-    plain, same = gp.train(models, task, 0.1, 15, **asked), gp.train(models, task, 0.1, 15, remedy=idle, **asked)
+    plain, same = train_with(models, task, 0.1, 15, **asked), train_with(models, task, 0.1, 15, remedy=idle, **asked)
     assert (same.history["update_scale"] == 1).all()
     assert (same.events["remedy_epochs"] == 0).all()
     assert same.history.drop_vars("update_scale").identical(plain.history)
@@ -122,7 +123,7 @@ def test_a_remedy_that_never_acts_changes_no_bit(engine, optimizer):
 def test_the_factor_is_the_rule_with_a_directional_derivative_by_differences(name):
     models, task = PROBLEMS[name]
     region = TrustRegion(h=0.03, eta=0.02, shrink=0.05, tilt=0.0, floor=0.3, growth=1, split=False)
-    run = gp.train(
+    run = train_with(
         models, task, 2.0, 4, engine="reference", dtype="float64", record="all", checkpoints=range(4), remedy=region
     )
     trial = task.trial()
@@ -161,7 +162,7 @@ def test_a_split_update_is_the_rule_on_the_vectors_themselves(name):
     """The parts by least squares on flattened gradients, the factors by loops; nothing of the rule's own code."""
     models, task = PROBLEMS[name]
     region = TrustRegion(h=0.03, eta=0.02, shrink=0.005, tilt=0.2, floor=0.3, growth=4.0, polyak=0.1)
-    run = gp.train(
+    run = train_with(
         models, task, 2.0, 6, engine="reference", dtype="float64", record="all", checkpoints=range(6), remedy=region
     )
     trial = task.trial()
@@ -209,10 +210,10 @@ def test_a_split_update_is_the_rule_on_the_vectors_themselves(name):
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_torch_follows_the_specification_under_every_remedy(name, optimizer):
     models, task = PROBLEMS[name]
-    remedy = TrustRegion(h=0.1, eta=0.1) + HazardLimit(0.5) + ConfidenceSchedule(0.5, 6)
-    asked = {"dtype": "float64", "record": "all", "optimizer": optimizer, "clip_norm": 0.5}
+    remedy = (*(TrustRegion(h=0.1, eta=0.1) + HazardLimit(0.5) + ConfidenceSchedule(0.5, 6)), ClipGradient(0.5))
+    asked = {"dtype": "float64", "record": "all", "optimizer": optimizer}
     slow, fast = (
-        gp.train(models, task, 0.3, 10, engine=engine, remedy=remedy, **asked) for engine in ("reference", "torch")
+        train_with(models, task, 0.3, 10, engine=engine, remedy=remedy, **asked) for engine in ("reference", "torch")
     )
     for quantity in slow.history:
         np.testing.assert_allclose(fast.history[quantity], slow.history[quantity], rtol=1e-7, atol=1e-10)
@@ -225,30 +226,35 @@ def test_torch_follows_the_specification_under_every_remedy(name, optimizer):
 def test_the_trust_region_saves_what_plain_training_loses(optimizer, rate):
     models = LowRankRNN.published(range(4))
     asked = {"optimizer": optimizer, "engine": "torch", "record": [0, 59]}
-    plain = gp.train(models, SHORT, rate, 60, **asked)
-    saved = gp.train(models, SHORT, rate, 60, remedy="auto", **asked)
+    plain = train_with(models, SHORT, rate, 60, **asked)
+    saved = train_with(models, SHORT, rate, 60, remedy="auto", **asked)
     assert (plain.history["loss"][:, -1] > 0.8).all()
     assert (saved.events["first_solved"] >= 0).all()
     assert (saved.events["no_learning_zone_entry"] < 0).all()
     assert (saved.history["loss"][:, -1] < 0.05).all()
 
 
-def test_clip_gradient_is_clip_norm():
+def test_clip_gradient_is_a_part_of_the_optimiser():
     models, task = cue_networks([0, 1, 2]), CUE
-    for engine in ("reference", "torch"):
+    for engine in ("reference", "torch", "compiled"):
         asked = {"engine": engine, "record": "all", "dtype": "float64"}
-        one = gp.train(models, task, 1.0, 5, clip_norm=0.01, **asked)
-        two = gp.train(models, task, 1.0, 5, remedy=ClipGradient(0.01), **asked)
-        assert one.config["engine"] == two.config["engine"]
-        assert two.history.identical(one.history)
-    assert two.config["remedy"] == [{"remedy": "ClipGradient", "norm": 0.01}]
-    with pytest.raises(ValueError, match="clip_norm must be left out where remedy has ClipGradient"):
-        gp.train(models, task, 1.0, 5, clip_norm=0.01, remedy=ClipGradient(0.01))
+        plain = train_with(models, task, 1.0, 1, **asked)
+        run = train_with(models, task, 1.0, 1, remedy=ClipGradient(0.01), **asked)
+        norm = plain.history["gradient_norm"].values[:, 0]
+        np.testing.assert_array_equal(run.history["gradient_norm"].values[:, 0], norm)
+        assert (norm > 0.01).all()
+        for part in models.trainable:
+            before = getattr(models, part)
+            whole, clipped = (getattr(one.models, part) - before for one in (plain, run))
+            factor = (0.01 / (norm + 1e-6)).reshape(-1, *[1] * (before.ndim - 1))
+            np.testing.assert_allclose(clipped, factor * whole, rtol=1e-6, atol=1e-14)
+        assert "update_scale" not in run.history
+        assert run.config["remedy"] == [{"remedy": "ClipGradient", "norm": 0.01}]
 
 
 def test_the_hazard_limit_is_its_formula():
     models, task = PROBLEMS["rank 1"]
-    run = gp.train(models, task, 50.0, 3, engine="reference", dtype="float64", record="all", remedy=HazardLimit(0.01))
+    run = train_with(models, task, 50.0, 3, engine="reference", dtype="float64", record="all", remedy=HazardLimit(0.01))
     hazard = 50.0 * run.history["gradient_norm"].values ** 2 / (0.375 * task.chance_loss)
     assert (hazard > 0.01).any()
     np.testing.assert_allclose(run.history["update_scale"], np.minimum(1, 0.01 / hazard), rtol=1e-12)
@@ -264,7 +270,7 @@ def test_rewind_goes_back_to_the_lowest_loss_with_the_state_it_had(engine, optim
     rate, seeds = LOST_SOON[optimizer]
     models, patience, epochs = LowRankRNN.published(seeds), 8, 30
     asked = {"engine": engine, "dtype": "float64", "record": "all", "optimizer": optimizer}
-    run = gp.train(
+    run = train_with(
         models, SHORT, rate, epochs, remedy=Rewind(0.25, patience), checkpoints=range(epochs), **asked
     )  # fmt: skip
     above, loss = run.history["accuracy"].values > SHORT.chance_accuracy, run.history["loss"].values
@@ -305,7 +311,7 @@ def test_reduce_rate_goes_on_with_less():
 @pytest.mark.parametrize("name", ["rank 1", "cue"])
 def test_the_schedule_trains_the_network_with_the_lowered_readout(engine, name):
     models, task = PROBLEMS[name]
-    run = gp.train(
+    run = train_with(
         models, task, 0.1, 3, engine=engine, dtype="float64", record="all", remedy=ConfidenceSchedule(0.25, 2),
         checkpoints=[0, 1, 2],
     )  # fmt: skip
@@ -322,7 +328,7 @@ def test_the_schedule_trains_the_network_with_the_lowered_readout(engine, name):
 
 
 def test_a_confidence_that_is_not_trained_is_the_models_own_at_the_end_and_in_between():
-    models = LowRankRNN.initialize(6, 1, [0, 1], confidence=[3.3, 7.7])
+    models = LowRankRNN.initialize(6, [0, 1], confidence=[3.3, 7.7])
     run = gp.train(models, SHORT, 0.1, 5, engine="torch", remedy=ConfidenceSchedule(0.1, 4), record="all")
     np.testing.assert_array_equal(run.models.confidence, models.confidence)
     np.testing.assert_allclose(run.history["confidence"][:, 0], 0.1 * models.confidence, rtol=1e-6)
@@ -341,7 +347,7 @@ def test_a_run_with_remedies_is_saved_and_comes_back(tmp_path):
 def test_with_growth_the_rate_of_a_direction_does_not_matter():
     models, task = PROBLEMS["cue"]
     asked = {"engine": "torch", "dtype": "float64", "record": "all", "remedy": TrustRegion(growth=np.inf)}
-    slow, fast = (gp.train(models, task, rate, 6, **asked) for rate in (1e-4, 1e2))
+    slow, fast = (train_with(models, task, rate, 6, **asked) for rate in (1e-4, 1e2))
     np.testing.assert_allclose(slow.history["loss"], fast.history["loss"], rtol=1e-8)
 
 
@@ -353,7 +359,7 @@ def test_an_update_that_a_remedy_makes_too_long_is_a_divergence(engine, name):
     flat = models.replace(
         **{part: 1e-160 * getattr(models, part) for part in ("w_in", "w_out") if part in models.trainable}
     )
-    run = gp.train(
+    run = train_with(
         flat,
         task,
         0.1,
@@ -373,9 +379,9 @@ def test_threads_of_torch_are_one_for_a_small_stack_and_as_before_afterwards(mon
     seen = []
     torch.set_num_threads(2)
     try:
-        gp.train(models, task, 0.1, 2, engine="torch", on_record=lambda *_: seen.append(torch.get_num_threads()))
+        train_with(models, task, 0.1, 2, engine="torch", on_record=lambda *_: seen.append(torch.get_num_threads()))
         monkeypatch.setattr("ghostpoint.training.by_epoch.torch_engine.ONE_THREAD_BELOW", 0)
-        gp.train(models, task, 0.1, 1, engine="torch", on_record=lambda *_: seen.append(torch.get_num_threads()))
+        train_with(models, task, 0.1, 1, engine="torch", on_record=lambda *_: seen.append(torch.get_num_threads()))
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

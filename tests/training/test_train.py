@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import ghostpoint
 from ghostpoint import LowRankRNN, train
 from ghostpoint.results import NO_LEARNING_WINDOW
 from ghostpoint.tasks import DelayedActivation
 from ghostpoint.training.train_networks import _recorded_epochs
+from tests.training.calls import train_with
 from tests.training.problems import PARTS, networks, same_bits, tasks
 
 TASK = DelayedActivation()
@@ -120,7 +124,7 @@ def test_recording_changes_nothing_but_what_is_recorded(mixed, record, epochs):
 
 
 def test_auto_records_at_most_10000_evenly_spaced_epochs():
-    one = LowRankRNN.initialize(2, 1, [0])
+    one = LowRankRNN.initialize(2, [0])
     for epochs, stride in ((10_000, 1), (10_001, 2), (30_001, 4)):
         run = train(one, DelayedActivation(5), 0.01, epochs)
         assert np.array_equal(run.history["epoch"], np.arange(0, epochs, stride))
@@ -153,7 +157,7 @@ def test_events_follow_from_the_history_whatever_happens(engine, models, task, d
     rate = 10.0 ** np.array([data.draw(st.floats(-6, 12)) for _ in range(len(models))])
     solved = data.draw(st.floats(0.1, 1.0))
     with np.errstate(all="ignore"):
-        run = train(models, task, rate, 70, record="all", solved=solved, threads=1, **engine)
+        run = train_with(models, task, rate, 70, record="all", solved=solved, threads=1, **engine)
     check_events(run, solved)
 
 
@@ -178,7 +182,7 @@ def saturated(right):
 @pytest.mark.parametrize("right", [True, False])
 def test_a_network_without_a_gradient_is_frozen_at_once_and_keeps_its_accuracy(engine, right):
     # alpha = 0.1: kappa = 10 - 13 * 0.9^t is 0.52 after three steps and 1.47 after four
-    run = train(saturated(right), DelayedActivation(3, 1, 10), 0.1, 200, record=50, checkpoints=[100], **engine)
+    run = train_with(saturated(right), DelayedActivation(3, 1, 10), 0.1, 200, record=50, checkpoints=[100], **engine)
     events = {name: int(values[0]) for name, values in run.events.items()}
     expected = {"frozen": 0, "diverged": -1, "no_learning_zone_entry": -1}
     expected |= dict.fromkeys(("first_above_chance", "first_solved"), 0 if right else -1)
@@ -190,19 +194,19 @@ def test_a_network_without_a_gradient_is_frozen_at_once_and_keeps_its_accuracy(e
 
 @ENGINES
 def test_nothing_trainable_is_frozen_at_0(engine):
-    models = LowRankRNN.initialize(5, 1, [1, 2], trainable=())
-    run = train(models, SHORT, 0.1, 3, **engine)
+    models = LowRankRNN.initialize(5, [1, 2], trainable=())
+    run = train_with(models, SHORT, 0.1, 3, **engine)
     assert (run.events["frozen"] == 0).all()
     assert (run.history["gradient_norm"] == 0).all()
 
 
 @pytest.mark.parametrize("layout", ["networks", "units"])
 def test_divergence_is_an_event_and_leaves_the_others_alone(layout):
-    fine = LowRankRNN.initialize(20, 1, range(3))
+    fine = LowRankRNN.initialize(20, range(3))
     huge = fine[:1].replace(m=np.full((1, 20, 1), 1e30), n=np.full((1, 20, 1), 1e30))  # n m is beyond float32
     stacked = {name: np.concatenate([getattr(huge, name), getattr(fine, name)]) for name in ("m", "n", "b", "seed")}
     rate = [0.1, 0.1, 0.1, 1e30]  # at this rate the first update itself is too large
-    run = train(LowRankRNN(**stacked), SHORT, rate, 200, layout=layout, record="all", checkpoints=[150])
+    run = train_with(LowRankRNN(**stacked), SHORT, rate, 200, layout=layout, record="all", checkpoints=[150])
     assert np.array_equal(run.events["diverged"], [0, -1, -1, 0])
     check_events(run)
     assert np.array_equal(run.models.n[0, :, 0], np.full(20, np.float32(1e30)))
@@ -210,16 +214,16 @@ def test_divergence_is_an_event_and_leaves_the_others_alone(layout):
     for part in PARTS:
         assert np.isfinite(getattr(run.models, part)).all()
         assert np.array_equal(getattr(run.models_at(0), part)[[0, 3]], getattr(run.models, part)[[0, 3]])
-    alone = train(fine[:2], SHORT, 0.1, 200, layout=layout, record="all")
+    alone = train_with(fine[:2], SHORT, 0.1, 200, layout=layout, record="all")
     for name, values in alone.history.items():
         assert np.array_equal(values, run.history[name][1:3]), name
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_network_may_diverge_later(dtype):
-    models = LowRankRNN.initialize(20, 1, [0])
+    models = LowRankRNN.initialize(20, [0])
     rate = 1e18 if dtype == "float32" else 1e150
-    run = train(models, SHORT, rate, 60, dtype=dtype, record="all")
+    run = train_with(models, SHORT, rate, 60, dtype=dtype, record="all")
     events = check_events(run)
     assert events["diverged"] > 0 or events["frozen"] > 0
     for part in PARTS:
@@ -229,11 +233,11 @@ def test_a_network_may_diverge_later(dtype):
 @ENGINES
 def test_progress_adds_up_to_all_network_epochs(engine):
     models = LowRankRNN(
-        *(np.concatenate([getattr(LowRankRNN.initialize(3, 1, range(19)), x), getattr(saturated(False), x)])
+        *(np.concatenate([getattr(LowRankRNN.initialize(3, range(19)), x), getattr(saturated(False), x)])
           for x in ("m", "n", "b"))
     )  # fmt: skip
     heard = []
-    train(models, SHORT, 0.1, 600 if "layout" in engine else 20, on_progress=heard.append, **engine)
+    train_with(models, SHORT, 0.1, 600 if "layout" in engine else 20, on_progress=heard.append, **engine)
     assert sum(heard) == 20 * (600 if "layout" in engine else 20)
     assert min(heard) >= 0
 
@@ -243,12 +247,12 @@ def test_what_listens_may_stop_the_run():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(LowRankRNN.initialize(5, 1, range(40)), SHORT, 0.1, 100_000, record=[0], on_progress=stop, threads=2)
+        train_with(LowRankRNN.initialize(5, range(40)), SHORT, 0.1, 100_000, record=[0], on_progress=stop, threads=2)
 
 
 def test_labels_and_configuration():
-    models = LowRankRNN.initialize(4, 1, [5, 9], confidence=[2, 3], trainable=("n", "confidence"))
-    run = train(models, SHORT, [0.1, 0.2], 3, dtype="float64")
+    models = LowRankRNN.initialize(4, [5, 9], confidence=[2, 3], trainable=("n", "confidence"))
+    run = train_with(models, SHORT, [0.1, 0.2], 3, dtype="float64")
     assert np.array_equal(run.history["seed"], [5, 9])
     assert np.array_equal(run.history["learning_rate"], [0.1, 0.2])
     assert (run.history["rank"] == 1).all()
@@ -292,22 +296,48 @@ def test_labels_and_configuration():
         ({"checkpoints": [3, 10]}, "checkpoints must be below epochs = 10, got 10"),
         ({"checkpoints": [0.5]}, "checkpoints must be a whole number, got 0.5"),
         ({"checkpoints": 5}, "checkpoints must be a list of epochs, got 5"),
-        ({"clip_norm": 0.0}, "clip_norm must be above 0"),
         ({"readout_norm": 1.0}, "readout_norm must be left out for networks without w_out"),
         ({"on_interrupt": "stop"}, "on_interrupt must be one of raise, return; got 'stop'"),
-        ({"models": LowRankRNN.initialize(3, 1, [0])[[]]}, "models must hold at least one network"),
+        ({"models": LowRankRNN.initialize(3, [0])[[]]}, "models must hold at least one network"),
         ({"models": LowRankRNN(np.full(3, 1e39), np.ones(3))}, r"m must be within \+-3.4\d*e\+38 for float32"),
         ({"models": LowRankRNN(np.ones(3), np.ones(3), threshold=-1e40)}, r"threshold must be within .* got 1e\+40"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(arguments, message):
-    models = LowRankRNN.initialize(3, 1, [0, 1])
+    models = LowRankRNN.initialize(3, [0, 1])
     with pytest.raises(ValueError, match=message):
-        train(**{"models": models, "task": SHORT, "learning_rate": 0.1, "epochs": 10, **arguments})
+        train_with(**{"models": models, "task": SHORT, "learning_rate": 0.1, "epochs": 10, **arguments})
 
 
 def test_the_same_call_twice_is_the_same_run(mixed):
-    again = train(
+    again = train_with(
         LowRankRNN.published(MIXED), TASK, 0.02, EPOCHS, record="all", checkpoints=[0, 3333, EPOCHS - 1], threads=1
     )
     assert same_bits(again, mixed)
+
+
+@pytest.mark.parametrize(
+    ("moved", "place"),
+    [({"clip_norm": 1.0}, r"remedy=ghostpoint\.remedies\.ClipGradient")]
+    + [
+        ({name: None}, rf"engine=ghostpoint\.Computing\({name}=\.\.\.\)")
+        for name in ("dtype", "threads", "on_progress")
+    ],
+)
+def test_an_argument_that_moved_says_where(moved, place):
+    with pytest.raises(TypeError, match=place):
+        train(LowRankRNN.published([0]), SHORT, 0.1, 10, **moved)
+
+
+def test_no_function_outside_the_kernels_has_more_than_twelve_arguments():
+    source = Path(ghostpoint.__file__).parent
+    many = []
+    for path in source.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and not (
+                "kernels" in str(path.relative_to(source)) or path.parent.name == "numerics"
+            ):
+                given = node.args
+                count = len(given.posonlyargs) + len(given.args) + len(given.kwonlyargs)
+                many += [f"{path.name}: {node.name} has {count}"] if count > 12 else []
+    assert many == []

@@ -256,10 +256,10 @@ def _read_json(path: Path) -> Any:
 
 def _seeds(parameters: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every parameter whose name speaks of a seed, by its dotted name."""
-    for name, value in parameters.items():
+    for name, value in parameters.items() if isinstance(parameters, Mapping) else enumerate(parameters):
         if "seed" in str(name).lower():
             yield f"{prefix}{name}", value
-        elif isinstance(value, Mapping):
+        elif isinstance(value, Mapping | list | tuple):
             yield from _seeds(value, f"{prefix}{name}.")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from ghostpoint.errors import InputError
 from ghostpoint.models import Record
 from ghostpoint.results import NO_LEARNING_WINDOW
 from ghostpoint.tasks import Task
-from ghostpoint.training import train
+from ghostpoint.training import Computing, train
 
 __all__ = ["EPOCHS", "GRID", "LEARNED", "Probes", "probe"]
 
@@ -69,6 +69,7 @@ def probe(
     optimizer: Any = "sgd",
     learned: float = LEARNED,
     on_progress: Callable[[int], None] | None = None,
+    engine: str | Computing = "auto",
     **keywords: Any,
 ) -> Probes:
     """Train every network at every rate, as stacks of probes, and see which are lost.
@@ -89,8 +90,8 @@ def probe(
         Which accuracy counts as learned, as a share of the way from chance to 1.
     on_progress : callable, optional
         Called with network-epochs done.
-    keywords
-        For :func:`ghostpoint.train`: engine, dtype, threads, seed.
+    engine, keywords
+        For :func:`ghostpoint.train`; ``engine`` hears of progress by ``on_progress`` alone.
     """
     grid = shape("rates", finite_array("rates", rates), ("P",))
     if not grid.size or (grid <= 0).any() or (np.diff(grid) <= 0).any():
@@ -110,8 +111,7 @@ def probe(
             epochs,
             optimizer=optimizer,
             record="all",
-            on_progress=on_progress,
-            on_interrupt="raise",
+            engine=replace(Computing.of(engine), on_progress=on_progress, on_interrupt="raise"),
             **keywords,
         )
         learned_at[rows], lost_at[rows] = fates(run.history["accuracy"].values, level, task.chance_accuracy)

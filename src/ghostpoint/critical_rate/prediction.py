@@ -18,7 +18,7 @@ brink of its first crossing once, and descends from there at each rate of a grid
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ from ghostpoint.models import Record
 from ghostpoint.remedies import crossings
 from ghostpoint.results import NO_LEARNING_WINDOW
 from ghostpoint.tasks import Task
-from ghostpoint.training import train
+from ghostpoint.training import Computing, train
 from ghostpoint.training.reference import approach, evaluate, follow, global_norm
 
 __all__ = ["HORIZON", "CriticalRate", "before_crossing", "critical_learning_rate", "first_order_rate"]
@@ -168,7 +168,12 @@ def first_order_rate(escape: Escape, task: Task) -> NDArray[np.float64]:
 
 
 def before_crossing(
-    models: Record, task: Task, *, on_progress: Callable[[int], None] | None = None, **keywords: Any
+    models: Record,
+    task: Task,
+    *,
+    on_progress: Callable[[int], None] | None = None,
+    engine: str | Computing = "auto",
+    **keywords: Any,
 ) -> tuple[Any, NDArray[np.bool_]]:
     """Networks just before their readout first crosses, and which of them had to be trained for it.
 
@@ -187,6 +192,7 @@ def before_crossing(
     kept = {part: getattr(models, part).copy() for part in models.trainable}
     needed = np.zeros(len(models), bool)
     rose = np.zeros(len(models), bool)
+    computing = replace(Computing.of(engine), on_progress=on_progress, on_interrupt="raise")
     for look in range(LOOKS):
         path = follow(current, task, trial)
         loss_norm = evaluate(current, task).gradient_norm
@@ -206,7 +212,7 @@ def before_crossing(
         if not len(running):
             break
         earlier = current[~done]
-        run = train(earlier, task, rate, STRIDE, record=[0], on_progress=on_progress, on_interrupt="raise", **keywords)
+        run = train(earlier, task, rate, STRIDE, record=[0], engine=computing, **keywords)
         current, rose = run.models, run.events["first_above_chance"].values > 0
     else:
         for part, values in kept.items():

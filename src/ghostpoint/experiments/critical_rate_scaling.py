@@ -15,7 +15,7 @@ from ghostpoint.experiments.shared.shares import share
 from ghostpoint.models import FullRankRNN, LowRankRNN, Record
 from ghostpoint.slow_points.latents import flow_ghosts
 from ghostpoint.tasks import DelayedActivation
-from ghostpoint.training import train
+from ghostpoint.training import Computing, train
 from ghostpoint.training.reference import evaluate
 
 #: exponent of the delay in the toy model's critical rate (letter, eq. 15), after the loss is divided by the delay
@@ -83,7 +83,7 @@ def models_of(condition: Mapping[str, Any], seeds: list[int]) -> Record:
     if family == "full_rank":
         return FullRankRNN.initialize(units, seeds)
     rank = {"rank_one": 1, "rank_two": 2}[family]
-    return LowRankRNN.initialize(units, rank, seeds, confidence=condition["confidence"])
+    return LowRankRNN.initialize(units, seeds, rank=rank, confidence=condition["confidence"])
 
 
 def rates_of(condition: Mapping[str, Any]) -> NDArray[np.float64]:
@@ -148,8 +148,8 @@ def lethal_update(
     progress.phase("to the lethal updates", len(models) * epochs, len(models))
     kept = np.unique(last)
     run = train(
-        models, task, rate, epochs, record=[0], checkpoints=kept, engine="compiled",
-        on_progress=progress.advance, on_interrupt="raise",
+        models, task, rate, epochs, record=[0], checkpoints=kept,
+        engine=Computing("compiled", on_progress=progress.advance),
     )  # fmt: skip
     assert run.checkpoints is not None
     at = np.searchsorted(kept, last)

@@ -15,7 +15,7 @@ from ghostpoint.experiments.shared.parts import part
 from ghostpoint.models import FullRankRNN, LowRankRNN, Record
 from ghostpoint.results import NO_LEARNING_WINDOW, TrainingRun
 from ghostpoint.tasks import Task
-from ghostpoint.training import train
+from ghostpoint.training import Computing, train
 
 __all__ = ["SOLVED", "models_of", "remedies_of", "sweep", "sweeps", "with_spare_ranks"]
 
@@ -27,11 +27,8 @@ _UNCOMPILED = (remedies.ConfidenceSchedule, remedies.ReduceRate)
 
 def remedies_of(treatment: Mapping[str, Any]) -> tuple[remedies.Remedy, ...]:
     """The remedies of ``treatment["remedies"]``, each as its ``to_dict`` gives it; "inf" stands for infinity."""
-    kinds = {kind.__name__: kind for kind in remedies.Remedy.__args__}
     return tuple(
-        kinds[given["remedy"]](
-            **{name: float(value) if value == "inf" else value for name, value in given.items() if name != "remedy"}
-        )
+        remedies.from_dict({name: float(value) if value == "inf" else value for name, value in given.items()})
         for given in treatment.get("remedies", ())
     )
 
@@ -145,10 +142,9 @@ def _trained(given: Mapping[str, Any], advance: Any) -> xr.Dataset:
         remedy=asked,
         record="all",
         solved=SOLVED,
-        dtype="float64" if slow else given["dtype"],
-        engine="reference" if slow else "compiled",
-        on_progress=advance,
-        on_interrupt="raise",
+        engine=Computing(
+            "reference" if slow else "compiled", "float64" if slow else given["dtype"], on_progress=advance
+        ),
     )
     rows = {
         name: ("case", np.full(len(rates), given[name])) for name in ("problem", "optimizer", "treatment", "epochs")

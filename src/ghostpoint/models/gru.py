@@ -7,27 +7,15 @@ with the reset gate after the recurrent product and its bias, as in ``torch.nn.G
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ghostpoint.checks import finite_array, integer, one_of, shape
+from ghostpoint.checks import finite_array, shape
 from ghostpoint.errors import InputError
 from ghostpoint.models.arithmetic import NUMPY, Arithmetic
-from ghostpoint.models.record import (
-    ACTIVATIONS,
-    TORCH_NAMES,
-    Gradient,
-    Parts,
-    Record,
-    checked_parts,
-    checked_seed,
-    checked_seeds,
-    checked_state,
-    optional,
-)
+from ghostpoint.models.record import TORCH_NAMES, Common, Gradient, Parts, Record, Scheme, Sizes
 
 __all__ = ["GRU"]
 
@@ -39,6 +27,24 @@ class _Gates(NamedTuple):
     update: Any
     product: Any
     candidate: Any
+
+
+def _uniform(generator: np.random.Generator, sizes: Sizes) -> dict[str, NDArray[Any]]:
+    units, limit = sizes.units, 1 / np.sqrt(sizes.units)
+    shapes: dict[str, Any] = {"w_rec": (3 * units, units), "w_in": (3 * units, sizes.inputs), "bias_ih": 3 * units}
+    shapes |= {"bias_hh": 3 * units, "w_out": (sizes.outputs, units), "b_out": sizes.outputs}
+    drawn = {name: generator.uniform(-limit, limit, size) for name, size in shapes.items()}
+    drawn["b"], drawn["b_rec"] = _biases(units, drawn.pop("bias_ih"), drawn.pop("bias_hh"))
+    if not sizes.inputs:
+        del drawn["w_in"]
+    return drawn
+
+
+def _biases(units: int, outer: NDArray[Any], inner: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """``b`` and ``b_rec`` from PyTorch's ``bias_ih`` and ``bias_hh``."""
+    b = np.array(outer)
+    b[: 2 * units] += inner[: 2 * units]
+    return b, np.array(inner[2 * units :])
 
 
 class GRU(Record):
@@ -59,13 +65,16 @@ class GRU(Record):
     ----------
     w_rec : (R, 3 N, N) array
         Recurrent weights of r, z and c, in PyTorch's order.
-    b : (R, 3 N) array
-        Biases of r, z and of the candidate outside the reset gate.
-    b_rec : (R, N) array
-        Bias of the candidate inside the reset gate.
-    w_out : (R, O, N) array
-    b_out : (R, O) array
+    b : (R, 3 N) array, optional
+        Biases of r, z and of the candidate outside the reset gate; zero by default.
+    b_rec : (R, N) array, optional
+        Bias of the candidate inside the reset gate; zero by default.
     w_in : (R, 3 N, I) array, optional
+        Input weights.
+    w_out : (R, O, N) array, optional
+        Readout; one of zeros by default, which no slow point depends on.
+    b_out : (R, O) array, optional
+        Zero by default.
     activation : "sigmoid", "tanh" or "identity"
         Of the output.
     initial_state : scalar, (N,) or (R, N)
@@ -74,6 +83,9 @@ class GRU(Record):
         What training may change; by default every part there is.
     seed : (R,) array of int, optional
         Where the weights came from; -1 for unknown. Only carried along.
+
+    The one scheme of :meth:`initialize` is PyTorch's: every weight and bias uniform within ``1 / sqrt(N)``; the biases
+    of r and z are sums of two such numbers, as PyTorch's two.
 
     Raises
     ------
@@ -99,91 +111,21 @@ class GRU(Record):
     parts = ("w_rec", "b", "b_rec", "w_in", "w_out", "b_out")
     required = ("w_rec",)
     torch_gates = 3
+    schemes: ClassVar[dict[str, Scheme]] = {"uniform": Scheme(_uniform)}
 
     w_rec: NDArray[Any]
     b: NDArray[Any]
     b_rec: NDArray[Any]
-    w_in: NDArray[Any] | None
-    w_out: NDArray[Any]
-    b_out: NDArray[Any]
 
     def __init__(
-        self,
-        w_rec: ArrayLike,
-        b: ArrayLike,
-        b_rec: ArrayLike,
-        w_out: ArrayLike,
-        b_out: ArrayLike,
-        *,
-        w_in: ArrayLike | None = None,
-        activation: str = "sigmoid",
-        initial_state: ArrayLike = 0.0,
-        trainable: str | Iterable[str] | None = None,
-        seed: ArrayLike = -1,
+        self, w_rec: ArrayLike, b: ArrayLike | None = None, b_rec: ArrayLike | None = None, **common: Unpack[Common]
     ):
         matrix = shape("w_rec", finite_array("w_rec", w_rec), ("R", "3 N", "N"))
-        networks, rows, units = matrix.shape
+        _, rows, units = matrix.shape
         if rows != 3 * units or not units:
             raise InputError(f"w_rec must have shape (R, 3 N, N) with at least one unit, got {matrix.shape}")
-        read = shape("w_out", finite_array("w_out", w_out), (networks, "O", units))
-        fields: dict[str, Any] = {
-            "w_rec": matrix,
-            "b": shape("b", finite_array("b", b), (networks, rows)),
-            "b_rec": shape("b_rec", finite_array("b_rec", b_rec), (networks, units)),
-            "w_in": optional("w_in", w_in, (networks, rows, "I")),
-            "w_out": read,
-            "b_out": shape("b_out", finite_array("b_out", b_out), (networks, read.shape[1])),
-            "activation": one_of("activation", activation, ACTIVATIONS),
-            "initial_state": checked_state(initial_state, networks, units),
-            "seed": checked_seed(seed, networks),
-        }
-        present = tuple(part for part in self.parts if fields[part] is not None)
-        fields["trainable"] = checked_parts(trainable, present, present)
-        self._keep(fields)
-
-    @classmethod
-    def initialize(
-        cls, n_units: int, seeds: Sequence[int], *, n_inputs: int = 0, n_outputs: int = 1, **keywords: Any
-    ) -> Self:
-        """One network per seed with PyTorch's distribution: every weight and bias uniform within ``1 / sqrt(N)``.
-
-        Drawn with numpy's default generator. The biases of r and z are sums of two such numbers, as PyTorch's two.
-
-        Parameters
-        ----------
-        n_units : int
-        seeds : whole numbers from 0
-        n_inputs, n_outputs : int
-            Channels; without inputs there are no input weights.
-        **keywords
-            Arguments of the constructor.
-        """
-        units, inputs = integer("n_units", n_units, at_least=1), integer("n_inputs", n_inputs, at_least=0)
-        outputs, limit = integer("n_outputs", n_outputs, at_least=1), 1 / np.sqrt(units)
-        checked = checked_seeds(seeds)
-        draws = []
-        for seed in checked:
-            generator = np.random.default_rng(seed)
-            shapes: dict[str, Any] = {"w_rec": (3 * units, units), "w_in": (3 * units, inputs), "bias_ih": 3 * units}
-            shapes |= {"bias_hh": 3 * units, "w_out": (outputs, units), "b_out": outputs}
-            drawn = {name: generator.uniform(-limit, limit, size) for name, size in shapes.items()}
-            drawn["b"], drawn["b_rec"] = _biases(units, drawn.pop("bias_ih"), drawn.pop("bias_hh"))
-            if not inputs:
-                del drawn["w_in"]
-            draws.append(drawn)
-        arrays = {name: np.stack([drawn[name] for drawn in draws]) for name in draws[0]}
-        return cls(**{**arrays, "seed": checked, **keywords})
-
-    @classmethod
-    def from_arrays(cls, arrays: Parts) -> Self:
-        """From w_rec and perhaps the others; without a readout one of zeros, which no slow point depends on."""
-        found = cls.stacked(arrays)
-        networks, rows, units = shape("w_rec", found["w_rec"], ("R", "3 N", "N")).shape
-        found.setdefault("b", np.zeros((networks, rows)))
-        found.setdefault("b_rec", np.zeros((networks, units)))
-        found.setdefault("w_out", np.zeros((networks, 1, units)))
-        found.setdefault("b_out", np.zeros((networks, found["w_out"].shape[1])))
-        return cls(**found)
+        sizes = {"unit": units, "from_unit": units, "gate_unit": rows}
+        self._build({"w_rec": matrix, "b": b, "b_rec": b_rec}, common, sizes)
 
     @classmethod
     def from_torch(cls, cell: Parts) -> Self:
@@ -193,26 +135,6 @@ class GRU(Record):
         b, b_rec = _biases(units, *biases)
         found = {"w_rec": cell["weight_hh"], "b": b, "b_rec": b_rec}
         return cls.from_arrays(found | {ours: cell[name] for name, ours in TORCH_NAMES.items() if name in cell})
-
-    @property
-    def n_units(self) -> int:
-        """N."""
-        return int(self.w_rec.shape[2])
-
-    @property
-    def rank(self) -> int:
-        """N: nothing constrains the rank."""
-        return self.n_units
-
-    @property
-    def n_inputs(self) -> int:
-        """I, 0 without input weights."""
-        return 0 if self.w_in is None else int(self.w_in.shape[2])
-
-    @property
-    def n_outputs(self) -> int:
-        """O."""
-        return int(self.w_out.shape[1])
 
     # The equations, forward.
 
@@ -231,10 +153,6 @@ class GRU(Record):
         """``(1 - alpha) x + alpha ((1 - z) c + z x)``, and the gates."""
         gates = self._gates(lib, p, x, u, noise)
         return (1 - alpha) * x + alpha * ((1 - gates.update) * gates.candidate + gates.update * x), gates
-
-    def read(self, lib: Arithmetic, p: Parts, x: Any) -> Any:
-        """``w_out x + b_out``, (..., R, O)."""
-        return lib.einsum("ron,...rn->...ro", p["w_out"], x) + p["b_out"]
 
     # The equations, backward.
 
@@ -260,12 +178,6 @@ class GRU(Record):
         if "w_in" in gradient:
             gradient["w_in"] += np.einsum("brm,bi->rmi", outer, u)
         return (1 - alpha) * y + g * update + NUMPY.transposed_times(self.w_rec, inner)
-
-    def read_back(self, gradient: Gradient, by_logit: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
-        """``w_out^T dL/dz``; ``dL/dw_out += dL/dz x^T``, ``dL/db_out += dL/dz``."""
-        gradient["w_out"] += np.einsum("bro,brn->ron", by_logit, x)
-        gradient["b_out"] += by_logit.sum(axis=0)
-        return np.einsum("ron,bro->brn", self.w_out, by_logit)
 
     # Slow points. The flow is ``F = (1 - z) (c - x)``; as z < 1 and |c| < 1, fixed points have |x| < 1.
 
@@ -309,13 +221,6 @@ class GRU(Record):
         W_r, W_c = p["w_rec"][..., : self.n_units, :], p["w_rec"][..., 2 * self.n_units :, :]
         by_reset = gates.product * gates.reset * (1 - gates.reset)
         return np.asarray(_rows(by_reset) * W_r + _rows(gates.reset) * W_c)
-
-
-def _biases(units: int, outer: NDArray[Any], inner: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """``b`` and ``b_rec`` from PyTorch's ``bias_ih`` and ``bias_hh``."""
-    b = np.array(outer)
-    b[: 2 * units] += inner[: 2 * units]
-    return b, np.array(inner[2 * units :])
 
 
 def _rows(factors: NDArray[Any]) -> NDArray[Any]:

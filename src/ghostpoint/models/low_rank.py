@@ -7,36 +7,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ghostpoint.checks import finite_array, integer, memory_for, one_of, shape
+from ghostpoint.checks import finite_array, integer, one_of, shape
 from ghostpoint.errors import InputError
 from ghostpoint.models.arithmetic import NUMPY, Arithmetic
 from ghostpoint.models.full_rank import FullRankRNN
-from ghostpoint.models.published import LOW_RANK, draw, setup_of
-from ghostpoint.models.record import (
-    ACTIVATIONS,
-    Gradient,
-    Parts,
-    TanhForm,
-    checked_parts,
-    checked_seed,
-    checked_seeds,
-    checked_state,
-    optional,
-    per_network,
-    xavier,
-)
+from ghostpoint.models.published import LOW_RANK
+from ghostpoint.models.record import ACTIVATIONS, Common, Gradient, Parts, Scheme, Sizes, TanhForm, xavier
 from ghostpoint.models.tanh_networks import TanhNetworks
 
 __all__ = ["LowRankRNN"]
 
 READOUTS = ("state", "latent")
-SCHEMES = ("fixed_readout", "state_readout", "latent_readout")
+
+
+def _fixed_readout(generator: np.random.Generator, sizes: Sizes) -> dict[str, NDArray[Any]]:
+    m, n = generator.normal(size=(2, sizes.units, sizes.rank)) / np.sqrt(sizes.units)
+    return {"m": m, "n": n}
+
+
+def _state_readout(generator: np.random.Generator, sizes: Sizes) -> dict[str, NDArray[Any]]:
+    weights, root = _fixed_readout(generator, sizes), np.sqrt(sizes.units)
+    w_out = generator.normal(size=(sizes.outputs, sizes.units)) / root
+    return {**weights, "w_out": w_out, "b_out": generator.normal(size=sizes.outputs) / root}
+
+
+def _latent_readout(generator: np.random.Generator, sizes: Sizes) -> dict[str, NDArray[Any]]:
+    integer("n_inputs", sizes.inputs, at_least=1)
+    weights = _fixed_readout(generator, sizes)
+    return {
+        "m": weights["m"] * np.sqrt(sizes.units),
+        "n": weights["n"],
+        "w_in": xavier(generator, sizes.units, sizes.inputs),
+        "b": 0.1 * generator.normal(size=sizes.units),
+        "w_out": xavier(generator, sizes.outputs, sizes.rank),
+        "b_out": generator.uniform(-1, 1, sizes.outputs) / np.sqrt(sizes.rank),
+    }
+
+
+def _factors(name: str, value: ArrayLike) -> NDArray[np.float64]:
+    array = finite_array(name, value)
+    if array.ndim == 1:
+        array = array[None]
+    if array.ndim == 2:
+        array = array[:, :, None]
+    return shape(name, array, ("R", "N", "K"))
 
 
 class LowRankRNN(TanhNetworks):
@@ -72,6 +92,12 @@ class LowRankRNN(TanhNetworks):
     seed : (R,) array of int, optional
         Where the weights came from; -1 for unknown. Only carried along.
 
+    Schemes of :meth:`initialize`: "fixed_readout" (article, Figs. 3, 6A, 8B), m, n normal with variance 1/N, b = 0, the
+    readout with confidence and threshold; "state_readout" (Fig. 6B), the same with a trained readout of the state,
+    w_out and b_out normal with variance 1/N; "latent_readout" (Fig. 4), m standard normal, n normal with variance 1/N,
+    w_in Xavier uniform, b normal with standard deviation 0.1, a trained readout of the latents, w_out Xavier uniform,
+    b_out uniform within ``1 / sqrt(K)``.
+
     Raises
     ------
     ValueError
@@ -93,11 +119,15 @@ class LowRankRNN(TanhNetworks):
     parts = ("m", "n", "b", "w_in", "w_out", "b_out", "confidence")
     kernels = "low_rank"
     required = ("m", "n")
+    schemes: ClassVar[dict[str, Scheme]] = {
+        "fixed_readout": Scheme(_fixed_readout),
+        "state_readout": Scheme(_state_readout),
+        "latent_readout": Scheme(_latent_readout, {"readout": "latent"}),
+    }
+    setups = LOW_RANK
 
     m: NDArray[Any]
     n: NDArray[Any]
-    w_out: NDArray[Any] | None
-    b_out: NDArray[Any] | None
     confidence: NDArray[Any]
     threshold: NDArray[Any]
     readout: str
@@ -108,51 +138,31 @@ class LowRankRNN(TanhNetworks):
         n: ArrayLike,
         b: ArrayLike | None = None,
         *,
-        w_in: ArrayLike | None = None,
-        w_out: ArrayLike | None = None,
-        b_out: ArrayLike | None = None,
         confidence: ArrayLike = 10.0,
         threshold: ArrayLike = 1.0,
         readout: str = "state",
-        activation: str = "sigmoid",
-        initial_state: ArrayLike = -0.3,
-        trainable: str | Iterable[str] | None = None,
-        seed: ArrayLike = -1,
+        **common: Unpack[Common],
     ):
-        factors = _factors("m", m)
-        shape("n", right := _factors("n", n), factors.shape)
-        networks, units, latents = factors.shape
+        left, right = _factors("m", m), _factors("n", n)
+        networks, units, latents = left.shape
         if not units or not latents:
-            raise InputError(f"m must have at least one unit and one latent, got shape {factors.shape}")
-        bias = np.zeros((networks, units)) if b is None else finite_array("b", b)
-        if bias.ndim == 1 and networks == 1:
-            bias = bias[None]
+            raise InputError(f"m must have at least one unit and one latent, got shape {left.shape}")
+        if networks == 1 and np.ndim(b) == 1:  # type: ignore[arg-type]
+            b = np.asarray(b)[None]
         one_of("readout", readout, READOUTS)
-        read = optional("w_out", w_out, (networks, "O", units if readout == "state" else latents))
-        if read is None and b_out is not None:
+        if common.get("w_out") is None and common.get("b_out") is not None:
             raise InputError("b_out must come with w_out, got b_out alone")
-        outputs = 1 if read is None else read.shape[1]
-        offset = None if read is None else np.zeros((networks, outputs)) if b_out is None else b_out
-        fields: dict[str, Any] = {
-            "m": factors,
-            "n": right,
-            "b": shape("b", bias, (networks, units)),
-            "w_in": optional("w_in", w_in, (networks, units, "I")),
-            "w_out": read,
-            "b_out": optional("b_out", offset, (networks, outputs)),
-            "confidence": per_network("confidence", finite_array("confidence", confidence), networks),
-            "threshold": per_network("threshold", finite_array("threshold", threshold), networks),
-            "readout": readout,
-            "activation": one_of("activation", activation, ACTIVATIONS),
-            "initial_state": checked_state(initial_state, networks, units),
-            "seed": checked_seed(seed, networks),
-        }
-        present = tuple(
-            part for part in self.parts if fields[part] is not None and (part != "confidence" or read is None)
-        )
-        default = tuple(part for part in present if part != "confidence")
-        fields["trainable"] = checked_parts(trainable, present, default)
-        self._keep(fields)
+        arrays = {"m": left, "n": right, "b": b, "confidence": confidence, "threshold": threshold}
+        sizes = {"unit": units, "latent": latents, "read": units if readout == "state" else latents}
+        self._build(arrays, common, sizes, readout=readout)
+
+    def _absent(self, name: str, given: Mapping[str, Any]) -> bool:
+        """Without ``w_out`` the readout is the confidence's."""
+        return name == "w_in" or (name in ("w_out", "b_out") and given["w_out"] is None)
+
+    @classmethod
+    def _rank_of(cls, units: int, rank: int | None) -> int:
+        return 1 if rank is None else integer("rank", rank, at_least=1)
 
     def present_parts(self) -> tuple[str, ...]:
         """The parts these networks have, trainable or not; the confidence where there is no ``w_out``."""
@@ -162,105 +172,10 @@ class LowRankRNN(TanhNetworks):
         """The constructor's arguments that are not arrays."""
         return {**super().settings(), "readout": self.readout}
 
-    @classmethod
-    def initialize(
-        cls,
-        n_units: int,
-        rank: int,
-        seeds: Sequence[int],
-        scheme: str = "fixed_readout",
-        *,
-        n_inputs: int = 0,
-        n_outputs: int = 1,
-        **keywords: Any,
-    ) -> Self:
-        """One network per seed, drawn with numpy's default generator, as in a published experiment.
-
-        The published networks themselves, from their own generator, are :meth:`published`. ``keywords`` go to the
-        constructor.
-
-        Parameters
-        ----------
-        scheme : "fixed_readout", "state_readout" or "latent_readout"
-            "fixed_readout" (article, Figs. 3, 6A, 8B): m, n normal with variance 1/N, b = 0, the fixed readout with
-            confidence and threshold. "state_readout" (Fig. 6B): the same with a trained readout of the state, w_out
-            and b_out normal with variance 1/N. "latent_readout" (Fig. 4): m standard normal, n normal with variance
-            1/N, w_in Xavier uniform, b normal with standard deviation 0.1, a trained readout of the latents: w_out
-            Xavier uniform, b_out uniform within ``1 / sqrt(K)``.
-        n_inputs, n_outputs : int
-            Channels, where the scheme has input weights or a readout.
-        """
-        units, latents = integer("n_units", n_units, at_least=1), integer("rank", rank, at_least=1)
-        one_of("scheme", scheme, SCHEMES)
-        inputs = integer("n_inputs", n_inputs, at_least=1 if scheme == "latent_readout" else 0)
-        outputs = integer("n_outputs", n_outputs, at_least=1)
-        checked = checked_seeds(seeds)
-        with memory_for("n_units", units):
-            draws = [_draw(np.random.default_rng(seed), scheme, units, latents, inputs, outputs) for seed in checked]
-        arrays = {name: np.stack([draw[name] for draw in draws]) for name in draws[0]}
-        if scheme == "latent_readout":
-            keywords.setdefault("readout", "latent")
-        return cls(**{**arrays, "seed": checked, **keywords})
-
-    @classmethod
-    def published(
-        cls, seeds: Sequence[int] = range(100), figure: str = "3", *, rank: int | None = None, **keywords: Any
-    ) -> Self:
-        """The published networks of a figure (article) from their own draws, with its readout and initial state.
-
-        All have N = 100 units. Weights of a seed are those that PyTorch draws on the CPU after ``manual_seed(seed)``,
-        to one unit in the last place of float32 (:mod:`ghostpoint.models.published`). Trials of Fig. 4 start at random
-        rates that the task draws, so the initial state of those networks is 0 and not used there.
-
-        Parameters
-        ----------
-        seeds : whole numbers from 0 to ``2**32 - 1``
-        figure : str
-            "3", "6A", "8B": rank one for delayed activation. "4" or a panel of "4A" to "4D": rank two for cue
-            discrimination; "4E" to "4H": the same weights with the output of match to sample. "6B": rank K.
-        rank : int, optional
-            K, for "6B" alone.
-        **keywords
-            Arguments of the constructor that replace the published ones.
-
-        Raises
-        ------
-        ValueError
-            For another figure, and a rank where the figure has its own or needs one.
-
-        Examples
-        --------
-        >>> LowRankRNN.published([40])
-        LowRankRNN(1 networks, 100 units, rank 1, trainable: m, n, b)
-        >>> LowRankRNN.published([0, 1], figure="6B", rank=5).m.shape
-        (2, 100, 5)
-        """
-        setup = setup_of(figure, LOW_RANK)
-        if setup.rank is None:
-            if rank is None:
-                raise InputError(f"rank must be given for figure {figure}, whose networks have any")
-            latents = integer("rank", rank, at_least=1)
-        elif rank not in (None, setup.rank):
-            raise InputError(f"rank must be {setup.rank} or left out for figure {figure}, got {rank}")
-        else:
-            latents = setup.rank
-        checked = checked_seeds(seeds)
-        return cls(**{**draw(setup, latents, checked), **setup.settings, "seed": checked, **keywords})
-
-    @property
-    def n_units(self) -> int:
-        """N."""
-        return int(self.m.shape[1])
-
     @property
     def rank(self) -> int:
         """K."""
         return int(self.m.shape[2])
-
-    @property
-    def n_outputs(self) -> int:
-        """O."""
-        return 1 if self.w_out is None else int(self.w_out.shape[1])
 
     @classmethod
     def from_arrays(cls, arrays: Parts) -> Self:
@@ -308,13 +223,11 @@ class LowRankRNN(TanhNetworks):
 
     def in_full_state(self) -> FullRankRNN:
         """Full-rank networks with W = m n^T; the readout, which no slow point depends on, is left out."""
-        networks, units = self.b.shape
         W = np.einsum("rik,rjk->rij", self.m.astype(np.float64), self.n.astype(np.float64))
-        empty = np.zeros((networks, 1, units)), np.zeros((networks, 1))
-        return FullRankRNN(W, self.b, *empty, w_in=self.w_in, initial_state=self.initial_state)
+        return FullRankRNN(W, self.b, w_in=self.w_in, initial_state=self.initial_state)
 
     def drive(self, kappa: NDArray[Any], u: NDArray[Any] | None = None) -> NDArray[Any]:
-        """``m kappa + W_in u + b``, what the units' tanh is taken of, shape (..., R, N)."""
+        """``m kappa + W_in u + b``, the argument of the units' tanh, shape (..., R, N)."""
         p = self.arrays()
         return np.asarray(self._driven(NUMPY, p, NUMPY.times(self.m, kappa), u))
 
@@ -369,7 +282,7 @@ class LowRankRNN(TanhNetworks):
         return self._latent_back(gradient, by_latent, x)
 
     def logit(self, kappa: NDArray[Any]) -> NDArray[Any]:
-        """What the output's activation is taken of, from the latents, shape (..., R); of the first output channel.
+        """Output pre-activation (logit) from the latents, shape (..., R); of the first output channel.
 
         ``c (kappa_1 - kappa*)`` without ``w_out``.
         """
@@ -385,31 +298,3 @@ class LowRankRNN(TanhNetworks):
         for _ in range(steps):
             path.append(self.latent_step(path[-1], alpha))
         return np.stack(path)
-
-
-def _draw(
-    generator: np.random.Generator, scheme: str, units: int, latents: int, inputs: int, outputs: int
-) -> dict[str, NDArray[Any]]:
-    m, n = generator.normal(size=(2, units, latents)) / np.sqrt(units)
-    if scheme == "fixed_readout":
-        return {"m": m, "n": n}
-    if scheme == "state_readout":
-        w_out = generator.normal(size=(outputs, units)) / np.sqrt(units)
-        return {"m": m, "n": n, "w_out": w_out, "b_out": generator.normal(size=outputs) / np.sqrt(units)}
-    return {
-        "m": m * np.sqrt(units),
-        "n": n,
-        "w_in": xavier(generator, units, inputs),
-        "b": 0.1 * generator.normal(size=units),
-        "w_out": xavier(generator, outputs, latents),
-        "b_out": generator.uniform(-1, 1, outputs) / np.sqrt(latents),
-    }
-
-
-def _factors(name: str, value: ArrayLike) -> NDArray[np.float64]:
-    array = finite_array(name, value)
-    if array.ndim == 1:
-        array = array[None]
-    if array.ndim == 2:
-        array = array[:, :, None]
-    return shape(name, array, ("R", "N", "K"))

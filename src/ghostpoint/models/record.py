@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ghostpoint.checks import finite_array, integer, one_of
+from ghostpoint.checks import finite_array, integer, memory_for, one_of
 from ghostpoint.checks import shape as check_shape
 from ghostpoint.errors import InputError
 from ghostpoint.models.arithmetic import NUMPY, Arithmetic, logistic
 
-__all__ = ["ACTIVATIONS", "Record", "TanhForm", "logistic"]
+__all__ = ["ACTIVATIONS", "Common", "Record", "Scheme", "Sizes", "TanhForm", "logistic"]
 
 #: arrays of a record by name, or the tensors that a training engine holds in their place
 Parts = Mapping[str, Any]
@@ -32,6 +32,45 @@ ACTIVATIONS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "tanh": np.tanh,
     "identity": np.asarray,
 }
+
+
+#: lengths of axes that an array is free to choose, as the messages call them
+LETTERS = {"input": "I", "output": "O"}
+
+
+class Common(TypedDict, total=False):
+    """The constructor's arguments that all families have, by name.
+
+    ``w_in`` (R, N, I): input weights, or None. ``w_out`` (R, O, N) and ``b_out`` (R, O): the readout
+    ``activation(w_out x + b_out)``; ``b_out`` is zero by default. ``activation``: "sigmoid", "tanh" or "identity".
+    ``initial_state``: x at the start of a trial, a number, (N,) or (R, N). ``trainable``: the names of the parts that
+    training may change; by default all there are but the confidence. ``seed`` (R,): where the weights came from, -1 for
+    unknown; only carried along.
+    """
+
+    w_in: ArrayLike | None
+    w_out: ArrayLike | None
+    b_out: ArrayLike | None
+    activation: str
+    initial_state: ArrayLike
+    trainable: str | Iterable[str] | None
+    seed: ArrayLike
+
+
+class Sizes(NamedTuple):
+    """How large the networks are that a :class:`Scheme` draws: N, K, I and O."""
+
+    units: int
+    rank: int
+    inputs: int
+    outputs: int
+
+
+class Scheme(NamedTuple):
+    """How initial weights are drawn: the arrays of one network from a generator, and settings of the constructor."""
+
+    draw: Callable[[np.random.Generator, Sizes], dict[str, NDArray[Any]]]
+    settings: Mapping[str, Any] = {}
 
 
 class TanhForm(NamedTuple):
@@ -56,12 +95,14 @@ class Record(ABC):
     What there is
         :attr:`dims`: every array's name and the names of its axes after the network's; ``seed`` and ``initial_state``
         are among them. :attr:`parts`: the names of those that training may change, in the order in which they are
-        listed everywhere. The constructor takes all of ``dims`` by name, and :meth:`settings`; it checks them and
-        calls ``_keep``. :attr:`n_units`, :attr:`rank`, :attr:`n_inputs`, :attr:`n_outputs`. Saved runs, checkpoints,
-        stacks and their indexing need no more than this.
+        listed everywhere. The constructor takes the family's own arrays, the recurrent ones first and ``b`` after them,
+        and :class:`Common` by name; it leaves checks and defaults to ``_build``. :attr:`rank`, where W is constrained.
+        :attr:`schemes`: how :meth:`initialize` draws weights. Saved runs, checkpoints, stacks and their indexing need
+        no more than this.
     Forward, for every engine that is called once an epoch (reference and torch)
         :meth:`advance` one step of the state, and :meth:`read` the logit, each written once in the operations of
-        :class:`~ghostpoint.models.arithmetic.Arithmetic`; the parts come as an argument. :attr:`readout_parts`.
+        :class:`~ghostpoint.models.arithmetic.Arithmetic`; the parts come as an argument. :attr:`readout_parts`. Both
+        of the readout, ``w_out x + b_out``, are here already.
     Backward, for the reference alone (torch has its autograd)
         :meth:`advance_back` and :meth:`read_back`, the adjoints of these two, by hand.
     Compiled training
@@ -88,10 +129,68 @@ class Record(ABC):
     #: rows over columns of ``weight_hh`` in PyTorch's cell of this family; None where there is no such cell
     torch_gates: ClassVar[int | None] = None
 
+    #: the default of ``initial_state``
+    at_start: ClassVar[float] = 0.0
+    #: the ways to draw initial weights, the first one being the default
+    schemes: ClassVar[dict[str, Scheme]] = {}
+
+    w_in: NDArray[Any] | None
+    w_out: Any
+    b_out: Any
     activation: str
     initial_state: NDArray[Any]
     trainable: tuple[str, ...]
     seed: NDArray[np.int64]
+
+    def _build(
+        self, arrays: Mapping[str, Any], common: Mapping[str, Any], sizes: dict[str, int], **settings: Any
+    ) -> None:
+        """Check and store the constructor's arguments.
+
+        Parameters
+        ----------
+        arrays : mapping
+            The family's own, in the order of ``dims``; the first is checked already. None for zeros.
+        common : mapping
+            As in :class:`Common`; without ``w_out`` the readout is one of zeros.
+        sizes : dict
+            Lengths of the axes that are named in ``dims``, as far as the first array tells.
+        settings
+            What else the family keeps.
+        """
+        given: dict[str, Any] = {
+            "w_in": None, "w_out": None, "b_out": None, "activation": "sigmoid", "initial_state": self.at_start,
+            "trainable": None, "seed": -1, **common,
+        }  # fmt: skip
+        for name in given.keys() - Common.__annotations__.keys():
+            raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {name!r}")
+        given |= arrays
+        networks = len(next(iter(arrays.values())))
+        fields = {"activation": one_of("activation", given["activation"], ACTIVATIONS), **settings}
+        for name, axes in self.dims.items():
+            if name == "seed":
+                fields[name] = checked_seed(given[name], networks)
+            elif name == "initial_state":
+                fields[name] = checked_state(given[name], networks, sizes["unit"])
+            elif not axes:
+                fields[name] = per_network(name, finite_array(name, given[name]), networks)
+            elif given[name] is None and self._absent(name, given):
+                fields[name] = None
+            else:
+                if given[name] is None:
+                    given[name] = np.zeros((networks, *(sizes.get(axis, 1) for axis in axes)))
+                wanted = (networks, *(sizes.get(axis, LETTERS.get(axis, axis)) for axis in axes))
+                value = finite_array(name, given[name])
+                fields[name] = check_shape(name, value, wanted)
+                sizes = {**dict(zip(axes, value.shape[1:], strict=True)), **sizes}
+        self._keep(fields)
+        present = self.present_parts()
+        default = tuple(part for part in present if part != "confidence")
+        self._keep({"trainable": checked_parts(given["trainable"], present, default)})
+
+    def _absent(self, name: str, given: Mapping[str, Any]) -> bool:
+        """Whether an array that is not given is left out; others are zero."""
+        return name == "w_in"
 
     def _keep(self, fields: dict[str, Any]) -> None:
         """Store the checked fields; arrays are copied, so that they do not change with the caller's."""
@@ -104,25 +203,90 @@ class Record(ABC):
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"a record of networks does not change; replace({name}=...) makes a new one")
 
+    @classmethod
+    def initialize(
+        cls,
+        n_units: int,
+        seeds: Sequence[int],
+        scheme: str | None = None,
+        *,
+        rank: int | None = None,
+        n_inputs: int = 0,
+        n_outputs: int = 1,
+        **keywords: Any,
+    ) -> Self:
+        """One network per seed, with weights drawn from numpy's default generator.
+
+        Parameters
+        ----------
+        n_units : int
+            N.
+        seeds : whole numbers from 0
+            One per network; the same seed gives the same network in any stack.
+        scheme : str, optional
+            How the weights are drawn; the class says which schemes it has. By default the first of them.
+        rank : int, optional
+            K of low-rank networks, 1 by default; others have none.
+        n_inputs, n_outputs : int
+            Channels; without inputs there are no input weights.
+        **keywords
+            Arguments of the constructor that replace what was drawn.
+
+        Raises
+        ------
+        ValueError
+            For sizes below 1, no seed, and an unknown scheme.
+        MemoryError
+            For networks that do not fit, with the argument and the size.
+
+        Examples
+        --------
+        >>> from ghostpoint import FullRankRNN, LowRankRNN
+        >>> LowRankRNN.initialize(50, range(3), rank=2)
+        LowRankRNN(3 networks, 50 units, rank 2, trainable: m, n, b)
+        >>> FullRankRNN.initialize(50, range(3), "xavier_biased", n_inputs=1).w_in.shape
+        (3, 50, 1)
+        """
+        units = integer("n_units", n_units, at_least=1)
+        chosen = cls.schemes[one_of("scheme", next(iter(cls.schemes)) if scheme is None else scheme, cls.schemes)]
+        sizes = Sizes(
+            units,
+            cls._rank_of(units, rank),
+            integer("n_inputs", n_inputs, at_least=0),
+            integer("n_outputs", n_outputs, at_least=1),
+        )
+        checked = checked_seeds(seeds)
+        with memory_for("n_units", units):
+            draws = [chosen.draw(np.random.default_rng(seed), sizes) for seed in checked]
+            arrays = {name: np.stack([drawn[name] for drawn in draws]) for name in draws[0]}
+        return cls(**{**arrays, **chosen.settings, "seed": checked, **keywords})
+
+    @classmethod
+    def _rank_of(cls, units: int, rank: int | None) -> int:
+        """The rank of networks to be drawn."""
+        if rank not in (None, units):
+            raise InputError(f"rank must be left out for {cls.__name__}, whose rank nothing constrains, got {rank!r}")
+        return units
+
     @property
-    @abstractmethod
     def n_units(self) -> int:
         """N."""
+        return int(self.initial_state.shape[1])
 
     @property
-    @abstractmethod
     def rank(self) -> int:
         """K, the rank of W; N where nothing constrains it."""
+        return self.n_units
 
     @property
-    @abstractmethod
     def n_inputs(self) -> int:
         """I, 0 without input weights."""
+        return 0 if self.w_in is None else int(self.w_in.shape[2])
 
     @property
-    @abstractmethod
     def n_outputs(self) -> int:
         """O."""
+        return 1 if self.w_out is None else int(self.w_out.shape[1])
 
     # The equations, forward. ``lib`` is NumPy or PyTorch, ``p`` holds the arrays by name.
 
@@ -144,9 +308,9 @@ class Record(ABC):
             Added inside the tanh of the units.
         """
 
-    @abstractmethod
     def read(self, lib: Arithmetic, p: Parts, x: Any) -> Any:
-        """The logit, which the output's activation is taken of, (..., R, O)."""
+        """The output's pre-activation (logit), (..., R, O); here ``w_out x + b_out``."""
+        return lib.einsum("ron,...rn->...ro", p["w_out"], x) + p["b_out"]
 
     @property
     def readout_parts(self) -> tuple[str, ...]:
@@ -165,9 +329,14 @@ class Record(ABC):
         ``kept`` is what :meth:`advance` gave beside the next state.
         """
 
-    @abstractmethod
     def read_back(self, gradient: Gradient, by_logit: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
-        """The adjoint of :meth:`read` at x: from dL/dz (B, R, O) to dL/dx (B, R, N); adds to ``gradient`` too."""
+        """The adjoint of :meth:`read` at x: from dL/dz (B, R, O) to dL/dx (B, R, N); adds to ``gradient`` too.
+
+        Here ``w_out^T dL/dz``, ``dL/dw_out += dL/dz x^T`` and ``dL/db_out += dL/dz``.
+        """
+        gradient["w_out"] += np.einsum("bro,brn->ron", by_logit, x)
+        gradient["b_out"] += by_logit.sum(axis=0)
+        return np.asarray(np.einsum("ron,bro->brn", self.w_out, by_logit))
 
     # Slow points: the flow F(x) = (step(x) - x) / alpha, which does not depend on alpha, time in units of tau.
 
@@ -300,11 +469,6 @@ def per_network(name: str, value: NDArray[Any], networks: int) -> NDArray[Any]:
     if value.shape not in ((), (networks,)):
         raise InputError(f"{name} must be one value or one per network ({networks}), got shape {value.shape}")
     return np.array(np.broadcast_to(value, (networks,)))
-
-
-def optional(name: str, value: ArrayLike | None, shape: tuple[int | str, ...]) -> NDArray[Any] | None:
-    """``None``, or an array of the shape."""
-    return None if value is None else check_shape(name, finite_array(name, value), shape)
 
 
 def checked_seeds(seeds: Sequence[int]) -> list[int]:

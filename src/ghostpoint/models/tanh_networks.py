@@ -6,13 +6,17 @@ Dinc et al., arXiv:2501.02378 (*letter*); as an Euler map with ``alpha = dt / ta
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostpoint.checks import integer
+from ghostpoint.errors import InputError
 from ghostpoint.models.arithmetic import NUMPY, Arithmetic
-from ghostpoint.models.record import Gradient, Parts, Record
+from ghostpoint.models.published import Setup, draw, setup_of
+from ghostpoint.models.record import Gradient, Parts, Record, checked_seeds
 
 __all__ = ["TanhNetworks"]
 
@@ -21,8 +25,62 @@ class TanhNetworks(Record):
     """Families with parts ``b`` (R, N), ``w_in`` (R, N, I) or None, and mostly ``w_out``; a subclass says what W is."""
 
     b: NDArray[Any]
-    w_in: NDArray[Any] | None
-    w_out: NDArray[Any] | None
+    at_start = -0.3
+    #: the published networks of this family, those of the first figure being the default
+    setups: ClassVar[tuple[Setup, ...]]
+
+    @classmethod
+    def published(
+        cls,
+        seeds: Sequence[int] = range(100),
+        figure: str | None = None,
+        *,
+        rank: int | None = None,
+        **keywords: Any,
+    ) -> Self:
+        """The published networks of a figure (article) from their own draws, with its readout and initial state.
+
+        All have N = 100 units. Weights of a seed are those that PyTorch draws on the CPU after ``manual_seed(seed)``,
+        to one unit in the last place of float32 (:mod:`ghostpoint.models.published`). Trials of Figs. 4, 5 and 8C start
+        at random rates that the task draws, so the initial state of those networks is not used there.
+
+        Parameters
+        ----------
+        seeds : whole numbers from 0 to ``2**32 - 1``
+        figure : str, optional
+            Low rank: "3" (default), "6A", "8B", rank one for delayed activation; "4" or a panel of "4A" to "4D", rank
+            two for cue discrimination; "4E" to "4H", the same weights with the output of match to sample; "6B", rank K.
+            Full rank: "5" (default), "7" (or a panel A to C of either) and "8C", one input, bias, output for cue
+            discrimination; "5D" to "5F" and "7D" to "7F", the same weights with the output of match to sample; "6A", no
+            input, no bias at first.
+        rank : int, optional
+            K, for "6B" alone.
+        **keywords
+            Arguments of the constructor that replace the published ones.
+
+        Raises
+        ------
+        ValueError
+            For another figure (the message lists them), and a rank where the figure has its own or needs one.
+
+        Examples
+        --------
+        >>> from ghostpoint import FullRankRNN, LowRankRNN
+        >>> LowRankRNN.published([40])
+        LowRankRNN(1 networks, 100 units, rank 1, trainable: m, n, b)
+        >>> LowRankRNN.published([0, 1], figure="6B", rank=5).m.shape
+        (2, 100, 5)
+        >>> FullRankRNN.published([3], figure="5D").activation
+        'sigmoid'
+        """
+        setup = setup_of(cls.setups[0].panels[0] if figure is None else figure, cls.setups)
+        if setup.rank is None and rank is None:
+            raise InputError(f"rank must be given for figure {figure}, whose networks have any")
+        if setup.rank is not None and rank not in (None, setup.rank):
+            raise InputError(f"rank must be {setup.rank} or left out for figure {figure}, got {rank}")
+        latents = integer("rank", rank, at_least=1) if setup.rank is None else setup.rank
+        checked = checked_seeds(seeds)
+        return cls(**{**draw(setup, latents, checked), **setup.settings, "seed": checked, **keywords})
 
     @abstractmethod
     def recurrent(self, lib: Arithmetic, p: Parts, x: Any) -> Any:
@@ -31,11 +89,6 @@ class TanhNetworks(Record):
     @abstractmethod
     def recurrent_back(self, gradient: Gradient, s: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
         """The adjoint of :meth:`recurrent`: ``W^T s``; adds ``s x^T`` to the gradient of W's parts."""
-
-    @property
-    def n_inputs(self) -> int:
-        """I, 0 without input weights."""
-        return 0 if self.w_in is None else int(self.w_in.shape[2])
 
     def _driven(self, lib: Arithmetic, p: Parts, recurrent: Any, u: Any) -> Any:
         """The drive ``W x + b + W_in u`` from ``W x``."""
@@ -59,17 +112,6 @@ class TanhNetworks(Record):
         if "w_in" in gradient:
             gradient["w_in"] += np.einsum("brn,bi->rni", s, u)
         return (1 - alpha) * y + self.recurrent_back(gradient, s, x)
-
-    def read(self, lib: Arithmetic, p: Parts, x: Any) -> Any:
-        """``w_out x + b_out``, (..., R, O)."""
-        return lib.einsum("ron,...rn->...ro", p["w_out"], x) + p["b_out"]
-
-    def read_back(self, gradient: Gradient, by_logit: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
-        """``w_out^T dL/dz``; ``dL/dw_out += dL/dz x^T``, ``dL/db_out += dL/dz``."""
-        gradient["w_out"] += np.einsum("bro,brn->ron", by_logit, x)
-        gradient["b_out"] += by_logit.sum(axis=0)
-        assert self.w_out is not None
-        return np.einsum("ron,bro->brn", self.w_out, by_logit)
 
     def rates_of_state(self, x: NDArray[Any], u: NDArray[Any] | None = None, noise: Any = None) -> NDArray[Any]:
         """``tanh(W x + W_in u + b + noise)``, shape (..., R, N)."""

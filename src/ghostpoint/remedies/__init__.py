@@ -1,30 +1,40 @@
-"""Remedies: records of what to do about an update that would end in the no-learning zone. Training acts on them."""
+"""Remedies: records of what to do about an update that would end in the no-learning zone. Training acts on them.
+
+:class:`Remedy` is the contract; a new one is a class and a line of :data:`REMEDIES`.
+"""
 
 from ghostpoint.remedies.crossings import Crossing, crossings
 from ghostpoint.remedies.records import (
+    REMEDIES,
     ClipGradient,
     ConfidenceSchedule,
     HazardLimit,
     ReduceRate,
-    Remedy,
     Rewind,
-    TrustRegion,
-    allowed,
+    from_dict,
     resolve,
-    scale,
 )
+from ghostpoint.remedies.remedy import Near, Reaction, Remedy, Step, Update
+from ghostpoint.remedies.rules import allowed, scale
+from ghostpoint.remedies.trust_region import TrustRegion
 
 __all__ = [
+    "REMEDIES",
     "ClipGradient",
     "ConfidenceSchedule",
     "Crossing",
     "HazardLimit",
+    "Near",
+    "Reaction",
     "ReduceRate",
     "Remedy",
     "Rewind",
+    "Step",
     "TrustRegion",
+    "Update",
     "allowed",
     "crossings",
+    "from_dict",
     "resolve",
     "scale",
 ]

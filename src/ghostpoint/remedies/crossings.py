@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 
 from ghostpoint.tasks import Task, Trial
 
-__all__ = ["Crossing", "crossings"]
+__all__ = ["RANGES", "Crossing", "crossings"]
 
-#: what the readout's activation is taken of, for an output
+#: the logit of an output, by activation
 _LOGIT: dict[str, Any] = {
     "sigmoid": lambda o: np.log(o / (1 - o)),
     "tanh": np.arctanh,
     "identity": lambda o: o,
 }
-#: the open range of outputs
-_RANGE = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "identity": (-np.inf, np.inf)}
+#: the open range of the outputs of an activation
+RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "identity": (-np.inf, np.inf)}
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def crossings(task: Task, trial: Trial, activation: str, most: int | None = None
     found: list[Crossing] = []
     if task.tolerance is not None:
         return found
-    low, high = _RANGE[activation]
+    low, high = RANGES[activation]
     counted = trial.mask[:, 1:] & trial.mask[:, :-1]
     switches = (trial.targets[:, 1:] != trial.targets[:, :-1]) & counted
     for row, channel in np.argwhere(switches.any(axis=1)):

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DEPENDENT", "Factored", "factor"]
+from ghostpoint.remedies.rules import DEPENDENT
 
-#: squared sine of the angle to the span of those before it below which a vector is taken to lie in it
-DEPENDENT = 1e-4
+__all__ = ["Factored", "factor"]
 
 
 class Factored:

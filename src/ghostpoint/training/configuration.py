@@ -48,7 +48,6 @@ def configuration(
         "initial_state": _same(models.initial_state),
         "epochs": plan.epochs,
         "optimizer": repr(plan.optimizer),
-        "clip_norm": plan.clip_norm,
         "remedy": [one.to_dict() for one in remedies],
         "readout_norm": None if readout_norm is None else brief(readout_norm),
         "seed": plan.seed,

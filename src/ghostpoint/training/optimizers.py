@@ -1,22 +1,58 @@
 """Optimisers with the semantics of ``torch.optim``, for stacks: a rate per network, and a norm per network.
 
-Written with operators only, so that the same lines serve NumPy arrays and torch tensors.
+A new optimiser is a frozen dataclass derived from :class:`Optimizer` and one line: ``OPTIMIZERS["name"] = Mine()``. The
+by-epoch engines train with it as it is; the compiled engine needs a rule in its kernels and a line in
+``training/compiled/kernel_rules.py``.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
 from ghostpoint.checks import number, one_of
 from ghostpoint.errors import InputError
 
-__all__ = ["OPTIMIZERS", "SGD", "Adam", "Optimizer", "clip_factor", "resolve"]
+__all__ = ["OPTIMIZERS", "SGD", "Adam", "Optimizer", "resolve"]
+
+
+class Optimizer(ABC):
+    """What is added to the parameters, from the gradient and the learning rate.
+
+    Examples
+    --------
+    >>> class SignDescent(Optimizer):
+    ...     stateless = True
+    ...     def update(self, part, gradient, rate, state, epoch):
+    ...         return -rate * ((gradient > 0) * 1.0 - (gradient < 0) * 1.0)
+    >>> SignDescent().update("b", 3.0, 0.1, {}, 0)
+    -0.1
+    """
+
+    @property
+    def stateless(self) -> bool:
+        """Whether an update depends on the present gradient only; then one that changes no bit ends the run."""
+        return False
+
+    @abstractmethod
+    def update(self, part: str, gradient: Any, rate: Any, state: dict[str, Any], epoch: int) -> Any:
+        """What is added to ``part`` (R, ...).
+
+        ``gradient`` (R, ...) and ``rate`` (R, 1, ...) are NumPy arrays or torch tensors, so operators must do.
+        ``state`` is kept between calls, with an array or a tuple of arrays under ``part``. ``epoch`` counts from 0.
+        """
 
 
 @dataclass(frozen=True)
-class SGD:
-    """``v <- momentum v + g``, ``p <- p - rate v``; plain gradient descent without momentum (``torch.optim.SGD``)."""
+class SGD(Optimizer):
+    """Gradient descent with momentum mu, ``v <- mu v + g``, ``p <- p - rate v``, as ``torch.optim.SGD``; plain without.
+
+    Examples
+    --------
+    >>> SGD(momentum=0.9).stateless
+    False
+    """
 
     momentum: float = 0.0
 
@@ -26,11 +62,11 @@ class SGD:
 
     @property
     def stateless(self) -> bool:
-        """Whether an update depends on the present gradient only."""
+        """Without momentum."""
         return self.momentum == 0
 
     def update(self, part: str, gradient: Any, rate: Any, state: dict[str, Any], epoch: int) -> Any:
-        """What is added to ``part``; ``state`` is kept between calls, ``epoch`` counts from 0."""
+        """``-rate v``."""
         if self.momentum == 0:
             return -rate * gradient
         state[part] = gradient if epoch == 0 else self.momentum * state[part] + gradient
@@ -38,8 +74,20 @@ class SGD:
 
 
 @dataclass(frozen=True)
-class Adam:
-    """Adam with bias correction (``torch.optim.Adam``; Kingma and Ba 2015, algorithm 1, with eps outside the root)."""
+class Adam(Optimizer):
+    """Adam with bias correction, as ``torch.optim.Adam``.
+
+    D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1. With the gradient g at
+    update k = 1, 2, ... and ``betas`` (b1, b2)::
+
+        v <- b1 v + (1 - b1) g,  w <- b2 w + (1 - b2) g**2
+        p <- p - rate / (1 - b1**k) v / (sqrt(w / (1 - b2**k)) + eps)
+
+    Examples
+    --------
+    >>> Adam().betas
+    (0.9, 0.999)
+    """
 
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
@@ -50,13 +98,8 @@ class Adam:
                 raise InputError(f"betas must be below 1, got {self.betas!r}")
         number("eps", self.eps, above=0)
 
-    @property
-    def stateless(self) -> bool:
-        """Whether an update depends on the present gradient only."""
-        return False
-
     def update(self, part: str, gradient: Any, rate: Any, state: dict[str, Any], epoch: int) -> Any:
-        """What is added to ``part``; ``state`` is kept between calls, ``epoch`` counts from 0."""
+        """``-rate / (1 - b1**k) v / (sqrt(w / (1 - b2**k)) + eps)``."""
         (one, two), count = self.betas, epoch + 1
         mean, square = state.get(part, (0.0 * gradient, 0.0 * gradient))
         mean = one * mean + (1 - one) * gradient
@@ -66,19 +109,12 @@ class Adam:
         return -(rate / (1 - one**count)) * mean / scale
 
 
-Optimizer = SGD | Adam
-#: optimisers by name
+#: optimisers by name; new ones are registered here
 OPTIMIZERS: dict[str, Optimizer] = {"sgd": SGD(), "momentum": SGD(momentum=0.9), "adam": Adam()}
 
 
 def resolve(optimizer: str | Optimizer) -> Optimizer:
     """The optimiser of a name, or the one given."""
-    if isinstance(optimizer, SGD | Adam):
+    if isinstance(optimizer, Optimizer):
         return optimizer
     return OPTIMIZERS[one_of("optimizer", optimizer, OPTIMIZERS)]
-
-
-def clip_factor(norm: Any, limit: float) -> Any:
-    """What gradients are multiplied by: ``min(1, limit / (norm + 1e-6))`` (``torch.nn.utils.clip_grad_norm_``)."""
-    factor = limit / (norm + 1e-6)
-    return factor * (factor < 1) + (factor >= 1)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec
 
 import numpy as np
 import xarray as xr
@@ -17,24 +16,18 @@ from ghostpoint.errors import InputError
 from ghostpoint.models import FAMILIES, Record
 from ghostpoint.remedies import ClipGradient, Remedy
 from ghostpoint.remedies import resolve as resolve_remedy
+from ghostpoint.remedies.crossings import RANGES
 from ghostpoint.results import TrainingRun, no_learning_zone_entry
-from ghostpoint.system import processors
 from ghostpoint.tasks import Task
-from ghostpoint.training.by_epoch import loop
-from ghostpoint.training.by_epoch.backend import Backend
-from ghostpoint.training.compiled import dispatch, rank_one_stacks
+from ghostpoint.training.computing import Computing
 from ghostpoint.training.configuration import configuration
+from ghostpoint.training.engines import ENGINES, choose
 from ghostpoint.training.optimizers import Optimizer, resolve
 from ghostpoint.training.outcome import EVENTS, QUANTITIES, Outcome
 from ghostpoint.training.plan import Plan
 
-__all__ = ["ENGINES", "TrainingInterrupted", "train"]
+__all__ = ["TrainingInterrupted", "train"]
 
-ENGINES = ("auto", "compiled", "torch", "reference")
-DTYPES = ("float32", "float64")
-INTERRUPTS = ("raise", "return")
-#: between which values the outputs of an activation lie
-RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "identity": (-math.inf, math.inf)}
 #: epochs that "auto" records at most
 AUTO_RECORDS = 10_000
 #: epochs that "log" records per factor of ten
@@ -49,6 +42,30 @@ class TrainingInterrupted(KeyboardInterrupt):
         self.run = run
 
 
+#: former arguments of ``train`` and what stands in their place
+MOVED = {
+    "clip_norm": "remedy=ghostpoint.remedies.ClipGradient(...)",
+    **{
+        name: f"engine=ghostpoint.Computing({name}=...)"
+        for name in ("dtype", "layout", "threads", "on_progress", "on_record", "on_interrupt")
+    },
+}
+P = ParamSpec("P")
+
+
+def _naming_what_moved(function: Callable[P, TrainingRun]) -> Callable[P, TrainingRun]:
+    """``function`` with an error for :data:`MOVED` arguments that says where they are now."""
+
+    @wraps(function)
+    def checked(*arguments: P.args, **keywords: P.kwargs) -> TrainingRun:
+        for name in MOVED.keys() & keywords.keys():
+            raise TypeError(f"train() has no argument {name!r}: pass {MOVED[name]} instead")
+        return function(*arguments, **keywords)
+
+    return checked
+
+
+@_naming_what_moved
 def train(
     models: Record,
     task: Task,
@@ -56,20 +73,13 @@ def train(
     epochs: int,
     *,
     optimizer: str | Optimizer = "sgd",
-    clip_norm: float | None = None,
-    remedy: Remedy | Sequence[Remedy] | str | None = None,
+    remedy: Remedy | Sequence[Remedy | str] | str | None = None,
     readout_norm: ArrayLike | None = None,
     seed: int = 0,
     record: str | int | Sequence[int] = "auto",
     checkpoints: Sequence[int] | NDArray[Any] = (),
     solved: float = 0.05,
-    dtype: str = "float32",
-    engine: str = "auto",
-    layout: str = "auto",
-    threads: int | None = None,
-    on_progress: Callable[[int], None] | None = None,
-    on_record: Callable[[int, dict[str, NDArray[Any]]], None] | None = None,
-    on_interrupt: str = "raise",
+    engine: str | Computing = "auto",
 ) -> TrainingRun:
     """Train a stack of networks, each with its own learning rate.
 
@@ -88,11 +98,9 @@ def train(
         Positive.
     epochs : int
         Number of updates.
-    optimizer : "sgd", "momentum", "adam" or a record of ``ghostpoint.training.optimizers``
+    optimizer : "sgd", "momentum", "adam" or an ``Optimizer`` such as ``ghostpoint.training.SGD(momentum=0.5)``
         With the semantics of ``torch.optim``; "momentum" is SGD with momentum 0.9.
-    clip_norm : float, optional
-        Scale a network's gradient down to this L2 norm where it exceeds it (``clip_grad_norm_``).
-    remedy : None, "auto", or one or several of ``ghostpoint.remedies``
+    remedy : None, "auto", or one or several of ``ghostpoint.remedies`` (``REMEDIES`` has their names)
         What to do about updates that would end in the no-learning zone: shorten or lengthen them, each network's by a
         factor of its own, the trust region two parts of an update by two. The history then has the length of the update
         over that of the optimiser's as ``update_scale``, the events the number of epochs in which a remedy changed
@@ -114,24 +122,10 @@ def train(
         At which the parameters are kept too (epoch k is after k updates, k < epochs).
     solved : float
         A network is solved at a loss below this share of the task's chance loss, at most 1.
-    dtype : "float32" or "float64"
-    engine : "auto", "compiled", "torch" or "reference"
-        "compiled": the kernels, for the models and tasks they know. "torch": PyTorch, batched over networks, for all.
-        "reference": the readable float64 loop that the others are tested against. "auto": compiled where it can, else
-        torch, with a warning about speed.
-    layout : "auto", "networks" or "units"
-        What goes across the vector lanes in the kernels; only the speed depends on it.
-    threads : int, optional
-        Of the compiled engine. Default: as many as processors this process may use.
-    on_progress : callable, optional
-        Called with the number of network-epochs done since the last call.
-    on_record : callable, optional
-        Called with each recorded epoch and its loss, gradient norm and accuracy, each (R,); by the compiled engine some
-        seconds later, when the round that the epoch belongs to has ended.
-    on_interrupt : "raise" or "return"
-        What Ctrl-C does: raise :class:`TrainingInterrupted`, whose ``run`` is the run up to there, marked
-        ``complete = False``; or return that run. Before anything is done it is a plain ``KeyboardInterrupt`` in both
-        cases.
+    engine : str or Computing
+        The name of an engine: "auto", "compiled", "torch" or "reference"; or a :class:`~ghostpoint.Computing`, which
+        also has the floating-point type, the threads, the vector layout, what hears of progress, and what Ctrl-C does.
+        "auto" is the compiled engine where it can, else torch, with a warning about speed.
 
     Returns
     -------
@@ -145,6 +139,16 @@ def train(
         After Ctrl-C, so that a loop around this call ends too; it is a ``KeyboardInterrupt``.
     MemoryError
         For a history or checkpoints that do not fit, with the argument and the size.
+
+    Examples
+    --------
+    >>> import ghostpoint as gp
+    >>> models, task = gp.LowRankRNN.published([0, 1]), gp.tasks.DelayedActivation()
+    >>> run = gp.train(models, task, 0.02, 10)
+    >>> run.history["loss"].shape
+    (2, 10)
+    >>> gp.train(models, task, 0.02, 10, engine=gp.Computing("reference", dtype="float64")).config["dtype"]
+    'float64'
     """
     if not isinstance(models, Record):
         raise InputError(f"models must be one of {', '.join(FAMILIES)}; got {type(models).__name__}")
@@ -153,21 +157,15 @@ def train(
     networks = len(models)
     epochs = integer("epochs", epochs, at_least=1)
     rule = resolve(optimizer)
-    one_of("dtype", dtype, DTYPES)
-    one_of("engine", engine, ENGINES)
-    one_of("layout", layout, rank_one_stacks.LAYOUTS)
-    one_of("on_interrupt", on_interrupt, INTERRUPTS)
+    computing = Computing.of(engine)
+    dtype = computing.dtype
     solved = number("solved", solved, above=0, at_most=1)
     seed = integer("seed", seed, at_least=0)
-    if clip_norm is not None:
-        number("clip_norm", clip_norm, above=0)
     if not networks:
         raise InputError("models must hold at least one network to be trained, got none")
     _check_channels(models, task)
     with memory_for("task", task):
         _check_reach(models, task)
-    if engine == "reference" and dtype != "float64":
-        raise InputError(f"dtype must be float64 for the reference engine, got {dtype!r}")
     rate = finite_array("learning_rate", learning_rate)
     if rate.shape not in ((), (networks,)):
         raise InputError(f"learning_rate must be one value or one per network ({networks}), got shape {rate.shape}")
@@ -175,13 +173,9 @@ def train(
         raise InputError(f"learning_rate must be positive, got {rate[rate <= 0].flat[0]:g}")
     rate = np.array(np.broadcast_to(rate, (networks,)))
     remedies = resolve_remedy(remedy, task, models.activation)
-    for clip in (one for one in remedies if isinstance(one, ClipGradient)):
-        if clip_norm is not None:
-            raise InputError(f"clip_norm must be left out where remedy has {clip}, got {clip_norm!r}")
-        clip_norm = clip.norm
+    clips = [one for one in remedies if type(one) is ClipGradient]
     for name, values in {**models.arrays(), "learning_rate": rate}.items():
         _check_fits(name, values, dtype)
-    workers = processors() if threads is None else integer("threads", threads, at_least=1)
     with memory_for("record", record):
         record_epochs = _recorded_epochs(record, epochs)
         np.empty((len(QUANTITIES) + 2, networks, len(record_epochs)), dtype)  # what the history will take
@@ -195,25 +189,20 @@ def train(
         record_epochs=record_epochs,
         snapshot_epochs=snapshot_epochs,
         optimizer=rule,
-        clip_norm=clip_norm,
+        clip_norm=clips[0].norm if clips else None,
         solved_loss=solved * task.chance_loss,
         seed=seed,
         readout_norm=_readout_norm(readout_norm, models),
-        remedies=tuple(one for one in remedies if not isinstance(one, ClipGradient)),
+        remedies=tuple(one for one in remedies if one not in clips),
     )
-    chosen = _choose(engine, models, task, plan)
-    if chosen == "compiled":
-        outcome = dispatch.run(
-            models, task, plan, dtype, layout=layout, threads=workers, on_progress=on_progress, on_record=on_record
-        )
-    else:
-        outcome = loop.run(models, task, plan, _backend(chosen, models, task, dtype), on_progress, on_record)
+    chosen = choose(models, task, plan, computing)
+    outcome = ENGINES[chosen].run(models, task, plan, computing)
     config = configuration(
         models, task, plan, learning_rate=learning_rate, record=record, checkpoints=checkpoints,
         readout_norm=readout_norm, remedies=remedies, solved=solved, dtype=dtype, engine=chosen,
     )  # fmt: skip
     run = _labelled(outcome, models, task, plan, config)
-    if outcome.interrupted and on_interrupt == "raise":
+    if outcome.interrupted and computing.on_interrupt == "raise":
         raise TrainingInterrupted(run)
     return run
 
@@ -238,36 +227,6 @@ def _check_reach(models: Record, task: Task) -> None:
             f"models must have activation {' or '.join(map(repr, reached))} for targets from {counted.min():g} to "
             f"{counted.max():g}, got {models.activation!r}, whose outputs lie between {low:g} and {high:g}"
         )
-
-
-def _choose(engine: str, models: Record, task: Task, plan: Plan) -> str:
-    """The engine that will run, or a ``ValueError`` that says why the one asked for cannot."""
-    if engine in ("torch", "reference"):
-        return engine
-    reason = dispatch.obstacle(models, task, plan)
-    if not reason:
-        return "compiled"
-    if engine == "auto" and find_spec("torch") is None:
-        raise InputError(
-            f"engine must be torch here, as {reason}: pip install torch; or ask for engine='reference' with "
-            "dtype='float64', which is slower"
-        )
-    if engine == "compiled":
-        raise InputError(f"engine must be torch or reference here, got 'compiled': {reason}")
-    warnings.warn(f"training with the slower torch engine: {reason}", stacklevel=3)
-    return "torch"
-
-
-def _backend(engine: str, models: Record, task: Task, dtype: str) -> Backend:
-    if engine == "reference":
-        from ghostpoint.training.by_epoch.reference_engine import ReferenceBackend
-
-        return ReferenceBackend(models, task)
-    if find_spec("torch") is None:
-        raise InputError("engine 'torch' must have PyTorch, which is not installed: pip install torch")
-    from ghostpoint.training.by_epoch.torch_engine import TorchBackend
-
-    return TorchBackend(models, task, dtype)
 
 
 def _recorded_epochs(record: str | int | Sequence[int], epochs: int) -> NDArray[np.int64]:

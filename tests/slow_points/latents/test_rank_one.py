@@ -306,17 +306,17 @@ def test_bad_input_is_named(call, message):
 
 
 def test_networks_of_rank_one_stand_for_their_weights():
-    models = LowRankRNN.initialize(30, 1, range(4))
+    models = LowRankRNN.initialize(30, range(4))
     m, n, b = models.m[:, :, 0], models.n[:, :, 0], models.b
     assert flow_zeros(models).to_dataset().identical(flow_zeros(m, n, b).to_dataset())
     assert flow_ghosts(models).to_dataset().identical(flow_ghosts(m, n, b).to_dataset())
     with pytest.raises(ValueError, match="rank one, got rank 2"):
-        flow_zeros(LowRankRNN.initialize(30, 2, range(4)))
+        flow_zeros(LowRankRNN.initialize(30, range(4), rank=2))
 
 
 @pytest.mark.parametrize("search", [flow_zeros, flow_ghosts])
 @pytest.mark.parametrize("name", ["n", "b"])
 def test_weights_beside_networks_are_refused(search, name):
-    networks = LowRankRNN.initialize(4, 1, [0])
+    networks = LowRankRNN.initialize(4, [0])
     with pytest.raises(ValueError, match=f"{name} must be left out for networks, which have their own"):
         search(networks, **{name: np.zeros(4)})

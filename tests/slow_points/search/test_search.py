@@ -91,7 +91,7 @@ def test_every_point_is_stationary_and_every_start_accounted_for():
 def test_constant_input_moves_the_points():
     W, b = vanilla(0, 10, 0.5)
     w_in = np.random.default_rng(0).normal(size=(10, 2))
-    model = FullRankRNN(W[None], b[None], np.zeros((1, 1, 10)), np.zeros((1, 1)), w_in=w_in[None])
+    model = FullRankRNN(W[None], b[None], w_out=np.zeros((1, 1, 10)), b_out=np.zeros((1, 1)), w_in=w_in[None])
     u = np.array([0.3, -0.2])
     x = find_slow_points(model, inputs=u, n_starts=4).position
     assert len(x) == 1
@@ -145,7 +145,7 @@ def test_bad_arguments_are_named(arguments, message):
 
 def test_what_is_not_one_network_is_refused():
     with pytest.raises(ValueError, match="one network"):
-        find_slow_points(LowRankRNN.initialize(5, 1, [0, 1]))
+        find_slow_points(LowRankRNN.initialize(5, [0, 1]))
     with pytest.raises(ValueError, match="LowRankRNN"):
         find_slow_points(np.eye(3))
     with pytest.raises(ValueError, match="states"):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ghostpoint import LowRankRNN, train
+from ghostpoint import LowRankRNN
 from ghostpoint.tasks import DelayedActivation
 from ghostpoint.training.compiled import rank_one_stacks
+from tests.training.calls import train_with
 from tests.training.problems import same_bits
 
 TASK = DelayedActivation()
@@ -17,7 +18,7 @@ def run(layout, threads, **keywords):
     models = LowRankRNN.published(range(40))
     # rates at which networks of the stack freeze early, late and never
     rate = np.tile([0.005, 0.02, 0.05, 0.2], 10)
-    return train(models, TASK, rate, 4000, layout=layout, threads=threads, **keywords)
+    return train_with(models, TASK, rate, 4000, layout=layout, threads=threads, **keywords)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_rounds_calls_and_packings_change_no_bit(monkeypatch, expected, layout, 
 @pytest.mark.parametrize("count", [1, 15, 16, 17, 40, 100])
 @pytest.mark.parametrize("layout", rank_one_stacks.LAYOUTS)
 def test_every_network_is_in_exactly_one_group(layout, count, threads):
-    models = LowRankRNN.initialize(3, 1, range(count))
+    models = LowRankRNN.initialize(3, range(count))
     parameters = np.stack([models.m[:, :, 0], models.n[:, :, 0], models.b, models.initial_state], axis=1)
     ones = np.ones(count, np.float32)
     steps, both = ones[:2], np.ones(2, bool)

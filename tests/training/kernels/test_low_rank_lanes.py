@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import ghostpoint as gp
 from ghostpoint.models import LowRankRNN
 from ghostpoint.remedies import HazardLimit
 from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination, NBitFlipFlop, from_arrays
@@ -16,6 +15,7 @@ from ghostpoint.training.compiled import network_blocks, rounds
 from ghostpoint.training.compiled.rank_one_stacks import blocks_of
 from ghostpoint.training.kernels.lanes_passes import MOST
 from ghostpoint.training.plan import Plan
+from tests.training.calls import train_with
 
 
 def random_stack(seed, networks, units, rank, inputs, outputs, trials, steps, readout, activation, read_out, tolerance):
@@ -102,8 +102,8 @@ def test_a_network_has_the_bits_that_it_has_alone(stack, dtype, threads):
     models, task, rates = stack
     assert network_blocks.in_lanes(models, task, plan_of(len(models)))
     asked = {"dtype": dtype, "record": "all", "checkpoints": [0, 7], "threads": threads}
-    block = gp.train(models, task, rates, 12, layout="networks", **asked)
-    same(block, gp.train(models, task, rates, 12, layout="units", **asked))
+    block = train_with(models, task, rates, 12, layout="networks", **asked)
+    same(block, train_with(models, task, rates, 12, layout="units", **asked))
     assert (block.history["loss"][:, -1] != block.history["loss"][:, 0]).any()
 
 
@@ -111,11 +111,11 @@ def test_a_network_has_the_bits_that_it_has_alone(stack, dtype, threads):
 def test_networks_finish_each_in_its_own_time(calls, monkeypatch):
     """A network that diverges, one that stands still, and one that goes on, in the same block."""
     monkeypatch.setattr(rounds, "CALL", calls)
-    models = biased(LowRankRNN.initialize(30, 2, range(6), "state_readout", activation="identity"))
+    models = biased(LowRankRNN.initialize(30, range(6), "state_readout", rank=2, activation="identity"))
     rates = np.array([1e-3, 1e30, 1e-30, 3e4, 1e-2, 1e-12])
     asked = {"record": "all", "checkpoints": [0, 3, 39]}
-    block = gp.train(models, DelayedActivation(30), rates, 40, layout="networks", **asked)
-    same(block, gp.train(models, DelayedActivation(30), rates, 40, layout="units", **asked))
+    block = train_with(models, DelayedActivation(30), rates, 40, layout="networks", **asked)
+    same(block, train_with(models, DelayedActivation(30), rates, 40, layout="units", **asked))
     assert (block.events["diverged"].values[[1, 3]] >= 0).all()
     assert (block.events["frozen"].values[[2, 5]] >= 0).all()
     assert (block.events.sel(network=[0, 4])[["diverged", "frozen"]].to_array() == -1).all()
@@ -123,10 +123,12 @@ def test_networks_finish_each_in_its_own_time(calls, monkeypatch):
 
 def test_networks_whose_latents_overflow_diverge_in_both():
     """The answers of saturated units are finite, and their gradient is zero: only the latents show it."""
-    models = LowRankRNN.initialize(10, 2, range(3), "state_readout")
+    models = LowRankRNN.initialize(10, range(3), "state_readout", rank=2)
     models = models.replace(m=np.abs(models.m), n=np.full_like(models.n, 3e38), trainable=("b_out",))
     asked = {"record": "all", "checkpoints": [0, 3]}
-    runs = [gp.train(models, DelayedActivation(30), 0.1, 5, layout=layout, **asked) for layout in ("networks", "units")]
+    runs = [
+        train_with(models, DelayedActivation(30), 0.1, 5, layout=layout, **asked) for layout in ("networks", "units")
+    ]
     same(*runs)
     assert (runs[0].events["diverged"] == 0).all()
 
@@ -140,9 +142,9 @@ def test_a_block_that_is_finished_ends_early(monkeypatch):
         return done
 
     monkeypatch.setattr(network_blocks.Block, "advance", counted)
-    models = biased(LowRankRNN.initialize(30, 2, range(3), "state_readout"))
+    models = biased(LowRankRNN.initialize(30, range(3), "state_readout", rank=2))
     told = []
-    run = gp.train(
+    run = train_with(
         models, DelayedActivation(30), 1e-30, 10**6, layout="networks", record=[0, 10**5], on_progress=told.append
     )
     assert reached == [1]
@@ -152,16 +154,16 @@ def test_a_block_that_is_finished_ends_early(monkeypatch):
 
 
 def test_what_the_kernel_does_not_know_is_trained_alone():
-    task, models = DelayedActivation(30), LowRankRNN.initialize(20, 2, range(3), "state_readout")
-    cue = LowRankRNN.initialize(20, 2, range(3), "latent_readout", n_inputs=1, activation="tanh")
+    task, models = DelayedActivation(30), LowRankRNN.initialize(20, range(3), "state_readout", rank=2)
+    cue = LowRankRNN.initialize(20, range(3), "latent_readout", rank=2, n_inputs=1, activation="tanh")
     assert network_blocks.in_lanes(models, task, plan_of(3))
     assert network_blocks.in_lanes(cue, DelayedCueDiscrimination(10, 20, 15), plan_of(3))
     refused = [
-        (LowRankRNN.initialize(20, MOST, range(3), "state_readout"), task, plan_of(3)),
+        (LowRankRNN.initialize(20, range(3), "state_readout", rank=MOST), task, plan_of(3)),
         (cue, DelayedCueDiscrimination(10, 20, 15, copies=2), plan_of(3)),
         (cue, DelayedCueDiscrimination(10, 20, 15, noise=0.1), plan_of(3)),
         (cue, DelayedCueDiscrimination(10, 20, 15, initial_scale=0.1), plan_of(3)),
-        (LowRankRNN.initialize(20, 1, range(3), "latent_readout", n_inputs=1), NBitFlipFlop(1), plan_of(3)),
+        (LowRankRNN.initialize(20, range(3), "latent_readout", n_inputs=1), NBitFlipFlop(1), plan_of(3)),
         (models, task, plan_of(3, optimizer=SGD(0.9))),
         (models, task, plan_of(3, clip_norm=1.0)),
         (models, task, plan_of(3, readout_norm=np.ones(3))),
@@ -169,7 +171,7 @@ def test_what_the_kernel_does_not_know_is_trained_alone():
     ]
     assert not any(network_blocks.in_lanes(*one) for one in refused)
     asked = {"record": "all", "remedy": HazardLimit(0.01)}
-    same(*(gp.train(models, task, 0.01, 5, layout=layout, **asked) for layout in ("networks", "units")))
+    same(*(train_with(models, task, 0.01, 5, layout=layout, **asked) for layout in ("networks", "units")))
 
 
 @given(networks=st.integers(1, 500), threads=st.integers(1, 9), layout=st.sampled_from(["auto", "networks", "units"]))
@@ -193,7 +195,7 @@ def test_few_networks_are_trained_alone_and_many_in_blocks():
 
 
 MIXED = (
-    LowRankRNN.initialize(20, 2, range(34), "state_readout"),
+    LowRankRNN.initialize(20, range(34), "state_readout", rank=2),
     DelayedActivation(30),
 )  # two blocks and two networks alone
 
@@ -205,7 +207,7 @@ def test_a_stack_of_blocks_and_networks_alone_keeps_its_order():
 
     def train(layout):
         heard[layout], told[layout] = [], []
-        return gp.train(
+        return train_with(
             models, task, rates, 30, layout=layout, threads=2, record=7, checkpoints=[0, 20],
             on_progress=told[layout].append, on_record=lambda *seen: heard[layout].append(seen),
         )  # fmt: skip
@@ -226,8 +228,8 @@ def test_an_interrupt_goes_back_to_the_last_round_of_every_network(monkeypatch):
         if epoch >= 30:
             raise KeyboardInterrupt
 
-    run = gp.train(models, task, 0.05, 1000, threads=2, record="all", on_record=stop, on_interrupt="return")
+    run = train_with(models, task, 0.05, 1000, threads=2, record="all", on_record=stop, on_interrupt="return")
     assert not run.complete
-    whole = gp.train(models, task, 0.05, run.history.sizes["epoch"], layout="units", record="all")
+    whole = train_with(models, task, 0.05, run.history.sizes["epoch"], layout="units", record="all")
     np.testing.assert_array_equal(run.models.m, whole.models.m)
     np.testing.assert_array_equal(run.history["loss"], whole.history["loss"])

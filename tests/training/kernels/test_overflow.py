@@ -7,9 +7,10 @@ import pytest
 
 import ghostpoint as gp
 from ghostpoint.training import SGD
+from tests.training.calls import train_with
 
-LOW_RANK = gp.LowRankRNN.initialize(6, 1, range(3))
-RANK_TWO = gp.LowRankRNN.initialize(6, 2, range(3), "state_readout")
+LOW_RANK = gp.LowRankRNN.initialize(6, range(3))
+RANK_TWO = gp.LowRankRNN.initialize(6, range(3), "state_readout", rank=2)
 FULL_RANK = gp.FullRankRNN.initialize(6, range(3))
 KERNELS = {
     "rank one, networks across lanes": (LOW_RANK, {"layout": "networks"}),
@@ -28,10 +29,10 @@ KERNELS = {
 def test_an_update_that_overflows_float32_ends_the_network_in_its_own_epoch(name):
     models, settings = KERNELS[name]
     task = gp.tasks.DelayedActivation(10)
-    norm = gp.train(models, task, 1e-3, 1, record="all", **settings).history["gradient_norm"].values[:, 0]
+    norm = train_with(models, task, 1e-3, 1, record="all", **settings).history["gradient_norm"].values[:, 0]
     # float32 holds the square of the first of these lengths; float64, in which rates are kept, those of all
     lengths = np.array([1e-2, 1e20, 1e30])
-    run = gp.train(models, task, lengths / norm, 3, record="all", **settings)
+    run = train_with(models, task, lengths / norm, 3, record="all", **settings)
     assert run.events["diverged"].values.tolist() == [-1, 0, 0]
     for part in models.present_parts():
         before = getattr(models, part).astype(np.float32)
@@ -43,6 +44,6 @@ def test_an_update_that_overflows_float32_ends_the_network_in_its_own_epoch(name
 def test_in_float64_the_same_update_is_made(name):
     models, settings = KERNELS[name]
     task = gp.tasks.DelayedActivation(10)
-    norm = gp.train(models, task, 1e-3, 1, dtype="float64", record="all", **settings).history["gradient_norm"].values
-    run = gp.train(models, task, 1e20 / norm[:, 0], 1, dtype="float64", **settings)
+    norm = train_with(models, task, 1e-3, 1, dtype="float64", record="all", **settings).history["gradient_norm"].values
+    run = train_with(models, task, 1e20 / norm[:, 0], 1, dtype="float64", **settings)
     assert (run.events["diverged"] == -1).all()

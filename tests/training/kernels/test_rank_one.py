@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghostpoint import LowRankRNN, train
+from ghostpoint import LowRankRNN
 from ghostpoint.tasks import DelayedActivation
 from ghostpoint.training.kernels.epoch import QUANTITIES
 from ghostpoint.training.reference import evaluate
+from tests.training.calls import train_with
 from tests.training.problems import PARTS, networks, same_bits, tasks
 
 LAYOUTS = pytest.mark.parametrize("layout", ["networks", "units"])
@@ -27,7 +28,7 @@ def unit_rates(models, task):
 def test_float64_is_the_reference(layout, models, task):
     rate = unit_rates(models, task)
     seen = evaluate(models, task)
-    run = train(models, task, rate, 1, dtype="float64", layout=layout, threads=1)
+    run = train_with(models, task, rate, 1, dtype="float64", layout=layout, threads=1)
     first = run.history.isel(epoch=0)
     assert first["loss"].values == pytest.approx(seen.loss, rel=1e-11, abs=1e-300)
     assert first["gradient_norm"].values == pytest.approx(seen.gradient_norm, rel=1e-10, abs=1e-300)
@@ -48,8 +49,8 @@ def test_float64_is_the_reference(layout, models, task):
 def test_float64_follows_the_reference_over_several_updates(layout, models, task, epochs):
     rate = 0.05 * unit_rates(models, task)
     runs = [
-        train(models, task, rate, epochs, dtype="float64", layout=layout, threads=1, checkpoints=[0, epochs // 2]),
-        train(models, task, rate, epochs, dtype="float64", engine="reference", checkpoints=[0, epochs // 2]),
+        train_with(models, task, rate, epochs, dtype="float64", layout=layout, threads=1, checkpoints=[0, epochs // 2]),
+        train_with(models, task, rate, epochs, dtype="float64", engine="reference", checkpoints=[0, epochs // 2]),
     ]
     # small steps on a smooth loss: rounding grows by a modest factor only, unless the gradient nearly vanishes
     if rate.max() > 10:
@@ -71,8 +72,8 @@ def test_float32_is_the_reference_to_its_own_precision(layout, models, task):
     # from weights that float32 holds; the output's error is that of its argument, c times the latent's
     models = models.replace(**{part: getattr(models, part).astype(np.float32) for part in PARTS})
     rate = np.minimum(unit_rates(models, task), 1e3)
-    run = train(models, task, rate, 1, layout=layout, threads=1)
-    expected = train(models, task, rate, 1, dtype="float64", engine="reference")
+    run = train_with(models, task, rate, 1, layout=layout, threads=1)
+    expected = train_with(models, task, rate, 1, dtype="float64", engine="reference")
     scale = (1 + models.confidence) * (1 + np.abs(models.n).sum(axis=(1, 2)))
     tolerance = 2e-6 * scale * 1.5 ** min(task.steps, 8)
     for name in ("loss", "gradient_norm"):
@@ -90,7 +91,7 @@ def test_bits_depend_on_neither_layout_nor_stack_nor_threads(dtype, models, task
     rate = np.exp(np.random.default_rng(epochs).uniform(-7, 1, len(models)))
 
     def bits(some, rates, **keywords):
-        return train(some, task, rates, epochs, dtype=dtype, checkpoints=[epochs - 1], **keywords)
+        return train_with(some, task, rates, epochs, dtype=dtype, checkpoints=[epochs - 1], **keywords)
 
     whole = bits(models, rate, layout="networks", threads=1)
     for layout, threads in (("units", 1), ("units", 3), ("networks", 2), ("auto", 2), ("auto", 3)):
@@ -107,11 +108,12 @@ def test_bits_depend_on_neither_layout_nor_stack_nor_threads(dtype, models, task
 
 def test_saturated_units_have_the_same_bits_in_both_layouts():
     # one network far beyond the bound up to which the block kernel takes the shorter tanh, in a block with others
-    models = LowRankRNN.initialize(20, 1, range(17))
+    models = LowRankRNN.initialize(20, range(17))
     scale = np.where(np.arange(17) == 5, 60.0, 1.0)[:, None, None]
     stretched = models.replace(m=models.m * scale, b=models.b + 3.0)
     runs = [
-        train(stretched, DelayedActivation(30), 0.1, 3, layout=layout, record="all") for layout in ("networks", "units")
+        train_with(stretched, DelayedActivation(30), 0.1, 3, layout=layout, record="all")
+        for layout in ("networks", "units")
     ]
     assert runs[0].history.identical(runs[1].history)
     np.testing.assert_array_equal(runs[0].models.m, runs[1].models.m)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numba import njit
 
 from ghostpoint.numerics.simd import pointer
-from ghostpoint.remedies import Crossing, HazardLimit, TrustRegion, allowed
-from ghostpoint.remedies.acting import Acting, Near
+from ghostpoint.remedies import Crossing, HazardLimit, Near, TrustRegion, allowed
+from ghostpoint.remedies.acting import Acting
 from ghostpoint.tasks import DelayedActivation
 from ghostpoint.training.kernels import trust
 

@@ -16,7 +16,7 @@ from ghostpoint.experiments.shared.parts import part
 from ghostpoint.models import LowRankRNN, Record
 from ghostpoint.results import TrainingRun, no_learning_zone_entry
 from ghostpoint.tasks import DelayedActivation, Task
-from ghostpoint.training import train
+from ghostpoint.training import Computing, train
 
 __all__ = [
     "NETWORKS",
@@ -97,10 +97,7 @@ def trained(
             task,
             learning_rate,
             epochs,
-            dtype=parameters["dtype"],
-            on_progress=advance,
-            engine="compiled",
-            on_interrupt="raise",
+            engine=Computing("compiled", dtype=parameters["dtype"], on_progress=advance),
             **keywords,
         )
 
@@ -175,12 +172,9 @@ def train_segments(
             task_of(parameters),
             learning_rate,
             length,
-            dtype=parameters["dtype"],
             record="all",
             checkpoints=np.arange(-start % stride, length, stride),
-            on_progress=progress.advance,
-            engine="compiled",
-            on_interrupt="raise",
+            engine=Computing("compiled", dtype=parameters["dtype"], on_progress=progress.advance),
         )
         whole.add(start, run)
         yield start, run

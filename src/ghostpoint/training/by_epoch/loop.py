@@ -1,7 +1,7 @@
 """The epoch loop of the engines that are called once an epoch: the reference and torch.
 
 Everything but the gradient is here, once: which trials, initial rates and noise an epoch sees, the optimiser, clipping,
-remedies, interruption. What is kept of it is in ``diary.py``.
+remedies, interruption. What is kept of it is in ``recorder.py``.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostpoint.models import Record
-from ghostpoint.remedies import Crossing
-from ghostpoint.remedies.acting import Acting, Near, Step
+from ghostpoint.remedies import ClipGradient, Crossing, Near, Step
+from ghostpoint.remedies.acting import Acting
 from ghostpoint.tasks import Task, Trial
 from ghostpoint.training.by_epoch.backend import Backend, per_network
 from ghostpoint.training.by_epoch.best_weights import Best
 from ghostpoint.training.by_epoch.recorder import Diary
-from ghostpoint.training.optimizers import clip_factor
 from ghostpoint.training.outcome import QUANTITIES, Outcome
 from ghostpoint.training.plan import Plan, draws
 from ghostpoint.training.reference import Approach
@@ -41,7 +40,7 @@ def run(
     """Train the backend's networks; Ctrl-C ends the run early and keeps what there is."""
     count = len(models)
     acting = Acting(plan.remedies, task, models.activation, count)
-    with backend.running(watched=acting.region is not None):
+    with backend.running(watched=acting.watches):
         loop = _Loop(models, task, plan, backend, acting)
         diary, epoch, interrupted = loop.diary, 0, False
         try:
@@ -87,6 +86,8 @@ class _Loop:
         self.rates = {part: backend.native(per_network(plan.rate, getattr(models, part))) for part in models.trainable}
         self.running = np.ones(len(models), dtype=bool)
         self.best = Best()
+        clips = () if plan.clip_norm is None else (ClipGradient(plan.clip_norm),)
+        self.clips = (*clips, *plan.remedies)
         self.memory: dict[str, Any] = {}
         self.seen: dict[str, NDArray[Any]] = {}
 
@@ -100,13 +101,13 @@ class _Loop:
                 improved = self.acting.improved(self.seen["loss"]) & self.running
                 self.best.keep(self.backend, self.trainable, self.memory, improved)
             update = self._proposed(epoch, gradient, norm)
-            entering = self.acting.entered(epoch, above) & self.running
+            back = self.acting.react(epoch, self.seen["loss"], above) & self.running
             if self.plan.remedies:
-                update = self._remedied(epoch, update, gradient, approached, entering, sharpness != 1)
+                update = self._remedied(epoch, update, gradient, approached, back, sharpness != 1)
             self.diary.write(epoch, self.seen, self.backend)
             changed = self._applied(update)
-        if self.acting.rewinds and entering.any():
-            self.best.restore(self.backend, self.memory, entering)
+        if back.any():
+            self.best.restore(self.backend, self.memory, back)
         if self.repeats:
             self.diary.note("frozen", self.running & ~changed, epoch)
             self.running &= changed
@@ -152,10 +153,12 @@ class _Loop:
 
     def _proposed(self, epoch: int, gradient: dict[str, Any], norm: Any) -> dict[str, Any]:
         """The optimiser's update, after clipping."""
-        factor = None if self.plan.clip_norm is None else clip_factor(norm, self.plan.clip_norm)
         update = {}
+        factors = [one for one in (remedy.gradient_factor(norm) for remedy in self.clips) if one is not None]
         for part in self.trainable:
-            slope = gradient[part] if factor is None else gradient[part] * per_network(factor, gradient[part])
+            slope = gradient[part]
+            for factor in factors:
+                slope = slope * per_network(factor, slope)
             update[part] = self.plan.optimizer.update(part, slope, self.rates[part], self.memory, epoch)
         return update
 
@@ -165,19 +168,19 @@ class _Loop:
         update: dict[str, Any],
         gradient: dict[str, Any],
         approached: Sequence[tuple[Crossing, Approach]],
-        entering: Bools,
+        back: Bools,
         sharpened: bool,
     ) -> dict[str, Any]:
         """The update that the remedies make of it."""
         backend, acting, loss = self.backend, self.acting, self.seen["loss"]
         products = (backend.inner(update, other) for other in (update, gradient))
         length, ascent = (backend.numpy(product).astype(np.float64) for product in products)
-        near = _near(backend, approached, update, gradient, acting.region is not None and acting.region.split)
+        near = _near(backend, approached, update, gradient)
         step = acting.step(loss, self.seen["gradient_norm"], length**0.5, ascent, near)
         # the update that is made, too, must be finite
         made = (step.scale * length**0.5).astype(loss.dtype)
         self._stop(np.isfinite(made * made), epoch)
-        acting.acted += self.running & (step.acts | sharpened | (entering & acting.rewinds))
+        acting.acted += self.running & (step.acts | sharpened | back)
         self.seen["update_scale"] = step.scale
         return _reshaped(backend, step, update, [approach for _, approach in approached])
 
@@ -202,7 +205,6 @@ def _near(
     approached: Sequence[tuple[Crossing, Approach]],
     update: dict[str, Any],
     gradient: dict[str, Any],
-    split: bool,
 ) -> list[Near]:
     """What the trust region needs to know about the crossings and an update."""
 
@@ -211,11 +213,11 @@ def _near(
 
     found: list[Near] = []
     for place, (crossing, approach) in enumerate(approached):
-        products = [inner(approach, other.gradient) for _, other in approached[0 if split else place : place + 1]]
+        products = [inner(approach, other.gradient) for _, other in approached[: place + 1]]
         found.append(
             Near(
                 crossing, approach.crossed, approach.time, approach.peak, products[-1] ** 0.5,
-                inner(approach, update), inner(approach, gradient) if split else products[-1],
+                inner(approach, update), inner(approach, gradient),
                 np.stack(products, axis=1),
             )
         )  # fmt: skip

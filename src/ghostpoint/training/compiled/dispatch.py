@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostpoint.models import Record
-from ghostpoint.remedies import HazardLimit, TrustRegion, crossings
+from ghostpoint.remedies import TrustRegion, crossings
 from ghostpoint.tasks import Task
 from ghostpoint.training.compiled import rank_one_stacks, rounds, single_network
 from ghostpoint.training.compiled.kernel_families import KERNELS
+from ghostpoint.training.compiled.kernel_rules import unknown
 from ghostpoint.training.kernels.epoch import QUANTITIES
 from ghostpoint.training.outcome import Outcome
 from ghostpoint.training.plan import Plan
@@ -22,11 +23,9 @@ __all__ = ["across_lanes", "obstacle", "problem", "run"]
 
 def obstacle(models: Record, task: Task, plan: Plan) -> str:
     """Why the kernels cannot train these models on this task; empty if they can."""
-    others = [type(one).__name__ for one in plan.remedies if not isinstance(one, TrustRegion | HazardLimit)]
-    if others:
-        return f"the kernels know the remedies TrustRegion, HazardLimit and ClipGradient, got {', '.join(others)}"
-    if task.random and any(isinstance(one, TrustRegion) for one in plan.remedies):
-        return "the kernels know TrustRegion for fixed trials"
+    reason = unknown(task, plan)
+    if reason:
+        return reason
     return "" if models.kernels in KERNELS else f"the kernels do not know {type(models).__name__}"
 
 

@@ -14,11 +14,11 @@ from ghostpoint.numerics.subnormals import flushing_subnormals
 from ghostpoint.remedies import HazardLimit, TrustRegion, crossings
 from ghostpoint.tasks import Task
 from ghostpoint.training.compiled.kernel_families import KERNELS, shape_of
+from ghostpoint.training.compiled.kernel_rules import rule_of
 from ghostpoint.training.kernels import epoch as codes
 from ghostpoint.training.kernels import packing, records, trust
 from ghostpoint.training.kernels.optimizers import RULES
 from ghostpoint.training.kernels.records import Draws, Recorder, Rule, Watch, Weights
-from ghostpoint.training.optimizers import Adam
 from ghostpoint.training.plan import Plan, kernel_key
 
 __all__ = ["Group", "Network", "Trials", "task_record", "watch"]
@@ -148,7 +148,7 @@ class Network(Group):
         packed = family.packed(models, place, shape, kind)
         super().__init__(np.array([place]), packed.state, plan, 1)
         self.kernel, self.parts_of = family.kernel, packed.unpack
-        rule, settings = _rule(plan, place)
+        rule, settings = rule_of(plan, place)
         first, second = (aligned(packed.state.size if RULES.index(rule) else 0, kind) for _ in range(2))
         norm = 0.0 if plan.readout_norm is None else plan.readout_norm[place]
         threshold = models.arrays()["threshold"][place] if "threshold" in models.dims else 0.0
@@ -187,14 +187,6 @@ def task_record(task: Task, plan: Plan, arrays: Sequence[NDArray[Any]], kind: np
         kind.type(task.alpha), kind.type(task.tolerance or 0.0), task.cuts(kind), inputs, targets, weights, counted,
         float(kind.type(task.chance_accuracy)), float(plan.solved_loss),
     )  # fmt: skip
-
-
-def _rule(plan: Plan, place: int) -> tuple[str, NDArray[np.float64]]:
-    rate, limit = float(plan.rate[place]), np.inf if plan.clip_norm is None else plan.clip_norm
-    if isinstance(plan.optimizer, Adam):
-        return "adam", np.array([rate, *plan.optimizer.betas, plan.optimizer.eps, limit])
-    name = "momentum" if plan.optimizer.momentum else "sgd"
-    return name, np.array([rate, plan.optimizer.momentum, 0.0, 0.0, limit])
 
 
 def watch(models: Record, task: Task, plan: Plan) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:

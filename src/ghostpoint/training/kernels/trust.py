@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 
 from ghostpoint.numerics.simd import not_inlined
+from ghostpoint.remedies.rules import CRITICAL_SHIFT, DEPENDENT, RESOLVED
 
 __all__ = [
     "ALONG",
@@ -44,11 +45,6 @@ SEEN = (
 )  # fmt: skip
 CROSSED, ALONG, BY_LOSS, WEIGHT = 0, 7, 8, 11
 OF_UPDATE, OF_LOSS, GRAM = 9, 10, len(SEEN)
-CRITICAL_SHIFT = 3.0 / 8.0
-#: as ``remedies.spans.DEPENDENT``
-DEPENDENT = 1e-4
-#: as ``remedies.acting.RESOLVED``
-RESOLVED = 1e-6
 
 
 def row_size(crossings: int) -> int:
