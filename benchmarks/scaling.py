@@ -28,7 +28,7 @@ KINDS = {
 }
 MEMORY = """
 import resource, ghostpoint as gp
-models, task = gp.LowRankRNN.initialize(100, 1, range(16)), gp.tasks.DelayedActivation()
+models, task = gp.LowRankRNN.initialize(100, range(16)), gp.tasks.DelayedActivation()
 gp.train(models, task, 1e-3, 100)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 gp.train(models, task, 1e-3, EPOCHS)

@@ -105,7 +105,7 @@ def test_a_remedy_that_never_acts_changes_no_bit(name, dtype, rule):
 
 def test_bits_of_a_split_update_do_not_depend_on_the_layout():
     """Once only the blocks of networks were rounded differently, from epoch 51 of one network in eighteen."""
-    models = LowRankRNN.initialize(37, 1, range(18), trainable=("m", "n", "b", "confidence"))
+    models = LowRankRNN.initialize(37, range(18), trainable=("m", "n", "b", "confidence"))
     asked = {"record": "all", "remedy": TrustRegion()}
     runs = [
         gp.train(models, DelayedActivation(50), 0.05, 300, layout=layout, **asked) for layout in ("networks", "units")
