@@ -1,0 +1,17 @@
+"""For anyone's PyTorch network: watch its training and say what phase it is in, and keep its updates from killing it.
+
+:class:`Monitor` observes, :class:`Guard` acts. Nothing else of the library imports torch when it is imported; this
+package needs the extra ``torch``.
+"""
+
+from __future__ import annotations
+
+try:
+    import torch as _torch  # noqa: F401
+except ImportError:
+    raise ImportError("ghostpoint.torch needs PyTorch: pip install 'ghostpoint[torch]'") from None
+
+from ghostpoint.torch.guard import Guard
+from ghostpoint.torch.guard_rules import FixedBatch, FreshBatches
+
+__all__ = ["FixedBatch", "FreshBatches", "Guard"]
