@@ -13,5 +13,7 @@ except ImportError:
 
 from ghostpoint.torch.guard import Guard
 from ghostpoint.torch.guard_rules import FixedBatch, FreshBatches
+from ghostpoint.torch.monitor import Cost, Monitor
+from ghostpoint.torch.sinks import CSV, JSONLines, TensorBoard, WandB
 
-__all__ = ["FixedBatch", "FreshBatches", "Guard"]
+__all__ = ["CSV", "Cost", "FixedBatch", "FreshBatches", "Guard", "JSONLines", "Monitor", "TensorBoard", "WandB"]

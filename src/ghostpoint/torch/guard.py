@@ -157,7 +157,8 @@ class Guard:
         )
         self.last: Update | None = None
         self._warned: set[str] = set()
-        self._secants = Secants(self.fixed.secants)
+        size = sum(p.numel() for p in self.parameters.tensors)
+        self._secants = Secants(self.parameters, *self.fixed.memory(size))
         # state of the rules
         self._factor = 1.0
         self._cap = float("inf")
@@ -170,6 +171,7 @@ class Guard:
         self._is_fixed = batch == "fixed"
         self._gradient: torch.Tensor | None = None
         self._theta: torch.Tensor | None = None
+        self._work: torch.Tensor | None = None
         # of the update in progress
         self._pending: list[_Evaluation] = []
         self._withheld: list[torch.Tensor | None] | None = None
@@ -279,7 +281,8 @@ class Guard:
         """Keep theta, learn a secant, and hold back gradients that are not finite."""
         self._kept = None
         self._withheld = None
-        if not self._pending:
+        pending = self._pending
+        if not pending:
             return
         if any(one is not None for one in (*args[1:], keywords.get("closure"))):
             self._warn("closure", f"{type(optimizer).__name__} was given a closure of its own: that update is unguarded")
@@ -288,19 +291,27 @@ class Guard:
         if getattr(optimizer, "grad_scale", None) is not None:
             self._warn("fused", "a fused optimizer takes scaled gradients: only the rule for fresh batches is used")
             self.batch, self._is_fixed = "fresh", False
-        theta, gradient = self.parameters.values(), self.parameters.gradients()
-        size = torch.linalg.vector_norm(gradient)
-        loss = torch.stack([one.loss.reshape(()).to(size.device, size.dtype) for one in self._pending]).mean()
-        size_value, self._loss = torch.stack([size, loss]).tolist()
-        if not (_finite(size_value) and _finite(self._loss)):
+        # a sum of squares is not finite if a gradient is not
+        sizes = [torch.linalg.vector_norm(self.parameters.gradient_of(p)) for p in self.parameters.tensors]
+        losses = [one.loss.reshape(()).to(sizes[0]) for one in pending]
+        size, self._loss = torch.stack([torch.stack(sizes).sum(), torch.stack(losses).mean()]).tolist()
+        if not (_finite(size) and _finite(self._loss)):
             # without gradients an optimizer leaves parameters and momenta alone
             self._withheld = self.parameters.withhold_gradients()
-            self._theta = self._gradient = None
+            self._gradient = None
             return
         self._follow_batch()
-        if self._fixed_now and self._gradient is not None and self._theta is not None:
-            self._secants.add(gradient - self._gradient, theta - self._theta)
-        self._theta, self._gradient = theta, gradient if self._fixed_now or self.batch == "auto" else None
+        before, self._gradient = self._gradient, None
+        if self._fixed_now and before is not None and self._theta is not None:
+            for p, part in self.parameters.pieces():  # y = g - g_previous, in place
+                before[part] = self.parameters.gradient_of(p) - before[part]
+            self._secants.add(before, self._theta)
+        if self._theta is None or len(self._theta) != sum(p.numel() for p in self.parameters.tensors):
+            self._theta = self.parameters.values()
+            self._secants.clear()
+        else:
+            self.parameters.copy_values_to(self._theta)
+        self._work = before
 
     @torch.no_grad()
     def _after_update(self, optimizer: Any, args: Any, keywords: Any) -> None:
@@ -322,21 +333,27 @@ class Guard:
                     "repeat, and that update is unguarded",
                 )
             return
+        theta, d = self._theta, self._work
+        assert theta is not None
+        if d is None or len(d) != len(theta):
+            d = torch.empty_like(theta)
+        self._work = None
+        for p, part in self.parameters.pieces():
+            d[part] = self.parameters.flat(p.detach()) - theta[part]
         if self._fixed_now:
-            self._judge_fixed(pending)
+            self._judge_fixed(pending, theta, d)
+            for p, part in self.parameters.pieces():
+                d[part] = self.parameters.gradient_of(p)
+            self._gradient = d
         else:
-            self._judge_fresh(pending)
+            self._judge_fresh(pending, theta, d)
 
     # The two rules.
 
-    def _judge_fixed(self, pending: list[_Evaluation]) -> None:
+    def _judge_fixed(self, pending: list[_Evaluation], theta: torch.Tensor, d: torch.Tensor) -> None:
         """Factor, stiff parts and cap as :class:`FixedBatch` says, until a trial is accepted."""
         rule, loss = self.fixed, self._loss
-        theta, gradient = self._theta, self._gradient
-        assert theta is not None
-        assert gradient is not None
-        d = self.parameters.values() - theta
-        stiff = self._secants.parts(d, gradient)
+        stiff = self._secants.parts(d)
         d_d, theta_theta = torch.stack([d.dot(d), theta.dot(theta)]).tolist()
         if d_d == 0:
             self._record("kept", 1.0, [], loss, 0.0)
@@ -362,11 +379,9 @@ class Guard:
             factor = self._factor = factor * shrink
         self._stay(theta, refused, trial, distance)
 
-    def _judge_fresh(self, pending: list[_Evaluation]) -> None:
+    def _judge_fresh(self, pending: list[_Evaluation], theta: torch.Tensor, d: torch.Tensor) -> None:
         """Factor and cap as :class:`FreshBatches` says, until a trial is accepted."""
-        rule, loss, theta = self.fresh, self._loss, self._theta
-        assert theta is not None
-        d = self.parameters.values() - theta
+        rule, loss = self.fresh, self._loss
         d_d, theta_theta = torch.stack([d.dot(d), theta.dot(theta)]).tolist()
         if d_d == 0:
             self._record("kept", 1.0, [], loss, 0.0)
@@ -416,10 +431,13 @@ class Guard:
         coefficients = stiff.correction(factor) if stiff is not None and len(stiff.along) else None
         if first and factor == 1.0 and (coefficients is None or not coefficients.any()):
             return True  # as the optimizer has left them, to the last bit
-        moved = torch.add(theta, d, alpha=factor)
-        if coefficients is not None:
-            self._secants.add_to(moved, coefficients)
-        self.parameters.set(moved)
+        for p, part in self.parameters.pieces():
+            moved = torch.add(theta[part], d[part], alpha=factor)
+            if coefficients is not None:
+                for index, a in enumerate(coefficients.tolist()):
+                    if a:
+                        moved.add_(self._secants.piece(index, part), alpha=a)
+            p.copy_(moved.view(p.shape))
         return False
 
     def _try(self, pending: list[_Evaluation], *, keep: bool) -> tuple[float, float, Any]:
@@ -624,7 +642,7 @@ class Guard:
         self._gradient, self._theta = (
             None if state[name] is None else state[name].to(device) for name in ("gradient", "theta")
         )
-        self._secants.load_state_dict(state["secants"], device)
+        self._secants.load_state_dict(state["secants"])
         self._kept = None
 
     def _into(self, optimizer: Any, state: dict[str, Any]) -> dict[str, Any]:

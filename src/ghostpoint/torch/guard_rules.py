@@ -8,6 +8,9 @@ from ghostpoint import checks
 
 __all__ = ["FixedBatch", "FreshBatches"]
 
+#: parameters from which on the secants of the default are few and compact (8 in float32 take 32 MB up to here)
+LARGE = 1_000_000
+
 
 @dataclass(frozen=True)
 class FixedBatch:
@@ -33,8 +36,12 @@ class FixedBatch:
         Largest factor of the optimizer's update.
     raised : float
         What the factor is multiplied by after an accepted update.
-    secants : int
-        Pairs of gradient and parameter differences that are kept.
+    secants : int, optional
+        Pairs of gradient and parameter differences that are kept. By default 8 for up to a million parameters, 4 for
+        more.
+    compact : bool, optional
+        Whether they are stored in 8 bits a number: four then take the memory of one copy of the parameters. By default
+        for more than a million parameters.
     tries : int
         Trials of one update before the parameters stay where they are.
     """
@@ -44,7 +51,8 @@ class FixedBatch:
     cap: float = 0.02
     growth: float = 10.0
     raised: float = 1.25
-    secants: int = 8
+    secants: int | None = None
+    compact: bool | None = None
     tries: int = 8
 
     def __post_init__(self) -> None:
@@ -53,8 +61,15 @@ class FixedBatch:
         checks.number("jump", self.jump, at_least=0)
         checks.number("growth", self.growth, above=0)
         checks.number("raised", self.raised, above=1)
-        checks.integer("secants", self.secants, at_least=0)
+        if self.secants is not None:
+            checks.integer("secants", self.secants, at_least=0)
         checks.integer("tries", self.tries, at_least=1)
+
+    def memory(self, parameters: int) -> tuple[int, bool]:
+        """How many secants are kept of so many parameters, and whether in 8 bits a number."""
+        large = parameters > LARGE
+        secants = (4 if large else 8) if self.secants is None else self.secants
+        return secants, large if self.compact is None else self.compact
 
     def most(self, loss: float, first: float) -> float:
         """The largest loss that is accepted after an update at ``loss``; ``first`` is the first loss of the training.

@@ -1,6 +1,8 @@
-"""All parameters of an optimizer as one vector."""
+"""All parameters of an optimizer as one vector, read and written piece by piece."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import torch
 
@@ -12,7 +14,8 @@ __all__ = ["Parameters"]
 class Parameters:
     """The parameters of all groups of an optimizer, in order, each once.
 
-    Vectors are on the device of the first parameter, in float64 if all parameters are, else in float32.
+    Vectors are on the device of the first parameter, in float64 if all parameters are, else in float32. No method but
+    :meth:`values` and :meth:`gradients` makes a copy of more than one parameter.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer):
@@ -33,25 +36,36 @@ class Parameters:
         """Their devices other than the CPU."""
         return tuple(dict.fromkeys(p.device for p in self.tensors if p.device.type != "cpu"))
 
+    def pieces(self) -> Iterator[tuple[torch.Tensor, slice]]:
+        """Each parameter, and its place in a vector."""
+        first = 0
+        for p in self.tensors:
+            yield p, slice(first, first + p.numel())
+            first += p.numel()
+
     def values(self) -> torch.Tensor:
         """The parameters, a copy."""
-        return torch.cat([self._flat(p.detach()) for p in self.tensors])
+        return torch.cat([self.flat(p.detach()) for p in self.tensors])
 
     def gradients(self) -> torch.Tensor:
-        """The gradients, a copy; 0 where there is none. Sparse ones are filled in."""
-        return torch.cat(
-            [
-                torch.zeros(p.numel(), dtype=self.dtype, device=self.device)
-                if p.grad is None
-                else self._flat(p.grad.detach().to_dense() if p.grad.is_sparse else p.grad.detach())
-                for p in self.tensors
-            ]
-        )
+        """The gradients, a copy; 0 where there is none."""
+        return torch.cat([self.gradient_of(p) for p in self.tensors])
+
+    def gradient_of(self, p: torch.Tensor) -> torch.Tensor:
+        """The gradient of one parameter, flat; sparse ones are filled in."""
+        if p.grad is None:
+            return torch.zeros(p.numel(), dtype=self.dtype, device=self.device)
+        return self.flat(p.grad.detach().to_dense() if p.grad.is_sparse else p.grad.detach())
+
+    def copy_values_to(self, vector: torch.Tensor) -> None:
+        """``vector`` becomes the parameters."""
+        for p, part in self.pieces():
+            vector[part] = self.flat(p.detach())
 
     def set(self, vector: torch.Tensor) -> None:
         """Put the parameters at ``vector``."""
-        for p, part in self._parts(vector):
-            p.copy_(part)
+        for p, part in self.pieces():
+            p.copy_(vector[part].view(p.shape))
 
     def versions(self) -> list[tuple[int, int]]:
         """Changes when a parameter is written to, or another one takes its place."""
@@ -69,9 +83,6 @@ class Parameters:
         for p, gradient in zip(self.tensors, held, strict=True):
             p.grad = gradient
 
-    def _flat(self, tensor: torch.Tensor) -> torch.Tensor:
+    def flat(self, tensor: torch.Tensor) -> torch.Tensor:
+        """As a part of a vector."""
         return tensor.reshape(-1).to(device=self.device, dtype=self.dtype)
-
-    def _parts(self, vector: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        parts = vector.split([p.numel() for p in self.tensors])
-        return [(p, part.view(p.shape)) for p, part in zip(self.tensors, parts, strict=True)]
