@@ -93,7 +93,7 @@ class Monitor:
         distributed training the process of rank 0 alone writes.
     every : int, or mapping of quantity to int or None, optional
         Steps between two measurements, where not the default (1 for loss and learning rate, 10 for the others); None
-        for never.
+        for never. A number is for all but loss and learning rate.
     outputs : str
         What ``outputs`` are: "classes" and "logits" (before softmax or sigmoid), "probabilities", "tanh", "values"
         (unbounded: no confidence), or "auto", by targets and range.
@@ -139,6 +139,7 @@ class Monitor:
         self._first_step = 0
         self._after: bool | None = None  # whether log comes after the step it belongs to
         self._compiled = False
+        self._logged = 0
         self._warned: set[str] = set()
         self._pending: list[tuple[int, str, torch.Tensor | Answers]] = []
         self._host: dict[int, dict[str, Any]] = {}
@@ -184,7 +185,9 @@ class Monitor:
         if self._after is None:
             self._after = self.step > self._first_step
         if self._compiled:  # hooks inside compiled code do not run: a log is a step
-            self.step += 1
+            self._warn("compiled", "optimizer.step is compiled, so only what is logged is recorded: each log is a step")
+            self.step = max(self.step, self._logged + 1)
+            self._logged = self.step
             self._read_out_if_due()
         at = self.step - 1 if self._after or self._compiled else self.step
         with torch.no_grad():
@@ -447,7 +450,7 @@ def _cadences(every: int | Mapping[str, int | None] | None) -> dict[str, int | N
     found = dict(CADENCES)
     if every is None:
         return found
-    given = dict.fromkeys(CADENCES, every) if isinstance(every, int) else every
+    given = dict.fromkeys([*CADENCES][2:], every) if isinstance(every, int) else every
     for name, steps in given.items():
         one_of("every", name, CADENCES)
         found[name] = None if steps is None else integer(f"every[{name!r}]", steps, at_least=1)
