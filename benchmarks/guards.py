@@ -211,7 +211,9 @@ def main() -> None:
     parser.add_argument("--cells", default="tanh,gru,lstm")
     parser.add_argument("--optimizers", default="sgd,adam")
     parser.add_argument("--rates", help="instead of those of the optimizer")
-    parser.add_argument("--methods", default="plain;guard", help='with ";" between them: plain, clip1, guard{"cap": 0.1}')
+    parser.add_argument(
+        "--methods", default="plain;guard", help='with ";" between them: plain, clip1, guard{"cap": 0.1}'
+    )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=200)
     parser.add_argument("--units", default="64")

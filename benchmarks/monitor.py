@@ -4,8 +4,8 @@
 
 Rounds of steps with and without the monitor alternate on the same network, so that a machine whose speed drifts slows
 both. *ratio*: median over rounds of the time with the monitor over the mean of its two neighbours without it. *share*:
-what the monitor itself has clocked, over the time of the steps. Defaults of the monitor, with outputs and targets logged
-and a log file written; Adam, squared error.
+what the monitor itself has clocked, over the time of the steps. Defaults of the monitor, with outputs and targets
+logged and a log file written; Adam, squared error.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -43,6 +44,6 @@ class GeneratorStates:
     __hash__ = None  # type: ignore[assignment]
 
 
-def _module(device: torch.device) -> object:
+def _module(device: torch.device) -> Any:
     """``torch.cuda``, ``torch.xpu``, ... of a device."""
     return getattr(torch, device.type)

@@ -84,37 +84,53 @@ class FixedBatch:
 class FreshBatches:
     """The rule for mini-batches, judged on the batch of the update itself.
 
-    An update is accepted if ``D(o, o1) <= kappa**2 L`` and, after ``warm`` updates, ``L1 <= L + noise sd``, sd the
-    standard deviation of the loss from batch to batch, from a running average of half the squared differences of
-    successive losses. The factor never exceeds 1: an update that is accepted at once is the optimizer's own, to the
-    last bit.
+    An update is accepted if
+
+        D(o, o1) <= kappa**2 max(L, floor L_first)   and, after ``warm`` updates,   L1 <= L + noise sd,
+
+    sd the standard deviation of the loss from batch to batch, from a running average of half the squared differences
+    of successive losses. The factor never exceeds 1: an update that is accepted at once is the optimizer's own, to the
+    last bit. While more than the share ``often`` of the updates is refused, a cap on |update| / |parameters| comes
+    down.
 
     Parameters
     ----------
     kappa, raised, tries
         As for :class:`FixedBatch`.
+    floor : float
+        The share of the first loss from which down the outputs may move as far as there. A move that small loses no
+        network, and forbidding it keeps the last part of the loss from falling.
     noise : float
         By how many standard deviations the loss of the batch may rise.
     warm : int
         Updates before the rise of the loss is judged.
     average : float
-        Weight of the past in the running average of the noise.
+        Weight of the past in running averages.
+    often : float
+        Share of refused updates above which the cap comes down.
     cap : float
-        Largest |update| / |parameters| after a refusal; ``inf`` for none.
+        Lowest cap; ``inf`` for none at all.
+    relax : float
+        What the cap is multiplied by after each other update.
     """
 
     kappa: float = 0.5
-    noise: float = 0.5
+    floor: float = 0.1
+    noise: float = 1.0
     warm: int = 20
     average: float = 0.98
+    often: float = 0.1
     cap: float = 0.02
+    relax: float = 1.005
     raised: float = 1.25
     tries: int = 8
 
     def __post_init__(self) -> None:
         for name in ("kappa", "cap", "noise"):
             checks.number(name, getattr(self, name), above=0, allow_inf=True)
-        checks.number("average", self.average, at_least=0, at_most=1)
+        for name in ("floor", "average", "often"):
+            checks.number(name, getattr(self, name), at_least=0, at_most=1)
+        checks.number("relax", self.relax, at_least=1)
         checks.number("raised", self.raised, above=1)
         checks.integer("warm", self.warm, at_least=0)
         checks.integer("tries", self.tries, at_least=1)

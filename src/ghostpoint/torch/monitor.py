@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from ghostpoint._version import __version__
 from ghostpoint.checks import integer, number, one_of
 from ghostpoint.errors import InputError
-from ghostpoint.torch.quantities import CADENCES, OF_OUTPUTS, OUTPUTS, Answers, answers, norm
+from ghostpoint.torch.quantities import CADENCES, OF_OUTPUTS, OUTPUTS, Answers, answers, norm, update_and_rate
 from ghostpoint.torch.quantities import state_saturation as saturated_states
-from ghostpoint.torch.quantities import update_and_rate
 from ghostpoint.torch.sinks import JSONLines, Sink
 
 if TYPE_CHECKING:
@@ -162,7 +161,12 @@ class Monitor:
         self._closed = False
         self._say_what_is_missing()
         reference = weakref.ref(self)
-        self._at_exit = lambda: (one := reference()) is not None and one.close()
+
+        def at_exit() -> None:
+            if (one := reference()) is not None:
+                one.close()
+
+        self._at_exit = at_exit
         atexit.register(self._at_exit)
 
     # In the loop.
@@ -245,7 +249,7 @@ class Monitor:
                 self._closure = True
         if self._due("learning_rate", at):
             start = time.perf_counter()
-            rate = optimizer.param_groups[0]["lr"] if "lr" in optimizer.param_groups[0] else None
+            rate = optimizer.param_groups[0].get("lr")
             if isinstance(rate, torch.Tensor):
                 self._pending.append((at, "learning_rate", rate.detach().reshape(()).clone()))
             elif rate is not None:
@@ -319,9 +323,9 @@ class Monitor:
             rows.setdefault(at, {})[name] = sum(values) / len(values)
         for at in sorted(rows):
             for name, one in rows[at].items():
-                steps, values = self._record.setdefault(name, (array("d"), array("d")))
+                steps, curve = self._record.setdefault(name, (array("d"), array("d")))
                 steps.append(at)
-                values.append(one)
+                curve.append(one)
         if rows and self.sinks:
             table = [{"step": at, **rows[at]} for at in sorted(rows)]
             for sink in self.sinks:
@@ -477,6 +481,6 @@ def _fetched(pending: list[tuple[int, str, torch.Tensor | Answers]]) -> list[tup
 
 def _writes() -> bool:
     """Whether this process writes: rank 0 of a distributed training, or the only one."""
-    distributed = getattr(torch, "distributed", None)
+    distributed: Any = getattr(torch, "distributed", None)
     ready = distributed is not None and distributed.is_available() and distributed.is_initialized()
     return not ready or distributed.get_rank() == 0

@@ -1,4 +1,4 @@
-"""What a monitor measures, as tensors that stay on their device: norms of updates, confidence and saturation of outputs.
+"""What a monitor measures, as tensors that stay on their device: norms of updates, confidence of outputs.
 
 Nothing here changes what it is given, draws random numbers, or waits for a device.
 """

@@ -107,7 +107,7 @@ class Secants:
         self.gram = gram
 
     def parts(self, d: torch.Tensor) -> StiffParts:
-        """What ``d`` does along the directions in which the loss is stiff, and what it may do at the present gradient."""
+        """What ``d`` does along the directions in which the loss is stiff, and what it may do at this gradient."""
         combine, curvature = self._directions()
         pieces = ((part, [d[part], self.parameters.gradient_of(p)]) for p, part in self.parameters.pieces())
         by_d, by_gradient = self._products(pieces, 2).T
@@ -166,4 +166,4 @@ class Secants:
         self.y = [y.to(self.parameters.device) for y in state["y"]][: self.count]
         kept = len(self.y)
         self.scale, self.curvature = list(state["scale"])[:kept], list(state["curvature"])[:kept]
-        self.gram = np.array(state["gram"], dtype=np.float64).reshape(len(state["y"]), -1)[:kept, :kept]
+        self.gram = np.array(state["gram"], dtype=np.float64).reshape(2 * [len(state["y"])])[:kept, :kept]
