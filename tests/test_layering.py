@@ -31,7 +31,7 @@ ROOMS = {
     "training": {*SCIENCE, "remedies", "_version", "numerics", "system"},
     "diagnosis": {*SCIENCE, "_version"},
     "critical_rate": {*SCIENCE, "remedies", "slow_points", "training"},
-    "torch": {*SCIENCE, "_version", "numerics", "slow_points", "diagnosis"},
+    "torch": {*SCIENCE, "_version", "numerics", "slow_points", "training", "diagnosis"},
     "experiments": {*SCIENCE, "_version", "critical_rate", "remedies", "slow_points", "training"},
     "figures": {"checks"},  # draws what was saved, so it needs no science
     "command": {*SCIENCE, "_version", "system", "weights", "slow_points", "diagnosis", "experiments", "figures"},
@@ -75,7 +75,9 @@ def violations(source, path):
     for name in imported(source, path):
         first, _, rest = name.partition(".")
         target = rest.partition(".")[0]
-        if (first == "torch" and not set(TORCH) & {path, *path.parents}) or (first == "matplotlib" and room not in MATPLOTLIB):
+        if (first == "torch" and not set(TORCH) & {path, *path.parents}) or (
+            first == "matplotlib" and room not in MATPLOTLIB
+        ):
             found.append(f"{path.name} imports {name}")
         elif first == "ghostpoint" and room and target != room and target not in ROOMS[room] | EVERYWHERE:
             found.append(f"{path.name} in {room} imports {name}")

@@ -25,6 +25,7 @@ Examples:
   ghostpoint report ghostpoint-report               make the report again, run nothing
   ghostpoint slow-points weights.npz --figure f.png fixed points and ghosts of a network
   ghostpoint diagnose history.csv --figure loss.png what phase a training is in, and why
+  ghostpoint diagnose --follow run.jsonl            the same while the record is written
 """
 
 #: exit status after a fault of this program (EX_SOFTWARE of sysexits.h)

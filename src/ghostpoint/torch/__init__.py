@@ -11,9 +11,27 @@ try:
 except ImportError:
     raise ImportError("ghostpoint.torch needs PyTorch: pip install 'ghostpoint[torch]'") from None
 
-from ghostpoint.torch.guard import Guard
+from ghostpoint.torch.guard import Guard, Update
 from ghostpoint.torch.guard_rules import FixedBatch, FreshBatches
 from ghostpoint.torch.monitor import Cost, Monitor
+from ghostpoint.torch.networks import NetworkModule, from_module, to_module
 from ghostpoint.torch.sinks import CSV, JSONLines, TensorBoard, WandB
+from ghostpoint.torch.task_batches import TaskBatch, TaskBatches
 
-__all__ = ["CSV", "Cost", "FixedBatch", "FreshBatches", "Guard", "JSONLines", "Monitor", "TensorBoard", "WandB"]
+__all__ = [
+    "CSV",
+    "Cost",
+    "FixedBatch",
+    "FreshBatches",
+    "Guard",
+    "JSONLines",
+    "Monitor",
+    "NetworkModule",
+    "TaskBatch",
+    "TaskBatches",
+    "TensorBoard",
+    "Update",
+    "WandB",
+    "from_module",
+    "to_module",
+]

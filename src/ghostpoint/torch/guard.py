@@ -152,6 +152,10 @@ class Guard:
         self._withheld: list[torch.Tensor | None] | None = None
         self._loss = float("nan")
         self._hook()
+        distributed: Any = getattr(torch, "distributed", None)
+        ready = distributed is not None and distributed.is_available() and distributed.is_initialized()
+        if ready and distributed.get_world_size() > 1:
+            self._warn("distributed", "replicas judge by their own batch each, and come apart: not supported")
 
     @property
     def counts(self) -> dict[str, int]:
