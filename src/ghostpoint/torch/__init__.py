@@ -16,6 +16,7 @@ from ghostpoint.torch.guard_rules import FixedBatch, FreshBatches
 from ghostpoint.torch.monitor import Cost, Monitor
 from ghostpoint.torch.networks import NetworkModule, from_module, to_module
 from ghostpoint.torch.sinks import CSV, JSONLines, TensorBoard, WandB
+from ghostpoint.torch.slow_points import find_slow_points
 from ghostpoint.torch.task_batches import TaskBatch, TaskBatches
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "TensorBoard",
     "Update",
     "WandB",
+    "find_slow_points",
     "from_module",
     "to_module",
 ]
