@@ -127,10 +127,9 @@ def field_of_layer(layer: nn.Module, inputs: Any) -> tuple[TorchField, Layout]:
         raise InputError(f"module must run in one direction: the other one has no state to follow, got {layer}")
     if getattr(layer, "proj_size", 0):
         raise InputError(f"module must have no projection, got proj_size={layer.proj_size}")
-    kind = (
-        "lstm" if isinstance(layer, nn.LSTM | nn.LSTMCell) else "gru" if isinstance(layer, nn.GRU | nn.GRUCell) else ""
-    )
-    kind = kind or str(getattr(layer, "nonlinearity", "tanh"))
+    kind = str(getattr(layer, "nonlinearity", "gru"))
+    if isinstance(layer, nn.LSTM | nn.LSTMCell):
+        kind = "lstm"
     layout = Layout(int(getattr(layer, "num_layers", 1)), 2 if kind == "lstm" else 1, int(layer.hidden_size))
     u = _input(inputs, int(layer.input_size))
     suffixes = [f"_l{k}" for k in range(layout.layers)] if hasattr(layer, "weight_hh_l0") else [""]
