@@ -33,6 +33,7 @@ ROOMS = {
     "training": {*SCIENCE, "remedies", "_version", "numerics", "system"},
     "diagnosis": {*SCIENCE, "_version"},
     "critical_rate": {*SCIENCE, "remedies", "slow_points", "training"},
+    "torch": {*SCIENCE, "_version", "numerics", "slow_points", "training", "diagnosis"},
     "experiments": {*SCIENCE, "catalogue", "_version", "critical_rate", "remedies", "slow_points", "training"},
     "figures": {"checks", "catalogue"},  # draws what was saved, so it needs no science
     "command": {*SCIENCE, "_version", "system", "weights", "slow_points", "diagnosis", "experiments", "figures"},
@@ -65,8 +66,8 @@ def imported(source, path):
                 yield str(head.value)
 
 
-#: the one module that may import torch; it is itself imported when asked for
-TORCH = SOURCE / "training" / "by_epoch" / "torch_engine.py"
+#: what may import torch: one module and one room, themselves imported when asked for
+TORCH = (SOURCE / "training" / "by_epoch" / "torch_engine.py", SOURCE / "torch")
 
 
 def violations(source, path):
@@ -76,7 +77,9 @@ def violations(source, path):
     for name in imported(source, path):
         first, _, rest = name.partition(".")
         target = rest.partition(".")[0]
-        if (first == "torch" and path != TORCH) or (first == "matplotlib" and room not in MATPLOTLIB):
+        if (first == "torch" and not set(TORCH) & {path, *path.parents}) or (
+            first == "matplotlib" and room not in MATPLOTLIB
+        ):
             found.append(f"{path.name} imports {name}")
         elif first == "ghostpoint" and room and target != room and target not in ROOMS[room] | EVERYWHERE:
             found.append(f"{path.name} in {room} imports {name}")

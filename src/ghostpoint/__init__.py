@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ghostpoint._version import __version__
 
 if TYPE_CHECKING:
-    from ghostpoint import critical_rate, experiments, figures, remedies, slow_points, tasks, theory
+    from ghostpoint import critical_rate, experiments, figures, remedies, slow_points, tasks, theory, torch
     from ghostpoint.critical_rate import critical_learning_rate
     from ghostpoint.diagnosis import Diagnosis, diagnose
     from ghostpoint.models import GRU, FullRankRNN, LowRankRNN
@@ -52,6 +52,8 @@ _PUBLIC: dict[str, str | None] = {
     # the phases of a training
     "diagnose": "diagnosis",
     "Diagnosis": "diagnosis",
+    # all of it for any PyTorch network; needs the extra torch
+    "torch": None,
     # the published experiments
     "experiments": None,
     "figures": None,
@@ -81,6 +83,7 @@ __all__ = [
     "slow_points",
     "tasks",
     "theory",
+    "torch",
     "track_slow_points",
     "train",
     "write_weights",

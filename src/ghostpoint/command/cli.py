@@ -6,7 +6,7 @@ import sys
 import traceback
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,6 +28,7 @@ Examples:
   ghostpoint report ghostpoint-report               make the report again, run nothing
   ghostpoint slow-points weights.npz --figure f.png fixed points and ghosts of a network
   ghostpoint diagnose history.csv --figure loss.png what phase a training is in, and why
+  ghostpoint diagnose --follow run.jsonl            the same while the record is written
 """
 
 #: exit status after a fault of this program (EX_SOFTWARE of sysexits.h)
@@ -153,15 +154,24 @@ def diagnose(
     chance_loss: Annotated[float | None, typer.Option(help="Loss at chance; inferred otherwise.")] = None,
     chance_accuracy: Annotated[float | None, typer.Option(help="Accuracy at chance; inferred otherwise.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON in place of the text.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on while FILE grows, until Ctrl-C.")] = False,
 ) -> None:
     """Say what phase a training is in, and why."""
-    from ghostpoint.command.diagnose import diagnose_file
+    from ghostpoint.command.diagnose import diagnose_file, follow_file
 
-    text = diagnose_file(
-        file, figure=figure, run=run, network=network, step=step, loss=loss, accuracy=accuracy, classes=classes,
-        targets=targets, chance_loss=chance_loss, chance_accuracy=chance_accuracy, as_json=as_json,
-    )  # fmt: skip
-    typer.echo(text)
+    options: dict[str, Any] = {
+        "figure": figure, "run": run, "network": network, "step": step, "loss": loss, "accuracy": accuracy,
+        "classes": classes, "targets": targets, "chance_loss": chance_loss, "chance_accuracy": chance_accuracy,
+        "as_json": as_json,
+    }  # fmt: skip
+    if not follow:
+        typer.echo(diagnose_file(file, **options))
+        return
+    try:
+        for text in follow_file(file, **options):
+            typer.echo(text)
+    except KeyboardInterrupt:
+        return
 
 
 @app.command("slow-points")

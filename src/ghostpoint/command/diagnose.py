@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ghostpoint.errors import InputError
 
-__all__ = ["diagnose_file"]
+__all__ = ["diagnose_file", "follow_file"]
 
 
 def diagnose_file(
@@ -76,6 +78,41 @@ def diagnose_file(
 
         save(picture.draw(diagnosis.to_dataset()), figure)
     return json.dumps(diagnosis.to_json(), indent=2) if as_json else str(diagnosis)
+
+
+def follow_file(
+    path: Path, *, wait: float = 2.0, sleep: Callable[[float], object] = time.sleep, **options: Any
+) -> Iterator[str]:
+    """The diagnosis of a history that is being written, again whenever its verdicts or phases have changed.
+
+    A file that is not there yet, or is empty, is waited for. It never ends by itself.
+
+    Parameters
+    ----------
+    wait : float
+        Seconds between two looks at the file; more where reading it takes more than a tenth of that.
+    sleep : callable
+        Waits for so many seconds.
+    **options
+        As for :func:`diagnose_file`.
+
+    Raises
+    ------
+    ValueError
+        As :func:`diagnose_file`.
+    """
+    size, shown = 0, None
+    while True:
+        start = time.monotonic()
+        now = path.stat().st_size if path.exists() else 0
+        if now and (now != size or path.is_dir()):
+            size = now
+            text = diagnose_file(path, **{**options, "as_json": True})
+            found = [(run["verdict"], [phase["name"] for phase in run["phases"]]) for run in json.loads(text)["runs"]]
+            if found != shown:
+                shown = found
+                yield text if options.get("as_json") else diagnose_file(path, **{**options, "figure": None})
+        sleep(max(wait, 10 * (time.monotonic() - start)))
 
 
 def _answers(path: Path) -> Any:

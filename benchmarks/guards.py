@@ -1,0 +1,263 @@
+"""Networks that learn, are lost and solve a memory task: an optimizer alone, with its gradient clipped, with the guard.
+
+    python benchmarks/guards.py [--tasks DA,DCDT] [--cells tanh,gru] [--optimizers sgd,adam] [--methods plain,guard]
+        [--seeds 5] [--first-seed 200] [--units 64] [--json FILE] [--table]
+
+A run is one network; runs that the file already holds are not made again, so a longer list of seeds or rates adds to
+it. The full batch for the tasks of the publication (400 updates; match to sample with the tanh cell 1200), fresh
+batches of 16 for the adding problem and the copy task (3000 updates). *learned*: the loss was below half of chance at
+some update. *lost*: learned, and the median loss of the last 20 updates is above 0.9 of chance, or not finite.
+*solved*: that median is below 0.05 of chance. *epoch*: first update of 20 in a row below 0.05 of chance. *passes*:
+forward and backward passes an update. Cells: ``nn.RNN`` (tanh), ``nn.GRU``, ``nn.LSTM`` with PyTorch's own initial
+weights, a linear readout and the task's output function; the torch seed is the run's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import nn
+
+import ghostpoint as gp
+from ghostpoint.torch import FixedBatch, FreshBatches, Guard
+
+RATES = {
+    "sgd": (0.3, 3.0, 30.0),
+    "momentum": (0.03, 0.3, 3.0),
+    "adam": (0.003, 0.03, 0.3),
+    "adamw": (0.003, 0.03, 0.3),
+}
+FULL = {
+    "DA": gp.tasks.DelayedActivation(),
+    "DCDT": gp.tasks.DelayedCueDiscrimination(30, 80, 50, noise=0.0, initial_scale=0.0),
+    "DMTS": gp.tasks.DelayedMatchToSample(30, 80, 50, noise=0.0, initial_scale=0.0),
+}
+FRESH_RATES = {"adding": (0.003, 0.03, 0.3), "copy": (0.001, 0.01, 0.1)}
+BATCH, COPIED, SYMBOLS, COPY_STEPS, ADDING_STEPS = 16, 3, 8, 46, 50
+CELLS = {"tanh": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+KEY = ("task", "cell", "optimizer", "rate", "method", "units", "seed")
+
+
+class Network(nn.Module):
+    """A recurrent layer, a linear readout and an output function."""
+
+    def __init__(self, cell: str, inputs: int, units: int, outputs: int, last: Callable[[Any], Any]):
+        super().__init__()
+        self.cell = CELLS[cell](inputs, units, batch_first=True)
+        self.readout = nn.Linear(units, outputs)
+        self.last = last
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.readout(self.cell(x)[0]))
+
+
+def optimizer_of(name: str, network: nn.Module, rate: float) -> torch.optim.Optimizer:
+    if name == "sgd":
+        return torch.optim.SGD(network.parameters(), lr=rate)
+    if name == "momentum":
+        return torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9)
+    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name](network.parameters(), lr=rate)
+
+
+def full_batch(name: str) -> tuple[int, int, Callable[[Any], Any], float, Callable[..., Any]]:
+    """Inputs, outputs, output function, loss at chance, and a function of the network that makes closures."""
+    task = FULL[name]
+    trial = task.trial()
+    x = torch.as_tensor(trial.inputs, dtype=torch.float32)
+    x = x if x.shape[2] else torch.zeros(*x.shape[:2], 1)
+    counted = torch.as_tensor(trial.mask)
+    y = torch.as_tensor(trial.targets, dtype=torch.float32)[counted]
+    # of a mean over what counts; the task of delayed activation divides by half the steps
+    chance = task.chance_loss / float(task.weights(trial).sum())
+
+    def closures(network: nn.Module, generator: torch.Generator) -> Callable[[], Any]:
+        def closure() -> Any:
+            outputs = network(x)[counted]
+            return nn.functional.mse_loss(outputs, y), outputs
+
+        return lambda: closure
+
+    last = torch.tanh if (trial.targets < 0).any() else torch.sigmoid
+    return x.shape[2], y.shape[-1] if y.ndim > 1 else 1, last, chance, closures
+
+
+def fresh_batches(name: str) -> tuple[int, int, Callable[[Any], Any], float, Callable[..., Any]]:
+    if name == "adding":
+
+        def drawn(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+            numbers = torch.rand(BATCH, ADDING_STEPS, generator=generator)
+            half = ADDING_STEPS // 2
+            marks = torch.zeros(BATCH, ADDING_STEPS)
+            rows = torch.arange(BATCH)
+            marks[rows, torch.randint(half, (BATCH,), generator=generator)] = 1
+            marks[rows, half + torch.randint(half, (BATCH,), generator=generator)] = 1
+            return torch.stack([numbers, marks], 2), (numbers * marks).sum(1)
+
+        def loss_of(network: nn.Module, x: torch.Tensor, y: torch.Tensor) -> Any:
+            outputs = network(x)[:, -1, 0]
+            return nn.functional.mse_loss(outputs, y), outputs
+
+        sizes, chance = (2, 1), 1 / 6
+    else:
+
+        def drawn(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+            symbols = torch.randint(SYMBOLS, (BATCH, COPIED), generator=generator)
+            shown = torch.full((BATCH, COPY_STEPS), SYMBOLS)
+            shown[:, :COPIED] = symbols
+            shown[:, -COPIED - 1] = SYMBOLS + 1
+            return nn.functional.one_hot(shown, SYMBOLS + 2).float(), symbols
+
+        def loss_of(network: nn.Module, x: torch.Tensor, y: torch.Tensor) -> Any:
+            outputs = network(x)[:, -COPIED:]
+            return nn.functional.cross_entropy(outputs.reshape(-1, SYMBOLS), y.reshape(-1)), outputs
+
+        sizes, chance = (SYMBOLS + 2, SYMBOLS), math.log(SYMBOLS)
+
+    def closures(network: nn.Module, generator: torch.Generator) -> Callable[[], Any]:
+        def following() -> Any:
+            x, y = drawn(generator)
+            return lambda: loss_of(network, x, y)
+
+        return following
+
+    return *sizes, lambda z: z, chance, closures
+
+
+def run(task: str, cell: str, optimizer: str, rate: float, method: str, units: int, seed: int, updates: int) -> dict:
+    torch.manual_seed(seed)
+    fixed = task in FULL
+    inputs, outputs, last, chance, closures = (full_batch if fixed else fresh_batches)(task)
+    network = Network(cell, inputs, units, outputs, last)
+    chosen = optimizer_of(optimizer, network, rate)
+    following = closures(network, torch.Generator().manual_seed(seed))
+    guard = None
+    if method.startswith("guard"):
+        options = json.loads(method[5:] or "{}")
+        rule: Any = {"fixed": FixedBatch(**options)} if fixed else {"fresh": FreshBatches(**options)}
+        guard = Guard(network, chosen, batch="fixed" if fixed else "fresh", **rule)
+    clip = float(method[4:]) if method.startswith("clip") else math.inf
+    losses = []
+    start = time.perf_counter()
+    for _ in range(updates):
+        closure = following()
+        if guard is not None:
+            losses.append(float(guard.step(closure)))
+        else:
+            chosen.zero_grad()
+            loss, _ = closure()
+            loss.backward()
+            if clip < math.inf:
+                nn.utils.clip_grad_norm_(network.parameters(), clip)
+            chosen.step()
+            losses.append(float(loss.detach()))
+        if not math.isfinite(losses[-1]) and guard is None:
+            break
+    seconds = time.perf_counter() - start
+    share = [loss / chance if math.isfinite(loss) else math.inf for loss in losses]
+    end, window = median(share[-20:]), 20
+    smooth = share if fixed else [median(share[max(0, i - window) : i + 1]) for i in range(len(share))]
+    learned = min(smooth) < 0.5
+    below = [value < 0.05 for value in smooth]
+    epoch = next((i for i in range(len(below) - 19) if all(below[i : i + 20])), -1)
+    counts = dict(guard.counts) if guard is not None else {}
+    made = max(counts.get("updates", len(losses)), 1)
+    return {
+        "learned": learned,
+        "lost": learned and not end < 0.9,
+        "solved": end < 0.05,
+        "epoch": epoch,
+        "end": end,
+        "forward": counts.get("forward", made) / made,
+        "backward": counts.get("backward", made) / made,
+        "stayed": counts.get("stayed", 0),
+        "refused": counts.get("refused", 0),
+        "ms_an_update": 1e3 * seconds / made,
+    }
+
+
+def table(runs: list[dict]) -> str:
+    """Per task, cell, optimizer and rate, each method's counts."""
+    groups: dict[tuple, list[dict]] = defaultdict(list)
+    for one in runs:
+        groups[tuple(one[name] for name in KEY[:-1])].append(one)
+    rows = [f"{'task':6} {'cell':5} {'optimizer':9} {'rate':>6} {'method':20} units  runs learned lost solved epoch"
+            "      end forward ms"]  # fmt: skip
+    for key in sorted(groups, key=lambda k: (k[0], k[1], k[2], k[3], k[5], k[4])):
+        task, cell, optimizer, rate, method, units = key
+        found = groups[key]
+        epochs = [one["epoch"] for one in found if one["epoch"] >= 0]
+        sums = [sum(one[name] for one in found) for name in ("learned", "lost", "solved")]
+        rows.append(
+            f"{task:6} {cell:5} {optimizer:9} {rate:6g} {method:20} {units:5} {len(found):5} {sums[0]:7} {sums[1]:4} "
+            f"{sums[2]:6} {median(epochs) if epochs else -1:5.0f} {median(one['end'] for one in found):8.2g} "
+            f"{median(one['forward'] for one in found):7.2f} {median(one['ms_an_update'] for one in found):.1f}"
+        )
+    return "\n".join(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", default="DA,DCDT,DMTS")
+    parser.add_argument("--cells", default="tanh,gru,lstm")
+    parser.add_argument("--optimizers", default="sgd,adam")
+    parser.add_argument("--rates", help="instead of those of the optimizer")
+    parser.add_argument(
+        "--methods", default="plain;guard", help='with ";" between them: plain, clip1, guard{"cap": 0.1}'
+    )
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=200)
+    parser.add_argument("--units", default="64")
+    parser.add_argument("--updates", type=int)
+    parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "guards.json")
+    parser.add_argument("--table", action="store_true", help="only show what the file holds")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    saved = json.loads(options.json.read_text()) if options.json.exists() else {"runs": []}
+    runs = saved["runs"]
+    known = {tuple(one[name] for name in KEY) for one in runs}
+    last_written = time.monotonic()
+
+    def write() -> None:
+        saved["machine"] = f"{platform.machine()}, torch {torch.__version__}, 1 thread"
+        saved["runs"] = runs
+        rows = ",\n".join(json.dumps(one) for one in runs)
+        text = f'{{"machine": {json.dumps(saved["machine"])}, "runs": [\n{rows}\n]}}\n'
+        temporary = options.json.with_suffix(".part")
+        temporary.write_text(text)
+        temporary.replace(options.json)
+
+    for seed in () if options.table else range(options.first_seed, options.first_seed + options.seeds):
+        for task in options.tasks.split(","):
+            for cell in options.cells.split(","):
+                for optimizer in options.optimizers.split(","):
+                    own = RATES[optimizer] if task in FULL else FRESH_RATES[task]
+                    for rate in map(float, options.rates.split(",")) if options.rates else own:
+                        for method in options.methods.split(";"):
+                            for units in map(int, options.units.split(",")):
+                                long = task == "DMTS" and cell == "tanh"
+                                usual = 3000 if task not in FULL else 1200 if long else 400
+                                key = (task, cell, optimizer, rate, method, units, seed)
+                                if key in known:
+                                    continue
+                                result = run(*key, options.updates or usual)
+                                runs.append(dict(zip(KEY, key, strict=True)) | result)
+                                if time.monotonic() - last_written > 30:
+                                    write()
+                                    last_written = time.monotonic()
+    if not options.table:
+        write()
+    print(table(runs))
+
+
+if __name__ == "__main__":
+    main()

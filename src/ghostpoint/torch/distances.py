@@ -1,0 +1,145 @@
+"""How far outputs have moved, in the unit of the loss: squared error, cross-entropy, binary cross-entropy.
+
+Each distance is the loss of the new outputs as answers to the old ones, less what the old ones would lose themselves:
+the squared change for squared error, the Kullback-Leibler divergence for the two entropies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch.nn import functional
+from torch.nn.utils.rnn import PackedSequence
+
+from ghostpoint.errors import InputError
+
+__all__ = ["KINDS", "Distance", "distance_of_graph", "single_tensor"]
+
+#: distances by name; "bce" is of logits, "probabilities" of what a sigmoid has made of them
+KINDS = ("squared", "cross_entropy", "bce", "probabilities")
+
+#: operators that a loss is made of, and the distance of outputs that go through them
+_OPERATORS = {
+    "MseLossBackward": "squared",
+    "SmoothL1LossBackward": "squared",
+    "HuberLossBackward": "squared",
+    "NllLoss": "cross_entropy",
+    "BinaryCrossEntropyWithLogitsBackward": "bce",
+    "BinaryCrossEntropyBackward": "probabilities",
+    "LogSoftmaxBackward": "cross_entropy",
+    "LogSigmoidBackward": "bce",
+    "PowBackward": "squared",
+}
+#: nodes of the graph between the loss and the outputs that are looked at
+_NODES = 200
+
+
+@dataclass(frozen=True)
+class Distance:
+    """A distance by its kind, with what the loss says of the outputs.
+
+    Attributes
+    ----------
+    kind : one of :data:`KINDS`
+    total : bool
+        Whether the loss is a sum over what counts and not a mean.
+    classes : int
+        Of cross-entropy, where known; else 0. Their axis is 1 if that has this length and the last one has not.
+    counted : bool tensor or None
+        Of cross-entropy with an index that is ignored: which answers count, in the order of the flat targets.
+    """
+
+    kind: str
+    total: bool = False
+    classes: int = 0
+    counted: torch.Tensor | None = None
+
+    def __call__(self, old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+        """How far ``new`` is from ``old``, a scalar tensor in float32 or float64."""
+        old, new = (x if x.dtype == torch.float64 else x.float() for x in (old, new))
+        if self.kind == "squared":
+            change = (new - old) ** 2
+        elif self.kind == "cross_entropy":
+            change = self._divergence(old, new)
+        elif self.kind == "bce":
+            p = torch.sigmoid(old)
+            change = p * (old - new) + functional.softplus(new) - functional.softplus(old)
+        else:
+            tiny = torch.finfo(old.dtype).eps
+            p, q = old.clamp(tiny, 1 - tiny), new.clamp(tiny, 1 - tiny)
+            change = p * (p.log() - q.log()) + (1 - p) * ((1 - p).log() - (1 - q).log())
+        total = change.sum()
+        return total if self.total else total / self._count(change)
+
+    def _count(self, change: torch.Tensor) -> int | torch.Tensor:
+        fits = self.counted is not None and self.counted.numel() == change.numel()
+        return self.counted.sum().clamp(min=1) if fits and self.counted is not None else change.numel()
+
+    def _divergence(self, old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+        """``KL(softmax(old) | softmax(new))`` of each answer, 0 for those that do not count."""
+        axis = 1 if old.ndim > 2 and old.shape[1] == self.classes != old.shape[-1] else -1
+        log_p, log_q = functional.log_softmax(old, axis), functional.log_softmax(new, axis)
+        change = (log_p.exp() * (log_p - log_q)).sum(axis)
+        if self.counted is not None and self.counted.numel() == change.numel():
+            change = change.reshape(-1) * self.counted.reshape(-1)
+        return change
+
+
+def single_tensor(outputs: Any) -> torch.Tensor:
+    """The tensor in ``outputs``: itself, or the data of a packed sequence.
+
+    Raises
+    ------
+    ValueError
+        For anything else: a distance of one's own can take it.
+    """
+    if isinstance(outputs, PackedSequence):
+        outputs = outputs.data
+    if not isinstance(outputs, torch.Tensor) or not outputs.is_floating_point():
+        raise InputError(
+            "outputs must be one real tensor (the answers that the loss is taken of), or give Guard a distance of your "
+            f"own; got {type(outputs).__name__}"
+        )
+    return outputs
+
+
+def distance_of_graph(loss: torch.Tensor, outputs: torch.Tensor) -> Distance | None:
+    """The distance that fits a loss, read from the operators between the outputs and it; None if they are not known.
+
+    The nearest known operator to the loss decides. A loss computed by a compiled function shows no operators.
+    """
+    edge, seen = outputs.grad_fn, 0
+    level: list[Callable[..., Any]] = [loss.grad_fn] if loss.grad_fn is not None else []
+    known = None
+    while level and seen < _NODES:
+        following = []
+        for node in level:
+            seen += 1
+            name = type(node).__name__
+            kind = next((kind for start, kind in _OPERATORS.items() if name.startswith(start)), None)
+            if kind is not None and node is not edge:
+                known = _refined(Distance(kind), node, name)
+                break
+            if node is not edge:
+                following += [child for child, _ in getattr(node, "next_functions", ()) if child is not None]
+        if known is not None:
+            return known
+        level = following
+    return None
+
+
+def _refined(distance: Distance, node: Any, name: str) -> Distance:
+    """With the reduction, the number of classes and the mask that the operator holds, before its backward pass."""
+    found = replace(distance, total=getattr(node, "_saved_reduction", 1) == 2)
+    if name.startswith("NllLoss"):
+        target, ignored = node._saved_target, node._saved_ignore_index
+        ignored = ignored - 2**64 if ignored >= 2**63 else ignored  # written down without a sign
+        return replace(found, classes=node._saved_self.shape[1], counted=target != ignored)
+    if name.startswith("LogSoftmax"):
+        shape = node._saved_result.shape
+        dim = node._saved_dim
+        return replace(found, classes=shape[dim - 2**64 if dim >= 2**63 else dim])
+    return found

@@ -1,0 +1,162 @@
+"""Forward passes of a training step that can be repeated: same batch, same random numbers, same buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ghostpoint.errors import InputError
+from ghostpoint.torch.distances import KINDS, Distance, distance_of_graph, single_tensor
+from ghostpoint.torch.generators import GeneratorStates
+from ghostpoint.torch.parameters import Parameters
+
+__all__ = ["Closure", "ForwardPasses"]
+
+#: a forward pass: loss and outputs
+Closure = Callable[[], tuple[torch.Tensor, Any]]
+Measure = Callable[[Any, Any], torch.Tensor]
+
+#: forward passes of one update that are repeated at most
+MOST = 1000
+
+
+@dataclass
+class _Pass:
+    """A forward pass: how to repeat it, and what it gave."""
+
+    closure: Closure
+    states: GeneratorStates
+    loss: torch.Tensor
+    outputs: Any
+    distance: Measure
+
+
+class ForwardPasses:
+    """The forward passes since the last update.
+
+    Attributes
+    ----------
+    pending : list
+        Those of the update to come, several where gradients are accumulated.
+    pure : bool
+        Whether the last one drew no random number and changed no buffer, so that only the parameters decide.
+    calls : int
+        Forward passes so far.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        parameters: Parameters,
+        distance: str | Measure,
+        generators: Iterable[torch.Generator],
+        warn: Callable[[str, str], None],
+    ):
+        self.model, self.parameters, self.distance, self.warn = model, parameters, distance, warn
+        self.generators = tuple(generators)
+        self.pending: list[_Pass] = []
+        self.pure = True
+        self.calls = 0
+        self._kept: tuple[Closure, torch.Tensor, Any, Measure, list[tuple[int, int]]] | None = None
+
+    def evaluate(self, closure: Closure, *, reuse: bool) -> tuple[torch.Tensor, Any]:
+        """``closure()`` with the graph; with ``reuse`` the last trial's pass, if the parameters are still those."""
+        if all(p.grad is None for p in self.parameters.tensors):
+            self.pending = []  # gradients were put to zero, after a step or after one that AMP skipped
+        elif len(self.pending) >= MOST:
+            self.warn("pending", f"{MOST} forward passes without an update: the oldest are not tried again")
+            del self.pending[0]
+        before = self._states()
+        kept, self._kept = self._kept, None
+        if kept is not None and reuse and not self.pending and kept[4] == self.parameters.versions():
+            closure, loss, outputs, distance = kept[:4]
+        else:
+            versions = [buffer._version for buffer in self.model.buffers()]
+            loss, outputs = self.called(closure)
+            distance = self._distance_for(loss, outputs)
+            self.pure = before == self._states() and versions == [b._version for b in self.model.buffers()]
+        self.pending.append(_Pass(closure, before, loss.detach(), _detached(outputs), distance))
+        return loss, outputs
+
+    def repeat(self, *, keep: bool) -> tuple[float, float]:
+        """Mean loss and mean distance of the outputs of the pending passes at the present parameters.
+
+        Generators and buffers are put back. With ``keep`` the graph is kept, for :meth:`evaluate`.
+        """
+        after = self._states()
+        buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
+        losses, distances = [], []
+        self._kept = None
+        for one in self.pending:
+            one.states.restore()
+            with torch.enable_grad() if keep else torch.no_grad():
+                loss, outputs = self.called(one.closure)
+                if keep:
+                    distance = self._distance_for(loss, outputs)
+                    self._kept = one.closure, loss, outputs, distance, self.parameters.versions()
+            losses.append(loss.detach().reshape(()).double())
+            distances.append(one.distance(one.outputs, _detached(outputs)).detach().reshape(()).to(losses[-1]))
+        for buffer, value in buffers:
+            buffer.copy_(value)
+        after.restore()
+        trial, moved = torch.stack([torch.stack(losses).mean(), torch.stack(distances).mean()]).tolist()
+        return trial, moved
+
+    def forget_kept(self) -> None:
+        """Let go of the graph of a trial."""
+        self._kept = None
+
+    def precision(self) -> float:
+        """Rounding of one number of the losses or outputs, the coarser of the two."""
+        first = self.pending[0]
+        tensors = [first.loss, *([first.outputs] if isinstance(first.outputs, torch.Tensor) else [])]
+        return max(float(torch.finfo(t.dtype).eps) for t in tensors if t.is_floating_point())
+
+    def called(self, closure: Closure) -> tuple[torch.Tensor, Any]:
+        """What the closure returns, checked."""
+        self.calls += 1
+        result = closure()
+        if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[0], torch.Tensor):
+            raise InputError(f"closure must return (loss, outputs), got {type(result).__name__}")
+        if result[0].numel() != 1:
+            raise InputError(f"closure must return a loss of one number, got shape {tuple(result[0].shape)}")
+        return result
+
+    def _distance_for(self, loss: torch.Tensor, outputs: Any) -> Measure:
+        if callable(self.distance):
+            return self.distance
+        tensor = single_tensor(outputs)
+        if self.distance != "auto":
+            return _on_tensors(Distance(self.distance))
+        found = distance_of_graph(loss, tensor) if tensor.requires_grad else None
+        if found is None:
+            self.warn(
+                "distance",
+                "the kind of the loss cannot be read from its graph: the mean squared change of the outputs is taken "
+                f"for their distance; say distance= one of {', '.join(KINDS)} or a function",
+            )
+            found = Distance("squared")
+        return _on_tensors(found)
+
+    def _states(self) -> GeneratorStates:
+        return GeneratorStates.now(self.parameters.devices, self.generators)
+
+
+def _on_tensors(distance: Distance) -> Measure:
+    return lambda old, new: distance(single_tensor(old), single_tensor(new))
+
+
+def _detached(outputs: Any) -> Any:
+    """Outputs without their graph; containers of tensors likewise."""
+    if isinstance(outputs, torch.Tensor):
+        return outputs.detach()
+    if isinstance(outputs, dict):
+        return {name: _detached(value) for name, value in outputs.items()}
+    if isinstance(outputs, tuple) and hasattr(outputs, "_fields"):  # named, packed sequences among them
+        return type(outputs)(*(_detached(value) for value in outputs))
+    if isinstance(outputs, list | tuple):
+        return type(outputs)(_detached(value) for value in outputs)
+    return outputs

@@ -1,0 +1,444 @@
+"""The guard: every update of an optimizer is tried on its own batch before it stands."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ghostpoint.checks import one_of
+from ghostpoint.errors import InputError
+from ghostpoint.torch.distances import KINDS
+from ghostpoint.torch.forward_passes import Closure, ForwardPasses
+from ghostpoint.torch.guard_rules import FixedBatch, FreshBatches
+from ghostpoint.torch.judges import FixedJudge, FreshJudge
+from ghostpoint.torch.momenta import clear_momenta
+from ghostpoint.torch.parameters import Parameters
+
+__all__ = ["Guard", "Update"]
+
+#: losses that must repeat before batches are taken for one that stays
+REPEATS = 3
+#: updates between two checks that a batch declared fixed is fixed
+CHECKED = 50
+#: relative difference of two losses of the same parameters and batch that rounding explains
+SAME = 1e-5
+_STATE = "ghostpoint_guard"
+_COUNTED = ("updates", "kept", "changed", "stayed", "skipped", "unguarded", "refused", "forward", "backward")
+
+
+@dataclass(frozen=True)
+class Update:
+    """What the guard did to one update.
+
+    Attributes
+    ----------
+    number : int
+        Updates before it.
+    action : str
+        "kept" (the optimizer's own, to the last bit), "changed", "stayed" (every trial refused), "skipped" (a loss or a
+        gradient that is not finite), or "unguarded" (the guard had nothing to judge it by).
+    rule : "fixed" or "fresh"
+    factor : float
+        Of the optimizer's update; 0 where the parameters stay.
+    refused : tuple of str
+        One entry a refused trial: "outputs", "loss" or "not finite".
+    loss, trial_loss, distance : float
+        L, L1 and D of the last trial.
+    """
+
+    number: int
+    action: str
+    rule: str
+    factor: float
+    refused: tuple[str, ...] = ()
+    loss: float = float("nan")
+    trial_loss: float = float("nan")
+    distance: float = float("nan")
+
+
+class Guard:
+    """Tries each update of a ``torch.optim`` optimizer on its batch and takes it back, or part of it, where it breaks.
+
+    Outputs may not move farther than half the root of the loss, the loss may not rise (on a plateau not at all), and
+    along stiff directions no update goes farther than Newton's step: :class:`~ghostpoint.torch.FixedBatch` and
+    :class:`~ghostpoint.torch.FreshBatches` are the rules. The optimizer stays what it is: the guard acts in its step
+    hooks, so schedulers, ``isinstance``, clipping, accumulation and ``GradScaler`` see nothing of it, and its state
+    travels in ``optimizer.state_dict()``.
+
+    Two ways to use it. The guard makes the step::
+
+        guard = Guard(model, optimizer)
+        loss = guard.step(lambda: (criterion(out := model(x), y), out))
+
+    or the loop stays as it is, but for the forward pass::
+
+        loss, outputs = guard.evaluate(lambda: (criterion(out := model(x), y), out))
+        loss.backward()
+        clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Its buffers (running statistics) are put back after each trial.
+    optimizer : torch.optim.Optimizer
+        Any but those that call the closure themselves (L-BFGS), which run unguarded with a warning.
+    criterion : callable (outputs, targets) to loss, optional
+        For ``guard.step(inputs=x, targets=y)``, without a closure.
+    batch : "auto", "fixed" or "fresh"
+        Which rule. "fixed" promises that every step has the same batch, and saves the trial's forward pass, which is
+        the next step's. "auto" begins with "fresh" and takes the rule for a fixed batch while the loss of each step
+        repeats the last trial's.
+    distance : str or callable
+        "squared", "cross_entropy", "bce" (of logits), "probabilities", a function ``(old outputs, new outputs)`` to a
+        scalar tensor in the unit of the loss, or "auto": read from the graph of the loss.
+    fixed, fresh : FixedBatch, FreshBatches
+        The numbers of the two rules.
+    on_update : callable (Update), optional
+        Called after every update that was not kept as it is.
+    generators : iterable of torch.Generator
+        Of one's own that the closure draws from; PyTorch's default ones are put back anyway.
+
+    Attributes
+    ----------
+    counts : dict of str to int
+        ``updates`` and how they ended (``kept``, ``changed``, ``stayed``, ``skipped``, ``unguarded``), ``refused``
+        trials, ``forward`` and ``backward`` passes.
+    last : Update or None
+
+    Raises
+    ------
+    ValueError
+        For an unknown batch or distance, and an optimizer without parameters.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        criterion: Callable[[Any, Any], torch.Tensor] | None = None,
+        *,
+        batch: str = "auto",
+        distance: str | Callable[[Any, Any], torch.Tensor] = "auto",
+        fixed: FixedBatch | None = None,
+        fresh: FreshBatches | None = None,
+        on_update: Callable[[Update], None] | None = None,
+        generators: Iterable[torch.Generator] = (),
+    ):
+        self.model, self.optimizer, self.criterion = model, optimizer, criterion
+        self.batch = one_of("batch", batch, ("auto", "fixed", "fresh"))
+        if not callable(distance):
+            one_of("distance", distance, ("auto", *KINDS))
+        self.on_update = on_update
+        self.parameters = Parameters(optimizer)
+        self.last: Update | None = None
+        self._counts = dict.fromkeys(_COUNTED, 0)
+        self._warned: set[str] = set()
+        self._passes = ForwardPasses(model, self.parameters, distance, generators, self._warn)
+        self._fixed = FixedJudge(fixed or FixedBatch(), self.parameters)
+        self._fresh = FreshJudge(fresh or FreshBatches(), self.parameters)
+        # whether the batch is taken for fixed, the loss that then comes next, and how often it came
+        self._is_fixed = batch == "fixed"
+        self._expected: float | None = None
+        self._expected_at: list[tuple[int, int]] = []
+        self._repeats = 0
+        # of the update in progress
+        self._theta: torch.Tensor | None = None
+        self._work: torch.Tensor | None = None
+        self._withheld: list[torch.Tensor | None] | None = None
+        self._loss = float("nan")
+        self._hook()
+        distributed: Any = getattr(torch, "distributed", None)
+        ready = distributed is not None and distributed.is_available() and distributed.is_initialized()
+        if ready and distributed.get_world_size() > 1:
+            self._warn("distributed", "replicas judge by their own batch each, and come apart: not supported")
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How updates ended, and what they cost."""
+        return {**self._counts, "forward": self._counts["forward"] + self._passes.calls}
+
+    # The training step.
+
+    def step(
+        self,
+        closure: Closure | None = None,
+        *,
+        inputs: Any = None,
+        targets: Any = None,
+        before_step: Callable[[], Any] | None = None,
+        scaler: Any = None,
+    ) -> torch.Tensor:
+        """One guarded update: gradients to zero, forward, backward, ``optimizer.step()``.
+
+        Parameters
+        ----------
+        closure : callable to (loss, outputs), optional
+            A forward pass of the batch, without backward pass and without effects other than on the model's buffers and
+            generators: it is called again with the parameters of a trial. ``outputs`` are the answers that count.
+        inputs, targets : optional
+            In place of the closure: the batch for ``model(inputs)`` and the guard's ``criterion``.
+        before_step : callable, optional
+            Called between backward pass and update, for clipping.
+        scaler : torch.amp.GradScaler, optional
+            Scales the loss, unscales the gradients before ``before_step``, and may skip the update.
+
+        Returns
+        -------
+        tensor
+            The loss before the update, detached.
+        """
+        if closure is None:
+            closure = self._closure_of(inputs, targets)
+        elif inputs is not None or targets is not None:
+            raise InputError("closure must not be given together with inputs and targets")
+        if isinstance(self.optimizer, torch.optim.LBFGS):
+            return self._unguarded_step(closure)
+        self.optimizer.zero_grad()
+        loss, _ = self.evaluate(closure)
+        (loss if scaler is None else scaler.scale(loss)).backward()
+        if before_step is not None:
+            if scaler is not None:
+                scaler.unscale_(self.optimizer)
+            before_step()
+        if scaler is None:
+            self.optimizer.step()
+        else:
+            scaler.step(self.optimizer)
+            scaler.update()
+        return loss.detach()
+
+    def evaluate(self, closure: Closure) -> tuple[torch.Tensor, Any]:
+        """``closure()`` with the graph, remembered for the trials of the next ``optimizer.step()``.
+
+        Several calls before one step are an accumulated gradient. The closure returns the loss as it is; scale it
+        afterwards, as in ``(loss / k).backward()``.
+        """
+        if not self._passes.pending and self._expected_at != self.parameters.versions():
+            self._expected = None  # somebody else has written to the parameters
+        check = self._counts["updates"] % CHECKED == 0
+        loss, outputs = self._passes.evaluate(closure, reuse=self.batch == "fixed" and not check)
+        self._counts["backward"] += 1
+        return loss, outputs
+
+    def remove(self) -> None:
+        """Take the guard off its optimizer."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _closure_of(self, inputs: Any, targets: Any) -> Closure:
+        criterion = self.criterion
+        if criterion is None or inputs is None or targets is None:
+            raise InputError("closure must be given, or inputs and targets, and criterion to Guard")
+
+        def closure() -> tuple[torch.Tensor, Any]:
+            outputs = self.model(inputs)
+            return criterion(outputs, targets), outputs
+
+        return closure
+
+    def _unguarded_step(self, closure: Closure) -> torch.Tensor:
+        """A step of an optimizer that evaluates for itself."""
+        self._warn(
+            "lbfgs",
+            f"{type(self.optimizer).__name__} evaluates its closure itself, several times an update: its updates are "
+            "unguarded",
+        )
+
+        def with_gradient() -> torch.Tensor:
+            self.optimizer.zero_grad()
+            loss, _ = self._passes.called(closure)
+            self._counts["backward"] += 1
+            loss.backward()
+            return loss
+
+        loss = self.optimizer.step(with_gradient)
+        return torch.as_tensor(loss).detach()
+
+    # Hooks of the optimizer.
+
+    def _hook(self) -> None:
+        optimizer = self.optimizer
+        self._handles = [
+            optimizer.register_step_pre_hook(self._before_update),
+            optimizer.register_step_post_hook(self._after_update),
+        ]
+        # first of all, so that other hooks see the update that stands
+        hooks: Any = getattr(optimizer, "_optimizer_step_post_hooks", None)
+        if hasattr(hooks, "move_to_end") and self._handles[1].id in hooks:
+            hooks.move_to_end(self._handles[1].id, last=False)
+        if hasattr(optimizer, "register_state_dict_post_hook"):  # since PyTorch 2.3
+            self._handles += [
+                optimizer.register_state_dict_post_hook(self._into),
+                optimizer.register_load_state_dict_pre_hook(self._out_of),
+            ]
+
+    @torch.no_grad()
+    def _before_update(self, optimizer: Any, args: Any, keywords: Any) -> None:
+        """Keep theta, learn a secant, and hold back gradients that are not finite."""
+        passes = self._passes
+        self._withheld = None
+        passes.forget_kept()
+        if any(one is not None for one in (*args[1:], keywords.get("closure"))):
+            passes.pending = []
+        pending = passes.pending
+        if not pending:
+            return
+        if getattr(optimizer, "grad_scale", None) is not None:
+            self._warn("fused", "a fused optimizer takes scaled gradients: only the rule for fresh batches is used")
+            self.batch, self._is_fixed = "fresh", False
+        # a norm is not finite if a number is not
+        sizes = [torch.linalg.vector_norm(self.parameters.gradient_of(p)) for p in self.parameters.tensors]
+        losses = torch.stack([one.loss.reshape(()).to(sizes[0]) for one in pending])
+        size, self._loss = torch.stack([torch.stack(sizes).sum(), losses.mean()]).tolist()
+        if not (abs(size) < float("inf") and abs(self._loss) < float("inf")):
+            # without gradients an optimizer leaves parameters and momenta alone
+            self._withheld = self.parameters.withhold_gradients()
+            self._fixed.gradient = None
+            return
+        self._follow_batch()
+        count = sum(p.numel() for p in self.parameters.tensors)
+        if self._theta is None or len(self._theta) != count:
+            self._fixed.forget()
+            self._theta = self.parameters.values()
+        else:
+            self._work = self._fixed.learn(self._theta) if self._fixed_now else None
+            self.parameters.copy_values_to(self._theta)
+
+    @torch.no_grad()
+    def _after_update(self, optimizer: Any, args: Any, keywords: Any) -> None:
+        """Try the update that the optimizer has made."""
+        passes, loss = self._passes, self._loss
+        number = self._counts["updates"]
+        self._counts["updates"] += 1
+        rule = "fixed" if self._fixed_now else "fresh"
+        try:
+            if self._withheld is not None:
+                self.parameters.give_back_gradients(self._withheld)
+                self._withheld = None
+                return self._record(Update(number, "skipped", rule, 0.0, ("not finite",), loss))
+            if not passes.pending:
+                self._warn(
+                    "unguarded",
+                    "optimizer.step() came without guard.evaluate(closure) before it, or with a closure of its own: "
+                    "there is no forward pass to repeat, and that update is unguarded",
+                )
+                return self._record(Update(number, "unguarded", rule, 1.0))
+            self._judge(number, rule)
+        finally:
+            passes.pending = []
+
+    def _judge(self, number: int, rule: str) -> None:
+        """Let the rule decide on the update, and follow it."""
+        passes, theta, loss = self._passes, self._theta, self._loss
+        assert theta is not None
+        work, self._work = self._work, None
+        d = work if work is not None and len(work) == len(theta) else torch.empty_like(theta)
+        for p, part in self.parameters.pieces():
+            d[part] = self.parameters.flat(p.detach()) - theta[part]
+        if not d.any():
+            self._expected = None
+            return self._record(Update(number, "kept", rule, 1.0, (), loss))
+        if rule == "fixed":
+            keep = self.batch == "fixed" and len(passes.pending) == 1
+            found = self._fixed.judge(passes, theta, d, loss, keep=keep)
+            self._fixed.keep_gradient(d)
+        else:
+            found = self._fresh.judge(passes, theta, d, loss)
+        action = "kept" if found.own else "changed"
+        self._expected, self._expected_at = found.trial, self.parameters.versions()
+        if not found.factor:
+            action, self._expected = "stayed", None
+            self.parameters.set(theta)
+            if not clear_momenta(self.optimizer):
+                name = type(self.optimizer).__name__
+                self._warn("momenta", f"which state of {name} are momenta is not known: it is not cleared on refusals")
+        return self._record(
+            Update(number, action, rule, found.factor, found.refused, loss, found.trial, found.distance)
+        )
+
+    def _record(self, update: Update) -> None:
+        self._counts[update.action] += 1
+        self._counts["refused"] += len(update.refused) if update.action != "skipped" else 0
+        self.last = update
+        if self.on_update is not None and update.action != "kept":
+            self.on_update(update)
+
+    # Whether the batch is a fixed one.
+
+    @property
+    def _fixed_now(self) -> bool:
+        return self._is_fixed and self._passes.pure
+
+    def _follow_batch(self) -> None:
+        """Learn from the loss of this step whether batches are one, and what their noise is."""
+        loss, expected = self._loss, self._expected
+        repeats = expected is not None and abs(loss - expected) <= SAME * max(abs(loss), abs(expected))
+        if self.batch == "fixed" and not self._passes.pure:
+            self._warn(
+                "random",
+                "batch is 'fixed', but the forward pass draws random numbers or changes buffers (dropout, noise, batch "
+                "norm): the rule for fresh batches is used",
+            )
+        elif self.batch == "fixed" and expected is not None and not repeats:
+            self._warn(
+                "changed",
+                f"batch is 'fixed', but the loss of the same parameters is {loss:g} and was {expected:g}: the batch "
+                "changes, updates since the last check used an old one, and now the rule for fresh batches is used",
+            )
+            self.batch, self._is_fixed = "fresh", False
+        elif self.batch == "auto":
+            self._repeats = self._repeats + 1 if repeats else 0
+            if self._is_fixed and expected is not None and not repeats:
+                self._is_fixed = False
+                self._fixed.forget()
+            elif self._repeats >= REPEATS:
+                self._is_fixed = True
+        self._fresh.observe(loss)
+        if self._fixed.first is None:
+            self._fixed.first = loss
+
+    def _warn(self, key: str, message: str) -> None:
+        if key not in self._warned:
+            self._warned.add(key)
+            warnings.warn(f"Guard: {message}", RuntimeWarning, stacklevel=2)
+
+    # State.
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the guard has learned: factors, levels, counts, secants. Also part of ``optimizer.state_dict()``."""
+        return {
+            "fixed": self._fixed.state_dict(),
+            "fresh": self._fresh.state_dict(),
+            "counts": self.counts,
+            "theta": self._theta,
+            "expected": self._expected,
+            "repeats": self._repeats,
+            "is_fixed": self._is_fixed,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave."""
+        self._fixed.load_state_dict(state["fixed"])
+        self._fresh.load_state_dict(state["fresh"])
+        self._passes.forget_kept()
+        self._passes.calls = 0
+        self._counts = dict(state["counts"])
+        theta = state["theta"]
+        self._theta = None if theta is None else theta.to(self.parameters.device, self.parameters.dtype).clone()
+        self._expected, self._repeats = state["expected"], state["repeats"]
+        self._expected_at = self.parameters.versions()
+        self._is_fixed = state["is_fixed"] if self.batch == "auto" else self.batch == "fixed"
+
+    def _into(self, optimizer: Any, state: dict[str, Any]) -> dict[str, Any]:
+        return {**state, _STATE: self.state_dict()}
+
+    def _out_of(self, optimizer: Any, state: dict[str, Any]) -> dict[str, Any]:
+        if _STATE not in state:
+            return state
+        self.load_state_dict(state[_STATE])
+        return {name: value for name, value in state.items() if name != _STATE}

@@ -1,0 +1,136 @@
+"""What a guard accepts, as numbers: one rule for a batch that stays, one for batches that are drawn afresh."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ghostpoint import checks
+
+__all__ = ["FixedBatch", "FreshBatches"]
+
+#: parameters from which on the secants of the default are few and compact (8 in float32 take 32 MB up to here)
+LARGE = 1_000_000
+
+
+@dataclass(frozen=True)
+class FixedBatch:
+    """The rule for training on the whole data set, or on one batch, over and over.
+
+    With L and o the loss and the outputs before the update, L1 and o1 those after it and D a distance of outputs
+    (:mod:`ghostpoint.torch.distances`), an update is accepted if
+
+        D(o, o1) <= kappa**2 L   and   L1 <= L (1 + jump clip(1 - L / L_first, 0, 1)).
+
+    Accepted or not decides the factor of the next trial. Stiff directions come from secants of the gradient
+    (:mod:`ghostpoint.torch.secants`), and along them no update goes farther than Newton's step.
+
+    Parameters
+    ----------
+    kappa : float
+        How far outputs may move, relative to the root of the loss.
+    jump : float
+        By what share the loss may rise where it is far below its first value.
+    cap : float
+        How far the parameters may move beside the stiff directions in one update, relative to their norm.
+    growth : float
+        Largest factor of the optimizer's update.
+    raised : float
+        What the factor is multiplied by after an accepted update.
+    secants : int, optional
+        Pairs of gradient and parameter differences that are kept. By default 8 for up to a million parameters, 4 for
+        more.
+    compact : bool, optional
+        Whether they are stored in 8 bits a number: four then take the memory of one copy of the parameters. By default
+        for more than a million parameters.
+    tries : int
+        Trials of one update before the parameters stay where they are.
+    """
+
+    kappa: float = 0.5
+    jump: float = 0.2
+    cap: float = 0.02
+    growth: float = 10.0
+    raised: float = 1.25
+    secants: int | None = None
+    compact: bool | None = None
+    tries: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("kappa", "cap"):
+            checks.number(name, getattr(self, name), above=0, allow_inf=True)
+        checks.number("jump", self.jump, at_least=0)
+        checks.number("growth", self.growth, above=0)
+        checks.number("raised", self.raised, above=1)
+        if self.secants is not None:
+            checks.integer("secants", self.secants, at_least=0)
+        checks.integer("tries", self.tries, at_least=1)
+
+    def memory(self, parameters: int) -> tuple[int, bool]:
+        """How many secants are kept of so many parameters, and whether in 8 bits a number."""
+        large = parameters > LARGE
+        secants = (4 if large else 8) if self.secants is None else self.secants
+        return secants, large if self.compact is None else self.compact
+
+    def most(self, loss: float, first: float) -> float:
+        """The largest loss that is accepted after an update at ``loss``; ``first`` is the first loss of the training.
+
+        No rise at all on the first plateau, one by the share ``jump`` once the task is learned.
+        """
+        learned = min(max(1 - loss / first, 0.0), 1.0) if first > 0 else 0.0
+        return loss + abs(loss) * self.jump * learned
+
+
+@dataclass(frozen=True)
+class FreshBatches:
+    """The rule for mini-batches, judged on the batch of the update itself.
+
+    An update is accepted if
+
+        D(o, o1) <= kappa**2 max(L, floor L_first)   and, after ``warm`` updates,   L1 <= L + noise sd,
+
+    sd the standard deviation of the loss from batch to batch, from a running average of half the squared differences
+    of successive losses. The factor never exceeds 1: an update that is accepted at once is the optimizer's own, to the
+    last bit. While more than the share ``often`` of the updates is refused, a cap on |update| / |parameters| comes
+    down.
+
+    Parameters
+    ----------
+    kappa, raised, tries
+        As for :class:`FixedBatch`.
+    floor : float
+        The share of the first loss from which down the outputs may move as far as there. A move that small loses no
+        network, and forbidding it keeps the last part of the loss from falling.
+    noise : float
+        By how many standard deviations the loss of the batch may rise.
+    warm : int
+        Updates before the rise of the loss is judged.
+    average : float
+        Weight of the past in running averages.
+    often : float
+        Share of refused updates above which the cap comes down.
+    cap : float
+        Lowest cap; ``inf`` for none at all.
+    relax : float
+        What the cap is multiplied by after each other update.
+    """
+
+    kappa: float = 0.5
+    floor: float = 0.1
+    noise: float = 1.0
+    warm: int = 20
+    average: float = 0.98
+    often: float = 0.1
+    cap: float = 0.02
+    relax: float = 1.005
+    raised: float = 1.25
+    tries: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("kappa", "cap", "noise"):
+            checks.number(name, getattr(self, name), above=0, allow_inf=True)
+        for name in ("floor", "average", "often"):
+            checks.number(name, getattr(self, name), at_least=0, at_most=1)
+        checks.number("relax", self.relax, at_least=1)
+        checks.number("raised", self.raised, above=1)
+        checks.integer("warm", self.warm, at_least=0)
+        checks.integer("tries", self.tries, at_least=1)

@@ -1,0 +1,217 @@
+"""The two rules at work: what each has seen of the training, and its judgement of one update."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ghostpoint.torch.forward_passes import ForwardPasses
+from ghostpoint.torch.guard_rules import FixedBatch, FreshBatches
+from ghostpoint.torch.parameters import Parameters
+from ghostpoint.torch.secants import Secants, StiffParts
+
+__all__ = ["FixedJudge", "FreshJudge", "Judgement"]
+
+#: rounding errors of a loss that are no rise of it: multiples of the precision of losses and outputs
+ROUNDING = 4.0
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The end of the trials of one update d: its accepted factor, 0 for none, and what was refused before.
+
+    ``own`` says that the parameters are where the optimizer put them, to the last bit; ``trial`` and ``distance`` are
+    L1 and D of the last trial.
+    """
+
+    factor: float
+    own: bool
+    refused: tuple[str, ...]
+    trial: float
+    distance: float
+
+
+class FixedJudge:
+    """:class:`~ghostpoint.torch.guard_rules.FixedBatch` with its factor, its first loss and its secants.
+
+    Between two updates ``gradient`` is the gradient of the last one, or None.
+    """
+
+    def __init__(self, rule: FixedBatch, parameters: Parameters):
+        self.rule, self.parameters = rule, parameters
+        size = sum(p.numel() for p in parameters.tensors)
+        self.secants = Secants(parameters, *rule.memory(size))
+        self.factor = 1.0
+        self.first: float | None = None
+        self.gradient: torch.Tensor | None = None
+
+    def learn(self, theta: torch.Tensor) -> torch.Tensor | None:
+        """Make a secant of the last gradient and the present one; the memory of the last one, to be used again."""
+        work, self.gradient = self.gradient, None
+        if work is not None and len(work) == len(theta):
+            for p, part in self.parameters.pieces():  # y = g - g_previous, in place
+                work[part] = self.parameters.gradient_of(p) - work[part]
+            self.secants.add(work, theta)
+        return work
+
+    def keep_gradient(self, memory: torch.Tensor) -> None:
+        """Remember the present gradient, in the memory of a vector that is no longer needed."""
+        for p, part in self.parameters.pieces():
+            memory[part] = self.parameters.gradient_of(p)
+        self.gradient = memory
+
+    def forget(self) -> None:
+        """Another batch: its secants say nothing of this one."""
+        self.secants.clear()
+        self.gradient = None
+        self.factor = min(self.factor, 1.0)
+
+    def judge(
+        self, passes: ForwardPasses, theta: torch.Tensor, d: torch.Tensor, loss: float, *, keep: bool
+    ) -> Judgement:
+        """Try ``theta + factor d``, less what is too far along stiff directions, until it is accepted."""
+        rule = self.rule
+        stiff = self.secants.parts(d)
+        d_d, theta_theta = torch.stack([d.dot(d), theta.dot(theta)]).tolist()
+        first = self.first = loss if self.first is None else self.first
+        # the part of d beside the stiff directions, and how far it may go
+        beside = max(d_d - float(stiff.along @ stiff.along), 0.0) ** 0.5
+        size = theta_theta**0.5
+        factor = min(self.factor, rule.cap * size / beside) if beside > 0 and size > 0 else self.factor
+        most = rule.most(loss, first) + ROUNDING * passes.precision() * abs(loss)
+
+        def move(factor: float, untouched: bool) -> bool:
+            return _move(self.parameters, theta, d, factor, untouched, stiff, self.secants)
+
+        found, last = _tried(passes, move, factor, rule.kappa**2 * loss, most, rule.tries, keep=keep)
+        self.factor = min(rule.growth, rule.raised * last) if found.factor else last
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that was learned."""
+        return {"factor": self.factor, "first": self.first, "gradient": self.gradient,
+                "secants": self.secants.state_dict()}  # fmt: skip
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave."""
+        self.factor, self.first = state["factor"], state["first"]
+        gradient = state["gradient"]
+        self.gradient = None if gradient is None else gradient.to(self.parameters.device).clone()
+        self.secants.load_state_dict(state["secants"])
+
+
+class FreshJudge:
+    """:class:`~ghostpoint.torch.guard_rules.FreshBatches` with its factor, its cap and the noise of the loss."""
+
+    def __init__(self, rule: FreshBatches, parameters: Parameters):
+        self.rule, self.parameters = rule, parameters
+        self.seen = {"factor": 1.0, "cap": float("inf"), "refusals": 0.0, "noise": 0.0, "weight": 0.0, "updates": 0.0}
+        self.first: float | None = None
+        self.previous: float | None = None
+
+    def observe(self, loss: float) -> None:
+        """Learn from the loss of a batch how far losses of different batches are apart."""
+        seen, average = self.seen, self.rule.average
+        if self.previous is not None:
+            seen["noise"] = average * seen["noise"] + (1 - average) * (loss - self.previous) ** 2 / 2
+            seen["weight"] = average * seen["weight"] + (1 - average)
+        self.previous = loss
+        self.first = loss if self.first is None else self.first
+        seen["updates"] += 1
+
+    def judge(self, passes: ForwardPasses, theta: torch.Tensor, d: torch.Tensor, loss: float) -> Judgement:
+        """Try ``theta + factor d`` until it is accepted."""
+        rule, seen = self.rule, self.seen
+        length, size = torch.stack([d.dot(d), theta.dot(theta)]).sqrt().tolist()
+        factor = min(seen["factor"], 1.0)
+        if size > 0:
+            factor = min(factor, seen["cap"] * size / length)
+        deviation = (seen["noise"] / seen["weight"]) ** 0.5 if seen["weight"] > 0 else 0.0
+        most = loss + rule.noise * deviation if seen["updates"] > rule.warm else float("inf")
+        most += ROUNDING * passes.precision() * abs(loss)
+        farthest = rule.kappa**2 * max(loss, rule.floor * (self.first or 0.0))
+
+        def move(factor: float, untouched: bool) -> bool:
+            return _move(self.parameters, theta, d, factor, untouched, None, None)
+
+        found, last = _tried(passes, move, factor, farthest, most, rule.tries, keep=False)
+        seen["factor"] = min(1.0, rule.raised * last) if found.factor else last
+        seen["refusals"] = rule.average * seen["refusals"] + (1 - rule.average) * bool(found.refused)
+        if seen["refusals"] > rule.often:
+            moved = last * length / size if size > 0 else float("inf")
+            seen["cap"] = max(0.97 * min(seen["cap"], moved), rule.cap)
+        else:
+            seen["cap"] *= rule.relax
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that was learned."""
+        return {**self.seen, "first": self.first, "previous": self.previous}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave."""
+        self.seen = {name: state[name] for name in self.seen}
+        self.first, self.previous = state["first"], state["previous"]
+
+
+def _tried(
+    passes: ForwardPasses,
+    move: Callable[[float, bool], bool],
+    factor: float,
+    farthest: float,
+    most: float,
+    tries: int,
+    *,
+    keep: bool,
+) -> tuple[Judgement, float]:
+    """Trials with a factor that shrinks until one is accepted; the judgement, and the last factor.
+
+    A trial that moves the outputs by more than ``farthest`` is followed by 0.9 of the factor at which D, quadratic in
+    it, would just do, within 0.05 and 0.7; one that raises the loss above ``most`` by at most half.
+    """
+    refused: list[str] = []
+    trial = distance = float("nan")
+    for _ in range(tries):
+        own = move(factor, not refused)
+        trial, distance = passes.repeat(keep=keep)
+        if not (abs(trial) < float("inf") and abs(distance) < float("inf")):
+            why, shrink = "not finite", 0.05
+        elif distance > farthest:
+            shrink = min(max(0.9 * (max(farthest, 0.0) / distance) ** 0.5, 0.05), 0.7)
+            why, shrink = "outputs", min(shrink, 0.5) if trial > most else shrink
+        elif trial > most:
+            why, shrink = "loss", 0.5
+        else:
+            return Judgement(factor, own, tuple(refused), trial, distance), factor
+        refused.append(why)
+        factor *= shrink
+    passes.forget_kept()
+    return Judgement(0.0, False, tuple(refused), trial, distance), factor
+
+
+def _move(
+    parameters: Parameters,
+    theta: torch.Tensor,
+    d: torch.Tensor,
+    factor: float,
+    untouched: bool,
+    stiff: StiffParts | None,
+    secants: Secants | None,
+) -> bool:
+    """Put the parameters at ``theta + factor d`` less what is too far; whether that is where the optimizer put them.
+
+    ``untouched`` says that they are still there.
+    """
+    coefficients = stiff.correction(factor).tolist() if stiff is not None and len(stiff.along) else []
+    if untouched and factor == 1.0 and not any(coefficients):
+        return True
+    for p, part in parameters.pieces():
+        moved = torch.add(theta[part], d[part], alpha=factor)
+        for index, a in enumerate(coefficients):
+            if a and secants is not None:
+                moved.add_(secants.piece(index, part), alpha=a)
+        p.copy_(moved.view(p.shape))
+    return False

@@ -1,0 +1,486 @@
+"""The monitor: a pure observer of a training, with a verdict on it."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import time
+import warnings
+import weakref
+from array import array
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ghostpoint._version import __version__
+from ghostpoint.checks import integer, number, one_of
+from ghostpoint.errors import InputError
+from ghostpoint.torch.quantities import CADENCES, OF_OUTPUTS, OUTPUTS, Answers, answers, norm, update_and_rate
+from ghostpoint.torch.quantities import state_saturation as saturated_states
+from ghostpoint.torch.sinks import JSONLines, Sink
+
+if TYPE_CHECKING:
+    from ghostpoint.diagnosis import Diagnosis
+    from ghostpoint.torch.guard import Guard
+
+__all__ = ["Cost", "Monitor"]
+
+#: a read-out waits for this many steps or seconds, whichever ends first
+STEPS, SECONDS = 50, 5.0
+#: largest share of the time of a training that judging it on the way may take
+JUDGING = 0.01
+
+
+class Cost(NamedTuple):
+    """What measuring a quantity has cost.
+
+    Attributes
+    ----------
+    every : int or None
+        Steps from one measurement to the next.
+    calls : int
+    seconds : float
+        Of the host, in all. Work that a device does later is not in it.
+    share : float
+        Of the time since the first step.
+    """
+
+    every: int | None
+    calls: int
+    seconds: float
+    share: float
+
+
+class Monitor:
+    """Observes a training through the hooks of its optimizer, and says what phase it is in.
+
+    Nothing that training computes depends on it: weights, gradients, losses and generators are the same to the last bit
+    with and without it. Numbers stay on their device until 50 steps or 5 s have gone by, then all are fetched at once.
+    In the loop there is one more line, outside of compiled functions, before or after ``optimizer.step()``::
+
+        monitor = Monitor(model, optimizer, path="run.jsonl")
+        for x, y in batches:
+            ...
+            monitor.log(loss, outputs=outputs, targets=y)
+        print(monitor.verdict())
+
+    A step is one of the optimizer. Losses logged between two steps (accumulated gradients, or a step that AMP skipped)
+    are averaged. Gradients are what the optimizer sees: accumulated, unscaled, clipped.
+
+    =========================  =========================================================================================
+    loss                       as logged
+    gradient_norm              L2 norm over all parameters of the optimizer
+    update_size                L2 norm of the change of the parameters in one step
+    effective_learning_rate    ``-u.g / g.g`` of update u and gradient g; of plain gradient descent the learning rate
+    learning_rate              of the first group
+    confidence                 mean probability of the likelier answer
+    saturation                 share of answers whose probability is within 0.01 of certain
+    accuracy                   share of right answers, where targets are class labels, or 0 and 1
+    state_saturation           share of hidden states beyond 0.99, where states are logged
+    =========================  =========================================================================================
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        For the number of its parameters that the optimizer does not have.
+    optimizer : torch.optim.Optimizer
+    path : path, optional
+        Log of JSON lines to append to, for ``ghostpoint diagnose FILE`` and ``ghostpoint diagnose --follow FILE``. In a
+        distributed training the process of rank 0 alone writes.
+    every : int, or mapping of quantity to int or None, optional
+        Steps between two measurements, where not the default (1 for loss and learning rate, 10 for the others); None
+        for never. A number is for all but loss and learning rate.
+    outputs : str
+        What ``outputs`` are: "classes" and "logits" (before softmax or sigmoid), "probabilities", "tanh", "values"
+        (unbounded: no confidence), or "auto", by targets and range.
+    sinks : iterable
+        More places to write to: ``CSV``, ``TensorBoard``, ``WandB`` of ``ghostpoint.torch``.
+    guard : Guard, optional
+        Its counts are logged too.
+    on_verdict : callable (Diagnosis), optional
+        Called when the verdict has changed; judging on the way takes at most a hundredth of the time.
+    chance_loss, chance_accuracy, classes : optional
+        As for ``ghostpoint.diagnose``.
+
+    Raises
+    ------
+    ValueError
+        For unknown quantities or outputs, and cadences below 1.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        every: int | Mapping[str, int | None] | None = None,
+        outputs: str = "auto",
+        sinks: Iterable[Sink] = (),
+        guard: Guard | None = None,
+        on_verdict: Callable[[Diagnosis], None] | None = None,
+        chance_loss: float | None = None,
+        chance_accuracy: float | None = None,
+        classes: int | None = None,
+    ):
+        self.model, self.optimizer, self.guard, self.on_verdict = model, optimizer, guard, on_verdict
+        self.every = _cadences(every)
+        self.outputs = one_of("outputs", outputs, OUTPUTS)
+        self._levels: dict[str, Any] = {
+            "chance_loss": None if chance_loss is None else number("chance_loss", chance_loss),
+            "chance_accuracy": None if chance_accuracy is None else number("chance_accuracy", chance_accuracy),
+            "classes": None if classes is None else integer("classes", classes, at_least=2),
+        }
+        self.step = 0
+        self._first_step = 0
+        self._after: bool | None = None  # whether log comes after the step it belongs to
+        self._compiled = False
+        self._logged = 0
+        self._warned: set[str] = set()
+        self._pending: list[tuple[int, str, torch.Tensor | Answers]] = []
+        self._host: dict[int, dict[str, Any]] = {}
+        self._record: dict[str, tuple[array[float], array[float]]] = {}
+        self._widest = (float("inf"), -float("inf"))
+        self._seconds: dict[str, list[float]] = {name: [0, 0.0] for name in (*CADENCES, "read-out", "judging")}
+        self._started: float | None = None
+        self._read_step, self._read_time = 0, time.monotonic()
+        self._before: list[torch.Tensor] | None = None
+        self._judged: tuple[int, Diagnosis] | None = None
+        self._judged_at = (time.monotonic(), 0.0)
+        self._shown: str | None = None
+        self.sinks: list[Sink] = list(sinks) if _writes() else []
+        if path is not None and _writes():
+            self.sinks.append(JSONLines(path))
+        self._handles = [
+            optimizer.register_step_pre_hook(self._before_update),
+            optimizer.register_step_post_hook(self._after_update),
+        ]
+        self._closed = False
+        self._say_what_is_missing()
+        reference = weakref.ref(self)
+
+        def at_exit() -> None:
+            if (one := reference()) is not None:
+                one.close()
+
+        self._at_exit = at_exit
+        atexit.register(self._at_exit)
+
+    # In the loop.
+
+    def log(self, loss: Any, *, outputs: Any = None, targets: Any = None, states: Any = None, **more: float) -> None:
+        """Note the loss of a step, and what its outputs say where that is due.
+
+        Parameters
+        ----------
+        loss : tensor of one number, or float
+        outputs : tensor, optional
+            Of the network, before or after its last function: see ``Monitor(outputs=...)``.
+        targets : tensor, optional
+            Class labels, or of the shape of the outputs.
+        states : tensor, optional
+            Hidden states.
+        **more : float
+            Numbers of one's own, such as ``validation_loss=0.3``.
+        """
+        if self._after is None:
+            self._after = self.step > self._first_step
+        if self._compiled:  # hooks inside compiled code do not run: a log is a step
+            self._warn("compiled", "optimizer.step is compiled, so only what is logged is recorded: each log is a step")
+            self.step = max(self.step, self._logged + 1)
+            self._logged = self.step
+            self._read_out_if_due()
+        at = self.step - 1 if self._after or self._compiled else self.step
+        with torch.no_grad():
+            if self._due("loss", at):
+                start = time.perf_counter()
+                if isinstance(loss, torch.Tensor):
+                    if loss.numel() != 1:
+                        raise InputError(f"loss must be one number, got shape {tuple(loss.shape)}")
+                    self._pending.append((at, "loss", loss.detach().reshape(()).clone()))
+                else:
+                    self._pending.append((at, "loss", torch.tensor(float(loss), dtype=torch.float64)))
+                self._spent("loss", start)
+            if outputs is not None and any(self._due(name, at) for name in OF_OUTPUTS):
+                self._note_outputs(at, outputs, targets)
+            if states is not None and self._due("state_saturation", at):
+                start = time.perf_counter()
+                self._pending.append((at, "state_saturation", saturated_states(states)))
+                self._spent("state_saturation", start)
+        if more:
+            self._host.setdefault(at, {}).update({name: float(value) for name, value in more.items()})
+
+    def _note_outputs(self, at: int, outputs: Any, targets: Any) -> None:
+        start = time.perf_counter()
+        outputs = getattr(outputs, "data", outputs)  # of a packed sequence
+        found = None
+        if isinstance(outputs, torch.Tensor) and outputs.is_floating_point():
+            found = answers(outputs, targets if isinstance(targets, torch.Tensor) else None)
+        if found is None:
+            self._warn("outputs", "outputs must be a real tensor that fits the targets: confidence, saturation and "
+                       f"accuracy are left out; got {type(outputs).__name__}")  # fmt: skip
+        else:
+            self._pending.append((at, "answers", found))
+        self._spent(next(name for name in OF_OUTPUTS if self._due(name, at)), start)
+
+    # Hooks of the optimizer.
+
+    def _before_update(self, optimizer: Any, args: Any, keywords: Any) -> None:
+        if torch.compiler.is_compiling():
+            self._compiled = True
+            return
+        if self._started is None:
+            self._started = time.monotonic()
+        self._read_out_if_due()
+        at = self.step
+        with torch.no_grad():
+            closure = any(one is not None for one in (*args[1:], keywords.get("closure")))
+            if self._due("gradient_norm", at) and not closure:
+                self._note_gradient(at)
+            self._before = None
+            if self._due("update_size", at) or self._due("effective_learning_rate", at):
+                start = time.perf_counter()
+                self._before = [p.detach().clone() for p in self._trained()]
+                self._spent("update_size", start, calls=0)
+            if closure and self._due("gradient_norm", at):
+                self._closure = True
+        if self._due("learning_rate", at):
+            start = time.perf_counter()
+            rate = optimizer.param_groups[0].get("lr")
+            if isinstance(rate, torch.Tensor):
+                self._pending.append((at, "learning_rate", rate.detach().reshape(()).clone()))
+            elif rate is not None:
+                self._host.setdefault(at, {})["learning_rate"] = float(rate)
+            self._spent("learning_rate", start)
+
+    _closure = False
+
+    def _after_update(self, optimizer: Any, args: Any, keywords: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
+        at = self.step
+        with torch.no_grad():
+            if self._closure:  # an optimizer that calls its closure: the gradient of the last call
+                self._closure = False
+                self._note_gradient(at)
+            if self._before is not None:
+                start = time.perf_counter()
+                trained = self._trained()
+                pairs = [(b, p.detach(), p.grad) for b, p in zip(self._before, trained, strict=True)]
+                dense = [
+                    (b, p, g.detach()) for b, p, g in pairs if g is not None and not g.is_sparse
+                ]  # others have not moved, or say so in their own norm
+                if dense:
+                    size, rate = update_and_rate(*zip(*dense, strict=True))
+                    if self._due("update_size", at):
+                        self._pending.append((at, "update_size", size))
+                    if self._due("effective_learning_rate", at):
+                        self._pending.append((at, "effective_learning_rate", rate))
+                self._before = None
+                self._spent("update_size", start)
+        if self.guard is not None:
+            self._host.setdefault(at, {}).update(
+                {f"guard_{name}": self.guard.counts[name] for name in ("changed", "stayed", "skipped", "refused")}
+            )
+        self.step += 1
+
+    def _note_gradient(self, at: int) -> None:
+        start = time.perf_counter()
+        gradients = [p.grad.detach() for p in self._trained() if p.grad is not None]
+        if gradients:
+            self._pending.append((at, "gradient_norm", norm(gradients)))
+        self._spent("gradient_norm", start)
+
+    def _trained(self) -> list[torch.Tensor]:
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    # Reading out.
+
+    def _read_out_if_due(self) -> None:
+        if self.step - self._read_step >= STEPS or time.monotonic() - self._read_time >= SECONDS:
+            self.read_out()
+            self._judge_if_cheap()
+
+    def read_out(self, *, last: bool = False) -> None:
+        """Fetch what was measured, and write the rows that are complete; with ``last`` the present step's too.
+
+        This waits for the devices once.
+        """
+        start = time.perf_counter()
+        self._read_step, self._read_time = self.step, time.monotonic()
+        limit = self.step + (1 if last else 0)
+        ready = [one for one in self._pending if one[0] < limit]
+        self._pending = [one for one in self._pending if one[0] >= limit]
+        rows = {at: self._host.pop(at) for at in sorted(self._host) if at < limit}
+        sums: dict[tuple[int, str], list[float]] = {}
+        for at, name, value in _fetched(ready):
+            for quantity, one in self._values(name, value, at).items():
+                sums.setdefault((at, quantity), []).append(one)
+        for (at, name), values in sums.items():
+            rows.setdefault(at, {})[name] = sum(values) / len(values)
+        for at in sorted(rows):
+            for name, one in rows[at].items():
+                steps, curve = self._record.setdefault(name, (array("d"), array("d")))
+                steps.append(at)
+                curve.append(one)
+        if rows and self.sinks:
+            table = [{"step": at, **rows[at]} for at in sorted(rows)]
+            for sink in self.sinks:
+                sink.write(table)
+        self._spent("read-out", start)
+
+    def _values(self, name: str, value: Any, at: int) -> dict[str, float]:
+        if name != "answers":
+            return {name: value}
+        numbers, classes = value
+        if not classes:
+            low, high = self._widest
+            self._widest = (min(low, numbers[0]), max(high, numbers[1]))
+        found = Answers.read(numbers, classes, self.outputs, self._widest)
+        return {name: one for name, one in found.items() if self._due(name, at)}
+
+    @property
+    def record(self) -> dict[str, NDArray[np.float64]]:
+        """What has been read out: ``epoch`` (steps with a loss) and curves over it, NaN where not measured."""
+        steps, losses = (np.array(part) for part in self._record.get("loss", (array("d"), array("d"))))
+        epoch, first = np.unique(steps, return_index=True)
+        curves = {"epoch": epoch, "loss": losses[first]}
+        for name, (at, values) in self._record.items():
+            if name != "loss":
+                curve = np.full(len(epoch), np.nan)
+                where = np.searchsorted(epoch, np.array(at))
+                fits = (where < len(epoch)) & (epoch[np.minimum(where, len(epoch) - 1)] == at) if len(epoch) else []
+                curve[where[fits]] = np.array(values)[fits]
+                curves[name] = curve
+        return curves
+
+    def verdict(self) -> Diagnosis:
+        """``ghostpoint.diagnose`` of the record so far; judged again when the record has grown."""
+        self.read_out()
+        return self._judge()
+
+    def _judge(self) -> Diagnosis:
+        from ghostpoint.diagnosis import diagnose
+
+        points = len(self._record.get("loss", ((), ()))[0])
+        if self._judged is None or self._judged[0] != points:
+            if not points:
+                raise InputError("no loss has been logged yet: verdict() needs monitor.log(loss) and a step")
+            start = time.perf_counter()
+            known = ("epoch", "loss", "gradient_norm", "accuracy", "confidence", "learning_rate", "validation_loss")
+            curves = {name: values for name, values in self.record.items() if name in known}
+            self._judged = points, diagnose(curves, **self._levels)
+            self._spent("judging", start)
+        return self._judged[1]
+
+    def _judge_if_cheap(self) -> None:
+        if self.on_verdict is None or not self._record.get("loss", ((), ()))[0]:
+            return
+        at, took = self._judged_at
+        if time.monotonic() - at < took / JUDGING:
+            return
+        start = time.monotonic()
+        found = self._judge()
+        self._judged_at = time.monotonic(), time.monotonic() - start
+        if found.verdict != self._shown:
+            self._shown = found.verdict
+            self.on_verdict(found)
+
+    def costs(self) -> dict[str, Cost]:
+        """What measuring has cost so far, by quantity; those that are measured together stand under the first."""
+        elapsed = max(time.monotonic() - self._started, 1e-9) if self._started is not None else float("inf")
+        return {
+            name: Cost(self.every.get(name, STEPS), int(calls), seconds, seconds / elapsed)
+            for name, (calls, seconds) in self._seconds.items()
+            if calls
+        }
+
+    def close(self) -> None:
+        """Write what is left and let go of the optimizer."""
+        if self._closed:
+            return
+        self._closed = True
+        atexit.unregister(self._at_exit)
+        self.read_out(last=True)
+        for sink in self.sinks:
+            sink.close()
+        for handle in self._handles:
+            handle.remove()
+
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The number of the step and the record, for a checkpoint."""
+        self.read_out()
+        record = {name: [list(steps), list(values)] for name, (steps, values) in self._record.items()}
+        return {"step": self.step, "record": record, "version": __version__}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint: steps go on, so that the log does."""
+        self.step = self._first_step = self._read_step = int(state["step"])
+        self._record = {name: (array("d", at), array("d", values)) for name, (at, values) in state["record"].items()}
+
+    # The rest.
+
+    def _due(self, name: str, at: int) -> bool:
+        every = self.every[name]
+        return every is not None and at % every == 0
+
+    def _spent(self, name: str, start: float, calls: int = 1) -> None:
+        spent = self._seconds[name]
+        spent[0] += calls
+        spent[1] += time.perf_counter() - start
+
+    def _say_what_is_missing(self) -> None:
+        trained = {id(p) for p in self._trained()}
+        left = sum(p.requires_grad and id(p) not in trained for p in self.model.parameters())
+        if left:
+            self._warn("parameters", f"{left} parameters of the model are not in the optimizer: they are not measured")
+
+    def _warn(self, key: str, message: str) -> None:
+        if key not in self._warned:
+            self._warned.add(key)
+            warnings.warn(f"Monitor: {message}", RuntimeWarning, stacklevel=3)
+
+
+def _cadences(every: int | Mapping[str, int | None] | None) -> dict[str, int | None]:
+    found = dict(CADENCES)
+    if every is None:
+        return found
+    given = dict.fromkeys([*CADENCES][2:], every) if isinstance(every, int) else every
+    for name, steps in given.items():
+        one_of("every", name, CADENCES)
+        found[name] = None if steps is None else integer(f"every[{name!r}]", steps, at_least=1)
+    return found
+
+
+def _fetched(pending: list[tuple[int, str, torch.Tensor | Answers]]) -> list[tuple[int, str, Any]]:
+    """Pending values as numbers, with one transfer from each device."""
+    found: list[tuple[int, str, Any]] = []
+    devices: dict[torch.device, list[tuple[int, str, torch.Tensor, bool | None]]] = {}
+    for at, name, value in pending:
+        vector, classes = (value.vector, value.classes) if isinstance(value, Answers) else (value.reshape(1), None)
+        devices.setdefault(vector.device, []).append((at, name, vector, classes))
+    for device, ones in devices.items():
+        wide = torch.float32 if device.type == "mps" else torch.float64
+        numbers = torch.cat([vector.to(wide) for _, _, vector, _ in ones]).tolist()
+        first = 0
+        for at, name, vector, classes in ones:
+            part = numbers[first : first + len(vector)]
+            first += len(vector)
+            found.append((at, name, part[0] if classes is None else (part, classes)))
+    return found
+
+
+def _writes() -> bool:
+    """Whether this process writes: rank 0 of a distributed training, or the only one."""
+    distributed: Any = getattr(torch, "distributed", None)
+    ready = distributed is not None and distributed.is_available() and distributed.is_initialized()
+    return not ready or distributed.get_rank() == 0

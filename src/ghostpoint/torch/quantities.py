@@ -1,0 +1,134 @@
+"""What a monitor measures, as tensors that stay on their device: norms of updates, confidence of outputs.
+
+Nothing here changes what it is given, draws random numbers, or waits for a device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+__all__ = ["CADENCES", "OF_OUTPUTS", "OUTPUTS", "Answers", "answers", "norm", "state_saturation", "update_and_rate"]
+
+#: steps from one measurement to the next, of each quantity, by default
+CADENCES: dict[str, int | None] = {
+    "loss": 1,
+    "learning_rate": 1,
+    "gradient_norm": 10,
+    "update_size": 10,
+    "effective_learning_rate": 10,
+    "confidence": 10,
+    "saturation": 10,
+    "accuracy": 10,
+    "state_saturation": 10,
+}
+#: those that need outputs
+OF_OUTPUTS = ("confidence", "saturation", "accuracy")
+#: what outputs may be: "classes" and "logits" before softmax and sigmoid, "probabilities" after a sigmoid, "tanh" after
+#: a tanh, "values" without bounds
+OUTPUTS = ("auto", "classes", "logits", "probabilities", "tanh", "values")
+#: an answer nearer than this to its bound is saturated (probability; states and tanh outputs likewise)
+BOUND = 0.01
+#: numbers of outputs that are looked at: the first ones
+MOST = 1 << 16
+
+
+def norm(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """L2 norm of all numbers in ``tensors``, which may lie on several devices."""
+    wide = [t.coalesce().values() if t.is_sparse else t for t in tensors]
+    wide = [t.float() if t.dtype in (torch.float16, torch.bfloat16) else t for t in wide]
+    device = wide[0].device
+    if all(t.device == device and t.dtype == wide[0].dtype for t in wide):
+        return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(wide)))
+    each = [torch.linalg.vector_norm(t).to(device, non_blocking=True) for t in wide]
+    return torch.linalg.vector_norm(torch.stack([one.double() for one in each]))
+
+
+def update_and_rate(
+    before: Sequence[torch.Tensor], after: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """``|u|`` and ``-u.g / g.g`` of the update u: the rate at which plain gradient descent goes as far along g."""
+    u = torch._foreach_sub(list(after), list(before))
+    device = u[0].device
+    along = [torch.sum(a * b).to(device, torch.float64, non_blocking=True) for a, b in zip(u, gradients, strict=True)]
+    square = norm(gradients).double() ** 2
+    return norm(u), -torch.stack(along).sum() / square
+
+
+class Answers:
+    """Statistics of outputs under every reading that their range leaves open; :meth:`read` decides on the host.
+
+    ``vector`` is one tensor: the range of the outputs, whether all targets are 0 or 1, and (confidence, saturation,
+    accuracy) as classes or, for real outputs, as probabilities, tanh and logits. NaN stands for "does not apply".
+    """
+
+    def __init__(self, vector: torch.Tensor, classes: bool):
+        self.vector, self.classes = vector, classes
+
+    @staticmethod
+    def read(numbers: Sequence[float], classes: bool, kind: str, widest: tuple[float, float]) -> dict[str, float]:
+        """Quantities by name from the numbers of ``vector``; ``widest`` is the range of all outputs so far."""
+        if kind == "auto":
+            if classes:
+                kind = "classes"
+            elif widest[0] >= 0 and widest[1] <= 1:
+                kind = "probabilities"
+            elif widest[0] >= -1 and widest[1] <= 1 and not numbers[2]:
+                kind = "tanh"
+            else:
+                kind = "logits" if numbers[2] else "values"
+        if kind == "values":
+            return {}
+        first = 3 + 3 * ({"classes": 0, "probabilities": 0, "tanh": 1, "logits": 2}[kind])
+        found = dict(zip(OF_OUTPUTS, numbers[first : first + 3], strict=True))
+        return {name: value for name, value in found.items() if value == value}
+
+
+def answers(outputs: torch.Tensor, targets: torch.Tensor | None) -> Answers | None:
+    """Confidence, saturation and accuracy of outputs; None where the two do not fit together.
+
+    Confidence is the mean probability of the likelier answer, saturation the share of answers whose probability is
+    within 0.01 of certain. Targets that are whole numbers, of one axis less than the outputs, are class labels: the
+    axis of the classes is 1, as for ``nn.CrossEntropyLoss``, or the last one. Negative labels do not count.
+    """
+    o = outputs.detach()
+    y = None if targets is None else targets.detach()
+    rows = max(MOST // max(o[0].numel() if o.ndim else 1, 1), 1)
+    if y is not None and not y.is_floating_point() and y.ndim == o.ndim - 1:
+        axis = 1 if o.shape[:1] + o.shape[2:] == y.shape else -1
+        if axis == -1 and o.shape[:-1] != y.shape:
+            return None
+        o, y = o[:rows].float(), y[:rows]
+        best = (o.amax(axis) - o.logsumexp(axis)).exp()
+        counted = y >= 0
+        number = counted.sum()
+        right = ((o.argmax(axis) == y) & counted).sum() / number
+        certain = ((best > 1 - BOUND) & counted).sum() / number
+        confidence = torch.where(counted, best, 0.0).sum() / number
+        start = torch.zeros(3, device=o.device)
+        return Answers(torch.cat([start, torch.stack([confidence, certain, right])]), True)
+    if o.numel() == 0:
+        return None
+    o = o[:rows].float() if o.ndim else o.reshape(1).float()
+    low, high = o.aminmax()
+    nan = torch.full_like(low, float("nan"))
+    binary, same = torch.zeros_like(low), False
+    if y is not None and y.ndim and (y[:rows].shape == o.shape):
+        y, same = y[:rows].float(), True
+        binary = (y * (1 - y) == 0).all().float()
+
+    def reading(p: torch.Tensor) -> list[torch.Tensor]:
+        surer = torch.maximum(p, 1 - p)
+        right = ((p > 0.5) == (y > 0.5)).float().mean() if same and y is not None else nan
+        return [surer.mean(), (surer > 1 - BOUND).float().mean(), torch.where(binary > 0, right, nan)]
+
+    as_tanh = reading((1 + o) / 2)[:2]
+    return Answers(torch.stack([low, high, binary, *reading(o), *as_tanh, nan, *reading(torch.sigmoid(o))]), False)
+
+
+def state_saturation(states: torch.Tensor) -> torch.Tensor:
+    """Share of hidden states beyond 0.99 in absolute value."""
+    h = states.detach()
+    rows = max(MOST // max(h[0].numel() if h.ndim else 1, 1), 1)
+    return (h[:rows].abs() > 1 - BOUND).float().mean()

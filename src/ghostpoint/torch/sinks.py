@@ -1,0 +1,159 @@
+"""Where a monitor's rows go: JSON lines, CSV, TensorBoard, Weights & Biases."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+__all__ = ["CSV", "JSONLines", "Sink", "TensorBoard", "WandB"]
+
+#: a row: "step" and what was measured at it
+Row = dict[str, Any]
+
+
+class Sink(Protocol):
+    """What a monitor needs of a place to write to."""
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Keep rows, each with a "step"."""
+
+    def close(self) -> None:
+        """Nothing more will come."""
+
+
+class JSONLines:
+    """A file with one JSON object a line, appended to, which ``ghostpoint diagnose`` reads while it grows.
+
+    Every call writes whole lines and hands them to the operating system, so a program that dies loses nothing that was
+    written. A line that a machine's crash has torn is closed before the next one is written.
+
+    Parameters
+    ----------
+    path : path
+        Folders are made.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self.path.open("ab")
+        if self._file.tell():
+            with self.path.open("rb") as written:
+                written.seek(-1, os.SEEK_END)
+                if written.read(1) != b"\n":
+                    self._file.write(b"\n")
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Append rows; numbers that are not finite as the texts "nan", "inf" and "-inf"."""
+        lines = [json.dumps({name: _plain(value) for name, value in row.items()}) + "\n" for row in rows]
+        self._file.write("".join(lines).encode())
+        self._file.flush()
+
+    def close(self) -> None:
+        """Write through to the disk."""
+        if not self._file.closed:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+
+class CSV:
+    """A table with a column for each quantity; the first rows say which there are, and later ones are left out.
+
+    A file that is there is appended to, with the columns of its own header.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.columns: list[str] = []
+        if self.path.exists() and self.path.stat().st_size:
+            with self.path.open(newline="", encoding="utf-8") as written:
+                self.columns = next(csv.reader(written))
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Append rows; empty cells where nothing was measured."""
+        begins = not self.columns
+        if begins:
+            self.columns = list(dict.fromkeys(name for row in rows for name in row))
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
+            if begins:
+                writer.writeheader()
+            writer.writerows(rows)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class TensorBoard:
+    """Scalars in TensorBoard.
+
+    Parameters
+    ----------
+    where : folder, or a ``SummaryWriter``
+    prefix : str
+        Before the names, such as "train/".
+    """
+
+    def __init__(self, where: Any, prefix: str = ""):
+        self.prefix, self._own = prefix, not hasattr(where, "add_scalar")
+        if self._own:
+            try:
+                module = import_module("torch.utils.tensorboard")
+            except ImportError:
+                raise ImportError("TensorBoard needs the package tensorboard: pip install tensorboard") from None
+            where = module.SummaryWriter(os.fspath(where))
+        self.writer = where
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """One scalar a number."""
+        for row in rows:
+            for name, value in row.items():
+                if name != "step" and isinstance(value, int | float):
+                    self.writer.add_scalar(self.prefix + name, value, row["step"])
+
+    def close(self) -> None:
+        """Close a writer that was made here; flush another one."""
+        (self.writer.close if self._own else self.writer.flush)()
+
+
+class WandB:
+    """Rows in Weights & Biases.
+
+    Parameters
+    ----------
+    run : the ``wandb`` run, optional
+        By default a new one, from ``wandb.init(**keywords)``.
+    """
+
+    def __init__(self, run: Any = None, prefix: str = "", **keywords: Any):
+        self.prefix, self._own = prefix, run is None
+        if run is None:
+            try:
+                run = import_module("wandb").init(**keywords)
+            except ImportError:
+                raise ImportError("WandB needs the package wandb: pip install wandb") from None
+        self.run = run
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """One row a step; the step is a column of its own, so that it need not be that of the run."""
+        for row in rows:
+            self.run.log({self.prefix + name: value for name, value in row.items()})
+
+    def close(self) -> None:
+        """Finish a run that was begun here."""
+        if self._own:
+            self.run.finish()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+    return value

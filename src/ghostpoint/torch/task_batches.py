@@ -1,0 +1,88 @@
+"""The library's tasks as data sets of PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
+
+from ghostpoint.checks import integer
+from ghostpoint.errors import InputError
+from ghostpoint.tasks import Task
+
+__all__ = ["TaskBatch", "TaskBatches"]
+
+
+class TaskBatch(NamedTuple):
+    """The trials of one update.
+
+    Attributes
+    ----------
+    inputs : (trial, step, input channel)
+    targets : (trial, step, output channel)
+    weights : (trial, step, output channel)
+        What squared errors are multiplied by before they are summed; 0 where an answer does not count.
+    mask : (trial, step, output channel) bool
+        Which answers count.
+    """
+
+    inputs: torch.Tensor
+    targets: torch.Tensor
+    weights: torch.Tensor
+    mask: torch.Tensor
+
+    def loss(self, outputs: torch.Tensor) -> torch.Tensor:
+        """The task's loss of outputs (trial, step, output channel): ``sum weights (outputs - targets)**2``."""
+        return (self.weights * (outputs - self.targets) ** 2).sum()
+
+
+class TaskBatches(IterableDataset):
+    """Batches of a task, one an update: the trials that ``gp.train`` with the same seed has in the same epochs.
+
+    Use it as an iterator, or in ``DataLoader(batches, batch_size=None)``, whose workers take turns.
+
+    Parameters
+    ----------
+    task : Task
+    batches : int
+        How many there are in one pass.
+    seed : int
+        Of random trials. The k-th batch of the e-th pass is drawn from ``(seed, e batches + k)``; with the workers of a
+        loader that are not persistent each pass is the first.
+    dtype : torch.dtype
+
+    Raises
+    ------
+    ValueError
+        For anything but a task, and numbers below 1 (batches) or 0 (seed).
+    """
+
+    def __init__(self, task: Task, batches: int, seed: int = 0, dtype: torch.dtype = torch.float32):
+        super().__init__()
+        if not isinstance(task, Task):
+            raise InputError(f"task must be one of ghostpoint.tasks, got {type(task).__name__}")
+        self.task, self.dtype = task, dtype
+        self.batches = integer("batches", batches, at_least=1)
+        self.seed = integer("seed", seed, at_least=0)
+        self.passes = 0
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[TaskBatch]:
+        first = self.passes * self.batches
+        self.passes += 1
+        worker = get_worker_info()
+        start, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        for k in range(start, self.batches, step):
+            yield self.batch(first + k)
+
+    def batch(self, number: int) -> TaskBatch:
+        """The batch of one update, counted from 0."""
+        trial = self.task.trial((self.seed, number)) if self.task.random else self.task.trial()
+        weights = np.where(trial.mask, self.task.weights(trial), 0.0)
+        inputs, targets, weighed = (torch.tensor(a, dtype=self.dtype) for a in (trial.inputs, trial.targets, weights))
+        return TaskBatch(inputs, targets, weighed, torch.tensor(trial.mask))

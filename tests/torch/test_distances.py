@@ -1,0 +1,114 @@
+"""Distances are those of their definitions, and are read from the graph of the loss."""
+
+import warnings
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+from torch.nn import functional  # noqa: E402
+
+from ghostpoint.torch.distances import Distance, distance_of_graph  # noqa: E402
+from ghostpoint.torch.forward_passes import ForwardPasses  # noqa: E402
+from ghostpoint.torch.parameters import Parameters  # noqa: E402
+
+
+def pair(*shape):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(*shape, generator=generator), torch.randn(*shape, generator=generator)
+
+
+def test_squared_error():
+    old, new = pair(3, 4)
+    torch.testing.assert_close(Distance("squared")(old, new), functional.mse_loss(new, old))
+
+
+@pytest.mark.parametrize("kind", ["cross_entropy", "bce", "probabilities"])
+def test_the_entropies_are_divergences_of_kullback_and_leibler(kind):
+    old, new = pair(5, 4)
+    if kind == "cross_entropy":
+        p, q = (torch.distributions.Categorical(logits=x) for x in (old, new))
+    elif kind == "bce":
+        p, q = (torch.distributions.Bernoulli(logits=x) for x in (old, new))
+    else:
+        old, new = old.sigmoid(), new.sigmoid()
+        p, q = (torch.distributions.Bernoulli(probs=x) for x in (old, new))
+    expected = torch.distributions.kl_divergence(p, q).mean()
+    torch.testing.assert_close(Distance(kind)(old, new), expected, rtol=1e-4, atol=1e-6)
+    assert Distance(kind)(old, old).abs() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind"),
+    [
+        (functional.mse_loss, "squared"),
+        (lambda o, y: 3 * functional.mse_loss(o, y) + 0.1, "squared"),
+        (lambda o, y: ((o - y) ** 2).mean(), "squared"),
+        (functional.huber_loss, "squared"),
+        (functional.binary_cross_entropy_with_logits, "bce"),
+        (lambda o, y: functional.binary_cross_entropy(o.sigmoid(), y), "probabilities"),
+        (lambda o, y: functional.cross_entropy(o, y.softmax(1)), "cross_entropy"),
+        (lambda o, y: functional.cross_entropy(o, y.argmax(1)), "cross_entropy"),
+    ],
+)
+def test_the_kind_is_read_from_the_graph(loss, kind):
+    layer = nn.Linear(3, 4)
+    outputs = layer(torch.randn(6, 3))
+    found = distance_of_graph(loss(outputs, torch.rand(6, 4)), outputs)
+    assert found.kind == kind
+    assert not found.total
+
+
+def test_a_sum_and_an_index_that_is_ignored_and_classes_on_axis_1():
+    layer = nn.Linear(3, 4)
+    outputs = layer(torch.randn(6, 5, 3))
+    targets = torch.randint(4, (6, 5))
+    targets[2:, 3:] = -100
+    old, new = pair(6, 5, 4)
+    for flat in (True, False):
+        for reduction in ("mean", "sum"):
+            if flat:
+                given, shown, moved = outputs, old, new
+                loss = functional.cross_entropy(outputs.reshape(-1, 4), targets.reshape(-1), reduction=reduction)
+            else:
+                given, shown, moved = (x.transpose(1, 2) for x in (outputs, old, new))
+                loss = functional.cross_entropy(given, targets, reduction=reduction)
+            found = distance_of_graph(loss, given)
+            p, q = (torch.distributions.Categorical(logits=x) for x in (old, new))
+            each = torch.distributions.kl_divergence(p, q)[targets >= 0]
+            expected = each.mean() if reduction == "mean" else each.sum()
+            torch.testing.assert_close(found(shown, moved), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_an_unknown_loss_is_said_and_the_networks_own_operators_are_not_taken_for_it():
+    layer = nn.Linear(3, 4)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
+    told = []
+    passes = ForwardPasses(layer, Parameters(optimizer), "auto", (), lambda key, text: told.append(text))
+
+    def closure():
+        outputs = layer(torch.ones(2, 3)) ** 2  # a power, but before the outputs
+        return outputs.abs().sum(), outputs
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        passes.evaluate(closure, reuse=False)
+    assert "cannot be read from its graph" in told[0]
+
+
+def test_packed_sequences_are_their_data():
+    layer = nn.GRU(2, 4)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
+    passes = ForwardPasses(layer, Parameters(optimizer), "auto", (), lambda key, text: None)
+    packed = nn.utils.rnn.pack_sequence([torch.randn(3, 2), torch.randn(2, 2)])
+
+    def closure():
+        outputs = layer(packed)[0]
+        return outputs.data.square().mean(), outputs
+
+    passes.evaluate(closure, reuse=False)
+    with torch.no_grad():
+        layer.bias_ih_l0 += 1
+    _, distance = passes.repeat(keep=False)
+    assert distance > 0

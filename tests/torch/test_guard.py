@@ -1,0 +1,469 @@
+"""The guard: what it accepts, what it leaves alone, what it costs, and that it says what it cannot do."""
+
+import copy
+import warnings
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+
+import ghostpoint as gp  # noqa: E402
+from ghostpoint.torch import FixedBatch, FreshBatches, Guard, Monitor  # noqa: E402
+from ghostpoint.torch.parameters import Parameters  # noqa: E402
+from ghostpoint.torch.secants import Secants  # noqa: E402
+
+from .networks import MODULES, OPTIMIZERS, batch, closure_of  # noqa: E402
+
+
+def made(module="gru", optimizer="adam", seed=3):
+    torch.manual_seed(seed)
+    model = MODULES[module]()
+    return model, OPTIMIZERS[optimizer](model.parameters())
+
+
+def weights(model):
+    return torch.cat([p.detach().reshape(-1) for p in model.parameters()]).clone()
+
+
+def delayed_activation(seed=200, rate=30.0):
+    """A long short-term memory at a rate at which gradient descent destroys it."""
+    torch.manual_seed(seed)
+    trial = gp.tasks.DelayedActivation().trial()
+    y = torch.as_tensor(trial.targets, dtype=torch.float32)
+    model = nn.ModuleList([nn.LSTM(1, 64, batch_first=True), nn.Linear(64, 1)])
+
+    def closure():
+        outputs = torch.sigmoid(model[1](model[0](torch.zeros_like(y))[0]))
+        return nn.functional.mse_loss(outputs, y), outputs
+
+    return model, torch.optim.SGD(model.parameters(), lr=rate), closure
+
+
+# What it is for.
+
+
+def test_a_rate_at_which_training_breaks_is_survived():
+    model, optimizer, closure = delayed_activation()
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss, _ = closure()
+        loss.backward()
+        optimizer.step()
+    assert loss > 0.1
+    model, optimizer, closure = delayed_activation()
+    guard = Guard(model, optimizer, batch="fixed")
+    losses = [guard.step(closure).item() for _ in range(60)]
+    assert losses[-1] < 0.05 * 0.5  # chance is 1/2
+    # one backward pass and at most 1.3 forward passes an update
+    assert guard.counts["backward"] == guard.counts["updates"] == 60
+    assert guard.counts["forward"] <= 1.3 * 60
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("module", ["gru", "lstm"])
+def test_every_update_on_a_fixed_batch_obeys_the_rule(module, optimizer):
+    model, chosen = made(module, optimizer)
+    for group in chosen.param_groups:
+        group["lr"] *= 100
+    x, y = batch()
+    closure = closure_of(model, x, y)
+    rule = FixedBatch()
+    guard = Guard(model, chosen, batch="fixed", fixed=rule)
+    first = None
+    for _ in range(40):
+        before = weights(model)
+        with torch.no_grad():
+            loss, outputs = closure()
+        first = loss.item() if first is None else first
+        guard.step(closure)
+        with torch.no_grad():
+            trial, moved = closure()
+        assert ((moved - outputs) ** 2).mean() <= rule.kappa**2 * loss * (1 + 1e-5)
+        assert trial <= rule.most(loss.item(), first) * (1 + 1e-5)
+        if guard.last.action == "stayed":
+            assert torch.equal(weights(model), before)
+    assert guard.counts["changed"] > 0
+
+
+def test_with_fresh_batches_an_update_that_is_accepted_at_once_is_the_optimizers_own_to_the_last_bit():
+    runs = []
+    for guarded in (False, True):
+        model, optimizer = made("lstm", "adamw")
+        guard = Guard(model, optimizer, batch="fresh", fresh=FreshBatches(noise=np.inf)) if guarded else None
+        for step in range(15):
+            closure = closure_of(model, *batch(3 + step))
+            if guard is not None:
+                guard.step(closure)
+            else:
+                optimizer.zero_grad()
+                closure()[0].backward()
+                optimizer.step()
+        runs.append(weights(model))
+    assert guard.counts["kept"] == 15
+    assert guard.counts["forward"] == 30
+    assert torch.equal(*runs)
+
+
+# Secants.
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_on_a_quadratic_the_update_along_stiff_directions_is_at_most_newtons(compact):
+    torch.manual_seed(0)
+    # eigenvalues of the Hessian 1 and 100
+    x = nn.Parameter(torch.tensor([1.0, 1.0, 1.0]))
+    hessian = torch.diag(torch.tensor([100.0, 1.0, 1.0]))
+    secants = Secants(Parameters(torch.optim.SGD([x], lr=1.0)), 2, compact)
+    theta = x.detach().clone()
+    with torch.no_grad():
+        x.add_(torch.tensor([0.3, 0.0, 0.0]))
+    secants.add(hessian @ (x.detach() - theta), theta)
+    x.grad = hessian @ x.detach()
+    d = -x.grad  # a step of gradient descent with rate 1: a hundred times too far
+    parts = secants.parts(d)
+    assert parts.along == pytest.approx([-130.0], rel=0.02)
+    assert parts.most == pytest.approx([1.3], rel=0.02)
+    moved = d.clone()
+    moved += parts.correction(1.0)[0] * secants.piece(0, slice(0, 3))
+    torch.testing.assert_close(moved, torch.tensor([-1.3, -1.0, -1.0]), rtol=0.02, atol=1e-5)
+    # uphill a tenth of that
+    assert secants.parts(-d).most == pytest.approx([0.13], rel=0.02)
+
+
+def test_directions_are_orthonormal_newest_first_and_dependent_ones_are_dropped():
+    torch.manual_seed(1)
+    x = nn.Parameter(torch.zeros(20))
+    secants = Secants(Parameters(torch.optim.SGD([x], lr=1.0)), 4, False)
+    hessian = torch.randn(20, 20).double()
+    hessian = (hessian @ hessian.T).float()
+    twice = torch.randn(20)
+    for last in (torch.randn(20), twice, twice, torch.randn(20), torch.randn(20)):
+        theta = x.detach().clone()
+        with torch.no_grad():
+            x.add_(last)
+        secants.add(hessian @ (x.detach() - theta), theta)
+    x.grad = torch.randn(20)
+    assert len(secants.y) == 4
+    combine = secants.parts(x.grad).combine
+    q = combine @ torch.stack(secants.y).double().numpy()
+    assert len(q) == 3  # of the same step twice one
+    np.testing.assert_allclose(q @ q.T, np.eye(3), atol=1e-5)
+    newest = secants.y[0] / secants.y[0].norm()
+    np.testing.assert_allclose(q[0], newest.numpy(), atol=1e-6)
+    assert secants.curvature[0] == pytest.approx(float(secants.y[0].square().sum() / secants.y[0].dot(last)), rel=1e-4)
+
+
+def test_secants_in_8_bits_are_within_two_percent():
+    torch.manual_seed(2)
+    x = nn.Parameter(torch.zeros(5000))
+    secants = Secants(Parameters(torch.optim.SGD([x], lr=1.0)), 1, True)
+    theta = x.detach().clone()
+    with torch.no_grad():
+        x.add_(torch.randn(5000))
+    y = torch.randn(5000)
+    secants.add(y, theta)
+    assert (secants.piece(0, slice(0, 5000)) - y).norm() < 0.02 * y.norm()
+
+
+def test_memory_of_a_large_network_is_three_copies():
+    model = nn.Linear(1100, 1000)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    guard = Guard(model, optimizer, batch="fixed")
+    x, y = torch.randn(4, 1100), torch.randn(4, 1000)
+    for _ in range(8):
+        guard.step(closure_of(model, x, y))
+    found = []
+
+    def collect(value):
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif isinstance(value, dict):
+            [collect(one) for one in value.values()]
+        elif isinstance(value, list | tuple):
+            [collect(one) for one in value]
+
+    collect(guard.state_dict())
+    assert guard._work is None
+    assert len(guard._fixed.secants.y) == 4
+    copies = sum(t.numel() * t.element_size() for t in found) / sum(4 * p.numel() for p in model.parameters())
+    assert 2.9 < copies <= 3
+
+
+# Random numbers and buffers.
+
+
+@pytest.mark.parametrize("module", ["rnn", "stack"])
+def test_generators_and_running_statistics_are_those_of_a_loop_without_the_guard(module):
+    left = []
+    for guarded in (False, True):
+        model, optimizer = made(module, "sgd")
+        x, y = batch(6)
+        closure = closure_of(model, x, y)
+        guard = Guard(model, optimizer, batch="fresh", fresh=FreshBatches(noise=np.inf)) if guarded else None
+        for _ in range(5):
+            if guard is not None:
+                guard.step(closure)
+            else:
+                optimizer.zero_grad()
+                closure()[0].backward()
+                optimizer.step()
+        left.append([torch.get_rng_state(), weights(model), *[b.clone() for b in model.buffers()]])
+    assert guard.counts["kept"] == 5
+    assert all(torch.equal(a, b) for a, b in zip(*left, strict=True))
+
+
+def test_a_trial_has_the_dropout_and_the_noise_of_its_update():
+    model, optimizer = made("rnn", "sgd")
+    model.dropout.p = 0.5
+    optimizer.param_groups[0]["lr"] = 1e-8
+    x, y = batch()
+    own = torch.Generator().manual_seed(1)
+
+    def closure():
+        outputs = model(x + torch.randn(x.shape, generator=own))
+        return nn.functional.mse_loss(outputs, y), outputs
+
+    guard = Guard(model, optimizer, batch="fresh", generators=[own])
+    for _ in range(3):
+        guard.step(closure)
+        assert guard.last.distance < 1e-12
+    expected = torch.Generator().manual_seed(1)
+    for _ in range(3):
+        torch.randn(x.shape, generator=expected)
+    assert torch.equal(own.get_state(), expected.get_state())
+
+
+def test_a_fixed_batch_with_dropout_is_judged_as_fresh_and_says_so():
+    model, optimizer = made("rnn", "sgd")
+    guard = Guard(model, optimizer, batch="fixed")
+    with pytest.warns(RuntimeWarning, match="draws random numbers or changes buffers"):
+        guard.step(closure_of(model, *batch()))
+    assert guard.last.rule == "fresh"
+
+
+# State.
+
+
+@pytest.mark.parametrize("kind", ["fixed", "fresh", "auto"])
+def test_training_goes_on_from_a_checkpoint_with_the_same_bits(kind, tmp_path):
+    x, y = batch()
+
+    def step(guard, model, k):
+        guard.step(closure_of(model, *(batch(3 + k) if kind == "fresh" else (x, y))))
+
+    model, optimizer = made("lstm", "momentum")
+    optimizer.param_groups[0]["lr"] = 10.0
+    guard = Guard(model, optimizer, batch=kind)
+    for k in range(14):
+        step(guard, model, k)
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "checkpoint.pt")
+    for k in range(14, 24):
+        step(guard, model, k)
+    again, other = made("lstm", "momentum", seed=9)
+    second = Guard(again, other, batch=kind)
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    again.load_state_dict(saved["model"])
+    other.load_state_dict(saved["optimizer"])
+    for k in range(14, 24):
+        step(second, again, k)
+    assert torch.equal(weights(model), weights(again))
+    assert second.counts["updates"] == 24
+    assert second.last == guard.last
+    if kind != "fresh":
+        assert guard.last.rule == "fixed"
+    # without a guard the checkpoint is an ordinary one
+    plain, third = made("lstm", "momentum")
+    third.load_state_dict(torch.load(tmp_path / "checkpoint.pt", weights_only=True)["optimizer"])
+    copy.deepcopy(plain)
+
+
+def test_a_batch_that_stays_is_noticed_and_one_that_does_not_too():
+    model, optimizer = made("gru", "sgd")
+    guard = Guard(model, optimizer)
+    for _ in range(6):
+        guard.step(closure_of(model, *batch()))
+    assert guard.last.rule == "fixed"
+    for k in range(3):
+        guard.step(closure_of(model, *batch(8 + k)))
+    assert guard.last.rule == "fresh"
+
+
+def test_a_batch_that_was_declared_fixed_and_is_not_is_found_out():
+    model, optimizer = made("gru", "sgd")
+    guard = Guard(model, optimizer, batch="fixed")
+    for k in range(50):
+        guard.step(closure_of(model, *batch(3 + k % 7)))
+    with pytest.warns(RuntimeWarning, match="the batch changes"):
+        guard.step(closure_of(model, *batch(4)))
+    assert guard.last.rule == "fresh"
+
+
+def test_weights_that_somebody_else_writes_to_are_not_taken_for_another_batch():
+    model, optimizer = made("gru", "sgd")
+    guard = Guard(model, optimizer, batch="fixed")
+    closure = closure_of(model, *batch())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(5):
+            loss = guard.step(closure)
+            with torch.no_grad():
+                model.readout.bias += 0.5
+                now = closure()[0]
+        assert guard.step(closure) == now != loss
+
+
+# Inside other people's loops.
+
+
+def test_a_loop_with_clipping_accumulation_groups_and_a_scheduler():
+    model, _ = made("gru")
+    groups = [{"params": model.layer.parameters(), "lr": 0.5}, {"params": model.readout.parameters()}]
+    optimizer = torch.optim.Adam(groups, lr=0.1)
+    guard = Guard(model, optimizer)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [0.5, 0.1], total_steps=12)
+    monitor = Monitor(model, optimizer, guard=guard, every=1)
+    assert type(optimizer) is torch.optim.Adam
+    norms = []
+    for _ in range(10):
+        optimizer.zero_grad()
+        for rows in (3, 5):
+            loss, _ = guard.evaluate(closure_of(model, *batch(rows)))
+            (loss / 2).backward()
+        before = weights(model)
+        nn.utils.clip_grad_norm_(model.parameters(), 0.01)
+        optimizer.step()
+        schedule.step()
+        norms.append((weights(model) - before).norm().item())
+        monitor.log(loss)
+    assert guard.counts["updates"] == 10
+    assert guard.counts["unguarded"] == 0
+    monitor.read_out(last=True)
+    # the monitor sees the update that stands, in whatever order the two were made
+    np.testing.assert_allclose(monitor.record["update_size"], norms, rtol=1e-4)
+    assert monitor.record["guard_refused"][-1] == guard.counts["refused"]
+
+
+def test_a_step_that_amp_skips_is_not_judged_and_the_next_one_is():
+    model, optimizer = made("gru", "sgd")
+    guard = Guard(model, optimizer)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    x, y = batch()
+    before = weights(model)
+    optimizer.zero_grad()
+    loss, _ = guard.evaluate(closure_of(model, x, y))
+    scaler.scale(loss * float("inf")).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    assert torch.equal(before, weights(model))
+    assert guard.counts["updates"] == 0
+    for _ in range(3):
+        guard.step(closure_of(model, x, y), scaler=scaler, before_step=lambda: None)
+    assert guard.counts["updates"] == 3
+    assert len(guard._passes.pending) == 0
+
+
+def test_bfloat16_autocast_and_a_compiled_model():
+    torch._dynamo.reset()
+    model, optimizer = made("stack", "adam")
+    model.layers[1], model.layers[3] = nn.Identity(), nn.Identity()
+    run = torch.compile(model, backend="aot_eager")
+    x, y = batch()
+
+    def closure():
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            outputs = run(x)
+        return nn.functional.mse_loss(outputs.float(), y), outputs
+
+    guard = Guard(model, optimizer, batch="fixed", distance="squared")
+    losses = [guard.step(closure).item() for _ in range(30)]
+    assert losses[-1] < losses[0]
+    assert guard.counts["stayed"] == 0
+
+
+def test_model_and_batch_in_place_of_a_closure():
+    model, optimizer = made("gru", "adam")
+    guard = Guard(model, optimizer, nn.functional.mse_loss)
+    x, y = batch()
+    losses = [guard.step(inputs=x, targets=y).item() for _ in range(10)]
+    assert losses[-1] < losses[0]
+
+
+def test_gradients_that_are_not_finite_change_neither_weights_nor_momenta():
+    model, optimizer = made("gru", "adam")
+    seen = []
+    guard = Guard(model, optimizer, batch="fresh", on_update=seen.append)
+    x, y = batch()
+    guard.step(closure_of(model, x, y))
+    before, state = weights(model), copy.deepcopy(optimizer.state_dict()["state"])
+    guard.step(closure_of(model, x * float("nan"), y))
+    assert torch.equal(before, weights(model))
+    for index, old in state.items():
+        assert all(torch.equal(old[k], optimizer.state_dict()["state"][index][k]) for k in old)
+    assert model.readout.weight.grad is not None
+    assert seen[-1].action == "skipped"
+    assert guard.counts["skipped"] == 1
+
+
+def test_after_eight_refusals_the_weights_stay_and_the_momenta_are_cleared():
+    model, optimizer = made("gru", "adam")
+    guard = Guard(model, optimizer, batch="fresh", distance=lambda old, new: torch.tensor(1e9))
+    before = weights(model)
+    guard.step(closure_of(model, *batch()))
+    assert guard.last.action == "stayed"
+    assert guard.last.refused == ("outputs",) * 8
+    assert torch.equal(before, weights(model))
+    assert all(not s["exp_avg"].any() and s["exp_avg_sq"].any() for s in optimizer.state.values())
+
+
+# What it cannot do.
+
+
+def test_what_is_unguarded_says_so_once():
+    model, optimizer = made("gru", "sgd")
+    guard = Guard(model, optimizer)
+    closure_of(model, *batch())()[0].backward()
+    with pytest.warns(RuntimeWarning, match="without guard.evaluate"):
+        optimizer.step()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        optimizer.step()
+    assert guard.counts["unguarded"] == 2
+    lbfgs = torch.optim.LBFGS(model.parameters(), lr=0.1)
+    guard = Guard(model, lbfgs)
+    before = weights(model)
+    with pytest.warns(RuntimeWarning, match="LBFGS evaluates its closure itself"):
+        guard.step(closure_of(model, *batch()))
+    assert guard.counts["unguarded"] == 1
+    assert not torch.equal(before, weights(model))
+
+
+def test_removed_it_is_gone():
+    model, optimizer = made("gru", "sgd")
+    guard = Guard(model, optimizer)
+    guard.remove()
+    optimizer.step()
+    assert guard.counts["updates"] == 0
+    assert set(optimizer.state_dict()) == {"state", "param_groups"}
+
+
+def test_wrong_arguments_are_named():
+    model, optimizer = made("gru", "sgd")
+    with pytest.raises(ValueError, match="batch must be one of auto, fixed, fresh"):
+        Guard(model, optimizer, batch="full")
+    with pytest.raises(ValueError, match="distance must be one of auto, squared"):
+        Guard(model, optimizer, distance="l1")
+    with pytest.raises(ValueError, match="kappa must be above 0"):
+        FixedBatch(kappa=0)
+    guard = Guard(model, optimizer)
+    x, y = batch()
+    with pytest.raises(ValueError, match=r"closure must return \(loss, outputs\), got Tensor"):
+        guard.step(lambda: model(x).sum())
+    with pytest.raises(ValueError, match="a loss of one number"):
+        guard.step(lambda: (model(x), model(x)))
+    with pytest.raises(ValueError, match="closure must be given, or inputs and targets, and criterion"):
+        guard.step(inputs=x, targets=y)
+    with pytest.raises(ValueError, match="outputs must be one real tensor"):
+        guard.step(lambda: (model(x).sum(), [model(x)]))
