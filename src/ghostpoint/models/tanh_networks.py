@@ -73,7 +73,8 @@ class TanhNetworks(Record):
         >>> FullRankRNN.published([3], figure="5D").activation
         'sigmoid'
         """
-        setup = setup_of(cls.setups[0].panels[0] if figure is None else figure, cls.setups)
+        figure = cls.setups[0].panels[0] if figure is None else figure
+        setup = setup_of(figure, cls.setups)
         if setup.rank is None and rank is None:
             raise InputError(f"rank must be given for figure {figure}, whose networks have any")
         if setup.rank is not None and rank not in (None, setup.rank):
