@@ -91,15 +91,16 @@ class RealisticKind:
     noises: tuple[float, ...]
     shapes: tuple[str, ...]
     families: tuple[str, ...]
+    hidden: tuple[str, ...]  # gaps that would hide what decides the label
 
 
 REALISTIC: dict[str, RealisticKind] = {}
 FAMILIES = ("binary", "classes", "imbalanced", "squared")
 
 
-def kind(*allowed, shortest=20, noises=NOISE, shapes=SHAPES, families=FAMILIES):
+def kind(*allowed, shortest=20, noises=NOISE, shapes=SHAPES, families=FAMILIES, hidden=()):
     def keep(make):
-        REALISTIC[make.__name__] = RealisticKind(make, allowed, shortest, noises, shapes, families)
+        REALISTIC[make.__name__] = RealisticKind(make, allowed, shortest, noises, shapes, families, hidden)
         return make
 
     return keep
@@ -139,8 +140,16 @@ def nothing_learned_smoothed(d):
 
 @kind(P, C, shortest=20, noises=(0.0, 0.002, 0.01))
 def head_start(d):
-    """From a bad initialisation to a constant answer within some per cent of the record."""
+    """From a bad initialisation to a constant answer within some per cent of the record.
+
+    The loss alone shows that only at log K of a common K: else chance or the accuracy is recorded."""
     d.feature = d.chance
+    if d.family in ("imbalanced", "squared") or d.classes not in (2, 3, 4, 10):
+        if d.rng.random() < 0.5:
+            d.options["chance_loss"] = d.chance
+        else:
+            share = d.frequency if d.family != "classes" else 1 / d.classes
+            d.columns["accuracy"] = d.rng.binomial(1000, share, d.n) / 1000
     return d.constant() + d.between(0.2, 4) * d.chance * np.exp(-d.t / d.width(0.005, 0.03))
 
 
@@ -278,7 +287,7 @@ def recovered_spikes(d):
     """Instabilities of a few epochs on the way down."""
     c = saturating(d.u * d.between(4, 8))
     for at in d.rng.uniform(0.2, 0.85, 3) * d.n:
-        c = c * (1 - 0.7 * (d.t >= at) * np.exp(-(d.t - at) / 2.0).clip(0, 1))
+        c = c * (1 - 0.7 * (d.t >= at) * np.exp(-np.maximum(d.t - at, 0) / 2.0))
     return d.loss(c)
 
 
@@ -452,27 +461,27 @@ def swinging(d, swing, begin, size):
     return d.loss(1.0 - size - np.exp(-d.u * d.between(12, 20)) * (1 - size) - size * swing * grown)
 
 
-@kind(Q, shortest=60, noises=(0.0, 0.01, 0.03, 0.06))
+@kind(Q, shortest=60, noises=(0.0, 0.01, 0.03, 0.06), hidden=("geometric", "thinned", "held"))
 def short_period(d):
     period = d.between(2, 6)
     swing = np.sin(2 * np.pi * d.t / period + 0.7)
     return swinging(d, swing, d.between(0.3, 0.5), d.between(0.05, 0.2))
 
 
-@kind(Q, shortest=40, noises=(0.0, 0.01, 0.03, 0.06))
+@kind(Q, shortest=40, noises=(0.0, 0.01, 0.03, 0.06), hidden=("geometric", "thinned", "held"))
 def every_second_epoch(d):
     """Over and under the minimum by turns, as at too high a rate."""
     return swinging(d, (-1.0) ** d.t, d.between(0.3, 0.6), d.between(0.05, 0.2))
 
 
-@kind(Q, shortest=100, noises=(0.0, 0.01, 0.03, 0.06))
+@kind(Q, shortest=100, noises=(0.0, 0.01, 0.03, 0.06), hidden=("geometric",))
 def middle_period(d):
     period = d.between(0.02, 0.1) * d.n
     swing = np.sin(2 * np.pi * d.t / max(period, 4))
     return swinging(d, swing, d.between(0.25, 0.4), d.between(0.05, 0.2))
 
 
-@kind(Q, shortest=100, noises=(0.0, 0.01, 0.03))
+@kind(Q, shortest=100, noises=(0.0, 0.01, 0.03), hidden=("geometric",))
 def long_period(d):
     """Three to five swings in what is left of the record."""
     begin = d.between(0.15, 0.25)
@@ -480,7 +489,7 @@ def long_period(d):
     return swinging(d, swing, begin, d.between(0.08, 0.2))
 
 
-@kind(Q, shortest=100, noises=(0.0, 0.01, 0.03))
+@kind(Q, shortest=100, noises=(0.0, 0.01, 0.03), hidden=("geometric",))
 def relaxation_swings(d):
     """Slow on one side and fast on the other."""
     period = d.between(10, max(12, 0.08 * d.n))
@@ -488,7 +497,7 @@ def relaxation_swings(d):
     return swinging(d, np.tanh(4 * (x - 0.5)), d.between(0.3, 0.5), d.between(0.08, 0.2))
 
 
-@kind(Q, shortest=200, noises=(0.0, 0.005))
+@kind(Q, shortest=200, noises=(0.0, 0.005), hidden=("geometric",))
 def growing_swings(d):
     """From nothing to its largest at the end."""
     period = d.between(4, min(50, d.n / 30))
@@ -497,7 +506,7 @@ def growing_swings(d):
     return swinging(d, np.sin(2 * np.pi * d.t / period) * grow, begin, d.between(0.1, 0.2))
 
 
-@kind(Q, shortest=200, noises=(0.0, 0.01))
+@kind(Q, shortest=200, noises=(0.0, 0.01), hidden=("geometric",))
 def shrinking_swings(d):
     """Down to a third of its first size, and still there."""
     period = d.between(4, min(50, d.n / 30))
@@ -506,7 +515,7 @@ def shrinking_swings(d):
     return swinging(d, np.sin(2 * np.pi * d.t / period) * left, begin, d.between(0.1, 0.2))
 
 
-@kind(Q, shortest=300, noises=(0.0, 0.01))
+@kind(Q, shortest=300, noises=(0.0, 0.01), hidden=("geometric",))
 def wandering_period(d):
     """The period changes by a third on the way."""
     period = d.between(6, 40)
@@ -514,7 +523,7 @@ def wandering_period(d):
     return swinging(d, np.sin(phase), d.between(0.3, 0.5), d.between(0.08, 0.2))
 
 
-@kind(Q, shortest=300, noises=(0.0,), families=("squared",))
+@kind(Q, shortest=300, noises=(0.0,), families=("squared",), hidden=("geometric",))
 def swings_of_a_decade(d):
     """On a logarithmic scale, far below chance."""
     period = d.between(6, 60)
@@ -523,7 +532,7 @@ def swings_of_a_decade(d):
     return d.chance * (np.exp(-d.u * 30) + level)
 
 
-@kind(Q, shortest=1000, noises=(0.0,))
+@kind(Q, shortest=1000, noises=(0.0,), hidden=("geometric",))
 def swings_in_noise(d):
     """Noise as large as the swing, over many periods."""
     period = d.between(8, 50)
@@ -531,7 +540,7 @@ def swings_in_noise(d):
     return y + 0.05 * (d.chance - d.floor) * d.rng.normal(size=d.n)
 
 
-@kind(Q, shortest=100, noises=(0.0, 0.01))
+@kind(Q, shortest=100, noises=(0.0, 0.01), hidden=("geometric",))
 def jump_then_swings(d):
     """An abrupt drop, and an oscillation from there to the end."""
     jump, at = one_jump(d, 0.3, 0.5)
@@ -556,7 +565,7 @@ def collapse_after_gradual_learning(d):
     return d.loss(c * (d.u < d.between(0.5, 0.8)))
 
 
-@kind(Z, shortest=400, noises=(0.0, 0.002, 0.01, 0.03))
+@kind(Z, shortest=400, noises=(0.0, 0.002, 0.01, 0.03), hidden=("geometric",))
 def collapse_just_before_the_end(d):
     c = saturating(d.u * d.between(8, 14))
     return d.loss(c * (d.t < d.n - max(55, d.between(0.03, 0.06) * d.n)))
@@ -710,7 +719,7 @@ def noisy(loss, d, level, shape):
 def accuracy_of(d):
     """Share of right answers of a test set, from chance to nearly all as the competence goes from 0 to 1."""
     low = {"binary": 0.5, "classes": 1 / d.classes, "imbalanced": d.frequency, "squared": 0.5}[d.family]
-    share = low + (d.between(0.9, 1.0) - low) * np.nan_to_num(d.competence)
+    share = low + (1 - low) * d.between(0.85, 1.0) * np.nan_to_num(d.competence)
     size = int(d.rng.choice([100, 1000, 10_000]))
     return d.rng.binomial(size, np.clip(share, 0, 1)) / size
 
@@ -745,6 +754,7 @@ def realistic_record(name: str, seed: int) -> LabelledRecord:
     if clean[np.isfinite(clean)].min() > 0:
         loss = np.where(loss > 0, loss, 0.5 * np.abs(clean))  # a loss of this family is not negative
     columns, gaps = str(rng.choice(COLUMNS)), str(rng.choice(GAPS)) if d.n >= 200 else "none"
+    gaps = "none" if gaps in made.hidden else gaps
     history = {"loss": loss} | d.columns
     add_columns(history, d.options, columns, d)
     history = with_gaps(history, gaps, rng)
@@ -760,6 +770,8 @@ def add_columns(history, options, columns, d):
         options["chance_loss"] = d.chance
         if "levels" in columns:
             options["chance_accuracy"] = {"binary": 0.5, "imbalanced": d.frequency}.get(d.family, 1 / d.classes)
+    if "accuracy" in history:
+        return
     if "accuracy" in columns and d.competence is not None:
         values = accuracy_of(d)
         if columns == "sparse accuracy":

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint.checks import integer, number
 from ghostpoint.diagnosis.advice import advice_for
@@ -167,11 +167,26 @@ def _swing(series: Series, levels: Levels) -> Swing | None:
     loss = series.loss
     if len(loss) < 12:
         return None
-    first = 0
+    first, filled = 0, _on_a_grid(series)
     low = levels.chance - 0.8 * levels.drop
     below = levels.linear.fit <= low
     if levels.drop > 0.1 * abs(levels.chance) and below.any():
         first = int(levels.linear.edges[int(below.argmax())])
-    first = min(first, len(loss) * 3 // 4)
+    first = int(np.searchsorted(filled[0], series.epoch[min(first, len(loss) * 3 // 4)]))
     level = abs(float(np.median(loss[-max(len(loss) // 4, 8) :]))) if levels.low >= 0 else levels.drop
-    return swing_at_end(loss, levels.early_noise, 0.6 * level, first)
+    found = swing_at_end(filled[1], levels.early_noise, 0.6 * level, first)
+    if found is not None and len(filled[0]) > len(loss):
+        points = len(loss) - int(np.searchsorted(series.epoch, filled[0][-found.points]))
+        found = found._replace(points=points)
+    return found
+
+
+def _on_a_grid(series: Series) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Epochs and losses with missing ones interpolated, if few are: a swing keeps its phase over a gap."""
+    steps = np.diff(series.epoch)
+    step = float(np.median(steps))
+    grid = np.arange(series.epoch[0], series.epoch[-1] + 0.5 * step, step)
+    regular = np.abs(steps / step - np.round(steps / step)).max() < 1e-6
+    if not regular or not len(series.loss) < len(grid) <= 1.5 * len(series.loss):
+        return series.epoch, series.loss
+    return grid, np.interp(grid, series.epoch, series.loss)

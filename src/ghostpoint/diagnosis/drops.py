@@ -59,8 +59,10 @@ def _on_either_scale(series: Series, levels: Levels) -> list[Drop]:
     sudden = [drop for drop in other if drop.abrupt]
     # on a logarithmic scale noise at the floor makes much of little: a long plateau must come before the drop
     long = [d for d in sudden if d.plateau[1] - d.plateau[0] >= 0.15 * (series.epoch[-1] - series.epoch[0])]
-    mine = abrupt_share([drop for drop in linear if drop.abrupt])
-    return other if long and abrupt_share(sudden) > max(mine, 0.3) and mine < 0.5 else linear
+    mine = [drop for drop in linear if drop.abrupt]
+    more = abrupt_share(sudden) > max(abrupt_share(mine), 0.3) and abrupt_share(mine) < 0.5
+    further = stairs(sudden) and len(sudden) == len(long) > len(mine)  # steps of a decade each look like one
+    return other if long and (more or further) else linear
 
 
 def abrupt_share(drops: list[Drop]) -> float:

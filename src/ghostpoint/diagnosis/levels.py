@@ -123,6 +123,14 @@ def levels_of(series: Series, chance_loss: float | None, chance_accuracy: float 
     )  # fmt: skip
 
 
+def _never_rises(values: Floats, noise: float) -> bool:
+    """Whether a noisy accuracy, above 0 and not near 1, has the same mean in every fifth of the record."""
+    parts = np.array_split(values, 5)
+    if len(values) < 30 or noise == 0.0 or not 0.0 < np.median(values) < 0.97:
+        return False
+    return bool(np.ptp([part.mean() for part in parts]) < 4.0 * noise * np.sqrt(2.0 / len(parts[-1])) + 0.002)
+
+
 def _points(course: Course, segment: Segment, n: int) -> tuple[int, int]:
     return int(course.edges[segment.first]), min(int(course.edges[segment.last + 1]), n)
 
@@ -144,6 +152,7 @@ def _first_plateau(linear: Course, logarithmic: Course | None, loss: Floats, low
     for course in (linear, logarithmic):
         if course is None:
             continue
+        log = course is not linear
         fit = course.fit
         top, bottom = max(float(fit[0]), float(fit.max())), float(fit.min())
         middle = bottom + 0.5 * (top - bottom)
@@ -151,10 +160,14 @@ def _first_plateau(linear: Course, logarithmic: Course | None, loss: Floats, low
         if float(fit[0]) < middle and float(before.min()) < bottom + 0.1 * (top - bottom):
             return None  # it only rises: no fall says that the high level is chance
         whole = max(course.epoch[-1] - course.epoch[0], 1e-300)
+        lowest = int(fit.argmin())
         for segment in course.segments:
+            if segment.first > lowest:
+                break  # a plateau after the fall says nothing about chance
             points = int(course.edges[segment.last + 1] - course.edges[segment.first])
             long = segment.end - segment.start >= 0.05 * whole or points >= 40
-            if segment.shape == "flat" and points >= 4 and long and segment.level > bottom + 0.5 * (top - bottom):
+            high = segment.level > bottom + 0.5 * (top - bottom) or _after_a_bad_start(course, segment, log)
+            if segment.shape == "flat" and points >= 4 and long and high:
                 if course is linear:
                     return segment
                 a, b = _points(course, segment, len(loss))
@@ -163,6 +176,14 @@ def _first_plateau(linear: Course, logarithmic: Course | None, loss: Floats, low
                     "flat", segment.first, segment.last, segment.start, segment.end, level, level, noise_of(loss[a:b])
                 )
     return None
+
+
+def _after_a_bad_start(course: Course, segment: Segment, log: bool) -> bool:
+    """Whether a brief first fall leads to the flat ``segment``, which lasts, and from which the loss halves later."""
+    low = float(course.fit[segment.last :].min())
+    halves = segment.level - low > np.log(2.0) if log else low >= 0 and low < 0.5 * segment.level
+    start = float(course.epoch[0])
+    return bool(halves and segment.start - start < 0.25 * (segment.end - start))
 
 
 def _by_loss(course: Course, loss: Floats, chance: float, low: float, noise: float) -> NDArray[np.bool_]:
@@ -203,6 +224,8 @@ def _by_accuracy(
         at = np.searchsorted(known, np.arange(len(raw)), side="right") - 1
         full = smooth[np.maximum(at, 0)]
     level = given
+    if level is None and plateau is None and not exact and _never_rises(values, quiet):
+        level = float(np.median(values))  # at chance throughout, whatever the loss does
     if level is None:
         inside = values[(known >= first[0]) & (known < first[1])]
         if plateau is None or len(inside) < 4:

@@ -214,13 +214,18 @@ def _joined(course: Course, pieces: list[tuple[int, int]], epoch: Floats) -> lis
     span = max(float(np.ptp(fit)), 1e-300)
     whole = max(t[-1] - t[0], 1e-300)
     marks: list[tuple[str, bool, int, int]] = []
+    # steep: the range would be passed in two records, and in ten times the duration of the steepest large piece
+    rate = [
+        (fit[i] - fit[j - 1]) / max(t[j - 1] - t[i], 1e-300) for i, j in pieces if fit[i] - fit[j - 1] > 0.15 * span
+    ]
+    steepest = max(rate, default=0.0)
     for i, j in pieces:
         change = fit[j - 1] - fit[i]
         size = j - i
         # standard error of the difference of the ends of a fitted line: sqrt(12 / size) that of a value
         doubt = float(np.median(error[i:j])) * np.sqrt(12.0 / max(size, 2))
         duration = max(t[j - 1] - t[i], 1e-300)
-        steep = abs(change) / duration * whole > 0.5 * span
+        steep = abs(change) / duration > max(0.5 * span / whole, 0.1 * steepest)
         flat = size == 1 or abs(change) <= CLEAR * doubt or (abs(change) <= FLAT * span and not steep)
         if marks:
             jump = fit[i] - fit[i - 1]

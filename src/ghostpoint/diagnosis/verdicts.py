@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import median_filter
 
 from ghostpoint.diagnosis.drops import Drop, abrupt_share, drops_of, stairs
 from ghostpoint.diagnosis.levels import Levels
@@ -134,7 +135,7 @@ def _never_learned(series: Series, levels: Levels, k: float) -> Judged | None:
     evidence = _known(evidence)
     given = "chance_loss" not in levels.inferred
     error = float(np.median(course.error))
-    moved = _significant(levels) and not share < NOTHING * k
+    moved = (_significant(levels) and not share < NOTHING * k) or _falls_by_decades(levels)
     if (
         given
         and levels.chance > 0
@@ -154,6 +155,9 @@ def _never_learned(series: Series, levels: Levels, k: float) -> Judged | None:
     if levels.by_accuracy and moved and not share <= 0.5:
         drops = drops_of(series, levels)
         notes = [f"the loss has fallen by {share:.0%} of chance, the accuracy has not risen"]
+        flat, since = tail_is_flat(series, levels)
+        if flat and len(np.unique(levels.accuracy)) > 1:
+            return Judged("plateau at a constant answer", evidence, notes, drops, since=since)
         return _constant(series, levels, k) or Judged("gradual learning", evidence, notes, drops)
     if levels.by_accuracy or not moved or (share < SOMETHING * k and _wanders(levels)):
         return Judged("plateau at chance", evidence, since=series.epoch[0])
@@ -197,6 +201,14 @@ def _significant(levels: Levels) -> bool:
     return levels.drop > CLEAR * 1.6 * float(np.hypot(course.doubt[low_at], course.doubt[0]))
 
 
+def _falls_by_decades(levels: Levels) -> bool:
+    """Whether the loss halves after the plateau on a logarithmic scale, whatever the first fall was."""
+    course = levels.logarithmic
+    if course is None or levels.chance <= 0:
+        return False
+    return bool(np.log(levels.chance) - course.fit.min() > max(np.log(2.0), CLEAR * float(np.median(course.error))))
+
+
 def _lost(series: Series, levels: Levels, k: float) -> Judged | None:
     """Off chance once, and back at chance to the end."""
     where = np.flatnonzero(levels.off)
@@ -218,6 +230,9 @@ def _lost(series: Series, levels: Levels, k: float) -> Judged | None:
         far = float(levels.linear.fit[: max(int(np.searchsorted(levels.linear.edges, last)), 1)].min())
         if levels.chance - far < 0.3 * levels.drop:
             return None
+        half = len(loss) // 2
+        if half >= 3 and np.median(loss[half:]) - np.median(loss[:half]) > 0.05 * levels.drop:
+            return None  # still rising: at no plateau
         if levels.chance - level > 0.15 * levels.drop or level > levels.chance + max(
             0.5 * levels.drop, 0.25 * abs(levels.chance)
         ):
@@ -320,8 +335,11 @@ def _rises(series: Series, levels: Levels, k: float) -> Judged | None:
     if _brief(series, levels):
         return None
     course = levels.linear
-    low_at = int(course.fit.argmin())
-    low, end = float(course.fit[low_at]), levels.end
+    # the lowest level that was held for a tenth of the record: a dip of a few epochs is no state to return to
+    width = max(len(course.fit) // 10, 3) | 1
+    held = median_filter(course.value if len(course.fit) > 40 else course.fit, width, mode="nearest")
+    low_at = int(held.argmin())
+    low, end = float(held[low_at]), levels.end
     rise = end - low
     drop = max(levels.chance - low, 0.0)
     clear = rise > CLEAR * 1.3 * float(np.hypot(course.doubt[low_at], course.doubt[-1]))
