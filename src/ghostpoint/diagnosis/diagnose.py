@@ -172,8 +172,9 @@ def _swing(series: Series, levels: Levels) -> Swing | None:
     below = levels.linear.fit <= low
     if levels.drop > 0.1 * abs(levels.chance) and below.any():
         first = int(levels.linear.edges[int(below.argmax())])
-    first = int(np.searchsorted(filled[0], series.epoch[min(first, len(loss) * 3 // 4)]))
-    level = abs(float(np.median(loss[-max(len(loss) // 4, 8) :]))) if levels.low >= 0 else levels.drop
+    first = int(np.searchsorted(filled[0], series.epoch[min(first, max(len(loss) - 64, len(loss) * 3 // 4))]))
+    tail = loss[-max((len(loss) - min(first, len(loss) - 64)) // 4, 8) :]  # of what follows the drop
+    level = abs(float(np.median(tail))) if levels.low >= 0 else levels.drop
     found = swing_at_end(filled[1], levels.early_noise, 0.6 * level, first)
     if found is not None and len(filled[0]) > len(loss):
         points = len(loss) - int(np.searchsorted(series.epoch, filled[0][-found.points]))

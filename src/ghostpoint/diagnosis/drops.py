@@ -33,6 +33,7 @@ class Drop(NamedTuple):
     plateau: tuple[float, float]
     scheduled: bool
     scale: str
+    factor: float = 1.0  # loss before over loss after, on the logarithmic scale
 
     @property
     def abrupt(self) -> bool:
@@ -61,8 +62,16 @@ def _on_either_scale(series: Series, levels: Levels) -> list[Drop]:
     long = [d for d in sudden if d.plateau[1] - d.plateau[0] >= 0.15 * (series.epoch[-1] - series.epoch[0])]
     mine = [drop for drop in linear if drop.abrupt]
     more = abrupt_share(sudden) > max(abrupt_share(mine), 0.3) and abrupt_share(mine) < 0.5
-    further = stairs(sudden) and len(sudden) == len(long) > len(mine)  # steps of a decade each look like one
-    return other if long and (more or further) else linear
+    # steps of a decade each look like one; each is a halving and more, clear of the noise at its end
+    clear = 5 * float(levels.logarithmic.noise.max()) < np.log(2.0)
+    further = clear and stairs(sudden) and len(sudden) > max(len(mine), 1) and all(_halves(d) for d in sudden)
+    return other if (long and more) or further else linear
+
+
+def _halves(drop: Drop) -> bool:
+    """Whether a drop on the logarithmic scale halves the loss, after a plateau of a tenth of the time before it."""
+    long = drop.plateau[1] - drop.plateau[0] >= 0.1 * drop.end
+    return long and drop.factor > 2.0
 
 
 def abrupt_share(drops: list[Drop]) -> float:
@@ -99,6 +108,8 @@ def _drops(series: Series, levels: Levels, course: Course, scale: str) -> list[D
         high = min(float(np.median(fit[(f0 + a) // 2 : a + 1])) if a > f0 else float(fit[a]), chance)
         b = a + int(fit[a : b + 1].argmin())  # the fall ends at its lowest, also where the course comes back
         deep = float(np.median(fit[b : b + max(min(5, len(fit) - b), 1)]))
+        if high - fit[b] > 10 * course.error[b]:  # the course comes back at once, and the fall is clear
+            deep = float(fit[b])
         size = high - deep
         if size < _LEAST * whole:
             continue
@@ -118,7 +129,17 @@ def _drops(series: Series, levels: Levels, course: Course, scale: str) -> list[D
             haste = float(last - first) / passed if a > 0 and waited >= 3 else 1.0  # no plateau: no wait
         linear_size = float(np.exp(high) - np.exp(deep)) if log else size
         found.append(
-            Drop(first, last, linear_size, size / whole, haste, plateau, _rate_cut(series, first, last), scale)
+            Drop(
+                first,
+                last,
+                linear_size,
+                size / whole,
+                haste,
+                plateau,
+                _rate_cut(series, first, last),
+                scale,
+                float(np.exp(size)) if log else 1.0,
+            )
         )
     return found
 

@@ -126,8 +126,8 @@ def levels_of(series: Series, chance_loss: float | None, chance_accuracy: float 
 def _never_rises(values: Floats, noise: float) -> bool:
     """Whether a noisy accuracy, above 0 and not near 1, has the same mean in every fifth of the record."""
     parts = np.array_split(values, 5)
-    if len(values) < 30 or noise == 0.0 or not 0.0 < np.median(values) < 0.97:
-        return False
+    if len(values) < 30 or noise == 0.0 or not 0.0 < np.median(values) < 0.97 or noise > 1.5 * np.std(values):
+        return False  # too short, never noisy, all right, or swinging
     return bool(np.ptp([part.mean() for part in parts]) < 4.0 * noise * np.sqrt(2.0 / len(parts[-1])) + 0.002)
 
 
@@ -239,4 +239,6 @@ def _by_accuracy(
     else:
         early = noise_of(values[: max(len(values) // 5, 12)])
         margin = max(6.0 * max(quiet, early) / np.sqrt(width), 0.04 * (1.0 - level))
+        if margin > 0.25 * (1.0 - level):  # too noisy to show a rise
+            return full, level, None
     return full, level, np.asarray(full > level + margin)

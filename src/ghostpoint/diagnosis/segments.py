@@ -201,9 +201,11 @@ def _partition(t: Floats, y: Floats, s: Floats) -> tuple[Floats, list[tuple[int,
             fit[i] = y[i]
             continue
         ww = w[i:j]
-        mean_x, mean_z = np.average(x[i:j], weights=ww), np.average(z[i:j], weights=ww)
-        scatter = float((ww * (x[i:j] - mean_x) ** 2).sum())
-        slope = float((ww * (x[i:j] - mean_x) * (z[i:j] - mean_z)).sum()) / scatter if scatter > 0 else 0.0
+        total = ww.sum()
+        mean_x, mean_z = ww @ x[i:j] / total, ww @ z[i:j] / total
+        off = ww * (x[i:j] - mean_x)
+        scatter = float(off @ (x[i:j] - mean_x))
+        slope = float(off @ (z[i:j] - mean_z)) / scatter if scatter > 0 else 0.0
         fit[i:j] = level + mean_z + slope * (x[i:j] - mean_x)
     return fit, pieces
 
@@ -214,6 +216,7 @@ def _joined(course: Course, pieces: list[tuple[int, int]], epoch: Floats) -> lis
     span = max(float(np.ptp(fit)), 1e-300)
     whole = max(t[-1] - t[0], 1e-300)
     marks: list[tuple[str, bool, int, int]] = []
+    errors, noises = (np.concatenate([[0.0], np.cumsum(part)]) for part in (error, course.noise))
     # steep: the range would be passed in two records, and in ten times the duration of the steepest large piece
     rate = [
         (fit[i] - fit[j - 1]) / max(t[j - 1] - t[i], 1e-300) for i, j in pieces if fit[i] - fit[j - 1] > 0.15 * span
@@ -223,7 +226,7 @@ def _joined(course: Course, pieces: list[tuple[int, int]], epoch: Floats) -> lis
         change = fit[j - 1] - fit[i]
         size = j - i
         # standard error of the difference of the ends of a fitted line: sqrt(12 / size) that of a value
-        doubt = float(np.median(error[i:j])) * np.sqrt(12.0 / max(size, 2))
+        doubt = float(errors[j] - errors[i]) / size * np.sqrt(12.0 / max(size, 2))
         duration = max(t[j - 1] - t[i], 1e-300)
         steep = abs(change) / duration > max(0.5 * span / whole, 0.1 * steepest)
         flat = size == 1 or abs(change) <= CLEAR * doubt or (abs(change) <= FLAT * span and not steep)
@@ -251,5 +254,7 @@ def _joined(course: Course, pieces: list[tuple[int, int]], epoch: Floats) -> lis
         before, after = (float(inner[0]), float(inner[-1]))
         start = float(epoch[0]) if i == 0 else float(t[i])
         end = float(epoch[-1]) if j == len(t) - 1 else float(t[j])
-        found.append(Segment(shape, i, j, start, end, before, after, float(np.median(course.noise[i : j + 1])), steep))
+        found.append(
+            Segment(shape, i, j, start, end, before, after, float(noises[j + 1] - noises[i]) / (j + 1 - i), steep)
+        )
     return found

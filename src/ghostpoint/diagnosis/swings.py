@@ -17,7 +17,7 @@ _LONGEST = 8192
 #: cycles that a window must hold
 CYCLES = 3
 #: an oscillation spans this share of the level between its 5 and 95 % quantiles
-SPAN = 0.05
+SPAN = 0.03
 #: irregular swings exceed the noise of the beginning so many times, and turn at a tenth of the points
 LOUDER, TURNS = 3.0, 0.1
 #: probability that the strongest frequency of independent noise is called a line
@@ -159,7 +159,7 @@ def _louder(values: Floats, early_noise: float, level: float) -> Swing | None:
     # noise may grow in a training; swings turn back, so that their autocorrelation becomes negative
     spectrum = np.abs(np.fft.rfft(rest, 2 * len(rest))) ** 2
     correlation = np.fft.irfft(spectrum)[1 : len(rest) // 2] / total
-    turns_back = float(correlation.min()) < -4.0 / np.sqrt(len(tail)) or rough > 8 * LOUDER * early_noise
+    turns_back = float(correlation.min()) < -4.0 / np.sqrt(len(tail)) or rough > 5 * LOUDER * early_noise
     if not ((rough > LOUDER * few * early_noise and turns_back) or alternates):
         return None
     half = len(tail) // 2

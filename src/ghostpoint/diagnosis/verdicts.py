@@ -228,10 +228,12 @@ def _lost(series: Series, levels: Levels, k: float) -> Judged | None:
     at_chance = abs(level - levels.chance) < 0.12 * levels.drop
     if not levels.by_accuracy:
         far = float(levels.linear.fit[: max(int(np.searchsorted(levels.linear.edges, last)), 1)].min())
+        far = min(far, levels.low) if levels.low < levels.linear.fit.min() else far  # a dip of some epochs
         if levels.chance - far < 0.3 * levels.drop:
             return None
         half = len(loss) // 2
-        if half >= 3 and np.median(loss[half:]) - np.median(loss[:half]) > 0.05 * levels.drop:
+        unsure = CLEAR * 2.5 * float(levels.linear.noise[-1]) / np.sqrt(max(len(loss), 1))
+        if half >= 3 and np.median(loss[half:]) - np.median(loss[:half]) > max(0.05 * levels.drop, unsure):
             return None  # still rising: at no plateau
         if levels.chance - level > 0.15 * levels.drop or level > levels.chance + max(
             0.5 * levels.drop, 0.25 * abs(levels.chance)
@@ -444,6 +446,13 @@ def _constant(series: Series, levels: Levels, k: float) -> Judged | None:
 def tail_is_flat(series: Series, levels: Levels) -> tuple[bool, float]:
     """Whether the record ends flat on both scales, and since which epoch: the last third changes by under 3 % of the
     loss and of the drop, or by no more than its errors."""
+    if "tail" not in levels.found:
+        levels.found["tail"] = _flat_tail(levels)
+    flat, since = levels.found["tail"]
+    return bool(flat), float(since)
+
+
+def _flat_tail(levels: Levels) -> tuple[bool, float]:
     course = levels.linear
     epoch, fit = course.epoch, course.fit
     begin = int(np.searchsorted(epoch, epoch[0] + 0.67 * (epoch[-1] - epoch[0])))
