@@ -31,7 +31,7 @@ SHAPES = ("white", "white", "multiplicative", "heavy tails", "memory", "shrinkin
 
 @dataclass
 class Training:
-    """What a kind may use: ``n`` epochs, ``t`` = 0 to n - 1, ``u = t / (n - 1)``, the levels of the loss, random numbers.
+    """What a kind may use: ``n`` epochs, ``t`` = 0 to n - 1, ``u = t / (n - 1)``, levels of the loss, random numbers.
 
     Attributes
     ----------
@@ -731,11 +731,14 @@ COLUMNS = (
 GAPS = ("none", "none", "none", "missing", "block", "thinned", "few digits", "held", "geometric", "far start")
 
 
-def realistic_record(name: str, seed: int) -> LabelledRecord:
-    """The record of a kind and a seed: the same call gives the same record."""
+def realistic_record(name: str, seed: int, column: str | None = None, gap: str | None = None) -> LabelledRecord:
+    """The record of a kind and a seed: the same call gives the same record.
+
+    ``column`` and ``gap``, of COLUMNS and GAPS, replace those that are drawn; the loss stays the same."""
     made = REALISTIC[name]
     rng = np.random.default_rng([zlib.crc32(name.encode()), seed])
-    n = int(round(np.exp(rng.uniform(np.log(made.shortest), np.log(100_000 if rng.random() < 0.15 else 10_000)))))
+    longest = 100_000 if rng.random() < 0.15 else 10_000
+    n = int(np.rint(np.exp(rng.uniform(np.log(made.shortest), np.log(longest)))))
     family = str(rng.choice(made.families))
     classes = int(rng.choice([3, 4, 5, 8, 10, 20, 100])) if family == "classes" else 2
     p = float(rng.choice([0.6, 0.7, 0.8, 0.9, 0.95]))
@@ -754,6 +757,7 @@ def realistic_record(name: str, seed: int) -> LabelledRecord:
     if clean[np.isfinite(clean)].min() > 0:
         loss = np.where(loss > 0, loss, 0.5 * np.abs(clean))  # a loss of this family is not negative
     columns, gaps = str(rng.choice(COLUMNS)), str(rng.choice(GAPS)) if d.n >= 200 else "none"
+    columns, gaps = column or columns, gap or gaps
     gaps = "none" if gaps in made.hidden else gaps
     history = {"loss": loss} | d.columns
     add_columns(history, d.options, columns, d)

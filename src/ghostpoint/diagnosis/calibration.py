@@ -1,31 +1,48 @@
-"""Confidence of a verdict: the share of right ones among records that look alike.
+"""Confidence of a verdict: the share of right ones among labelled records that look alike.
 
-Every verdict is asked for again with all thresholds changed by the factors 0.6, 0.8, 1.25 and 1.6. How many of the four
-keep it says how sure it is. The shares below are those of the labelled records of tests/diagnosis/records.py and of the
-simulated networks of benchmarks/diagnosis.py, both with development seeds, rounded; docs/diagnosis.md says how the
-held-out ones compare.
+Records look alike if they have the same verdict, if as many of four changes of all thresholds (factors 0.6, 0.8, 1.25,
+1.6) keep it, if the loss alone says the same, and if both are short or both are not. The shares are those of labelled
+records and simulated networks with development seeds, shrunk towards the share of coarser groups:
+
+    p(group) = (right + WEIGHT p(parent)) / (records + WEIGHT)
+
+``python benchmarks/calibration.py`` counts them and writes ``calibration_table.py``; docs/diagnosis.md shows held-out
+records.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
+from ghostpoint.diagnosis.calibration_table import COUNTS
 from ghostpoint.diagnosis.series import Series
 from ghostpoint.diagnosis.verdicts import Judged
 
-__all__ = ["RIGHT", "confidence_of", "likeness"]
+__all__ = ["WEIGHT", "confidence_of", "likeness", "parents"]
 
-#: changes of the thresholds that keep the verdict, of four, to the share of right verdicts
-RIGHT: Mapping[int, float] = {4: 0.98, 3: 0.9, 2: 0.75, 1: 0.65, 0: 0.5}
-
-
-def likeness(judged: Judged, series: Series, agree: float) -> str:
-    """Which records look alike: the verdict, how many changes of all thresholds keep it, and the length."""
-    return f"{judged.name} {round(4 * agree)} {'few' if len(series.loss) < 40 else 'many'}"
+#: records that the share of the coarser group counts for
+WEIGHT = 8.0
+#: points below which a record is short
+SHORT = 40
 
 
-def confidence_of(judged: Judged, agree: float) -> float:
-    """The confidence in [0, 1] of a verdict that the share ``agree`` of the changed thresholds keeps."""
+def likeness(judged: Judged, series: Series, agree: float, second: str) -> str:
+    """The group of records that look alike: ``agree`` is the share of the changed thresholds that keep the verdict,
+    ``second`` the verdict on the loss alone."""
+    kept = f"{round(4 * agree)} of 4" + ("" if second == judged.name else ", else by the loss alone")
+    doubt = "; without growth" if judged.name == "divergence" and judged.notes else ""
+    return f"{kept}; {judged.name}{doubt}; {'short' if len(series.loss) < SHORT else 'long'}"
+
+
+def parents(group: str) -> tuple[str, ...]:
+    """Coarser groups of a group, the coarsest first: all records, and those as steady."""
+    return ("", group.split("; ")[0], group.rsplit("; ", 1)[0])
+
+
+def confidence_of(judged: Judged, group: str) -> float:
+    """The shrunk share of right verdicts in a group, in [0, 1]."""
+    share = 0.9
+    for name in (*parents(group), group):
+        right, records = COUNTS.get(name, (0, 0))
+        share = (right + WEIGHT * share) / (records + WEIGHT)
     if judged.name == "divergence" and judged.notes:
-        return 0.6  # NaN to the end without growth: a record that stops looks alike
-    return RIGHT[round(4 * agree)]
+        return min(share, 0.6)  # NaN to the end without growth: a record that stops looks alike
+    return round(share, 3)

@@ -16,7 +16,7 @@ from ghostpoint.diagnosis.advice import advice_for
 from ghostpoint.diagnosis.answers import ConstantAnswer, constant_answer
 from ghostpoint.diagnosis.calibration import confidence_of, likeness
 from ghostpoint.diagnosis.history import History, RunHistory
-from ghostpoint.diagnosis.levels import Levels, levels_of
+from ghostpoint.diagnosis.levels import Levels, levels_of, without_accuracy
 from ghostpoint.diagnosis.phases import phases_of
 from ghostpoint.diagnosis.readers import history_of
 from ghostpoint.diagnosis.record import Diagnosis, Finding, Phase
@@ -132,6 +132,10 @@ def _finding(
             f"{int((series.loss < 0).sum())} losses are negative: impossible for a squared error or cross-entropy"
         )
     agree = float(np.mean([judge(unit, levels, swing, k).name == judged.name for k in STRICTNESS]))
+    second = judged.name
+    if unit.accuracy is not None:  # what the loss alone would say
+        second = judge(replace(unit, accuracy=None), without_accuracy(levels, unit), swing).name
+    like = likeness(judged, unit, agree, second)
     notes += judged.notes + taken
     if levels.inferred:
         values = {"chance_loss": levels.chance * scale, "chance_accuracy": levels.accuracy_at_chance}
@@ -146,12 +150,12 @@ def _finding(
     )
     return Finding(
         judged.name,
-        confidence_of(judged, agree),
+        confidence_of(judged, like),
         phases,
         scaled,
         advice_for(judged, unit, levels),
         tuple(notes),
-        likeness(judged, unit, agree),
+        like,
     )
 
 

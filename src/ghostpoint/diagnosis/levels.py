@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from scipy.ndimage import uniform_filter1d
 from ghostpoint.diagnosis.segments import Course, Segment, course_of
 from ghostpoint.diagnosis.series import Series, noise_of
 
-__all__ = ["Levels", "levels_of"]
+__all__ = ["Levels", "levels_of", "without_accuracy"]
 
 Floats = NDArray[np.float64]
 #: share of the drop from chance at which a run is off chance
@@ -121,6 +121,12 @@ def levels_of(series: Series, chance_loss: float | None, chance_accuracy: float 
         linear, logarithmic, chance, low, start, end, early_noise, at_chance, accuracy, tuple(inferred), off, plateau,
         by_accuracy,
     )  # fmt: skip
+
+
+def without_accuracy(levels: Levels, series: Series) -> Levels:
+    """The levels as if no accuracy were recorded."""
+    off = _by_loss(levels.linear, series.loss, levels.chance, levels.low, levels.early_noise)
+    return replace(levels, accuracy=None, accuracy_at_chance=None, by_accuracy=False, off=off, found={})
 
 
 def _never_rises(values: Floats, noise: float) -> bool:

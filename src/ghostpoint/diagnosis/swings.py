@@ -156,11 +156,11 @@ def _louder(values: Floats, early_noise: float, level: float) -> Swing | None:
     alternates = memory < -max(0.5, 5.0 / np.sqrt(len(tail)))
     # an estimate from so few points varies: eight differences give it to a third
     few = 1.0 + 12.0 / len(tail)
-    # noise may grow in a training; swings turn back, so that their autocorrelation becomes negative
+    # independent noise may grow in a training; swings are correlated over some distance
     spectrum = np.abs(np.fft.rfft(rest, 2 * len(rest))) ** 2
     correlation = np.fft.irfft(spectrum)[1 : len(rest) // 2] / total
-    turns_back = float(correlation.min()) < -4.0 / np.sqrt(len(tail)) or rough > 5 * LOUDER * early_noise
-    if not ((rough > LOUDER * few * early_noise and turns_back) or alternates):
+    related = float(np.abs(correlation).max()) > 4.0 / np.sqrt(len(tail)) or rough > 5 * LOUDER * early_noise
+    if not ((rough > LOUDER * few * early_noise and related) or alternates):
         return None
     half = len(tail) // 2
     first, second = (float(np.ptp(np.quantile(part, [0.05, 0.95]))) for part in (rest[:half], rest[half:]))
