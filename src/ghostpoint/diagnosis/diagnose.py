@@ -20,7 +20,7 @@ from ghostpoint.diagnosis.levels import Levels, levels_of, without_accuracy
 from ghostpoint.diagnosis.phases import phases_of
 from ghostpoint.diagnosis.readers import history_of
 from ghostpoint.diagnosis.record import Diagnosis, Finding, Phase
-from ghostpoint.diagnosis.series import Series
+from ghostpoint.diagnosis.series import Series, median
 from ghostpoint.diagnosis.swings import Swing, swing_at_end
 from ghostpoint.diagnosis.verdicts import FEWEST, Judged, judge
 from ghostpoint.errors import InputError
@@ -178,7 +178,7 @@ def _swing(series: Series, levels: Levels) -> Swing | None:
         first = int(levels.linear.edges[int(below.argmax())])
     first = int(np.searchsorted(filled[0], series.epoch[min(first, max(len(loss) - 64, len(loss) * 3 // 4))]))
     tail = loss[-max((len(loss) - min(first, len(loss) - 64)) // 4, 8) :]  # of what follows the drop
-    level = abs(float(np.median(tail))) if levels.low >= 0 else levels.drop
+    level = abs(float(median(tail))) if levels.low >= 0 else levels.drop
     found = swing_at_end(filled[1], levels.early_noise, 0.6 * level, first)
     if found is not None and len(filled[0]) > len(loss):
         points = len(loss) - int(np.searchsorted(series.epoch, filled[0][-found.points]))
@@ -189,7 +189,7 @@ def _swing(series: Series, levels: Levels) -> Swing | None:
 def _on_a_grid(series: Series) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Epochs and losses with missing ones interpolated, if few are: a swing keeps its phase over a gap."""
     steps = np.diff(series.epoch)
-    step = float(np.median(steps))
+    step = float(median(steps))
     grid = np.arange(series.epoch[0], series.epoch[-1] + 0.5 * step, step)
     regular = np.abs(steps / step - np.round(steps / step)).max() < 1e-6
     if not regular or not len(series.loss) < len(grid) <= 1.5 * len(series.loss):

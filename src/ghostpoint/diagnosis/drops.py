@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ghostpoint.diagnosis.levels import Levels
 from ghostpoint.diagnosis.segments import Course
-from ghostpoint.diagnosis.series import Series
+from ghostpoint.diagnosis.series import Series, median, median_of_three
 
 Floats = NDArray[np.float64]
 __all__ = ["ABRUPT", "Drop", "abrupt_share", "drops_of", "stairs"]
@@ -105,9 +105,9 @@ def _drops(series: Series, levels: Levels, course: Course, scale: str) -> list[D
     for (f0, a), (b, _) in pairwise(edges):
         if b <= a:
             continue
-        high = min(float(np.median(fit[(f0 + a) // 2 : a + 1])) if a > f0 else float(fit[a]), chance)
+        high = min(float(median(fit[(f0 + a) // 2 : a + 1])) if a > f0 else float(fit[a]), chance)
         b = a + int(fit[a : b + 1].argmin())  # the fall ends at its lowest, also where the course comes back
-        deep = float(np.median(fit[b : b + max(min(5, len(fit) - b), 1)]))
+        deep = float(median(fit[b : b + max(min(5, len(fit) - b), 1)]))
         if high - fit[b] > 10 * course.error[b]:  # the course comes back at once, and the fall is clear
             deep = float(fit[b])
         size = high - deep
@@ -123,7 +123,7 @@ def _drops(series: Series, levels: Levels, course: Course, scale: str) -> list[D
             plateau = (float(series.epoch[0]), first)
         # less one step of the record, by which the two epochs are uncertain
         waited = int(course.edges[a] - course.edges[f0])
-        step = float(np.median(np.diff(series.epoch[course.edges[a] : course.edges[b + 1]])))
+        step = float(median(np.diff(series.epoch[course.edges[a] : course.edges[b + 1]])))
         haste = max(float(last - first - step), 0.0) / passed
         if waited < 4 and not (plateau[1] > plateau[0] and a == f0):
             haste = float(last - first) / passed if a > 0 and waited >= 3 else 1.0  # no plateau: no wait
@@ -148,14 +148,13 @@ def _crossings(
     series: Series, course: Course, log: bool, a: int, b: int, high: float, size: float
 ) -> tuple[float, float]:
     """Epochs at 10 and 90 % of the fall between bins a and b, by single values where the noise allows it."""
-    noise = float(np.median(course.noise[a : b + 1]))
+    noise = float(median(course.noise[a : b + 1]))
     i, j = int(course.edges[a]), int(course.edges[min(b + 1, len(course.edges) - 1)])
     if 5 * noise < 0.1 * size or len(course.fit) == len(series.loss):
         epoch = series.epoch[i:j]
         values = np.log(series.loss[i:j]) if log else series.loss[i:j]
         if len(values) >= 30:
-            padded = np.pad(values, 1, mode="edge")
-            values = np.median(np.lib.stride_tricks.sliding_window_view(padded, 3), axis=1)
+            values = median_of_three(np.pad(values, 1, mode="edge"))
     else:
         epoch, values = course.epoch[a : b + 1], course.fit[a : b + 1]
     below = values <= high - 0.9 * size

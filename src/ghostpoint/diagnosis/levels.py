@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
 from ghostpoint.diagnosis.segments import Course, Segment, course_of
-from ghostpoint.diagnosis.series import Series, noise_of
+from ghostpoint.diagnosis.series import Series, median, median_of_three, noise_of
 
 __all__ = ["Levels", "levels_of", "without_accuracy"]
 
@@ -88,11 +88,9 @@ def levels_of(series: Series, chance_loss: float | None, chance_accuracy: float 
         logarithmic = course_of(epoch, np.log(loss))
     fit = linear.fit
     few = min(max(n // 100, 1), 20)
-    start = float(np.median(loss[: max(few, 1)])) if n > 30 else float(loss[0])
+    start = float(median(loss[: max(few, 1)])) if n > 30 else float(loss[0])
     end_bin = max(len(fit) // 50, 1)
-    end = (
-        float(np.median(fit[-end_bin:])) if len(fit) < 60 else float(np.median(linear.value[-max(len(fit) // 40, 3) :]))
-    )
+    end = float(median(fit[-end_bin:])) if len(fit) < 60 else float(median(linear.value[-max(len(fit) // 40, 3) :]))
     low = float(_lowest(linear, loss))
     plateau = _first_plateau(linear, logarithmic, loss, low)
     inferred = []
@@ -132,7 +130,7 @@ def without_accuracy(levels: Levels, series: Series) -> Levels:
 def _never_rises(values: Floats, noise: float) -> bool:
     """Whether a noisy accuracy, above 0 and not near 1, has the same mean in every fifth of the record."""
     parts = np.array_split(values, 5)
-    if len(values) < 30 or noise == 0.0 or not 0.0 < np.median(values) < 0.97 or noise > 1.5 * np.std(values):
+    if len(values) < 30 or noise == 0.0 or not 0.0 < median(values) < 0.97 or noise > 1.5 * np.std(values):
         return False  # too short, never noisy, all right, or swinging
     return bool(np.ptp([part.mean() for part in parts]) < 4.0 * noise * np.sqrt(2.0 / len(parts[-1])) + 0.002)
 
@@ -145,9 +143,8 @@ def _lowest(course: Course, loss: Floats) -> float:
     """The lowest of the course, or of a dip of three points that stands clear of the noise."""
     low = max(float(course.fit.min()), float(course.value.min()))
     if len(loss) >= 3:
-        stack = np.lib.stride_tricks.sliding_window_view(loss, 3)
-        brief = float(np.median(stack, axis=1).min()) if len(loss) < 100_000 else low
-        near = float(np.median(course.noise))
+        brief = float(median_of_three(loss).min()) if len(loss) < 100_000 else low
+        near = float(median(course.noise))
         if low - brief > 12 * near and len(loss) > 200:
             return brief
     return low
@@ -177,7 +174,7 @@ def _first_plateau(linear: Course, logarithmic: Course | None, loss: Floats, low
                 if course is linear:
                     return segment
                 a, b = _points(course, segment, len(loss))
-                level = float(np.median(loss[a:b]))
+                level = float(median(loss[a:b]))
                 return Segment(
                     "flat", segment.first, segment.last, segment.start, segment.end, level, level, noise_of(loss[a:b])
                 )
@@ -196,7 +193,7 @@ def _by_loss(course: Course, loss: Floats, chance: float, low: float, noise: flo
     """Where the loss is below chance by a tenth of the drop and by more than the noise."""
     drop = max(chance - low, 0.0)
     margin = OFF * drop
-    if 5 * max(noise, float(np.median(course.noise))) < margin or len(loss) <= 30:
+    if 5 * max(noise, float(median(course.noise))) < margin or len(loss) <= 30:
         return np.asarray(loss < chance - margin)
     below = course.fit < chance - np.maximum(margin, 5 * course.error)
     return np.repeat(below, np.diff(course.edges))
@@ -218,11 +215,11 @@ def _by_accuracy(
     if len(filled) and filled[0] > 1 and given != 0:  # a column that was not filled yet
         known = known[filled[0] :]
     values = raw[known]
-    if len(known) < 6 or (np.ptp(values) == 0 and (given is None or values[0] < 0.5 * given)):
+    if len(known) < 6 or (np.ptp(values) == 0 and (given is None or abs(values[0] - given) > 1e-6)):
         return None, given, None
     quiet = noise_of(values)
-    q = float(np.median(np.abs(np.diff(values)))) if len(values) > 1 else 0.0
-    exact = q == 0.0 and len(np.unique(values[:2000])) <= max(8, 0.02 * len(values))
+    q = float(median(np.abs(np.diff(values)))) if len(values) > 1 else 0.0
+    exact = q == 0.0 and np.ptp(values[:5]) == 0 and len(np.unique(values[:2000])) <= max(8, 0.02 * len(values))
     width = 1 if exact else int(np.clip(len(values) // 60, 3, 101)) | 1
     smooth = values if exact else uniform_filter1d(values, width, mode="nearest")
     full = np.interp(np.arange(len(raw)), known, smooth)
@@ -231,12 +228,12 @@ def _by_accuracy(
         full = smooth[np.maximum(at, 0)]
     level = given
     if level is None and plateau is None and not exact and _never_rises(values, quiet):
-        level = float(np.median(values))  # at chance throughout, whatever the loss does
+        level = float(median(values))  # at chance throughout, whatever the loss does
     if level is None:
         inside = values[(known >= first[0]) & (known < first[1])]
         if plateau is None or len(inside) < 4:
             return full, None, None
-        level = float(np.median(inside))
+        level = float(median(inside))
         if level <= 0.0 or level > 0.9:
             return full, None, None
         inferred.append("chance_accuracy")

@@ -7,7 +7,8 @@ import numpy as np
 from ghostpoint.diagnosis.drops import Drop
 from ghostpoint.diagnosis.levels import Levels
 from ghostpoint.diagnosis.record import Phase
-from ghostpoint.diagnosis.series import Series
+from ghostpoint.diagnosis.series import Series, median
+from ghostpoint.diagnosis.swings import swing_inside
 from ghostpoint.diagnosis.verdicts import Judged, tail_is_flat
 
 __all__ = ["phases_of"]
@@ -25,9 +26,7 @@ def phases_of(series: Series, levels: Levels, judged: Judged) -> tuple[Phase, ..
     over: list[Phase] = []
     if judged.lost != (0, 0):
         first, last = float(epoch[judged.lost[0]]), float(epoch[min(judged.lost[1], len(epoch)) - 1])
-        over.append(
-            Phase("no-learning zone", first, last, {"loss": float(np.median(series.loss[slice(*judged.lost)]))})
-        )
+        over.append(Phase("no-learning zone", first, last, {"loss": float(median(series.loss[slice(*judged.lost)]))}))
         if judged.name == "recovered" and last < end:
             over.append(Phase("recovered", float(epoch[min(judged.lost[1], len(epoch) - 1)]), end))
     since = judged.since if np.isfinite(judged.since) else end
@@ -43,9 +42,25 @@ def phases_of(series: Series, levels: Levels, judged: Judged) -> tuple[Phase, ..
         if flat and settled < end:
             over.append(Phase("converged", settled, end, {"loss": levels.end}))
     until = min((phase.start for phase in over), default=end)
+    if judged.name in ("gradual learning", "abrupt learning", "no-learning zone", "rise of the loss"):
+        over += _earlier_swings(series, levels, judged.drops)
     found = [*_course(series, levels, judged.drops, start, until), *over]
     found.sort(key=lambda phase: (phase.start, phase.end))
     return _disjoint(found) or (Phase(judged.name, start, end, judged.evidence),)
+
+
+def _earlier_swings(series: Series, levels: Levels, drops: list[Drop]) -> list[Phase]:
+    """An oscillation after the last drop that was over before the end."""
+    loss, epoch = series.loss, series.epoch
+    first = int(np.searchsorted(epoch, drops[-1].end)) if drops else 0
+    low = abs(levels.end) if levels.low >= 0 else levels.drop
+    found = swing_inside(loss, low, first, len(loss))
+    if found is None:
+        return []
+    begin, stop, swing = found
+    spacing = median(np.diff(epoch[begin:stop]))
+    numbers = {"period": swing.period * spacing, "amplitude": swing.amplitude, "growth": swing.growth}
+    return [Phase("oscillation near a minimum", float(epoch[begin]), float(epoch[stop - 1]), numbers)]
 
 
 def _course(series: Series, levels: Levels, drops: list[Drop], start: float, until: float) -> list[Phase]:
@@ -60,7 +75,7 @@ def _course(series: Series, levels: Levels, drops: list[Drop], start: float, unt
             if begin > at:
                 found.append(Phase("gradual learning", at, begin))
             inside = (series.epoch >= begin) & (series.epoch <= stop)
-            level = float(np.median(series.loss[inside])) if inside.any() else levels.chance
+            level = float(median(series.loss[inside])) if inside.any() else levels.chance
             near = level > levels.chance - 0.15 * levels.drop or not number
             found.append(Phase("plateau at chance" if near else "plateau above chance", begin, stop, {"loss": level}))
         elif drop.start > at:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostpoint.diagnosis.series import noise_of
+from ghostpoint.diagnosis.series import median, median_of_five, noise_of
 
 __all__ = ["Course", "Segment", "course_of"]
 
@@ -121,7 +121,7 @@ def course_of(epoch: Floats, values: Floats) -> Course:
     rough = 0.0
     if n > 400:
         second = np.abs(np.diff(value[_EARLY // 2 :], 2))
-        rough = float(1.4826 * np.median(second) / np.sqrt(6.0))
+        rough = float(1.4826 * median(second) / np.sqrt(6.0))
     error = np.where(count > 2, 1.25, 1.0) * noise / np.sqrt(count)
     error = np.maximum(error, np.maximum(np.minimum(rough, noise), FLOOR * scale))
     error = np.maximum(error, 1e-12 * (np.abs(value).max() + 1e-300))
@@ -136,10 +136,7 @@ def _despiked(values: Floats) -> Floats:
     """Values that stand alone, eight deviations off the median of their five neighbours, replaced by it."""
     if len(values) < 20:
         return values
-    stack = np.lib.stride_tricks.sliding_window_view(np.pad(values, 2, mode="edge"), 5)
-    if len(values) > 300_000:  # a tenth of the cost; medians within bins do the rest
-        return values
-    middle = np.partition(stack, 2, axis=1)[:, 2]
+    middle = median_of_five(np.pad(values, 2, mode="edge"))
     off = np.abs(values - middle) > 8 * max(noise_of(values), 1e-12 * np.ptp(values))
     return np.where(off, middle, values) if off.mean() < 0.05 else values
 
@@ -170,23 +167,23 @@ def _partition(t: Floats, y: Floats, s: Floats) -> tuple[Floats, list[tuple[int,
     """The best piecewise linear fit, and its pieces as ranges of bins."""
     m = len(t)
     x = (t - t[0]) / max(t[-1] - t[0], 1e-300)
-    level = float(np.median(y))
+    level = float(median(y))
     z, w = y - level, 1.0 / s**2
     sums = [np.concatenate([[0.0], np.cumsum(part)]) for part in (w, w * x, w * x * x, w * z, w * x * z, w * z * z)]
-    # cost[i, j]: weighted squared residuals of the line through bins i to j - 1
-    a, b, c, d, e, f = (part[None, :] - part[:, None] for part in sums)
+    # cost[j, i]: weighted squared residuals of the line through bins i to j - 1
+    a, b, c, d, e, f = (part[:, None] - part[None, :] for part in sums)
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = c - b * b / a
         cross = e - b * d / a
         cost = f - d * d / a - np.where(spread > 1e-12 * np.abs(c), cross * cross / spread, 0.0)
     index = np.arange(m + 1)
-    cost = np.where(index[None, :] - index[:, None] == 1, 0.0, np.maximum(np.nan_to_num(cost), 0.0))
+    cost = np.where(index[:, None] - index[None, :] == 1, 0.0, np.maximum(np.nan_to_num(cost), 0.0))
     penalty = PENALTY * np.log(max(m, 3))
     best = np.zeros(m + 1)
     best[0] = -penalty
     cut = np.zeros(m + 1, dtype=np.int64)
     for j in range(1, m + 1):
-        total = best[:j] + cost[:j, j]
+        total = best[:j] + cost[j, :j]
         cut[j] = total.argmin()
         best[j] = total[cut[j]] + penalty
     pieces: list[tuple[int, int]] = []

@@ -9,11 +9,34 @@ from numpy.typing import NDArray
 
 from ghostpoint.diagnosis.history import RunHistory
 
-__all__ = ["Series", "held", "noise_of", "quantum_of"]
+__all__ = ["Series", "held", "median", "median_of_five", "median_of_three", "noise_of", "quantum_of"]
 
 Floats = NDArray[np.float64]
 #: points at either end of a run of NaN that decide between a gap and the end of the record
 _GAP = 3
+
+
+def median(values: Floats) -> float:
+    """Median of finite numbers (n,), n >= 1: what ``np.median`` returns, at a third of its cost for few numbers."""
+    half = len(values) // 2
+    if len(values) % 2:
+        return float(np.partition(values, half)[half])
+    part = np.partition(values, (half - 1, half))
+    return float(0.5 * (part[half - 1] + part[half]))
+
+
+def median_of_three(values: Floats) -> Floats:
+    """Running medians of three, (n,) to (n - 2,)."""
+    a, b, c = values[:-2], values[1:-1], values[2:]
+    return np.asarray(np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c)))
+
+
+def median_of_five(values: Floats) -> Floats:
+    """Running medians of five, (n,) to (n - 4,): the median of e and of what is neither least nor largest of a to d."""
+    a, b, c, d, e = (values[i : len(values) - 4 + i] for i in range(5))
+    low = np.maximum(np.minimum(a, b), np.minimum(c, d))
+    high = np.minimum(np.maximum(a, b), np.maximum(c, d))
+    return np.asarray(np.maximum(np.minimum(low, high), np.minimum(np.maximum(low, high), e)))
 
 
 def noise_of(values: Floats) -> float:
@@ -25,7 +48,7 @@ def noise_of(values: Floats) -> float:
     if len(values) < 5:
         return 0.0
     second = np.abs(np.diff(values, 2))
-    return float(max(1.4826 * np.median(second) / np.sqrt(6.0), quantum_of(values) / np.sqrt(12.0)))
+    return float(max(1.4826 * median(second) / np.sqrt(6.0), quantum_of(values) / np.sqrt(12.0)))
 
 
 def quantum_of(values: Floats) -> float:
@@ -52,7 +75,7 @@ def held(values: Floats) -> NDArray[np.int64] | None:
     if same.mean() >= 0.5 and quantum_of(values) < 1e-3 * np.ptp(values):
         knots = np.concatenate([[0], np.flatnonzero(~same) + 1])
         length = np.diff(np.append(knots, n))
-        usual = np.median(length)
+        usual = median(length)
         like = (length >= 0.5 * usual) & (length <= 2 * usual)
         if len(knots) >= 5 and usual >= 2 and length[like].sum() >= 0.7 * n:
             return np.concatenate([np.arange(a, a + size, int(usual)) for a, size in zip(knots, length, strict=True)])
@@ -67,7 +90,7 @@ def held(values: Floats) -> NDArray[np.int64] | None:
         knots = np.concatenate([[0], np.flatnonzero(~straight) + 1, [n - 1]])
         # a curve of three straight pieces has few knots, an interpolated record has them at regular distances
         gaps = np.diff(knots)
-        if len(knots) >= 8 and np.median(gaps) >= 2 and (gaps <= 2 * np.median(gaps)).mean() > 0.8:
+        if len(knots) >= 8 and median(gaps) >= 2 and (gaps <= 2 * median(gaps)).mean() > 0.8:
             return knots
     return None
 

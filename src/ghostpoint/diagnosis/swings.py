@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostpoint.diagnosis.series import noise_of
+from ghostpoint.diagnosis.series import median, noise_of
 
-__all__ = ["Swing", "reversals", "swing_at_end"]
+__all__ = ["Swing", "reversals", "swing_at_end", "swing_inside"]
 
 Floats = NDArray[np.float64]
 #: points of a window that is searched at most; longer ones are averaged over blocks
@@ -88,6 +88,29 @@ def swing_at_end(values: Floats, early_noise: float, level: float, first: int = 
     return best
 
 
+def swing_inside(values: Floats, level: float, first: int, until: int) -> tuple[int, int, Swing] | None:
+    """The longest stretch of points between ``first`` and ``until`` that oscillates, with its swing; None for none.
+
+    Windows of a sixth of the points, which overlap by half, are searched; those that hold a line and follow one another
+    make a stretch. The quietest windows are passed over.
+    """
+    size = (until - first) // 6
+    if size < 24:
+        return None
+    begins = range(first, until - size + 1, size // 2)
+    spans = [float(np.ptp(values[a : a + size])) for a in begins]
+    found: list[tuple[int, int, Swing]] = []
+    for a, span in zip(begins, spans, strict=True):
+        swing = _regular(values[a : a + size], level) if span > max(SPAN * level, 2.5 * min(spans)) else None
+        if swing is None:
+            continue
+        if found and a <= found[-1][1]:
+            found[-1] = (found[-1][0], a + size, found[-1][2])
+        else:
+            found.append((a, a + size, swing))
+    return max(found, key=lambda stretch: stretch[1] - stretch[0], default=None)
+
+
 def _regular(window: Floats, level: float) -> Swing | None:
     """A line in the periodogram of a window, if the window really turns at its frequency."""
     block = max(1, len(window) // _LONGEST)
@@ -112,7 +135,7 @@ def _regular(window: Floats, level: float) -> Swing | None:
     place = np.arange(max(peak // 2, CYCLES), min(peak * 2 + 3, len(power)))
     others = power[place[np.abs(place - peak) > 1]]
     # a line stands out of its neighbours too: noise with memory has peaks but no lines
-    background = float(np.median(others)) / np.log(2.0) if len(others) >= 3 else 0.0
+    background = float(median(others)) / np.log(2.0) if len(others) >= 3 else 0.0
     clear = fisher < _CHANCE and power[peak] > np.log(len(power) / _CHANCE) * background
     if not clear or line < (0.5 if n < 200 else 0.12):
         return None

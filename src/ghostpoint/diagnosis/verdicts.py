@@ -11,7 +11,7 @@ from scipy.ndimage import median_filter
 from ghostpoint.diagnosis.drops import Drop, abrupt_share, drops_of, stairs
 from ghostpoint.diagnosis.levels import Levels
 from ghostpoint.diagnosis.segments import CLEAR, course_of
-from ghostpoint.diagnosis.series import Series
+from ghostpoint.diagnosis.series import Series, median
 from ghostpoint.diagnosis.swings import SPAN, Swing
 
 __all__ = ["FEWEST", "SPELL", "Judged", "judge", "spell_epochs", "tail_is_flat"]
@@ -76,15 +76,15 @@ def spell_epochs(series: Series) -> float:
 
 def _diverged(series: Series, levels: Levels, k: float) -> Judged | None:
     loss = series.loss
-    end = float(np.median(loss[-3:]))
+    end = float(median(loss[-3:]))
     if np.isfinite(series.blown):
-        early = float(np.median(loss[: max(3, len(loss) // 10)]))
+        early = float(median(loss[: max(3, len(loss) // 10)]))
         grown = end > 2 * max(early, levels.chance) or _gradient_blew_up(series)
         notes = [] if series.infinite or grown else [
             "the loss is NaN to the end without growth before: a record that stops looks alike"
         ]  # fmt: skip
         return Judged("divergence", {"first_epoch_not_finite": series.blown, "last_finite_loss": end}, notes)
-    top = max(levels.chance, float(np.median(loss[:3])))
+    top = max(levels.chance, float(median(loss[:3])))
     if levels.low < 0 or top <= 0 or end <= 0:
         return None
     relative = end / top
@@ -117,7 +117,7 @@ def _overfits(series: Series, levels: Levels, k: float) -> Judged | None:
     clear = end - low > CLEAR * np.hypot(course.doubt[low_at], course.doubt[-1]) * 1.2
     high = end - low > k * max(0.15 * drop, 0.1 * abs(low))
     falls = levels.end < levels.chance - 0.1 * max(levels.drop, 0.0) and levels.end - levels.low < 0.1 * levels.drop
-    falls = falls and levels.drop > CLEAR * float(np.median(levels.linear.error))
+    falls = falls and levels.drop > CLEAR * float(median(levels.linear.error))
     if not (clear and high and falls and course.epoch[-1] > course.epoch[low_at]):
         return None
     since = float(course.epoch[low_at])
@@ -134,7 +134,7 @@ def _never_learned(series: Series, levels: Levels, k: float) -> Judged | None:
         evidence["last_gradient_norm"] = float(series.gradient[-1])
     evidence = _known(evidence)
     given = "chance_loss" not in levels.inferred
-    error = float(np.median(course.error))
+    error = float(median(course.error))
     moved = (_significant(levels) and not share < NOTHING * k) or _falls_by_decades(levels)
     if (
         given
@@ -178,7 +178,7 @@ def _wanders(levels: Levels) -> bool:
     """Whether the course goes up and down without a trend: noise with memory, such as that of a running average."""
     value = levels.linear.value
     fifth = max(len(value) // 5, 1)
-    trend = abs(float(np.median(value[-fifth:]) - np.median(value[:fifth])))
+    trend = abs(float(median(value[-fifth:]) - median(value[:fifth])))
     turns = [s.shape for s in levels.linear.segments if s.shape != "flat"]
     return trend < 0.5 * levels.linear.span and "rising" in turns and "falling" in turns
 
@@ -186,7 +186,7 @@ def _wanders(levels: Levels) -> bool:
 def _moved(levels: Levels) -> bool:
     """Whether the course leaves its first value by more than its errors and a tenth of itself."""
     away = float(np.abs(levels.linear.fit - levels.linear.fit[0]).max())
-    return away > max(0.1 * abs(levels.start), CLEAR * float(np.median(levels.linear.error)))
+    return away > max(0.1 * abs(levels.start), CLEAR * float(median(levels.linear.error)))
 
 
 def _oscillates(levels: Levels) -> bool:
@@ -206,7 +206,7 @@ def _falls_by_decades(levels: Levels) -> bool:
     course = levels.logarithmic
     if course is None or levels.chance <= 0:
         return False
-    return bool(np.log(levels.chance) - course.fit.min() > max(np.log(2.0), CLEAR * float(np.median(course.error))))
+    return bool(np.log(levels.chance) - course.fit.min() > max(np.log(2.0), CLEAR * float(median(course.error))))
 
 
 def _lost(series: Series, levels: Levels, k: float) -> Judged | None:
@@ -223,7 +223,7 @@ def _lost(series: Series, levels: Levels, k: float) -> Judged | None:
         short = n <= 30 and points >= 2
         if not short:
             return None
-    level = float(np.median(loss))
+    level = float(median(loss))
     long = duration >= spell_epochs(series) * min(k, 1.2)
     at_chance = abs(level - levels.chance) < 0.12 * levels.drop
     if not levels.by_accuracy:
@@ -233,7 +233,7 @@ def _lost(series: Series, levels: Levels, k: float) -> Judged | None:
             return None
         half = len(loss) // 2
         unsure = CLEAR * 2.5 * float(levels.linear.noise[-1]) / np.sqrt(max(len(loss), 1))
-        if half >= 3 and np.median(loss[half:]) - np.median(loss[:half]) > max(0.05 * levels.drop, unsure):
+        if half >= 3 and median(loss[half:]) - median(loss[:half]) > max(0.05 * levels.drop, unsure):
             return None  # still rising: at no plateau
         if levels.chance - level > 0.15 * levels.drop or level > levels.chance + max(
             0.5 * levels.drop, 0.25 * abs(levels.chance)
@@ -256,7 +256,7 @@ def _lost(series: Series, levels: Levels, k: float) -> Judged | None:
         "loss_span_since": span, "gradient_share": share,
     }  # fmt: skip
     if levels.accuracy is not None:
-        evidence["last_accuracy"] = float(np.median(levels.accuracy[last + 1 :]))
+        evidence["last_accuracy"] = float(median(levels.accuracy[last + 1 :]))
     if series.rate is not None and series.gradient is not None:
         evidence["hazard"] = _hazard(series, levels, last)
     notes = [] if share < FLAT_GRADIENT or np.isnan(share) else ["the gradient is not flat: this network may come back"]
@@ -269,13 +269,13 @@ def _swings(series: Series, levels: Levels, swing: Swing | None, k: float) -> Ju
     if swing is None:
         return None
     tail = slice(max(len(series.loss) - min(swing.points, max(len(series.loss) // 2, 16)), 0), None)
-    end = float(np.median(series.loss[tail]))
+    end = float(median(series.loss[tail]))
     level = abs(end) if levels.low >= 0 else levels.drop
     if 2 * swing.amplitude < k * SPAN * level:
         return None
     if levels.by_accuracy and levels.off[-120:].mean() < 0.5:
         return None
-    spacing = float(np.median(np.diff(series.epoch[tail])))
+    spacing = float(median(np.diff(series.epoch[tail])))
     evidence = {
         "chance_loss": levels.chance, "last_loss": end, "lowest_loss": levels.low, "drop_share": levels.share,
         "period": swing.period * spacing, "amplitude": swing.amplitude,
@@ -415,11 +415,11 @@ def _constant(series: Series, levels: Levels, k: float) -> Judged | None:
     ):
         return None
     tail = series.loss[series.epoch >= max(since, series.epoch[0] + 0.67 * (series.epoch[-1] - series.epoch[0]))]
-    end, error = float(np.median(tail)), 1.25 * float(levels.linear.noise[-1]) / np.sqrt(len(tail))
+    end, error = float(median(tail)), 1.25 * float(levels.linear.noise[-1]) / np.sqrt(len(tail))
     evidence = {"last_loss": end, "chance_loss": levels.chance, "drop_share": levels.share}
     if series.spread is not None:
         spread = series.spread[np.isfinite(series.spread)]
-        if len(spread) > 5 and float(np.median(spread[-max(len(spread) // 10, 3) :])) < 0.02 * max(
+        if len(spread) > 5 and float(median(spread[-max(len(spread) // 10, 3) :])) < 0.02 * max(
             1.0, float(spread.max())
         ):
             evidence["last_answer_spread"] = float(spread[-1])
@@ -427,7 +427,7 @@ def _constant(series: Series, levels: Levels, k: float) -> Judged | None:
             return Judged(
                 "plateau at a constant answer", _known(evidence), [note], drops_of(series, levels), since=since
             )
-        if float(np.median(spread[-3:])) > 0.2:
+        if float(median(spread[-3:])) > 0.2:
             return None
     given = "chance_loss" not in levels.inferred
     constants = {"the given chance level": levels.chance} if given else CONSTANTS
@@ -459,7 +459,7 @@ def _flat_tail(levels: Levels) -> tuple[bool, float]:
     begin = min(begin, len(fit) - 3) if len(fit) > 4 else 0
     part = slice(max(begin, 0), None)
     change = abs(float(fit[part][0] - fit[part][-1]))
-    doubt = 2 * float(np.median(course.error[part]))
+    doubt = 2 * float(median(course.error[part]))
     scale = max(abs(levels.end), 1e-300) if levels.low > 0 else max(levels.drop, 1e-300)
     flat = change < max(doubt, 0.03 * scale) and change < max(doubt, 0.1 * max(levels.drop, scale))
     if not flat:
