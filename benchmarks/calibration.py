@@ -17,11 +17,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.diagnosis import as_label, groups
-from ghostpoint.diagnosis import diagnose
-from ghostpoint.diagnosis.calibration import parents
-from tests.diagnosis.realistic_records import REALISTIC, realistic_record
-from tests.diagnosis.records import KINDS, record_of
+from benchmarks.diagnosis import as_label, groups  # noqa: E402
+from ghostpoint.diagnosis import diagnose  # noqa: E402
+from ghostpoint.diagnosis.calibration import parents  # noqa: E402
+from tests.diagnosis.realistic_records import REALISTIC, realistic_record  # noqa: E402
+from tests.diagnosis.records import KINDS, record_of  # noqa: E402
 
 TABLE = ROOT / "src" / "ghostpoint" / "diagnosis" / "calibration_table.py"
 

@@ -1,6 +1,8 @@
 """How often ``gp.diagnose`` agrees with what the trained networks really do.
 
-    python benchmarks/diagnosis.py [--json benchmarks/results/diagnosis.json] [--rates SET]
+    python benchmarks/diagnosis.py [--json benchmarks/results/diagnosis.json] [--rates SET] [--records N]
+
+Labelled records of both generators in tests/diagnosis are scored, then simulated networks.
 
 Rank-one networks are trained on delayed activation over delays, confidences, rates and lengths, and labelled by a
 rule that never sees a history: trials are simulated from the weights at every third epoch. The escape time, when the
@@ -29,6 +31,10 @@ from numpy.typing import NDArray
 import ghostpoint as gp
 from ghostpoint.diagnosis import PHASES, diagnose
 
+ROOT = Path(__file__).parents[1]
+#: edges of the bands of confidence, and where their table stands in the docs
+BANDS = (0.0, 0.7, 0.85, 0.95, 0.98, 1.001)
+MARKS = ("<!-- reliability: benchmarks/diagnosis.py writes this -->", "<!-- end -->")
 STRIDE = 3  # epochs between the weights that are looked at: odd, for many swings have period two
 TAIL = 120  # epochs at the end of which every one is looked at
 SPELL = 50  # epochs without an answer that make a network lost (article, Fig. 8B)
@@ -179,43 +185,62 @@ def as_label(verdict: str) -> str:
     return "abrupt learning" if verdict == "staircase learning" else verdict
 
 
-def score_records(each: int, held_out: bool) -> dict[str, Any]:
-    """Verdicts on ``each`` labelled records of every kind (tests/diagnosis/records.py): shares right, by kind
-    and by confidence, and by what decides the confidence."""
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-    from tests.diagnosis.records import HELD_OUT, KINDS, record_of
+def judged_records(each: int, first: int) -> dict[str, list[tuple[str, bool, float]]]:
+    """Kind, whether the verdict is right, and confidence, of ``each`` labelled records a kind, by generator."""
+    sys.path.insert(0, str(ROOT))
+    from tests.diagnosis.realistic_records import REALISTIC, realistic_record
+    from tests.diagnosis.records import KINDS, record_of
 
-    first = HELD_OUT if held_out else 0
-    rows = []
-    for kind in KINDS:
-        for seed in range(first, first + each):
-            record = record_of(kind, seed)
-            finding = diagnose(record.history, **record.options).findings[0]
-            right = finding.verdict in record.allowed
-            rows.append((kind, len(record.history["loss"]), right, finding.confidence, finding.likeness))
-    right = np.array([row[2] for row in rows])
-    sure = np.array([row[3] for row in rows])
-    by_kind = {kind: float(np.mean([row[2] for row in rows if row[0] == kind])) for kind in KINDS}
-    edges = (0.0, 0.6, 0.8, 0.85, 0.95, 0.98, 1.001)
-    bands = [(a, b, (sure >= a) & (sure < b)) for a, b in itertools.pairwise(edges)]
-    likeness: dict[str, list[int]] = {}
-    for *_, good, _, like in rows:
-        count = likeness.setdefault(like, [0, 0])
-        count[0] += good
-        count[1] += 1
+    found: dict[str, list[tuple[str, bool, float]]] = {}
+    for name, kinds, make in (("formulas", KINDS, record_of), ("realistic", REALISTIC, realistic_record)):
+        rows = found.setdefault(name, [])
+        for kind in kinds:
+            for seed in range(first, first + each):
+                record = make(kind, seed)
+                finding = diagnose(record.history, **record.options).findings[0]
+                rows.append((kind, finding.verdict in record.allowed, finding.confidence))
+    return found
+
+
+def scored(rows: list[tuple[str, bool, float]]) -> dict[str, Any]:
+    """Share right of all and by kind, and how often a confident verdict is wrong."""
+    kinds = dict.fromkeys(row[0] for row in rows)
+    by_kind = {kind: float(np.mean([row[1] for row in rows if row[0] == kind])) for kind in kinds}
     return {
         "records": len(rows),
-        "seeds": [first, first + each - 1],
-        "kinds": len(KINDS),
-        "right": float(right.mean()),
+        "kinds": len(kinds),
+        "right": float(np.mean([row[1] for row in rows])),
         "lowest_kind": min(by_kind.items(), key=lambda item: item[1]),
         "by_kind": by_kind,
-        "by_confidence": {
-            f"{a:g}-{min(b, 1):g}": [int(m.sum()), float(right[m].mean())] for a, b, m in bands if m.any()
-        },
-        "wrong_above_0.8": float((~right & (sure > 0.8)).mean()),
-        "likeness": {key: value for key, value in sorted(likeness.items())},
+        "wrong_above_0.8": float(np.mean([not right and sure > 0.8 for _, right, sure in rows])),
     }
+
+
+def reliability(sources: dict[str, list[tuple[str, bool, float]]]) -> list[dict[str, Any]]:
+    """Verdicts, mean confidence and share right by band of confidence, of all sources together and each."""
+    rows = []
+    for low, high in itertools.pairwise(BANDS):
+        row: dict[str, Any] = {"from": low, "to": min(high, 1.0)}
+        for name, judged in {"all": [x for each in sources.values() for x in each], **sources}.items():
+            inside = [(right, sure) for _, right, sure in judged if low <= sure < high]
+            mean = np.mean(inside, axis=0) if inside else (np.nan, np.nan)
+            row[name] = {"verdicts": len(inside)} | (
+                {"right": float(mean[0]), "confidence": float(mean[1])} if inside else {}
+            )
+        rows.append(row)
+    return rows
+
+
+def write_page(rows: list[dict[str, Any]], page: Path) -> None:
+    """Put the reliability table between its marks in the page."""
+    lines = ["| confidence | verdicts | mean confidence | right |", "|---|---|---|---|"]
+    for row in rows:
+        each = row["all"]
+        if each["verdicts"]:
+            numbers = f"{each['verdicts']} | {each['confidence']:.3f} | {each['right']:.3f}"
+            lines.append(f"| {row['from']:g} to {row['to']:g} | {numbers} |")
+    before, _, rest = page.read_text().partition(MARKS[0])
+    page.write_text("\n".join([before + MARKS[0], *lines, MARKS[1]]) + rest.partition(MARKS[1])[2])
 
 
 def confusion(pairs: list[tuple[str, str]]) -> dict[str, dict[str, int]]:
@@ -232,26 +257,36 @@ def table(counts: dict[str, dict[str, int]]) -> str:
 
 
 def main() -> None:
-    """Train, label, diagnose, print, and save when asked to."""
+    """Score, print, and save when asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rates", choices=list(RATES), default="held-out", help="which seeds and rates")
-    parser.add_argument("--json", type=Path, help="where to save the figures")
-    parser.add_argument("--records", type=int, metavar="N", help="score N labelled records a kind instead")
-    parser.add_argument("--development", action="store_true", help="of the seeds used while the rules were made")
+    parser.add_argument("--json", type=Path, help="where to save the figures; the table in the docs follows")
+    parser.add_argument("--records", type=int, default=20, metavar="N", help="labelled records a kind")
+    parser.add_argument("--first", type=int, default=10_000, metavar="SEED", help="of the labelled records")
     arguments = parser.parse_args()
-    if arguments.records:
-        scored = score_records(arguments.records, not arguments.development)
-        print(json.dumps(scored, indent=2))
-        if arguments.json:
-            arguments.json.write_text(json.dumps(scored, indent=2) + "\n")
-        return
-    which = arguments.rates
+    sources = judged_records(arguments.records, arguments.first)
+    generators = {name: scored(rows) for name, rows in sources.items()}
+    for name, score in generators.items():
+        print(f"{name}: {100 * score['right']:.1f} % of {score['records']} right, lowest {score['lowest_kind']}")
+    figures, networks = score_networks(arguments.rates)
+    sources["networks"] = networks
+    rows = reliability(sources)
+    print(json.dumps([row["all"] for row in rows], indent=1))
+    if arguments.json:
+        figures["command"] = f"python benchmarks/diagnosis.py --rates {arguments.rates} --records {arguments.records}"
+        figures |= {"labelled_records": generators, "first_seed": arguments.first, "reliability": rows}
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+        write_page(rows, ROOT / "docs" / "diagnosis.md")
+
+
+def score_networks(which: str) -> tuple[dict[str, Any], list[tuple[str, bool, float]]]:
+    """Figures of the simulated networks, and label, whether the verdict is right, and confidence of each."""
     pairs: dict[str, list[tuple[str, str]]] = {
         "everything": [],
         "loss alone": [],
         "everything, by escape times alone": [],
     }
-    confidence: dict[bool, list[float]] = {True: [], False: []}
+    judged: list[tuple[str, bool, float]] = []
     lost_points: list[int] = []
     for group in groups(which):
         labels = group.labels("separation")
@@ -261,8 +296,7 @@ def main() -> None:
         pairs["everything"] += zip(labels, verdicts, strict=True)
         pairs["loss alone"] += zip(labels, [as_label(finding.verdict) for finding in alone], strict=True)
         pairs["everything, by escape times alone"] += zip(group.labels("escape"), verdicts, strict=True)
-        for label, finding in zip(labels, found, strict=True):
-            confidence[label == as_label(finding.verdict)].append(finding.confidence)
+        judged += [(a, a == as_label(f.verdict), f.confidence) for a, f in zip(labels, found, strict=True)]
         lost_points += [int(c) for c, v in zip(group.fixed_points, verdicts, strict=True) if v == "no-learning zone"]
     agreement = {name: float(np.mean([a == b for a, b in both])) for name, both in pairs.items()}
     networks = len(pairs["everything"])
@@ -271,23 +305,19 @@ def main() -> None:
         print(f"\n{name}: {100 * agreement[name]:.1f} % agree\n\n{table(confusion(both))}")
     three = sum(count >= 3 for count in lost_points)
     print(f"\n{three} of {len(lost_points)} networks called lost have three fixed points or more")
-    means = {str(right).lower(): float(np.mean(values)) if values else None for right, values in confidence.items()}
-    print(f"mean confidence where it agrees and where it does not: {means['true']}, {means['false']}")
-    if arguments.json:
-        figures = {
-            "command": f"python benchmarks/diagnosis.py --rates {which}",
-            "networks": networks,
-            "seeds": [min(SEEDS[which]), max(SEEDS[which])],
-            "rates": {str(key): rates for key, rates in RATES[which].items()},
-            "agreement": agreement,
-            "confusion": {name: confusion(both) for name, both in pairs.items()},
-            "called_lost": len(lost_points),
-            "called_lost_with_three_fixed_points": three,
-            "mean_confidence": {"agrees": means["true"], "differs": means["false"]},
-            "machine": platform.machine(),
-            "ghostpoint": gp.__version__,
-        }
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+    figures = {
+        "networks": networks,
+        "seeds": [min(SEEDS[which]), max(SEEDS[which])],
+        "rates": {str(key): rates for key, rates in RATES[which].items()},
+        "agreement": agreement,
+        "wrong_above_0.8": float(np.mean([not right and sure > 0.8 for _, right, sure in judged])),
+        "confusion": {name: confusion(both) for name, both in pairs.items()},
+        "called_lost": len(lost_points),
+        "called_lost_with_three_fixed_points": three,
+        "machine": platform.machine(),
+        "ghostpoint": gp.__version__,
+    }
+    return figures, judged
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ghostpoint.diagnosis import diagnose, read_history
+from tests.diagnosis.realistic_records import REALISTIC, realistic_record
 from tests.diagnosis.records import HELD_OUT, KINDS, record_of
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -17,6 +18,7 @@ EACH = 8
 
 def test_there_are_thirty_kinds_or_more():
     assert len(KINDS) >= 30
+    assert len(REALISTIC) >= 40
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -25,6 +27,17 @@ def test_a_kind_is_called_what_it_is(kind):
     wrong = []
     for seed in range(HELD_OUT, HELD_OUT + EACH):
         record = record_of(kind, seed)
+        found = diagnose(record.history, **record.options)
+        if found.verdict not in record.allowed:
+            wrong.append((seed, record.setting, found.verdict))
+    assert len(wrong) <= 1, wrong
+
+
+@pytest.mark.parametrize("kind", REALISTIC)
+def test_a_realistic_kind_is_called_what_it_is(kind):
+    wrong = []
+    for seed in range(HELD_OUT, HELD_OUT + EACH):
+        record = realistic_record(kind, seed)
         found = diagnose(record.history, **record.options)
         if found.verdict not in record.allowed:
             wrong.append((seed, record.setting, found.verdict))

@@ -124,6 +124,8 @@ def _finding(
     taken: list[str] = []
     if answer is not None:
         loss_level, accuracy_level = answer.levels(series.loss, loss_level, accuracy_level, taken)
+    if loss_level is not None and loss_level <= 0 < series.loss.min():
+        raise InputError(f"chance_loss must be above 0 where all losses are, got {loss_level:g}")
     levels = levels_of(unit, None if loss_level is None else loss_level / scale, accuracy_level)
     swing = _swing(unit, levels)
     judged = judge(unit, levels, swing)

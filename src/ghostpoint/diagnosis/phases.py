@@ -97,7 +97,10 @@ def _course(series: Series, levels: Levels, drops: list[Drop], start: float, unt
             found.append(Phase("plateau at chance", at, stop, {"loss": levels.plateau.level}))
             at = stop
         if until > at:
-            found.append(Phase("gradual learning" if falls else "plateau at chance", at, until))
+            rest = levels.linear.fit[levels.linear.epoch > at][1:]
+            settled = bool(drops) and len(rest) >= 5 and float(np.ptp(rest)) < 0.05 * levels.drop
+            name = "converged" if settled else "gradual learning" if falls else "plateau at chance"
+            found.append(Phase(name, at, until))
     return found
 
 

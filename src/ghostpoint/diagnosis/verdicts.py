@@ -156,7 +156,7 @@ def _never_learned(series: Series, levels: Levels, k: float) -> Judged | None:
         drops = drops_of(series, levels)
         notes = [f"the loss has fallen by {share:.0%} of chance, the accuracy has not risen"]
         flat, since = tail_is_flat(series, levels)
-        if flat and len(np.unique(levels.accuracy)) > 1:
+        if flat and levels.accuracy is not None and float(np.ptp(levels.accuracy)) > 0:
             return Judged("plateau at a constant answer", evidence, notes, drops, since=since)
         return _constant(series, levels, k) or Judged("gradual learning", evidence, notes, drops)
     if levels.by_accuracy or not moved or (share < SOMETHING * k and _wanders(levels)):
@@ -231,9 +231,9 @@ def _lost(series: Series, levels: Levels, k: float) -> Judged | None:
         far = min(far, levels.low) if levels.low < levels.linear.fit.min() else far  # a dip of some epochs
         if levels.chance - far < 0.3 * levels.drop:
             return None
-        half = len(loss) // 2
+        middle = len(loss) // 2
         unsure = CLEAR * 2.5 * float(levels.linear.noise[-1]) / np.sqrt(max(len(loss), 1))
-        if half >= 3 and median(loss[half:]) - median(loss[:half]) > max(0.05 * levels.drop, unsure):
+        if middle >= 3 and median(loss[middle:]) - median(loss[:middle]) > max(0.05 * levels.drop, unsure):
             return None  # still rising: at no plateau
         if levels.chance - level > 0.15 * levels.drop or level > levels.chance + max(
             0.5 * levels.drop, 0.25 * abs(levels.chance)
