@@ -18,10 +18,11 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.diagnosis import as_label, groups  # noqa: E402
-from ghostpoint.diagnosis import diagnose  # noqa: E402
-from ghostpoint.diagnosis.calibration import parents  # noqa: E402
 from tests.diagnosis.realistic_records import REALISTIC, realistic_record  # noqa: E402
 from tests.diagnosis.records import KINDS, record_of  # noqa: E402
+
+from ghostpoint.diagnosis import diagnose  # noqa: E402
+from ghostpoint.diagnosis.calibration import parents  # noqa: E402
 
 TABLE = ROOT / "src" / "ghostpoint" / "diagnosis" / "calibration_table.py"
 

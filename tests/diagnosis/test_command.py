@@ -83,7 +83,7 @@ def test_one_run_of_many_by_name(command):
         (["--classes", "2"], "chance loss 0.6931 from 2 classes"),
         (["--targets", "targets.txt"], "chance loss 0.6931 from 100 targets"),
         (["--chance-loss", "0.7", "--chance-accuracy", "0.5"], None),
-        ([], "chance_loss 0.7"),
+        ([], "inferred from the first plateau"),
     ],
 )
 def test_the_output_says_where_chance_comes_from(command, folder, options, said):

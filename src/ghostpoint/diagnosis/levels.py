@@ -183,10 +183,14 @@ def _first_plateau(linear: Course, logarithmic: Course | None, loss: Floats, low
 
 def _after_a_bad_start(course: Course, segment: Segment, log: bool) -> bool:
     """Whether a brief first fall leads to the flat ``segment``, which lasts, and from which the loss halves later."""
-    low = float(course.fit[segment.last :].min())
+    after = course.fit[segment.last :]
+    low = float(after.min())
     halves = segment.level - low > np.log(2.0) if log else low >= 0 and low < 0.5 * segment.level
+    below = after < 0.5 * (segment.level + low)
+    halves = halves and median(after[int(below.argmax()) :]) < 0.5 * (segment.level + low)  # and stays there
     start = float(course.epoch[0])
-    return bool(halves and segment.start - start < 0.25 * (segment.end - start))
+    level = abs(segment.change) < (0.1 if log else 0.1 * abs(segment.level))
+    return bool(halves and level and segment.start - start < 0.25 * (segment.end - start))
 
 
 def _by_loss(course: Course, loss: Floats, chance: float, low: float, noise: float) -> NDArray[np.bool_]:

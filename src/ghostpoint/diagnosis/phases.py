@@ -42,11 +42,18 @@ def phases_of(series: Series, levels: Levels, judged: Judged) -> tuple[Phase, ..
         if flat and settled < end:
             over.append(Phase("converged", settled, end, {"loss": levels.end}))
     until = min((phase.start for phase in over), default=end)
-    if judged.name in ("gradual learning", "abrupt learning", "no-learning zone", "rise of the loss"):
-        over += _earlier_swings(series, levels, judged.drops)
     found = [*_course(series, levels, judged.drops, start, until), *over]
+    if judged.name in ("gradual learning", "abrupt learning", "no-learning zone", "rise of the loss"):
+        for swing in _earlier_swings(series, levels, judged.drops):
+            found = [part for phase in found for part in _around(phase, swing)] + [swing]
     found.sort(key=lambda phase: (phase.start, phase.end))
     return _disjoint(found) or (Phase(judged.name, start, end, judged.evidence),)
+
+
+def _around(phase: Phase, inner: Phase) -> list[Phase]:
+    """What is left of a phase before and after another one."""
+    parts = ((phase.start, min(phase.end, inner.start)), (max(phase.start, inner.end), phase.end))
+    return [Phase(phase.name, a, b, phase.evidence) for a, b in parts if b > a]
 
 
 def _earlier_swings(series: Series, levels: Levels, drops: list[Drop]) -> list[Phase]:

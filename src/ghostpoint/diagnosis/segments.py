@@ -214,19 +214,18 @@ def _joined(course: Course, pieces: list[tuple[int, int]], epoch: Floats) -> lis
     whole = max(t[-1] - t[0], 1e-300)
     marks: list[tuple[str, bool, int, int]] = []
     errors, noises = (np.concatenate([[0.0], np.cumsum(part)]) for part in (error, course.noise))
-    # steep: the range would be passed in two records, and in ten times the duration of the steepest large piece
-    rate = [
-        (fit[i] - fit[j - 1]) / max(t[j - 1] - t[i], 1e-300) for i, j in pieces if fit[i] - fit[j - 1] > 0.15 * span
-    ]
-    steepest = max(rate, default=0.0)
+    steepest = 0.0  # of the fall so far: what is ten times slower than it is no more part of a drop
     for i, j in pieces:
         change = fit[j - 1] - fit[i]
         size = j - i
         # standard error of the difference of the ends of a fitted line: sqrt(12 / size) that of a value
         doubt = float(errors[j] - errors[i]) / size * np.sqrt(12.0 / max(size, 2))
         duration = max(t[j - 1] - t[i], 1e-300)
-        steep = abs(change) / duration > max(0.5 * span / whole, 0.1 * steepest)
+        rate = abs(change) / duration
+        steep = rate > max(0.5 * span / whole, 0.1 * steepest)
         flat = size == 1 or abs(change) <= CLEAR * doubt or (abs(change) <= FLAT * span and not steep)
+        large = change < 0 and abs(change) > 0.15 * span
+        steepest = 0.0 if flat or change > 0 else max(steepest, rate if large else 0.0)
         if marks:
             jump = fit[i] - fit[i - 1]
             unsure = CLEAR * np.hypot(error[i], error[i - 1]) * (0.5 if size > 3 else 1.0)

@@ -155,7 +155,7 @@ def _regular(window: Floats, level: float) -> Swing | None:
     half = n // 2
     first, second = (float(np.ptp(np.quantile(_detrended(part), [0.05, 0.95]))) for part in (data[:half], data[half:]))
     quarter = float(np.ptp(np.quantile(_detrended(data[-max(n // 4, 4) :]), [0.05, 0.95])))
-    if quarter < SPAN * level and quarter < 0.4 * 2 * amplitude:  # died away
+    if quarter < 0.3 * 2 * amplitude:  # died away
         return None
     growth = second / first if first > 0 else np.inf
     return Swing(len(window), period * block, amplitude, growth, line, float(peak), True)
