@@ -145,7 +145,7 @@ def head_start(d):
     The loss alone shows that only at log K of a common K: else chance or the accuracy is recorded."""
     d.feature = d.chance
     if d.family in ("imbalanced", "squared") or d.classes not in (2, 3, 4, 10):
-        if d.rng.random() < 0.5:
+        if d.rng.random() < 0.5 or d.n < 100 or (d.family != "classes" and d.frequency > 0.8):
             d.options["chance_loss"] = d.chance
         else:
             share = d.frequency if d.family != "classes" else 1 / d.classes

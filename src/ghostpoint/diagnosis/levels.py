@@ -128,11 +128,16 @@ def without_accuracy(levels: Levels, series: Series) -> Levels:
 
 
 def _never_rises(values: Floats, noise: float) -> bool:
-    """Whether a noisy accuracy, above 0 and not near 1, has the same mean in every fifth of the record."""
-    parts = np.array_split(values, 5)
-    if len(values) < 30 or noise == 0.0 or not 0.0 < median(values) < 0.97 or noise > 1.5 * np.std(values):
-        return False  # too short, never noisy, all right, or swinging
-    return bool(np.ptp([part.mean() for part in parts]) < 4.0 * noise * np.sqrt(2.0 / len(parts[-1])) + 0.002)
+    """Whether a noisy accuracy has one mean from its first points to its last, and could show a rise if there was one.
+
+    Not if a quarter of what is missing to 1 is within four standard errors of the first points.
+    """
+    if len(values) < 30 or noise == 0.0 or median(values) <= 0.0 or noise > 1.5 * np.std(values):
+        return False  # too short, never noisy, never right, or swinging
+    head, parts = values[: max(3, len(values) // 50)], np.array_split(values, 5)
+    unsure = 4.0 * noise / np.sqrt(len(head))
+    even = np.ptp([part.mean() for part in parts]) < 4.0 * noise * np.sqrt(2.0 / len(parts[-1])) + 0.002
+    return bool(even and abs(head.mean() - median(values)) < unsure < 0.25 * (1.0 - median(values)))
 
 
 def _points(course: Course, segment: Segment, n: int) -> tuple[int, int]:
@@ -232,7 +237,8 @@ def _by_accuracy(
         full = smooth[np.maximum(at, 0)]
     level = given
     if level is None and plateau is None and not exact and _never_rises(values, quiet):
-        level = float(median(values))  # at chance throughout, whatever the loss does
+        inferred.append("chance_accuracy")  # at chance throughout, whatever the loss does
+        return full, median(values), np.zeros(len(raw), dtype=bool)
     if level is None:
         inside = values[(known >= first[0]) & (known < first[1])]
         if plateau is None or len(inside) < 4:

@@ -216,8 +216,15 @@ def _joined(course: Course, pieces: list[tuple[int, int]], epoch: Floats) -> lis
     errors, noises = (np.concatenate([[0.0], np.cumsum(part)]) for part in (error, course.noise))
     steepest = 0.0  # of the fall so far: what is ten times slower than it is no more part of a drop
     for i, j in pieces:
-        change = fit[j - 1] - fit[i]
         size = j - i
+        if marks:
+            jump = fit[i] - fit[i - 1]
+            unsure = CLEAR * np.hypot(error[i], error[i - 1]) * (0.5 if size > 3 else 1.0)
+            if abs(jump) > max(unsure, FLAT * span):
+                marks.append(("falling" if jump < 0 else "rising", True, i - 1, i))
+                if -jump > 0.15 * span:
+                    steepest = max(steepest, -jump / max(t[i] - t[i - 1], 1e-300))
+        change = fit[j - 1] - fit[i]
         # standard error of the difference of the ends of a fitted line: sqrt(12 / size) that of a value
         doubt = float(errors[j] - errors[i]) / size * np.sqrt(12.0 / max(size, 2))
         duration = max(t[j - 1] - t[i], 1e-300)
@@ -226,11 +233,6 @@ def _joined(course: Course, pieces: list[tuple[int, int]], epoch: Floats) -> lis
         flat = size == 1 or abs(change) <= CLEAR * doubt or (abs(change) <= FLAT * span and not steep)
         large = change < 0 and abs(change) > 0.15 * span
         steepest = 0.0 if flat or change > 0 else max(steepest, rate if large else 0.0)
-        if marks:
-            jump = fit[i] - fit[i - 1]
-            unsure = CLEAR * np.hypot(error[i], error[i - 1]) * (0.5 if size > 3 else 1.0)
-            if abs(jump) > max(unsure, FLAT * span):
-                marks.append(("falling" if jump < 0 else "rising", True, i - 1, i))
         marks.append(("flat" if flat else "falling" if change < 0 else "rising", steep and not flat, i, j - 1))
     joined: list[tuple[str, bool, int, int]] = []
     for shape, steep, i, j in marks:

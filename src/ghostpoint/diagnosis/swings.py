@@ -105,10 +105,17 @@ def swing_inside(values: Floats, level: float, first: int, until: int) -> tuple[
         if swing is None:
             continue
         if found and a <= found[-1][1]:
-            found[-1] = (found[-1][0], a + size, found[-1][2])
+            larger = max(found[-1][2], swing, key=lambda each: each.amplitude)
+            found[-1] = (found[-1][0], a + size, larger)
         else:
             found.append((a, a + size, swing))
-    return max(found, key=lambda stretch: stretch[1] - stretch[0], default=None)
+    if not found:
+        return None
+    begin, stop, swing = max(found, key=lambda stretch: stretch[1] - stretch[0])
+    block = max(size // 6, int(2 * swing.period))
+    edges = range(begin, stop - block + 1, block)
+    loud = [a for a in edges if np.ptp(values[a : a + block]) > swing.amplitude]
+    return (loud[0], loud[-1] + block, swing) if loud else None
 
 
 def _regular(window: Floats, level: float) -> Swing | None:
@@ -155,7 +162,8 @@ def _regular(window: Floats, level: float) -> Swing | None:
     half = n // 2
     first, second = (float(np.ptp(np.quantile(_detrended(part), [0.05, 0.95]))) for part in (data[:half], data[half:]))
     quarter = float(np.ptp(np.quantile(_detrended(data[-max(n // 4, 4) :]), [0.05, 0.95])))
-    if quarter < 0.3 * 2 * amplitude:  # died away
+    # died away: a quarter tells where it holds two cycles
+    if quarter < 0.3 * 2 * amplitude and (peak >= 8 or quarter < SPAN * level):
         return None
     growth = second / first if first > 0 else np.inf
     return Swing(len(window), period * block, amplitude, growth, line, float(peak), True)
