@@ -273,7 +273,8 @@ def main() -> None:
     rows = reliability(sources)
     print(json.dumps([row["all"] for row in rows], indent=1))
     if arguments.json:
-        figures["command"] = f"python benchmarks/diagnosis.py --rates {arguments.rates} --records {arguments.records}"
+        options = f"--rates {arguments.rates} --records {arguments.records} --first {arguments.first}"
+        figures["command"] = f"python benchmarks/diagnosis.py {options}"
         figures |= {"labelled_records": generators, "first_seed": arguments.first, "reliability": rows}
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
         write_page(rows, ROOT / "docs" / "diagnosis.md")

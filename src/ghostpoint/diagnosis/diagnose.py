@@ -181,7 +181,8 @@ def _swing(series: Series, levels: Levels) -> Swing | None:
     first = int(np.searchsorted(filled[0], series.epoch[min(first, max(len(loss) - 64, len(loss) * 3 // 4))]))
     tail = loss[-max((len(loss) - min(first, len(loss) - 64)) // 4, 8) :]  # of what follows the drop
     level = abs(float(median(tail))) if levels.low >= 0 else levels.drop
-    found = swing_at_end(filled[1], levels.early_noise, 0.6 * level, first)
+    noise = levels.early_noise * max(level / max(abs(levels.chance), 1e-300), 1.0)  # noise grows with the loss
+    found = swing_at_end(filled[1], noise, 0.6 * level, first)
     if found is not None and len(filled[0]) > len(loss):
         points = len(loss) - int(np.searchsorted(series.epoch, filled[0][-found.points]))
         found = found._replace(points=points)

@@ -293,7 +293,7 @@ def _restarted(series: Series, levels: Levels, k: float) -> Judged | None:
     if not rises:
         return None
     size = max(levels.drop, 0.3 * abs(levels.chance))
-    found = []
+    found, falls = [], []
     for rise in rises:
         if rise.change < 0.08 * k * size and rise.change < 0.25 * abs(rise.before):
             continue
@@ -312,12 +312,13 @@ def _restarted(series: Series, levels: Levels, k: float) -> Judged | None:
             fall = after[0]
             if fall.end - fall.start > 4 * (rise.end - rise.start):
                 found.append(rise)
+                falls.append(fall.end - fall.start)
     needed = 1 if series.rate is not None else 2
     changes = series.rate is not None and np.nanmax(series.rate) > 1.2 * np.nanmin(series.rate)
     if series.rate is None and len(found) > 1:  # a schedule repeats itself
         gaps = np.diff([levels.linear.epoch[0], *(rise.start for rise in found)])
-        if gaps.max() > 2.2 * gaps.min():
-            return None
+        if gaps.max() > 2.2 * gaps.min() or min(falls) < 0.2 * gaps.min():
+            return None  # at no regular distances, or spikes: the fall of a cycle takes a good part of it
     if len(found) < needed or (series.rate is not None and not changes):
         return None
     evidence = {
