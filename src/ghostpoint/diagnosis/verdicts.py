@@ -380,7 +380,7 @@ def _gap(levels: Levels, series: Series) -> tuple[int, int]:
     first, last = int(where[widest]) + 1, int(where[widest + 1])
     if last - first < SPELL_POINTS or series.epoch[last] - series.epoch[first] < spell_epochs(series):
         return 0, 0
-    if levels.by_accuracy and median(series.loss[first:last]) <= series.loss[:first].min():
+    if levels.by_accuracy and median(series.loss[first:last]) <= median(series.loss[where[where < first]]):
         return 0, 0  # the loss falls on: an accuracy that is noisy near chance
     if not levels.by_accuracy:  # below chance by a little and back again is no learning
         bins = np.searchsorted(levels.linear.edges, [first, last], side="right") - 1
