@@ -12,7 +12,7 @@ from scipy.ndimage import uniform_filter1d
 from ghostpoint.diagnosis.segments import Course, Segment, course_of
 from ghostpoint.diagnosis.series import Series, median, median_of_three, noise_of
 
-__all__ = ["Levels", "levels_of", "without_accuracy"]
+__all__ = ["Levels", "levels_of", "tail_is_flat", "without_accuracy"]
 
 Floats = NDArray[np.float64]
 #: share of the drop from chance at which a run is off chance
@@ -127,6 +127,32 @@ def without_accuracy(levels: Levels, series: Series) -> Levels:
     return replace(levels, accuracy=None, accuracy_at_chance=None, by_accuracy=False, off=off, found={})
 
 
+def tail_is_flat(series: Series, levels: Levels) -> tuple[bool, float]:
+    """Whether the record ends flat on both scales, and since which epoch: the last third changes by under 3 % of the
+    loss and of the drop, or by no more than its errors."""
+    if "tail" not in levels.found:
+        levels.found["tail"] = _flat_tail(levels)
+    flat, since = levels.found["tail"]
+    return bool(flat), float(since)
+
+
+def _flat_tail(levels: Levels) -> tuple[bool, float]:
+    course = levels.linear
+    epoch, fit = course.epoch, course.fit
+    begin = int(np.searchsorted(epoch, epoch[0] + 0.67 * (epoch[-1] - epoch[0])))
+    begin = min(begin, len(fit) - 3) if len(fit) > 4 else 0
+    part = slice(max(begin, 0), None)
+    change = abs(float(fit[part][0] - fit[part][-1]))
+    doubt = 2 * float(median(course.error[part]))
+    scale = max(abs(levels.end), 1e-300) if levels.low > 0 else max(levels.drop, 1e-300)
+    flat = change < max(doubt, 0.03 * scale) and change < max(doubt, 0.1 * max(levels.drop, scale))
+    if not flat:
+        return False, np.nan
+    tolerance = max(0.05 * scale, 0.02 * levels.drop, 3 * float(course.error[-1]))
+    away = np.flatnonzero(np.abs(fit - levels.end) > tolerance)
+    return True, float(epoch[min(away[-1] + 1, len(epoch) - 1)] if len(away) else epoch[0])
+
+
 def _never_rises(values: Floats, noise: float) -> bool:
     """Whether a noisy accuracy has one mean from its first points to its last, and could show a rise if there was one.
 
@@ -230,7 +256,7 @@ def _by_accuracy(
     q = float(median(np.abs(np.diff(values)))) if len(values) > 1 else 0.0
     exact = q == 0.0 and np.ptp(values[:5]) == 0 and len(np.unique(values[:2000])) <= max(8, 0.02 * len(values))
     width = 1 if exact else int(np.clip(len(values) // 60, 3, 101)) | 1
-    smooth = values if exact else uniform_filter1d(values, width, mode="nearest")
+    smooth = values if exact else uniform_filter1d(values, width, mode="reflect")
     full = np.interp(np.arange(len(raw)), known, smooth)
     if exact:
         at = np.searchsorted(known, np.arange(len(raw)), side="right") - 1

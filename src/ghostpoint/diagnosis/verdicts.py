@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
 from ghostpoint.diagnosis.drops import Drop, abrupt_share, drops_of, stairs
-from ghostpoint.diagnosis.levels import Levels
+from ghostpoint.diagnosis.levels import Levels, tail_is_flat
 from ghostpoint.diagnosis.segments import CLEAR, course_of
 from ghostpoint.diagnosis.series import Series, median
 from ghostpoint.diagnosis.swings import SPAN, Swing
 
-__all__ = ["FEWEST", "SPELL", "Judged", "judge", "spell_epochs", "tail_is_flat"]
+__all__ = ["FEWEST", "SPELL", "Judged", "judge", "spell_epochs"]
 
 #: points below which nothing is said
 FEWEST = 5
@@ -380,6 +380,8 @@ def _gap(levels: Levels, series: Series) -> tuple[int, int]:
     first, last = int(where[widest]) + 1, int(where[widest + 1])
     if last - first < SPELL_POINTS or series.epoch[last] - series.epoch[first] < spell_epochs(series):
         return 0, 0
+    if levels.by_accuracy and median(series.loss[first:last]) <= median(series.loss[where[where < first]]):
+        return 0, 0  # the loss falls on: an accuracy that is noisy near chance
     if not levels.by_accuracy:  # below chance by a little and back again is no learning
         bins = np.searchsorted(levels.linear.edges, [first, last], side="right") - 1
         before = levels.linear.fit[: max(int(bins[0]), 1)]
@@ -442,32 +444,6 @@ def _constant(series: Series, levels: Levels, k: float) -> Judged | None:
                 "plateau at a constant answer", _known(evidence), [note], drops_of(series, levels), since=since
             )
     return None
-
-
-def tail_is_flat(series: Series, levels: Levels) -> tuple[bool, float]:
-    """Whether the record ends flat on both scales, and since which epoch: the last third changes by under 3 % of the
-    loss and of the drop, or by no more than its errors."""
-    if "tail" not in levels.found:
-        levels.found["tail"] = _flat_tail(levels)
-    flat, since = levels.found["tail"]
-    return bool(flat), float(since)
-
-
-def _flat_tail(levels: Levels) -> tuple[bool, float]:
-    course = levels.linear
-    epoch, fit = course.epoch, course.fit
-    begin = int(np.searchsorted(epoch, epoch[0] + 0.67 * (epoch[-1] - epoch[0])))
-    begin = min(begin, len(fit) - 3) if len(fit) > 4 else 0
-    part = slice(max(begin, 0), None)
-    change = abs(float(fit[part][0] - fit[part][-1]))
-    doubt = 2 * float(median(course.error[part]))
-    scale = max(abs(levels.end), 1e-300) if levels.low > 0 else max(levels.drop, 1e-300)
-    flat = change < max(doubt, 0.03 * scale) and change < max(doubt, 0.1 * max(levels.drop, scale))
-    if not flat:
-        return False, np.nan
-    tolerance = max(0.05 * scale, 0.02 * levels.drop, 3 * float(course.error[-1]))
-    away = np.flatnonzero(np.abs(fit - levels.end) > tolerance)
-    return True, float(epoch[min(away[-1] + 1, len(epoch) - 1)] if len(away) else epoch[0])
 
 
 def _learned(series: Series, levels: Levels, k: float) -> Judged:
