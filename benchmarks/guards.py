@@ -45,7 +45,7 @@ FULL = {
 FRESH_RATES = {"adding": (0.003, 0.03, 0.3), "copy": (0.001, 0.01, 0.1)}
 BATCH, COPIED, SYMBOLS, COPY_STEPS, ADDING_STEPS = 16, 3, 8, 46, 50
 CELLS = {"tanh": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
-KEY = ("task", "cell", "optimizer", "rate", "method", "units", "seed")
+KEY = ("task", "cell", "optimizer", "rate", "method", "units", "updates", "seed")
 
 
 class Network(nn.Module):
@@ -133,7 +133,7 @@ def fresh_batches(name: str) -> tuple[int, int, Callable[[Any], Any], float, Cal
     return *sizes, lambda z: z, chance, closures
 
 
-def run(task: str, cell: str, optimizer: str, rate: float, method: str, units: int, seed: int, updates: int) -> dict:
+def run(task: str, cell: str, optimizer: str, rate: float, method: str, units: int, updates: int, seed: int) -> dict:
     torch.manual_seed(seed)
     fixed = task in FULL
     inputs, outputs, last, chance, closures = (full_batch if fixed else fresh_batches)(task)
@@ -190,16 +190,18 @@ def table(runs: list[dict]) -> str:
     groups: dict[tuple, list[dict]] = defaultdict(list)
     for one in runs:
         groups[tuple(one[name] for name in KEY[:-1])].append(one)
-    rows = [f"{'task':6} {'cell':5} {'optimizer':9} {'rate':>6} {'method':20} units  runs learned lost solved epoch"
-            "      end forward ms"]  # fmt: skip
+    rows = [
+        f"{'task':6} {'cell':5} {'optimizer':9} {'rate':>6} {'method':20} units updates  runs learned lost solved epoch"
+        "      end forward ms"
+    ]
     for key in sorted(groups, key=lambda k: (k[0], k[1], k[2], k[3], k[5], k[4])):
-        task, cell, optimizer, rate, method, units = key
+        task, cell, optimizer, rate, method, units, updates = key
         found = groups[key]
         epochs = [one["epoch"] for one in found if one["epoch"] >= 0]
         sums = [sum(one[name] for one in found) for name in ("learned", "lost", "solved")]
         rows.append(
-            f"{task:6} {cell:5} {optimizer:9} {rate:6g} {method:20} {units:5} {len(found):5} {sums[0]:7} {sums[1]:4} "
-            f"{sums[2]:6} {median(epochs) if epochs else -1:5.0f} {median(one['end'] for one in found):8.2g} "
+            f"{task:6} {cell:5} {optimizer:9} {rate:6g} {method:20} {units:5} {updates:7} {len(found):5} "
+            f"{sums[0]:7} {sums[1]:4} {sums[2]:6} {median(epochs) if epochs else -1:5.0f} {median(one['end'] for one in found):8.2g} "
             f"{median(one['forward'] for one in found):7.2f} {median(one['ms_an_update'] for one in found):.1f}"
         )
     return "\n".join(rows)
@@ -246,10 +248,10 @@ def main() -> None:
                             for units in map(int, options.units.split(",")):
                                 long = task == "DMTS" and cell == "tanh"
                                 usual = 3000 if task not in FULL else 1200 if long else 400
-                                key = (task, cell, optimizer, rate, method, units, seed)
+                                key = (task, cell, optimizer, rate, method, units, options.updates or usual, seed)
                                 if key in known:
                                     continue
-                                result = run(*key, options.updates or usual)
+                                result = run(*key)
                                 runs.append(dict(zip(KEY, key, strict=True)) | result)
                                 if time.monotonic() - last_written > 30:
                                     write()

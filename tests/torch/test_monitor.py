@@ -303,6 +303,42 @@ def test_costs_name_what_was_measured_and_how_often():
     assert "saturation" not in monitor.record
 
 
+def test_slow_points_on_request_change_no_bit_either():
+    class Leaky(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.RNN(2, 6, batch_first=True)
+            self.readout = nn.Linear(6, 1)
+
+    def run(watched):
+        torch.manual_seed(0)
+        model = Leaky()
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+        monitor = Monitor(model, optimizer, every={"slow_points": 4}) if watched else None
+        x, y = batch()
+        for _ in range(6):
+            states = model.layer(x)[0]
+            loss = nn.functional.mse_loss(model.readout(states), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if monitor is not None:
+                monitor.log(loss, states=states, at_input=torch.zeros(2))
+        return [*(p.detach() for p in model.parameters()), torch.get_rng_state()], monitor
+
+    plain, _ = run(False)
+    watched, monitor = run(True)
+    assert all(torch.equal(a, b) for a, b in zip(plain, watched, strict=True))
+    monitor.read_out(last=True)
+    np.testing.assert_array_equal(np.isfinite(monitor.record["fixed_points"]), [1, 0, 0, 0, 1, 0])
+    assert monitor.record["fixed_points"][0] >= 1
+    assert monitor.costs()["slow_points"].calls == 2
+    stack = nn.Linear(2, 1)
+    other = Monitor(stack, torch.optim.SGD(stack.parameters(), lr=0.1), every={"slow_points": 1})
+    with pytest.warns(RuntimeWarning, match="slow points are left out"):
+        other.log(1.0, states=torch.zeros(3, 2))
+
+
 def test_lbfgs_and_several_groups_and_a_scheduler():
     model = MODULES["stack"]()
     optimizer = torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=3)

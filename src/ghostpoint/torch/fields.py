@@ -190,7 +190,7 @@ def field_of_step(step: Callable[[Any, Any], Any], states: Floats, inputs: Any) 
 
     try:
         moved(torch.tensor(states[:1]))
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise InputError(f"step must take an input (B, I) and states (B, {size}) in float64: {error}") from error
     return TorchField(moved, size, batched=True)
 

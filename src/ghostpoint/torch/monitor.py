@@ -18,9 +18,19 @@ from numpy.typing import NDArray
 from ghostpoint._version import __version__
 from ghostpoint.checks import integer, number, one_of
 from ghostpoint.errors import InputError
-from ghostpoint.torch.quantities import CADENCES, OF_OUTPUTS, OUTPUTS, Answers, answers, norm, update_and_rate
+from ghostpoint.torch.quantities import (
+    CADENCES,
+    OF_OUTPUTS,
+    OUTPUTS,
+    Answers,
+    answers,
+    cadences,
+    fetched,
+    norm,
+    update_and_rate,
+)
 from ghostpoint.torch.quantities import state_saturation as saturated_states
-from ghostpoint.torch.sinks import JSONLines, Sink
+from ghostpoint.torch.sinks import JSONLines, Sink, writes
 
 if TYPE_CHECKING:
     from ghostpoint.diagnosis import Diagnosis
@@ -80,6 +90,8 @@ class Monitor:
     saturation                 share of answers whose probability is within 0.01 of certain
     accuracy                   share of right answers, where targets are class labels, or 0 and 1
     state_saturation           share of hidden states beyond 0.99, where states are logged
+    slow_points                on request, near the logged states, not proven: how many ``fixed_points`` and ``ghosts``
+                               were found, and ``ghost_speed``, |F| at the slowest ghost
     =========================  =========================================================================================
 
     Parameters
@@ -91,8 +103,8 @@ class Monitor:
         Log of JSON lines to append to, for ``ghostpoint diagnose FILE`` and ``ghostpoint diagnose --follow FILE``. In a
         distributed training the process of rank 0 alone writes.
     every : int, or mapping of quantity to int or None, optional
-        Steps between two measurements, where not the default (1 for loss and learning rate, 10 for the others); None
-        for never. A number is for all but loss and learning rate.
+        Steps between two measurements, where not the default (1 for loss and learning rate, never for slow points, 10
+        for the others); None for never. A number is for all but loss, learning rate and slow points.
     outputs : str
         What ``outputs`` are: "classes" and "logits" (before softmax or sigmoid), "probabilities", "tanh", "values"
         (unbounded: no confidence), or "auto", by targets and range.
@@ -127,7 +139,7 @@ class Monitor:
         classes: int | None = None,
     ):
         self.model, self.optimizer, self.guard, self.on_verdict = model, optimizer, guard, on_verdict
-        self.every = _cadences(every)
+        self.every = cadences(every)
         self.outputs = one_of("outputs", outputs, OUTPUTS)
         self._levels: dict[str, Any] = {
             "chance_loss": None if chance_loss is None else number("chance_loss", chance_loss),
@@ -151,8 +163,8 @@ class Monitor:
         self._judged: tuple[int, Diagnosis] | None = None
         self._judged_at = (time.monotonic(), 0.0)
         self._shown: str | None = None
-        self.sinks: list[Sink] = list(sinks) if _writes() else []
-        if path is not None and _writes():
+        self.sinks: list[Sink] = list(sinks) if writes() else []
+        if path is not None and writes():
             self.sinks.append(JSONLines(path))
         self._handles = [
             optimizer.register_step_pre_hook(self._before_update),
@@ -171,7 +183,16 @@ class Monitor:
 
     # In the loop.
 
-    def log(self, loss: Any, *, outputs: Any = None, targets: Any = None, states: Any = None, **more: float) -> None:
+    def log(
+        self,
+        loss: Any,
+        *,
+        outputs: Any = None,
+        targets: Any = None,
+        states: Any = None,
+        at_input: Any = None,
+        **more: float,
+    ) -> None:
         """Note the loss of a step, and what its outputs say where that is due.
 
         Parameters
@@ -183,6 +204,8 @@ class Monitor:
             Class labels, or of the shape of the outputs.
         states : tensor, optional
             Hidden states.
+        at_input : (I,), optional
+            The constant input of slow points, 0 by default.
         **more : float
             Numbers of one's own, such as ``validation_loss=0.3``.
         """
@@ -210,6 +233,8 @@ class Monitor:
                 start = time.perf_counter()
                 self._pending.append((at, "state_saturation", saturated_states(states)))
                 self._spent("state_saturation", start)
+        if states is not None and self._due("slow_points", at):
+            self._note_slow_points(at, states, at_input)
         if more:
             self._host.setdefault(at, {}).update({name: float(value) for name, value in more.items()})
 
@@ -225,6 +250,23 @@ class Monitor:
         else:
             self._pending.append((at, "answers", found))
         self._spent(next(name for name in OF_OUTPUTS if self._due(name, at)), start)
+
+    def _note_slow_points(self, at: int, states: Any, at_input: Any) -> None:
+        from ghostpoint.torch.slow_points import find_slow_points
+
+        start = time.perf_counter()
+        try:
+            found = find_slow_points(self.model, states, at_input, n_starts=32, certify=False)
+        except InputError as error:
+            self._warn("slow_points", f"slow points are left out: {error}")
+            self.every["slow_points"] = None
+            return
+        ghosts = found.speed[found.kind == "ghost"]
+        kept = {"fixed_points": float((found.kind == "fixed").sum()), "ghosts": float(len(ghosts))}
+        if len(ghosts):
+            kept["ghost_speed"] = float(ghosts.min())
+        self._host.setdefault(at, {}).update(kept)
+        self._spent("slow_points", start)
 
     # Hooks of the optimizer.
 
@@ -316,7 +358,7 @@ class Monitor:
         self._pending = [one for one in self._pending if one[0] >= limit]
         rows = {at: self._host.pop(at) for at in sorted(self._host) if at < limit}
         sums: dict[tuple[int, str], list[float]] = {}
-        for at, name, value in _fetched(ready):
+        for at, name, value in fetched(ready):
             for quantity, one in self._values(name, value, at).items():
                 sums.setdefault((at, quantity), []).append(one)
         for (at, name), values in sums.items():
@@ -448,39 +490,3 @@ class Monitor:
         if key not in self._warned:
             self._warned.add(key)
             warnings.warn(f"Monitor: {message}", RuntimeWarning, stacklevel=3)
-
-
-def _cadences(every: int | Mapping[str, int | None] | None) -> dict[str, int | None]:
-    found = dict(CADENCES)
-    if every is None:
-        return found
-    given = dict.fromkeys([*CADENCES][2:], every) if isinstance(every, int) else every
-    for name, steps in given.items():
-        one_of("every", name, CADENCES)
-        found[name] = None if steps is None else integer(f"every[{name!r}]", steps, at_least=1)
-    return found
-
-
-def _fetched(pending: list[tuple[int, str, torch.Tensor | Answers]]) -> list[tuple[int, str, Any]]:
-    """Pending values as numbers, with one transfer from each device."""
-    found: list[tuple[int, str, Any]] = []
-    devices: dict[torch.device, list[tuple[int, str, torch.Tensor, bool | None]]] = {}
-    for at, name, value in pending:
-        vector, classes = (value.vector, value.classes) if isinstance(value, Answers) else (value.reshape(1), None)
-        devices.setdefault(vector.device, []).append((at, name, vector, classes))
-    for device, ones in devices.items():
-        wide = torch.float32 if device.type == "mps" else torch.float64
-        numbers = torch.cat([vector.to(wide) for _, _, vector, _ in ones]).tolist()
-        first = 0
-        for at, name, vector, classes in ones:
-            part = numbers[first : first + len(vector)]
-            first += len(vector)
-            found.append((at, name, part[0] if classes is None else (part, classes)))
-    return found
-
-
-def _writes() -> bool:
-    """Whether this process writes: rank 0 of a distributed training, or the only one."""
-    distributed: Any = getattr(torch, "distributed", None)
-    ready = distributed is not None and distributed.is_available() and distributed.is_initialized()
-    return not ready or distributed.get_rank() == 0

@@ -5,11 +5,25 @@ Nothing here changes what it is given, draws random numbers, or waits for a devi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
-__all__ = ["CADENCES", "OF_OUTPUTS", "OUTPUTS", "Answers", "answers", "norm", "state_saturation", "update_and_rate"]
+from ghostpoint.checks import integer, one_of
+
+__all__ = [
+    "CADENCES",
+    "OF_OUTPUTS",
+    "OUTPUTS",
+    "Answers",
+    "answers",
+    "cadences",
+    "fetched",
+    "norm",
+    "state_saturation",
+    "update_and_rate",
+]
 
 #: steps from one measurement to the next, of each quantity, by default
 CADENCES: dict[str, int | None] = {
@@ -22,6 +36,7 @@ CADENCES: dict[str, int | None] = {
     "saturation": 10,
     "accuracy": 10,
     "state_saturation": 10,
+    "slow_points": None,
 }
 #: those that need outputs
 OF_OUTPUTS = ("confidence", "saturation", "accuracy")
@@ -132,3 +147,33 @@ def state_saturation(states: torch.Tensor) -> torch.Tensor:
     h = states.detach()
     rows = max(MOST // max(h[0].numel() if h.ndim else 1, 1), 1)
     return (h[:rows].abs() > 1 - BOUND).float().mean()
+
+
+def cadences(every: int | Mapping[str, int | None] | None) -> dict[str, int | None]:
+    """The default cadences with those of ``every`` in their place; a number is for what costs something alone."""
+    found = dict(CADENCES)
+    if every is None:
+        return found
+    given = dict.fromkeys([*CADENCES][2:-1], every) if isinstance(every, int) else every
+    for name, steps in given.items():
+        one_of("every", name, CADENCES)
+        found[name] = None if steps is None else integer(f"every[{name!r}]", steps, at_least=1)
+    return found
+
+
+def fetched(pending: list[tuple[int, str, torch.Tensor | Answers]]) -> list[tuple[int, str, Any]]:
+    """Pending values as numbers, with one transfer from each device."""
+    found: list[tuple[int, str, Any]] = []
+    devices: dict[torch.device, list[tuple[int, str, torch.Tensor, bool | None]]] = {}
+    for at, name, value in pending:
+        vector, classes = (value.vector, value.classes) if isinstance(value, Answers) else (value.reshape(1), None)
+        devices.setdefault(vector.device, []).append((at, name, vector, classes))
+    for device, ones in devices.items():
+        wide = torch.float32 if device.type == "mps" else torch.float64
+        numbers = torch.cat([vector.to(wide) for _, _, vector, _ in ones]).tolist()
+        first = 0
+        for at, name, vector, classes in ones:
+            part = numbers[first : first + len(vector)]
+            first += len(vector)
+            found.append((at, name, part[0] if classes is None else (part, classes)))
+    return found

@@ -11,7 +11,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-__all__ = ["CSV", "JSONLines", "Sink", "TensorBoard", "WandB"]
+import torch
+
+__all__ = ["CSV", "JSONLines", "Sink", "TensorBoard", "WandB", "writes"]
 
 #: a row: "step" and what was measured at it
 Row = dict[str, Any]
@@ -157,3 +159,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
     return value
+
+
+def writes() -> bool:
+    """Whether this process writes: rank 0 of a distributed training, or the only one."""
+    distributed: Any = getattr(torch, "distributed", None)
+    ready = distributed is not None and distributed.is_available() and distributed.is_initialized()
+    return not ready or distributed.get_rank() == 0
