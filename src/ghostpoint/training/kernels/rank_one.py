@@ -36,7 +36,7 @@ from typing import Any, NamedTuple
 from numba import njit
 from numba.extending import overload
 
-from ghostpoint.numerics.compiled_code import compiled
+from ghostpoint.numerics.compiled_code import compiled, distinct
 from ghostpoint.numerics.elementary import MODERATE, logistic, tanh, tanh_of_moderate
 from ghostpoint.numerics.simd import (
     Vector,
@@ -146,8 +146,8 @@ def _make_step(bounded_tanh):
     Two partial sums at a time: their units are independent, which hides the latency of the division.
     """
 
-    @njit(inline="always")
     def step(memory, kappa, at, partials, groups):
+        not_inlined()
         m, n, b, nm, rates, parts = memory.m, memory.n, memory.b, memory.nm, memory.rates, memory.parts
         width, zero, one = lanes(m), full(m, 0.0), full(m, 1.0)
         for p in range(0, groups, 2):
@@ -175,13 +175,13 @@ def _make_step(bounded_tanh):
             store(parts, (width + p) * width, bend_u)
             store(parts, (width + p + 1) * width, bend_v)
 
-    return step
+    return njit(distinct(step, bounded_tanh.__name__))
 
 
 _step, _step_of_moderate = _make_step(tanh), _make_step(tanh_of_moderate)
 
 
-@njit(inline="always")
+@njit
 def _adjoint(memory, weight, alpha, last, like):
     """lambda[0], from the derivatives ``weight`` by kappa up to step ``last``, which becomes alpha lambda[t+1].
 
@@ -236,9 +236,10 @@ def _gradients(memory, weight, adjoint, dm, dn, db, plane, steps, partials, grou
             store(dm, s, load(n, s) * gm)
 
 
-@njit(inline="always")
+@njit
 def _product(memory, am, an, ab, bm, bn, bb, trainable, partials, groups, like):
     """The inner product of two gradients over the units, of what is trainable."""
+    not_inlined()
     width = lanes(am)
     for p in range(groups):
         part = full(am, 0.0)
@@ -314,14 +315,14 @@ def _restrain(memory, weights, watch, task, dc, plane, alpha, groups, like):
             values[SCALE * networks + i] = scale
 
 
-@njit(inline="always")
+@njit
 def _mixed(most, gradient, share, other):
     """``most gradient + share other``, and not a bit else where the share is 0."""
     part = most * gradient
     return select(unequal(share, share - share), fma(share, other, part), part)
 
 
-@njit(inline="always")
+@njit
 def _moved(plane, gradient, s, step_size, bad, changed):
     """``p <- p - eta g`` of the unit at ``s`` where not ``bad``; where a bit has changed so far."""
     old = load(plane, s)
