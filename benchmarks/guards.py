@@ -199,10 +199,10 @@ def table(runs: list[dict]) -> str:
         found = groups[key]
         epochs = [one["epoch"] for one in found if one["epoch"] >= 0]
         sums = [sum(one[name] for one in found) for name in ("learned", "lost", "solved")]
+        epoch = median(epochs) if epochs else -1
         rows.append(
             f"{task:6} {cell:5} {optimizer:9} {rate:6g} {method:20} {units:5} {updates:7} {len(found):5} "
-            f"{sums[0]:7} {sums[1]:4} {sums[2]:6} {median(epochs) if epochs else -1:5.0f} "
-            f"{median(one['end'] for one in found):8.2g} "
+            f"{sums[0]:7} {sums[1]:4} {sums[2]:6} {epoch:5.0f} {median(one['end'] for one in found):8.2g} "
             f"{median(one['forward'] for one in found):7.2f} {median(one['ms_an_update'] for one in found):.1f}"
         )
     return "\n".join(rows)

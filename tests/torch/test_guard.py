@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 import ghostpoint as gp  # noqa: E402
+from ghostpoint.diagnosis import read_history  # noqa: E402
 from ghostpoint.torch import FixedBatch, FreshBatches, Guard, Monitor  # noqa: E402
 from ghostpoint.torch.parameters import Parameters  # noqa: E402
 from ghostpoint.torch.secants import Secants  # noqa: E402
@@ -381,6 +382,47 @@ def test_bfloat16_autocast_and_a_compiled_model():
     losses = [guard.step(closure).item() for _ in range(30)]
     assert losses[-1] < losses[0]
     assert guard.counts["stayed"] == 0
+
+
+class Stranger(nn.Module):
+    """Two recurrent layers over packed sequences, dropout, attention over their states, an answer a sequence."""
+
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(9, 8, padding_idx=0)
+        self.layers = nn.GRU(8, 8, num_layers=2, dropout=0.1, batch_first=True, bidirectional=True)
+        self.attention = nn.MultiheadAttention(16, 2, dropout=0.1, batch_first=True)
+        self.readout = nn.Linear(16, 3)
+
+    def forward(self, tokens, lengths):
+        packed = nn.utils.rnn.pack_padded_sequence(self.words(tokens), lengths, batch_first=True, enforce_sorted=False)
+        states, _ = nn.utils.rnn.pad_packed_sequence(self.layers(packed)[0], batch_first=True)
+        padding = tokens[:, : states.shape[1]] == 0
+        found, _ = self.attention(states, states, states, key_padding_mask=padding)
+        return self.readout(found.masked_fill(padding[..., None], 0).sum(1) / lengths[:, None])
+
+
+def test_a_strangers_module_in_four_added_lines(tmp_path):
+    torch.manual_seed(0)
+    model = Stranger()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.03)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        guard = Guard(model, optimizer)  # 1
+        monitor = Monitor(model, optimizer, path=tmp_path / "log.jsonl", guard=guard)  # 2
+        for _ in range(80):
+            lengths = torch.randint(3, 9, (16,))
+            tokens = torch.randint(1, 9, (16, 8)) * (torch.arange(8) < lengths[:, None])
+            targets = tokens[:, 0] % 3
+            loss = guard.step(lambda: (nn.functional.cross_entropy(o := model(tokens, lengths), targets), o))  # 3 # noqa: B023
+            monitor.log(loss)  # 4
+        monitor.close()
+    losses = monitor.record["loss"]
+    assert losses[-10:].mean() < 0.8 * losses[:10].mean()
+    assert guard.last.rule == "fresh"
+    assert guard.counts["unguarded"] == 0
+    assert guard.counts["forward"] <= 2.3 * 80
+    assert len(read_history(tmp_path / "log.jsonl").runs[0].epoch) == 80
 
 
 def test_model_and_batch_in_place_of_a_closure():

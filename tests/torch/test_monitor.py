@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 import ghostpoint as gp  # noqa: E402
+from ghostpoint.diagnosis import read_history  # noqa: E402
 from ghostpoint.torch import CSV, JSONLines, Monitor, TensorBoard, WandB  # noqa: E402
 
 from .networks import MODULES, OPTIMIZERS, batch  # noqa: E402
@@ -202,7 +203,7 @@ def test_the_log_is_read_by_diagnose_and_a_torn_line_loses_that_line_alone(tmp_p
     path = tmp_path / "log.jsonl"
     _, monitor = trained("gru", "adam", True, steps=60, path=path)
     monitor.close()
-    read = gp.diagnosis.read_history(path)
+    read = read_history(path)
     np.testing.assert_allclose(read.runs[0].curves["loss"], monitor.record["loss"])
     np.testing.assert_allclose(read.runs[0].curves["gradient_norm"], monitor.record["gradient_norm"])
     with path.open("ab") as file:
@@ -211,7 +212,7 @@ def test_the_log_is_read_by_diagnose_and_a_torn_line_loses_that_line_alone(tmp_p
     sink.write([{"step": 61, "loss": 0.5, "x": float("nan")}])
     sink.close()
     assert json.loads(path.read_text().splitlines()[-1]) == {"step": 61, "loss": 0.5, "x": "nan"}
-    assert len(gp.diagnosis.read_history(path).runs[0].epoch) == 61
+    assert len(read_history(path).runs[0].epoch) == 61
 
 
 def test_a_program_that_dies_loses_no_more_than_what_was_not_read_out(tmp_path):
@@ -267,7 +268,7 @@ def test_other_places_to_write_to(tmp_path):
     assert ("train/loss", 11) in scalars
     assert rows[3]["step"] == 3
     assert rows[3]["loss"] == monitor.record["loss"][3]
-    read = gp.diagnosis.read_history(tmp_path / "log.csv")
+    read = read_history(tmp_path / "log.csv")
     np.testing.assert_allclose(read.runs[0].curves["loss"], monitor.record["loss"])
 
 

@@ -97,7 +97,7 @@ class ForwardPasses:
                 if keep:
                     distance = self._distance_for(loss, outputs)
                     self._kept = one.closure, loss, outputs, distance, self.parameters.versions()
-            losses.append(loss.detach().reshape(()).double())
+            losses.append(loss.detach().reshape(()).to(self.parameters.wide))
             distances.append(one.distance(one.outputs, _detached(outputs)).detach().reshape(()).to(losses[-1]))
         for buffer, value in buffers:
             buffer.copy_(value)

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Cost", "Monitor"]
 
+#: whether this is traced for compiled code; older releases do not say
+_is_compiling: Callable[[], bool] = getattr(torch.compiler, "is_compiling", lambda: False)
 #: a read-out waits for this many steps or seconds, whichever ends first
 STEPS, SECONDS = 50, 5.0
 #: largest share of the time of a training that judging it on the way may take
@@ -271,7 +273,7 @@ class Monitor:
     # Hooks of the optimizer.
 
     def _before_update(self, optimizer: Any, args: Any, keywords: Any) -> None:
-        if torch.compiler.is_compiling():
+        if _is_compiling():
             self._compiled = True
             return
         if self._started is None:
@@ -301,7 +303,7 @@ class Monitor:
     _closure = False
 
     def _after_update(self, optimizer: Any, args: Any, keywords: Any) -> None:
-        if torch.compiler.is_compiling():
+        if _is_compiling():
             return
         at = self.step
         with torch.no_grad():

@@ -25,6 +25,8 @@ class Parameters:
             raise InputError("optimizer must have at least one parameter, got none")
         self.device = tensors[0].device
         self.dtype = torch.float64 if all(p.dtype == torch.float64 for p in tensors) else torch.float32
+        #: of sums over all parameters; not every device has float64
+        self.wide = torch.float32 if self.device.type == "mps" else torch.float64
 
     @property
     def tensors(self) -> list[torch.Tensor]:

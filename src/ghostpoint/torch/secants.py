@@ -83,11 +83,12 @@ class Secants:
         """
         if self.count == 0:
             return
-        y_y, y_s = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
-        for p, part in self.parameters.pieces():
-            wide = y[part].double()
-            y_y = y_y + wide.dot(wide).to(y_y)
-            y_s = y_s + wide.dot(self.parameters.flat(p.detach()).double() - theta[part].double()).to(y_s)
+        own = self.parameters
+        y_y = y_s = torch.zeros((), dtype=own.wide, device=own.device)
+        for p, part in own.pieces():
+            wide = y[part].to(own.wide)
+            y_y = y_y + wide.dot(wide)
+            y_s = y_s + wide.dot(own.flat(p.detach()).to(own.wide) - theta[part].to(own.wide))
         largest, y_y, y_s = torch.stack([y.abs().amax().to(y_y), y_y, y_s]).tolist()
         if not (0 < y_y < float("inf") and 0 < abs(y_s) < float("inf")):
             return
@@ -146,10 +147,10 @@ class Secants:
         """Inner products of the y with some vectors, which come in pieces, (K, vectors)."""
         if not self.y:
             return np.zeros((0, vectors))
-        total = torch.zeros(len(self.y), vectors, dtype=torch.float64, device=self.parameters.device)
+        total = torch.zeros(len(self.y), vectors, dtype=self.parameters.wide, device=self.parameters.device)
         for part, given in pieces:
             stored = torch.stack([self.piece(j, part) for j in range(len(self.y))])
-            total += stored.double() @ torch.stack(given, 1).double()
+            total += stored.to(total) @ torch.stack(given, 1).to(total)
         return np.asarray(total.tolist(), dtype=np.float64).reshape(len(self.y), vectors)
 
     def state_dict(self) -> dict[str, Any]:
