@@ -1,6 +1,8 @@
 """Training: a readable reference, compiled kernels, and ``train``, which checks, dispatches and records."""
 
+from ghostpoint.training.computing import Computing
+from ghostpoint.training.engines import ENGINES, ByEpochEngine, Engine
 from ghostpoint.training.optimizers import SGD, Adam
-from ghostpoint.training.train_networks import ENGINES, TrainingInterrupted, train
+from ghostpoint.training.train_networks import TrainingInterrupted, train
 
-__all__ = ["ENGINES", "SGD", "Adam", "TrainingInterrupted", "train"]
+__all__ = ["ENGINES", "SGD", "Adam", "ByEpochEngine", "Computing", "Engine", "TrainingInterrupted", "train"]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -18,21 +16,16 @@ from ghostpoint.models import FAMILIES, Record
 from ghostpoint.remedies import ClipGradient, Remedy
 from ghostpoint.remedies import resolve as resolve_remedy
 from ghostpoint.results import TrainingRun, no_learning_zone_entry
-from ghostpoint.system import processors
 from ghostpoint.tasks import Task
-from ghostpoint.training.by_epoch import loop
-from ghostpoint.training.by_epoch.backend import Backend
-from ghostpoint.training.compiled import dispatch, rank_one_stacks
+from ghostpoint.training.computing import Computing
 from ghostpoint.training.configuration import configuration
+from ghostpoint.training.engines import ENGINES, choose
 from ghostpoint.training.optimizers import Optimizer, resolve
 from ghostpoint.training.outcome import EVENTS, QUANTITIES, Outcome
 from ghostpoint.training.plan import Plan
 
-__all__ = ["ENGINES", "TrainingInterrupted", "train"]
+__all__ = ["TrainingInterrupted", "train"]
 
-ENGINES = ("auto", "compiled", "torch", "reference")
-DTYPES = ("float32", "float64")
-INTERRUPTS = ("raise", "return")
 #: between which values the outputs of an activation lie
 RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "identity": (-math.inf, math.inf)}
 #: epochs that "auto" records at most
@@ -153,10 +146,7 @@ def train(
     networks = len(models)
     epochs = integer("epochs", epochs, at_least=1)
     rule = resolve(optimizer)
-    one_of("dtype", dtype, DTYPES)
-    one_of("engine", engine, ENGINES)
-    one_of("layout", layout, rank_one_stacks.LAYOUTS)
-    one_of("on_interrupt", on_interrupt, INTERRUPTS)
+    computing = Computing(engine, dtype, layout, threads, on_progress, on_record, on_interrupt)
     solved = number("solved", solved, above=0, at_most=1)
     seed = integer("seed", seed, at_least=0)
     if clip_norm is not None:
@@ -166,8 +156,6 @@ def train(
     _check_channels(models, task)
     with memory_for("task", task):
         _check_reach(models, task)
-    if engine == "reference" and dtype != "float64":
-        raise InputError(f"dtype must be float64 for the reference engine, got {dtype!r}")
     rate = finite_array("learning_rate", learning_rate)
     if rate.shape not in ((), (networks,)):
         raise InputError(f"learning_rate must be one value or one per network ({networks}), got shape {rate.shape}")
@@ -181,7 +169,6 @@ def train(
         clip_norm = clip.norm
     for name, values in {**models.arrays(), "learning_rate": rate}.items():
         _check_fits(name, values, dtype)
-    workers = processors() if threads is None else integer("threads", threads, at_least=1)
     with memory_for("record", record):
         record_epochs = _recorded_epochs(record, epochs)
         np.empty((len(QUANTITIES) + 2, networks, len(record_epochs)), dtype)  # what the history will take
@@ -201,13 +188,8 @@ def train(
         readout_norm=_readout_norm(readout_norm, models),
         remedies=tuple(one for one in remedies if not isinstance(one, ClipGradient)),
     )
-    chosen = _choose(engine, models, task, plan)
-    if chosen == "compiled":
-        outcome = dispatch.run(
-            models, task, plan, dtype, layout=layout, threads=workers, on_progress=on_progress, on_record=on_record
-        )
-    else:
-        outcome = loop.run(models, task, plan, _backend(chosen, models, task, dtype), on_progress, on_record)
+    chosen = choose(models, task, plan, computing)
+    outcome = ENGINES[chosen].run(models, task, plan, computing)
     config = configuration(
         models, task, plan, learning_rate=learning_rate, record=record, checkpoints=checkpoints,
         readout_norm=readout_norm, remedies=remedies, solved=solved, dtype=dtype, engine=chosen,
@@ -238,36 +220,6 @@ def _check_reach(models: Record, task: Task) -> None:
             f"models must have activation {' or '.join(map(repr, reached))} for targets from {counted.min():g} to "
             f"{counted.max():g}, got {models.activation!r}, whose outputs lie between {low:g} and {high:g}"
         )
-
-
-def _choose(engine: str, models: Record, task: Task, plan: Plan) -> str:
-    """The engine that will run, or a ``ValueError`` that says why the one asked for cannot."""
-    if engine in ("torch", "reference"):
-        return engine
-    reason = dispatch.obstacle(models, task, plan)
-    if not reason:
-        return "compiled"
-    if engine == "auto" and find_spec("torch") is None:
-        raise InputError(
-            f"engine must be torch here, as {reason}: pip install torch; or ask for engine='reference' with "
-            "dtype='float64', which is slower"
-        )
-    if engine == "compiled":
-        raise InputError(f"engine must be torch or reference here, got 'compiled': {reason}")
-    warnings.warn(f"training with the slower torch engine: {reason}", stacklevel=3)
-    return "torch"
-
-
-def _backend(engine: str, models: Record, task: Task, dtype: str) -> Backend:
-    if engine == "reference":
-        from ghostpoint.training.by_epoch.reference_engine import ReferenceBackend
-
-        return ReferenceBackend(models, task)
-    if find_spec("torch") is None:
-        raise InputError("engine 'torch' must have PyTorch, which is not installed: pip install torch")
-    from ghostpoint.training.by_epoch.torch_engine import TorchBackend
-
-    return TorchBackend(models, task, dtype)
 
 
 def _recorded_epochs(record: str | int | Sequence[int], epochs: int) -> NDArray[np.int64]:
