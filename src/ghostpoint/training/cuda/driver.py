@@ -8,12 +8,14 @@ pieces, every round.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numba import cuda
+from numba.core.errors import NumbaPerformanceWarning
 from numpy.typing import NDArray
 
 from ghostpoint.models import Record
@@ -22,7 +24,7 @@ from ghostpoint.training.compiled.kernel_families import KERNELS
 from ghostpoint.training.cuda.kernels import full_rank, low_rank, rank_one
 from ghostpoint.training.cuda.kernels.lanes import SIMULATED, WARP
 from ghostpoint.training.cuda.kernels.specification import QUANTITIES, Specification
-from ghostpoint.training.cuda.problem import Trials, packed, specification, unpacked
+from ghostpoint.training.cuda.problem import Trials, packed, specification, unpacked, work_size
 from ghostpoint.training.optimizers import Adam
 from ghostpoint.training.outcome import Outcome
 from ghostpoint.training.plan import Plan, kernel_key
@@ -46,15 +48,16 @@ def compiled(spec: Specification) -> Any:
 
 
 class Launcher:
-    """How a kernel is launched: threads of a block, blocks for some networks, ``work`` of a block."""
+    """How a kernel is launched: threads of a block, blocks for some networks, ``work`` and shared memory of a block."""
 
     def __init__(self, spec: Specification, steps: int):
         self.threads = full_rank.threads(spec) if spec.kind == "full_rank" else WARP
         self.networks = WARP // spec.lanes if spec.kind == "rank_one" else 1
-        sizes = {"rank_one": lambda *_: 1, "low_rank": low_rank.work_size, "full_rank": full_rank.work_size}
-        self.work = sizes[spec.kind](spec, steps)
+        size = work_size(spec, steps)
+        self.work = 1 if spec.on_chip else size
+        self.shared = size * spec.real(0).itemsize if spec.on_chip else 0
         # kernels that keep a trial in memory go over the stack with as many blocks as fit on the chip
-        self.resident = None if spec.kind == "rank_one" else _processors() * (2048 // self.threads // 2)
+        self.resident = _processors() * (1024 // self.threads) if self.work > 1 else None
 
     def blocks(self, networks: int) -> int:
         """For a stack of ``networks``."""
@@ -151,11 +154,14 @@ class _Run:
         adam = plan.optimizer if isinstance(plan.optimizer, Adam) else Adam()
         decay = adam.betas[0] if isinstance(plan.optimizer, Adam) else plan.optimizer.momentum
         self.betas = adam.betas
-        self.numbers = np.array(
+        numbers = np.array(
             [task.alpha, task.tolerance or 0.0, task.chance_accuracy, task.initial_scale, task.noise,
              np.inf if plan.clip_norm is None else plan.clip_norm, decay, adam.betas[1], adam.eps], real,
         )  # fmt: skip
-        self.work = cuda.device_array((self.launch.blocks(count), self.launch.work), real)
+        self.numbers = cuda.to_device(numbers)
+        self.cuts = cuda.to_device(np.atleast_1d(task.cuts(real)))
+        rows = self.launch.blocks(count) if self.launch.work > 1 else 1
+        self.work = cuda.device_array((rows, self.launch.work), real)
         self.length = self._round_length()
         self.pieces = [_Piece(models, members, plan, spec, self._threshold()) for members in self._members()]
         self.compute, self.copy = cuda.stream(), cuda.stream()
@@ -187,6 +193,9 @@ class _Run:
                          for epochs in (plan.record_epochs, plan.snapshot_epochs))  # fmt: skip
         k = np.arange(start + 1.0, stop + 1.0)
         corrections = np.stack([1 / (1 - self.betas[0] ** k), 1 / np.sqrt(1 - self.betas[1] ** k)], axis=1)
+        # a list without epochs gets one that never comes, since a device takes no array without elements
+        never = np.array([-1])
+        listed = [epochs if len(epochs) else never for epochs in (plan.record_epochs[records], plan.snapshot_epochs[kept])]
         trials = self.trials.epochs(start, stop)
         before, self.pending = self.pending, []
         for piece in self.pieces:
@@ -194,15 +203,18 @@ class _Run:
             history = cuda.device_array((len(QUANTITIES), count, max(1, records.stop - records.start)), real)
             snapshots = cuda.device_array((max(1, kept.stop - kept.start), count, self.spec.size), real)
             order = np.argsort(piece.finished, kind="stable").astype(np.int32)
-            self.kernel[self.launch.blocks(count), self.launch.threads, self.compute](
+            arguments = (
                 arrays["state"], arrays["first"], arrays["second"], arrays["rate"],
-                cuda.to_device(corrections.astype(real), stream=self.compute), self.numbers,
-                np.float64(plan.solved_loss), np.int64(self.task.n_trials), np.int64(self.task.steps), *trials,
-                self.task.cuts(real), arrays["initial"], arrays["threshold"],
-                arrays["norms"], arrays["keys"], order, np.int64(start), np.int64(stop),
-                plan.record_epochs[records], plan.snapshot_epochs[kept], history, snapshots, arrays["events"],
+                cuda.to_device(corrections.astype(real)), self.numbers, np.float64(plan.solved_loss),
+                np.int64(self.task.n_trials), np.int64(self.task.steps), *trials, self.cuts, arrays["initial"],
+                arrays["threshold"], arrays["norms"], arrays["keys"], cuda.to_device(order), np.int64(start),
+                np.int64(stop), *(cuda.to_device(epochs) for epochs in listed), history, snapshots, arrays["events"],
                 arrays["now"], self.work,
             )  # fmt: skip
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NumbaPerformanceWarning)  # a small stack does not fill a device
+                launch = self.launch
+                self.kernel[launch.blocks(count), launch.threads, self.compute, launch.shared](*arguments)
             done = cuda.event()
             done.record(self.compute)
             self.pending.append(self._collector(piece, records, kept, history, snapshots, done))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numba import cuda
 from numpy.typing import NDArray
 
 from ghostpoint.models import Record
 from ghostpoint.tasks import Task, Trial
+from ghostpoint.training.cuda.kernels import full_rank, low_rank
 from ghostpoint.training.cuda.kernels.full_rank import LARGEST
 from ghostpoint.training.cuda.kernels.rank_one import MOST_REGISTERS, MOST_STEPS
 from ghostpoint.training.cuda.kernels.specification import Specification
@@ -18,11 +21,13 @@ from ghostpoint.training.kernels.optimizers import RULES
 from ghostpoint.training.optimizers import Adam
 from ghostpoint.training.plan import Plan
 
-__all__ = ["Trials", "obstacle", "packed", "specification", "unpacked"]
+__all__ = ["Trials", "obstacle", "packed", "specification", "unpacked", "work_size"]
 
 #: latents and outputs of the state together, and units, of a low-rank network at most
 MOST_ROWS, MOST_UNITS = 32, 512
 DRAWN = 1 << 22  # numbers of random trials that are held at a time
+#: bytes of a trial that a block keeps in shared memory at most; 48 KiB go without asking, some are for other things
+SHARED = 36 * 1024
 #: threads of a rank-one network, by the units that they can hold
 LANES = (8, 16, 32)
 
@@ -57,7 +62,7 @@ def specification(models: Any, task: Task, plan: Plan, dtype: str, chunk: int) -
         and not models.n_inputs and task.n_trials == 1 and task.read_out == "after" and task.tolerance is None
         and task.steps <= MOST_STEPS
     )  # fmt: skip
-    return Specification(
+    spec = Specification(
         kind="rank_one" if short else models.kernels,
         dtype=dtype,
         units=models.n_units,
@@ -78,6 +83,15 @@ def specification(models: Any, task: Task, plan: Plan, dtype: str, chunk: int) -
         may_freeze=optimizer.stateless and not changing,
         chunk=-(-task.n_trials // chunks) if task.noise > 0 or task.initial_scale > 0 else 1,
         lanes=lanes or 32,
+    )
+    kept = 0 if short else work_size(spec, task.steps) * np.dtype(dtype).itemsize
+    return replace(spec, on_chip=0 < kept <= SHARED)
+
+
+def work_size(spec: Specification, steps: int) -> int:
+    """Numbers that a block keeps of a trial beside its registers."""
+    return {"rank_one": lambda *_: 1, "low_rank": low_rank.work_size, "full_rank": full_rank.work_size}[spec.kind](
+        spec, steps
     )
 
 
@@ -107,17 +121,18 @@ class Trials:
         self.most = max(1, DRAWN // of_epoch) if task.random else plan.epochs
         self.constant = None if task.random else self._arrays([task.trial()])
 
-    def epochs(self, start: int, stop: int) -> list[NDArray[Any]]:
-        """``inputs``, ``targets``, ``weights``, ``counted`` and ``n_counted`` of the kernels."""
+    def epochs(self, start: int, stop: int) -> list[Any]:
+        """On the device: ``inputs``, ``targets``, ``weights``, ``counted`` and ``n_counted`` of the kernels."""
         if self.constant is not None:
             return self.constant
         return self._arrays([self.task.trial((self.plan.seed, epoch)) for epoch in range(start, stop)])
 
-    def _arrays(self, trials: list[Trial]) -> list[NDArray[Any]]:
+    def _arrays(self, trials: list[Trial]) -> list[Any]:
         """As ``Specification`` wants them; an array without elements gets one, since a device takes no empty ones."""
         masks = [np.broadcast_to(trial.mask, trial.targets.shape) for trial in trials]
         weights = [np.where(trial.mask, self.task.weights(trial), 0.0) for trial in trials]
         wanted = [[trial.inputs for trial in trials], [trial.targets for trial in trials], weights, masks]
         flat = [np.stack(values).reshape(len(trials), -1).astype(self.real) for values in wanted]
         inputs, _, _, counted = flat
-        return [inputs if inputs.size else np.zeros((len(trials), 1), self.real), *flat[1:], counted.sum(axis=1)]
+        arrays = [inputs if inputs.size else np.zeros((len(trials), 1), self.real), *flat[1:], counted.sum(axis=1)]
+        return [cuda.to_device(array) for array in arrays]

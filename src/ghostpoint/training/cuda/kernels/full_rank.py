@@ -10,8 +10,8 @@ Layout: threads form a grid of ``down x across``; the one at (r, c) holds ``W[a 
 and the gradient of the same. For W x it takes part of x from shared memory and its sums go over the threads of a row,
 which are neighbours in a warp; for W^T s it takes part of s, and its sums go over the rows: within a warp by shuffles,
 over the warps through shared memory. Both come from the same registers, and so does the outer product. Beside W, unit j
-is thread j's. x and phi of a trial are in ``work``, of the networks on the chip alone, which a second-level cache
-holds.
+is thread j's. x and phi of a trial are in shared memory or, where a trial is too long for that, in ``work``, of the
+networks on the chip alone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from numba import cuda
+from numba import cuda, types
 
 from ghostpoint.numerics.random import INITIAL, NOISE
 from ghostpoint.training.cuda.kernels.functions import functions, judge
@@ -38,7 +38,7 @@ from ghostpoint.training.cuda.kernels.lanes import (
 from ghostpoint.training.cuda.kernels.random import normal_at
 from ghostpoint.training.cuda.kernels.rules import clip_factor, direction, finite
 from ghostpoint.training.cuda.kernels.specification import Specification
-from ghostpoint.training.kernels.optimizers import ADAM
+from ghostpoint.training.kernels.optimizers import ADAM, SGD
 
 __all__ = ["LARGEST", "kernel", "threads", "work_size"]
 
@@ -83,7 +83,8 @@ def kernel(spec: Specification) -> Any:
     train_w, train_in, train_b, train_out, train_bias = (
         spec.trains(part) for part in ("W", "w_in", "b", "w_out", "b_out")
     )
-    may_freeze, adam, shift = spec.may_freeze, spec.rule == ADAM, spec.shift
+    may_freeze, adam, remembers, shift = spec.may_freeze, spec.rule == ADAM, spec.rule != SGD, spec.shift
+    on_chip, element = spec.on_chip, getattr(types, spec.dtype)
     drawn_start, noisy, normed = spec.drawn_start, spec.noisy, spec.normed
     width = 64 // (4 if spec.dtype == "float32" else 8)
     drawn_plane = -(-(units + n_inputs + 1) // width) * width  # of the compiled kernel, whose numbers are drawn
@@ -155,7 +156,7 @@ def kernel(spec: Specification) -> Any:
         alpha, tolerance, chance, spread, sigma = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
         largest, decay, second_decay, epsilon = numbers[5], numbers[6], numbers[7], numbers[8]
         leak = one - alpha
-        own = work[block]
+        own = cuda.shared.array(0, element) if on_chip else work[block]
         n_rows = targets.shape[0]
         phi_at = (steps + 1) * units
         slope_at = phi_at + steps * units
@@ -344,7 +345,7 @@ def kernel(spec: Specification) -> Any:
                         for a in range(tall):
                             for k in range(wide):
                                 i, j = a * down + r, k * across + c
-                                if i < units and j < units:
+                                if (i < units and j < units) or not remembers:  # beyond, gradients are zero
                                     q = rule(
                                         factor * by_w[a * wide + k], first, second, w, at_w + i * units + j, decay,
                                         second_decay, epsilon, root,

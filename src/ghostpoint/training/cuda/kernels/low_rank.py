@@ -9,8 +9,8 @@ of W_out of a readout of the state, ``rho = (kappa, zeta)``::
     dL/dM = sum s[t] g[t]^T,   dL/dP = x[0] lambda[0]^T + sum alpha phi[t] lambda[t+1]^T
 
 Layout: unit ``32 u + lane`` in register u of a thread. Trials are taken one after the other, forwards and back; what is
-kept of one, phi and rho, is in ``work``: 4 bytes a unit and step, of the networks on the chip alone, so that it stays
-in the second-level cache. rho and lambda are in every thread's registers. What W_out of a latent readout, b_out and the
+kept of one, phi and rho, is in shared memory or, where a trial is too long for that, in ``work``, of the networks on
+the chip alone. rho and lambda are in every thread's registers. What W_out of a latent readout, b_out and the
 confidence are is in shared memory.
 """
 
@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from numba import cuda
+from numba import cuda, types
 
 from ghostpoint.numerics.random import INITIAL, NOISE
 from ghostpoint.training.cuda.kernels.functions import functions, judge
@@ -38,7 +38,7 @@ from ghostpoint.training.cuda.kernels.rules import clip_factor, direction, finit
 from ghostpoint.training.cuda.kernels.specification import Specification
 from ghostpoint.training.kernels.low_rank import CHUNK_KEY
 from ghostpoint.training.kernels.low_rank_passes import CONFIDENCE, LATENT, STATE
-from ghostpoint.training.kernels.optimizers import ADAM
+from ghostpoint.training.kernels.optimizers import ADAM, SGD
 
 __all__ = ["kernel", "work_size"]
 
@@ -65,7 +65,8 @@ def kernel(spec: Specification) -> Any:
     train_m, train_n, train_in, train_b, train_out = (
         spec.trains(part) for part in ("m", "n", "w_in", "b", "w_out")
     )
-    may_freeze, adam, shift = spec.may_freeze, spec.rule == ADAM, spec.shift
+    may_freeze, adam, remembers, shift = spec.may_freeze, spec.rule == ADAM, spec.rule != SGD, spec.shift
+    on_chip, element = spec.on_chip, getattr(types, spec.dtype)
     drawn_start, noisy, normed, chunk = spec.drawn_start, spec.noisy, spec.normed, spec.chunk
     width = 64 // (4 if spec.dtype == "float32" else 8)
     drawn_plane = -(-units // width) * width  # of the compiled kernel, whose numbers are drawn
@@ -161,7 +162,7 @@ def kernel(spec: Specification) -> Any:
         alpha, tolerance, chance, spread, sigma = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
         largest, decay, second_decay, epsilon = numbers[5], numbers[6], numbers[7], numbers[8]
         leak = one - alpha
-        own = work[block]
+        own = cuda.shared.array(0, element) if on_chip else work[block]
         n_rows = targets.shape[0]
         phi_at = path_at + (steps + 1) * rows
         for place in range(block, order.size, cuda.gridDim.x):
@@ -333,7 +334,7 @@ def kernel(spec: Specification) -> Any:
                 if not bad:
                     for u in range(held):
                         i = u * WARP + lane
-                        if i < units:
+                        if i < units or not remembers:  # beyond, gradients are zero
                             for j in range(columns):
                                 if left_trains(j):
                                     q = rule(

@@ -7,7 +7,7 @@ Jacobian of a step is one number, ``a[t] = 1 - alpha + alpha sum_i n_i m_i e_i[t
     S_n[t+1] = a[t] S_n[t] + phi[t],   S_b[t+1] = a[t] S_b[t] + e[t],   S_m[t+1] = a[t] S_m[t] + kappa[t] e[t]
     dL/dn_i = alpha sum_t l[t] S_n,i[t],   dL/db_i = alpha n_i sum_t l[t] S_b,i[t],   dL/dm_i likewise
 
-with ``l[t] = dL/dkappa[t]`` and ``S_n[0] = x[0] / alpha``. That is one tanh and about 20 multiply-adds for a unit and
+with ``l[t]`` the derivative of what is read from kappa[t] and ``S_n[0] = x[0] / alpha``. That is one tanh and about 20 multiply-adds for a unit and
 step; going backwards would take a second tanh, or a path that does not fit on the chip. Rounding is that of the
 backward recursion: both multiply by the same ``a[t]``.
 
@@ -26,7 +26,7 @@ from ghostpoint.training.cuda.kernels.functions import MODERATE, SMALL, function
 from ghostpoint.training.cuda.kernels.lanes import WARP, barrier, device, load, scratch_size, store, total
 from ghostpoint.training.cuda.kernels.rules import clip_factor, direction, finite
 from ghostpoint.training.cuda.kernels.specification import Specification
-from ghostpoint.training.kernels.optimizers import ADAM
+from ghostpoint.training.kernels.optimizers import ADAM, SGD
 
 __all__ = ["MOST_REGISTERS", "MOST_STEPS", "REGISTERS", "kernel"]
 
@@ -41,11 +41,11 @@ REGISTERS = 168
 def kernel(spec: Specification) -> Any:
     """The kernel's Python function, for ``cuda.jit``."""
     real, units, lanes = spec.real, spec.units, spec.lanes
-    held = -(-units // lanes)
+    held, readings = -(-units // lanes), MOST_STEPS + 1
     networks = WARP // lanes
     at_m, at_n, at_b, at_c = (spec.place(part) for part in ("m", "n", "b", "confidence"))
     train_m, train_n, train_b, train_c = (spec.trains(part) for part in ("m", "n", "b", "confidence"))
-    may_freeze, adam = spec.may_freeze, spec.rule == ADAM
+    may_freeze, adam, remembers = spec.may_freeze, spec.rule == ADAM, spec.rule != SGD
     zero, one, small, moderate = real(0), real(1), real(SMALL), real(MODERATE)
     tanh, tanh_of_small, tanh_of_moderate, _ = functions(real)
     compare = judge(real, spec.activation, spec.cuts)
@@ -54,18 +54,27 @@ def kernel(spec: Specification) -> Any:
     scratch_shape = scratch_size(WARP, 2)
 
     def activation(tanh_here):
-        """phi, and the thread's share of ``sum n phi`` and ``sum n m e``."""
+        """phi, the thread's share of ``sum n phi`` and ``sum n m e``, and what the answer read from kappa is worth.
+
+        The two have nothing to do with each other but kappa, so that one fills the waiting of the other.
+        """
 
         @device
-        def activate(m, n, b, kappa, phi, pair):
-            rates, bend = zero, zero
+        def activate(m, n, b, kappa, c, apart, target, weight, cuts, phi, pair):
+            of_loss, by_z, is_right = compare(c * apart, target, weight, cuts, zero)
+            rates, bend, odd_rates, odd_bend = zero, zero, zero, zero
             for u in range(held):
                 y = tanh_here(m[u] * kappa + b[u])
                 phi[u] = y
-                rates += n[u] * y
-                bend += (n[u] * m[u]) * (one - y * y)
-            pair[0] = rates
-            pair[1] = bend
+                if u % 2:
+                    odd_rates += n[u] * y
+                    odd_bend += (n[u] * m[u]) * (one - y * y)
+                else:
+                    rates += n[u] * y
+                    bend += (n[u] * m[u]) * (one - y * y)
+            pair[0] = rates + odd_rates
+            pair[1] = bend + odd_bend
+            return of_loss, by_z, is_right
 
         return activate
 
@@ -93,9 +102,9 @@ def kernel(spec: Specification) -> Any:
         inside = place < order.size
         w = order[place if inside else 0]
         scratch = cuda.shared.array(scratch_shape, real)
-        answer = cuda.shared.array(MOST_STEPS, real)
-        weight = cuda.shared.array(MOST_STEPS, real)
-        counts = cuda.shared.array(MOST_STEPS, real)
+        answer = cuda.shared.array(readings, real)
+        weight = cuda.shared.array(readings, real)
+        counts = cuda.shared.array(readings, real)
         m, n, b = cuda.local.array(held, real), cuda.local.array(held, real), cuda.local.array(held, real)
         sm, sn, sb = cuda.local.array(held, real), cuda.local.array(held, real), cuda.local.array(held, real)
         gm, gn, gb = cuda.local.array(held, real), cuda.local.array(held, real), cuda.local.array(held, real)
@@ -110,10 +119,12 @@ def kernel(spec: Specification) -> Any:
         decay, second_decay, epsilon = numbers[6], numbers[7], numbers[8]
         leak, back = one - alpha, one / alpha
         share = one / n_counted[0]
-        for t in range(thread, steps, WARP):
-            store(answer, t, targets[0, t])
-            store(weight, t, weights[0, t])
-            store(counts, t, counted[0, t])
+        # what is read from kappa[t] is at t; nothing is from kappa[0]
+        for t in range(thread, steps + 1, WARP):
+            step = t - 1 if t > 0 else 0
+            store(answer, t, targets[0, step])
+            store(weight, t, weights[0, step] if t > 0 else zero)
+            store(counts, t, counted[0, step] if t > 0 else zero)
         barrier()
         first_above, last_above, first_solved = events[w, 0], events[w, 1], events[w, 2]
         frozen, diverged = events[w, 3], events[w, 4]
@@ -138,30 +149,40 @@ def kernel(spec: Specification) -> Any:
             seen_loss, by_c, right = zero, zero, zero
             for t in range(steps):
                 reach = abs(kappa) * steepest + shift
+                apart, target, worth = kappa - kappa_star, load(answer, t), load(weight, t)
                 if reach <= small:
-                    activate_small(m, n, b, kappa, phi, pair)
+                    of_loss, by_z, is_right = activate_small(m, n, b, kappa, c, apart, target, worth, cuts, phi, pair)
                 elif reach <= moderate:
-                    activate_moderate(m, n, b, kappa, phi, pair)
+                    of_loss, by_z, is_right = activate_moderate(
+                        m, n, b, kappa, c, apart, target, worth, cuts, phi, pair
+                    )  # fmt: skip
                 else:
-                    activate(m, n, b, kappa, phi, pair)
+                    of_loss, by_z, is_right = activate(m, n, b, kappa, c, apart, target, worth, cuts, phi, pair)
                 sums(pair, scratch, thread)
                 a = leak + alpha * pair[1]
-                following = leak * kappa + alpha * pair[0]
-                apart = following - kappa_star
-                of_loss, by_z, is_right = compare(c * apart, load(answer, t), load(weight, t), cuts, zero)
                 seen_loss += of_loss
                 right += load(counts, t) * is_right
                 by_c += by_z * apart
                 by_kappa = c * by_z
                 for u in range(held):
                     e = one - phi[u] * phi[u]
-                    sn[u] = a * sn[u] + phi[u]
-                    sb[u] = a * sb[u] + e
-                    sm[u] = a * sm[u] + kappa * e
                     gn[u] += by_kappa * sn[u]
                     gb[u] += by_kappa * sb[u]
                     gm[u] += by_kappa * sm[u]
-                kappa = following
+                    sn[u] = a * sn[u] + phi[u]
+                    sb[u] = a * sb[u] + e
+                    sm[u] = a * sm[u] + kappa * e
+                kappa = leak * kappa + alpha * pair[0]
+            apart = kappa - kappa_star
+            of_loss, by_z, is_right = compare(c * apart, load(answer, steps), load(weight, steps), cuts, zero)
+            seen_loss += of_loss
+            right += load(counts, steps) * is_right
+            by_c += by_z * apart
+            by_kappa = c * by_z
+            for u in range(held):
+                gn[u] += by_kappa * sn[u]
+                gb[u] += by_kappa * sb[u]
+                gm[u] += by_kappa * sm[u]
             seen_loss += kappa - kappa  # NaN where the latent has overflowed
             pair[0], pair[1] = zero, zero
             for u in range(held):
@@ -199,7 +220,7 @@ def kernel(spec: Specification) -> Any:
             if running and not bad:
                 for u in range(held):
                     i = u * lanes + lane
-                    if i < units:
+                    if i < units or not remembers:  # beyond, gradients are zero
                         if train_m:
                             q = rule(
                                 factor * gm[u], first, second, w, at_m + i, decay, second_decay, epsilon, root

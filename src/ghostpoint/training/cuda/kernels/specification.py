@@ -41,7 +41,8 @@ class Specification:
     ``parts`` are the present parts with their shapes, in the order of the flat state; ``rule``, ``activation``,
     ``shift`` (0: read out before the update) and ``readout`` are the compiled kernels' codes; ``cuts`` is the number of
     thresholds, -1 where answers are judged by a tolerance; ``chunk`` is how many
-    trials share a key of the random numbers, ``lanes`` how many threads a network of rank one has.
+    trials share a key of the random numbers, ``lanes`` how many threads a network of rank one has;
+    ``on_chip`` is whether a trial is kept in shared memory, not in ``work``.
     """
 
     kind: str
@@ -64,6 +65,7 @@ class Specification:
     may_freeze: bool = True
     chunk: int = 1
     lanes: int = 32
+    on_chip: bool = False
 
     @property
     def real(self) -> Any:
