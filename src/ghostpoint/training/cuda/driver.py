@@ -156,7 +156,8 @@ class _Run:
         self.betas = adam.betas
         numbers = np.array(
             [task.alpha, task.tolerance or 0.0, task.chance_accuracy, task.initial_scale, task.noise,
-             np.inf if plan.clip_norm is None else plan.clip_norm, decay, adam.betas[1], adam.eps], real,
+             np.inf if plan.clip_norm is None else plan.clip_norm, decay, adam.betas[1], adam.eps,
+             1 - decay, 1 - adam.betas[1]], real,
         )  # fmt: skip
         self.numbers = cuda.to_device(numbers)
         self.cuts = cuda.to_device(np.atleast_1d(task.cuts(real)))

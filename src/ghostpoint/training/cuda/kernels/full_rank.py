@@ -6,8 +6,9 @@ The mathematics is that of ``kernels/full_rank.py``, for one trial after the oth
     y[t] = dL/dx[t] = (1 - alpha) y[t+1] + W^T s[t] + W_out^T dL/dz of the step that reads x[t]
     s[t] = alpha (1 - phi[t]**2) y[t+1],   dL/dW = sum s[t] x[t]^T,   dL/dW_in = sum s[t] u[t]^T,   dL/db = sum s[t]
 
-Layout: threads form a grid of ``down x across``; the one at (r, c) holds ``W[a down + r, k across + c]`` for all a, k
-and the gradient of the same. For W x it takes part of x from shared memory and its sums go over the threads of a row,
+Layout: threads form a grid of ``down x across``; the one at (r, c) holds the tile of W of ``tall`` rows from ``r tall``
+and ``wide`` columns from ``c wide`` on, and the gradient of the same. The numbers of x and s that go with a tile lie
+together in shared memory, four to a load. For W x it takes part of x from shared memory and its sums go over the threads of a row,
 which are neighbours in a warp; for W^T s it takes part of s, and its sums go over the rows: within a warp by shuffles,
 over the warps through shared memory. Both come from the same registers, and so does the outer product. Beside W, unit j
 is thread j's. x and phi of a trial are in shared memory or, where a trial is too long for that, in ``work``, of the
@@ -24,15 +25,18 @@ from numba import cuda, types
 from ghostpoint.numerics.random import INITIAL, NOISE
 from ghostpoint.training.cuda.kernels.functions import functions, judge
 from ghostpoint.training.cuda.kernels.lanes import (
+    SIMULATED,
     WARP,
     block_total,
     device,
     first_total,
     load,
+    load_four,
     power_of_two,
     scatter,
     scratch_size,
     store,
+    store_four,
     total,
 )
 from ghostpoint.training.cuda.kernels.random import normal_at
@@ -76,9 +80,14 @@ def kernel(spec: Specification) -> Any:
     row_scatter, row_rest = scatter(row_space, row_masks), first_total(row_space, across // 2)
     # W^T s: the rows of the grid in a warp differ in the thread's bits from ``across`` on
     column_masks = tuple(mask for mask in (16, 8) if mask >= across)
-    column_space = -(-wide // (1 << len(column_masks))) << len(column_masks)
-    column_scatter, columns_left = scatter(column_space, column_masks), column_space >> len(column_masks)
-    padded = max(tall * down, column_space * across)
+    share = 4 << len(column_masks)
+    column_space = -(-wide // share) * share
+    column_scatter, fours = scatter(column_space, column_masks), column_space >> len(column_masks) >> 2
+    # an odd number of fours from a tile to the next keeps the threads of a load on different banks
+    across_step = column_space + (4 if column_space % 8 == 0 else 0)
+    down_step = -(-tall // 4) * 4
+    x_size, s_size = across * across_step, down * down_step
+    x_fours, s_fours = -(-wide // 4), -(-tall // 4)
     at_w, at_in, at_b, at_out, at_bias = (spec.place(part) for part in ("W", "w_in", "b", "w_out", "b_out"))
     train_w, train_in, train_b, train_out, train_bias = (
         spec.trains(part) for part in ("W", "w_in", "b", "w_out", "b_out")
@@ -95,35 +104,63 @@ def kernel(spec: Specification) -> Any:
     sums, warp_sum = block_total(2, block_size), total(1, WARP)
     scratch_shape = scratch_size(block_size, max(2, row_space, column_space))
     input_space, in_size = max(n_inputs, 1), max(units * n_inputs, 1)
-    head_size, both, all_partial = outputs * units, 2 * padded, warps * padded
+    head_size, both, all_partial = outputs * units, 2 * x_size, warps * x_size
 
     @device
-    def times(tile_of_w, x, at, parts, c):
-        """The thread's share of W x."""
+    def x_place(j):
+        """Of unit j in ``xs`` and ``partial``."""
+        return j // wide * across_step + j % wide
+
+    @device
+    def s_place(i):
+        """Of unit i in ``ss``."""
+        return i // tall * down_step + i % tall
+
+    @device
+    def times(tile_of_w, x, at, parts):
+        """The thread's share of W x, its part of x being at ``x[at]``."""
+        values = cuda.local.array(4, real)
         for a in range(row_space):
             parts[a] = zero
-        for k in range(wide):
-            value = load(x, at + k * across + c)
-            for a in range(tall):
-                parts[a] += tile_of_w[a * wide + k] * value
+        for four in range(x_fours):
+            values[0], values[1], values[2], values[3] = load_four(x, at + 4 * four)
+            for one_of in range(4):
+                k = 4 * four + one_of
+                if k < wide:
+                    for a in range(tall):
+                        parts[a] += tile_of_w[a * wide + k] * values[one_of]
 
     @device
-    def transpose_times(tile_of_w, by_w, s, x, parts, r, c):
+    def transpose_times(tile_of_w, by_w, s, s_at, x, x_at, parts):
         """The thread's share of W^T s, and its tile of s x^T added to the gradient."""
+        values, states = cuda.local.array(4, real), cuda.local.array(4, real)
         for k in range(column_space):
             parts[k] = zero
-        for a in range(tall):
-            value = load(s, a * down + r)
-            for k in range(wide):
-                parts[k] += tile_of_w[a * wide + k] * value
-                by_w[a * wide + k] += value * load(x, k * across + c)
+        for four in range(s_fours):
+            values[0], values[1], values[2], values[3] = load_four(s, s_at + 4 * four)
+            for one_of in range(4):
+                a = 4 * four + one_of
+                if a < tall:
+                    for k in range(wide):
+                        parts[k] += tile_of_w[a * wide + k] * values[one_of]
+        for x_four in range(x_fours):
+            states[0], states[1], states[2], states[3] = load_four(x, x_at + 4 * x_four)
+            for four in range(s_fours):
+                values[0], values[1], values[2], values[3] = load_four(s, s_at + 4 * four)
+                for one_of in range(4):
+                    a = 4 * four + one_of
+                    if a < tall:
+                        for x_one in range(4):
+                            k = 4 * x_four + x_one
+                            if k < wide:
+                                by_w[a * wide + k] += values[one_of] * states[x_one]
 
     @device
     def copy(values, row, tile_of_w, b, w_in, w_out, b_out, thread, r, c):
         """Write the parameters to a flat state."""
         for a in range(tall):
             for k in range(wide):
-                i, j = a * down + r, k * across + c
+                i, j = r * tall + a, c * wide + k
                 if i < units and j < units:
                     values[row, at_w + i * units + j] = tile_of_w[a * wide + k]
         if thread < units:
@@ -142,9 +179,14 @@ def kernel(spec: Specification) -> Any:
         thread, block = cuda.threadIdx.x, cuda.blockIdx.x
         r, c, lane, warp = thread // across, thread % across, thread % WARP, thread // WARP
         scratch = cuda.shared.array(scratch_shape, real)
-        xs = cuda.shared.array(both, real)
-        ss = cuda.shared.array(padded, real)
-        partial = cuda.shared.array(all_partial, real)
+        if SIMULATED:
+            xs = cuda.shared.array(both, real)
+            ss = cuda.shared.array(s_size, real)
+            partial = cuda.shared.array(all_partial, real)
+        else:
+            xs = cuda.shared.array(both, real, alignment=16)
+            ss = cuda.shared.array(s_size, real, alignment=16)
+            partial = cuda.shared.array(all_partial, real, alignment=16)
         b = cuda.shared.array(units, real)
         w_in = cuda.shared.array(in_size, real)
         w_out = cuda.shared.array(head_size, real)
@@ -154,15 +196,17 @@ def kernel(spec: Specification) -> Any:
         by_in, by_out = cuda.local.array(input_space, real), cuda.local.array(outputs, real)
         by_bias, pair = cuda.local.array(outputs, real), cuda.local.array(2, real)
         alpha, tolerance, chance, spread, sigma = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
-        largest, decay, second_decay, epsilon = numbers[5], numbers[6], numbers[7], numbers[8]
+        largest, moving = numbers[5], (numbers[6], numbers[7], numbers[8], numbers[9], numbers[10])
         leak = one - alpha
         own = cuda.shared.array(0, element) if on_chip else work[block]
         n_rows = targets.shape[0]
         phi_at = (steps + 1) * units
         slope_at = phi_at + steps * units
         # the row of W whose sum this thread gets, and where its columns' sums begin
-        mine = (c & (row_space - 1)) * down + r
-        owns = c < row_space and mine < units
+        mine = r * tall + (c & (row_space - 1))
+        owns = c < row_space and c < tall and mine < units
+        mine_x, thread_x, thread_s = x_place(mine), x_place(thread), s_place(thread)
+        tile_x, tile_s = c * across_step, r * down_step
         column = 0
         for k in range(len(column_masks)):
             if thread & column_masks[k]:
@@ -171,12 +215,15 @@ def kernel(spec: Specification) -> Any:
             w = order[place]
             for a in range(tall):
                 for k in range(wide):
-                    i, j = a * down + r, k * across + c
+                    i, j = r * tall + a, c * wide + k
                     tile_of_w[a * wide + k] = zero
                     if i < units and j < units:
                         tile_of_w[a * wide + k] = state[w, at_w + i * units + j]
-            for i in range(thread, padded, block_size):
-                xs[i], xs[padded + i], ss[i] = zero, zero, zero
+            for i in range(thread, both, block_size):
+                xs[i] = zero
+            for i in range(thread, s_size, block_size):
+                ss[i] = zero
+            cuda.syncthreads()
             if thread < units:
                 b[thread] = state[w, at_b + thread]
                 for k in range(n_inputs):
@@ -222,13 +269,13 @@ def kernel(spec: Specification) -> Any:
                         x = initial[w, thread]
                         if drawn_start:
                             x = tanh(spread * normal(key, INITIAL, epoch, trial * drawn_plane + thread))
-                        store(xs, thread, x)
+                        store(xs, thread_x, x)
                         store(own, thread, x)
                     cuda.syncthreads()
                     # forwards; x[t] is in xs[t % 2]
                     for t in range(steps):
-                        here, there = t % 2 * padded, (t + 1) % 2 * padded
-                        times(tile_of_w, xs, here, row_parts, c)
+                        here, there = t % 2 * x_size, (t + 1) % 2 * x_size
+                        times(tile_of_w, xs, here + tile_x, row_parts)
                         row_scatter(row_parts, scratch, thread)
                         row_rest(row_parts, scratch, thread)
                         if owns:
@@ -239,8 +286,8 @@ def kernel(spec: Specification) -> Any:
                                 drawn = (t * trials + trial) * drawn_plane + mine
                                 drive += sigma * normal(key, NOISE, epoch, drawn)
                             phi = tanh(drive)
-                            following = leak * load(xs, here + mine) + alpha * phi
-                            store(xs, there + mine, following)
+                            following = leak * load(xs, here + mine_x) + alpha * phi
+                            store(xs, there + mine_x, following)
                             store(own, (t + 1) * units + mine, following)
                             store(own, phi_at + t * units + mine, phi)
                         cuda.syncthreads()
@@ -262,7 +309,8 @@ def kernel(spec: Specification) -> Any:
                                 own_right += load(counted_of, at) * is_right
                                 store(own, slope_at + t * outputs + o, by_z)
                     if thread < units:
-                        own_loss += xs[steps % 2 * padded + thread] - xs[steps % 2 * padded + thread]  # NaN where a unit has overflowed
+                        last_x = load(xs, steps % 2 * x_size + thread_x)
+                        own_loss += last_x - last_x  # NaN where a unit has overflowed
                     cuda.syncthreads()
                     # backwards
                     y = zero
@@ -279,18 +327,21 @@ def kernel(spec: Specification) -> Any:
                                 by_b += s
                                 for k in range(n_inputs):
                                     by_in[k] += s * load(u_of, (trial * steps + t) * n_inputs + k)
-                                store(ss, thread, s)
-                                store(xs, thread, x)
+                                store(ss, thread_s, s)
+                                store(xs, thread_x, x)
                             cuda.syncthreads()
-                            transpose_times(tile_of_w, by_w, ss, xs, column_parts, r, c)
+                            transpose_times(tile_of_w, by_w, ss, tile_s, xs, tile_x, column_parts)
                             column_scatter(column_parts, scratch, thread)
-                            for k in range(columns_left):
-                                store(partial, warp * padded + (column + k) * across + c, column_parts[k])
+                            for four in range(fours):
+                                store_four(
+                                    partial, warp * x_size + tile_x + column + 4 * four, column_parts[4 * four],
+                                    column_parts[4 * four + 1], column_parts[4 * four + 2], column_parts[4 * four + 3],
+                                )  # fmt: skip
                             cuda.syncthreads()
                             if thread < units:
                                 y = leak * y
                                 for k in range(warps):
-                                    y += load(partial, k * padded + thread)
+                                    y += load(partial, k * x_size + thread_x)
                         step = t - shift
                         if step >= 0 and step < steps:
                             for o in range(outputs):
@@ -344,49 +395,36 @@ def kernel(spec: Specification) -> Any:
                     if train_w:
                         for a in range(tall):
                             for k in range(wide):
-                                i, j = a * down + r, k * across + c
+                                i, j = r * tall + a, c * wide + k
                                 if (i < units and j < units) or not remembers:  # beyond, gradients are zero
-                                    q = rule(
-                                        factor * by_w[a * wide + k], first, second, w, at_w + i * units + j, decay,
-                                        second_decay, epsilon, root,
-                                    )  # fmt: skip
+                                    q = rule(factor * by_w[a * wide + k], first, second, w, at_w + i * units + j, moving, root)
                                     new = by * q + tile_of_w[a * wide + k]
                                     pair[0] = one if new != tile_of_w[a * wide + k] else pair[0]
                                     tile_of_w[a * wide + k] = new
                     if thread < units:
                         if train_b:
-                            q = rule(
-                                factor * by_b, first, second, w, at_b + thread, decay, second_decay, epsilon, root
-                            )  # fmt: skip
+                            q = rule(factor * by_b, first, second, w, at_b + thread, moving, root)
                             new = by * q + b[thread]
                             pair[0] = one if new != b[thread] else pair[0]
                             b[thread] = new
                         if train_in:
                             for k in range(n_inputs):
                                 at = thread * n_inputs + k
-                                q = rule(
-                                    factor * by_in[k], first, second, w, at_in + at, decay, second_decay, epsilon, root
-                                )  # fmt: skip
+                                q = rule(factor * by_in[k], first, second, w, at_in + at, moving, root)
                                 new = by * q + w_in[at]
                                 pair[0] = one if new != w_in[at] else pair[0]
                                 w_in[at] = new
                         if train_out:
                             for o in range(outputs):
                                 at = o * units + thread
-                                q = rule(
-                                    factor * by_out[o], first, second, w, at_out + at, decay, second_decay, epsilon,
-                                    root,
-                                )  # fmt: skip
+                                q = rule(factor * by_out[o], first, second, w, at_out + at, moving, root)
                                 new = by * q + w_out[at]
                                 pair[0] = one if new != w_out[at] else pair[0]
                                 w_out[at] = new
                     if train_bias:
                         for o in range(outputs):
                             if thread == o % block_size:
-                                q = rule(
-                                    factor * by_bias[o], first, second, w, at_bias + o, decay, second_decay, epsilon,
-                                    root,
-                                )  # fmt: skip
+                                q = rule(factor * by_bias[o], first, second, w, at_bias + o, moving, root)
                                 new = by * q + b_out[o]
                                 pair[0] = one if new != b_out[o] else pair[0]
                                 b_out[o] = new

@@ -21,10 +21,12 @@ __all__ = [
     "device",
     "first_total",
     "load",
+    "load_four",
     "power_of_two",
     "scatter",
     "scratch_size",
     "store",
+    "store_four",
     "total",
 ]
 
@@ -65,9 +67,22 @@ if SIMULATED:
         """``array[i] = value`` of one axis, ``i`` not negative."""
         array[i] = value
 
+    @device
+    def load_four(array, i):
+        """``array[i : i + 4]`` of an array at a multiple of 16 bytes, ``i`` a multiple of 4."""
+        return array[i], array[i + 1], array[i + 2], array[i + 3]
+
+    @device
+    def store_four(array, i, a, b, c, d):
+        """``array[i : i + 4] = a, b, c, d`` of such an array."""
+        array[i], array[i + 1], array[i + 2], array[i + 3] = a, b, c, d
+
 else:
+    from llvmlite import ir
     from numba.cuda import types
     from numba.cuda.extending import intrinsic
+
+    WORD = ir.IntType(32)
 
     def _address(context: Any, builder: Any, kind: Any, array: Any, i: Any) -> Any:
         return builder.gep(context.make_array(kind)(context, builder, array).data, [i])
@@ -92,6 +107,38 @@ else:
             return context.get_dummy_value()
 
         return types.void(array, types.int64, array.dtype), generate
+
+    def _address_of_four(context: Any, builder: Any, kind: Any, array: Any, i: Any) -> Any:
+        four = ir.VectorType(context.get_data_type(kind.dtype), 4)
+        return builder.bitcast(_address(context, builder, kind, array, i), four.as_pointer()), four
+
+    @intrinsic
+    def load_four(typingctx, array, i):
+        """``array[i : i + 4]`` of an array at a multiple of 16 bytes, ``i`` a multiple of 4: one instruction."""
+
+        def generate(context, builder, signature, args):
+            address, _ = _address_of_four(context, builder, signature.args[0], *args)
+            values = builder.load(address)
+            values.align = 16
+            numbers = [builder.extract_element(values, ir.Constant(WORD, k)) for k in range(4)]
+            return context.make_tuple(builder, signature.return_type, numbers)
+
+        return types.UniTuple(array.dtype, 4)(array, types.int64), generate
+
+    @intrinsic
+    def store_four(typingctx, array, i, a, b, c, d):
+        """``array[i : i + 4] = a, b, c, d`` of such an array."""
+
+        def generate(context, builder, signature, args):
+            address, four = _address_of_four(context, builder, signature.args[0], *args[:2])
+            values = ir.Constant(four, ir.Undefined)
+            for k in range(4):
+                values = builder.insert_element(values, args[2 + k], ir.Constant(WORD, k))
+            builder.store(values, address).align = 16
+            return context.get_dummy_value()
+
+        number = array.dtype
+        return types.void(array, types.int64, number, number, number, number), generate
 
     @device
     def barrier():

@@ -160,7 +160,7 @@ def kernel(spec: Specification) -> Any:
         for k in range(latent_space):
             pulls[k] = zero
         alpha, tolerance, chance, spread, sigma = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
-        largest, decay, second_decay, epsilon = numbers[5], numbers[6], numbers[7], numbers[8]
+        largest, moving = numbers[5], (numbers[6], numbers[7], numbers[8], numbers[9], numbers[10])
         leak = one - alpha
         own = cuda.shared.array(0, element) if on_chip else work[block]
         n_rows = targets.shape[0]
@@ -337,27 +337,19 @@ def kernel(spec: Specification) -> Any:
                         if i < units or not remembers:  # beyond, gradients are zero
                             for j in range(columns):
                                 if left_trains(j):
-                                    q = rule(
-                                        factor * by_left[j * held + u], first, second, w, left_place(j, i), decay,
-                                        second_decay, epsilon, root,
-                                    )  # fmt: skip
+                                    q = rule(factor * by_left[j * held + u], first, second, w, left_place(j, i), moving, root)
                                     new = by * q + left[j * held + u]
                                     pair[0] = one if new != left[j * held + u] else pair[0]
                                     left[j * held + u] = new
                             for k in range(rows):
                                 if right_trains(k):
-                                    q = rule(
-                                        factor * by_right[k * held + u], first, second, w, right_place(k, i), decay,
-                                        second_decay, epsilon, root,
-                                    )  # fmt: skip
+                                    q = rule(factor * by_right[k * held + u], first, second, w, right_place(k, i), moving, root)
                                     new = by * q + right[k * held + u]
                                     pair[0] = one if new != right[k * held + u] else pair[0]
                                     right[k * held + u] = new
                     for s in range(small_size):
                         if small_trains(s) and lane == s % WARP:
-                            q = rule(
-                                factor * by_small[s], first, second, w, small_at + s, decay, second_decay, epsilon, root
-                            )  # fmt: skip
+                            q = rule(factor * by_small[s], first, second, w, small_at + s, moving, root)
                             new = by * q + small[s]
                             pair[0] = one if new != small[s] else pair[0]
                             small[s] = new

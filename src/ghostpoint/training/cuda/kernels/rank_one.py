@@ -116,7 +116,7 @@ def kernel(spec: Specification) -> Any:
                 m[u], n[u], b[u] = state[w, at_m + i], state[w, at_n + i], state[w, at_b + i]
         c, kappa_star, eta = state[w, at_c], threshold[w], rate[w]
         alpha, chance, largest = numbers[0], numbers[2], numbers[5]
-        decay, second_decay, epsilon = numbers[6], numbers[7], numbers[8]
+        moving = numbers[6], numbers[7], numbers[8], numbers[9], numbers[10]
         leak, back = one - alpha, one / alpha
         share = one / n_counted[0]
         # what is read from kappa[t] is at t; nothing is from kappa[0]
@@ -222,23 +222,17 @@ def kernel(spec: Specification) -> Any:
                     i = u * lanes + lane
                     if i < units or not remembers:  # beyond, gradients are zero
                         if train_m:
-                            q = rule(
-                                factor * gm[u], first, second, w, at_m + i, decay, second_decay, epsilon, root
-                            )  # fmt: skip
+                            q = rule(factor * gm[u], first, second, w, at_m + i, moving, root)
                             new = by * q + m[u]
                             changed = one if new != m[u] else changed
                             m[u] = new
                         if train_n:
-                            q = rule(
-                                factor * gn[u], first, second, w, at_n + i, decay, second_decay, epsilon, root
-                            )  # fmt: skip
+                            q = rule(factor * gn[u], first, second, w, at_n + i, moving, root)
                             new = by * q + n[u]
                             changed = one if new != n[u] else changed
                             n[u] = new
                         if train_b:
-                            q = rule(
-                                factor * gb[u], first, second, w, at_b + i, decay, second_decay, epsilon, root
-                            )  # fmt: skip
+                            q = rule(factor * gb[u], first, second, w, at_b + i, moving, root)
                             new = by * q + b[u]
                             changed = one if new != b[u] else changed
                             b[u] = new
@@ -246,7 +240,7 @@ def kernel(spec: Specification) -> Any:
             if train_c:
                 # one thread keeps the moments, all get the result
                 if running and not bad and lane == 0:
-                    q = rule(factor * by_c, first, second, w, at_c, decay, second_decay, epsilon, root)
+                    q = rule(factor * by_c, first, second, w, at_c, moving, root)
                     pair[1] = by * q + c
                     changed = one if pair[1] != c else changed
             pair[0] = changed

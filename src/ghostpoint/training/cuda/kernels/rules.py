@@ -13,38 +13,38 @@ __all__ = ["NUMBERS", "clip_factor", "direction", "finite"]
 #: what ``numbers`` holds; the rest of an epoch's settings are arrays
 NUMBERS = (
     "alpha", "tolerance", "chance_accuracy", "initial_scale", "noise", "clip_norm", "decay", "second_decay", "epsilon",
+    "one_minus_decay", "one_minus_second_decay",
 )  # fmt: skip
 
 
 def direction(rule: int, real: Any) -> Any:
-    """``f(g, first, second, w, at, decay, second_decay, epsilon, root)``: q, of which ``p`` becomes ``p - by q``.
+    """``f(g, first, second, w, at, moving, root)``: q, of which ``p`` becomes ``p - by q``.
 
-    The moments of network w at ``at`` are changed; ``root`` is Adam's ``1 / sqrt(1 - beta_2**k)``.
+    The moments of network w at ``at`` are changed. ``moving`` is ``numbers`` from "decay" on, ``root`` Adam's ``1 / sqrt(1 - beta_2**k)``.
     """
-    one = real(1)
     if rule == ADAM:
 
         @device
-        def adam(g, first, second, w, at, decay, second_decay, epsilon, root):
+        def adam(g, first, second, w, at, moving, root):
             mean, square = first[w, at], second[w, at]
-            mean += (one - decay) * (g - mean)
-            square = second_decay * square + (one - second_decay) * g * g
+            mean += moving[3] * (g - mean)
+            square = moving[1] * square + moving[4] * g * g
             first[w, at], second[w, at] = mean, square
-            return mean / (real(math.sqrt(square)) * root + epsilon)
+            return mean / (real(math.sqrt(square)) * root + moving[2])
 
         return adam
     if rule == MOMENTUM:
 
         @device
-        def momentum(g, first, second, w, at, decay, second_decay, epsilon, root):
-            velocity = decay * first[w, at] + g
+        def momentum(g, first, second, w, at, moving, root):
+            velocity = moving[0] * first[w, at] + g
             first[w, at] = velocity
             return velocity
 
         return momentum
 
     @device
-    def plain(g, first, second, w, at, decay, second_decay, epsilon, root):
+    def plain(g, first, second, w, at, moving, root):
         return g
 
     return plain
