@@ -171,9 +171,7 @@ def choose(models: Record, task: Task, plan: Plan, computing: Computing) -> str:
     one_of("engine", asked, ("auto", *ENGINES))
     if asked == "auto":
         able = [
-            name
-            for name, one in ENGINES.items()
-            if one.automatic and dtype in one.dtypes and one.worthwhile(models)
+            name for name, one in ENGINES.items() if one.automatic and dtype in one.dtypes and one.worthwhile(models)
         ]
     else:
         able = [asked]

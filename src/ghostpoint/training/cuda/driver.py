@@ -29,7 +29,7 @@ from ghostpoint.training.optimizers import Adam
 from ghostpoint.training.outcome import Outcome
 from ghostpoint.training.plan import Plan, kernel_key
 
-__all__ = ["Launcher", "compiled", "launcher", "run"]
+__all__ = ["Launcher", "Run", "compiled", "launcher", "run"]
 
 ROUND = 0.3  # seconds that a launch is meant to take
 LONGEST = 4096  # epochs of a launch
@@ -138,7 +138,7 @@ def _rule_name(plan: Plan) -> str:
     return "momentum" if plan.optimizer.momentum else "sgd"
 
 
-class _Run:
+class Run:
     """The state of a run between launches."""
 
     def __init__(self, models: Record, task: Task, plan: Plan, dtype: str, on_record: OnRecord | None):
@@ -196,7 +196,9 @@ class _Run:
         corrections = np.stack([1 / (1 - self.betas[0] ** k), 1 / np.sqrt(1 - self.betas[1] ** k)], axis=1)
         # a list without epochs gets one that never comes, since a device takes no array without elements
         never = np.array([-1])
-        listed = [epochs if len(epochs) else never for epochs in (plan.record_epochs[records], plan.snapshot_epochs[kept])]
+        listed = [
+            epochs if len(epochs) else never for epochs in (plan.record_epochs[records], plan.snapshot_epochs[kept])
+        ]
         trials = self.trials.epochs(start, stop)
         before, self.pending = self.pending, []
         for piece in self.pieces:
@@ -314,7 +316,7 @@ def run(
     ``on_record`` hears of a launch's epochs while the next one runs.
     """
     report = on_progress or (lambda amount: None)
-    whole = _Run(models, task, plan, dtype, on_record)
+    whole = Run(models, task, plan, dtype, on_record)
     epoch, interrupted = 0, False
     try:
         while epoch < plan.epochs and not all(piece.finished.all() for piece in whole.pieces):

@@ -8,11 +8,11 @@ The mathematics is that of ``kernels/full_rank.py``, for one trial after the oth
 
 Layout: threads form a grid of ``down x across``; the one at (r, c) holds the tile of W of ``tall`` rows from ``r tall``
 and ``wide`` columns from ``c wide`` on, and the gradient of the same. The numbers of x and s that go with a tile lie
-together in shared memory, four to a load. For W x it takes part of x from shared memory and its sums go over the threads of a row,
-which are neighbours in a warp; for W^T s it takes part of s, and its sums go over the rows: within a warp by shuffles,
-over the warps through shared memory. Both come from the same registers, and so does the outer product. Beside W, unit j
-is thread j's. x and phi of a trial are in shared memory or, where a trial is too long for that, in ``work``, of the
-networks on the chip alone.
+together in shared memory, four to a load. For W x it takes part of x from shared memory and its sums go over the
+threads of a row, which are neighbours in a warp; for W^T s it takes part of s, and its sums go over the rows: within a
+warp by shuffles, over the warps through shared memory. Both come from the same registers, and so does the outer
+product. Beside W, unit j is thread j's. x and phi of a trial are in shared memory or, where a trial is too long for
+that, in ``work``, of the networks on the chip alone.
 """
 
 from __future__ import annotations
@@ -174,7 +174,8 @@ def kernel(spec: Specification) -> Any:
 
     def train(
         state, first, second, rate, corrections, numbers, solved, trials, steps, inputs, targets, weights, counted,
-        n_counted, cuts, initial, threshold, norms, keys, order, start, stop, records, kept, history, snapshots, events, now, work,
+        n_counted, cuts, initial, threshold, norms, keys, order, start, stop, records, kept, history, snapshots, events,
+        now, work,
     ):  # fmt: skip
         thread, block = cuda.threadIdx.x, cuda.blockIdx.x
         r, c, lane, warp = thread // across, thread % across, thread % WARP, thread // WARP
@@ -281,7 +282,9 @@ def kernel(spec: Specification) -> Any:
                         if owns:
                             drive = row_parts[0] + load(b, mine)
                             for k in range(n_inputs):
-                                drive += load(w_in, mine * n_inputs + k) * load(u_of, (trial * steps + t) * n_inputs + k)
+                                drive += load(w_in, mine * n_inputs + k) * load(
+                                    u_of, (trial * steps + t) * n_inputs + k
+                                )
                             if noisy:
                                 drawn = (t * trials + trial) * drawn_plane + mine
                                 drive += sigma * normal(key, NOISE, epoch, drawn)
@@ -397,7 +400,15 @@ def kernel(spec: Specification) -> Any:
                             for k in range(wide):
                                 i, j = r * tall + a, c * wide + k
                                 if (i < units and j < units) or not remembers:  # beyond, gradients are zero
-                                    q = rule(factor * by_w[a * wide + k], first, second, w, at_w + i * units + j, moving, root)
+                                    q = rule(
+                                        factor * by_w[a * wide + k],
+                                        first,
+                                        second,
+                                        w,
+                                        at_w + i * units + j,
+                                        moving,
+                                        root,
+                                    )
                                     new = by * q + tile_of_w[a * wide + k]
                                     pair[0] = one if new != tile_of_w[a * wide + k] else pair[0]
                                     tile_of_w[a * wide + k] = new

@@ -1,4 +1,5 @@
-"""Low-rank networks of any task: one network a warp, its weights in registers, on latents as in ``kernels/low_rank.py``.
+"""Low-rank networks of any task: one network a warp, its weights in registers, on latents as in
+``kernels/low_rank.py``.
 
 With ``g[t] = (kappa[t], u[t], 1)``, M the matrix with the columns m, W_in and b, P that with the columns n and the rows
 of W_out of a readout of the state, ``rho = (kappa, zeta)``::
@@ -62,9 +63,7 @@ def kernel(spec: Specification) -> Any:
     bias_at = outputs * latents if of_latents else 0
     train_head, train_bias = spec.trains("confidence" if by_confidence else "w_out"), spec.trains("b_out")
     at_m, at_n, at_in, at_b, at_out = (spec.place(part) for part in ("m", "n", "w_in", "b", "w_out"))
-    train_m, train_n, train_in, train_b, train_out = (
-        spec.trains(part) for part in ("m", "n", "w_in", "b", "w_out")
-    )
+    train_m, train_n, train_in, train_b, train_out = (spec.trains(part) for part in ("m", "n", "w_in", "b", "w_out"))
     may_freeze, adam, remembers, shift = spec.may_freeze, spec.rule == ADAM, spec.rule != SGD, spec.shift
     on_chip, element = spec.on_chip, getattr(types, spec.dtype)
     drawn_start, noisy, normed, chunk = spec.drawn_start, spec.noisy, spec.normed, spec.chunk
@@ -144,7 +143,8 @@ def kernel(spec: Specification) -> Any:
 
     def train(
         state, first, second, rate, corrections, numbers, solved, trials, steps, inputs, targets, weights, counted,
-        n_counted, cuts, initial, threshold, norms, keys, order, start, stop, records, kept, history, snapshots, events, now, work,
+        n_counted, cuts, initial, threshold, norms, keys, order, start, stop, records, kept, history, snapshots, events,
+        now, work,
     ):  # fmt: skip
         lane, block = cuda.threadIdx.x, cuda.blockIdx.x
         scratch = cuda.shared.array(scratch_shape, real)
@@ -257,7 +257,9 @@ def kernel(spec: Specification) -> Any:
                                     by_left[j * held + u] += s * rho[j]
                                     pulls[j] += left[j * held + u] * s
                                 for j in range(n_inputs):
-                                    by_left[(latents + j) * held + u] += s * load(u_of, (trial * steps + t) * n_inputs + j)
+                                    by_left[(latents + j) * held + u] += s * load(
+                                        u_of, (trial * steps + t) * n_inputs + j
+                                    )
                                 by_left[(columns - 1) * held + u] += s
                             latent_sums(pulls, scratch, lane)
                             for k in range(rows):
@@ -337,13 +339,23 @@ def kernel(spec: Specification) -> Any:
                         if i < units or not remembers:  # beyond, gradients are zero
                             for j in range(columns):
                                 if left_trains(j):
-                                    q = rule(factor * by_left[j * held + u], first, second, w, left_place(j, i), moving, root)
+                                    q = rule(
+                                        factor * by_left[j * held + u], first, second, w, left_place(j, i), moving, root
+                                    )
                                     new = by * q + left[j * held + u]
                                     pair[0] = one if new != left[j * held + u] else pair[0]
                                     left[j * held + u] = new
                             for k in range(rows):
                                 if right_trains(k):
-                                    q = rule(factor * by_right[k * held + u], first, second, w, right_place(k, i), moving, root)
+                                    q = rule(
+                                        factor * by_right[k * held + u],
+                                        first,
+                                        second,
+                                        w,
+                                        right_place(k, i),
+                                        moving,
+                                        root,
+                                    )
                                     new = by * q + right[k * held + u]
                                     pair[0] = one if new != right[k * held + u] else pair[0]
                                     right[k * held + u] = new

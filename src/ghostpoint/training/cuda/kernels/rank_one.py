@@ -7,9 +7,9 @@ Jacobian of a step is one number, ``a[t] = 1 - alpha + alpha sum_i n_i m_i e_i[t
     S_n[t+1] = a[t] S_n[t] + phi[t],   S_b[t+1] = a[t] S_b[t] + e[t],   S_m[t+1] = a[t] S_m[t] + kappa[t] e[t]
     dL/dn_i = alpha sum_t l[t] S_n,i[t],   dL/db_i = alpha n_i sum_t l[t] S_b,i[t],   dL/dm_i likewise
 
-with ``l[t]`` the derivative of what is read from kappa[t] and ``S_n[0] = x[0] / alpha``. That is one tanh and about 20 multiply-adds for a unit and
-step; going backwards would take a second tanh, or a path that does not fit on the chip. Rounding is that of the
-backward recursion: both multiply by the same ``a[t]``.
+with ``l[t]`` the derivative of what is read from kappa[t] and ``S_n[0] = x[0] / alpha``. That is one tanh and about 20
+multiply-adds for a unit and step; going backwards would take a second tanh, or a path that does not fit on the chip.
+Rounding is that of the backward recursion: both multiply by the same ``a[t]``.
 
 Layout: ``lanes`` threads a network, unit ``u lanes + lane`` in register u of a thread; 32 / lanes networks a warp, one
 warp a block. Moments of an optimiser stay in global memory, which is touched once an epoch.
@@ -94,7 +94,8 @@ def kernel(spec: Specification) -> Any:
 
     def train(
         state, first, second, rate, corrections, numbers, solved, trials, steps, inputs, targets, weights, counted,
-        n_counted, cuts, initial, threshold, norms, keys, order, start, stop, records, kept, history, snapshots, events, now, work,
+        n_counted, cuts, initial, threshold, norms, keys, order, start, stop, records, kept, history, snapshots, events,
+        now, work,
     ):  # fmt: skip
         thread = cuda.threadIdx.x
         lane = thread % lanes
@@ -237,17 +238,15 @@ def kernel(spec: Specification) -> Any:
                             changed = one if new != b[u] else changed
                             b[u] = new
             pair[0], pair[1] = zero, zero
-            if train_c:
+            if train_c and running and not bad and lane == 0:
                 # one thread keeps the moments, all get the result
-                if running and not bad and lane == 0:
-                    q = rule(factor * by_c, first, second, w, at_c, moving, root)
-                    pair[1] = by * q + c
-                    changed = one if pair[1] != c else changed
+                q = rule(factor * by_c, first, second, w, at_c, moving, root)
+                pair[1] = by * q + c
+                changed = one if pair[1] != c else changed
             pair[0] = changed
             sums(pair, scratch, thread)
-            if train_c:
-                if running and not bad:
-                    c = pair[1]
+            if train_c and running and not bad:
+                c = pair[1]
             if running:
                 if accuracy > chance and finite(loss):
                     first_above = epoch if first_above < 0 else first_above

@@ -19,18 +19,19 @@ QUANTITIES = ("loss", "gradient_norm", "accuracy", "confidence")
 #: and ``second`` the optimiser's moments, shaped like it or empty; ``rate`` (R,); ``corrections`` (E, 2) Adam's
 #: ``1 / (1 - beta_1**k)`` and ``1 / sqrt(1 - beta_2**k)``; ``numbers`` as in ``rules.NUMBERS``; ``solved`` the loss
 #: below which a network is solved; ``trials`` B and ``steps`` T; ``inputs`` (rows, B T I), ``targets``, ``weights``,
-#: ``counted`` (rows, B T O) and ``n_counted`` (rows,), epoch k of the launch takes row ``k mod rows``; ``cuts`` thresholds; ``initial`` (R, N);
-#: ``threshold`` (R,) kappa*; ``norms`` (R,) the L1 norm of W_out before every epoch; ``keys`` (R,) of random numbers;
-#: ``order`` the networks in the order in which they are taken; ``start`` and ``stop``; ``records`` and ``kept``, the
-#: launch's epochs to be recorded and checkpointed; ``history`` (Q, R, records), ``snapshots`` (kept, R, parameters);
-#: ``events`` (R, 5); ``now`` (R, Q); ``work`` (blocks, size), any content.
+#: ``counted`` (rows, B T O) and ``n_counted`` (rows,), epoch k of the launch takes row ``k mod rows``; ``cuts``
+#: thresholds; ``initial`` (R, N); ``threshold`` (R,) kappa*; ``norms`` (R,) the L1 norm of W_out before every epoch;
+#: ``keys`` (R,) of random numbers; ``order`` the networks in the order in which they are taken; ``start`` and ``stop``;
+#: ``records`` and ``kept``, the launch's epochs to be recorded and checkpointed; ``history`` (Q, R, records),
+#: ``snapshots`` (kept, R, parameters); ``events`` (R, 5); ``now`` (R, Q); ``work`` (blocks, size), any content.
 ARGUMENTS = (
     ("state", "real", 2), ("first", "real", 2), ("second", "real", 2), ("rate", "real", 1), ("corrections", "real", 2),
     ("numbers", "real", 1), ("solved", "float64", 0), ("trials", "int64", 0), ("steps", "int64", 0),
     ("inputs", "real", 2), ("targets", "real", 2), ("weights", "real", 2), ("counted", "real", 2),
-    ("n_counted", "real", 1), ("cuts", "real", 1), ("initial", "real", 2), ("threshold", "real", 1), ("norms", "real", 1), ("keys", "int64", 1),
-    ("order", "int32", 1), ("start", "int64", 0), ("stop", "int64", 0), ("records", "int64", 1), ("kept", "int64", 1),
-    ("history", "real", 3), ("snapshots", "real", 3), ("events", "int64", 2), ("now", "real", 2), ("work", "real", 2),
+    ("n_counted", "real", 1), ("cuts", "real", 1), ("initial", "real", 2), ("threshold", "real", 1),
+    ("norms", "real", 1), ("keys", "int64", 1), ("order", "int32", 1), ("start", "int64", 0), ("stop", "int64", 0),
+    ("records", "int64", 1), ("kept", "int64", 1), ("history", "real", 3), ("snapshots", "real", 3),
+    ("events", "int64", 2), ("now", "real", 2), ("work", "real", 2),
 )  # fmt: skip
 
 
