@@ -41,6 +41,10 @@ class Engine(ABC):
         """Why it cannot train these networks on this task, as half a sentence; empty if it can."""
         return ""
 
+    def worthwhile(self, models: Record) -> bool:
+        """Whether "auto" should think of it for these networks, where :attr:`automatic` is set."""
+        return True
+
     @abstractmethod
     def run(self, models: Record, task: Task, plan: Plan, computing: Computing) -> Outcome:
         """Train.
@@ -80,6 +84,44 @@ class CompiledEngine(Engine):
         )  # fmt: skip
 
 
+class CudaEngine(Engine):
+    """The kernels of ``training/cuda`` on a GPU, for stacks of many networks."""
+
+    automatic = True
+    #: networks from which "auto" looks for a device
+    enough: ClassVar[int] = 1000
+
+    def worthwhile(self, models: Record) -> bool:
+        """Enough networks to fill a device, and a device."""
+        return len(models) >= self.enough and not _without_device()
+
+    def obstacle(self, models: Record, task: Task, plan: Plan) -> str:
+        """No device, or what the kernels do not know."""
+        missing = _without_device()
+        if missing:
+            return missing
+        from ghostpoint.training.cuda.problem import obstacle
+
+        return obstacle(models, task, plan)
+
+    def run(self, models: Record, task: Task, plan: Plan, computing: Computing) -> Outcome:
+        """On the current device."""
+        from ghostpoint.training.cuda.driver import run
+
+        return run(
+            models, task, plan, computing.dtype, on_progress=computing.on_progress, on_record=computing.on_record
+        )
+
+
+def _without_device() -> str:
+    """Why there is no CUDA device to compute on; empty if there is one."""
+    if find_spec("numba_cuda") is None:
+        return "numba-cuda is not installed (pip install 'ghostpoint[cuda]')"
+    from numba import cuda
+
+    return "" if cuda.is_available() else "there is no CUDA device"
+
+
 class TorchEngine(ByEpochEngine):
     """PyTorch, batched over networks, for every model, task, optimiser and remedy."""
 
@@ -110,6 +152,7 @@ class ReferenceEngine(ByEpochEngine):
 
 #: the engines by name; "auto" takes the first that is automatic and has no obstacle. New ones are registered here
 ENGINES: dict[str, Engine] = {
+    "cuda": CudaEngine(),
     "compiled": CompiledEngine(),
     "torch": TorchEngine(),
     "reference": ReferenceEngine(),
@@ -127,7 +170,9 @@ def choose(models: Record, task: Task, plan: Plan, computing: Computing) -> str:
     asked, dtype = computing.engine, computing.dtype
     one_of("engine", asked, ("auto", *ENGINES))
     if asked == "auto":
-        able = [name for name, one in ENGINES.items() if one.automatic and dtype in one.dtypes]
+        able = [
+            name for name, one in ENGINES.items() if one.automatic and dtype in one.dtypes and one.worthwhile(models)
+        ]
     else:
         able = [asked]
         if dtype not in ENGINES[asked].dtypes:

@@ -1,0 +1,385 @@
+"""The CUDA engine on a device: what it computes, how fast, and beside what else runs there.
+
+    python benchmarks/cuda.py [--json FILE] [--only SECTION ...] [--small]
+
+Sections, each a process of its own, so that one that fails leaves the others: *verify*, training against the reference
+engine in float64 (against the compiled engine where numbers are drawn), for models, tasks and optimisers; *statistics*,
+the 100 published rank-one networks of Fig. 8B, of which 74 learn in
+every run, while how many of these are lost depends on the last bit of the arithmetic; *speed*, nanoseconds per network-epoch over stacks of networks, medians
+of repeats, with the launches alone and nothing recorded; *torch*, the same training batched in PyTorch with its epoch
+in a CUDA graph; *jax*, vmap over networks and scan over steps and epochs; *cpu*, the compiled engine on two threads;
+*figure*, Fig. 6A of rank one end to end. N = 100, float32, plain gradient descent, delayed activation of 40 steps.
+
+*bound*: the time of the arithmetic alone, at the device's highest clock: 16 tanh and 128 multiply-adds a cycle and
+processor; of a unit and step one tanh and 9 multiply-adds at rank one, 6 (K + 1) at rank K, 3 N at full rank.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import ghostpoint as gp
+from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination, DelayedMatchToSample, NBitFlipFlop
+
+# a module of this folder's has the name of NVIDIA's package, which numba-cuda imports
+sys.path[:] = [folder for folder in sys.path if Path(folder or ".").resolve() != Path(__file__).resolve().parent]
+
+N, RATE = 100, 1e-3
+DA, CUE = DelayedActivation(), DelayedCueDiscrimination(30, 80, 50)
+NOISY = DelayedCueDiscrimination(30, 80, 50, initial_scale=0.3, noise=0.1)
+MATCH = DelayedMatchToSample(30, 80, 50)
+STACKS = {"rank 1": (100, 1000, 8000, 100_000), "rank 10": (100, 1000, 8000, 100_000), "full rank": (100, 1000, 8000)}
+#: one size for all that run on the device
+BESIDE = {"rank 1": 8000, "rank 10": 8000, "full rank": 2000}
+#: and the seconds that each may take
+SECTIONS = {"verify": 120, "statistics": 40, "figure": 60, "speed": 130, "torch": 80, "jax": 90, "cpu": 90}
+
+
+def networks(name: str, count: int) -> Any:
+    """A stack of ``count`` networks, the first of them over and over."""
+    low = gp.LowRankRNN.initialize
+    first = {
+        "rank 1": lambda: low(N, 1, range(100)),
+        "rank 10": lambda: low(N, 10, range(16), "state_readout"),
+        "full rank": lambda: gp.FullRankRNN.initialize(N, range(16)),
+    }[name]()
+    return first.repeat(-(-count // len(first)))[np.arange(count)]
+
+
+def bound(name: str) -> float:
+    """Nanoseconds of the arithmetic of a network-epoch."""
+    from numba import cuda
+
+    device = cuda.get_current_device()
+    adds = {"rank 1": 9, "rank 10": 66, "full rank": 3 * N}[name]
+    cycles = N * DA.steps * (1 / 16 + adds / 128)
+    return float(cycles / device.MULTIPROCESSOR_COUNT / getattr(device, "CLOCK_RATE", float("nan")) * 1e6)
+
+
+def verify_cases() -> dict[str, tuple[Any, Any, float, dict[str, Any], str]]:
+    """Name to networks, task, rate, settings and the engine to compare with."""
+    low, whole = gp.LowRankRNN.initialize, gp.FullRankRNN.initialize
+    one, two = low(N, 1, range(8), trainable=("m", "n", "b", "confidence")), low(N, 2, range(3), "state_readout")
+    latent = low(N, 2, range(3), "latent_readout", n_inputs=1, activation="tanh")
+    match = low(N, 2, range(2), "latent_readout", n_inputs=1)
+    full = whole(N, range(3))
+    inputs = whole(N, range(2), "xavier_biased", n_inputs=1, activation="tanh")
+    flips = NBitFlipFlop(2, duration=60.0, interval=30.0, n_trials=3)
+    bits = whole(40, range(2), "xavier_biased", n_inputs=2, n_outputs=2, activation="tanh")
+    clip, norm = {"optimizer": "momentum", "clip_norm": 0.05}, {"readout_norm": 2.0}
+    return {
+        "rank 1": (one, DA, 0.02, {}, "reference"),
+        "rank 1, momentum, clipped": (one, DA, 0.02, clip, "reference"),
+        "rank 1, Adam": (one, DA, 1e-3, {"optimizer": "adam"}, "reference"),
+        "rank 1, 130 units": (low(130, 1, range(4)), DA, 0.02, {}, "reference"),
+        "rank 2, readout of the state": (two, DA, 0.01, clip, "reference"),
+        "rank 2, inputs, Adam": (latent, CUE, 1e-3, {"optimizer": "adam"}, "reference"),
+        "rank 2, match to sample": (match, MATCH, 0.01, {}, "reference"),
+        "rank 2, noise": (latent, NOISY, 0.01, {}, "compiled"),
+        "rank 10": (low(N, 10, range(3), "state_readout"), DA, 0.01, {}, "reference"),
+        "full rank": (full, DA, 1e-3, {}, "reference"),
+        "full rank, Adam": (full, DA, 1e-4, {"optimizer": "adam"}, "reference"),
+        "full rank, inputs, readout norm": (inputs, CUE, 0.01, norm, "reference"),
+        "full rank, noise": (inputs, NOISY, 0.01, clip, "compiled"),
+        "full rank, flip-flop": (bits, flips, 0.01, {}, "reference"),
+        "full rank, 128 units": (whole(128, range(2)), DA, 1e-3, clip, "reference"),
+    }
+
+
+def verify(small: bool) -> dict[str, Any]:
+    """Largest relative error over 50 epochs of loss, and of final weights, by case and type; processes side by side."""
+    names = list(verify_cases())[:2] if small else list(verify_cases())
+    command = [sys.executable, __file__, "--case"]
+    running = {name: subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in names}
+    found = {}
+    for name, process in running.items():
+        output, _ = process.communicate()
+        lines = output.strip().splitlines()
+        found[name] = json.loads(lines[-1]) if process.returncode == 0 and lines else "failed"
+        print(name, found[name], flush=True)
+    return found
+
+
+def case(name: str) -> dict[str, Any]:
+    """One case of :func:`verify`."""
+    models, task, rate, settings, engine = verify_cases()[name]
+    found: dict[str, Any] = {}
+    for dtype in ("float64", "float32"):
+        asked = {"record": "all", "checkpoints": [0, 20], **settings}
+        if dtype == "float64" or engine == "compiled":
+            kind = dtype if engine == "compiled" else "float64"
+            wanted = gp.train(models, task, rate, 50, engine=engine, dtype=kind, **asked)
+        run = gp.train(models, task, rate, 50, engine="cuda", dtype=dtype, **asked)
+        again = gp.train(models, task, rate, 50, engine="cuda", dtype=dtype, **asked)
+        same = run.history.identical(again.history) and run.events.identical(again.events)
+        found[dtype] = {
+            "loss": _apart(run.history["loss"].values, wanted.history["loss"].values),
+            "weights": max(
+                _apart(getattr(run.models, part), getattr(wanted.models, part)) for part in models.trainable
+            ),
+            "events differ": int(sum((run.events[event] != wanted.events[event]).sum() for event in run.events)),
+            "repeats": bool(same),
+        }
+    return found
+
+
+def _apart(one: Any, other: Any) -> float:
+    return float(np.abs(one - other).max() / np.abs(other).max())
+
+
+def statistics_of_published(small: bool) -> dict[str, Any]:
+    """Of the 100 networks of Fig. 8B: how many learn, and how many of these are lost."""
+    models, epochs = gp.LowRankRNN.published(range(100)), 600 if small else 6000
+    found = {}
+    for dtype in ("float32", "float64"):
+        last = np.arange(epochs - 50, epochs)
+        run = gp.train(models, DA, 0.02, epochs, engine="cuda", dtype=dtype, record=last)
+        learned = run.events["first_above_chance"].values >= 0
+        lost = learned & (run.history["accuracy"].values <= 0.5).all(axis=1)
+        found[dtype] = {"learned": int(learned.sum()), "lost": int(lost.sum())}
+        print(dtype, found[dtype], flush=True)
+    return found
+
+
+def plan_for(models: Any) -> Any:
+    from ghostpoint.training.optimizers import SGD
+    from ghostpoint.training.plan import Plan
+
+    never = np.zeros(0, np.int64)
+    return Plan(np.full(len(models), RATE), 10**9, never, never, SGD(), None, 0.05, 0)
+
+
+def speed(small: bool) -> dict[str, Any]:
+    """Nanoseconds per network-epoch of launches, by stack."""
+    from ghostpoint.training.cuda.driver import Run
+
+    found: dict[str, Any] = {}
+    for name, sizes in STACKS.items():
+        found[name] = {"bound": bound(name)}
+        for count in sizes[:1] if small else sizes:
+            models = networks(name, count)
+            run = Run(models, DA, plan_for(models), "float32", None)
+            run.round(0, 2)
+            run.compute.synchronize()
+            epochs, at = 4, 2
+            times: list[float] = []
+            while len(times) < 4:
+                start = time.perf_counter()
+                run.round(at, at + epochs)
+                run.compute.synchronize()
+                took, at = time.perf_counter() - start, at + epochs
+                if took < 0.15 and epochs < 4096 and not times:
+                    epochs = min(4096, max(2 * epochs, int(epochs * 0.3 / max(took, 1e-4))))
+                    continue
+                times.append(took / epochs / count * 1e9)
+            found[name][str(count)] = statistics.median(times[1:])
+            print(name, count, found[name][str(count)], found[name]["bound"], flush=True)
+    return found
+
+
+def torch_graphs(small: bool) -> dict[str, Any]:
+    """Nanoseconds per network-epoch of batched PyTorch, an epoch in a CUDA graph."""
+    import torch
+
+    found = {}
+    for name, count in BESIDE.items():
+        models = networks(name, 100 if small else count)
+        parts = {
+            part: torch.tensor(getattr(models, part), dtype=torch.float32, device="cuda") for part in models.trainable
+        }
+        for part in parts.values():
+            part.requires_grad_()
+        x0 = torch.tensor(models.initial_state, dtype=torch.float32, device="cuda")
+        target = torch.tensor(DA.trial().targets[0, :, 0], dtype=torch.float32, device="cuda")
+        low = name != "full rank"
+
+        def loss(parts: Any = parts, x0: Any = x0, target: Any = target, low: bool = low) -> Any:
+            x, logits = x0, []
+            for _ in range(DA.steps):
+                if low:
+                    latent = torch.bmm(parts["n"].transpose(1, 2), x[:, :, None])
+                    drive = torch.bmm(parts["m"], latent)[:, :, 0] + parts["b"]
+                else:
+                    drive = torch.bmm(parts["W"], x[:, :, None])[:, :, 0] + parts["b"]
+                x = (1 - DA.alpha) * x + DA.alpha * torch.tanh(drive)
+                if "w_out" in parts:
+                    logits.append((parts["w_out"][:, 0] * x).sum(dim=1) + parts["b_out"][:, 0])
+                else:
+                    logits.append(10.0 * ((parts["n"][:, :, 0] * x).sum(dim=1) - 1.0))
+            return ((torch.sigmoid(torch.stack(logits, dim=1)) - target) ** 2).sum() * DA.loss_scale
+
+        def epoch(parts: Any = parts, loss: Any = loss) -> None:
+            gradients = torch.autograd.grad(loss(), list(parts.values()))
+            for weights, gradient in zip(parts.values(), gradients, strict=True):
+                weights.data.sub_(gradient, alpha=RATE)
+
+        stream = torch.cuda.Stream()
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                epoch()
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            epoch()
+        found[name] = _median(graph.replay, torch.cuda.synchronize, len(models))
+        print("torch", name, found[name], flush=True)
+        del graph, parts
+        torch.cuda.empty_cache()
+    return found
+
+
+def jax_scan(small: bool) -> dict[str, Any]:
+    """Nanoseconds per network-epoch of JAX: gradient of a scan over steps, vmap over networks, scan over epochs."""
+    import jax
+    import jax.numpy as jnp
+
+    target = jnp.asarray(DA.trial().targets[0, :, 0], jnp.float32)
+    found = {}
+    for name, count in BESIDE.items():
+        models = networks(name, 100 if small else count)
+        parts = {part: jnp.asarray(getattr(models, part), jnp.float32) for part in models.trainable}
+        x0 = jnp.asarray(models.initial_state, jnp.float32)
+        low = name != "full rank"
+
+        def loss(parts: Any, x0: Any, low: bool = low) -> Any:
+            def step(x: Any, _: Any) -> Any:
+                product = parts["m"] @ (parts["n"].T @ x) if low else parts["W"] @ x
+                x = (1 - DA.alpha) * x + DA.alpha * jnp.tanh(product + parts["b"])
+                if "w_out" in parts:
+                    return x, parts["w_out"][0] @ x + parts["b_out"][0]
+                return x, 10.0 * (parts["n"][:, 0] @ x - 1.0)
+
+            _, z = jax.lax.scan(step, x0, None, length=DA.steps)
+            return ((jax.nn.sigmoid(z) - target) ** 2).sum() * DA.loss_scale
+
+        epochs = 5
+
+        @jax.jit
+        def train(parts: Any, x0: Any = x0, loss: Any = loss, epochs: int = epochs) -> Any:
+            def epoch(parts: Any, _: Any) -> Any:
+                gradient = jax.vmap(jax.grad(loss))(parts, x0)
+                return jax.tree.map(lambda weights, slope: weights - RATE * slope, parts, gradient), None
+
+            return jax.lax.scan(epoch, parts, None, length=epochs)[0]
+
+        jax.block_until_ready(train(parts))
+        found[name] = _median(
+            lambda parts=parts, train=train: jax.block_until_ready(train(parts)), None, len(models) * epochs
+        )
+        print("jax", name, found[name], flush=True)
+    return found
+
+
+def _median(call: Callable[[], Any], wait: Callable[[], Any] | None, covered: int) -> float:
+    times: list[float] = []
+    for _ in range(5):
+        start = time.perf_counter()
+        for _ in range(3):
+            call()
+        if wait:
+            wait()
+        times.append((time.perf_counter() - start) / 3 / covered * 1e9)
+    return statistics.median(times)
+
+
+def cpu(small: bool) -> dict[str, Any]:
+    """Nanoseconds per network-epoch of the compiled engine on two threads of the same machine."""
+    found = {}
+    for name, (count, epochs) in {"rank 1": (320, 1500), "rank 10": (32, 400), "full rank": (32, 200)}.items():
+        models = networks(name, count)
+        asked = {"engine": "compiled", "threads": 2, "record": [0]}
+        gp.train(models, DA, RATE, 2, **asked)
+        done = 10 if small else epochs
+        start = time.perf_counter()
+        gp.train(models, DA, RATE, done, **asked)
+        found[name] = (time.perf_counter() - start) / done / count * 1e9
+        print("cpu", name, found[name], flush=True)
+    return found
+
+
+def figure(small: bool) -> dict[str, Any]:
+    """Fig. 6A of rank one: 30 rates, 10 networks each, 200,001 epochs; the whole call, its compilation included."""
+    rates = np.repeat(np.logspace(-4, -1, 30), 10)
+    models = gp.LowRankRNN.published(range(10), "6A").repeat(30)
+    epochs = 2001 if small else 200_001
+    start = time.perf_counter()
+    run = gp.train(models, DA, rates, epochs, engine="cuda")
+    took = time.perf_counter() - start
+    learned = (run.events["first_above_chance"].values >= 0).reshape(30, 10).sum(axis=1)
+    at_end = (run.history["accuracy"].values[:, -1] > 0.5).reshape(30, 10).sum(axis=1)
+    return {"seconds": took, "epochs": epochs, "networks": 300, "learned": learned.tolist(), "kept": at_end.tolist()}
+
+
+WORK: dict[str, Callable[[bool], dict[str, Any]]] = {
+    "verify": verify, "statistics": statistics_of_published, "speed": speed, "torch": torch_graphs, "jax": jax_scan,
+    "cpu": cpu, "figure": figure,
+}  # fmt: skip
+
+
+def device() -> dict[str, Any]:
+    """What the figures were measured on."""
+    import numba
+    from numba import cuda
+
+    one = cuda.get_current_device()
+    name = one.name.decode() if isinstance(one.name, bytes) else str(one.name)
+    return {
+        "name": name,
+        "processors": one.MULTIPROCESSOR_COUNT,
+        "clock_khz": getattr(one, "CLOCK_RATE", None),
+        "numba": numba.__version__,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "cuda.json")
+    parser.add_argument("--only", nargs="*", choices=list(SECTIONS), default=list(SECTIONS))
+    parser.add_argument("--small", action="store_true", help="tiny sizes, to try the script")
+    parser.add_argument("--section", choices=list(SECTIONS), help=argparse.SUPPRESS)
+    parser.add_argument("--case", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.case:
+        print(json.dumps(case(options.case)))
+        return
+    if options.section:
+        print(json.dumps(WORK[options.section](options.small)))
+        return
+    results: dict[str, Any] = {"device": device()}
+    environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    command = [sys.executable, __file__, *["--small"] * options.small, "--section"]
+    for section in options.only:
+        start = time.perf_counter()
+        try:
+            done = subprocess.run(
+                [*command, section],
+                stdout=subprocess.PIPE,
+                text=True,
+                timeout=SECTIONS[section],
+                env=environment,
+                check=True,
+            )
+            *heard, last = done.stdout.strip().splitlines()
+            print("\n".join(heard))
+            results[section] = json.loads(last)
+        except (subprocess.SubprocessError, ValueError) as error:
+            heard = getattr(error, "stdout", None) or b""
+            results[section] = {"failed": str(error)[:300]}
+            print(heard.decode() if isinstance(heard, bytes) else heard)
+        print(section, json.dumps(results[section])[:1500], f"{time.perf_counter() - start:.0f} s", flush=True)
+        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,339 @@
+"""The CUDA engine: which models and tasks its kernels know, and a stack of networks on a device, round by round.
+
+A round is one launch of some hundred epochs for all networks. While it runs, the host takes what the round before has
+recorded, on a stream of its own. Networks are independent and a network is summed up in an order that depends on its
+size alone, so neither the stack nor the rounds change a bit. Stacks larger than the device's memory go through it in
+pieces, every round.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numba import cuda
+from numba.core.errors import NumbaPerformanceWarning
+from numpy.typing import NDArray
+
+from ghostpoint.models import Record
+from ghostpoint.tasks import Task
+from ghostpoint.training.compiled.kernel_families import KERNELS
+from ghostpoint.training.cuda.kernels import full_rank, low_rank, rank_one
+from ghostpoint.training.cuda.kernels.lanes import SIMULATED, WARP
+from ghostpoint.training.cuda.kernels.specification import QUANTITIES, Specification
+from ghostpoint.training.cuda.problem import Trials, packed, specification, unpacked, work_size
+from ghostpoint.training.optimizers import Adam
+from ghostpoint.training.outcome import Outcome
+from ghostpoint.training.plan import Plan, kernel_key
+
+__all__ = ["Launcher", "Run", "compiled", "launcher", "run"]
+
+ROUND = 0.3  # seconds that a launch is meant to take
+LONGEST = 4096  # epochs of a launch
+RECORDS = 1 << 27  # numbers of a launch's history
+SHARE = 0.7  # of the device's free memory that a piece may take
+
+OnRecord = Callable[[int, dict[str, NDArray[Any]]], None]
+
+
+@lru_cache(maxsize=64)
+def compiled(spec: Specification) -> Any:
+    """The kernel of a specification."""
+    module = {"rank_one": rank_one, "low_rank": low_rank, "full_rank": full_rank}[spec.kind]
+    options = {"max_registers": rank_one.REGISTERS} if spec.kind == "rank_one" and not SIMULATED else {}
+    return cuda.jit(**options)(module.kernel(spec))
+
+
+class Launcher:
+    """How a kernel is launched: threads of a block, blocks for some networks, ``work`` and shared memory of a block."""
+
+    def __init__(self, spec: Specification, steps: int):
+        self.threads = full_rank.threads(spec) if spec.kind == "full_rank" else WARP
+        self.networks = WARP // spec.lanes if spec.kind == "rank_one" else 1
+        size = work_size(spec, steps)
+        self.work = 1 if spec.on_chip else size
+        self.shared = size * spec.real(0).itemsize if spec.on_chip else 0
+        # kernels that keep a trial in memory go over the stack with as many blocks as fit on the chip
+        self.resident = _processors() * (1024 // self.threads) if self.work > 1 else None
+
+    def blocks(self, networks: int) -> int:
+        """For a stack of ``networks``."""
+        needed = -(-networks // self.networks)
+        return needed if self.resident is None else min(needed, self.resident)
+
+
+launcher = lru_cache(maxsize=64)(Launcher)
+
+
+def _processors() -> int:
+    return 1 if SIMULATED else int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
+
+
+def _seconds(spec: Specification, task: Task) -> float:
+    """Of a network-epoch, about: for the length of a round alone."""
+    if spec.kind == "rank_one":
+        return 5e-9 * task.steps / 40
+    of_step = 4e-9 if spec.kind == "full_rank" else 0.1e-9 * (spec.latents + spec.outputs)
+    return of_step * task.steps * task.n_trials
+
+
+class _Piece:
+    """Networks that are on the device together, and what a kernel wants to know of them."""
+
+    def __init__(self, models: Record, members: slice, plan: Plan, spec: Specification, start: dict[str, Any]):
+        self.members, self.spec, real = members, spec, spec.real
+        rows = range(members.start, members.stop)
+        self.state = packed(models, members, spec)
+        moments = {"adam": 2, "momentum": 1, "sgd": 0}[_rule_name(plan)]
+        self.moments = [np.zeros(self.state.shape if k < moments else (1, 1), real) for k in range(2)]
+        self.events = np.full((len(rows), 5), -1, np.int64)
+        self.now = np.zeros((len(rows), len(QUANTITIES)), real)
+        norms = np.zeros(len(models)) if plan.readout_norm is None else plan.readout_norm
+        self.fixed = {
+            "rate": plan.rate[members].astype(real),
+            "initial": np.ascontiguousarray(models.initial_state[members], real),
+            "threshold": np.ascontiguousarray(start["threshold"][members], real),
+            "norms": norms[members].astype(real),
+            "keys": np.array([kernel_key(plan.seed, int(models.seed[row]), row) for row in rows], np.int64),
+        }
+        self.on_device: dict[str, Any] = {}
+
+    def load(self) -> dict[str, Any]:
+        """The arrays on the device."""
+        if not self.on_device:
+            changing = {
+                "state": self.state, "first": self.moments[0], "second": self.moments[1], "events": self.events,
+                "now": self.now,
+            }  # fmt: skip
+            self.on_device = {name: cuda.to_device(array) for name, array in {**changing, **self.fixed}.items()}
+        return self.on_device
+
+    def fetch(self) -> None:
+        """What the kernels have changed, back to the host."""
+        arrays = self.on_device
+        if arrays:
+            arrays["state"].copy_to_host(self.state)
+            arrays["events"].copy_to_host(self.events)
+            arrays["now"].copy_to_host(self.now)
+
+    def release(self) -> None:
+        """Back to the host, moments included, and off the device."""
+        self.fetch()
+        for name, array in zip(("first", "second"), self.moments, strict=True):
+            self.on_device[name].copy_to_host(array)
+        self.on_device = {}
+
+    @property
+    def finished(self) -> NDArray[np.bool_]:
+        """Which networks are known to be frozen or to have diverged."""
+        return np.asarray((self.events[:, 3:5] >= 0).any(axis=1))
+
+
+def _rule_name(plan: Plan) -> str:
+    if isinstance(plan.optimizer, Adam):
+        return "adam"
+    return "momentum" if plan.optimizer.momentum else "sgd"
+
+
+class Run:
+    """The state of a run between launches."""
+
+    def __init__(self, models: Record, task: Task, plan: Plan, dtype: str, on_record: OnRecord | None):
+        self.models, self.task, self.plan, self.on_record = models, task, plan, on_record
+        chunk = KERNELS[models.kernels].chunk(models, task, np.dtype(dtype).itemsize)
+        self.spec = spec = specification(models, task, plan, dtype, chunk)
+        self.kernel, self.launch = compiled(spec), launcher(spec, task.steps)
+        self.trials = Trials(task, plan, spec.real)
+        count, real = len(models), spec.real
+        self.quantities = [name for name in QUANTITIES if name != "confidence" or "confidence" in dict(spec.parts)]
+        self.history = {name: np.zeros((count, len(plan.record_epochs)), real) for name in self.quantities}
+        self.snapshots = np.zeros((len(plan.snapshot_epochs), count, spec.size), real)
+        adam = plan.optimizer if isinstance(plan.optimizer, Adam) else Adam()
+        decay = adam.betas[0] if isinstance(plan.optimizer, Adam) else plan.optimizer.momentum
+        self.betas = adam.betas
+        numbers = np.array(
+            [task.alpha, task.tolerance or 0.0, task.chance_accuracy, task.initial_scale, task.noise,
+             np.inf if plan.clip_norm is None else plan.clip_norm, decay, adam.betas[1], adam.eps,
+             1 - decay, 1 - adam.betas[1]], real,
+        )  # fmt: skip
+        self.numbers = cuda.to_device(numbers)
+        self.cuts = cuda.to_device(np.atleast_1d(task.cuts(real)))
+        rows = self.launch.blocks(count) if self.launch.work > 1 else 1
+        self.work = cuda.device_array((rows, self.launch.work), real)
+        self.length = self._round_length()
+        self.pieces = [_Piece(models, members, plan, spec, self._threshold()) for members in self._members()]
+        self.compute, self.copy = cuda.stream(), cuda.stream()
+        self.pending: list[Callable[[], None]] = []
+
+    def _threshold(self) -> dict[str, Any]:
+        return {"threshold": self.models.arrays().get("threshold", np.zeros(len(self.models)))}
+
+    def _round_length(self) -> int:
+        wanted = int(ROUND / (_seconds(self.spec, self.task) * len(self.models)))
+        recorded = max(1, len(self.plan.record_epochs)) / self.plan.epochs
+        held = int(RECORDS / (len(QUANTITIES) * len(self.models) * recorded))
+        return max(1, min(wanted, held, LONGEST, self.trials.most))
+
+    def _members(self) -> list[slice]:
+        """The stack in pieces that fit on the device."""
+        count, free = len(self.models), SHARE * _free_memory()
+        of_network = self.spec.real(0).itemsize * (
+            self.spec.size * (3 + len(self.plan.snapshot_epochs)) + self.spec.units + 64
+            + 2 * len(QUANTITIES) * min(self.length, len(self.plan.record_epochs))
+        )  # fmt: skip
+        most = max(1, min(count, int(free / of_network)))
+        return [slice(at, min(at + most, count)) for at in range(0, count, most)]
+
+    def round(self, start: int, stop: int) -> None:
+        """Launch the epochs of a round, and collect those of the one before."""
+        plan, real = self.plan, self.spec.real
+        records, kept = (slice(*np.searchsorted(epochs, (start, stop)))
+                         for epochs in (plan.record_epochs, plan.snapshot_epochs))  # fmt: skip
+        k = np.arange(start + 1.0, stop + 1.0)
+        corrections = np.stack([1 / (1 - self.betas[0] ** k), 1 / np.sqrt(1 - self.betas[1] ** k)], axis=1)
+        # a list without epochs gets one that never comes, since a device takes no array without elements
+        never = np.array([-1])
+        listed = [
+            epochs if len(epochs) else never for epochs in (plan.record_epochs[records], plan.snapshot_epochs[kept])
+        ]
+        trials = self.trials.epochs(start, stop)
+        before, self.pending = self.pending, []
+        for piece in self.pieces:
+            arrays, count = piece.load(), piece.members.stop - piece.members.start
+            history = cuda.device_array((len(QUANTITIES), count, max(1, records.stop - records.start)), real)
+            snapshots = cuda.device_array((max(1, kept.stop - kept.start), count, self.spec.size), real)
+            order = np.argsort(piece.finished, kind="stable").astype(np.int32)
+            arguments = (
+                arrays["state"], arrays["first"], arrays["second"], arrays["rate"],
+                cuda.to_device(corrections.astype(real)), self.numbers, np.float64(plan.solved_loss),
+                np.int64(self.task.n_trials), np.int64(self.task.steps), *trials, self.cuts, arrays["initial"],
+                arrays["threshold"], arrays["norms"], arrays["keys"], cuda.to_device(order), np.int64(start),
+                np.int64(stop), *(cuda.to_device(epochs) for epochs in listed), history, snapshots, arrays["events"],
+                arrays["now"], self.work,
+            )  # fmt: skip
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NumbaPerformanceWarning)  # a small stack does not fill a device
+                launch = self.launch
+                self.kernel[launch.blocks(count), launch.threads, self.compute, launch.shared](*arguments)
+            done = cuda.event()
+            done.record(self.compute)
+            self.pending.append(self._collector(piece, records, kept, history, snapshots, done))
+            if len(self.pieces) > 1:
+                self.compute.synchronize()
+                piece.release()
+        self.collect(before)
+
+    def _collector(
+        self, piece: _Piece, records: slice, kept: slice, history: Any, snapshots: Any, done: Any
+    ) -> Callable[[], None]:
+        """What takes a launch's records to the host; calling it twice does no harm."""
+
+        def collect() -> None:
+            done.wait(self.copy)
+            if records.stop > records.start:
+                values = history.copy_to_host(stream=self.copy)
+                self.copy.synchronize()
+                for name, rows in zip(QUANTITIES, values, strict=True):
+                    if name in self.history:
+                        self.history[name][piece.members, records] = rows
+            if kept.stop > kept.start:
+                flat = snapshots.copy_to_host(stream=self.copy)
+                self.copy.synchronize()
+                self.snapshots[kept, piece.members] = flat
+            if piece.on_device:
+                # the next launch may be writing these: a network that is seen to be finished is so
+                piece.events[:] = piece.on_device["events"].copy_to_host(stream=self.copy)
+                self.copy.synchronize()
+            if self.on_record and piece is self.pieces[-1]:
+                for row in range(records.start, records.stop):
+                    seen = {name: values[:, row] for name, values in self.history.items()}
+                    self.on_record(int(self.plan.record_epochs[row]), seen)
+
+        return collect
+
+    def collect(self, launches: list[Callable[[], None]]) -> None:
+        """What some launches have recorded."""
+        for collect in launches:
+            collect()
+
+    def outcome(self, done: int, interrupted: bool) -> Outcome:
+        """What there is after ``done`` epochs."""
+        plan, spec = self.plan, self.spec
+        self.compute.synchronize()
+        for piece in self.pieces:
+            piece.fetch()
+        events = np.concatenate([piece.events for piece in self.pieces]).T.copy()
+        # a network that froze or diverged above chance stays above it to the end
+        end = events[3:5].max(axis=0)
+        events[1, (end >= 0) & (events[1] >= end)] = done - 1
+        recorded, kept = int((plan.record_epochs < done).sum()), int((plan.snapshot_epochs < done).sum())
+        state = np.concatenate([piece.state for piece in self.pieces])
+        flat = [unpacked(values, spec) for values in self.snapshots[:kept]]
+        return Outcome(
+            history={name: values[:, :recorded] for name, values in self.history.items()},
+            events=events,
+            parameters=unpacked(state, spec),
+            snapshots={name: np.stack([one[name] for one in flat]) for name, _ in spec.parts if kept},
+            epochs=done,
+            interrupted=interrupted,
+        )
+
+    def fill(self, start: int) -> None:
+        """All networks are finished: what is left of the run repeats their last values."""
+        self.compute.synchronize()
+        for piece in self.pieces:
+            piece.fetch()
+            rows = slice(int((self.plan.record_epochs < start).sum()), None)
+            for place, name in enumerate(QUANTITIES):
+                if name in self.history:
+                    self.history[name][piece.members, rows] = piece.now[:, place, None]
+            kept = slice(int((self.plan.snapshot_epochs < start).sum()), None)
+            self.snapshots[kept, piece.members] = piece.state
+        if self.on_record:
+            for row in range(int((self.plan.record_epochs < start).sum()), len(self.plan.record_epochs)):
+                seen = {name: values[:, row] for name, values in self.history.items()}
+                self.on_record(int(self.plan.record_epochs[row]), seen)
+
+
+def _free_memory() -> float:
+    return 1e9 if SIMULATED else float(cuda.current_context().get_memory_info()[0])
+
+
+def run(
+    models: Record,
+    task: Task,
+    plan: Plan,
+    dtype: str,
+    *,
+    on_progress: Callable[[int], None] | None = None,
+    on_record: OnRecord | None = None,
+) -> Outcome:
+    """Train every network on the device; Ctrl-C ends the run with the launch that is under way.
+
+    ``on_record`` hears of a launch's epochs while the next one runs.
+    """
+    report = on_progress or (lambda amount: None)
+    whole = Run(models, task, plan, dtype, on_record)
+    epoch, interrupted = 0, False
+    try:
+        while epoch < plan.epochs and not all(piece.finished.all() for piece in whole.pieces):
+            stop = min(plan.epochs, epoch + whole.length)
+            whole.round(epoch, stop)
+            start, epoch = epoch, stop
+            report((epoch - start) * len(models))
+        whole.collect(whole.pending)
+        if epoch < plan.epochs:
+            whole.fill(epoch)
+            report((plan.epochs - epoch) * len(models))
+            epoch = plan.epochs
+    except KeyboardInterrupt:
+        if epoch == 0:
+            raise
+        interrupted = True
+        whole.compute.synchronize()
+        whole.on_record = None
+        whole.collect(whole.pending)
+    return whole.outcome(epoch, interrupted)

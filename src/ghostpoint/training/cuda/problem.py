@@ -1,0 +1,138 @@
+"""A stack of networks and a task in the CUDA kernels' terms: the specification, flat states, arrays of trials."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numba import cuda
+from numpy.typing import NDArray
+
+from ghostpoint.models import Record
+from ghostpoint.tasks import Task, Trial
+from ghostpoint.training.cuda.kernels import full_rank, low_rank
+from ghostpoint.training.cuda.kernels.full_rank import LARGEST
+from ghostpoint.training.cuda.kernels.rank_one import MOST_REGISTERS, MOST_STEPS
+from ghostpoint.training.cuda.kernels.specification import Specification
+from ghostpoint.training.kernels.epoch import ACTIVATIONS, READ_OUTS
+from ghostpoint.training.kernels.low_rank_passes import READOUTS
+from ghostpoint.training.kernels.optimizers import RULES
+from ghostpoint.training.optimizers import Adam
+from ghostpoint.training.plan import Plan
+
+__all__ = ["Trials", "obstacle", "packed", "specification", "unpacked", "work_size"]
+
+#: latents and outputs of the state together, and units, of a low-rank network at most
+MOST_ROWS, MOST_UNITS = 32, 512
+DRAWN = 1 << 22  # numbers of random trials that are held at a time
+#: bytes of a trial that a block keeps in shared memory at most; 48 KiB go without asking, some are for other things
+SHARED = 36 * 1024
+#: threads of a rank-one network, by the units that they can hold
+LANES = (8, 16, 32)
+
+
+def obstacle(models: Record, task: Task, plan: Plan) -> str:
+    """Why the CUDA kernels cannot train these models on this task; empty if they can."""
+    if plan.remedies:
+        names = ", ".join(type(one).__name__ for one in plan.remedies)
+        return f"the CUDA kernels know no remedy but ClipGradient, got {names}"
+    if models.kernels == "full_rank":
+        most, rank = LARGEST, 0
+    elif models.kernels == "low_rank":
+        most, rank = MOST_UNITS, models.rank
+    else:
+        return f"the CUDA kernels do not know {type(models).__name__}"
+    if models.n_units > most:
+        return f"the CUDA kernels know {type(models).__name__} of up to {most} units, got {models.n_units}"
+    return "" if rank <= MOST_ROWS else f"the CUDA kernels know ranks up to {MOST_ROWS}, got {rank}"
+
+
+def specification(models: Any, task: Task, plan: Plan, dtype: str, chunk: int) -> Specification:
+    """What the kernel of a run is compiled for; ``chunk`` as the compiled engine takes trials."""
+    low = models.kernels == "low_rank"
+    has_head = "w_out" in models.present_parts()
+    optimizer = plan.optimizer
+    rule = "adam" if isinstance(optimizer, Adam) else "momentum" if optimizer.momentum else "sgd"
+    changing = task.random or task.noise > 0 or task.initial_scale > 0 or plan.readout_norm is not None
+    chunks = -(-task.n_trials // chunk)
+    lanes = next((lanes for lanes in LANES if models.n_units <= lanes * MOST_REGISTERS), None)
+    short = (
+        low and models.rank == 1 and not has_head and lanes is not None and not changing
+        and not models.n_inputs and task.n_trials == 1 and task.read_out == "after" and task.tolerance is None
+        and task.steps <= MOST_STEPS
+    )  # fmt: skip
+    spec = Specification(
+        kind="rank_one" if short else models.kernels,
+        dtype=dtype,
+        units=models.n_units,
+        latents=models.rank if low else 0,
+        inputs=models.n_inputs,
+        outputs=models.n_outputs,
+        parts=tuple((part, getattr(models, part).shape[1:]) for part in models.present_parts()),
+        trainable=tuple(models.trainable),
+        rule=RULES.index(rule),
+        clips=plan.clip_norm is not None,
+        activation=ACTIVATIONS.index(models.activation),
+        shift=READ_OUTS.index(task.read_out),
+        readout=READOUTS.index(models.readout if has_head else "confidence") if low else 0,
+        cuts=len(task.thresholds) if task.tolerance is None else -1,
+        drawn_start=task.initial_scale > 0,
+        noisy=task.noise > 0,
+        normed=plan.readout_norm is not None,
+        may_freeze=optimizer.stateless and not changing,
+        chunk=-(-task.n_trials // chunks) if task.noise > 0 or task.initial_scale > 0 else 1,
+        lanes=lanes or 32,
+    )
+    kept = 0 if short else work_size(spec, task.steps) * np.dtype(dtype).itemsize
+    return replace(spec, on_chip=0 < kept <= SHARED)
+
+
+def work_size(spec: Specification, steps: int) -> int:
+    """Numbers that a block keeps of a trial beside its registers."""
+    return {"rank_one": lambda *_: 1, "low_rank": low_rank.work_size, "full_rank": full_rank.work_size}[spec.kind](
+        spec, steps
+    )
+
+
+def packed(models: Record, members: slice, spec: Specification) -> NDArray[Any]:
+    """Flat states, (networks, size)."""
+    rows = [np.asarray(getattr(models, part)[members]) for part, _ in spec.parts]
+    return np.concatenate([np.reshape(row, (len(row), -1)).astype(spec.real) for row in rows], axis=1)
+
+
+def unpacked(flat: NDArray[Any], spec: Specification) -> dict[str, NDArray[Any]]:
+    """The parts of flat states (networks, size), each (networks, ...)."""
+    ends = np.cumsum([int(np.prod(shape)) for _, shape in spec.parts])
+    pieces = np.split(flat, ends[:-1], axis=1)
+    return {
+        part: np.ascontiguousarray(piece.reshape(len(flat), *shape))
+        for (part, shape), piece in zip(spec.parts, pieces, strict=True)
+    }
+
+
+class Trials:
+    """The trials of a task as the kernels take them: for good, or of the epochs of a launch where they are random."""
+
+    def __init__(self, task: Task, plan: Plan, real: Any):
+        self.task, self.plan, self.real = task, plan, real
+        of_epoch = task.n_trials * task.steps * (task.n_inputs + 3 * task.n_outputs)
+        #: epochs of a launch at most
+        self.most = max(1, DRAWN // of_epoch) if task.random else plan.epochs
+        self.constant = None if task.random else self._arrays([task.trial()])
+
+    def epochs(self, start: int, stop: int) -> list[Any]:
+        """On the device: ``inputs``, ``targets``, ``weights``, ``counted`` and ``n_counted`` of the kernels."""
+        if self.constant is not None:
+            return self.constant
+        return self._arrays([self.task.trial((self.plan.seed, epoch)) for epoch in range(start, stop)])
+
+    def _arrays(self, trials: list[Trial]) -> list[Any]:
+        """As ``Specification`` wants them; an array without elements gets one, since a device takes no empty ones."""
+        masks = [np.broadcast_to(trial.mask, trial.targets.shape) for trial in trials]
+        weights = [np.where(trial.mask, self.task.weights(trial), 0.0) for trial in trials]
+        wanted = [[trial.inputs for trial in trials], [trial.targets for trial in trials], weights, masks]
+        flat = [np.stack(values).reshape(len(trials), -1).astype(self.real) for values in wanted]
+        inputs, _, _, counted = flat
+        arrays = [inputs if inputs.size else np.zeros((len(trials), 1), self.real), *flat[1:], counted.sum(axis=1)]
+        return [cuda.to_device(array) for array in arrays]

@@ -1,0 +1,83 @@
+"""The CUDA kernels compile to PTX without a device, for compute capability 8.0 and 9.0, and stay in registers."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import ghostpoint as gp
+from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination
+from ghostpoint.training.optimizers import OPTIMIZERS
+from ghostpoint.training.plan import Plan
+
+
+def missing():
+    """What is not there of numba-cuda and NVIDIA's compiler library; empty if both are."""
+    if find_spec("numba_cuda") is None:
+        return "numba-cuda is not installed (pip install 'ghostpoint[cuda]')"
+    from numba.cuda.cudadrv import nvvm
+
+    try:
+        nvvm.NVVM()
+    except nvvm.NvvmSupportError:
+        return "NVIDIA's compiler library is not installed (pip install 'ghostpoint[cuda]')"
+    return ""
+
+
+pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
+NONE = np.zeros(0, np.int64)
+NOISY = DelayedCueDiscrimination(30, 80, 50, initial_scale=0.3, noise=0.1)
+LOW, FULL = gp.LowRankRNN.initialize, gp.FullRankRNN.initialize
+#: networks, task, optimiser, type, compute capability; the largest kernels are compiled for one capability alone
+KERNELS = {
+    "rank one": (LOW(100, 1, [0]), DelayedActivation(), "sgd", "float32", (9, 0)),
+    "rank one, Adam": (LOW(30, 1, [0]), DelayedActivation(), "adam", "float32", (8, 0)),
+    "low rank": (LOW(100, 3, [0], "state_readout"), DelayedActivation(), "sgd", "float32", (9, 0)),
+    "low rank, noise": (
+        LOW(30, 2, [0], "latent_readout", n_inputs=1, activation="tanh"),
+        NOISY,
+        "momentum",
+        "float64",
+        (8, 0),
+    ),
+    "full rank": (FULL(100, [0]), DelayedActivation(), "sgd", "float32", (9, 0)),
+    "full rank, noise": (
+        FULL(40, [0], "xavier_biased", n_inputs=1, activation="tanh"),
+        NOISY,
+        "adam",
+        "float32",
+        (8, 0),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_kernels_compile_without_a_device(name, monkeypatch):
+    from numba import cuda, types
+    from numba.cuda import dispatcher
+
+    from ghostpoint.training.cuda.kernels import full_rank, low_rank, rank_one
+    from ghostpoint.training.cuda.kernels.specification import ARGUMENTS
+    from ghostpoint.training.cuda.problem import specification
+
+    models, task, optimizer, dtype, capability = KERNELS[name]
+    plan = Plan(np.ones(1), 5, NONE, NONE, OPTIMIZERS[optimizer], 1.0, 0.05, 0)
+    spec = specification(models, task, plan, dtype, 2)
+    assert spec.kind == name.split(",")[0].replace(" ", "_")
+    arguments = []
+    for _, kind, axes in ARGUMENTS:
+        number = getattr(types, dtype if kind == "real" else kind)
+        arguments.append(types.Array(number, axes, "C") if axes else number)
+    monkeypatch.setattr(dispatcher, "get_current_device", lambda: SimpleNamespace(compute_capability=capability))
+    module = {"rank_one": rank_one, "low_rank": low_rank, "full_rank": full_rank}[spec.kind]
+    ptx, _ = cuda.compile(module.kernel(spec), types.void(*arguments), cc=capability, device=False, abi="numba")
+    assert f".target sm_{capability[0]}{capability[1]}" in ptx
+    assert "shfl.sync.bfly" in ptx
+    # no array of a thread's is indexed at run time: that would put it, and the weights in it, into memory
+    assert not re.search(r"^\s*\.local ", ptx, re.MULTILINE)
+    if dtype == "float32":
+        assert "rcp.approx.ftz.f32" in ptx

@@ -1,0 +1,94 @@
+"""The CUDA engine in numba-cuda's simulator, against the specification: every kind of network, task and optimiser.
+
+The simulator replaces ``numba.cuda`` for a whole process, so the cases run in processes of their own. On a device the
+same cases, and the sizes of the publication: ``python benchmarks/cuda.py --only verify``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ghostpoint as gp
+
+pytestmark = pytest.mark.skipif(
+    find_spec("numba_cuda") is None, reason="numba-cuda is not installed (pip install 'ghostpoint[cuda]')"
+)
+ROOT = Path(__file__).parents[3]
+GROUPS = [
+    ["rank one", "rank one/float32", "rank one, clipped", "rank one, Adam", "rank one, Adam/float32"],
+    ["rank one, parts", "rank one, far", "rank one, far/float32", "rank three", "rank three/float32"],
+    ["latent readout", "identity", "low rank, noise", "low rank, noise/float32", "low rank, readout norm", "chunks"],
+    ["full rank", "full rank, inputs", "full rank, inputs/float32", "full rank, noise", "full rank, noise/float32"],
+    ["full rank, random trials", "full rank, two warps", "in memory"],
+]
+
+
+def simulated(names):
+    """What ``simulated.py`` says of these cases."""
+    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tests.training.cuda.simulated", *names]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return {found.pop("name"): found for found in map(json.loads, done.stdout.splitlines())}
+
+
+@pytest.mark.parametrize("names", GROUPS, ids=lambda names: names[0])
+def test_training_follows_the_specification(names):
+    found = simulated(names)
+    assert set(found) == set(names)
+    for name, one in found.items():
+        short = name.endswith("float32")
+        assert one["dtype"] == ("float32" if short else "float64"), name
+        assert one["largest"] < (5e-6 if short else 1e-12), (name, one)
+        assert one["events"], name
+
+
+def test_rounds_ends_and_interrupts():
+    found = simulated(["in rounds", "ends", "interrupted"])
+    assert found["in rounds"]["same"] == [True] * 7
+    ends = found["ends"]
+    assert ends["ended"] == [0, 0]
+    assert all(ends[name] for name in ("events", "near", "held", "alone", "kept")), ends
+    interrupted = found["interrupted"]
+    assert 2 < interrupted["done"] < 12
+    assert not interrupted["complete"]
+    assert interrupted["same"]
+    assert interrupted["models"]
+
+
+def test_without_a_device_the_engine_says_so():
+    from numba import cuda
+
+    if cuda.is_available():
+        pytest.skip("there is a device here")
+    models = gp.LowRankRNN.initialize(5, 1, [0])
+    with pytest.raises(ValueError, match=r"engine must be compiled.* here, got 'cuda': there is no CUDA device"):
+        gp.train(models, gp.tasks.DelayedActivation(10), 0.01, 2, engine="cuda")
+
+
+def test_what_the_kernels_do_not_know_is_said():
+    from ghostpoint.remedies import TrustRegion
+    from ghostpoint.training.cuda.problem import obstacle
+    from ghostpoint.training.optimizers import SGD
+    from ghostpoint.training.plan import Plan
+
+    none = np.zeros(0, np.int64)
+    plan = Plan(np.ones(1), 5, none, none, SGD(), None, 0.05, 0)
+    low, whole = gp.LowRankRNN.initialize, gp.FullRankRNN.initialize
+    task = gp.tasks.DelayedActivation(10)
+    assert obstacle(low(100, 10, [0]), task, plan) == ""
+    assert obstacle(whole(128, [0]), task, plan) == ""
+    assert "up to 128 units, got 129" in obstacle(whole(129, [0]), task, plan)
+    assert "ranks up to 32, got 33" in obstacle(low(40, 33, [0]), task, plan)
+    acting = Plan(np.ones(1), 5, none, none, SGD(), None, 0.05, 0, remedies=(TrustRegion(),))
+    assert "no remedy but ClipGradient, got TrustRegion" in obstacle(low(5, 1, [0]), task, acting)
+    gru = gp.GRU.initialize(5, [0], n_inputs=1)
+    assert "do not know GRU" in obstacle(gru, task, plan)
