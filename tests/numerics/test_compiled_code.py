@@ -31,7 +31,8 @@ print(float(e_t[0]), sum(certificate_kernels.drive_and_rates.stats.cache_hits.va
 TRAINING = """
 import ghostpoint as gp
 from ghostpoint.training.kernels import rank_one
-gp.train(gp.LowRankRNN([[0.1]], [[0.1]]), gp.tasks.DelayedActivation(delay=10), 0.1, 1, layout="units", threads=1)
+task = gp.tasks.DelayedActivation(delay=10)
+gp.train(gp.LowRankRNN([[0.1]], [[0.1]]), task, 0.1, 1, engine=gp.Computing(layout="units", threads=1))
 print(0.0, sum(rank_one.units_across_lanes.stats.cache_hits.values()))
 """
 

@@ -56,11 +56,11 @@ def test_a_rate_at_which_training_breaks_is_survived():
     assert loss > 0.1
     model, optimizer, closure = delayed_activation()
     guard = Guard(model, optimizer, batch="fixed")
-    losses = [guard.step(closure).item() for _ in range(60)]
-    assert losses[-1] < 0.05 * 0.5  # chance is 1/2
-    # one backward pass and at most 1.3 forward passes an update
-    assert guard.counts["backward"] == guard.counts["updates"] == 60
-    assert guard.counts["forward"] <= 1.3 * 60
+    losses = [guard.step(closure).item() for _ in range(250)]
+    assert max(losses[60:]) < 0.05 * 0.5  # chance is 1/2
+    # one backward pass and at most 1.3 forward passes an update of the whole training
+    assert guard.counts["backward"] == guard.counts["updates"] == 250
+    assert guard.counts["forward"] <= 1.3 * 250
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

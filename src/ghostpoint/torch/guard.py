@@ -322,8 +322,9 @@ class Guard:
                 self._withheld = None
                 return self._record(Update(number, "skipped", rule, 0.0, ("not finite",), loss))
             if not passes.pending:
+                own = "lbfgs" in self._warned  # which says the same of every step
                 self._warn(
-                    "unguarded",
+                    "lbfgs" if own else "unguarded",
                     "optimizer.step() came without guard.evaluate(closure) before it, or with a closure of its own: "
                     "there is no forward pass to repeat, and that update is unguarded",
                 )

@@ -108,7 +108,7 @@ def test_bits_of_a_split_update_do_not_depend_on_the_layout():
     models = LowRankRNN.initialize(37, range(18), trainable=("m", "n", "b", "confidence"))
     asked = {"record": "all", "remedy": TrustRegion()}
     runs = [
-        gp.train(models, DelayedActivation(50), 0.05, 300, layout=layout, **asked) for layout in ("networks", "units")
+        train_with(models, DelayedActivation(50), 0.05, 300, layout=layout, **asked) for layout in ("networks", "units")
     ]
     assert runs[0].history.identical(runs[1].history)
     for part in models.present_parts():
