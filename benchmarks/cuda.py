@@ -4,11 +4,11 @@
 
 Sections, each a process of its own, so that one that fails leaves the others: *verify*, training against the reference
 engine in float64 (against the compiled engine where numbers are drawn), for models, tasks and optimisers; *statistics*,
-the 100 published rank-one networks of Fig. 8B, of which 74 learn in
-every run, while how many of these are lost depends on the last bit of the arithmetic; *speed*, nanoseconds per network-epoch over stacks of networks, medians
-of repeats, with the launches alone and nothing recorded; *torch*, the same training batched in PyTorch with its epoch
-in a CUDA graph; *jax*, vmap over networks and scan over steps and epochs; *cpu*, the compiled engine on two threads;
-*figure*, Fig. 6A of rank one end to end. N = 100, float32, plain gradient descent, delayed activation of 40 steps.
+the 100 published rank-one networks of Fig. 8B, of which 74 learn in every run, while how many of these are lost depends
+on the last bit of the arithmetic; *speed*, nanoseconds per network-epoch over stacks of networks, medians of repeats,
+with the launches alone and nothing recorded; *torch*, the same training batched in PyTorch with its epoch in a CUDA
+graph; *jax*, vmap over networks and scan over steps and epochs; *cpu*, the compiled engine on two threads; *figure*,
+Fig. 6A of rank one end to end. N = 100, float32, plain gradient descent, delayed activation of 40 steps.
 
 *bound*: the time of the arithmetic alone, at the device's highest clock: 16 tanh and 128 multiply-adds a cycle and
 processor; of a unit and step one tanh and 9 multiply-adds at rank one, 6 (K + 1) at rank K, 3 N at full rank.
@@ -50,8 +50,8 @@ def networks(name: str, count: int) -> Any:
     """A stack of ``count`` networks, the first of them over and over."""
     low = gp.LowRankRNN.initialize
     first = {
-        "rank 1": lambda: low(N, 1, range(100)),
-        "rank 10": lambda: low(N, 10, range(16), "state_readout"),
+        "rank 1": lambda: low(N, range(100)),
+        "rank 10": lambda: low(N, range(16), "state_readout", rank=10),
         "full rank": lambda: gp.FullRankRNN.initialize(N, range(16)),
     }[name]()
     return first.repeat(-(-count // len(first)))[np.arange(count)]
@@ -70,24 +70,24 @@ def bound(name: str) -> float:
 def verify_cases() -> dict[str, tuple[Any, Any, float, dict[str, Any], str]]:
     """Name to networks, task, rate, settings and the engine to compare with."""
     low, whole = gp.LowRankRNN.initialize, gp.FullRankRNN.initialize
-    one, two = low(N, 1, range(8), trainable=("m", "n", "b", "confidence")), low(N, 2, range(3), "state_readout")
-    latent = low(N, 2, range(3), "latent_readout", n_inputs=1, activation="tanh")
-    match = low(N, 2, range(2), "latent_readout", n_inputs=1)
+    one, two = low(N, range(8), trainable=("m", "n", "b", "confidence")), low(N, range(3), "state_readout", rank=2)
+    latent = low(N, range(3), "latent_readout", n_inputs=1, activation="tanh", rank=2)
+    match = low(N, range(2), "latent_readout", n_inputs=1, rank=2)
     full = whole(N, range(3))
     inputs = whole(N, range(2), "xavier_biased", n_inputs=1, activation="tanh")
     flips = NBitFlipFlop(2, duration=60.0, interval=30.0, n_trials=3)
     bits = whole(40, range(2), "xavier_biased", n_inputs=2, n_outputs=2, activation="tanh")
-    clip, norm = {"optimizer": "momentum", "clip_norm": 0.05}, {"readout_norm": 2.0}
+    clip, norm = {"optimizer": "momentum", "remedy": gp.remedies.ClipGradient(0.05)}, {"readout_norm": 2.0}
     return {
         "rank 1": (one, DA, 0.02, {}, "reference"),
         "rank 1, momentum, clipped": (one, DA, 0.02, clip, "reference"),
         "rank 1, Adam": (one, DA, 1e-3, {"optimizer": "adam"}, "reference"),
-        "rank 1, 130 units": (low(130, 1, range(4)), DA, 0.02, {}, "reference"),
+        "rank 1, 130 units": (low(130, range(4)), DA, 0.02, {}, "reference"),
         "rank 2, readout of the state": (two, DA, 0.01, clip, "reference"),
         "rank 2, inputs, Adam": (latent, CUE, 1e-3, {"optimizer": "adam"}, "reference"),
         "rank 2, match to sample": (match, MATCH, 0.01, {}, "reference"),
         "rank 2, noise": (latent, NOISY, 0.01, {}, "compiled"),
-        "rank 10": (low(N, 10, range(3), "state_readout"), DA, 0.01, {}, "reference"),
+        "rank 10": (low(N, range(3), "state_readout", rank=10), DA, 0.01, {}, "reference"),
         "full rank": (full, DA, 1e-3, {}, "reference"),
         "full rank, Adam": (full, DA, 1e-4, {"optimizer": "adam"}, "reference"),
         "full rank, inputs, readout norm": (inputs, CUE, 0.01, norm, "reference"),
@@ -119,9 +119,9 @@ def case(name: str) -> dict[str, Any]:
         asked = {"record": "all", "checkpoints": [0, 20], **settings}
         if dtype == "float64" or engine == "compiled":
             kind = dtype if engine == "compiled" else "float64"
-            wanted = gp.train(models, task, rate, 50, engine=engine, dtype=kind, **asked)
-        run = gp.train(models, task, rate, 50, engine="cuda", dtype=dtype, **asked)
-        again = gp.train(models, task, rate, 50, engine="cuda", dtype=dtype, **asked)
+            wanted = gp.train(models, task, rate, 50, engine=gp.Computing(engine, kind), **asked)
+        run = gp.train(models, task, rate, 50, engine=gp.Computing("cuda", dtype), **asked)
+        again = gp.train(models, task, rate, 50, engine=gp.Computing("cuda", dtype), **asked)
         same = run.history.identical(again.history) and run.events.identical(again.events)
         found[dtype] = {
             "loss": _apart(run.history["loss"].values, wanted.history["loss"].values),
@@ -144,7 +144,7 @@ def statistics_of_published(small: bool) -> dict[str, Any]:
     found = {}
     for dtype in ("float32", "float64"):
         last = np.arange(epochs - 50, epochs)
-        run = gp.train(models, DA, 0.02, epochs, engine="cuda", dtype=dtype, record=last)
+        run = gp.train(models, DA, 0.02, epochs, engine=gp.Computing("cuda", dtype), record=last)
         learned = run.events["first_above_chance"].values >= 0
         lost = learned & (run.history["accuracy"].values <= 0.5).all(axis=1)
         found[dtype] = {"learned": int(learned.sum()), "lost": int(lost.sum())}
@@ -298,7 +298,7 @@ def cpu(small: bool) -> dict[str, Any]:
     found = {}
     for name, (count, epochs) in {"rank 1": (320, 1500), "rank 10": (32, 400), "full rank": (32, 200)}.items():
         models = networks(name, count)
-        asked = {"engine": "compiled", "threads": 2, "record": [0]}
+        asked = {"engine": gp.Computing("compiled", threads=2), "record": [0]}
         gp.train(models, DA, RATE, 2, **asked)
         done = 10 if small else epochs
         start = time.perf_counter()

@@ -14,22 +14,23 @@ from typing import Any
 
 import numpy as np
 
-import ghostpoint as gp
 from ghostpoint.models import FullRankRNN, LowRankRNN
+from ghostpoint.remedies import ClipGradient
 from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination, NBitFlipFlop
 from ghostpoint.training import SGD, Adam
 from ghostpoint.training.compiled.kernel_families import LowRankKernels
 from ghostpoint.training.cuda import driver, problem
+from tests.training.calls import train_with
 
 SHORT, CUE = DelayedActivation(15), DelayedCueDiscrimination(10, 10, 10)
 NOISY = DelayedCueDiscrimination(10, 10, 10, initial_scale=0.3, noise=0.1)
 FLIPS = NBitFlipFlop(2, duration=60.0, interval=30.0, n_trials=2)
 LOW, FULL = LowRankRNN.initialize, FullRankRNN.initialize
 EVERY_PART = ("m", "n", "b", "confidence")
-ONE = LOW(9, 1, [3, 4, 5, 6, 7], trainable=EVERY_PART)
-LATENT = LOW(9, 2, [3], "latent_readout", n_inputs=1, activation="tanh")
+ONE = LOW(9, [3, 4, 5, 6, 7], trainable=EVERY_PART)
+LATENT = LOW(9, [3], "latent_readout", rank=2, n_inputs=1, activation="tanh")
 SIGNED = FULL(7, [3], "xavier_biased", n_inputs=1, activation="tanh")
-CLIPPED = {"optimizer": SGD(0.7), "clip_norm": 0.05}
+CLIPPED = {"optimizer": SGD(0.7), "remedy": ClipGradient(0.05)}
 ADAM = {"optimizer": Adam((0.8, 0.95), 1e-6)}
 
 #: networks, task, epochs, settings, and the engine that says what is right ("compiled" where numbers are drawn)
@@ -37,11 +38,11 @@ CASES: dict[str, tuple[Any, Any, int, dict[str, Any], str]] = {
     "rank one": (ONE, DelayedActivation(30), 4, {}, "reference"),
     "rank one, clipped": (ONE, SHORT, 3, CLIPPED, "reference"),
     "rank one, Adam": (ONE, SHORT, 3, ADAM, "reference"),
-    "rank one, parts": (LOW(9, 1, [3, 4], trainable=("n",)), SHORT, 3, {}, "reference"),
+    "rank one, parts": (LOW(9, [3, 4], trainable=("n",)), SHORT, 3, {}, "reference"),
     "rank one, far": (ONE.replace(m=20 * ONE.m), SHORT, 3, {}, "reference"),
-    "rank three": (LOW(9, 3, [3, 4], "state_readout"), SHORT, 2, CLIPPED, "reference"),
+    "rank three": (LOW(9, [3, 4], "state_readout", rank=3), SHORT, 2, CLIPPED, "reference"),
     "latent readout": (LATENT, CUE, 2, ADAM, "reference"),
-    "identity": (LOW(35, 2, [3], "state_readout", activation="identity"), SHORT, 2, {}, "reference"),
+    "identity": (LOW(35, [3], "state_readout", rank=2, activation="identity"), SHORT, 2, {}, "reference"),
     "low rank, noise": (LATENT, NOISY, 2, {}, "compiled"),
     "low rank, readout norm": (LATENT, CUE, 2, {"readout_norm": 2.0}, "reference"),
     "full rank": (FULL(6, [3, 4]), SHORT, 2, ADAM, "reference"),
@@ -55,10 +56,10 @@ CASES: dict[str, tuple[Any, Any, int, dict[str, Any], str]] = {
 def differences(models: Any, task: Any, epochs: int, settings: dict[str, Any], engine: str, dtype: str) -> Any:
     """Largest differences of history, checkpoints and weights, and whether the events are the same."""
     asked = {"record": "all", "checkpoints": [0, epochs - 1], "solved": 0.9, **settings}
-    wanted = gp.train(
+    wanted = train_with(
         models, task, 0.05, epochs, engine=engine, dtype="float64" if engine == "reference" else dtype, **asked
     )
-    run = gp.train(models, task, 0.05, epochs, engine="cuda", dtype=dtype, **asked)
+    run = train_with(models, task, 0.05, epochs, engine="cuda", dtype=dtype, **asked)
     assert run.config["engine"] == "cuda"
     assert set(run.history) == set(wanted.history)
     pairs = [(run.history[name], wanted.history[name]) for name in wanted.history]
@@ -89,7 +90,7 @@ def in_memory() -> Any:
     """A trial that does not fit into shared memory, in low and full rank."""
     shared, problem.SHARED = problem.SHARED, 0
     try:
-        low = differences(LOW(9, 2, [3, 4], "state_readout"), SHORT, 2, {}, "reference", "float64")
+        low = differences(LOW(9, [3, 4], "state_readout", rank=2), SHORT, 2, {}, "reference", "float64")
         full = differences(FULL(6, [3, 4]), SHORT, 2, {}, "reference", "float64")
         return {name: max(low[name], full[name]) if name == "largest" else low[name] and full[name] for name in low}
     finally:
@@ -99,18 +100,18 @@ def in_memory() -> Any:
 def in_rounds() -> Any:
     """Whether rounds, pieces, and the stack around a network change a bit; what is heard of on the way."""
     epochs, asked = 7, {"record": [0, 3, 4, 6], "checkpoints": [0, 5], "optimizer": "momentum"}
-    whole = gp.train(ONE, SHORT, 0.05, epochs, engine="cuda", **asked)
+    whole = train_with(ONE, SHORT, 0.05, epochs, engine="cuda", **asked)
     rows, progress = [], []
     before, free = driver.LONGEST, driver._free_memory
     driver.LONGEST, driver._free_memory = 2, lambda: 1500.0
     try:
-        parts = gp.train(
+        parts = train_with(
             ONE, SHORT, 0.05, epochs, engine="cuda", on_progress=progress.append,
             on_record=lambda epoch, seen: rows.append((epoch, float(seen["loss"][4]))), **asked,
         )  # fmt: skip
     finally:
         driver.LONGEST, driver._free_memory = before, free
-    alone = gp.train(ONE[4], SHORT, 0.05, epochs, engine="cuda", **asked)
+    alone = train_with(ONE[4], SHORT, 0.05, epochs, engine="cuda", **asked)
     same = [
         whole.history.identical(parts.history), whole.events.identical(parts.events),
         whole.checkpoints.identical(parts.checkpoints), bool((whole.models.m == parts.models.m).all()),
@@ -123,17 +124,17 @@ def in_rounds() -> Any:
 
 def ends() -> Any:
     """Networks that freeze and diverge, beside one that goes on; what is left of the run repeats their last values."""
-    base = LOW(9, 1, [3, 4, 5])
+    base = LOW(9, [3, 4, 5])
     models = base.replace(confidence=[0.0, 10.0, 10.0], trainable=("m", "n", "b"))
     rates = [0.05, 1e25, 0.05]
     asked = {"record": "all", "checkpoints": [1, 5]}
     before, driver.LONGEST = driver.LONGEST, 2
     try:
-        run = gp.train(models, SHORT, rates, 6, engine="cuda", **asked)
-        over = gp.train(models[:2], SHORT, rates[:2], 6, engine="cuda", **asked)
+        run = train_with(models, SHORT, rates, 6, engine="cuda", **asked)
+        over = train_with(models[:2], SHORT, rates[:2], 6, engine="cuda", **asked)
     finally:
         driver.LONGEST = before
-    wanted = gp.train(models, SHORT, rates, 6, engine="compiled", **asked)
+    wanted = train_with(models, SHORT, rates, 6, engine="compiled", **asked)
     loss = run.history["loss"].values
     return {
         "events": all(bool((run.events[name] == wanted.events[name]).all()) for name in wanted.events),
@@ -154,11 +155,11 @@ def interrupted() -> Any:
             raise KeyboardInterrupt
 
     try:
-        run = gp.train(ONE, SHORT, 0.05, 12, engine="cuda", record="all", on_record=press, on_interrupt="return")
+        run = train_with(ONE, SHORT, 0.05, 12, engine="cuda", record="all", on_record=press, on_interrupt="return")
     finally:
         driver.LONGEST = before
     done = run.config["epochs_done"]
-    whole = gp.train(ONE, SHORT, 0.05, done, engine="cuda", record="all")
+    whole = train_with(ONE, SHORT, 0.05, done, engine="cuda", record="all")
     return {
         "done": done,
         "complete": run.complete,

@@ -34,11 +34,11 @@ NOISY = DelayedCueDiscrimination(30, 80, 50, initial_scale=0.3, noise=0.1)
 LOW, FULL = gp.LowRankRNN.initialize, gp.FullRankRNN.initialize
 #: networks, task, optimiser, type, compute capability; the largest kernels are compiled for one capability alone
 KERNELS = {
-    "rank one": (LOW(100, 1, [0]), DelayedActivation(), "sgd", "float32", (9, 0)),
-    "rank one, Adam": (LOW(30, 1, [0]), DelayedActivation(), "adam", "float32", (8, 0)),
-    "low rank": (LOW(100, 3, [0], "state_readout"), DelayedActivation(), "sgd", "float32", (9, 0)),
+    "rank one": (LOW(100, [0]), DelayedActivation(), "sgd", "float32", (9, 0)),
+    "rank one, Adam": (LOW(30, [0]), DelayedActivation(), "adam", "float32", (8, 0)),
+    "low rank": (LOW(100, [0], "state_readout", rank=3), DelayedActivation(), "sgd", "float32", (9, 0)),
     "low rank, noise": (
-        LOW(30, 2, [0], "latent_readout", n_inputs=1, activation="tanh"),
+        LOW(30, [0], "latent_readout", n_inputs=1, activation="tanh", rank=2),
         NOISY,
         "momentum",
         "float64",
@@ -77,7 +77,8 @@ def test_kernels_compile_without_a_device(name, monkeypatch):
     ptx, _ = cuda.compile(module.kernel(spec), types.void(*arguments), cc=capability, device=False, abi="numba")
     assert f".target sm_{capability[0]}{capability[1]}" in ptx
     assert "shfl.sync.bfly" in ptx
-    # no array of a thread's is indexed at run time: that would put it, and the weights in it, into memory
-    assert not re.search(r"^\s*\.local ", ptx, re.MULTILINE)
     if dtype == "float32":
         assert "rcp.approx.ftz.f32" in ptx
+        # no array of a thread's is indexed at run time: that would put it, and the weights in it, into memory. In
+        # float64 the library's sine has such an array
+        assert not re.search(r"^\s*\.local ", ptx, re.MULTILINE)

@@ -69,7 +69,7 @@ def test_without_a_device_the_engine_says_so():
 
     if cuda.is_available():
         pytest.skip("there is a device here")
-    models = gp.LowRankRNN.initialize(5, 1, [0])
+    models = gp.LowRankRNN.initialize(5, [0])
     with pytest.raises(ValueError, match=r"engine must be compiled.* here, got 'cuda': there is no CUDA device"):
         gp.train(models, gp.tasks.DelayedActivation(10), 0.01, 2, engine="cuda")
 
@@ -84,11 +84,11 @@ def test_what_the_kernels_do_not_know_is_said():
     plan = Plan(np.ones(1), 5, none, none, SGD(), None, 0.05, 0)
     low, whole = gp.LowRankRNN.initialize, gp.FullRankRNN.initialize
     task = gp.tasks.DelayedActivation(10)
-    assert obstacle(low(100, 10, [0]), task, plan) == ""
+    assert obstacle(low(100, [0], rank=10), task, plan) == ""
     assert obstacle(whole(128, [0]), task, plan) == ""
     assert "up to 128 units, got 129" in obstacle(whole(129, [0]), task, plan)
-    assert "ranks up to 32, got 33" in obstacle(low(40, 33, [0]), task, plan)
+    assert "ranks up to 32, got 33" in obstacle(low(40, [0], rank=33), task, plan)
     acting = Plan(np.ones(1), 5, none, none, SGD(), None, 0.05, 0, remedies=(TrustRegion(),))
-    assert "no remedy but ClipGradient, got TrustRegion" in obstacle(low(5, 1, [0]), task, acting)
+    assert "no remedy but ClipGradient, got TrustRegion" in obstacle(low(5, [0]), task, acting)
     gru = gp.GRU.initialize(5, [0], n_inputs=1)
     assert "do not know GRU" in obstacle(gru, task, plan)

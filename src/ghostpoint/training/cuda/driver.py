@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from ghostpoint.models import Record
 from ghostpoint.tasks import Task
 from ghostpoint.training.compiled.kernel_families import KERNELS
+from ghostpoint.training.compiled.kernel_rules import rule_of
 from ghostpoint.training.cuda.kernels import full_rank, low_rank, rank_one
 from ghostpoint.training.cuda.kernels.lanes import SIMULATED, WARP
 from ghostpoint.training.cuda.kernels.specification import QUANTITIES, Specification
 from ghostpoint.training.cuda.problem import Trials, packed, specification, unpacked, work_size
-from ghostpoint.training.optimizers import Adam
 from ghostpoint.training.outcome import Outcome
 from ghostpoint.training.plan import Plan, kernel_key
 
@@ -87,7 +87,7 @@ class _Piece:
         self.members, self.spec, real = members, spec, spec.real
         rows = range(members.start, members.stop)
         self.state = packed(models, members, spec)
-        moments = {"adam": 2, "momentum": 1, "sgd": 0}[_rule_name(plan)]
+        moments = {"adam": 2, "momentum": 1, "sgd": 0}[rule_of(plan, 0)[0]]
         self.moments = [np.zeros(self.state.shape if k < moments else (1, 1), real) for k in range(2)]
         self.events = np.full((len(rows), 5), -1, np.int64)
         self.now = np.zeros((len(rows), len(QUANTITIES)), real)
@@ -100,6 +100,7 @@ class _Piece:
             "keys": np.array([kernel_key(plan.seed, int(models.seed[row]), row) for row in rows], np.int64),
         }
         self.on_device: dict[str, Any] = {}
+        self.epoch = 0
 
     def load(self) -> dict[str, Any]:
         """The arrays on the device."""
@@ -132,12 +133,6 @@ class _Piece:
         return np.asarray((self.events[:, 3:5] >= 0).any(axis=1))
 
 
-def _rule_name(plan: Plan) -> str:
-    if isinstance(plan.optimizer, Adam):
-        return "adam"
-    return "momentum" if plan.optimizer.momentum else "sgd"
-
-
 class Run:
     """The state of a run between launches."""
 
@@ -151,13 +146,12 @@ class Run:
         self.quantities = [name for name in QUANTITIES if name != "confidence" or "confidence" in dict(spec.parts)]
         self.history = {name: np.zeros((count, len(plan.record_epochs)), real) for name in self.quantities}
         self.snapshots = np.zeros((len(plan.snapshot_epochs), count, spec.size), real)
-        adam = plan.optimizer if isinstance(plan.optimizer, Adam) else Adam()
-        decay = adam.betas[0] if isinstance(plan.optimizer, Adam) else plan.optimizer.momentum
-        self.betas = adam.betas
+        _, decay, second_decay, epsilon, _ = rule_of(plan, 0)[1].tolist()
+        self.betas = decay, second_decay
         numbers = np.array(
             [task.alpha, task.tolerance or 0.0, task.chance_accuracy, task.initial_scale, task.noise,
-             np.inf if plan.clip_norm is None else plan.clip_norm, decay, adam.betas[1], adam.eps,
-             1 - decay, 1 - adam.betas[1]], real,
+             np.inf if plan.clip_norm is None else plan.clip_norm, decay, second_decay, epsilon,
+             1 - decay, 1 - second_decay], real,
         )  # fmt: skip
         self.numbers = cuda.to_device(numbers)
         self.cuts = cuda.to_device(np.atleast_1d(task.cuts(real)))
@@ -188,43 +182,45 @@ class Run:
         return [slice(at, min(at + most, count)) for at in range(0, count, most)]
 
     def round(self, start: int, stop: int) -> None:
-        """Launch the epochs of a round, and collect those of the one before."""
-        plan, real = self.plan, self.spec.real
-        records, kept = (slice(*np.searchsorted(epochs, (start, stop)))
-                         for epochs in (plan.record_epochs, plan.snapshot_epochs))  # fmt: skip
+        """Launch the epochs of a round for all that have not had them, and collect those of the rounds before."""
+        trials = self.trials.epochs(start, stop)
+        for piece in self.pieces:
+            if piece.epoch < stop:
+                self._launch(piece, start, stop, trials)
+        self.collect(keep=len(self.pieces))
+
+    def _launch(self, piece: _Piece, start: int, stop: int, trials: list[Any]) -> None:
+        plan, real, launch = self.plan, self.spec.real, self.launch
+        records = slice(*np.searchsorted(plan.record_epochs, (start, stop)))
+        kept = slice(*np.searchsorted(plan.snapshot_epochs, (start, stop)))
+        # a list without epochs gets one that never comes, since a device takes no array without elements
+        listed = [
+            cuda.to_device(epochs if len(epochs) else np.array([-1]))
+            for epochs in (plan.record_epochs[records], plan.snapshot_epochs[kept])
+        ]
         k = np.arange(start + 1.0, stop + 1.0)
         corrections = np.stack([1 / (1 - self.betas[0] ** k), 1 / np.sqrt(1 - self.betas[1] ** k)], axis=1)
-        # a list without epochs gets one that never comes, since a device takes no array without elements
-        never = np.array([-1])
-        listed = [
-            epochs if len(epochs) else never for epochs in (plan.record_epochs[records], plan.snapshot_epochs[kept])
-        ]
-        trials = self.trials.epochs(start, stop)
-        before, self.pending = self.pending, []
-        for piece in self.pieces:
-            arrays, count = piece.load(), piece.members.stop - piece.members.start
-            history = cuda.device_array((len(QUANTITIES), count, max(1, records.stop - records.start)), real)
-            snapshots = cuda.device_array((max(1, kept.stop - kept.start), count, self.spec.size), real)
-            order = np.argsort(piece.finished, kind="stable").astype(np.int32)
-            arguments = (
-                arrays["state"], arrays["first"], arrays["second"], arrays["rate"],
-                cuda.to_device(corrections.astype(real)), self.numbers, np.float64(plan.solved_loss),
-                np.int64(self.task.n_trials), np.int64(self.task.steps), *trials, self.cuts, arrays["initial"],
-                arrays["threshold"], arrays["norms"], arrays["keys"], cuda.to_device(order), np.int64(start),
-                np.int64(stop), *(cuda.to_device(epochs) for epochs in listed), history, snapshots, arrays["events"],
-                arrays["now"], self.work,
-            )  # fmt: skip
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", NumbaPerformanceWarning)  # a small stack does not fill a device
-                launch = self.launch
-                self.kernel[launch.blocks(count), launch.threads, self.compute, launch.shared](*arguments)
-            done = cuda.event()
-            done.record(self.compute)
-            self.pending.append(self._collector(piece, records, kept, history, snapshots, done))
-            if len(self.pieces) > 1:
-                self.compute.synchronize()
-                piece.release()
-        self.collect(before)
+        arrays, count = piece.load(), piece.members.stop - piece.members.start
+        history = cuda.device_array((len(QUANTITIES), count, max(1, records.stop - records.start)), real)
+        snapshots = cuda.device_array((max(1, kept.stop - kept.start), count, self.spec.size), real)
+        order = np.argsort(piece.finished, kind="stable").astype(np.int32)  # those that go on share their warps
+        arguments = (
+            arrays["state"], arrays["first"], arrays["second"], arrays["rate"],
+            cuda.to_device(corrections.astype(real)), self.numbers, np.float64(plan.solved_loss),
+            np.int64(self.task.n_trials), np.int64(self.task.steps), *trials, self.cuts, arrays["initial"],
+            arrays["threshold"], arrays["norms"], arrays["keys"], cuda.to_device(order), np.int64(start),
+            np.int64(stop), *listed, history, snapshots, arrays["events"], arrays["now"], self.work,
+        )  # fmt: skip
+        done = cuda.event()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NumbaPerformanceWarning)  # a small stack does not fill a device
+            self.kernel[launch.blocks(count), launch.threads, self.compute, launch.shared](*arguments)
+        piece.epoch = stop
+        done.record(self.compute)
+        self.pending.append(self._collector(piece, records, kept, history, snapshots, done))
+        if len(self.pieces) > 1:
+            self.compute.synchronize()
+            piece.release()
 
     def _collector(
         self, piece: _Piece, records: slice, kept: slice, history: Any, snapshots: Any, done: Any
@@ -254,10 +250,22 @@ class Run:
 
         return collect
 
-    def collect(self, launches: list[Callable[[], None]]) -> None:
-        """What some launches have recorded."""
-        for collect in launches:
-            collect()
+    def collect(self, keep: int = 0) -> None:
+        """What launches have recorded, but for the last ``keep`` of them."""
+        while len(self.pending) > keep:
+            self.pending[0]()
+            del self.pending[0]
+
+    def reached(self) -> int:
+        """The epoch up to which every network has been trained once the launches under way are done.
+
+        After an interrupt between the pieces of a stack, those that lag behind are launched first.
+        """
+        stop = max(piece.epoch for piece in self.pieces)
+        start = min(piece.epoch for piece in self.pieces)
+        if start < stop:
+            self.round(start, stop)
+        return stop
 
     def outcome(self, done: int, interrupted: bool) -> Outcome:
         """What there is after ``done`` epochs."""
@@ -320,20 +328,20 @@ def run(
     epoch, interrupted = 0, False
     try:
         while epoch < plan.epochs and not all(piece.finished.all() for piece in whole.pieces):
-            stop = min(plan.epochs, epoch + whole.length)
-            whole.round(epoch, stop)
-            start, epoch = epoch, stop
-            report((epoch - start) * len(models))
-        whole.collect(whole.pending)
+            start, stop = epoch, min(plan.epochs, epoch + whole.length)
+            whole.round(start, stop)
+            epoch = stop
+            report((stop - start) * len(models))
+        whole.collect()
         if epoch < plan.epochs:
             whole.fill(epoch)
             report((plan.epochs - epoch) * len(models))
             epoch = plan.epochs
     except KeyboardInterrupt:
+        whole.on_record, interrupted = None, True
+        epoch = max(epoch, whole.reached())
         if epoch == 0:
             raise
-        interrupted = True
         whole.compute.synchronize()
-        whole.on_record = None
-        whole.collect(whole.pending)
+        whole.collect()
     return whole.outcome(epoch, interrupted)

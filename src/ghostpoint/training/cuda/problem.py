@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ghostpoint.models import Record
 from ghostpoint.tasks import Task, Trial
+from ghostpoint.training.compiled.kernel_rules import OPTIMIZERS, rule_of
 from ghostpoint.training.cuda.kernels import full_rank, low_rank
 from ghostpoint.training.cuda.kernels.full_rank import LARGEST
 from ghostpoint.training.cuda.kernels.rank_one import MOST_REGISTERS, MOST_STEPS
@@ -18,7 +19,6 @@ from ghostpoint.training.cuda.kernels.specification import Specification
 from ghostpoint.training.kernels.epoch import ACTIVATIONS, READ_OUTS
 from ghostpoint.training.kernels.low_rank_passes import READOUTS
 from ghostpoint.training.kernels.optimizers import RULES
-from ghostpoint.training.optimizers import Adam
 from ghostpoint.training.plan import Plan
 
 __all__ = ["Trials", "obstacle", "packed", "specification", "unpacked", "work_size"]
@@ -34,6 +34,9 @@ LANES = (8, 16, 32)
 
 def obstacle(models: Record, task: Task, plan: Plan) -> str:
     """Why the CUDA kernels cannot train these models on this task; empty if they can."""
+    if type(plan.optimizer) not in OPTIMIZERS:
+        names = " and ".join(kind.__name__ for kind in OPTIMIZERS)
+        return f"the CUDA kernels know the optimisers {names}, got {type(plan.optimizer).__name__}"
     if plan.remedies:
         names = ", ".join(type(one).__name__ for one in plan.remedies)
         return f"the CUDA kernels know no remedy but ClipGradient, got {names}"
@@ -52,8 +55,7 @@ def specification(models: Any, task: Task, plan: Plan, dtype: str, chunk: int) -
     """What the kernel of a run is compiled for; ``chunk`` as the compiled engine takes trials."""
     low = models.kernels == "low_rank"
     has_head = "w_out" in models.present_parts()
-    optimizer = plan.optimizer
-    rule = "adam" if isinstance(optimizer, Adam) else "momentum" if optimizer.momentum else "sgd"
+    rule, _ = rule_of(plan, 0)
     changing = task.random or task.noise > 0 or task.initial_scale > 0 or plan.readout_norm is not None
     chunks = -(-task.n_trials // chunk)
     lanes = next((lanes for lanes in LANES if models.n_units <= lanes * MOST_REGISTERS), None)
@@ -80,7 +82,7 @@ def specification(models: Any, task: Task, plan: Plan, dtype: str, chunk: int) -
         drawn_start=task.initial_scale > 0,
         noisy=task.noise > 0,
         normed=plan.readout_norm is not None,
-        may_freeze=optimizer.stateless and not changing,
+        may_freeze=plan.optimizer.stateless and not changing,
         chunk=-(-task.n_trials // chunks) if task.noise > 0 or task.initial_scale > 0 else 1,
         lanes=lanes or 32,
     )

@@ -30,7 +30,7 @@ __all__ = [
     "total",
 ]
 
-SIMULATED = bool(config.ENABLE_CUDASIM)
+SIMULATED = bool(vars(config)["ENABLE_CUDASIM"])
 WARP = 32
 EVERYONE = 0xFFFFFFFF
 
