@@ -279,7 +279,7 @@ def test_labels_and_configuration():
         ({"epochs": 2.5}, "epochs must be a whole number, got 2.5"),
         ({"optimizer": "lbfgs"}, "optimizer must be one of sgd, momentum, adam; got 'lbfgs'"),
         ({"layout": "rows"}, "layout must be one of auto, networks, units; got 'rows'"),
-        ({"engine": "jax"}, "engine must be one of auto, compiled, torch, reference; got 'jax'"),
+        ({"engine": "jax"}, "engine must be one of auto, cuda, compiled, torch, reference; got 'jax'"),
         ({"dtype": "float16"}, "dtype must be one of float32, float64; got 'float16'"),
         ({"engine": "reference"}, "dtype must be float64 for the reference engine, got 'float32'"),
         ({"solved": -0.1}, "solved must be above 0 and at most 1, got -0.1"),

@@ -26,9 +26,9 @@ class Computing:
     ----------
     engine : str
         A name in ``ghostpoint.training.ENGINES``, or "auto" for the first of them that can train what is asked for and
-        may be chosen so. "compiled": kernels, for the models, tasks, optimisers and remedies they know. "torch":
-        PyTorch, batched over networks, for all. "reference": the readable float64 loop that the others are tested
-        against.
+        may be chosen so. "cuda": kernels on an NVIDIA GPU, for stacks of many networks (extra ``cuda``).
+        "compiled": kernels, for the models, tasks, optimisers and remedies they know. "torch": PyTorch, batched over
+        networks, for all. "reference": the readable float64 loop that the others are tested against.
     dtype : "float32" or "float64"
         Of parameters, states and gradients.
     layout : "auto", "networks" or "units"

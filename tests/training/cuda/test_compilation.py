@@ -16,15 +16,16 @@ from ghostpoint.training.plan import Plan
 
 
 def missing():
-    """What is not there of numba-cuda and NVIDIA's compiler library; empty if both are."""
+    """What is not there of numba-cuda and NVIDIA's compiler libraries; empty if all are."""
     if find_spec("numba_cuda") is None:
         return "numba-cuda is not installed (pip install 'ghostpoint[cuda]')"
-    from numba.cuda.cudadrv import nvvm
+    from cuda.pathfinder import DynamicLibNotFoundError, load_nvidia_dynamic_lib
 
     try:
-        nvvm.NVVM()
-    except nvvm.NvvmSupportError:
-        return "NVIDIA's compiler library is not installed (pip install 'ghostpoint[cuda]')"
+        for library in ("nvvm", "nvrtc"):
+            load_nvidia_dynamic_lib(library)
+    except DynamicLibNotFoundError:
+        return f"NVIDIA's library {library} is not installed (pip install 'ghostpoint[cuda]')"
     return ""
 
 
