@@ -144,8 +144,9 @@ def diagnose(
         ),
     ],
     figure: Annotated[Path | None, typer.Option(help="Draw the annotated loss curves.", metavar="OUT.png")] = None,
-    run: Annotated[str | None, typer.Option(help="One run of many, by its name.", metavar="NAME")] = None,
-    network: Annotated[int | None, typer.Option(help="One run of many, by its number.", metavar="I")] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", "--network", help="One run of many, by its name or number.", metavar="NAME")
+    ] = None,
     step: Annotated[str | None, typer.Option(help="Name of the step in FILE.", metavar="NAME")] = None,
     loss: Annotated[str | None, typer.Option(help="Name of the loss in FILE.", metavar="NAME")] = None,
     accuracy: Annotated[str | None, typer.Option(help="Name of the accuracy in FILE.", metavar="NAME")] = None,
@@ -160,7 +161,7 @@ def diagnose(
     from ghostpoint.command.diagnose import diagnose_file, follow_file
 
     options: dict[str, Any] = {
-        "figure": figure, "run": run, "network": network, "step": step, "loss": loss, "accuracy": accuracy,
+        "figure": figure, "run": run, "step": step, "loss": loss, "accuracy": accuracy,
         "classes": classes, "targets": targets, "chance_loss": chance_loss, "chance_accuracy": chance_accuracy,
         "as_json": as_json,
     }  # fmt: skip
