@@ -11,7 +11,7 @@ SMALL = {
     "collapse": {"seeds": [40, *range(16)], "flow_stride": 50, "epochs": 5000, "float64_too": True},
     "fixed_point_count": {"epochs": 3000, "segment": 900, "kept_stride": 7},
     "rates_rank_one": {"seeds": [0, 1, 2, 3], "rates": 12, "epochs": 3001, "epochs_shown": [100, 1000, 3000]},
-    "confidence": {"seeds": list(range(20)), "confidences": 5, "recovery_epochs": 60},
+    "confidence": {"seeds": list(range(20)), "confidences": 5, "recovery_epochs": 60, "roundings": 2},
     "trainable_confidence": {"seeds": [40, *range(12)], "epochs": 5000, "reset_epochs": 2000},
 }
 
