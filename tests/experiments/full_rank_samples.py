@@ -11,7 +11,7 @@ SWEEP = {"seeds": [0, 1, 2, 3], "rates": 6, "epochs": 101, "epochs_shown": [0, 5
 PATHS = {"draws": 3, "searched": [0.5, 1.0, 1.5], "slow_point_starts": 8, "history_points": 60, "kept_points": 100}
 SMALL = {
     "full_dcdt": {**PATHS, "seeds": [3, 0], "epochs": 400},
-    "full_dmts": {**PATHS, "seeds": [0], "epochs": 3000, "rate": 0.2},
+    "full_dmts": {**PATHS, "seeds": [0], "epochs": 3000, "rate": 0.2, "history_points": 200},
     "rates_full_rank": {**SWEEP, "rank_one_epochs": 101, "rank_one_shown": [0, 100]},
     "rates_dcdt": SWEEP,
     "rates_dmts": {**SWEEP, "seeds": [0, 1], "epochs": 401, "epochs_shown": [0, 200, 400]},

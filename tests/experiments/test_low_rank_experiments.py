@@ -19,6 +19,7 @@ from ghostpoint.experiments.intervention import least_loss
 from ghostpoint.experiments.ranks import highest
 from ghostpoint.experiments.shared import full_rank_runs, networks
 from ghostpoint.experiments.shared.base import ORIGINS
+from ghostpoint.experiments.shared.drops import WINDOW, drops
 from ghostpoint.experiments.shared.parts import keeping_parts
 from ghostpoint.models import LowRankRNN
 from ghostpoint.storage import read_dataset, write_dataset
@@ -71,22 +72,23 @@ def test_the_latent_trials_are_those_of_the_whole_network(seed, kind):
     assert path[:, -1] == pytest.approx(model.latent(x)[:, 0], abs=1e-12)
 
 
-@given(st.integers(5, 60), st.integers(1, 200), st.integers(0, 1000))
+@given(st.integers(5, 60), st.integers(1, 200), st.integers(0, 1000), st.sampled_from([0.5, 1.0]))
 @settings(max_examples=40)
-def test_a_drop_is_found_where_it_was_put_whatever_single_batches_do(plateau, width, seed):
+def test_a_drop_is_found_where_it_was_put_whatever_single_batches_do(plateau, width, seed, level):
     generator = np.random.default_rng(seed)
-    slope = np.linspace(1.0, 0.0, width + 2)
-    loss = np.concatenate([np.ones(plateau + 20), slope, np.zeros(60)])[None]
+    slope = np.linspace(level, 0.0, width + 2)
+    # from 1 to the plateau first: that is no part of the drop
+    loss = np.concatenate([np.linspace(1, level, 20), np.full(plateau + 20, level), slope, np.zeros(60)])[None]
     epoch = 3 * np.arange(loss.shape[1])
     noisy = loss.copy()
     noisy[0, generator.choice(np.arange(0, loss.shape[1], 9), 5)] = generator.choice([0.0, 9.0], 5)
-    begin, end = latent_paths.drops(epoch, noisy)
-    true_begin, true_end = epoch[np.flatnonzero(loss[0] >= 0.9)[-1]], epoch[np.flatnonzero(loss[0] < 0.25)[0]]
-    assert abs(begin[0] - true_begin) <= 3 * latent_paths.WINDOW
-    assert abs(end[0] - true_end) <= 3 * latent_paths.WINDOW
+    begin, end = drops(epoch, noisy, level)
+    true_begin, true_end = epoch[np.flatnonzero(loss[0] >= 0.9 * level)[-1]], epoch[np.flatnonzero(loss[0] < 0.25)[0]]
+    assert abs(begin[0] - true_begin) <= 3 * WINDOW
+    assert abs(end[0] - true_end) <= 3 * WINDOW
     assert begin[0] < end[0]
-    assert [int(value[0]) for value in latent_paths.drops(epoch, np.ones_like(loss))] == [-1, -1]
-    assert [int(value[0]) for value in latent_paths.drops(epoch, np.zeros_like(loss))] == [0, 0]
+    assert [int(value[0]) for value in drops(epoch, np.ones_like(loss), level)] == [-1, -1]
+    assert [int(value[0]) for value in drops(epoch, np.zeros_like(loss), level)] == [0, 0]
 
 
 @LATENT

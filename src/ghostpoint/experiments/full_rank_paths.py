@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge, own_claim, published_claim
+from ghostpoint.experiments.shared.drops import ABRUPT, DROP_FROM, drops
 from ghostpoint.experiments.shared.full_rank_runs import (
     LEARNED,
     answers,
@@ -22,11 +23,6 @@ from ghostpoint.experiments.shared.full_rank_runs import (
 )
 from ghostpoint.experiments.shared.networks import cued, spread_epochs, trained
 from ghostpoint.experiments.shared.shares import MOST_OF, judge_share, most, share
-
-#: the drop of the loss begins below this share of the best loss that no cue is needed for
-DROP_FROM = 0.9
-#: a drop is abrupt when it takes less than this share of the epochs before it (as for Fig. 3A)
-ABRUPT = 0.05
 
 #: Fig. 5A-C and 5D-F
 PAPER_DCDT: Mapping[str, Any] = {
@@ -185,17 +181,17 @@ def path_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str)
     late = epoch >= 0.9 * epoch[-1]
     final = np.median(loss[:, late], axis=1)
     accuracy = np.median(d["accuracy"].values[:, late], axis=1)
-    below = loss < DROP_FROM * blind
-    begins = np.where(below.any(axis=1), epoch[below.argmax(axis=1)], -1)
-    dropped = (learned > 0) & (begins > 0)
-    shares = (learned - begins)[dropped] / begins[dropped]
-    sharp, drops = int((shares < ABRUPT).sum()), int(dropped.sum())
+    begins, lows = drops(epoch, loss, blind)
+    dropped = lows >= 0
+    shares = (lows - begins)[dropped] / np.maximum(begins[dropped], 1)
+    sharp, many = int((shares < ABRUPT).sum()), int(dropped.sum())
     keep = int((final < LEARNED).sum())
     draws, ends = d["draw_learned"].values, d["draw_loss"].values
     kept_draws = int(((draws >= 0) & (ends < LEARNED)).sum())
     full = f"over the last tenth of {parameters['epochs']:,} epochs"
     rule = (
-        f"The loss falls from {DROP_FROM:g} of the plateau, {blind:g} of chance and the best that ignores the cues, to "
+        f"The running median of the loss falls from {DROP_FROM:g} of the plateau, {blind:g} of chance and the best "
+        "that ignores the cues, to "
         f"{LEARNED:g} of chance in less than {ABRUPT:g} times the epochs before, as for rank one"
     )
     gradual = "The letter calls the decrease of full-rank networks gradual (text on Fig. S2)."
@@ -225,7 +221,7 @@ def path_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str)
             source=f"{source}; abstract of 2026",
             published="a sharp drop (no number)",
             rule=rule + ", in the network shown.",
-            measured=f"{shown}: from epoch {begins[0]:,} to {learned[0]:,}, a ratio of {shares[0]:.3f}"
+            measured=f"{shown}: from epoch {begins[0]:,} to {lows[0]:,}, a ratio of {shares[0]:.3f}"
             if dropped[0]
             else f"{shown} has no plateau and drop",
             verdict=judge(bool(dropped[0]) and bool(shares[0] < ABRUPT)),
@@ -235,11 +231,11 @@ def path_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str)
             "Most drops are abrupt.",
             source=f"Other seeds of {source}",
             rule=f"{rule}, in most networks that drop. {MOST_OF}",
-            measured=f"{share(sharp, drops)}; median ratio {np.median(shares):.2f} ({shares.min():.2f} to "
+            measured=f"{share(sharp, many)}; median ratio {np.median(shares):.2f} ({shares.min():.2f} to "
             f"{shares.max():.2f}), drops begin at epochs {begins[dropped].min():,} to {begins[dropped].max():,}"
-            if drops
+            if many
             else "no network has a plateau and drop",
-            verdict=judge_share(most(sharp, drops), drops),
+            verdict=judge_share(most(sharp, many), many),
             note=gradual,
         ),
         _ghost_claim(d, source, int(begins[0]) if dropped[0] else -1),
@@ -265,7 +261,7 @@ def _ghost_claim(d: xr.Dataset, source: str, start: int) -> Claim:
         source=f"{source}; abstract of 2026",
         published="before the drop (no number)",
         rule="In the network shown a ghost, a local minimum of the speed that is not zero, is found at an epoch before "
-        f"its loss falls below {DROP_FROM:g} of the plateau.",
+        f"the running median of its loss is last at {DROP_FROM:g} of the plateau.",
         measured=f"first ghost between epochs {without[-1] if len(without) else 0:,} and {first:,}; {drop}"
         if len(has)
         else f"no ghost at any of {len(searched)} epochs; {drop}",

@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
 
-from ghostpoint.experiments.full_rank_paths import ABRUPT, DROP_FROM
 from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge, own_claim, published_claim
+from ghostpoint.experiments.shared.drops import ABRUPT, DROP_FROM, WINDOW, drops, running_median
 from ghostpoint.experiments.shared.full_rank_runs import LEARNED, best_blind_loss, task_of
 from ghostpoint.experiments.shared.networks import cued, spread_epochs, trained
 from ghostpoint.experiments.shared.shares import MOST_OF, judge_share, most, share
@@ -29,8 +28,6 @@ from ghostpoint.tasks import Task
 
 #: a flow map reaches this far beyond the trials and zeros that are in it, as a share of their extent
 MARGIN = 0.15
-#: recorded losses in the running median by which a drop is judged
-WINDOW = 15
 
 TASK_DCDT = cued("DelayedCueDiscrimination", 10.0, 50.0, copies=500, initial_scale=0.3)
 TASK_DMTS = cued("DelayedMatchToSample", 30.0, 80.0, copies=500, initial_scale=0.3, noise=0.01)
@@ -82,7 +79,7 @@ def latent_paths(parameters: Mapping[str, Any], progress: Progress) -> xr.Datase
     Returns
     -------
     Dataset over seed, epoch (of losses), followed (seeds that learn), kept (epochs with weights), shown (with maps)
-        ``first_learned``, ``drop_begins``: see :func:`drops`. Per followed seed and kept epoch the number of zeros of
+        ``first_learned``, ``drop_begins``: see `drops`. Per followed seed and kept epoch the number of zeros of
         the latent flow (all there are, but where ``n_undecided`` is positive), how many of them are stable, and the
         ghosts that were found, minima of the speed that are no zeros, with the least of their speeds. Per shown epoch
         the flow, its speed and the level of the task that is read out, on a grid (y, x) of the latents; the zeros with
@@ -94,7 +91,8 @@ def latent_paths(parameters: Mapping[str, Any], progress: Progress) -> xr.Datase
     assert run.checkpoints is not None
     history, kept = run.history, run.checkpoints["epoch"].values
     loss = history["loss"].values / task.chance_loss
-    begins, learned = drops(history["epoch"].values, loss)
+    blind = best_blind_loss(task)
+    begins, learned = drops(history["epoch"].values, loss, blind)
     able = np.flatnonzero(learned >= 0)[: parameters["followed"]]
     followed = able if len(able) else np.arange(1)  # if none learns, the first seed is looked at all the same
     counts = _counted(parameters, progress, run, followed)
@@ -121,7 +119,7 @@ def latent_paths(parameters: Mapping[str, Any], progress: Progress) -> xr.Datase
             "shown": kept[rows],
         },
         attrs={
-            "blind_loss": best_blind_loss(task),
+            "blind_loss": blind,
             "chance_accuracy": task.chance_accuracy,
             "dt": task.dt,
             "levels": list(task.levels),
@@ -140,25 +138,6 @@ def _train(parameters: Mapping[str, Any], progress: Progress) -> TrainingRun:
         record=spread_epochs(epochs, parameters["history_points"]),
         checkpoints=spread_epochs(epochs, parameters["kept_points"]),
     )  # fmt: skip
-
-
-def running_median(loss: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Median over :data:`WINDOW` recorded epochs around each, of losses (network, epoch); mirrored at the ends."""
-    return np.asarray(median_filter(loss, size=(1, WINDOW), mode="reflect"))
-
-
-def drops(epoch: NDArray[np.int64], loss: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where the drop of each network begins and ends, by the running median of its loss in units of chance.
-
-    It ends at the first of the recorded epochs below :data:`LEARNED`, -1 for never; it begins at the last one before
-    that with at least :data:`DROP_FROM`, 0 if there is none, and -1 where it never ends.
-    """
-    middle = running_median(loss)
-    low = middle < LEARNED
-    end = np.where(low.any(axis=1), epoch[low.argmax(axis=1)], -1)
-    high = (middle >= DROP_FROM) & (epoch < end[:, None])
-    last = epoch[len(epoch) - 1 - high[:, ::-1].argmax(axis=1)]
-    return np.where(end < 0, -1, np.where(high.any(axis=1), last, 0)), end
 
 
 def _counted(
@@ -271,8 +250,8 @@ def latent_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: st
         "cues has"
     )
     abrupt = (
-        f"The running median falls from {DROP_FROM:g} to {LEARNED:g} of chance in less than {ABRUPT:g} times the "
-        "epochs before, as for rank one"
+        f"The running median falls from {DROP_FROM:g} of the plateau, {blind:g} of chance and the best that ignores "
+        f"the cues, to {LEARNED:g} of chance in less than {ABRUPT:g} times the epochs before, as for rank one"
     )
     return [
         published_claim(
@@ -372,7 +351,7 @@ def _ghost_claim(d: xr.Dataset, source: str) -> Claim:
         source=f"{source}; abstract of 2026",
         published="before the drop (no number)",
         rule="The published network has a ghost, a minimum of the speed that is not zero, at the last kept epoch "
-        f"before its drop begins, the last with a running median of at least {DROP_FROM:g} of chance.",
+        f"before its drop begins, the last with a running median of at least {DROP_FROM:g} of the plateau.",
         measured=f"{'there is one' if has else 'there is none'}; of all followed "
         f"{share(int(there.sum()), len(places))}; "
         f"first kept epoch with one: {since}; the drops begin at {', '.join(f'{epoch:,}' for epoch in begins)}"

@@ -14,7 +14,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ghostpoint.experiments.latent_paths import running_median
 from ghostpoint.experiments.precursors import (
     READINGS,
     crossings,
@@ -23,6 +22,7 @@ from ghostpoint.experiments.precursors import (
     rank_one_readings,
 )
 from ghostpoint.experiments.shared.base import Progress
+from ghostpoint.experiments.shared.drops import running_median
 from ghostpoint.experiments.shared.full_rank_runs import best_blind_loss, task_of
 from ghostpoint.experiments.shared.networks import digest, spread_epochs, trained
 from ghostpoint.experiments.shared.parts import part
