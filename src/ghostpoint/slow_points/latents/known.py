@@ -11,7 +11,7 @@ from ghostpoint.slow_points.fields import NetworkField
 from ghostpoint.slow_points.ghosts import is_minimum, solve_ghost
 from ghostpoint.slow_points.latents.rank_one import flow_ghosts
 from ghostpoint.slow_points.latents.rank_three import latent_zeros
-from ghostpoint.slow_points.proofs.certificates import Certificate
+from ghostpoint.slow_points.proofs.certifier import Certificate
 from ghostpoint.slow_points.search.candidates import Candidate
 
 __all__ = ["Known", "default_starts", "known_points", "latent_starts"]

@@ -30,11 +30,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostpoint.slow_points.fields import TanhField
-from ghostpoint.slow_points.ghosts import Border, border, bordered_inverse, inverse
+from ghostpoint.slow_points.fields import Field, TanhField
+from ghostpoint.slow_points.ghosts import Border, GhostSolution, border, bordered_inverse, inverse
 from ghostpoint.slow_points.proofs.certificate_kernels import drive_and_rates, residual
+from ghostpoint.slow_points.proofs.certifier import Certificate, Certifier, Proven
 
-__all__ = ["BEND", "Certificate", "FieldBounds", "certify_fixed", "certify_ghost", "newton_ball", "zero_free_radius"]
+__all__ = ["BEND", "FieldBounds", "InFloat64", "certify_fixed", "certify_ghost", "newton_ball", "zero_free_radius"]
 
 Floats = NDArray[np.float64]
 
@@ -42,21 +43,6 @@ BEND = 0.7698003589195011  # max |tanh''| = 4 / (3 sqrt 3), rounded up
 EPS = 2.0**-53
 NEARBY = 1e-6  # how far the centre of a proof in more digits may be from the float64 point its inverse belongs to
 SHELL = 1.04  # ratio of the radii between which a bound is taken to hold
-
-
-class Certificate(NamedTuple):
-    """What is proven of a candidate; radii in the coordinates of the field, NaN where nothing is proven.
-
-    ``kind`` "fixed": exactly one zero within ``unique_radius`` of the position, and it is within ``radius``.
-    "ghost": a stationary point of q with F != 0 within ``radius``, and no zero within ``empty_radius``.
-    "undecided": neither; ``reason`` says what failed.
-    """
-
-    kind: str
-    radius: float = math.nan
-    unique_radius: float = math.nan
-    empty_radius: float = math.nan
-    reason: str = ""
 
 
 def _up(value: float, terms: float = 1.0) -> float:
@@ -456,3 +442,24 @@ def reduction(
         rest2=_up(0.5 * norm(C1) * bounds.lipschitz, 16),
     )
     return bounded, C, q
+
+
+class InFloat64(Certifier):
+    """The proofs of this module, for tanh networks."""
+
+    in_tracking = True
+
+    def __init__(self, field: Field, metric: Floats | None = None):
+        assert isinstance(field, TanhField)
+        self.bounds = FieldBounds(field, metric)
+
+    @classmethod
+    def knows(cls, field: Field) -> bool:
+        """Tanh networks, whose second derivative is bounded."""
+        return isinstance(field, TanhField)
+
+    def prove(self, kappa: Floats, ghost: GhostSolution | None, before: Certificate) -> list[Proven]:
+        """By Newton-Kantorovich, and for ghosts by the Lyapunov-Schmidt reduction."""
+        if ghost is None:
+            return [Proven(kappa, None, certify_fixed(self.bounds, kappa))]
+        return [Proven(kappa, ghost, certify_ghost(self.bounds, ghost.kappa, ghost.omega, ghost.speed))]
