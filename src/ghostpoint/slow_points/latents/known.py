@@ -51,6 +51,7 @@ def known_points(model: Any, network: NetworkField, inputs: ArrayLike | None) ->
     if form.n is None or model.rank > 3:
         text = f"a network of rank {model.rank} is searched from starts, which proves nothing about other points"
         return Known([], [], text, text)
+    # all zeros in latents, by intervals
     found = latent_zeros(model, inputs=inputs)
     zeros, rank = [], model.rank
     for kappa, radius, isolation in zip(found.position, found.radius, found.isolation, strict=True):

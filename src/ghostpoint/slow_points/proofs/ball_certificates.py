@@ -40,6 +40,7 @@ class InBalls(InFloat64):
             return [Proven(kappa, ghost, before._replace(reason=reason))]
         with ball_precision(BITS):
             balls = _Balls(flint, self.bounds)
+            # for the candidate of a zero, first a zero; else what the fold nearby is
             found: list[Proven] = []
             if ghost is None:
                 found = _zero(balls, self.bounds, balls.vector(kappa))
@@ -76,6 +77,7 @@ class _Balls:
 
     def bordered(self, x: Any, omega: Any, s: Any) -> Any:
         """The 2 K + 1 equations of `ghosts`."""
+        # F - s M omega, J^T omega = B^T D A^T omega - omega, (omega . M omega - 1) / 2
         f, t = self.flow(x)
         pulled = omega if self.A is None else self.A.transpose() * omega
         weighted = omega if self.A is None else self.A * pulled
@@ -101,6 +103,7 @@ def _zero(balls: _Balls, bounds: FieldBounds, x: Any) -> list[Proven]:
     kappa = balls.floats(x)[0]
     here = bounds.at(kappa)
     operator = certificates.jacobian_operator(here)
+    # Newton's method with the float64 inverse and residuals in balls, down to steps of 1e-60
     if operator is None or not operator.defect < 0.5:
         return []
     last = np.inf
@@ -155,12 +158,14 @@ def _fold(balls: _Balls, bounds: FieldBounds, kappa: Floats, ghost: GhostSolutio
     eta = operator.first_step(value, error)
     speed = float(s)
     centre, direction = balls.floats(x)[0], balls.floats(omega)[0]
+    # the fold's normal form s + bend y**2 along nu: a ghost where both have one sign, else zeros
     nu = null_pair(field.jacobian(centre[None])[0])[1]
     bend = float(nu @ field.curvature(centre[None], direction[None])[0] @ nu) / 2
     if speed * bend > 0:
         return _ghost(balls, bounds, (centre, direction, s), (operator, fold), (x, omega), eta)
     if bend == 0 or speed == 0:
         return []
+    # where s + bend y**2 = 0: the zero on each side, to be proven by itself
     y = np.sqrt(-speed / bend)
     sides = [_zero(balls, bounds, balls.moved(x, sign * y * nu)) for sign in (-1.0, 1.0)]
     return [zero for side in sides for zero in side]
@@ -168,8 +173,10 @@ def _fold(balls: _Balls, bounds: FieldBounds, kappa: Floats, ghost: GhostSolutio
 
 def _ghost(balls: _Balls, bounds: FieldBounds, end: Any, start: Any, exact: Any, eta: float) -> list[Proven]:
     (centre, direction, s), (operator, fold), (x, omega) = end, start, exact
+    # omega and s change sign together, so that the speed is positive
     sign = 1.0 if float(s) > 0 else -1.0
     change = abs(float(s) - fold.speed) + 4 * EPS * abs(float(s))
+    # how far the float64 point, to which the inverse belongs, is from the exact centre
     shift = (balls.distance(x, fold.kappa) + balls.distance(omega, fold.omega) + change) * (1 + 8 * EPS)
     at_centre = bounds.at(centre)
     f, e_f = balls.floats(balls.flow(balls.vector(centre))[0])
