@@ -20,22 +20,22 @@ ROOMS = {
     "summary": set(),
     "system": {"errors"},
     "checks": set(),
+    "figures": {"checks", "catalogue"},  # draws what was saved, so it needs no science
     "numerics": {"checks"},
     "theory": {"checks", "numerics"},
     "tasks": {"checks", "theory"},
     "models": {"checks", "theory", "tasks"},
     "remedies": {"checks", "tasks"},
     "storage": {"checks", "_version"},
-    "results": {"summary", "checks", "theory", "tasks", "models", "storage", "_version"},
+    "results": {"figures", "checks", "theory", "tasks", "models", "storage", "_version"},
     "weights": {"checks", "models", "results"},
     # the two never meet: analysis must not depend on how a network was trained
-    "slow_points": {*SCIENCE, "_version", "numerics"},
+    "slow_points": {*SCIENCE, "figures", "_version", "numerics"},
     "training": {*SCIENCE, "remedies", "_version", "numerics", "system"},
-    "diagnosis": {*SCIENCE, "_version"},
+    "diagnosis": {*SCIENCE, "figures", "_version"},
     "critical_rate": {*SCIENCE, "remedies", "slow_points", "training"},
     "torch": {*SCIENCE, "_version", "numerics", "slow_points", "training", "diagnosis"},
     "experiments": {*SCIENCE, "catalogue", "_version", "critical_rate", "remedies", "slow_points", "training"},
-    "figures": {"checks", "catalogue"},  # draws what was saved, so it needs no science
     "command": {*SCIENCE, "_version", "system", "weights", "slow_points", "diagnosis", "experiments", "figures"},
     "__main__": {"command"},
 }
@@ -135,6 +135,12 @@ def test_a_right_import_passes(module, source):
 
 def test_nobody_imports_the_torch_engine_before_it_is_asked_for():
     program = "import ghostpoint.training, ghostpoint.experiments, sys; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_a_record_imports_its_figure_when_it_is_drawn():
+    program = "import sys\nfrom ghostpoint import diagnosis, results, slow_points\nprint('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -177,3 +179,23 @@ def test_another_dataset_is_no_record_of_slow_points():
     points = find_slow_points(full_rank(*vanilla(1, 5, 0.5)), n_starts=2)
     with pytest.raises(ValueError, match="no variable position"):
         SlowPoints.from_dataset(points.to_dataset().drop_vars("position"))
+
+
+def test_a_container_from_outside_is_one_record_and_one_line(tmp_path, monkeypatch):
+    def read(path):
+        parts = json.loads(path.read_text())
+        return {name: np.array(values, np.float64) for name, values in parts.items()}
+
+    def write(arrays, path):
+        path.write_text(json.dumps({name: array.tolist() for name, array in arrays.items() if name != "seed"}))
+
+    model = LowRankRNN.initialize(5, [3])
+    with pytest.raises(ValueError, match=r"path's suffix must be one of '?\.npz"):
+        write_weights(model, tmp_path / "w.json")
+    monkeypatch.setitem(weights.CONTAINERS, ".json", weights.Container("a JSON object of arrays", read, write))
+    again = read_weights(write_weights(model, tmp_path / "w.json"))
+    np.testing.assert_array_equal(again.m, model.m)
+    np.testing.assert_array_equal(again.w_out, model.w_out)
+    (tmp_path / "w.json").write_text("{")
+    with pytest.raises(ValueError, match=r"path must be a JSON object of arrays, and .*w\.json is not"):
+        read_weights(tmp_path / "w.json")

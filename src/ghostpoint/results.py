@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -22,8 +22,11 @@ from ghostpoint.checks import one_of
 from ghostpoint.errors import InputError
 from ghostpoint.models import FAMILIES
 from ghostpoint.storage import read_dataset, write_dataset
-from ghostpoint.summary import html, lines
+from ghostpoint.summary import Rows, Summarised
 from ghostpoint.tasks import Task
+
+if TYPE_CHECKING:
+    from ghostpoint.figures.style import Axes
 
 __all__ = ["NO_LEARNING_WINDOW", "TrainingRun", "load", "no_learning_zone_entry"]
 
@@ -45,7 +48,7 @@ def no_learning_zone_entry(
 
 
 @dataclass(frozen=True, eq=False)
-class TrainingRun:
+class TrainingRun(Summarised):
     """A finished call of :func:`ghostpoint.train`.
 
     Attributes
@@ -84,7 +87,7 @@ class TrainingRun:
     version: str = field(default=__version__)
     task: Task | None = None
 
-    def _rows(self) -> list[tuple[str, str]]:
+    def summary(self) -> tuple[str, Rows]:
         """What was trained, how, and what became of the networks."""
         asked, events, count = self.config, self.events, len(self.models)
         happened = {name: int((events[name] >= 0).sum()) for name in events.data_vars if name != "remedy_epochs"}
@@ -96,7 +99,7 @@ class TrainingRun:
         )
         rows = [
             ("networks", repr(self.models)),
-            ("task", repr(self.task) if self.task is not None else str(asked.get("task", {}).get("task", "-"))),
+            ("task", self.task.summary()[0] if self.task is not None else str(asked.get("task", {}).get("task", "-"))),
             ("epochs", done),
             ("optimizer", optimizer),
             ("remedy", "; ".join(f"{name}({given})" for name, given in zip(names, remedies, strict=True)) or "none"),
@@ -109,16 +112,39 @@ class TrainingRun:
             when = events[name].values[events[name].values >= 0]
             median = f", median epoch {int(np.median(when))}" if len(when) else ""
             rows.append((label, f"{happened[name]} of {count}{median}"))
-        return rows
+        return repr(self), rows
 
     def __repr__(self) -> str:
         return f"TrainingRun({len(self.models)} networks, {self.config.get('epochs_done', '-')} epochs)"
 
-    def __str__(self) -> str:
-        return lines(repr(self), self._rows())
+    def plot(self, quantity: str = "loss", *, axes: Axes | None = None) -> Axes:
+        """Draw a curve of the history for every network, coloured by what became of it; needs matplotlib.
 
-    def _repr_html_(self) -> str:
-        return html(repr(self), self._rows())
+        Parameters
+        ----------
+        quantity : str
+            A variable of ``history``: "loss", "accuracy", "gradient_norm" and so on.
+        axes : matplotlib.axes.Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Examples
+        --------
+        >>> import ghostpoint as gp
+        >>> run = gp.train(gp.LowRankRNN.published([0, 1]), gp.tasks.DelayedActivation(), 0.02, 100)
+        >>> run.plot("gradient_norm").get_ylabel()
+        'gradient norm'
+        """
+        from ghostpoint.figures.run import draw_on
+        from ghostpoint.figures.style import axes_or_new
+
+        name = one_of("quantity", quantity, [str(each) for each in self.history.data_vars])
+        chance = self.config.get(f"chance_{name}", getattr(self.task, f"chance_{name}", None))
+        dataset = xr.Dataset({name: self.history[name], **self.events.data_vars})
+        return draw_on(axes_or_new(axes), dataset, name, chance)
 
     def models_at(self, checkpoint: int) -> Any:
         """The networks at the ``checkpoint``-th of the epochs asked for (an index as for a list)."""

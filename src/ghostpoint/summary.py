@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from html import escape
 
-__all__ = ["html", "lines"]
+__all__ = ["Rows", "Summarised", "html", "lines"]
 
 Rows = Sequence[Sequence[object]]
+
+
+class Summarised(ABC):
+    """A record that ``print`` and notebooks show by its :meth:`summary`."""
+
+    @abstractmethod
+    def summary(self) -> tuple[str, Rows]:
+        """The title, and the rows below it as cells (see :func:`lines`)."""
+
+    def __str__(self) -> str:
+        return lines(*self.summary())
+
+    def _repr_html_(self) -> str:
+        return html(*self.summary())
 
 
 def lines(title: str, rows: Rows) -> str:

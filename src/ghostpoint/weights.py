@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from ghostpoint.errors import InputError
 from ghostpoint.models import FAMILIES, Record
 from ghostpoint.results import load
 
-__all__ = ["read_weights", "write_weights"]
+__all__ = ["CONTAINERS", "Container", "read_weights", "write_weights"]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -49,28 +50,23 @@ def read_weights(path: str | os.PathLike[str]) -> Record:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"path must be a file of weights, and there is none at {path}")
-    suffix = path.suffix.lower()
-    if suffix == ".npz":
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-        except (OSError, ValueError, AttributeError) as error:
-            raise InputError(f"path must be a NumPy archive of plain arrays, and {path} is not: {error}") from error
-    elif suffix == ".safetensors":
-        try:
-            arrays = dict(_safetensors().load_file(path))
-        except ImportError:
-            raise
-        except Exception as error:  # the package has an exception of its own, and passes on others
-            raise InputError(f"path must be a safetensors file, and {path} is not: {error}") from error
-    else:
+    container = CONTAINERS.get(path.suffix.lower())
+    if container is None:
         models: Record = load(path).models
         return models
+    try:
+        arrays = container.read(path)
+    except ImportError:
+        raise
+    except Exception as error:  # every package has exceptions of its own
+        raise InputError(f"path must be {container.name}, and {path} is not: {error}") from error
     return _model(arrays, path)
 
 
 def write_weights(model: Record, path: str | os.PathLike[str]) -> Path:
-    """Write the arrays of networks to ``path``, ``.npz`` or ``.safetensors``; `read_weights` gives them back.
+    """Write the arrays of networks to ``path``, by whose suffix `read_weights` gives them back.
+
+    ``.npz`` and ``.safetensors`` are known, and what else :data:`CONTAINERS` has.
 
     Settings that are not arrays (activation, readout, trainable parts) are not kept; a saved training run has them.
 
@@ -82,22 +78,50 @@ def write_weights(model: Record, path: str | os.PathLike[str]) -> Path:
         For ``.safetensors`` without the package of that name.
     """
     path = Path(path)
-    arrays = {name: np.ascontiguousarray(array) for name, array in model.arrays().items()}
-    if checks.one_of("path's suffix", path.suffix.lower(), (".npz", ".safetensors")) == ".npz":
-        keywords: Any = arrays
-        with path.open("wb") as file:  # by name it would become W.NPZ.npz
-            np.savez(file, **keywords)
-    else:
-        _safetensors().save_file(arrays, path)
+    suffix = checks.one_of("path's suffix", path.suffix.lower(), CONTAINERS)
+    CONTAINERS[suffix].write({name: np.ascontiguousarray(array) for name, array in model.arrays().items()}, path)
     return path
+
+
+class Container(NamedTuple):
+    """A format of files with named arrays.
+
+    ``name`` completes "path must be ...". ``read(path)`` gives the arrays by name; whatever it raises but an
+    ImportError becomes a ``ValueError`` that names the file. ``write(arrays, path)`` writes to exactly ``path``.
+    """
+
+    name: str
+    read: Callable[[Path], Arrays]
+    write: Callable[[Arrays, Path], None]
+
+
+def _read_npz(path: Path) -> Arrays:
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def _write_npz(arrays: Arrays, path: Path) -> None:
+    keywords: Any = arrays
+    with path.open("wb") as file:  # by name it would become W.NPZ.npz
+        np.savez(file, **keywords)
 
 
 def _safetensors() -> Any:
     try:
-        safetensors = import_module("safetensors.numpy")
+        return import_module("safetensors.numpy")
     except ImportError:
         raise ImportError("safetensors files need the package safetensors: pip install safetensors") from None
-    return safetensors
+
+
+#: the formats by the suffix of their files; new ones are registered here
+CONTAINERS: dict[str, Container] = {
+    ".npz": Container("a NumPy archive of plain arrays", _read_npz, _write_npz),
+    ".safetensors": Container(
+        "a safetensors file",
+        lambda path: dict(_safetensors().load_file(path)),
+        lambda arrays, path: _safetensors().save_file(arrays, path),
+    ),
+}
 
 
 def _model(arrays: Arrays, path: Path) -> Record:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 
 from ghostpoint._version import __version__
 from ghostpoint.diagnosis.history import History
+from ghostpoint.summary import Rows, Summarised
+
+if TYPE_CHECKING:
+    from ghostpoint.figures.style import Axes
 
 __all__ = ["PHASES", "Diagnosis", "Finding", "Phase"]
 
@@ -70,7 +74,7 @@ class Finding:
 
 
 @dataclass(frozen=True, eq=False)
-class Diagnosis:
+class Diagnosis(Summarised):
     """The findings on one network or a stack; ``diagnosis[i]`` is that of network i alone.
 
     ``verdict``, ``confidence``, ``phases``, ``evidence`` and ``advice`` are values for one network and tuples, one
@@ -222,6 +226,35 @@ class Diagnosis:
             "account": list(self.records.report),
             "runs": runs,
         }
+
+    def summary(self) -> tuple[str, Rows]:
+        """The lines of ``print``, the first of them as title."""
+        title, *rest = str(self).split("\n")
+        return title, [(line.strip(),) for line in rest]
+
+    def plot(self, network: int | None = None, *, axes: Axes | None = None) -> Axes:
+        """Draw one run's loss with its phases, or the losses of all runs coloured by verdict; needs matplotlib.
+
+        Parameters
+        ----------
+        network : int, optional
+            Which run; all by default.
+        axes : matplotlib.axes.Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Raises
+        ------
+        ValueError
+            If there is no such run.
+        """
+        from ghostpoint.figures.diagnosis import draw_on
+        from ghostpoint.figures.style import axes_or_new
+
+        return draw_on(axes_or_new(axes), self.to_dataset(), network)
 
     def __str__(self) -> str:
         account = [f"  {line}" for line in self.records.report]

@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 
 from ghostpoint.figures.style import INK
 
-__all__ = ["answers", "draw_fates", "draw_spread", "flow_curves"]
+__all__ = ["POINTS", "answers", "draw_fates", "draw_spread", "flow_curves", "logarithmic", "thinned"]
+
+#: points of a curve that are drawn at most; of more, the smallest and largest in each stretch
+POINTS = 2000
 
 
 def draw_spread(axes: Axes, values: xr.DataArray, **look: Any) -> None:
@@ -58,3 +61,27 @@ def answers(axes: Axes, at: xr.Dataset, colours: Sequence[str], width: float, do
         axes.plot(time, target, color=colour, lw=dotted, ls=":")
         axes.plot(time, output, color=colour, lw=width)
     axes.set_xlabel("time (ms)")
+
+
+def thinned(epoch: NDArray[Any], values: NDArray[Any], most: int = POINTS) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The finite points; of more than ``most``, the smallest and largest of each stretch, which keeps spikes."""
+    known = np.isfinite(values) & np.isfinite(epoch)
+    x, y = epoch[known], values[known]
+    size = -(-len(x) // (most // 2))
+    if size <= 2:
+        return x, y
+    kept = len(x) // size * size
+    block = y[:kept].reshape(-1, size)
+    base = np.arange(len(block)) * size
+    at = np.sort(np.stack([base + block.argmin(axis=1), base + block.argmax(axis=1)], axis=1), axis=1).ravel()
+    at = np.append(np.unique(at), len(x) - 1)
+    return x[at], y[at]
+
+
+def logarithmic(loss: NDArray[Any]) -> bool:
+    """Whether all losses are positive and span more than a factor of 100, leaving out the outermost hundredth."""
+    finite = loss[np.isfinite(loss)]
+    if not len(finite) or finite.min() <= 0:
+        return False
+    low, high = np.quantile(finite, [0.01, 0.99])
+    return bool(high > 100 * low)

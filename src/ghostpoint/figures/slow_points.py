@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ghostpoint.figures.style import ACCENT, GHOST, INK, LOST, MUTED, new_figure, styled
 
-__all__ = ["CAPTION", "draw"]
+__all__ = ["CAPTION", "draw", "draw_on"]
 
 CAPTION = (
     "The flow of one network: a curve for one latent; for two the direction of the flow and the lines on which one "
@@ -24,8 +24,17 @@ CAPTION = (
 def draw(dataset: xr.Dataset) -> Figure:
     """One panel, of the kind that the portrait has the arrays for."""
     figure, (axes,) = new_figure(1, width=5.2, height=4.2)
+    draw_on(axes, dataset)
+    return figure
+
+
+@styled()
+def draw_on(axes: Axes, dataset: xr.Dataset) -> Axes:
+    """The portrait in a panel that is there."""
     if "path" in dataset:
         _paths(axes, dataset)
+    elif "flow" not in dataset:
+        axes.set(xlabel=dataset.attrs["xlabel"], ylabel=dataset.attrs["ylabel"])
     elif "kappa" in dataset.coords:
         axes.plot(dataset["kappa"], dataset["flow"], color=ACCENT)
         axes.axhline(0, color=INK, lw=0.8)
@@ -34,7 +43,7 @@ def draw(dataset: xr.Dataset) -> Figure:
         _map(axes, dataset)
     _points(axes, dataset)
     axes.set_title("Slow points")
-    return figure
+    return axes
 
 
 def _map(axes: Axes, dataset: xr.Dataset) -> None:

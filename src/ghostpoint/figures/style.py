@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 __all__ = [
-    "ACCENT", "GHOST", "GOOD", "INK", "LOST", "MUTED", "SEQUENCE", "Drawing", "letters", "new_figure", "say", "styled",
+    "ACCENT", "GHOST", "GOOD", "INK", "LOST", "MUTED", "SEQUENCE", "Drawing", "axes_or_new", "letters", "new_figure",
+    "say", "styled",
 ]  # fmt: skip
 
 INK = "#1f2933"
@@ -65,6 +66,16 @@ def new_figure(columns: int, rows: int = 1, width: float = 9.6, height: float = 
     figure = Figure(figsize=(width, height * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
     return figure, list(grid.ravel())
+
+
+def axes_or_new(axes: Axes | None) -> Axes:
+    """The panel given, or one of a new figure of pyplot, so that notebooks and ``pyplot.show()`` show it."""
+    if axes is not None:
+        return axes
+    from matplotlib import pyplot
+
+    with styled():
+        return pyplot.subplots(figsize=(5.2, 3.6), layout="constrained")[1]
 
 
 def say(axes: Axes, sentence: str) -> None:

@@ -6,7 +6,7 @@ record through the hooks that :class:`Record` lists, never which family it is.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Self, TypedDict
 
@@ -16,7 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 from ghostpoint.checks import finite_array, integer, memory_for, one_of
 from ghostpoint.checks import shape as check_shape
 from ghostpoint.errors import InputError
+from ghostpoint.models.arguments import checked_parts, checked_seed, checked_seeds, checked_state, per_network
 from ghostpoint.models.arithmetic import NUMPY, Arithmetic, logistic
+from ghostpoint.summary import Rows, Summarised
 
 __all__ = ["ACTIVATIONS", "Common", "Record", "Scheme", "Sizes", "TanhForm", "logistic"]
 
@@ -86,7 +88,7 @@ class TanhForm(NamedTuple):
     w_in: NDArray[Any] | None
 
 
-class Record(ABC):
+class Record(Summarised):
     """R networks of one family with arrays that all have the networks as their first axis; immutable.
 
     **The contract of a family.** Notation: B trials, R networks, N units, I inputs, O outputs; x (B, R, N) is the
@@ -419,6 +421,19 @@ class Record(ABC):
         size = f"{len(self)} networks, {self.n_units} units, rank {self.rank}"
         return f"{type(self).__name__}({size}, trainable: {', '.join(self.trainable) or 'nothing'})"
 
+    def summary(self) -> tuple[str, Rows]:
+        """Sizes, readout, and the shapes of the trainable and the fixed parts."""
+        shapes = {name: f"{name} {getattr(self, name).shape}" for name in self.present_parts()}
+        origin = [str(seed) for seed in self.seed[self.seed >= 0]]
+        known = ", ".join(origin[:10]) + (f" and {len(origin) - 10} more" if len(origin) > 10 else "")
+        return f"{type(self).__name__}: {len(self)} networks", [
+            ("units", f"{self.n_units}, rank {self.rank}"),
+            ("channels", f"{self.n_inputs} in, {self.n_outputs} out ({self.activation})"),
+            ("trainable", ", ".join(shapes[name] for name in self.trainable) or "nothing"),
+            ("fixed", ", ".join(text for name, text in shapes.items() if name not in self.trainable) or "nothing"),
+            ("seeds", known or "unknown"),
+        ]
+
     def __len__(self) -> int:
         return len(self.initial_state)
 
@@ -436,49 +451,6 @@ class Record(ABC):
 
     def _with_rows(self, rows: NDArray[np.int64]) -> Self:
         return type(self)(**{name: value[rows] for name, value in self.arrays().items()}, **self.settings())
-
-
-def checked_seed(seed: ArrayLike, networks: int) -> NDArray[np.int64]:
-    """Where the weights came from, one whole number per network."""
-    origin = np.asarray(seed)
-    if origin.dtype.kind not in "iu":
-        raise InputError(f"seed must be a whole number per network, got {seed!r}")
-    return per_network("seed", origin.astype(np.int64), networks)
-
-
-def checked_state(value: ArrayLike, networks: int, units: int) -> NDArray[Any]:
-    """The initial state as (R, N), from a number, (N,) or (R, N)."""
-    state = finite_array("initial_state", value)
-    if state.shape not in ((), (units,), (networks, units)):
-        raise InputError(
-            f"initial_state must be a number or have shape ({units},) or ({networks}, {units}), got {state.shape}"
-        )
-    return np.broadcast_to(state, (networks, units))
-
-
-def checked_parts(names: str | Iterable[str] | None, present: tuple[str, ...], default: tuple[str, ...]) -> Any:
-    """Trainable parts in the record's order; ``None`` stands for ``default``."""
-    wanted = default if names is None else (names,) if isinstance(names, str) else tuple(names)
-    for name in wanted:
-        one_of("trainable", name, present)
-    return tuple(part for part in present if part in wanted)
-
-
-def per_network(name: str, value: NDArray[Any], networks: int) -> NDArray[Any]:
-    """One value per network, from one value or one each."""
-    if value.shape not in ((), (networks,)):
-        raise InputError(f"{name} must be one value or one per network ({networks}), got shape {value.shape}")
-    return np.array(np.broadcast_to(value, (networks,)))
-
-
-def checked_seeds(seeds: Sequence[int]) -> list[int]:
-    """Whole numbers from 0, at least one."""
-    if not isinstance(seeds, Iterable):
-        raise InputError(f"seeds must be a list of whole numbers, one per network, got {seeds!r}")
-    checked = [integer("seeds", seed, at_least=0) for seed in seeds]
-    if not checked:
-        raise InputError("seeds must name at least one network, got none")
-    return checked
 
 
 def xavier(generator: np.random.Generator, rows: int, columns: int) -> NDArray[np.float64]:

@@ -22,6 +22,7 @@ def ball_precision(bits: int) -> Iterator[None]:
     from flint import ctx
 
     with _turn:
+        # Arb rounds every result to this many bits
         before = ctx.prec
         ctx.prec = bits
         try:

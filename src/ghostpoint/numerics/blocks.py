@@ -80,12 +80,15 @@ def add_columns(rows: int, columns: int, trials: int) -> Any:
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             sums = list(cgutils.unpack_tuple(builder, args[0]))
+            # where the factors x[b, .] of each trial begin
             starts = [args[4]]
             for _ in range(1, trials):
                 starts.append(builder.add(starts[-1], args[5]))
             for c in range(columns):
+                # x[b, c] in every lane: one load for each trial, shared by all rows
                 factors = [_spread(context, builder, x, args[3], start, c, vector) for start in starts]
                 for r in range(rows):
+                    # rows r lanes to (r + 1) lanes of column c, read once for all trials
                     entry = _read(context, builder, matrix, args[1], args[2], (r * width + c) * width, vector)
                     for b, factor in enumerate(factors):
                         k = (c * trials + b) * rows + r
@@ -109,6 +112,7 @@ def store_columns(rows: int, columns: int, trials: int) -> Any:
             start = args[2]
             for b in range(trials):
                 for r in range(rows):
+                    # the columns were summed apart, so that no product waits for the one before
                     total = sums[b * rows + r]
                     for c in range(1, columns):
                         total = builder.fadd(total, sums[(c * trials + b) * rows + r])
@@ -134,6 +138,7 @@ def add_sums(share: int, trials: int) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             sums = list(cgutils.unpack_tuple(builder, args[0]))
             columns = width // share
+            # s[b] for these rows, lane by lane
             factors, start = [], args[4]
             for _ in range(trials):
                 factors.append(_read(context, builder, s, args[3], start, 0, vector))
@@ -141,6 +146,7 @@ def add_sums(share: int, trials: int) -> Any:
             for c in range(columns):
                 entry = _read(context, builder, matrix, args[1], args[2], c * width, vector)
                 for b, factor in enumerate(factors):
+                    # each lane sums its own rows; the lanes are added up at the end by store_sums
                     k = b * columns + c
                     sums[k] = _fma(builder, vector, entry, factor, sums[k])
             return cgutils.pack_array(builder, sums)
@@ -164,14 +170,17 @@ def _sums_over_lanes(builder: Any, vector: Vector, parts: list[Any]) -> Any:
         second = builder.shuffle_vector(a, b, _constant_indices([i + step for i in low]))
         return builder.fadd(first, second)
 
+    # lanes of (a, b): the lower halves of both, and `step` further on the upper halves
     halves = [*range(2 * quarter), *range(width, width + 2 * quarter)]
     quarters = [start + i for start in range(0, 2 * width, 2 * quarter) for i in range(quarter)]
+    # two rounds: 4 vectors of partial sums become one with a quarter for each of the 4 columns
     level = []
     for e in range(quarter):
         a = joined(parts[e], parts[quarter + e], halves, 2 * quarter)
         b = joined(parts[2 * quarter + e], parts[3 * quarter + e], halves, 2 * quarter)
         level.append(joined(a, b, quarters, quarter))
     half = quarter // 2
+    # the rounds inside a quarter: each one joins two vectors and halves what is left to add
     while half:  # quarter q of level[e] holds 2 half partial sums of column q quarter + e
         group = quarter // (2 * half)  # this many columns share a quarter
         indices = [q * quarter + j * 2 * half + i for q in range(4) for j in range(group) for i in range(half)]
@@ -198,6 +207,7 @@ def store_sums(share: int, trials: int) -> Any:
             total = _sums_over_lanes(builder, vector, parts * (width // len(parts)))
             start = args[2]
             for b in range(trials):
+                # the columns of trial b
                 mine = builder.shuffle_vector(
                     total, total, _constant_indices([b * columns + c for c in range(columns)])
                 )
@@ -219,6 +229,7 @@ def add_outer(rows: int, columns: int) -> Any:
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             sums = list(cgutils.unpack_tuple(builder, args[0]))
+            # the outer product s x^T: x[c] in every lane, s[r] a vector of rows
             factors = [_spread(context, builder, x, args[3], args[4], c, vector) for c in range(columns)]
             for r in range(rows):
                 entry = _read(context, builder, s, args[1], args[2], r * width, vector)
@@ -242,6 +253,7 @@ def store_outer(rows: int, columns: int) -> Any:
             sums = cgutils.unpack_tuple(builder, args[0])
             for c in range(columns):
                 for r in range(rows):
+                    # element (r lanes, c) of a panel, as in the module's first lines
                     offset = (r * width + c) * width
                     _write(context, builder, matrix, args[1], args[2], offset, vector, sums[c * rows + r])
             return context.get_dummy_value()

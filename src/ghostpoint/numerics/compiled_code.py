@@ -40,6 +40,7 @@ def compiled(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     if function is None:
         return lambda decorated: compiled(decorated, **options)
     dispatcher: Any = njit(**{"cache": True, "nogil": True, "error_model": "numpy", **options})(function)
+    # in the place of numba's time stamp and size of one file
     dispatcher._cache._cache_file._source_stamp = content_key(Path(function.__code__.co_filename))
     return dispatcher
 
@@ -72,6 +73,7 @@ def imported_files(path: Path) -> list[Path]:
     """
     found, waiting = set(), {path}
     while waiting:
+        # breadth first over imports; a circle ends because found files are not searched again
         found |= waiting
         waiting = {target for file in waiting for target in _imports(file)} - found
     return sorted(found)
@@ -90,6 +92,7 @@ def _names(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
+            # relative imports count from the package that holds the file
             if node.level:
                 parent = path.parents[node.level - 1].relative_to(_ROOT.parent)
                 base = ".".join([*parent.parts, *([base] if base else [])])

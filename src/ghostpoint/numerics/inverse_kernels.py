@@ -28,6 +28,7 @@ def _eliminate(T: Any, first: int, size: int, A: Any, rows: Any, order: Any) -> 
     """Gauss-Jordan steps for the columns in the rows of T, with the swaps of rows in A; False at a zero pivot."""
     width = A.shape[1]
     for c in range(PANEL):
+        # partial pivoting: the largest number of the column not yet eliminated
         at, here, largest = first + c, first + c, -1.0
         for i in range(at, size):
             if abs(T[c, i]) > largest:
@@ -41,6 +42,7 @@ def _eliminate(T: Any, first: int, size: int, A: Any, rows: Any, order: Any) -> 
             set_row(rows, 0, A, at * width, width, 1.0)
             set_row(A, at * width, A, here * width, width, 1.0)
             set_row(A, here * width, rows, 0, width, 1.0)
+        # T holds columns as rows: subtract multiples of the pivot's, and keep the inverse in place
         inverse = 1.0 / T[c, at]
         for k in range(PANEL):
             if k != c:
@@ -62,16 +64,19 @@ def _invert(matrix: Any, A: Any, T: Any, rows: Any, order: Any, result: Any) -> 
             A[i, j] = matrix[i, j] if i < n else 0.0
         if i >= n:
             A[i, i] = 1.0
+    # the panel's columns by themselves, then its effect on all others as one product
     for first in range(0, size, PANEL):
         for i in range(size):
             for c in range(PANEL):
                 T[c, i] = A[i, first + c]
         if not _eliminate(T, first, size, A, rows, order):
             return False
+        # the pivot rows, with zeros where the panel itself stands: its columns come from T
         for c in range(PANEL):
             set_row(rows, c * width, A, (first + c) * width, width, 1.0)
             set_row(rows, c * width + first, rows, c * width + first, PANEL, 0.0)
         for i in range(0, size, ROWS):
+            # the panel's own rows are replaced, multiples of them are added to all others
             keep = not first <= i < first + PANEL
             for j in range(0, size, COLUMNS):
                 tile(A, (i * width + j, i, j), (width, width, width), T, rows, PANEL, 1.0, keep)

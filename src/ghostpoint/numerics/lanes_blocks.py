@@ -49,8 +49,10 @@ def add_dot(columns: int, apart: bool) -> Any:
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             totals = list(cgutils.unpack_tuple(builder, args[0]))
+            # lane by lane a network of its own, so a product of matrices is a sum over c alone
             for c, factor in enumerate(cgutils.unpack_tuple(builder, args[3])):
                 entry = _read(context, builder, matrix, args[1], args[2], c * vector.lanes, vector)
+                # two sums halve the chain of additions that wait for each other
                 k = c % 2 if apart else 0
                 totals[k] = _fma(builder, vector, entry, factor, totals[k])
             return cgutils.pack_array(builder, totals)
@@ -69,6 +71,7 @@ def add_scaled(columns: int) -> Any:
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             sums = list(cgutils.unpack_tuple(builder, args[0]))
+            # one row of an outer product: the same value for all columns
             for c in range(columns):
                 entry = _read(context, builder, matrix, args[1], args[2], c * vector.lanes, vector)
                 sums[c] = _fma(builder, vector, entry, args[3], sums[c])
@@ -88,6 +91,7 @@ def add_two(columns: int) -> Any:
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             sums = list(cgutils.unpack_tuple(builder, args[0]))
+            # both values of the pair share each load of `vectors`
             x, y = (_read(context, builder, pair, args[1], args[2], u * vector.lanes, vector) for u in range(2))
             for c in range(columns):
                 entry = _read(context, builder, vectors, args[3], args[4], c * vector.lanes, vector)

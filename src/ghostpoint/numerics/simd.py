@@ -113,6 +113,7 @@ def pointer(typingctx: Any, array: Any, index: Any) -> Any:
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        # a bare address: no reference is counted, no bound is checked
         index = context.cast(builder, args[1], signature.args[1], types.intp)
         return builder.gep(_data(context, builder, signature.args[0], args[0]), [index])
 
@@ -124,6 +125,7 @@ def not_inlined(typingctx: Any) -> Any:
     """Keep LLVM from copying the function that this is called in into its callers: compiled once, not at every call."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        # an attribute of the function that is being built, not of a call
         builder.function.attributes.add("noinline")
         return context.get_dummy_value()
 
@@ -138,6 +140,7 @@ def load(typingctx: Any, array: Any, index: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         index = context.cast(builder, args[1], signature.args[1], types.intp)
         value = builder.load(_address(context, builder, signature.args[0], args[0], index, vector))
+        # aligned to one element: LLVM then emits loads that allow any address
         value.align = vector.element.bitwidth // 8
         return value
 
@@ -153,6 +156,7 @@ def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
         written = builder.store(
             args[2], _address(context, builder, signature.args[0], args[0], index, signature.args[2])
         )
+        # as for loads
         written.align = signature.args[2].element.bitwidth // 8
         return context.get_dummy_value()
 
@@ -160,6 +164,7 @@ def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
 
 
 def _broadcast(builder: Any, vector: Vector, scalar: Any) -> Any:
+    # one element, then a shuffle with all indices 0: LLVM's form of a broadcast instruction
     undefined = ir.Constant(vector.llvm, ir.Undefined)
     first = builder.insert_element(undefined, scalar, ir.Constant(I32, 0))
     return builder.shuffle_vector(first, undefined, _constant_indices([0] * vector.lanes))
@@ -183,6 +188,7 @@ def full(typingctx: Any, like: Any, number: Any) -> Any:
     vector = like if alone or isinstance(like, Vector) else _of(like.dtype)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        # the number is rounded here, once, not in each lane
         element = vector if alone else vector.element
         value = context.cast(builder, args[1], signature.args[1], element)
         return value if alone else _broadcast(builder, vector, value)
@@ -210,6 +216,7 @@ def take(typingctx: Any, array: Any, index: Any, like: Any) -> Any:
         at = context.cast(builder, args[1], signature.args[1], types.intp)
         if alone:
             return builder.load(builder.gep(_data(context, builder, signature.args[0], args[0]), [at]))
+        # value number k of a network per lane begins at k lanes
         at = builder.mul(at, context.get_constant(types.intp, like.lanes))
         value = builder.load(_address(context, builder, signature.args[0], args[0], at, like))
         value.align = like.element.bitwidth // 8
@@ -230,6 +237,7 @@ def put(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
         if alone:
             builder.store(args[2], builder.gep(data, [at]))
         else:
+            # as in `take`
             at = builder.mul(at, context.get_constant(types.intp, value.lanes))
             place = builder.bitcast(builder.gep(data, [at]), value.llvm.as_pointer())
             builder.store(args[2], place).align = value.element.bitwidth // 8
@@ -345,6 +353,7 @@ def exp2_of_whole(typingctx: Any, a: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         integers = ir.VectorType(ir.IntType(bits), a.lanes)
+        # 2**a has the exponent bits a + bias and an empty mantissa
         whole = builder.fptosi(args[0], integers)
         biased = builder.add(whole, ir.Constant(integers, [bias] * a.lanes))
         return builder.bitcast(builder.shl(biased, ir.Constant(integers, [mantissa] * a.lanes)), a.llvm)
@@ -400,6 +409,7 @@ def select(typingctx: Any, condition: Any, a: Any, b: Any) -> Any:
     """``a`` where ``condition`` is not zero, else ``b``."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        # unordered: a NaN counts as not zero
         true = builder.fcmp_unordered("!=", args[0], _constant(condition, 0.0))
         return builder.select(true, args[1], args[2])
 
@@ -419,6 +429,7 @@ def _negative(typingctx: Any, a: Any) -> Any:
 def _give_operator(symbol: Any, implementation: Any) -> None:
     def typed(a, b):
         if isinstance(a, Vector) and a == b:
+            # the same line makes four operators: each needs a name of its own in the cache
             return distinct(lambda a, b: implementation(a, b), symbol.__name__)
         return None
 
@@ -447,6 +458,7 @@ def tree_sum(typingctx: Any, a: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         value, width = args[0], a.lanes
+        # the same tree as `blocks._sums_over_lanes` and `tree_of_vectors`, so all give equal bits
         while width > 1:
             half = width // 2
             low = builder.shuffle_vector(value, value, _constant_indices(list(range(half))))
@@ -463,6 +475,7 @@ def any_nonzero(typingctx: Any, a: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         zero = ir.Constant(a.llvm, [0.0] * a.lanes)
+        # one bit for each lane, read as one whole number
         mask = builder.bitcast(builder.fcmp_unordered("!=", args[0], zero), ir.IntType(a.lanes))
         return builder.icmp_unsigned("!=", mask, ir.Constant(ir.IntType(a.lanes), 0))
 
@@ -474,6 +487,7 @@ def tree_of_vectors(parts):
     """The sum of ``lanes`` vectors that follow each other, as :func:`tree_sum` adds the lanes of one; half change."""
     width = lanes(parts)
     half = width // 2
+    # the tree of `tree_sum`, with vectors in the place of lanes
     while half > 1:
         for p in range(half):
             store(parts, p * width, load(parts, p * width) + load(parts, (p + half) * width))

@@ -36,12 +36,14 @@ def _exchange(typingctx: Any, on: Any, off: Any) -> Any:
         word = ir.IntType(32)
         if not KNOWN:
             return ir.Constant(word, 0)
+        # stmxcsr and ldmxcsr move the register to and from memory
         place = cgutils.alloca_once(builder, word)
         byte = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte])
         pointer = builder.bitcast(place, byte)
         builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse.stmxcsr"), [pointer])
         old = builder.load(place)
+        # (old and not off) or on
         builder.store(builder.or_(builder.and_(old, builder.not_(args[1])), args[0]), place)
         builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse.ldmxcsr"), [pointer])
         return old

@@ -60,6 +60,7 @@ def weighted_square(W: Any, panels: Any, size: int, weights: Any, gain: Any, sca
     """
     not_inlined()
     width = W.shape[1]
+    # 1 - G W, to which the tiles add W^T (diag(weights) W - G)
     for i in range(size):
         set_row(out, i * width, W, i * width, width, -gain[i])
         out[i, i] += 1.0
@@ -67,10 +68,12 @@ def weighted_square(W: Any, panels: Any, size: int, weights: Any, gain: Any, sca
     for i in range(size, out.shape[0]):
         out[i, i] = 1.0
     for first in range(0, size, COLUMNS):
+        # a panel of diag(weights) W - G, the right factor of the tiles
         for k in range(size):
             set_row(scaled, k * COLUMNS, W, k * width + first, COLUMNS, weights[k])
         for j in range(min(COLUMNS, size - first)):
             scaled[(first + j) * COLUMNS + j] -= gain[first + j]
+        # upper triangle: tiles that begin above the end of this panel
         for i in range(0, min(first + COLUMNS, size), ROWS):
             tile(out, (i * width + first, i * size, 0), (width, ROWS, COLUMNS), panels, scaled, size, 1.0, True)
 
@@ -82,6 +85,7 @@ def _corner(panel: Any, first: int, lower: Any, inverse: Any) -> bool:
     for i in range(ROWS):
         for j in range(i):
             total = panel[j, first + i]
+            # l_ij = (a_ij - sum_k l_ik l_jk) / l_jj, the division as a product with 1 / l_jj
             for k in range(j):
                 total -= lower[i, k] * lower[j, k]
             lower[i, j] = total * inverse[j, j]
@@ -90,6 +94,7 @@ def _corner(panel: Any, first: int, lower: Any, inverse: Any) -> bool:
             total -= lower[i, k] * lower[i, k]
         if not 0.0 < total < math.inf:
             return False
+        # column i of L^-T by forward substitution
         inverse[i, i] = 1.0 / math.sqrt(total)
         for j in range(i):
             total = 0.0
@@ -110,15 +115,18 @@ def factorize(matrix: Any, size: int, damping: float, right: Any, U: Any, panel:
     width, last = matrix.shape[1], -(-size // ROWS) * ROWS
     for first in range(0, size, ROWS):
         start = first // COLUMNS * COLUMNS
+        # the rows of this panel, damped, and the right side as one more column
         for i in range(ROWS):
             set_row(panel, i * width + start, matrix, (first + i) * width + start, width - start, 1.0)
             panel[i, first + i] += damping
             panel[i, last] = -right[first + i]
         for j in range(start, last + 1, COLUMNS):
+            # minus what the rows above have eliminated: A - U^T U
             tile(panel, (j, first, j), (width, width, width), U, U, first, -1.0, True)
         if not _corner(panel, first, corner[0], corner[1]):
             return False
         for j in range(start, last + 1, COLUMNS):
+            # U = L^-1 times the panel, with L^-T as the left factor of the tile
             tile(U, (first * width + j, ROWS * ROWS, j), (width, ROWS, width), corner, panel, ROWS, 1.0, False)
     return True
 

@@ -45,11 +45,13 @@ def _libraries() -> list[_Library]:
             library = ctypes.CDLL(module.__file__)  # a name is looked up in what it is linked to as well
         except OSError:
             continue
+        # the names that builds of OpenBLAS give it: with 64-bit integers, of scipy, plain
         for name in ("scipy_openblas_{}_num_threads64_", "scipy_openblas_{}_num_threads", "openblas_{}_num_threads"):
             try:
                 read, write = library[name.format("get")], library[name.format("set")]
             except AttributeError:
                 continue
+            # int get(void), void set(int)
             read.argtypes, read.restype, write.argtypes, write.restype = [], ctypes.c_int, [ctypes.c_int], None
             found.append(_Library(read, write))
             break
@@ -65,6 +67,7 @@ def one_thread_each() -> Iterator[None]:
     """
     global _inside, _before
     with _lock:
+        # the first one in remembers the numbers, the last one out restores them
         if not _inside:
             _before = [library.threads() for library in _libraries()]
             for library in _libraries():

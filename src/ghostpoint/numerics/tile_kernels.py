@@ -60,17 +60,21 @@ class _Emitter:
     def loop(self, count: Any, by: int, indices: list[tuple[Any, Any]], sums: list[Any], body: Any) -> list[Any]:
         """Run ``body`` for 0, ``by``, ... below ``count``, on indices (start, stride) and sums; the last sums."""
         builder = self.builder
+        # a loop whose sums are LLVM values, not memory: they stay in registers throughout
         before, inside, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
         builder.cbranch(builder.icmp_signed(">", count, I64(0)), inside, after)
         builder.position_at_end(inside)
+        # the counter and the indices that move along with it
         k, *moving = (builder.phi(I64) for _ in range(1 + len(indices)))
         running = [builder.phi(VECTOR) for _ in sums]
+        # one turn, then each index goes on by its stride
         results = body(moving, running)
         for phi, (start, stride) in zip([k, *moving], [(I64(0), I64(by)), *indices], strict=True):
             phi.add_incoming(start, before)
             phi.add_incoming(builder.add(phi, stride), inside)
         builder.cbranch(builder.icmp_signed("<", self.plus(k, by), count), inside, after)
         builder.position_at_end(after)
+        # after no turn at all the sums are what they were at first
         last = [builder.phi(VECTOR) for _ in sums]
         for phi, out, start, value in zip(running, last, sums, results, strict=True):
             phi.add_incoming(start, before)
@@ -87,15 +91,18 @@ def _emit_tile(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     out_stride, left_stride, right_stride = cgutils.unpack_tuple(builder, args[2])
 
     def body(at: list[Any], sums: list[Any]) -> list[Any]:
+        # right[k, :] once for all ROWS rows of the tile
         rows = [emit.load(right, emit.plus(at[1], part * LANES)) for part in parts]
         results: list[Any] = []
         for i in range(ROWS):
+            # left[k, i] in every lane: the outer product of a column and a row
             value = emit.everywhere(builder.load(emit.at(left, emit.plus(at[0], i), DOUBLE)))
             results += [emit.times_plus(value, rows[part], sums[len(results) + part]) for part in parts]
         return results
 
     places = [(left_at, left_stride), (right_at, right_stride)]
     totals = emit.loop(args[5], 1, places, [ZERO] * (ROWS * len(parts)), body)
+    # out = factor sum + (out or 0)
     factor, at = emit.everywhere(args[6]), out_at
     for i in range(ROWS):
         for part in parts:
@@ -130,6 +137,7 @@ def _emit_dot(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     a, b = emit.data(0), emit.data(2)
 
     def body(at: list[Any], sums: list[Any]) -> list[Any]:
+        # two registers of sums, so that no product waits for the one before
         return [
             emit.times_plus(emit.load(a, emit.plus(at[0], k)), emit.load(b, emit.plus(at[1], k)), total)
             for k, total in zip((0, LANES), sums, strict=True)
@@ -138,6 +146,7 @@ def _emit_dot(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     step = I64(2 * LANES)
     first, second = emit.loop(args[4], 2 * LANES, [(args[1], step), (args[3], step)], [ZERO, ZERO], body)
     total, i32 = builder.fadd(first, second), ir.IntType(32)
+    # lanes in halves: the order of `simd.tree_sum`
     lanes = [builder.extract_element(total, i32(k)) for k in range(LANES)]
     while len(lanes) > 1:
         half = len(lanes) // 2

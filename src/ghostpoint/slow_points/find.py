@@ -11,11 +11,11 @@ from ghostpoint import checks
 from ghostpoint.errors import InputError
 from ghostpoint.numerics.lapack import eigenvalues_of
 from ghostpoint.numerics.threads import begun, one_thread_each
-from ghostpoint.slow_points.fields import Field, NetworkField, TanhField, UserField, network_field
+from ghostpoint.slow_points.fields import Field, NetworkField, UserField, network_field
 from ghostpoint.slow_points.ghosts import ghost_form
 from ghostpoint.slow_points.latents.known import Known, default_starts, known_points, latent_starts
 from ghostpoint.slow_points.points import Completeness, SlowPoints, Unconverged
-from ghostpoint.slow_points.proofs.certificates import Certificate, FieldBounds, certify_fixed, certify_ghost
+from ghostpoint.slow_points.proofs import CERTIFIERS, Certificate, Certifier
 from ghostpoint.slow_points.search.candidates import SAME, Candidate, Failure, as_known, descended, with_partners
 from ghostpoint.slow_points.search.descent import WORTHWHILE
 
@@ -138,12 +138,13 @@ def find_slow_points(
             candidate.eigenvalues = begin(exact.jacobian(candidate.kappa[None])[0])
         if not all_zeros:
             found = as_known(with_partners(exact, metric, found), known.zeros, False, exact)
-        field = None if network is None else network.tanh
-        if certify and field is not None:
-            found = as_known(_proven(field, metric, found), known.zeros, all_zeros, exact)
-        reason = "" if certify and field is not None else "not asked for"
-        if network is None or (field is None and certify):
-            reason = f"no bound of the second derivative is known for a {type(model_or_field).__name__}"
+        certifiers = {name: kind for name, kind in CERTIFIERS.items() if certify and kind.knows(exact)}
+        if certifiers:
+            found = as_known(_proven(certifiers, exact, metric, found), known.zeros, all_zeros, exact)
+            reason = ""
+        else:
+            unknown = f"no bound of the second derivative is known for a {type(model_or_field).__name__}"
+            reason = unknown if certify else "not asked for"
         return _record(search, network, found, failed, _completeness(known, found), reason, times)
 
 
@@ -205,31 +206,26 @@ def _completeness(known: Known, found: list[Candidate]) -> Completeness:
     return Completeness(zeros, ghosts, "; ".join(dict.fromkeys(text for text in texts if text)))
 
 
-def _proven(field: TanhField, metric: Floats | None, found: list[Candidate]) -> list[Candidate]:
-    """The candidates with their proofs, in float64 and else in more digits; zeros proven to be the same are merged."""
-    from ghostpoint.slow_points.proofs.ball_certificates import certify_in_balls
-
-    bounds = FieldBounds(field, metric)
-
+def _proven(
+    certifiers: dict[str, type[Certifier]], field: Field, metric: Floats | None, found: list[Candidate]
+) -> list[Candidate]:
+    """The candidates with their proofs, by the first certifier that decides; zeros proven to be the same are merged."""
+    made: dict[str, Certifier] = {}
     proven: list[Candidate] = []
     for candidate in found:
-        ghost = candidate.ghost
-        if candidate.proof.kind == "undecided":
-            candidate.arithmetic = "float64"
-            if ghost is None:
-                candidate.proof = certify_fixed(bounds, candidate.kappa)
-            else:
-                candidate.proof = certify_ghost(bounds, ghost.kappa, ghost.omega, ghost.speed)
-        if candidate.proof.kind != "undecided":
-            proven.append(candidate)
-            continue
-        for kappa, solution, proof, bits in certify_in_balls(bounds, candidate.kappa, ghost, candidate.proof):
-            arithmetic = "none" if proof.kind == "undecided" else f"{bits} bits"
-            if proof.kind == "undecided":
-                candidate.proof, candidate.arithmetic = proof, arithmetic
-                proven.append(candidate)
-            else:
-                proven.append(Candidate(kappa, solution, candidate.hits, proof, arithmetic))
+        points = [candidate]
+        for name, kind in certifiers.items():
+            if candidate.proof.kind != "undecided":
+                break
+            if name not in made:
+                made[name] = kind(field, metric)
+            ends = made[name].prove(candidate.kappa, candidate.ghost, candidate.proof)
+            decided = ends[0].certificate.kind != "undecided"
+            if decided and (len(ends) > 1 or ends[0].kappa is not candidate.kappa):
+                points = [Candidate(*end[:2], candidate.hits, end.certificate, name) for end in ends]
+                break
+            candidate.proof, candidate.arithmetic = ends[0].certificate, name if decided else "none"
+        proven += points
     unique: list[Candidate] = []
     for candidate in proven:
         for other in unique:

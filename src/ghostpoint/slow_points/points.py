@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from ghostpoint import checks, summary
+from ghostpoint import checks
 from ghostpoint.errors import InputError
 from ghostpoint.slow_points import stability
 from ghostpoint.storage import read_dataset, write_dataset
+from ghostpoint.summary import Rows, Summarised
 from ghostpoint.theory import NormalForm
+
+if TYPE_CHECKING:
+    from ghostpoint.figures.style import Axes
 
 __all__ = ["Completeness", "SlowPoints", "Unconverged"]
 
@@ -47,7 +51,7 @@ UNKNOWN = Completeness(False, False, "the saved record does not say")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SlowPoints:
+class SlowPoints(Summarised):
     """P slow points of ``tau dx/dt = F(x)``, slowest first; time in units of tau unless a name says otherwise.
 
     Attributes
@@ -228,6 +232,39 @@ class SlowPoints:
             ]
         )
 
+    def plot(self, model: Any = None, *, inputs: ArrayLike | None = None, axes: Axes | None = None) -> Axes:
+        """Draw the points, over the flow of their network where that is given; needs matplotlib.
+
+        Filled circles are stable fixed points, open ones unstable; diamonds are ghosts. One or two latents are the
+        axes; of more, and of states, two principal axes.
+
+        Parameters
+        ----------
+        model : Record, optional
+            The network whose points they are, as given to `find_slow_points`.
+        inputs : (I,), optional
+            As given to `find_slow_points`.
+        axes : matplotlib.axes.Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Examples
+        --------
+        >>> import ghostpoint as gp
+        >>> model = gp.LowRankRNN(m=[1.0, 1.0], n=[1.0, 1.0])
+        >>> gp.find_slow_points(model).plot(model).get_xlabel()
+        'latent kappa'
+        """
+        from ghostpoint.figures.slow_points import draw_on
+        from ghostpoint.figures.style import axes_or_new
+        from ghostpoint.slow_points.portrait import flow_portrait, point_portrait
+
+        portrait = point_portrait(self) if model is None else flow_portrait(model, self, inputs=inputs)
+        return draw_on(axes_or_new(axes), portrait)
+
     def to_dataset(self) -> xr.Dataset:
         """The record over ``point``, ``unit``, ``mode`` (eigenvalues), ``latent`` and ``start`` (unconverged).
 
@@ -289,12 +326,9 @@ class SlowPoints:
         return cls.from_dataset(read_dataset(path))
 
     def __repr__(self) -> str:
-        return summary.lines(*self._summary())
+        return str(self)
 
-    def _repr_html_(self) -> str:
-        return summary.html(*self._summary())
-
-    def _summary(self) -> tuple[str, list[tuple[str, ...]]]:
+    def summary(self) -> tuple[str, Rows]:
         """How many of each kind, whether that is all, and the table of the first ones."""
         counts = {kind: int((self.kind == kind).sum()) for kind in ("fixed", "ghost", "undecided")}
         counts = {kind: number for kind, number in counts.items() if number or kind != "undecided"}

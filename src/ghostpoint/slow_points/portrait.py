@@ -12,7 +12,7 @@ from ghostpoint import checks
 from ghostpoint.slow_points.fields import network_field
 from ghostpoint.slow_points.points import SlowPoints
 
-__all__ = ["flow_portrait"]
+__all__ = ["flow_portrait", "point_portrait"]
 
 Floats = NDArray[np.float64]
 
@@ -79,6 +79,29 @@ def flow_portrait(
         path=(("path", "step", "axis"), (travelled - mean) @ axes_.T),
         explained=("axis", (scale**2 / max(float((scale**2).sum()), 1e-300))[:2]),
     )
+
+
+def point_portrait(points: SlowPoints) -> xr.Dataset:
+    """The slow points alone, as in `flow_portrait`: latents of rank one over the speed, two latents, or two axes.
+
+    The axes are the principal ones of the points' latents or states.
+    """
+    place, name = (points.position, "state") if points.latent is None else (points.latent, "latents")
+    labels = "latent kappa_1", "latent kappa_2"
+    if place.shape[1] == 1:
+        labels = "state" if points.latent is None else "latent kappa", "speed |F| (1/tau)"
+        place = np.column_stack([place, points.speed])
+    elif points.latent is None or place.shape[1] > 2:
+        labels = f"principal axis 1 of the {name}", f"principal axis 2 of the {name}"
+        centred = place - place.mean(axis=0, keepdims=True) if len(place) else place
+        place = centred @ np.linalg.svd(centred)[2][:2].T
+    return xr.Dataset(
+        {
+            "kind": ("point", points.kind.astype("<U9")), "stable": ("point", points.stable),
+            "x": ("point", place[:, 0]), "y": ("point", place[:, 1]),
+        },
+        attrs={"xlabel": labels[0], "ylabel": labels[1]},
+    )  # fmt: skip
 
 
 def _reach(A: Floats | None, latent: Floats) -> Floats:

@@ -18,7 +18,7 @@ __all__ = ["ArrayTask", "from_arrays"]
 MOST_LEVELS = 16
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ArrayTask(Task):
     """A task whose trials are given; :func:`from_arrays` makes one and fills in what can be derived.
 
@@ -45,7 +45,7 @@ class ArrayTask(Task):
     tolerance: float | None = None
     initial_scale: float = 0.0
     noise: float = 0.0
-    inclusive: tuple[bool, ...] = field(init=False, repr=False)
+    inclusive: tuple[bool, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         self._check_times()
@@ -76,6 +76,9 @@ class ArrayTask(Task):
         both[::2], both[1::2] = self.levels, self.thresholds
         if (np.diff(both) <= 0).any():
             raise InputError(f"thresholds must lie between ascending levels {self.levels}, got {self.thresholds}")
+
+    def __repr__(self) -> str:
+        return self.summary()[0]
 
     @property
     def steps(self) -> int:

@@ -6,7 +6,7 @@ Equations of the networks never appear here. Arrays are batch first: ``(trial, s
 from __future__ import annotations
 
 import inspect
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, ClassVar, cast
@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint.checks import integer, number, one_of
 from ghostpoint.errors import InputError
+from ghostpoint.summary import Rows, Summarised
 
 __all__ = ["Seed", "Task", "Trial", "steps_in"]
 
@@ -54,7 +55,7 @@ class Trial:
     mask: NDArray[np.bool_]
 
 
-class Task(ABC):
+class Task(Summarised):
     """What a network is shown, what it should answer, and how its answers are judged.
 
     Conventions that differ between tasks are attributes, and engines read them from here.
@@ -212,6 +213,27 @@ class Task(ABC):
         except TypeError as error:
             raise InputError(f"parameters must be those of {kind.__name__}: {error}") from None
         return kind(**given)
+
+    def summary(self) -> tuple[str, Rows]:
+        """The constructor's arguments (arrays by their shape), sizes, how answers are judged, and what chance is."""
+        shown = {
+            name: f"array {value.shape}" if isinstance(value, np.ndarray) else repr(value)
+            for name, value in self.parameters().items()
+        }
+        if self.tolerance is None:
+            right = f"one of {', '.join(f'{level:g}' for level in self.levels)}"
+        else:
+            right = f"right within {self.tolerance:g} of the target"
+        start = f"tanh({self.initial_scale:g} z), z standard normal" if self.initial_scale else "the model's"
+        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in shown.items())})", [
+            ("trials", f"{self.n_trials}, {'drawn afresh in each epoch' if self.random else 'the same in each epoch'}"),
+            ("time", f"{self.steps} steps of {self.dt:g} ms, tau {self.tau:g} ms"),
+            ("channels", f"{self.n_inputs} in, {self.n_outputs} out"),
+            ("answers", f"{right}; read {self.read_out} the step's update"),
+            ("initial state", start),
+            ("noise", f"{self.noise:g}"),
+            ("chance", f"loss {self.chance_loss:.4g}, accuracy {self.chance_accuracy:.4g}"),
+        ]
 
     def _check_times(self) -> None:
         """``dt``, ``tau``, the periods, ``initial_scale`` and ``noise`` as valid floats, or a ``ValueError``."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ghostpoint.slow_points.latents import rank_three_kernels as kernels
 from ghostpoint.slow_points.latents.rank_three import _hurwitz, _table
+from ghostpoint.slow_points.latents.rank_three_enclosure import enclose, scratch
 from tests.slow_points.oracles import PRECISION
 
 
@@ -50,8 +51,8 @@ def test_enclosure_holds_everywhere_in_the_box(weights, seed, width, taylor):
     m, n, b = weights
     generator, rank = np.random.default_rng(seed), m.shape[1]
     c, h = 3 * generator.normal(size=rank), 10.0**width * generator.uniform(size=rank)
-    x, (f, g, q, e, *_) = kernels.scratch(rank, len(b))
-    kernels.enclose(c, h, _table(m, n, b), taylor, x, f, g, q, e)
+    x, (f, g, q, e, *_) = scratch(rank, len(b))
+    enclose(c, h, _table(m, n, b), taylor, x, f, g, q, e)
     assert np.all(e[1] <= e[0])
     corners = np.stack(np.meshgrid(*[[-1.0, 0.0, 1.0]] * rank), axis=-1).reshape(-1, rank)
     for d in [*corners, *generator.uniform(-1, 1, (4, rank))]:
@@ -77,7 +78,7 @@ def test_jacobian_stays_within_its_bound_on_the_cube(weights, seed, width):
     m, n, b = weights
     generator, rank = np.random.default_rng(seed), m.shape[1]
     z, r = 2 * generator.normal(size=rank), 10.0**width
-    x, s = kernels.scratch(rank, len(b))
+    x, s = scratch(rank, len(b))
     jacobian, error = np.empty((2, rank, rank))
     kernels.jacobian(z, r, _table(m, n, b), x, s, jacobian, error)
     for d in [np.zeros(rank), *generator.uniform(-1, 1, (3, rank)), *generator.choice([-0.999, 0.999], (3, rank))]:
@@ -89,8 +90,8 @@ def test_jacobian_stays_within_its_bound_on_the_cube(weights, seed, width):
 
 def test_error_of_f_at_a_point_is_rounding():
     m, n, b = network(0, 100, 3, 3.0, 1.0)
-    x, (f, g, q, e, *_) = kernels.scratch(3, 100)
-    kernels.enclose(np.full(3, 0.5), np.zeros(3), _table(m, n, b), True, x, f, g, q, e)
+    x, (f, g, q, e, *_) = scratch(3, 100)
+    enclose(np.full(3, 0.5), np.zeros(3), _table(m, n, b), True, x, f, g, q, e)
     assert np.all(e[0] < 1e-13 * np.abs(n).sum(axis=0))
 
 
@@ -109,7 +110,7 @@ def test_a_cut_keeps_every_zero(weights, seed, width):
     h = 10.0**width * generator.uniform(0.1, 1, rank)
     c = zero + generator.uniform(-1, 1, rank) * h * (1 - 1e-9)
     c0, h0 = c.copy(), h.copy()
-    x, s = kernels.scratch(rank, len(b))
+    x, s = scratch(rank, len(b))
     state, left = kernels._reduce(c, h, _table(m, n, b), x, s)
     with mpmath.workprec(PRECISION):
         f, jacobian = exact(zero, m, n, b)
@@ -133,7 +134,7 @@ def test_a_cube_with_several_zeros_or_none_is_never_proven(rank, gain):
     a = float(
         mpmath.findroot(lambda v: mpmath.tanh(gain * v) - v, 0.99 if gain > 2 else np.sqrt(3 * (gain - 1)) / gain)
     )
-    table, (x, s) = _table(m, n, b), kernels.scratch(rank, rank)
+    table, (x, s) = _table(m, n, b), scratch(rank, rank)
     radii = a * np.array([1e-3, 0.01, 0.1, 0.3, 0.6, 0.99, 1.0, 1.01, 1.5, 3.0])
     at_zero = [kernels.verify(np.zeros(rank), r, table, x, s)[0] for r in radii]
     assert at_zero[0]

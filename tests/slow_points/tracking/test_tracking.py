@@ -11,6 +11,7 @@ import ghostpoint as gp
 from ghostpoint.models import FullRankRNN, LowRankRNN
 from ghostpoint.slow_points import Tracks, track_slow_points
 from ghostpoint.slow_points.latents import flow_ghosts, flow_zeros, fold_epochs
+from ghostpoint.slow_points.proofs import CERTIFIERS
 from ghostpoint.slow_points.tracking import track as module
 from tests.slow_points.networks import full_rank, vanilla
 from tests.slow_points.paths import embedded, permuted, there_and_back, through_fold
@@ -118,6 +119,10 @@ def test_a_point_that_the_search_misses_is_found_on_its_curve(monkeypatch):
     assert (tracks.source == "continuation").sum() == len(whole.branch) // 3 // 2 + 1
     np.testing.assert_allclose(tracks.position, whole.position, atol=1e-9)
     assert (tracks.certificate[tracks.source == "continuation"] == "float64").all()
+    # the certifiers that are too slow for it prove the points of the searches alone
+    monkeypatch.setattr(CERTIFIERS["float64"], "in_tracking", False)
+    tracks = track_slow_points(model, n_starts=48)
+    np.testing.assert_array_equal(tracks.certificate == "none", tracks.source == "continuation")
 
 
 def test_a_complete_search_is_not_overruled(monkeypatch):

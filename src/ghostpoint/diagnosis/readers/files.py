@@ -9,6 +9,7 @@ import lzma
 import os
 import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,16 @@ from ghostpoint.diagnosis.readers.json_records import json_tables, tables_of_val
 from ghostpoint.diagnosis.readers.log_lines import log_table
 from ghostpoint.diagnosis.readers.memory import history_of
 from ghostpoint.diagnosis.readers.plain_pickle import plain_pickle, torch_archive
-from ghostpoint.diagnosis.readers.table import Choice, Table, history_of_table
+from ghostpoint.diagnosis.readers.table import Choice, Source, Table, history_of_table
 from ghostpoint.errors import InputError
 from ghostpoint.results import KIND, TrainingRun
 from ghostpoint.storage import read_dataset
 
-__all__ = ["read_history"]
+__all__ = ["READERS", "read_history"]
 
 _NETCDF = (".nc", ".nc3", ".nc4", ".cdf", ".netcdf", ".h5", ".hdf5")
+_LOGS = ("metrics.csv", "trainer_state.json", "history.csv", "training_log.csv", "log.csv", "wandb-history.jsonl",
+         "training.log")  # fmt: skip
 
 
 def read_history(
@@ -64,7 +67,7 @@ def read_history(
     if not path.exists():
         raise InputError(f"path must be a file with a history, and there is no {path}")
     try:
-        return _of_folder(path, choice) if path.is_dir() else _read(path, choice)
+        return _read(path, choice)
     except ValueError:
         raise
     except Exception as error:  # a damaged file makes every library raise what it likes
@@ -72,43 +75,79 @@ def read_history(
 
 
 def _read(path: Path, choice: Choice) -> History:
-    blob = path.read_bytes()
-    name = path.name.lower()
-    if blob[:2] == b"\x1f\x8b":
-        blob, name = _opened(gzip.decompress, blob, path), name.removesuffix(".gz")
-    elif blob[:3] == b"BZh":
-        blob, name = _opened(bz2.decompress, blob, path), name.removesuffix(".bz2")
-    elif blob[:6] == b"\xfd7zXZ\0":
-        blob, name = _opened(lzma.decompress, blob, path), name.removesuffix(".xz")
+    """The runs of ``path`` by the first reader that knows it, else as text."""
+    file = Source(path, path.name.lower(), b"") if path.is_dir() else _decompressed(path)
+    for reader in READERS.values():
+        found = _opened(lambda _, reader=reader: reader(file, choice), file.blob, path)
+        if found is not None:
+            return _named(lambda found=found: history_of(found, choice, str(path)), str(path))
+    if path.is_dir():
+        raise InputError(
+            f"path must be a folder of TensorBoard, MLflow, Zarr, Lightning or Hugging Face, "
+            f"and {path} is none of these"
+        )
+    if file.name.endswith((".npz", ".zip", ".zarr", ".npy", ".pt", ".pth", ".pkl", ".pickle")):
+        raise InputError(
+            f"path must be a readable history, and {path} cannot be read: it is no {file.name.rpartition('.')[2]} file"
+        )
+    blob = file.blob
+    if b"\0" in blob[:1000] and blob[:2] not in (b"\xff\xfe", b"\xfe\xff") and blob[1:2] != b"\0" and blob[:1] != b"\0":
+        raise InputError(f"path must be a history of a known kind ({_kinds()}), got {path.name}")
+    return _of_text(decoded(blob), path, choice)
+
+
+def _decompressed(path: Path) -> Source:
+    """The content of a file that may be compressed as a whole."""
+    blob, name = path.read_bytes(), path.name.lower()
+    for magic, suffix, decompress in (
+        (b"\x1f\x8b", ".gz", gzip.decompress),
+        (b"BZh", ".bz2", bz2.decompress),
+        (b"\xfd7zXZ\0", ".xz", lzma.decompress),
+    ):
+        if blob.startswith(magic):
+            blob, name = _opened(decompress, blob, path), name.removesuffix(suffix)
+            break
     if not blob:
         raise InputError(f"path must be a file with a history, and {path} is empty")
-    source = str(path)
-    if blob[:6] == b"\x93NUMPY":
-        array = _opened(lambda b: np.load(io.BytesIO(b)), blob, path)
-        return _named(lambda: _of_array(array, choice, source), source)
-    if blob[:4] == b"PK\x03\x04" or (blob[:2] == b"PK" and name.endswith((".npz", ".zip", ".pt", ".pth"))):
-        return _of_zip(blob, path, choice)
-    if "tfevents" in name:
-        return _of_events({"": event_scalars(path)}, source, choice)
-    if blob[:4] == b"PAR1" or name.endswith(".parquet"):
-        return history_of(_opened(lambda b: pd.read_parquet(io.BytesIO(b)), blob, path), choice, source)
-    if blob[:6] == b"ARROW1" or blob[:4] == b"FEA1" or name.endswith(".feather"):
-        return history_of(_opened(lambda b: pd.read_feather(io.BytesIO(b)), blob, path), choice, source)
-    if blob[:4] == b"\x89HDF" or blob[:3] == b"CDF" or name.endswith(_NETCDF):
-        dataset = _opened(lambda _: xr.load_dataset(path), blob, path)
-        return _named(lambda: history_of(dataset, choice, source), source)
-    if blob[:1] == b"\x80" and blob[1:2] in (b"\2", b"\3", b"\4", b"\5"):
-        return _of_value(plain_pickle(blob, source), source, choice)
-    if name.endswith((".npz", ".zip", ".zarr", ".npy", ".pt", ".pth", ".pkl", ".pickle")):
-        raise InputError(
-            f"path must be a readable history, and {path} cannot be read: it is no {name.rpartition('.')[2]} file"
-        )
-    if b"\0" in blob[:1000] and blob[:2] not in (b"\xff\xfe", b"\xfe\xff") and blob[1:2] != b"\0" and blob[:1] != b"\0":
-        raise InputError(
-            f"path must be a history of a known kind (text, JSON, NumPy, netCDF, Zarr, event file, parquet, feather), "
-            f"got {path.name}"
-        )
-    return _of_text(decoded(blob), path, choice)
+    return Source(path, name, blob)
+
+
+def _numpy(file: Source, choice: Choice) -> History | None:
+    if file.blob[:6] != b"\x93NUMPY":
+        return None
+    return _of_array(np.load(io.BytesIO(file.blob)), choice, str(file.path))
+
+
+def _zip(file: Source, choice: Choice) -> History | None:
+    named = file.blob[:2] == b"PK" and file.name.endswith((".npz", ".zip", ".pt", ".pth"))
+    return _of_zip(file.blob, file.path, choice) if named or file.blob[:4] == b"PK\x03\x04" else None
+
+
+def _event_file(file: Source, choice: Choice) -> History | None:
+    if "tfevents" not in file.name or file.path.is_dir():
+        return None
+    return _of_events({"": event_scalars(file.path)}, str(file.path), choice)
+
+
+def _parquet(file: Source, choice: Choice) -> pd.DataFrame | None:
+    known = file.blob[:4] == b"PAR1" or (file.blob and file.name.endswith(".parquet"))
+    return pd.read_parquet(io.BytesIO(file.blob)) if known else None
+
+
+def _feather(file: Source, choice: Choice) -> pd.DataFrame | None:
+    known = file.blob[:6] == b"ARROW1" or file.blob[:4] == b"FEA1" or (file.blob and file.name.endswith(".feather"))
+    return pd.read_feather(io.BytesIO(file.blob)) if known else None
+
+
+def _netcdf(file: Source, choice: Choice) -> xr.Dataset | None:
+    known = file.blob[:4] == b"\x89HDF" or file.blob[:3] == b"CDF" or (file.blob and file.name.endswith(_NETCDF))
+    return xr.load_dataset(file.path) if known else None
+
+
+def _pickle(file: Source, choice: Choice) -> History | None:
+    if not re.match(rb"\x80[\x02-\x05]", file.blob):
+        return None
+    return _of_value(plain_pickle(file.blob, str(file.path)), str(file.path), choice)
 
 
 def _of_text(text: str, path: Path, choice: Choice) -> History:
@@ -135,10 +174,7 @@ def _of_text(text: str, path: Path, choice: Choice) -> History:
     log = log_table(text, source)
     if log is not None:
         return history_of_table(log, choice)
-    raise trouble or ValueError(
-        f"path must be a history of a known kind (a table, JSON, a log with a loss, NumPy, netCDF, Zarr, event file), "
-        f"got {path.name}"
-    )
+    raise trouble or InputError(f"path must be a history of a known kind ({_kinds()}), got {path.name}")
 
 
 def found_table(error: ValueError) -> bool:
@@ -265,53 +301,62 @@ def _of_events(found: dict[str, dict[str, dict[int, float]]], source: str, choic
     return _joined(tables, choice, source)
 
 
-def _of_folder(path: Path, choice: Choice) -> History:
-    """TensorBoard's, MLflow's and Zarr's folders, and those of Lightning and Hugging Face."""
-    if any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata")):
-        dataset = _opened(lambda _: xr.open_zarr(path, consolidated=False).load(), b"", path)
-        return _named(lambda: history_of(dataset, choice, str(path)), str(path))
-    events = sorted(place for place in path.rglob("*tfevents*") if place.is_file())
-    if events:
-        found: dict[str, dict[str, dict[int, float]]] = {}
-        for place in events:
-            run = "" if place.parent == path else str(place.parent.relative_to(path))
-            for tag, curve in event_scalars(place).items():
-                found.setdefault(run, {}).setdefault(tag, {}).update(curve)
-        found = _same_training(found)
-        return _of_events({run: curves for run, curves in found.items() if curves} or {"": {}}, str(path), choice)
-    for name in ("metrics.csv", "trainer_state.json", "history.csv", "training_log.csv", "log.csv",
-                 "wandb-history.jsonl",                  "training.log"):  # fmt: skip
-        files = sorted(path.rglob(name))
+def _zarr_folder(file: Source, choice: Choice) -> xr.Dataset | None:
+    known = any((file.path / name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata"))
+    return xr.open_zarr(file.path, consolidated=False).load() if known else None
+
+
+def _event_folder(file: Source, choice: Choice) -> History | None:
+    """TensorBoard's: a run for each folder with event files."""
+    path = file.path
+    found: dict[str, dict[str, dict[int, float]]] = {}
+    for place in sorted(place for place in path.rglob("*tfevents*") if place.is_file()) if path.is_dir() else ():
+        run = "" if place.parent == path else str(place.parent.relative_to(path))
+        for tag, curve in event_scalars(place).items():
+            found.setdefault(run, {}).setdefault(tag, {}).update(curve)
+        found.setdefault(run, {})
+    if not found:
+        return None
+    found = _same_training(found)
+    return _of_events({run: curves for run, curves in found.items() if curves} or {"": {}}, str(path), choice)
+
+
+def _log_folder(file: Source, choice: Choice) -> History | None:
+    """Lightning's, Hugging Face's and others': a run for each file of a known name."""
+    for name in _LOGS if file.path.is_dir() else ():
+        files = sorted(file.path.rglob(name))
         if len(files) == 1:
             return _read(files[0], choice)
         if files:
             parts = [(place, _read(place, choice)) for place in files]
             runs = tuple(
-                type(run)(str(place.parent.relative_to(path)), run.epoch, run.curves, run.broken, notes=run.notes)
+                type(run)(str(place.parent.relative_to(file.path)), run.epoch, run.curves, run.broken, notes=run.notes)
                 for place, part in parts for run in part.runs
             )  # fmt: skip
             return History(runs, parts[0][1].columns, parts[0][1].account, True)
-    metrics = [path] if path.name == "metrics" else sorted(place for place in path.rglob("metrics") if place.is_dir())
+    return None
+
+
+def _mlflow_folder(file: Source, choice: Choice) -> History | None:
+    """MLflow's: a run for each folder ``metrics``, whose files are the curves."""
+    path = file.path
+    folders = [path] if path.name == "metrics" else [place for place in path.rglob("metrics") if place.is_dir()]
     tables = []
-    for folder in metrics:
+    for folder in sorted(folders) if path.is_dir() else ():
         merged: dict[str, dict[str, Any]] = {}
-        for file in sorted(place for place in folder.rglob("*") if place.is_file()):
-            table = _mlflow_metric(decoded(file.read_bytes()), file)
+        for metric in sorted(place for place in folder.rglob("*") if place.is_file()):
+            table = _mlflow_metric(decoded(metric.read_bytes()), metric)
             if table is None:
                 continue
-            key = str(file.relative_to(folder))
+            key = str(metric.relative_to(folder))
             for at, cell in zip(table.columns["step"], table.columns["loss"], strict=True):
                 merged.setdefault(at, {})[key] = cell
         if merged:
             keys = list(dict.fromkeys(key for row in merged.values() for key in row))
             columns = {"step": list(merged)} | {key: [row.get(key) for row in merged.values()] for key in keys}
-            label = folder.parent.name if len(metrics) > 1 else None
+            label = folder.parent.name if len(folders) > 1 else None
             tables.append(Table(str(path), columns, ["MLflow metrics"], run=label))
-    if tables:
-        return _joined(tables, choice, str(path))
-    raise InputError(
-        f"path must be a folder of TensorBoard, MLflow, Zarr, Lightning or Hugging Face, and {path} is none of these"
-    )
+    return _joined(tables, choice, str(path)) if tables else None
 
 
 def _same_training(found: dict[str, dict[str, dict[int, float]]]) -> dict[str, dict[str, dict[int, float]]]:
@@ -334,6 +379,8 @@ def _opened(how: Any, blob: bytes, path: Path) -> Any:
     """``how(blob)``, whose errors of every library become one that names the file."""
     try:
         return how(blob)
+    except InputError:
+        raise
     except ImportError as error:
         raise InputError(f"{path} needs a package that is not installed: {_said(error)}") from None
     except Exception as error:
@@ -355,3 +402,25 @@ def _named(make: Any, source: str) -> History:
 
 def _said(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _kinds() -> str:
+    return ", ".join(["a table", "JSON", "a log with a loss", *READERS])
+
+
+#: The readers by the kind of file or folder, asked in this order; what none of them knows is read as text. Each gives
+#: None for what is of another kind, else anything that ``history_of`` makes a history of: a DataFrame, a Dataset, a
+#: mapping of curves, an array or a History. New ones are registered here.
+READERS: dict[str, Callable[[Source, Choice], Any]] = {
+    "NumPy": _numpy,
+    "zip archive": _zip,
+    "event file": _event_file,
+    "parquet": _parquet,
+    "feather": _feather,
+    "netCDF": _netcdf,
+    "pickle": _pickle,
+    "Zarr": _zarr_folder,
+    "TensorBoard folder": _event_folder,
+    "folder of logs": _log_folder,
+    "MLflow folder": _mlflow_folder,
+}

@@ -6,7 +6,8 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,7 @@ from ghostpoint.diagnosis.readers.columns import (
 )
 from ghostpoint.errors import InputError
 
-__all__ = ["Choice", "Table", "history_of_table"]
+__all__ = ["Choice", "Source", "Table", "history_of_table"]
 
 Floats = NDArray[np.float64]
 
@@ -38,6 +39,17 @@ class Choice:
     step: str | None = None
     loss: str | None = None
     accuracy: str | None = None
+
+
+class Source(NamedTuple):
+    """A file or folder to be read: its path, its name in lower case without the suffix of a compression, its bytes.
+
+    The bytes are decompressed; a folder has none.
+    """
+
+    path: Path
+    name: str
+    blob: bytes
 
 
 @dataclass

@@ -109,6 +109,7 @@ def latent_ghosts(
         assert network.tanh is not None
         return _proven(m[:, 0], n[:, 0], network.tanh.c, half)
     count = default_starts(model.rank) if count is None else count
+    # descents of q from many starts; ends at proven zeros are left out
     known = known_points(model, network, inputs)
     points = latent_starts(network, count, generator)
     found, _ = descended(network.search, network, points, STEPS, known.zeros, not known.zeros_missing)

@@ -11,7 +11,7 @@ from ghostpoint.slow_points.fields import NetworkField
 from ghostpoint.slow_points.ghosts import is_minimum, solve_ghost
 from ghostpoint.slow_points.latents.rank_one import flow_ghosts
 from ghostpoint.slow_points.latents.rank_three import latent_zeros
-from ghostpoint.slow_points.proofs.certificates import Certificate
+from ghostpoint.slow_points.proofs.certifier import Certificate
 from ghostpoint.slow_points.search.candidates import Candidate
 
 __all__ = ["Known", "default_starts", "known_points", "latent_starts"]
@@ -51,6 +51,7 @@ def known_points(model: Any, network: NetworkField, inputs: ArrayLike | None) ->
     if form.n is None or model.rank > 3:
         text = f"a network of rank {model.rank} is searched from starts, which proves nothing about other points"
         return Known([], [], text, text)
+    # all zeros in latents, by intervals
     found = latent_zeros(model, inputs=inputs)
     zeros, rank = [], model.rank
     for kappa, radius, isolation in zip(found.position, found.radius, found.isolation, strict=True):

@@ -23,6 +23,7 @@ from ghostpoint.models import Record
 from ghostpoint.slow_points.fields import driven
 from ghostpoint.slow_points.latents import rank_three_kernels as kernels
 from ghostpoint.slow_points.latents.rank_one_kernels import LARGEST
+from ghostpoint.slow_points.latents.rank_three_enclosure import scratch
 from ghostpoint.slow_points.latents.rank_three_records import LatentZeros
 
 __all__ = ["LatentZeros", "latent_zeros", "one_low_rank", "whole_box"]
@@ -70,6 +71,7 @@ def latent_zeros(
     >>> zeros.count, zeros.complete, int(zeros.stable.sum())
     (9, True, 4)
     """
+    # outside |kappa_k| <= sum_i |n_ik| there is no zero, so an unlimited search ends there
     m, n, b = _weights(model, inputs)
     widest = whole_box(n)
     low, high = _limits(box, len(widest))
@@ -78,11 +80,13 @@ def latent_zeros(
     table = _table(m, n, b)
     nowhere = bool(np.any(lower > upper))
     zeros, left, examined = _none(len(widest)) if nowhere else _search(lower, upper, table, (m, n, b))
+    # with limits, a zero whose cube touches one is neither inside nor outside for sure
     inside, outside = (_within(zeros, lower, upper, side) for side in (1.0, -1.0))
     if not whole:
         on_limit = zeros[~inside & ~outside]
         left = [(np.stack([z[:-2] - z[-2], z[:-2] + z[-2]]), "limit") for z in on_limit] + left
         zeros = zeros[inside]
+    # in order of kappa_1, then kappa_2, kappa_3
     zeros = zeros[np.lexsort(zeros[:, -3::-1].T)]
     position, radius = zeros[:, :-2], zeros[:, -2]
     eigenvalues, stable, proven = _stability(position, radius, table)
@@ -174,6 +178,7 @@ def _search(
         zeros, open_ = zeros[:count], open_[: min(n_open, _PLACES)]
         if not np.any(open_[:, -1] == kernels.TOO_MANY):
             break
+        # more zeros than places: once more with room for them
         places *= 4
     left: _Left = []
     for box in _merged(open_[open_[:, -1] == kernels.DEGENERATE, :-1]):
@@ -217,12 +222,13 @@ def _stability(position: Floats, radius: Floats, table: tuple[Floats, ...]) -> t
     places, rank = position.shape
     values = np.empty((places, rank), dtype=np.complex128)
     stable, proven = np.zeros((2, places), dtype=bool)
-    x, s = kernels.scratch(rank, table[0].shape[1])
+    x, s = scratch(rank, table[0].shape[1])
     for row in range(places):
         jacobian, error = np.empty((2, rank, rank))
         kernels.jacobian(np.ascontiguousarray(position[row]), radius[row], table, x, s, jacobian, error)
         found = np.linalg.eigvals(jacobian)
         values[row] = found[np.argsort(-found.real, kind="stable")]
+        # stable, or not, only where the bounds leave no doubt; else by the eigenvalues
         low, high = _hurwitz(jacobian, error)
         proven[row] = bool(np.all(low > 0) or np.any(high < 0))
         stable[row] = np.all(low > 0) if proven[row] else np.all(found.real < 0)
@@ -238,6 +244,7 @@ def _hurwitz(jacobian: Floats, error: Floats) -> tuple[Floats, Floats]:
     rank = len(jacobian)
     a, size = -jacobian, np.abs(jacobian)
     wide = size + error
+    # c_1 = trace(-J), and how far it can be off for |J - jacobian| <= error, rounding included
     centre, spread = [np.trace(a)], [np.trace(error) + 8 * _EPS * np.trace(wide)]
     pairs = [(i, j) for i in range(rank) for j in range(i)]
 

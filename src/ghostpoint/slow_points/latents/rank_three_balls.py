@@ -1,4 +1,4 @@
-"""The search of `latent_box_kernels` once more, in extended precision, for the little that float64 leaves undecided.
+"""The search of `rank_three_kernels` once more, in extended precision, for the little that float64 leaves undecided.
 
 f, its Jacobian and its second derivatives are summed in ball arithmetic (Arb, through python-flint) at the float64
 centre of a box; what is left of them then has the relative precision of float64, where before it was the difference of
@@ -14,7 +14,8 @@ from flint import arb
 from numpy.typing import NDArray
 
 from ghostpoint.numerics.balls import ball_precision
-from ghostpoint.slow_points.latents.rank_three_kernels import BUDGET, DEGENERATE, invert, prune
+from ghostpoint.slow_points.latents.rank_three_enclosure import invert
+from ghostpoint.slow_points.latents.rank_three_kernels import BUDGET, DEGENERATE, prune
 
 __all__ = ["Refined", "refine"]
 
@@ -52,6 +53,7 @@ class _Flow:
         f = [-v for v in point]
         jacobian = [[arb(-1 if i == j else 0) for j in k] for i in k]
         second = [[[arb(0) for _ in k] for _ in k] for _ in k]
+        # unit by unit: f = -kappa + n tanh(u), J = -1 + n m (1 - t**2), and n m m tanh''
         for m, n, b in zip(self._m, self._n, self._b, strict=True):
             t = (sum((m[j] * point[j] for j in k), b)).tanh()
             s = 1 - t * t
@@ -63,6 +65,7 @@ class _Flow:
                     jacobian[p][j] += slope * s
                     for i in range(j + 1):
                         second[p][i][j] += slope * m[i] * bend
+        # centres as float64; the balls' radii and the rounding to float64 are the errors
         error = np.array([float(v.rad()) for v in f]) + 1e-300
         others = max(
             float(v.rad()) for p in k for v in (*jacobian[p], *(second[p][i][j] for j in k for i in range(j + 1)))
@@ -96,6 +99,7 @@ def _refine(box: Floats, zeros: Floats, flow: _Flow, budget: int) -> Refined:
     left: list[Floats] = []
     centre = 0.5 * box[0] + 0.5 * box[1]
     largest = float(np.max(box[1] - box[0]))
+    # half-widths rounded up, so that the boxes cover the whole
     stack = [(centre, 0.5 * (box[1] - box[0]) * (1 + 8 * EPS) + 4 * EPS * np.abs(centre))]
     examined = 0
     while stack:
@@ -120,6 +124,7 @@ def _refine(box: Floats, zeros: Floats, flow: _Flow, budget: int) -> Refined:
             if volume < 0.6:
                 continue
             widest = int(np.argmax(h))
+            # both halves, a little wider than a half, so that they overlap
             half = 0.5 * h[widest] * (1 + 8 * EPS) + 2 * EPS * (abs(c[widest]) + h[widest])
             for side in (-half, half):
                 part, width = c.copy(), h.copy()
@@ -142,8 +147,10 @@ def _reduce(flow: _Flow, c: Floats, h: Floats) -> tuple[int, float]:
     f, g, second, rounding, off = flow.at(c)
     a = np.empty_like(g)
     invert(g, a)
+    # one bound for all coefficients, each times at most (1 + |d|)**2
     rounding = rounding + off * (1.0 + h.sum()) ** 2
     error = np.stack([_third(flow, h).sum(axis=1) / 3.0 * SLACK + rounding, rounding])
+    # d . H d / 2 as a sum over i <= j: pairs off the diagonal come twice
     quadratic = np.zeros_like(second)
     for i in range(flow.rank):
         for j in range(i, flow.rank):
@@ -184,6 +191,7 @@ def _holds_one(
 ) -> bool:
     """Krawczyk's condition, as in the compiled `verify`."""
     size = np.abs(a)
+    # |A f(z)|, |1 - A J(z)| and what the second and third derivatives add to it over the cube
     residual = np.abs(a @ f) + size @ (rounding + 8.0 * EPS * np.abs(f))
     linear = np.abs(a @ g - np.eye(flow.rank)) + 16.0 * EPS * (1.0 + size @ (np.abs(g) + 1.0))
     curved = np.abs(np.einsum("kp,pij->kij", a, second)).sum(axis=2) * r

@@ -1,18 +1,10 @@
 """Compiled search behind `latent_zeros`: every zero of a low-rank network's flow in a box, proven.
 
-Branch and prune. On a box ``c + [-h, h]`` each unit is enclosed by a polynomial of its argument u_i + delta,
-
-    tanh(u_i + delta) in mu_i + sigma_i delta + q_i delta**2 +- err_i    for |delta| <= rho_i = |m_i| h,
-
-the better of the quadratic Taylor polynomial (error ``max|tanh'''| rho**3 / 6``) and the line of the least slope
-there (error half of what tanh rises above it: good for boxes much wider than a unit's sigmoid). Summed with their
-signs, these enclose f by a quadratic. Where it can vanish cuts the box, coordinate by coordinate, for f itself and for
-``A f``, A the inverse of the linear part. A box of which nothing is left has no zero. Where the quadratic is nearly
-linear Newton's iteration looks for a zero z, and ``|A f(z)| + |1 - A J| r < r`` over the cube of radius r (Krawczyk)
-proves that the cube holds exactly one; boxes inside such a cube are done. Other boxes are halved.
-
-``err`` also carries every rounding: of the argument, of tanh, of the coefficients, of the sums over units in any order.
-The tanh is `numerics.bounded_tanh.tanh`, whose error is proven.
+Branch and prune. On a box ``c + [-h, h]`` the flow is enclosed by a quadratic (`rank_three_enclosure`). Where it can
+vanish cuts the box, coordinate by coordinate, for f itself and for ``A f``, A the inverse of the linear part. A box of
+which nothing is left has no zero. Where the quadratic is nearly linear Newton's iteration looks for a zero z, and
+``|A f(z)| + |1 - A J| r < r`` over the cube of radius r (Krawczyk) proves that the cube holds exactly one; boxes inside
+such a cube are done. Other boxes are halved.
 """
 
 from __future__ import annotations
@@ -22,129 +14,32 @@ from typing import Any
 
 import numpy as np
 
-from ghostpoint.numerics.bounded_tanh import EPS, PAD, SLACK, TANH_ULP, UNDERFLOW, tanh
+from ghostpoint.numerics.bounded_tanh import EPS, SLACK, UNDERFLOW
 from ghostpoint.numerics.compiled_code import compiled
+from ghostpoint.slow_points.latents.rank_three_enclosure import (
+    _A,
+    _ERR,
+    _Q,
+    _RHO,
+    _ROUND,
+    _SIGMA,
+    _THIRD,
+    _WORK,
+    _arguments,
+    _dot,
+    _dot_abs,
+    _units,
+    enclose,
+    invert,
+    scratch,
+)  # fmt: skip
 
-__all__ = ["BUDGET", "DEGENERATE", "TOO_MANY", "enclose", "invert", "jacobian", "prune", "scratch", "search", "verify"]
+__all__ = ["BUDGET", "DEGENERATE", "TOO_MANY", "jacobian", "prune", "search", "verify"]
 
 # why a box is left undecided: within rounding of a degenerate zero; too many boxes; too many zeros
 DEGENERATE, BUDGET, TOO_MANY = 1, 2, 3
 CUBES = 40  # sizes of cubes tried
 STEPS = 12  # of the Newton iteration
-_MU, _SIGMA, _Q, _ERR, _ROUND, _THIRD, _U, _A, _RHO, _WORK = range(10)  # rows of the scratch array, one place per unit
-SCRATCH = 10
-
-
-@compiled
-def _arguments(c: Any, h: Any, m: Any, b: Any, x: Any) -> None:
-    """Arguments at the centre, the sum of the sizes of their terms, and how far they vary over the box."""
-    u, a, rho = x[_U], x[_A], x[_RHO]
-    for i in range(b.size):
-        u[i], a[i], rho[i] = b[i], abs(b[i]), 0.0
-    for k in range(c.size):
-        ck, hk = c[k], h[k]
-        for i in range(b.size):
-            u[i] += m[k, i] * ck
-            a[i] += abs(m[k, i] * ck)
-            rho[i] += abs(m[k, i]) * hk
-    for i in range(b.size):
-        rho[i] *= 1.0 + 16.0 * EPS
-
-
-@compiled
-def _units(rank: int, taylor: bool, x: Any) -> None:
-    """mu, sigma, q, err of every unit; the part of err that is rounding; a bound of |tanh'''| over the box."""
-    units = x.shape[1]
-    total = EPS * (units + 8.0)
-    tanh_error = 2.0 * TANH_ULP * EPS
-    for i in range(units):
-        u, a, rho = x[_U, i], x[_A, i], x[_RHO, i]
-        t = tanh(u)
-        pad = tanh_error + EPS * (4.0 + 2.0 * (abs(u) + rho))
-        low, high = max(-1.0, tanh(u - rho) - pad), min(1.0, tanh(u + rho) + pad)
-        nearest = 0.0 if low * high <= 0.0 else min(abs(low), abs(high))
-        farthest = max(abs(low), abs(high))
-        steepest = min(1.0, 1.0 - nearest * nearest + PAD)
-        flattest = max(0.0, 1.0 - farthest * farthest - PAD)
-        bend = max(abs(3.0 * nearest * nearest - 1.0), abs(3.0 * farthest * farthest - 1.0))
-        third = 2.0 * steepest * bend + PAD
-        shift = (rank + 2.0) * EPS * a  # bound of the argument's own rounding
-        moved = min(1.01 * steepest * shift + shift * shift, min(shift, 2.0))
-        taylor_error = third * rho**3 / 6.0
-        line_error = 0.5 * (high - low) - rho * flattest
-        s = 1.0 - t * t
-        by_line = line_error < taylor_error and not taylor
-        mu = 0.5 * (low + high) if by_line else t
-        sigma = flattest if by_line else s
-        q = 0.0 if by_line else -t * s
-        rounding = moved + tanh_error + EPS * (8.0 + 32.0 * rho + 40.0 * rho * rho)
-        rounding += total * (abs(mu) + rho * sigma + rho * rho * abs(q))
-        rounding = SLACK * rounding + UNDERFLOW
-        x[_MU, i], x[_SIGMA, i], x[_Q, i] = mu, sigma, q
-        x[_ERR, i] = SLACK * (line_error if by_line else taylor_error) + rounding
-        x[_ROUND, i], x[_THIRD, i] = rounding, third
-
-
-@compiled(fastmath={"contract", "reassoc", "nsz"})
-def _dot(p: Any, q: Any) -> float:
-    total = 0.0
-    for i in range(p.size):
-        total += p[i] * q[i]
-    return total
-
-
-@compiled(fastmath={"contract", "reassoc", "nsz"})
-def _dot_abs(p: Any, q: Any) -> float:
-    total = 0.0
-    for i in range(p.size):
-        total += abs(p[i]) * q[i]
-    return total
-
-
-@compiled
-def enclose(c: Any, h: Any, w: Any, taylor: bool, x: Any, f: Any, g: Any, q: Any, e: Any) -> None:
-    """``f(c + d)`` in ``f + g d + sum_(i <= j) q[:, i, j] d_i d_j +- e[0]`` for |d| <= h; e[1] is rounding's part.
-
-    ``w = (m, n, b, nm, nmm)``, units last: m, n (K, N), b (N,), nm (K, K, N) and nmm (K, K, K, N) the products with one
-    and two factors of m. ``taylor`` takes the Taylor polynomial for every unit: f, g and 2 q are then f, its
-    Jacobian and its second derivatives at c.
-    """
-    m, n, b, nm, nmm = w
-    rank = c.size
-    _arguments(c, h, m, b, x)
-    _units(rank, taylor, x)
-    for k in range(rank):
-        f[k] = _dot(n[k], x[_MU]) - c[k]
-        rounding = 4.0 * EPS * (abs(c[k]) + h[k]) + UNDERFLOW
-        e[0, k] = SLACK * (_dot_abs(n[k], x[_ERR]) + rounding)
-        e[1, k] = SLACK * (_dot_abs(n[k], x[_ROUND]) + rounding)
-        for j in range(rank):
-            g[k, j] = _dot(nm[k, j], x[_SIGMA]) - (1.0 if j == k else 0.0)
-            for i in range(j + 1):
-                factor = 1.0 if i == j else 2.0
-                q[k, i, j] = factor * _dot(nmm[k, i, j], x[_Q])
-
-
-@compiled
-def invert(g: Any, a: Any) -> bool:
-    """``a`` = g's inverse, approximately (K <= 3, by cofactors); its adjugate, and False, where g has none."""
-    rank = g.shape[0]
-    if rank == 1:
-        a[0, 0] = 1.0
-        det = g[0, 0]
-    elif rank == 2:
-        a[0, 0], a[0, 1], a[1, 0], a[1, 1] = g[1, 1], -g[0, 1], -g[1, 0], g[0, 0]
-        det = g[0, 0] * g[1, 1] - g[0, 1] * g[1, 0]
-    else:
-        for i in range(3):
-            for j in range(3):
-                p, r, s, t = (j + 1) % 3, (j + 2) % 3, (i + 1) % 3, (i + 2) % 3
-                a[i, j] = g[p, s] * g[r, t] - g[p, t] * g[r, s]
-        det = g[0, 0] * a[0, 0] + g[0, 1] * a[1, 0] + g[0, 2] * a[2, 0]
-    if not np.all(np.isfinite(a / det)):
-        return False
-    a /= det
-    return True
 
 
 @compiled
@@ -155,6 +50,7 @@ def _cut(f: float, g: Any, q: Any, e: float, h: Any, lo: Any, hi: Any) -> bool:
     linear = 0.0
     for j in range(rank):
         linear += abs(g[j]) * h[j]
+        # products d_i d_j have either sign, squares only their own
         for i in range(j):
             bent = abs(q[i, j]) * h[i] * h[j]
             low, high, size = low - bent, high + bent, size + bent
@@ -162,6 +58,7 @@ def _cut(f: float, g: Any, q: Any, e: float, h: Any, lo: Any, hi: Any) -> bool:
         low, high, size = low + min(bent, 0.0), high + max(bent, 0.0), size + abs(bent)
     slack = 32.0 * EPS * (size + linear)
     low, high = low - slack, high + slack
+    # 0 is out of reach of the linear terms anywhere in the box
     if low - linear > 0.0 or high + linear < 0.0:  # so that a NaN keeps the box
         return False
     for j in range(rank):
@@ -170,6 +67,7 @@ def _cut(f: float, g: Any, q: Any, e: float, h: Any, lo: Any, hi: Any) -> bool:
             for i in range(rank):
                 if i != j:
                     others += abs(g[i]) * h[i]
+            # solve for d_j with all other terms at their worst
             one, two = -(low - others) / g[j], -(high + others) / g[j]
             if not (math.isfinite(one) and math.isfinite(two)):
                 continue
@@ -192,10 +90,12 @@ def prune(c: Any, h: Any, f: Any, g: Any, q: Any, e: Any, a: Any, ea: Any, lo: A
     row, bent = np.empty(rank), np.empty((rank, rank))
     for k in range(rank):
         lo[k], hi[k] = -h[k], h[k]
+    # first the components of f themselves
     for k in range(rank):
         if not _cut(f[k], g[k], q[k], e[0, k], h, lo, hi):
             return 0, 0.0
     nearly_linear, flat = True, True
+    # then those of A f, whose linear part is near the identity: one coordinate each
     for k in range(rank):
         value = size = weight = 0.0
         row[:] = 0.0
@@ -220,9 +120,11 @@ def prune(c: Any, h: Any, f: Any, g: Any, q: Any, e: Any, a: Any, ea: Any, lo: A
             straight += abs(row[j]) * h[j]
             for i in range(j + 1):
                 curved += abs(bent[i, j]) * h[i] * h[j]
+        # a row that is within rounding of 0 over the whole box can cut nothing
         level = weight > 0.0 and abs(value) + straight + curved <= 6.0 * rounding
         nearly_linear = nearly_linear and (level or curved < 0.5 * h[k])
         flat = flat and level
+    # the box that is left, rounded outwards
     left = 1.0
     for k in range(rank):
         half = min(h[k], 0.5 * (hi[k] - lo[k]))
@@ -250,6 +152,7 @@ def _reduce(c: Any, h: Any, w: Any, x: Any, s: Any) -> tuple[int, float]:
     enclose(c, h, w, False, x, f, g, q, e)
     invert(g, a)
     for k in range(rank):
+        # the error of unit i enters A f as (A n)_i err_i, which is at most |A| |n_i| err_i
         extra = 0.0
         for p in range(rank):
             extra += abs(a[k, p]) * (8.0 * EPS * e[0, p] + 4.0 * EPS * (abs(c[p]) + h[p]) + UNDERFLOW)
@@ -277,6 +180,7 @@ def _newton(z: Any, c: Any, h: Any, w: Any, x: Any, s: Any) -> bool:
         for k in range(z.size):
             step = doubt = 0.0
             for p in range(z.size):
+                # step = A f, and how much of it rounding can be
                 step += s[4][k, p] * s[0][p]
                 doubt += abs(s[4][k, p]) * s[3][0, p]
             z[k] -= step
@@ -296,6 +200,7 @@ def _slopes(z: Any, r: float, w: Any, x: Any, s: Any) -> None:
     _arguments(z, s[7], w[0], w[2], x)
     _units(rank, True, x)
     for i in range(units):
+        # tanh' within the cube: third derivative times rho**2 / 2, and the roundings
         rho = x[_RHO, i]
         shift = min(1.0, 1.6 * (rank + 2.0) * EPS * x[_A, i])
         rounding = EPS * ((units + 8.0) * (x[_SIGMA, i] + 2.0 * abs(x[_Q, i]) * rho) + 40.0 * (1.0 + rho))
@@ -314,6 +219,7 @@ def verify(z: Any, r: float, w: Any, x: Any, s: Any) -> tuple[bool, float]:
     rank = z.size
     if not evaluate(z, w, x, s):
         return False, math.inf
+    # |A f(z)|, the first step of Newton's method
     residual = 0.0
     bound = s[6]
     for k in range(rank):
@@ -325,6 +231,7 @@ def verify(z: Any, r: float, w: Any, x: Any, s: Any) -> tuple[bool, float]:
         residual = max(residual, bound[k])
     if not residual < r:
         return False, residual
+    # row k of |1 - A J| over the cube: at z, by the second, and by the third derivatives
     _slopes(z, r, w, x, s)
     for k in range(rank):
         _combine(a[k], n, x[_WORK])
@@ -382,6 +289,7 @@ def _known(c: Any, h: Any, count: int, zeros: Any) -> bool:
 def _adopt(z: Any, largest: float, count: int, zeros: Any, w: Any, x: Any, s: Any) -> bool:
     """List the zero near z with the smallest and the largest cube around it that verify, unless it is listed."""
     rank = z.size
+    # the smallest cube that verifies, from rounding on upwards
     r = 8.0 * EPS * np.abs(z).max() + UNDERFLOW
     proven = False
     for _ in range(CUBES):
@@ -402,6 +310,7 @@ def _adopt(z: Any, largest: float, count: int, zeros: Any, w: Any, x: Any, s: An
             apart = apart or abs(z[k] - zeros[row, k]) > SLACK * (r + zeros[row, rank])
         if not apart:
             return False
+    # the largest one, from the whole box on downwards: boxes inside it need no search
     wide = largest
     for _ in range(CUBES):
         if wide <= r or verify(z, wide, w, x, s)[0]:
@@ -411,14 +320,6 @@ def _adopt(z: Any, largest: float, count: int, zeros: Any, w: Any, x: Any, s: An
     zeros[count, rank] = r
     zeros[count, rank + 1] = wide if wide > r and verify(z, wide, w, x, s)[0] else r
     return True
-
-
-@compiled
-def scratch(rank: int, units: int) -> Any:
-    """Work space: one row per quantity and unit; f, g, q, e, A, the errors of A f, and two vectors."""
-    square, vector = (rank, rank), np.empty(rank)
-    small = (vector, np.empty(square), np.zeros((rank, rank, rank)), np.empty((2, rank)), np.empty(square))
-    return np.empty((SCRATCH, units)), (*small, np.empty((2, rank)), np.empty(rank), np.empty(rank))
 
 
 @compiled
@@ -434,6 +335,7 @@ def search(lower: Any, upper: Any, w: Any, budget: int, zeros: Any, open_: Any) 
     x, s = scratch(rank, units)
     scale = np.empty(rank)
     for k in range(rank):
+        # a coordinate counts by how far it moves the arguments of the units
         scale[k] = math.sqrt(_dot(w[0][k], w[0][k]))
     scale = np.maximum(scale, 1e-3 * scale.max() + 1e-300)
     depth = 400
@@ -468,6 +370,7 @@ def search(lower: Any, upper: Any, w: Any, budget: int, zeros: Any, open_: Any) 
             if state == 1:
                 reason = DEGENERATE
                 break
+            # cut it again while that removes much, else halve it
             if left < 0.6:
                 continue
             widest = 0
@@ -478,6 +381,7 @@ def search(lower: Any, upper: Any, w: Any, budget: int, zeros: Any, open_: Any) 
                 reason = DEGENERATE
                 break
             half = 0.5 * h[widest] * (1.0 + 8.0 * EPS) + 2.0 * EPS * (abs(c[widest]) + h[widest])
+            # depth first: the other half waits on the stack
             for side in range(2):
                 boxes[top, 0], boxes[top, 1] = c, h
                 boxes[top, 0, widest] = c[widest] + (half if side == 0 else -half)

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ghostpoint import checks, summary
+from ghostpoint import checks
 from ghostpoint.errors import InputError
 from ghostpoint.slow_points.fields import Field, NetworkField, UserField, network_field
 from ghostpoint.slow_points.passages.slow_manifold import NODES, Curve, Lost, across, delay_of_start, refined, straight
 from ghostpoint.slow_points.points import SlowPoints
+from ghostpoint.summary import Rows, Summarised
 
 __all__ = ["Passage", "slow_passage"]
 
@@ -25,7 +26,7 @@ PANEL = 16  # nodes of a panel of the quadrature
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Passage:
+class Passage(Summarised):
     """One passage of a ghost along its slow manifold.
 
     Attributes
@@ -63,8 +64,9 @@ class Passage:
     alpha: float | None
     reason: str
 
-    def _repr_html_(self) -> str:
-        return summary.html(repr(self), [])
+    def summary(self) -> tuple[str, Rows]:
+        """One line."""
+        return repr(self), []
 
     def __repr__(self) -> str:
         unit = "tau" if self.alpha is None else "steps"

@@ -14,40 +14,39 @@ from numpy.typing import NDArray
 from ghostpoint.numerics.balls import ball_precision
 from ghostpoint.slow_points.ghosts import GhostSolution, null_pair, solve_ghost
 from ghostpoint.slow_points.proofs import certificates
-from ghostpoint.slow_points.proofs.certificates import Certificate, FieldBounds, norm
+from ghostpoint.slow_points.proofs.certificates import FieldBounds, InFloat64, norm
+from ghostpoint.slow_points.proofs.certifier import Certificate, Proven
 
-__all__ = ["certify_in_balls"]
+__all__ = ["InBalls"]
 
 Floats = NDArray[np.float64]
-Found = tuple[Floats, GhostSolution | None, Certificate]
 
 BITS = 256
 STEPS = 40  # of Newton's method with one inverse: each gains the digits of its defect
 EPS = 2.0**-53
 
 
-def certify_in_balls(
-    bounds: FieldBounds, kappa: Floats, ghost: GhostSolution | None, proof: Certificate
-) -> list[tuple[Floats, GhostSolution | None, Certificate, int]]:
-    """What a candidate that float64 left undecided turns out to be: one point, or the two zeros beside a fold.
+class InBalls(InFloat64):
+    """The proofs in :data:`BITS` bits: a candidate is one point, or the two zeros beside a fold."""
 
-    The candidate comes back, with its old ``proof``, where more digits do not help either.
-    """
-    try:
-        import flint
-    except ImportError:
-        reason = f"{proof.reason} (python-flint, which would give more digits, is not installed)"
-        return [(kappa, ghost, proof._replace(reason=reason), BITS)]
-    with ball_precision(BITS):
-        balls = _Balls(flint, bounds)
-        found: list[Found] = []
-        if ghost is None:
-            found = _zero(balls, bounds, balls.vector(kappa))
-        found = found or _fold(balls, bounds, kappa, ghost)
-    if not found:
-        reason = f"{proof.reason}; nor do {BITS} bits decide"
-        return [(kappa, ghost, proof._replace(reason=reason), BITS)]
-    return [(*one, BITS) for one in found]
+    in_tracking = False
+
+    def prove(self, kappa: Floats, ghost: GhostSolution | None, before: Certificate) -> list[Proven]:
+        """By the steps of Newton's method in balls, first for a zero, then for the fold near it."""
+        try:
+            import flint
+        except ImportError:
+            reason = f"{before.reason} (python-flint, which would give more digits, is not installed)"
+            return [Proven(kappa, ghost, before._replace(reason=reason))]
+        with ball_precision(BITS):
+            balls = _Balls(flint, self.bounds)
+            # for the candidate of a zero, first a zero; else what the fold nearby is
+            found: list[Proven] = []
+            if ghost is None:
+                found = _zero(balls, self.bounds, balls.vector(kappa))
+            found = found or _fold(balls, self.bounds, kappa, ghost)
+        reason = f"{before.reason}; nor do {BITS} bits decide"
+        return found or [Proven(kappa, ghost, before._replace(reason=reason))]
 
 
 class _Balls:
@@ -78,6 +77,7 @@ class _Balls:
 
     def bordered(self, x: Any, omega: Any, s: Any) -> Any:
         """The 2 K + 1 equations of `ghosts`."""
+        # F - s M omega, J^T omega = B^T D A^T omega - omega, (omega . M omega - 1) / 2
         f, t = self.flow(x)
         pulled = omega if self.A is None else self.A.transpose() * omega
         weighted = omega if self.A is None else self.A * pulled
@@ -98,11 +98,12 @@ class _Balls:
         return norm(np.abs(value) + error)
 
 
-def _zero(balls: _Balls, bounds: FieldBounds, x: Any) -> list[Found]:
+def _zero(balls: _Balls, bounds: FieldBounds, x: Any) -> list[Proven]:
     """A proven zero near x, or nothing."""
     kappa = balls.floats(x)[0]
     here = bounds.at(kappa)
     operator = certificates.jacobian_operator(here)
+    # Newton's method with the float64 inverse and residuals in balls, down to steps of 1e-60
     if operator is None or not operator.defect < 0.5:
         return []
     last = np.inf
@@ -126,10 +127,10 @@ def _zero(balls: _Balls, bounds: FieldBounds, x: Any) -> list[Found]:
     radius, unique = (proof.radius + rounding) * (1 + 4 * EPS), (proof.unique_radius - rounding) * (1 - 4 * EPS)
     if not radius < unique:
         return []
-    return [(position, None, proof._replace(radius=radius, unique_radius=unique))]
+    return [Proven(position, None, proof._replace(radius=radius, unique_radius=unique))]
 
 
-def _fold(balls: _Balls, bounds: FieldBounds, kappa: Floats, ghost: GhostSolution | None) -> list[Found]:
+def _fold(balls: _Balls, bounds: FieldBounds, kappa: Floats, ghost: GhostSolution | None) -> list[Proven]:
     """Resolve the fold near kappa: a proven ghost, or proven zeros on both sides, or nothing."""
     field, metric = bounds.field, bounds.metric
     fold = ghost if ghost is not None else solve_ghost(field, metric, kappa)
@@ -157,21 +158,25 @@ def _fold(balls: _Balls, bounds: FieldBounds, kappa: Floats, ghost: GhostSolutio
     eta = operator.first_step(value, error)
     speed = float(s)
     centre, direction = balls.floats(x)[0], balls.floats(omega)[0]
+    # the fold's normal form s + bend y**2 along nu: a ghost where both have one sign, else zeros
     nu = null_pair(field.jacobian(centre[None])[0])[1]
     bend = float(nu @ field.curvature(centre[None], direction[None])[0] @ nu) / 2
     if speed * bend > 0:
         return _ghost(balls, bounds, (centre, direction, s), (operator, fold), (x, omega), eta)
     if bend == 0 or speed == 0:
         return []
+    # where s + bend y**2 = 0: the zero on each side, to be proven by itself
     y = np.sqrt(-speed / bend)
     sides = [_zero(balls, bounds, balls.moved(x, sign * y * nu)) for sign in (-1.0, 1.0)]
     return [zero for side in sides for zero in side]
 
 
-def _ghost(balls: _Balls, bounds: FieldBounds, end: Any, start: Any, exact: Any, eta: float) -> list[Found]:
+def _ghost(balls: _Balls, bounds: FieldBounds, end: Any, start: Any, exact: Any, eta: float) -> list[Proven]:
     (centre, direction, s), (operator, fold), (x, omega) = end, start, exact
+    # omega and s change sign together, so that the speed is positive
     sign = 1.0 if float(s) > 0 else -1.0
     change = abs(float(s) - fold.speed) + 4 * EPS * abs(float(s))
+    # how far the float64 point, to which the inverse belongs, is from the exact centre
     shift = (balls.distance(x, fold.kappa) + balls.distance(omega, fold.omega) + change) * (1 + 8 * EPS)
     at_centre = bounds.at(centre)
     f, e_f = balls.floats(balls.flow(balls.vector(centre))[0])
@@ -182,4 +187,4 @@ def _ghost(balls: _Balls, bounds: FieldBounds, end: Any, start: Any, exact: Any,
     if proof.kind != "ghost" or not radius < proof.empty_radius:
         return []
     solution = GhostSolution(centre, sign * direction, sign * float(s), True)
-    return [(centre, solution, proof._replace(radius=radius))]
+    return [Proven(centre, solution, proof._replace(radius=radius))]

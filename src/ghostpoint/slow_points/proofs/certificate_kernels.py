@@ -21,6 +21,7 @@ _SPLIT = 134217729.0  # 2**27 + 1
 def _two_product(a: float, b: float) -> tuple[float, float]:
     """The rounded product and its exact error (Dekker; for sizes up to 1e150)."""
     p = a * b
+    # Veltkamp's splitting: a = ah + al with 26 bits each, so the partial products are exact
     t = _SPLIT * a
     ah = t - (t - a)
     al = a - ah
@@ -36,6 +37,7 @@ def _dot(row: Any, x: Any, start: float) -> tuple[float, float]:
     total, rest, size = start, 0.0, abs(start)
     for j in range(x.size):
         p, e = _two_product(row[j], x[j])
+        # Knuth's two-sum: s + ((total - (s - z)) + (p - z)) = total + p exactly
         s = total + p
         z = s - total
         rest += ((total - (s - z)) + (p - z)) + e
@@ -56,8 +58,10 @@ def drive_and_rates(B: Any, c: Any, x: Any, u: Any, t: Any, gain: Any, e_t: Any,
         u[k], e_u = _dot(B[k], x, c[k])
         t[k] = tanh(u[k])
         gain[k] = (1.0 - t[k]) * (1.0 + t[k])
+        # |tanh'| over the error of u: at u times exp(2 e_u), and at most 1
         slope = min(1.0, (gain[k] + 64.0 * EPS) * math.exp(2.0 * min(e_u, 1.0))) if e_u < 1.0 else 1.0
         e_t[k] = (1.0 + 1e-6) * (2.0 * TANH_ULP * EPS * abs(t[k]) + slope * e_u) + UNDERFLOW
+        # |d(1 - t**2)| <= 2 |t| e + e**2, and four roundings
         e_gain[k] = (1.0 + 1e-6) * (2.0 * abs(t[k]) * e_t[k] + e_t[k] ** 2 + 4.0 * EPS * (gain[k] + EPS))
 
 
@@ -72,5 +76,6 @@ def residual(A: Any, t: Any, e_t: Any, x: Any, f: Any, e_f: Any) -> None:
     for i in range(x.size):
         f[i], error = _dot(A[i], t, -x[i])
         for k in range(t.size):
+            # what is not known of t passes through |A|
             error += abs(A[i, k]) * e_t[k]
         e_f[i] = (1.0 + (t.size + 8.0) * 2.0 * EPS) * (1.0 + 1e-6) * error

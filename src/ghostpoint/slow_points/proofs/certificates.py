@@ -30,11 +30,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostpoint.slow_points.fields import TanhField
-from ghostpoint.slow_points.ghosts import Border, border, bordered_inverse, inverse
+from ghostpoint.slow_points.fields import Field, TanhField
+from ghostpoint.slow_points.ghosts import Border, GhostSolution, border, bordered_inverse, inverse
 from ghostpoint.slow_points.proofs.certificate_kernels import drive_and_rates, residual
+from ghostpoint.slow_points.proofs.certifier import Certificate, Certifier, Proven
 
-__all__ = ["BEND", "Certificate", "FieldBounds", "certify_fixed", "certify_ghost", "newton_ball", "zero_free_radius"]
+__all__ = ["BEND", "FieldBounds", "InFloat64", "certify_fixed", "certify_ghost", "newton_ball", "zero_free_radius"]
 
 Floats = NDArray[np.float64]
 
@@ -42,21 +43,6 @@ BEND = 0.7698003589195011  # max |tanh''| = 4 / (3 sqrt 3), rounded up
 EPS = 2.0**-53
 NEARBY = 1e-6  # how far the centre of a proof in more digits may be from the float64 point its inverse belongs to
 SHELL = 1.04  # ratio of the radii between which a bound is taken to hold
-
-
-class Certificate(NamedTuple):
-    """What is proven of a candidate; radii in the coordinates of the field, NaN where nothing is proven.
-
-    ``kind`` "fixed": exactly one zero within ``unique_radius`` of the position, and it is within ``radius``.
-    "ghost": a stationary point of q with F != 0 within ``radius``, and no zero within ``empty_radius``.
-    "undecided": neither; ``reason`` says what failed.
-    """
-
-    kind: str
-    radius: float = math.nan
-    unique_radius: float = math.nan
-    empty_radius: float = math.nan
-    reason: str = ""
 
 
 def _up(value: float, terms: float = 1.0) -> float:
@@ -245,6 +231,7 @@ def certify_fixed(bounds: FieldBounds, x: Floats) -> Certificate:
 def fixed_from_step(here: Local, operator: Operator, eta: float, shift: float = 0.0) -> Certificate:
     """The proof of a zero from a bound ``eta`` of the first step |C F| at a centre within ``shift`` of the point."""
     defect, size = operator.defect, operator.inverse
+    # first with the Lipschitz constant of the whole space
     best = newton_ball(eta, defect, _up(size * operator.lipschitz))
     reach = best[1] if best else _up(4.0 * eta)
     # a smaller ball has a smaller Lipschitz constant, which may allow a larger ball than the global one
@@ -293,9 +280,11 @@ def zero_free_radius(b: Reduction) -> float:
     numbers = np.array(b)
     if not np.isfinite(numbers).all() or b.value <= 0:
         return 0.0
+    # shells from a radius at which every loss is far below the gain, up to 1000
     start = 1e-3 * min(b.value / (b.tilt + 1e-300), math.sqrt(b.value / (abs(b.curve) + b.square + 1e-300)), 1.0)
     outer = start * SHELL ** np.arange(1 + max(1, math.ceil(math.log(1e3 / start) / math.log(SHELL))))
     inner = np.concatenate([[0.0], outer[:-1]])
+    # losses grow with the radius, so the outer one bounds them; |y| is taken at the inner one
     rest = b.rest0 + b.rest1 * outer + b.rest2 * outer**2
     along = np.maximum(0.0, inner - rest * (1 + 1e-12)) / b.v * (1 - 1e-12)
     curve = b.curve * along**2 if b.curve > 0 else b.curve * (b.q * outer) ** 2
@@ -356,6 +345,7 @@ def ghost_operator(here: Local, omega: Floats, s: float, edge: Border | None = N
     bend, e_bend = here.second()
     first = np.empty((2 * size, size))  # the first block column, J above H
     first[:size] = here.J
+    # H = B^T diag((A^T omega) tanh'') B, the second derivative weighted by omega
     H = np.matmul((bounds.B * (pulled * bend)[:, None]).T, bounds.B, out=first[size:])
     e_H = norm((np.abs(pulled) * e_bend + e_pulled * BEND) * bounds.rows**2) * math.sqrt(units)
     # | |B|^T diag(|weights|) |B| | <= sum of |weight_k| |b_k|**2
@@ -364,6 +354,7 @@ def ghost_operator(here: Local, omega: Floats, s: float, edge: Border | None = N
     if C is None:
         return None
     C_x = C[:, :size]
+    # C D - 1 by block columns: x, omega and s
     product = np.empty_like(C)
     np.matmul(C[:, :-1], first, out=product[:, :size])
     np.matmul(C[:, size:], np.concatenate([here.J.T, weighted[None]]), out=product[:, size:-1])
@@ -388,6 +379,7 @@ def ghost_residual(here: Local, omega: Floats, s: float) -> tuple[Floats, Floats
     bounds, size = here.bounds, here.bounds.size
     weighted, e_weighted = bounds.metric_times(omega)
     value = np.concatenate([here.f - s * weighted, here.J.T @ omega, [(omega @ weighted - 1.0) / 2]])
+    # rows F - s M omega, J^T omega and (omega . M omega - 1) / 2, each with its rounding
     first = here.e_f + 2 * EPS * (np.abs(here.f) + 2 * abs(s) * np.abs(weighted)) + abs(s) * e_weighted
     second = np.full(size, here.e_J * norm(omega)) + gamma(size + 2.0) * (np.abs(here.J).T @ np.abs(omega))
     third = norm(omega) * e_weighted + gamma(size + 4.0) * (1 + norm(omega) * norm(weighted))
@@ -425,10 +417,12 @@ def reduction(
     C1, v, psi, sigma = C[:size, :size], C[:size, -1], -C[-1, :size], float(C[-1, -1])
     defect1 = norm(product[:size]) + norm(C[:size]) * (rounding * D_size + here.e_J)
     defect2 = norm(product[-1]) + norm(C[-1]) * (rounding * D_size + here.e_J)
+    # psi . F from below: minus the error of F, minus that of the sum
     value = float(psi @ f)
     value -= _up(float(np.abs(psi) @ e_f) + gamma(size + 2.0) * float(np.abs(psi) @ np.abs(f)), 16 + size)
     pulled, e_pulled = bounds.pulled(psi)
     bend, e_bend = here.second()
+    # psi . D2F[a, b] = sum_k weights_k (b_k . a) (b_k . b), weights = (A^T psi) tanh''
     weights = pulled * bend
     e_weights = np.abs(pulled) * e_bend + e_pulled * BEND
     through = bounds.B @ v
@@ -437,9 +431,11 @@ def reduction(
     e_curve = float(e_weights @ (np.abs(through) + e_through) ** 2)
     e_curve += float(np.abs(weights) @ (2 * np.abs(through) * e_through + e_through**2))
     e_curve += gamma(len(bounds.c) + 8.0) * float(np.abs(weights) @ through**2)
+    # |psi . D2F[v, .]| <= |B| |weights (B v)|
     cross = bounds.norm_B * (norm(weights * through) + norm(e_weights * np.abs(through)))
     cross += bounds.norm_B * norm((np.abs(weights) + e_weights) * e_through)
     largest = float((np.abs(weights) + e_weights).max())
+    # third order: |tanh'''| <= 2 makes psi . D3F[h, h, h] / 6 <= theta |B|**2 |h|**3 / 3
     theta = float(((np.abs(pulled) + e_pulled) * bounds.rows).max())
     rest0 = Operator(C1, 0.0, 0.0, 0.0).first_step(f, e_f)
     bounded = Reduction(
@@ -456,3 +452,24 @@ def reduction(
         rest2=_up(0.5 * norm(C1) * bounds.lipschitz, 16),
     )
     return bounded, C, q
+
+
+class InFloat64(Certifier):
+    """The proofs of this module, for tanh networks."""
+
+    in_tracking = True
+
+    def __init__(self, field: Field, metric: Floats | None = None):
+        assert isinstance(field, TanhField)
+        self.bounds = FieldBounds(field, metric)
+
+    @classmethod
+    def knows(cls, field: Field) -> bool:
+        """Tanh networks, whose second derivative is bounded."""
+        return isinstance(field, TanhField)
+
+    def prove(self, kappa: Floats, ghost: GhostSolution | None, before: Certificate) -> list[Proven]:
+        """By Newton-Kantorovich, and for ghosts by the Lyapunov-Schmidt reduction."""
+        if ghost is None:
+            return [Proven(kappa, None, certify_fixed(self.bounds, kappa))]
+        return [Proven(kappa, ghost, certify_ghost(self.bounds, ghost.kappa, ghost.omega, ghost.speed))]

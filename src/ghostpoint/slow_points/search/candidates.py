@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ghostpoint.slow_points.fields import Field, NetworkField
 from ghostpoint.slow_points.ghosts import GhostSolution, inverse, is_minimum, right_null, solve_ghost
-from ghostpoint.slow_points.proofs.certificates import Certificate
+from ghostpoint.slow_points.proofs.certifier import Certificate
 from ghostpoint.slow_points.search.descent import minimize_energy, newton
 
 __all__ = ["Candidate", "Failure", "as_known", "descended", "with_partners"]

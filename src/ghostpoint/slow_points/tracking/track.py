@@ -14,7 +14,7 @@ from ghostpoint.results import TrainingRun
 from ghostpoint.slow_points.fields import NetworkField, network_field
 from ghostpoint.slow_points.find import find_slow_points
 from ghostpoint.slow_points.ghosts import GhostSolution, ghost_form, is_minimum, solve_ghost
-from ghostpoint.slow_points.proofs.certificates import FieldBounds, certify_fixed, certify_ghost
+from ghostpoint.slow_points.proofs import CERTIFIERS, Certificate, Certifier
 from ghostpoint.slow_points.tracking.linking import Change, Linker, Node
 from ghostpoint.slow_points.tracking.segments import Segment
 from ghostpoint.slow_points.tracking.tracks import Event, Tracks
@@ -109,18 +109,19 @@ def track_slow_points(
         networks = [network_field(models[i], inputs) for i in range(len(models))]
     starts = checks.integer("n_starts", n_starts, at_least=1)
     nodes, complete = _searched(models, networks, task, inputs, starts, seed, certify)
-    bounds: dict[int, FieldBounds] = {}
+    certifiers: dict[tuple[int, str], Certifier] = {}
 
     def certified(at: int, kappa: Floats, ghost: GhostSolution | None) -> str:
-        field = networks[at].tanh
-        if not certify or field is None:
-            return "none"
-        bounds.setdefault(at, FieldBounds(field, networks[at].metric))
-        if ghost is None:
-            proof = certify_fixed(bounds[at], kappa)
-        else:
-            proof = certify_ghost(bounds[at], ghost.kappa, ghost.omega, ghost.speed)
-        return "none" if proof.kind == "undecided" else "float64"
+        field, metric = networks[at].exact, networks[at].metric
+        for name, kind in CERTIFIERS.items() if certify else ():
+            if not kind.in_tracking or not kind.knows(field):
+                continue
+            if (at, name) not in certifiers:
+                certifiers[at, name] = kind(field, metric)
+            ends = certifiers[at, name].prove(kappa, ghost, Certificate("undecided"))
+            if len(ends) == 1 and ends[0].certificate.kind != "undecided":
+                return name
+        return "none"
 
     linker = Linker([each.exact for each in networks], nodes, complete, certified)
     linker.run()
@@ -232,7 +233,7 @@ def _record(
         speed=speed,
         r=r,
         a=a,
-        certificate=np.array([n.certificate for _, _, n in rows], dtype="<U9"),
+        certificate=np.array([n.certificate for _, _, n in rows], dtype=str),
         source=np.array([n.source for _, _, n in rows], dtype="<U12"),
         events=tuple(
             sorted((_event(c, epochs, networks, branch) for c in linker.changes), key=lambda event: event.epoch)

@@ -11,11 +11,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ghostpoint import checks, summary
+from ghostpoint import checks
 from ghostpoint._version import __version__
 from ghostpoint.errors import InputError
 from ghostpoint.slow_points.tracking.answer import Answer, abrupt_drop
 from ghostpoint.storage import read_dataset, write_dataset
+from ghostpoint.summary import Rows, Summarised
 
 __all__ = ["EVENTS", "Event", "Tracks"]
 
@@ -59,7 +60,7 @@ class Event(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Tracks:
+class Tracks(Summarised):
     """Slow points of one network over its training, P in all at E epochs; times in units of tau.
 
     Attributes
@@ -217,12 +218,9 @@ class Tracks:
         return cls.from_dataset(read_dataset(path))
 
     def __repr__(self) -> str:
-        return summary.lines(*self._summary())
+        return str(self)
 
-    def _repr_html_(self) -> str:
-        return summary.html(*self._summary())
-
-    def _summary(self) -> tuple[str, list[tuple[str, ...]]]:
+    def summary(self) -> tuple[str, Rows]:
         """Branches and epochs, what is proven, and the table of the first events."""
         first, last, count = self.epochs[0], self.epochs[-1], len(self.epochs)
         title = f"Tracks: {self.n_branches} branches at {count} epochs from {first} to {last}"

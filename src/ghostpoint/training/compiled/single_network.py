@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,7 +66,7 @@ class Trials:
                     rows[first : first + self.chunks] = values
 
 
-class Group:
+class Group(ABC):
     """Networks that share a kernel call, in its terms: what is written down, and the way back to the last round.
 
     A group is packed once. ``lanes`` columns are kept for ``members``; empty ones are finished from the start.
@@ -130,13 +131,13 @@ class Group:
             self.epoch = self.train(start, stop)
         return (self.epoch - start) * len(self.members)
 
+    @abstractmethod
     def train(self, start: int, stop: int) -> int:
         """The kernel's call."""
-        raise NotImplementedError
 
+    @abstractmethod
     def unpack(self, flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """The parts of a flat state, each (networks, ...)."""
-        raise NotImplementedError
 
 
 class Network(Group):

@@ -33,6 +33,7 @@ def pack_by_step(values: NDArray[Any], plane: int, dtype: Any) -> NDArray[Any]:
     """``(rows, steps B plane)`` from ``(rows, B, steps, N)``: noise, or initial states as one step."""
     rows, trials, steps, units = values.shape
     packed = aligned(rows * steps * trials * plane, dtype).reshape(rows, steps, trials, plane)
+    # time outermost, as the kernels run: all trials of a step lie next to each other
     packed[..., :units] = values.transpose(0, 2, 1, 3)
     return packed.reshape(rows, steps * trials * plane)
 
@@ -43,6 +44,7 @@ def pack_readings(values: NDArray[Any], dtype: Any) -> NDArray[Any]:
     width = _width(dtype)
     padded = -(-steps * trials // width) * width
     packed = aligned(outputs * padded, dtype)
+    # the padding up to whole vectors keeps weight 0, so it adds nothing to loss or gradient
     packed.reshape(outputs, padded)[:, : steps * trials] = values.transpose(2, 1, 0).reshape(outputs, -1)
     return packed
 
@@ -71,9 +73,11 @@ def pack_full_rank(
     units, inputs, outputs, width = len(w), w_in.shape[1], len(w_out), _width(dtype)
     plane = plane_size(units, inputs, width)
     state = aligned(plane * (plane + outputs), dtype)
+    # [W, W_in, b] is one matrix that multiplies (phi, u, 1), so the drive is one product
     into_panels(np.concatenate([w, w_in, b[:, None]], axis=1), state[: plane * plane], plane, width)
     readout = state[plane * plane :].reshape(outputs, plane)
     readout[:, :units] = w_out
+    # b_out stands below the 1 of (phi, u, 1), as b does
     readout[:, units + inputs] = b_out
     return state
 
@@ -82,6 +86,7 @@ def unpack_full_rank(state: NDArray[Any], units: int, inputs: int, outputs: int)
     """``w, w_in, b, w_out, b_out`` of a flat state, as copies."""
     width = _width(state.dtype)
     plane = plane_size(units, inputs, width)
+    # back from panels; the rows beyond N are padding
     matrix = from_panels(state[: plane * plane], plane, width)[:units]
     readout = state[plane * plane :].reshape(outputs, plane)
     parts = matrix[:, :units], matrix[:, units : units + inputs], matrix[:, units + inputs]
@@ -112,6 +117,7 @@ def _panel_column(at: int, j: int, plane: int, width: int) -> tuple[int, int, in
 def _matrices(parts: Parts, kind: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """M (..., N, K + I + 1), P (..., N, rows) and the rest (..., numbers), from the parts of networks by name."""
     inputs = [parts["w_in"]] if "w_in" in parts else []
+    # M = [m, W_in, b] multiplies (kappa, u, 1); P = [n, W_out^T] reads kappa and logit from phi
     left = np.concatenate([parts["m"], *inputs, parts["b"][..., None]], axis=-1)
     right, lead = parts["n"], parts["m"].shape[:-2]
     if kind == CONFIDENCE:
@@ -153,6 +159,7 @@ def unpack_low_rank(state: NDArray[Any], units: int, latents: int, inputs: int, 
     plane, columns, rows, _ = sizes(units, latents, inputs, outputs, kind, width)
     left = from_panels(state[: plane * columns], plane, width)[:units, : latents + inputs + 1]
     right = from_panels(state[plane * columns : plane * (columns + rows)], plane, width)[:units]
+    # confidence, or W_out and b_out of a readout of the latents, follow the two matrices
     rest = state[plane * (columns + rows) :]
     count = _numbers(latents, outputs, kind)
     return _parts(left, right[:, : latents + outputs], rest[:count], latents, outputs, kind)
@@ -177,6 +184,7 @@ def unpack_networks(
     columns, rows = latents + inputs + 1, latents + (outputs if kind == STATE else 0)
     values = np.moveaxis(state.reshape(-1, _width(state.dtype))[:, :count], -1, 0)
     left, right, rest = np.split(values, [units * columns, units * (columns + rows)], axis=1)
+    # rows of a network's matrices follow each other here: there are no panels
     matrices = left.reshape(count, units, columns), right.reshape(count, units, rows)
     return _parts(*matrices, rest, latents, outputs, kind)
 
@@ -193,6 +201,7 @@ def low_rank_segments(
     """The rest of the state, whose gradient is zero where it is not trainable, and the columns of every part: sums."""
     plane, columns, rows, small = sizes(units, latents, inputs, outputs, kind, width)
     starts, end = (0, plane * columns), plane * (columns + rows)
+    # one sum for the rest of the state, and one for each part
     sums = [[(end, end + small, width, 1)]]
     for flag, (matrix, first, last) in zip(trainable, _low_rank_columns(latents, inputs, outputs, kind), strict=False):
         sums.append([_panel_column(starts[matrix], j, plane, width) for j in range(first, last) if flag])
