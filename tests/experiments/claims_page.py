@@ -6,18 +6,17 @@ Sentences and rules depend on an experiment's parameters and not on its data, so
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 
 from ghostpoint.experiments import IDS, Claim, Silent, get
 from tests.critical_rate import test_scaling_experiment as scaling
 from tests.experiments import full_rank_samples, low_rank_samples, network_samples
+from tests.experiments import test_before_the_drop as before
 from tests.experiments import test_remedies_experiment as remedies
 
 PAGE = Path(__file__).parents[2] / "docs/claims.md"
-START, END = "<!-- rows made by tests/experiments/claims_page.py -->", "<!-- end -->"
-HEADS = {
-    "published": "| Sentence | Source | Experiment | Rule |\n|---|---|---|---|",
-    "own": "| Sentence | Derived from | Experiment | Rule |\n|---|---|---|---|",
-}
+START, END = "<!-- made by tests/experiments/claims_page.py -->", "<!-- end -->"
+ORIGINS = ("published", "own")
 
 
 def sampled(id: str) -> list[Claim]:
@@ -28,30 +27,33 @@ def sampled(id: str) -> list[Claim]:
             return get(id).claims(samples.sample(id)[0], paper)
     if id == "remedies":
         return get(id).claims(remedies.sample()[0], paper)
+    if id == "before_the_drop":
+        return get(id).claims(before.sample()[0], paper)
     if id == "critical_rate_scaling":
         return get(id).claims(scaling.sample()[0], paper)
     return get(id).claims(get(id).run(paper, Silent()), paper)  # the toy model takes seconds at either scale
 
 
-def rows(claims: dict[str, list[Claim]], origin: str) -> str:
-    """The table of all claims of one origin."""
-    lines = [
-        "| "
-        + " | ".join(cell.replace("|", "\\|") for cell in (claim.sentence, claim.source, f"`{id}`", claim.rule))
-        + " |"
-        for id, each in claims.items()
-        for claim in each
-        if claim.origin == origin
-    ]
-    return "\n".join([START, HEADS[origin], *lines, END])
+def entry(claim: Claim) -> str:
+    """One claim as an item of a list, at 100 columns."""
+    origin = "Source" if claim.origin == "published" else "Derived from"
+    words = f"**{claim.sentence}** Rule: {claim.rule} {origin}: {claim.source}."
+    return fill(words, 100, initial_indent="* ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def entries(claims: dict[str, list[Claim]], origin: str) -> str:
+    """All claims of one origin, by experiment."""
+    chosen = {id: [claim for claim in each if claim.origin == origin] for id, each in claims.items()}
+    sections = [f"### `{id}`\n\n" + "\n".join(map(entry, each)) for id, each in chosen.items() if each]
+    return "\n\n".join([START, *sections, END])
 
 
 def page(text: str, claims: dict[str, list[Claim]]) -> str:
-    """``text`` with its two tables made anew."""
-    for number, origin in enumerate(HEADS, 1):
+    """``text`` with its two lists made anew."""
+    for number, origin in enumerate(ORIGINS, 1):
         parts = text.split(START)
         before, after = START.join(parts[:number]), START.join(parts[number:])
-        text = before + rows(claims, origin) + after[after.index(END) + len(END) :]
+        text = before + entries(claims, origin) + after[after.index(END) + len(END) :]
     return text
 
 

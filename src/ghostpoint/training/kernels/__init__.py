@@ -1,1 +1,1 @@
-"""The compiled engine: SIMD vectors, elementary functions, and the kernels made of them."""
+"""The kernels of the compiled engine: equations, forward passes and adjoints; `training.compiled` drives them."""
