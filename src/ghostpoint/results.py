@@ -65,9 +65,9 @@ class TrainingRun(Summarised):
     models : LowRankRNN, FullRankRNN or another family
         The networks after the last update.
     config : dict
-        What was asked for, JSON-serialisable, as it was asked for: a list of evenly spaced epochs as start, stop and
-        step, and more than 500 other values as their shape and SHA-256, the values being in the history's coordinates,
-        the checkpoints, the models or the task.
+        The arguments of the call, JSON-serialisable. Evenly spaced epochs are written as start, stop and step. Lists
+        of more than 500 other values are written as shape and SHA-256; their values are in the coordinates of the
+        history, the checkpoints, the models or the task.
     checkpoints : Dataset over (checkpoint, network), or None
         The models' parts at the epochs asked for.
     complete : bool

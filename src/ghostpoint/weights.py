@@ -32,11 +32,11 @@ def read_weights(path: str | os.PathLike[str]) -> Record:
     first axis for the networks. m and n of two axes are (N, K) where b is (N,), and (R, N) where b is (R, N). Without
     a readout a full-rank network or GRU gets one of zeros, which no slow point depends on.
 
-    PyTorch's names are known too, with whatever prefix, of an RNN or GRU: of ``weight_hh_l0`` (or ``weight_hh``, of a
-    lone cell), ``weight_ih_l0`` and the two biases the family makes a network, and a Linear of N inputs is the
-    readout. A vanilla tanh ``torch.nn.RNN`` moves by ``x <- tanh(W x + W_in u + b)``: that is this library's Euler map
-    with alpha = dt / tau = 1, as it is for a GRU. So fixed points are the zeros of the flow, with eigenvalues ``1 +
-    lambda``. The weights do not say that it is tanh.
+    The names of PyTorch's ``nn.RNN`` and ``nn.GRU`` are known too, with any prefix: ``weight_hh_l0``, ``weight_ih_l0``
+    and two biases, and without ``_l0`` those of a cell. The one Linear of N inputs in the file, if there is one, is the
+    readout. A tanh ``nn.RNN`` moves by ``x <- tanh(W x + W_in u + b)``. That is this library's Euler map with alpha =
+    dt / tau = 1, and so is a GRU. Its fixed points are the zeros of the flow, its eigenvalues are ``1 + lambda``. The
+    file does not say whether an ``nn.RNN`` is a tanh or a relu network; it is taken for tanh.
 
     Any other file is taken for a saved training run, whose final networks are returned.
 
@@ -46,6 +46,17 @@ def read_weights(path: str | os.PathLike[str]) -> Record:
         If the file is not there, cannot be read, or has other arrays; if it is an LSTM, or has several layers.
     ImportError
         For ``.safetensors`` without the package of that name.
+
+    Examples
+    --------
+    A file with W and b alone is enough for its fixed points:
+
+    >>> import tempfile, numpy as np, ghostpoint as gp
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/weights.npz", W=1.5 * np.eye(3), b=np.zeros(3))
+    ...     model = gp.read_weights(f"{folder}/weights.npz")
+    >>> type(model).__name__, model.W.shape
+    ('FullRankRNN', (1, 3, 3))
     """
     path = Path(path)
     if not path.is_file():
@@ -76,6 +87,15 @@ def write_weights(model: Record, path: str | os.PathLike[str]) -> Path:
         For another suffix.
     ImportError
         For ``.safetensors`` without the package of that name.
+
+    Examples
+    --------
+    >>> import tempfile, ghostpoint as gp
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = gp.write_weights(gp.LowRankRNN.published([0, 1]), f"{folder}/weights.npz")
+    ...     models = gp.read_weights(path)
+    >>> models
+    LowRankRNN(2 networks, 100 units, rank 1, trainable: m, n, b)
     """
     path = Path(path)
     suffix = checks.one_of("path's suffix", path.suffix.lower(), CONTAINERS)

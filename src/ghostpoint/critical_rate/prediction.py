@@ -122,6 +122,14 @@ def critical_learning_rate(
     ------
     ValueError
         For a task with random trials or without a transition between two answers, and as :func:`ghostpoint.train`.
+
+    Examples
+    --------
+    >>> import ghostpoint as gp
+    >>> models, task = gp.LowRankRNN.published([0]), gp.tasks.DelayedActivation(delay=60)
+    >>> found = gp.critical_learning_rate(models, task, rates=[0.01, 0.1, 1.0], horizon=300)
+    >>> found.predicted.shape, bool(found.interval[0, 1] == found.predicted[0])
+    ((1,), True)
     """
     horizon = integer("horizon", horizon, at_least=NO_LEARNING_WINDOW + 1)
     epochs = integer("epochs", epochs, at_least=NO_LEARNING_WINDOW + 1)

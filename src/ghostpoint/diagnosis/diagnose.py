@@ -78,6 +78,17 @@ def diagnose(
     ------
     ValueError
         If the loss is missing, shapes do not fit, epochs do not ascend, or a chance level is impossible.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ghostpoint as gp
+    >>> epoch = np.arange(2000)
+    >>> found = gp.diagnose(0.1 + 0.9 / (1 + np.exp((epoch - 1400) / 15)))
+    >>> found.verdict
+    'abrupt learning'
+    >>> [phase.name for phase in found.phases][:2]
+    ['plateau at chance', 'abrupt learning']
     """
     loss_level = None if chance_loss is None else number("chance_loss", chance_loss)
     accuracy_level = None if chance_accuracy is None else number("chance_accuracy", chance_accuracy)

@@ -1,4 +1,4 @@
-"""Fig. 3B: at a high rate learning collapses through a saddle-node; one network shown, the claims over 100."""
+"""Article, Fig. 3B: at a high rate learning collapses through a saddle-node; one network shown, the claims over 100."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fig. 8B: lost networks learn again once their confidence is lowered; training itself does not lower it."""
+"""Article, Fig. 8B: lost networks learn again once their confidence is lowered; training itself does not lower it."""
 
 from __future__ import annotations
 

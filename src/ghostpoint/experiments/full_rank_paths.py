@@ -1,4 +1,4 @@
-"""Fig. 5: full-rank networks learn delayed cue discrimination (A-C) and delayed match to sample (D-F)."""
+"""Article, Fig. 5: full-rank networks learn delayed cue discrimination (A-C) and delayed match to sample (D-F)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figs. 6A and 7: full-rank networks over learning rates, on three tasks.
+"""Article, Figs. 6A and 7: full-rank networks over learning rates, on three tasks.
 
 Delayed activation (Fig. 6A, beside rank-one networks at the same rates), delayed cue discrimination
 (Fig. 7A-C) and delayed match to sample (Fig. 7D-F).

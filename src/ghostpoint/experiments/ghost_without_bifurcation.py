@@ -1,4 +1,4 @@
-"""Fig. 3A: a rank-one network learns abruptly by making a ghost; the number of fixed points never changes."""
+"""Article, Fig. 3A: a rank-one network learns abruptly by making a ghost; the number of fixed points never changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fig. 8C: networks that collapsed at a high rate go on with a readout of a given norm; which of them recover?"""
+"""Article, Fig. 8C: networks that collapsed at a high rate go on with a readout of a given norm; which recover?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fig. 4: rank-two networks learn delayed cue discrimination (A-D) and delayed match to sample (E-H).
+"""Article, Fig. 4: rank-two networks learn delayed cue discrimination (A-D) and delayed match to sample (E-H).
 
 They are looked at in the plane of their latents: losses, flow maps, trials, and every zero of the
 flow without input, ``f(kappa) = -kappa + n^T tanh(m kappa + b)``. To that flow a network is left in

@@ -1,4 +1,4 @@
-"""Fig. 6B (letter: S2): networks of rank 1 to 100 over learning rates; do spare ranks make learning more stable?"""
+"""Article, Fig. 6B (letter: S2): networks of rank 1 to 100 over learning rates; do spare ranks stabilise learning?"""
 
 from __future__ import annotations
 

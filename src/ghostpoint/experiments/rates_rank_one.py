@@ -1,4 +1,4 @@
-"""Fig. 6A (letter: S1): rank-one networks over learning rates; too low never learns, too high is lost."""
+"""Article, Fig. 6A (letter: S1): rank-one networks over learning rates; too low never learns, too high is lost."""
 
 from __future__ import annotations
 

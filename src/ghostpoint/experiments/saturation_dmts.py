@@ -1,4 +1,4 @@
-"""Text on Fig. 7: firing rates and outputs just before and after learning of delayed match to sample collapses."""
+"""Article, text on Fig. 7: firing rates and outputs just before and after delayed match to sample is lost."""
 
 from __future__ import annotations
 

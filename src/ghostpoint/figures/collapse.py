@@ -1,4 +1,4 @@
-"""Fig. 3B: one network lost through a saddle-node, and the same count over all seeds."""
+"""Article, Fig. 3B: one network lost through a saddle-node, and the same count over all seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fig. 3, text: the one fixed point over training."""
+"""Article, Fig. 3, text: the one fixed point over training."""
 
 from __future__ import annotations
 

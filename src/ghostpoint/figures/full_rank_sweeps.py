@@ -1,4 +1,4 @@
-"""Figs. 6A and 7: loss, fates and epochs of learning of full-rank networks over learning rates."""
+"""Article, Figs. 6A and 7: loss, fates and epochs of learning of full-rank networks over learning rates."""
 
 from __future__ import annotations
 

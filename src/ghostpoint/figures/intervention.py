@@ -1,4 +1,4 @@
-"""Fig. 8C: recovery of collapsed networks with a readout of a given norm."""
+"""Article, Fig. 8C: recovery of collapsed networks with a readout of a given norm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fig. 6B: networks of rank 1 to 100 over learning rates."""
+"""Article, Fig. 6B: networks of rank 1 to 100 over learning rates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text on Fig. 7: rates and outputs of a network around the collapse of its learning."""
+"""Article, text on Fig. 7: rates and outputs of a network around the collapse of its learning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fig. 2B-C: r and the loss over epochs, below and above the critical learning rate."""
+"""Article, Fig. 2B-C: r and the loss over epochs, below and above the critical learning rate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fig. 2A and 8A: loss and gradient of the toy model over r."""
+"""Article, Fig. 2A and 8A: loss and gradient of the toy model over r."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fig. 2D: final loss over learning rates, and the critical rate over delays."""
+"""Article, Fig. 2D: final loss over learning rates, and the critical rate over delays."""
 
 from __future__ import annotations
 

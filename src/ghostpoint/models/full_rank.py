@@ -61,13 +61,19 @@ class FullRankRNN(TanhNetworks):
         Where the weights came from; -1 for unknown. Only carried along.
 
     Schemes of :meth:`initialize`: "normal" (article, Fig. 6A), W, w_out, b_out and w_in normal with variance 1/N,
-    b = 0; "xavier_biased" (Figs. 5, 7, 8C), W, w_in and w_out Xavier uniform, b uniform within 1, b_out within
+    b = 0; "xavier_biased" (article, Figs. 5, 7, 8C), W, w_in and w_out Xavier uniform, b uniform within 1, b_out within
     ``1 / sqrt(N)``.
 
     Raises
     ------
     ValueError
         For shapes that do not fit, no unit, numbers that are not finite, and unknown trainable parts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> FullRankRNN(1.5 * np.eye(2)[None], w_out=np.ones((1, 1, 2)))
+    FullRankRNN(1 networks, 2 units, rank 2, trainable: W, b, w_out, b_out)
     """
 
     dims: ClassVar[dict[str, tuple[str, ...]]] = {

@@ -92,16 +92,28 @@ class LowRankRNN(TanhNetworks):
     seed : (R,) array of int, optional
         Where the weights came from; -1 for unknown. Only carried along.
 
-    Schemes of :meth:`initialize`: "fixed_readout" (article, Figs. 3, 6A, 8B), m, n normal with variance 1/N, b = 0, the
-    readout with confidence and threshold; "state_readout" (Fig. 6B), the same with a trained readout of the state,
-    w_out and b_out normal with variance 1/N; "latent_readout" (Fig. 4), m standard normal, n normal with variance 1/N,
-    w_in Xavier uniform, b normal with standard deviation 0.1, a trained readout of the latents, w_out Xavier uniform,
-    b_out uniform within ``1 / sqrt(K)``.
+    Schemes of :meth:`initialize` (figures of the article):
+
+    * "fixed_readout" (Figs. 3, 6A, 8B): m, n normal with variance 1/N, b = 0, the readout with confidence and
+      threshold;
+    * "state_readout" (Fig. 6B): the same with a trained readout of the state, w_out and b_out normal with variance 1/N;
+    * "latent_readout" (Fig. 4): m standard normal, n normal with variance 1/N, w_in Xavier uniform, b normal with
+      standard deviation 0.1, a trained readout of the latents, w_out Xavier uniform, b_out uniform within
+      ``1 / sqrt(K)``.
 
     Raises
     ------
     ValueError
         For shapes that do not fit, no unit, numbers that are not finite, and unknown trainable parts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> model = LowRankRNN(m=[1.0, 1.0], n=[1.0, 0.5])
+    >>> model
+    LowRankRNN(1 networks, 2 units, rank 1, trainable: m, n, b)
+    >>> model.rank, model.n_units, model.flow(np.zeros((1, 1))).tolist()
+    (1, 2, [[0.0]])
     """
 
     dims: ClassVar[dict[str, tuple[str, ...]]] = {
@@ -199,7 +211,7 @@ class LowRankRNN(TanhNetworks):
     # (B, R, N), (B, R, K) and (B, I). All return float64 for float64 input.
 
     def latent(self, x: NDArray[Any]) -> NDArray[Any]:
-        """``kappa = n^T x`` (eq. 4), shape (..., R, K)."""
+        """``kappa = n^T x`` (letter, eq. 4), shape (..., R, K)."""
         return np.asarray(np.einsum("rnk,...rn->...rk", self.n, x))
 
     def recurrent(self, lib: Arithmetic, p: Parts, x: Any) -> Any:
@@ -218,7 +230,7 @@ class LowRankRNN(TanhNetworks):
         return np.einsum("rnk,brk->brn", self.n, by_latent)
 
     def tanh_form(self) -> TanhForm:
-        """The flow of the latents (eq. 4)."""
+        """The flow of the latents (letter, eq. 4)."""
         return TanhForm(self.m, self.n, self.b, self.w_in)
 
     def in_full_state(self) -> FullRankRNN:
@@ -236,7 +248,7 @@ class LowRankRNN(TanhNetworks):
         return np.asarray(np.tanh(self.drive(kappa, u)))
 
     def flow(self, kappa: NDArray[Any], u: NDArray[Any] | None = None) -> NDArray[Any]:
-        """``-kappa + n^T tanh(m kappa + W_in u + b)`` (eq. 4), the latents' velocity in units of 1/tau."""
+        """``-kappa + n^T tanh(m kappa + W_in u + b)`` (letter, eq. 4), the latents' velocity in units of 1/tau."""
         return self.latent(self.rates(kappa, u)) - kappa
 
     def flow_jacobian(self, kappa: NDArray[Any], u: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -289,7 +301,7 @@ class LowRankRNN(TanhNetworks):
         return np.asarray(self._read_latent(NUMPY, self.arrays(), kappa)[..., 0])
 
     def output(self, kappa: NDArray[Any]) -> NDArray[Any]:
-        """``activation(logit)`` (eq. 5), shape (..., R)."""
+        """``activation(logit)`` (letter, eq. 5), shape (..., R)."""
         return np.asarray(ACTIVATIONS[self.activation](self.logit(kappa)))
 
     def latent_path(self, steps: int, alpha: float) -> NDArray[Any]:

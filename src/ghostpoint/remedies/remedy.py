@@ -95,6 +95,7 @@ class Remedy:
     Examples
     --------
     >>> from dataclasses import dataclass
+    >>> import numpy as np
     >>> @dataclass(frozen=True)
     ... class HalveUphill(Remedy):
     ...     def largest_factor(self, update):
@@ -119,7 +120,7 @@ class Remedy:
         return 1.0
 
     def wanted(self, found: list[Crossing]) -> list[Crossing]:
-        """Those of an epoch's crossings that :attr:`Update.approached` is to have."""
+        """The crossings, of those of an epoch, that :attr:`Update.approached` shall list."""
         return []
 
     def react(self, epoch: int, loss: NDArray[Any], above: Bools, state: dict[str, Any]) -> Reaction | None:

@@ -36,8 +36,8 @@ class TrustRegion(Remedy):
     ``min(growth, limit / prediction)`` (:func:`scale`).
 
     With ``split`` (the default) d is taken apart, ``d = p + q`` with p in the span of the gradients of the times and
-    q at right angles to it. Near a solution the loss is steep along p and flat along q: what p may not do must not
-    keep q from doing what is left to do. q is multiplied by the smallest factor of the peaks, of
+    q at right angles to it. Near a solution the loss is steep along p and flat along q, so a
+    limit on p must not shorten q. q is multiplied by the smallest factor of the peaks, of
     ``tilt |e| |q|``, at most ``h (3/8) min(T, t)``, and of ``|grad L at right angles| |q|``, at most ``polyak L``;
     p by the smallest of that and of the factors of the times. |q| counts as at least 0.001 |d|: less is the rounding of
     float32. Without ``split`` all of d is multiplied by the smallest
@@ -47,9 +47,9 @@ class TrustRegion(Remedy):
     escape time there is T, and 2 T at r*/4). The share of it that one update may use falls with the loss, so that h
     does not set the end. It falls with t, because the escape time goes as r**(-1/2), so that a linear prediction is
     least to be trusted where the readout crosses early. The brake is for optimisers with memory, whose old direction
-    leads uphill after an overshoot: unbraked, it is what kills networks under momentum and Adam. The limit by
-    ``polyak`` is for what else there is in the loss than when the readout crosses: to first order no update may bring
-    down more than there is (after Polyak's step, ``L / |grad L|**2``).
+    leads uphill after an overshoot; without it networks trained with momentum or Adam are lost. The limit by
+    ``polyak`` covers the part of the loss that does not depend on the crossing times: to first order no update may
+    lower the loss by more than its value (after Polyak's step, ``L / |grad L|**2``).
 
     Parameters
     ----------

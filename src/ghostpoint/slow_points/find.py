@@ -80,7 +80,8 @@ def find_slow_points(
     max_steps : int
         Steps of the descent per start.
     certify : bool
-        Whether to prove what the search from starts finds. Without proof a kind is what the numbers say.
+        Whether to prove what the search from starts finds. Without a proof ``kind`` rests on
+        the computed numbers alone.
     tau, dt : float, optional
         In ms; needed for what is said in ms and of the Euler map.
 

@@ -41,6 +41,14 @@ def flow_portrait(
         Places along each axis of the grid.
     paths, seed : int
         How many trajectories, and the seed of their starts.
+
+    Examples
+    --------
+    >>> import ghostpoint as gp
+    >>> model = gp.LowRankRNN(m=[2.0], n=[1.5], b=[1.4])
+    >>> portrait = gp.slow_points.flow_portrait(model, gp.find_slow_points(model), size=21)
+    >>> portrait["flow"].dims, portrait["kind"].values.tolist()
+    (('kappa',), ['fixed', 'ghost'])
     """
     network = network_field(model, inputs)
     checks.integer("size", size, at_least=2)

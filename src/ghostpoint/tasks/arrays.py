@@ -162,6 +162,17 @@ def from_arrays(
     ------
     ValueError
         As for :class:`ArrayTask`, and where levels cannot be told from the targets and no tolerance is given.
+
+    Examples
+    --------
+    Repeat the sign of the input, with every answer counted:
+
+    >>> import numpy as np
+    >>> import ghostpoint as gp
+    >>> inputs = np.ones((2, 20, 1)) * [[[1.0]], [[-1.0]]]
+    >>> task = gp.tasks.from_arrays(inputs, inputs, dt=5.0, tau=10.0)
+    >>> task.levels, task.thresholds, task.chance_loss
+    ((-1.0, 1.0), (0.0,), 1.0)
     """
     values = shape("targets", finite_array("targets", targets, allow_bool=True), ("trial", "step", "channel"))
     counted = _mask(True if mask is None else mask, values.shape)

@@ -31,6 +31,11 @@ def steps_in(name: str, period: float, dt: float) -> int:
     ------
     ValueError
         If the period is shorter than one step.
+
+    Examples
+    --------
+    >>> steps_in("delay", 0.3, 0.1)
+    3
     """
     steps = int(period / dt + 1e-9)
     if steps < 1:

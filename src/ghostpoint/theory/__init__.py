@@ -1,4 +1,4 @@
-"""Closed forms: the toy model, its gradient descent, and the normal form of a ghost. An oracle for the rest.
+"""Closed forms: the toy model, its gradient descent, and the normal form of a ghost. Networks are tested against them.
 
 ``SaddleNodeToy`` holds the equations of the published toy model; ``descent`` runs gradient descent on its
 loss, ``quadrature`` integrates it at finite confidence, ``euler`` is the published discretisation of the same

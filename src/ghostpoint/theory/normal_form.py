@@ -30,6 +30,14 @@ class NormalForm:
     ------
     ValueError
         If either is not finite or ``a`` is zero.
+
+    Examples
+    --------
+    >>> ghost = NormalForm(r=1e-4, a=1.0)
+    >>> round(ghost.passage_time, 2), round(ghost.escape_time(-0.05, 0.05), 2)
+    (314.16, 274.68)
+    >>> NormalForm(r=-1e-4, a=1.0).fixed_points
+    (-0.01, 0.01)
     """
 
     r: float

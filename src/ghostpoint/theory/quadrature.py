@@ -27,7 +27,7 @@ SATURATED = 40.0  # 1 - sigmoid(40) is 4e-18: beyond this the readout is 1 in fl
 
 
 def loss_and_gradient(toy: SaddleNodeToy, r: Array) -> tuple[Array, Array]:
-    """``L`` and ``dL/dr`` (eq. 1) for a one-dimensional array of r, to about 1e-12 of the largest loss T.
+    """``L`` and ``dL/dr`` (letter, eq. 1) for a one-dimensional array of r, to about 1e-12 of the largest loss T.
 
     ``dL/dr = int 2 (o - target) c o (1 - o) dx/dr dt``; after escape o = 1 and dx/dr contributes nothing.
     """

@@ -45,6 +45,14 @@ class SaddleNodeToy:
     ValueError
         If an argument is out of range, or the confidence is finite and the threshold infinite: the output
         would be 0 at every finite x.
+
+    Examples
+    --------
+    >>> toy = SaddleNodeToy(T=100)
+    >>> f"{toy.critical_learning_rate:.3g}"
+    '9.13e-10'
+    >>> toy.loss([toy.r_star, 4 * toy.r_star, -1.0]).round(6).tolist()
+    [0.0, 50.0, 100.0]
     """
 
     T: float
@@ -63,7 +71,7 @@ class SaddleNodeToy:
 
     @property
     def r_star(self) -> float:
-        """``pi**2 / (4 T**2)``: the r that escapes at T, the global minimum of the analytic limit (eq. 2)."""
+        """``pi**2 / (4 T**2)``: the r that escapes at T, the global minimum of the analytic limit (letter, eq. 2)."""
         return math.pi**2 / (4 * self.T**2)
 
     @property
@@ -75,7 +83,7 @@ class SaddleNodeToy:
 
     @property
     def critical_learning_rate(self) -> float:
-        """``3 pi**4 / (32 T**5)`` (eq. 15): one update from just above ``r_star`` reaches the point of no
+        """``3 pi**4 / (32 T**5)`` (letter, eq. 15): one update from just above ``r_star`` reaches the point of no
         return.
         """
         return 3 * math.pi**4 / (32 * self.T**5)
@@ -85,7 +93,7 @@ class SaddleNodeToy:
         """1.0290 times the critical rate: up to here a run can escape collapse for ever (derived for this
         project).
 
-        Between eq. 15 and this rate descent has a stable orbit of period three, one update up and two down,
+        Between the critical rate and this one descent has a stable orbit of period three, one update up and two down,
         whose lowest point lies below r_star; starts that fall onto it are never lost. With ``u = r / r_star``
         and k as in :meth:`oscillation_bounds` the orbit ends where that point reaches u = 1, and k solves
         ``(1 + k)**-1.5 + (1 + k - k (1 + k)**-1.5)**-1.5 = 1``.
@@ -136,14 +144,14 @@ class SaddleNodeToy:
         return _like(np.where(escaped, np.nan, times * (ratio + secant_squared) / 2))
 
     def loss(self, r: ArrayLike) -> Any:
-        """``L(r)`` (eq. 1): closed form for a step readout (eqs. 2, 12), else quadrature to about 1e-12 T."""
+        """``L(r)`` (letter, eq. 1): closed form for a step readout (eqs. 2, 12), else quadrature to about 1e-12 T."""
         values = finite_array("r", r)
         if math.isfinite(self.confidence):
             return _like(loss_and_gradient(self, values.ravel())[0].reshape(values.shape))
         return _like(np.minimum(np.abs(self.T - np.asarray(self.escape_time(values))), self.T))
 
     def gradient(self, r: ArrayLike) -> Any:
-        """``dL/dr`` (eq. 13); for a step readout ``-+ d escape_time / dr`` above and below the minimum.
+        """``dL/dr`` (letter, eq. 13); for a step readout ``-+ d escape_time / dr`` above and below the minimum.
 
         A step readout has two kinks. At the minimum the gradient jumps between ``-+ 2 T**3 / pi**2`` (eq. 14,
         for an infinite threshold) and 0, the mean of both, is returned; the point of no return belongs to the

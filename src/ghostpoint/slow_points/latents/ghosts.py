@@ -46,6 +46,13 @@ def latent_speed(model: Any, kappa: ArrayLike, *, inputs: ArrayLike | None = Non
     ------
     ValueError
         For more than one network, and values of kappa or inputs that are not finite or do not fit.
+
+    Examples
+    --------
+    >>> import ghostpoint as gp
+    >>> model = gp.LowRankRNN(m=[2.0], n=[1.5], b=[1.4])
+    >>> gp.slow_points.latents.latent_speed(model, [[-1.0], [0.0], [1.0]]).round(3)
+    array([0.13 , 0.885, 0.331])
     """
     given = one_low_rank(model, inputs)
     places = checks.finite_array("kappa", kappa)

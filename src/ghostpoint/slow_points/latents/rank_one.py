@@ -193,6 +193,12 @@ def fold_epochs(count: Any, *, epochs: Any = None, complete: Any = None) -> Fold
     ------
     ValueError
         If ``count`` is not one-dimensional, or another array is not of its shape.
+
+    Examples
+    --------
+    >>> import ghostpoint as gp
+    >>> gp.slow_points.latents.fold_epochs([1, 1, 3, 3, 1], epochs=[0, 10, 20, 30, 40])
+    Folds(epoch=array([20, 40]), change=array([ 2, -2]))
     """
     counts = checks.shape("count", checks.finite_array("count", count, np.int64), ("E",))
     size = counts.shape

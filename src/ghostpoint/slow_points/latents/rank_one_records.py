@@ -22,12 +22,24 @@ Bools = NDArray[np.bool_]
 class FlowZeros:
     """Zeros of R latent flows; P is the largest count. Unused places hold NaN, or False in ``stable``.
 
-    ``count`` (R,) zeros proven to exist; ``position`` (R, P) in units of kappa, ascending; ``radius`` (R,
-    P), the exact zero is proven to lie within it of ``position``; ``slope`` f' (R, P), in 1/tau; ``stable``
-    (R, P), f' < 0 at the exact zero (proven): stability under the *flow*, see `stable_under_map` for the
-    Euler map; ``n_undecided`` (R,) stretches that could hold further zeros, ``undecided`` (R, U) their
-    middles; ``lower``, ``upper`` (R,) what was searched; ``whole_line`` (R,), whether that holds every zero
-    there can be.
+    Attributes
+    ----------
+    count : (R,)
+        Zeros that are proven to exist.
+    position : (R, P)
+        In units of kappa, ascending.
+    radius : (R, P)
+        The exact zero is proven to lie within this distance of ``position``.
+    slope : (R, P)
+        f', in 1/tau.
+    stable : (R, P)
+        f' < 0 at the exact zero, proven. This is stability of the *flow*; `stable_under_map` has that of the Euler map.
+    n_undecided : (R,), undecided : (R, U)
+        How many stretches of kappa could hold further zeros, and their middles.
+    lower, upper : (R,)
+        The interval that was searched.
+    whole_line : (R,)
+        Whether every zero there can be lies in it.
     """
 
     count: Ints
@@ -64,10 +76,19 @@ class FlowZeros:
 class FlowGhosts:
     """Ghosts of R latent flows, laid out as in `FlowZeros`; P is the largest count, unused places hold NaN.
 
-    Near a ghost ``tau dy/dt = r + a y**2`` with y = kappa - position, ``height`` r = f and ``curvature`` a =
-    f''/2 (R, P), r a > 0. ``radius`` bounds the distance to the exact extremum of f. An undecided stretch is
-    one where f' may have a double zero, or an extremum at which the sign of f is unknown (a fold within
-    rounding).
+    Near a ghost ``tau dy/dt = r + a y**2`` with y = kappa - position and r a > 0. An undecided stretch is one where f'
+    may have a double zero, or one with an extremum at which the sign of f is unknown (a fold within rounding).
+
+    Attributes
+    ----------
+    count, position, n_undecided, undecided, lower, upper
+        As in `FlowZeros`.
+    radius : (R, P)
+        Bound of the distance to the exact extremum of f.
+    height : (R, P)
+        r, the value of f.
+    curvature : (R, P)
+        a, half of f''.
     """
 
     count: Ints

@@ -21,14 +21,27 @@ Bools = NDArray[np.bool_]
 class LatentZeros:
     """Zeros of the latent flow of one network of rank K, in the order of their first coordinate.
 
-    ``position`` (P, K) in units of kappa; ``radius`` (P,): the cube ``|kappa - position| <= radius``, coordinate by
-    coordinate, is proven to hold exactly one zero; ``isolation`` (P,): so is this larger cube, so no other zero is as
-    near; ``eigenvalues`` (P, K) of the Jacobian at ``position``, in 1/tau, by descending real part; ``stable`` (P,),
-    whether all of them have negative real parts at the exact zero, proven where ``stability_proven`` (P,), else as
-    computed; ``undecided`` (U, 2, K), lower and upper ends of boxes which may hold further zeros, and ``reason`` (U,)
-    why: "degenerate" (a zero of higher order, or too near one), "limit" (a zero within rounding of the limits),
-    "budget" (the search was cut short); ``lower``, ``upper`` (K,) what was searched; ``whole_space``, whether that
-    holds every zero there can be; ``boxes_examined``, in float64 and in extended precision together.
+    Attributes
+    ----------
+    position : (P, K)
+        In units of kappa.
+    radius : (P,)
+        Half-width of a cube around ``position`` that is proven to hold exactly one zero.
+    isolation : (P,)
+        Half-width of the largest such cube that was proven: no other zero lies in it.
+    eigenvalues : (P, K)
+        Of the Jacobian at ``position``, in 1/tau, by descending real part.
+    stable, stability_proven : (P,)
+        Whether all of them have negative real parts at the exact zero, and whether that is proven or as computed.
+    undecided : (U, 2, K), reason : (U,)
+        Lower and upper ends of boxes that may hold further zeros, and why: "degenerate" (a zero of higher order, or
+        too near one), "limit" (a zero within rounding of the limits), "budget" (the search was cut short).
+    lower, upper : (K,)
+        The box that was searched.
+    whole_space : bool
+        Whether every zero there can be lies in it.
+    boxes_examined : int
+        In float64 and in extended precision together.
     """
 
     position: Floats
@@ -98,13 +111,22 @@ class LatentZeros:
 class LatentGhosts:
     """Local minima of ``q = |dz/dt|**2 / 2`` over orthonormal latents z, not 0, in the order of kappa_1.
 
-    ``position`` (G, K), in units of kappa; ``speed`` (G,), |dz/dt| in 1/tau, which is the least speed of the state
-    there, as in `SlowPoints`, but for rank one |dkappa/dt|, larger by the factor |n|; ``curvature`` (G, L), the
-    eigenvalues of the Hessian of q by z, ascending, in 1/tau**2, L the smaller one of K and N. ``lower``, ``upper``
-    (K,): the box that holds kappa of every state in (-1, 1)^N.
-    ``starts`` is how many points the descents began from; ``complete``, whether the list is proven to have every
-    minimum in the box: for rank one it is, unless something is undecided; a higher rank is searched without proof, and
-    ``complete`` is False.
+    Attributes
+    ----------
+    position : (G, K)
+        In units of kappa.
+    speed : (G,)
+        |dz/dt| in 1/tau, the least speed of the state there, as in `SlowPoints`. For rank one it is |dkappa/dt|, which
+        is larger by the factor |n|.
+    curvature : (G, L)
+        Eigenvalues of the Hessian of q by z, ascending, in 1/tau**2; L is the smaller one of K and N.
+    starts : int
+        How many points the descents began from.
+    lower, upper : (K,)
+        A box that holds kappa of every state in (-1, 1)^N.
+    complete : bool
+        Whether the list is proven to have every minimum in the box. For rank one it is, unless something is undecided;
+        a higher rank is searched without proof.
     """
 
     position: Floats

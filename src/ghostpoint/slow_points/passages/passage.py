@@ -88,8 +88,9 @@ def slow_passage(
 
     The normal form ``dy/dt = r + a y**2`` (`SlowPoints.passage_time`) is exact in the limit of a slow passage only.
     Here dy/dt = g(y) is that of the whole network on the curve that carries it (see `slow_manifold`). For rank one
-    there is nothing beside the curve: what remains is the error of the polynomial g, and rounding. The order taken is
-    the one about which the iteration changes the duration least; what it changes before and after is most of the bar.
+    there is nothing beside the curve: what remains is the error of the polynomial g, and rounding. The
+    iteration is stopped at the order at which the duration changes least. The changes from the order before and to the
+    order after are most of the error bar.
 
     Parameters
     ----------

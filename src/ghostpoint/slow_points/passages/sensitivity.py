@@ -44,6 +44,16 @@ def normal_form_gradient(model: Any, point: SlowPoints, inputs: ArrayLike | None
     ------
     ValueError
         If ``point`` is not one ghost, or of another network's size; for families without a :class:`TanhForm`.
+
+    Examples
+    --------
+    A larger bias makes this ghost faster, so its passage shorter:
+
+    >>> import ghostpoint as gp
+    >>> model = gp.LowRankRNN(m=[2.0], n=[1.5], b=[1.4])
+    >>> gradient = gp.slow_points.normal_form_gradient(model, gp.find_slow_points(model).ghosts[0])
+    >>> gradient.r["b"].shape, bool(gradient.r["b"][0, 0] > 0), bool(gradient.escape_time["b"][0, 0] < 0)
+    ((1, 1), True, True)
     """
     if len(point) != 1 or point.kind[0] != "ghost":
         kinds = ", ".join(str(kind) for kind in point.kind)

@@ -24,15 +24,33 @@ DROP_FROM, DROP_TO = 0.9, 0.1
 class Answer:
     """What happened to the slow points when the loss dropped; -1 or NaN for never.
 
-    ``drop`` the first epoch of the loss below 0.1 of chance, and the one since which it had been below 0.9 (the first
-    below 0.9 where it never came below 0.1), in the order of time; ``ghost`` the branch of the ghost that the
-    answer is about: of those present at the first recorded epoch after the drop, or else at the first one that has any,
-    the one with the longest passage. ``ghost_bracket`` the recorded epochs between which it appeared, ``ghost_epoch``
-    where between them the interpolated weights make it appear, ``ghost_from`` the event: "ghost appeared" (without a
-    bifurcation), "pair died" (fixed points turned into it), "start" (at the first recorded epoch), "lost", "other".
-    ``bifurcations`` epochs of events of fixed points within ``window``, the recorded epochs around the drop;
-    ``fixed_points`` least and largest number of fixed points there; ``proven`` whether the searches for fixed points
-    there are all complete. ``unresolved`` events there of which nothing is said ("lost").
+    Attributes
+    ----------
+    drop : (int, int)
+        The epoch since which the loss had been below 0.9 of chance, and the first one below 0.1. Where the loss never
+        comes below 0.1, the first epoch below 0.9, and -1.
+    window : (int, int)
+        The recorded epochs around the drop.
+    ghost : int
+        The branch of the ghost with the longest passage, among those present at the first recorded epoch after the
+        drop, or else at the first epoch that has any.
+    ghost_epoch : float
+        Where the interpolated weights make that ghost appear.
+    ghost_bracket : (int, int)
+        The recorded epochs between which it appeared.
+    ghost_from : str
+        How: "ghost appeared" (without a bifurcation), "pair died" (two fixed points turned into it), "start" (it is
+        there at the first recorded epoch), "lost", "other".
+    bifurcations : tuple of float
+        Epochs of the events of fixed points within ``window``.
+    fixed_points : (int, int)
+        Least and largest number of fixed points there.
+    proven : bool
+        Whether all searches for fixed points there are complete.
+    unresolved : int
+        Events there of the kind "lost", of which nothing is known.
+    text : str
+        All of this as sentences.
     """
 
     drop: tuple[int, int]

@@ -38,13 +38,25 @@ EVENTS = {
 
 
 class Event(NamedTuple):
-    """One event; see `EVENTS`.
+    """What happened to slow points between two recorded epochs.
 
-    ``epoch``: where on the line between the weights of the two recorded epochs ``bracket``. ``zeros`` and ``ghosts``:
-    branches that begin or end with it, -1 for a fixed point that exists at no recorded epoch. A pair that dies into a
-    ghost, or a ghost that becomes a pair, has both. ``position`` (N,) the state there. At a fold ``r_before`` and
-    ``r_after`` are r of ``dy/dt = r + a y**2``, a > 0, a millionth of the bracket before and after it (r > 0: a ghost;
-    r < 0: a pair), and ``a`` its curvature; NaN where there is none.
+    Attributes
+    ----------
+    kind : str
+        One of `EVENTS`.
+    epoch : float
+        Where, for weights interpolated between the recorded epochs ``bracket``.
+    bracket : (int, int)
+    zeros, ghosts : tuple of int
+        Branches that begin or end here, -1 for a fixed point that exists at no recorded epoch. A pair that dies into
+        a ghost, and a ghost that becomes a pair, has both.
+    position : (N,)
+        The state there.
+    r_before, r_after, a : float
+        At a fold, r of ``dy/dt = r + a y**2`` (a > 0) a millionth of the bracket before and after it: positive for a
+        ghost, negative for a pair. NaN where there is no fold.
+    evidence : str
+        What was seen, in words.
     """
 
     kind: str
