@@ -73,6 +73,7 @@ def _derivative(J: Floats, H: Floats, metric: Floats | None, weighted: Floats, s
     """That of `bordered_system`, contiguous by columns; ``weighted`` is M omega."""
     size = len(J)
     derivative = np.zeros((2 * size + 1, 2 * size + 1), order="F")
+    # block rows F - s M omega, J^T omega, normalisation; block columns kappa, omega, s
     derivative[:size, :size] = J
     if metric is None:
         derivative.T.flat[size * (2 * size + 1) : 2 * size * (2 * size + 1) : 2 * size + 2] = -s
@@ -112,6 +113,7 @@ def border(J: Floats, p: Floats) -> Border | None:
     if K is None:
         return None
     column = K[:, -1].copy()
+    # the last column solves J x = p t, p . x = 1: x is near the right null vector of J
     length = float(np.linalg.norm(column[:size]))
     if not 0 < length < np.inf:
         return None
@@ -143,6 +145,7 @@ def bordered_inverse(
         return None
     K = edge.K.copy()
     K[-1] /= length
+    # T = P^T + s H K M, whose inverse is U of the docstring
     HK = H @ K[:size]
     KM = K[:, :size] if M is None else K[:, :size] @ M
     T = np.empty((size + 1, size + 1))
@@ -152,6 +155,7 @@ def bordered_inverse(
     U = inverse(T)
     if U is None:
         return None
+    # E^-1 block by block, then one rank-one correction so that the multiplier t vanishes
     x_by_b, omega_by_a = s * (KM @ U[:size]), -U[:, :size] @ HK
     pivot = omega_by_a[-1, -1]
     if pivot == 0:
@@ -204,6 +208,7 @@ def solve_ghost(
     last, made, proven, settled = np.inf, 0, False, False
     while True:
         f, J = field.flow(kappa[None])[0], field.jacobian(kappa[None])[0]
+        # the bordered system at (kappa, omega, s), with old factors while they contract well enough
         weighted = omega if metric is None else metric @ omega
         value = np.concatenate([f - s * weighted, omega @ J, [(omega @ weighted - 1) / 2]])
         scale = 1 + float(np.linalg.norm(kappa))
@@ -222,6 +227,7 @@ def solve_ghost(
         else:
             # factors that have shown their rate of convergence have it until steps are rounding
             fresh, proven = False, proven or length <= 0.05 * last
+        # a step as long as the point itself leads elsewhere
         if not np.isfinite(length) or length > 2 * scale:
             break
         if length < 1e-9 * scale and length >= (0.25 if fresh else 0.05) * last:
@@ -248,6 +254,7 @@ def is_minimum(field: Field, metric: Floats | None, ghost: GhostSolution) -> boo
     slow = float(v @ across)
     if slow <= 0:
         return False
+    # J^T M^-1 J + s (S - (S v)(S v)^T / (v . S v))
     whole = J.T @ (J if metric is None else np.linalg.solve(metric, J))
     whole += ghost.speed * (bend - np.outer(across / slow, across))
     # any positive multiple of v v^T makes it definite along v too
@@ -268,6 +275,7 @@ def ghost_form(field: Field, network: NetworkField | None, ghost: GhostSolution)
     if network is None or network.A is None:
         w, v = ghost.omega, nu
     else:
+        # from latents to the state: w = A^T omega, v = D B nu
         w, v = network.A.T @ ghost.omega, network.moved(ghost.kappa, nu)
     length = float(np.linalg.norm(v))
     v, w = v / length, w / np.linalg.norm(w)

@@ -114,6 +114,7 @@ def descend(
     ValueError
         If an argument is out of range or the shapes do not broadcast.
     """
+    # one run for each element of the broadcast arrays
     starts, rates = finite_array("r0", r0), finite_array("learning_rate", learning_rate)
     if not (rates > 0).all():
         raise InputError(f"learning_rate must be above 0, got {rates.min():g}")
@@ -144,6 +145,7 @@ def _by_kernel(
     r, padded_rates = np.append(r0, np.full(spare, best)), np.append(rates, np.ones(spare))
     made = np.zeros(r.size, dtype=np.int64)
     path, state = np.empty((r0.size, kept.size)), np.zeros((r0.size, 10))
+    # far above the minimum runs go in vectors, down to it; then one by one, with their events
     if math.isinf(toy.x_threshold):
         approach(r, padded_rates, epochs, kept, best, path, made)
     step_readout(r0, r, made, rates, epochs, kept, lost, best, toy.x_threshold, state, path)
@@ -161,6 +163,7 @@ def _by_quadrature(
     for epoch in range(epochs + 1):
         if epoch:
             r = r - rates * toy.gradient(r)
+        # events of this epoch; state is that of epoch k after k updates
         observe_all(epoch, r, r0, lost, best, state)
         path[:, kept == epoch] = r[:, None]
     return r, path, state
@@ -199,8 +202,10 @@ def _summary(
 
     final, state = final.reshape(r0.shape), state.reshape(*r0.shape, 10)
     crossed, lost = state[..., CROSSED].astype(np.int64), state[..., LOST].astype(np.int64)
+    # at or below the point of no return; else on both sides of the minimum, or on one
     zone = final <= toy.kinks[0]
     settled = ~zone & (crossed >= 0)
+    # limits over the last two windows of the bookkeeping, so over at least half of the epochs
     low = np.where(settled, np.minimum(state[..., LOW], state[..., LOW_BEFORE]), np.nan)
     high = np.where(settled, np.maximum(state[..., HIGH], state[..., HIGH_BEFORE]), np.nan)
     ends = np.where(settled[..., None], np.stack([low, high], axis=-1), toy.r_star)

@@ -133,6 +133,7 @@ def slow_passage(
     step = None if alpha is None else checks.number("alpha", alpha, above=0.0)
     if not (point.r[0] > 0 and point.a[0] > 0):
         raise InputError(f"point must be a ghost with r, a > 0, got r = {point.r[0]:g} and a = {point.a[0]:g}")
+    # the half-width of the bottleneck: dy/dt doubles there
     width = float(np.sqrt(point.r[0] / point.a[0]))
     low = [-reach * width for reach in REACHES] if y0 is None else [checks.number("y0", y0)]
     high = [reach * width for reach in REACHES] if y1 is None else [checks.number("y1", y1, above=0.0)]
@@ -183,6 +184,7 @@ def _at_nodes(
     if not (first.g > 0).all():
         place = first.y[np.argmax(~(first.g > 0))]
         return _without(at, alpha, f"the velocity along the slow direction vanishes before y = {place:.3g}"), 0.0
+    # one curve and one duration for each order of the iteration
     curves = [first, *refined(field, at, w, first, alpha)]
     timed = [_timed(curve, w, width, alpha) for curve in curves]
     duration, left_out = np.array([t.duration for t in timed]), np.array([t.unresolved + t.remainder for t in timed])
@@ -191,11 +193,13 @@ def _at_nodes(
     bars = change[:-1] + change[1:] + left_out[1:-1]
     if not np.isfinite(bars).any():
         return _result(first, duration[0], 0, alpha, "the iteration breaks off before it settles"), 0.0
+    # the order with the smallest error bar
     order = int(np.nanargmin(np.where(np.isfinite(bars), bars, np.inf))) + 1
     curve = curves[order]
     if timed[order].fastest >= 1:
         reason = f"steps are too long: dy/dt changes by {timed[order].fastest:.2g} of itself in one"
         return _result(curve, duration[order], order, alpha, reason), 0.0
+    # the curve must attract: eigenvalues across it, of the flow or of the map
     driven = across(field, w, curve)
     if alpha is None:
         growing = driven.real.max(axis=1, initial=-np.inf) >= 0
@@ -204,6 +208,7 @@ def _at_nodes(
     if growing.any():
         reason = f"the network is driven away from the curve at y = {curve.y[growing.argmax()]:.3g}"
         return _result(curve, duration[order], order, alpha, reason), 0.0
+    # a start at ghost + y0 v is beside the curve, and gains or loses a little on its way to it
     gained = delay_of_start(field, w, curve, at + low * v)
     off_curve = -gained / curve.g[0] / (1.0 if alpha is None else alpha)
     passage = _result(curve, duration[order], order, alpha, "", float(bars[order - 1]), off_curve)
@@ -263,11 +268,13 @@ def _timed(curve: Curve, w: Floats, width: float, alpha: float | None) -> _Timed
     g, slope, bend = velocity(y), velocity.deriv()(y), velocity.deriv(2)(y)
     if not (g > 0).all():
         return _Timed(np.inf, np.inf, 0.0, np.inf)
+    # int dy / g, and int |error of g| dy / g**2
     flow, unresolved = float(weights @ (1 / g)), curve.unresolved(w) * float(weights @ (1 / g**2))
     if alpha is None:
         return _Timed(flow, unresolved, 0.0, 0.0)
     fastest = alpha * float(np.abs(slope).max())
     last = alpha / 12 * (bend + slope**2 / g)
+    # the three terms of the docstring
     steps = flow / alpha + 0.5 * float(np.log(curve.g[-1] / curve.g[0])) - float(weights @ last)
     cut = alpha * abs(float(velocity.deriv()(curve.y[-1]))) / 8
     return _Timed(steps, unresolved / alpha, fastest * float(weights @ np.abs(last)) + cut, fastest)

@@ -66,6 +66,7 @@ def normal_form_gradient(model: Any, point: SlowPoints, inputs: ArrayLike | None
         raise InputError(f"model must have the form -x + tanh(W x + W_in u + b), got a {type(model).__name__}")
     W = field.B if field.A is None else field.B @ field.A
     x, v, w, s = point.position[0], point.slow_direction[0], point.left_vector[0], float(point.speed[0])
+    # tanh, its first three derivatives, and a and r of the normal form
     u = W @ x + field.c
     t = np.tanh(u)
     g = 1 - t * t
@@ -77,6 +78,7 @@ def normal_form_gradient(model: Any, point: SlowPoints, inputs: ArrayLike | None
     D = np.zeros((3 * N + 3, 3 * N + 3))
     X, Left, S, V, E = slice(0, N), slice(N, 2 * N), 2 * N, slice(2 * N + 1, 3 * N + 1), 3 * N + 1
     rows = slice(2 * N + 1, 3 * N + 1)
+    # the derivative of the five groups of equations by Y = (x, w, s, v, e)
     D[X, X], D[X, Left], D[X, S] = J, -s * np.eye(N), -w
     D[Left, X], D[Left, Left] = W.T @ ((w * tanh2)[:, None] * W), J.T
     D[S, Left] = w

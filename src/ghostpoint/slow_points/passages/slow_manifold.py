@@ -79,6 +79,7 @@ def straight(field: Field, at: Floats, v: Floats, w: Floats, y0: float, y1: floa
     """
     nodes = (y0 + y1) / 2 + (y1 - y0) / 2 * chebyshev.chebpts2(count)
     x, g = np.zeros((count, len(at))), np.zeros(count)
+    # outwards from the ghost on both sides, each node starting from the one before
     first, speed = _corrected(field, at, w, 0.0, v, at, 0.0)
     for side in (nodes >= 0, nodes < 0):
         order = np.flatnonzero(side)
@@ -139,6 +140,7 @@ def _newton(
             step = np.linalg.solve(_bordered(field.jacobian(x), directions, w), value[..., None])[..., 0]
         except np.linalg.LinAlgError:
             return x, g, np.zeros(len(x), bool)
+        # the unknowns of each node are its state and its velocity g
         x, g = x - step[:, :size], g - step[:, size]
         length = np.abs(step).max(axis=1)
         if not np.isfinite(length).all() or length.max() > 1e6:
@@ -158,6 +160,7 @@ def refined(field: Field, at: Floats, w: Floats, curve: Curve, alpha: float | No
     places = chebyshev.chebpts2(len(curve.y))
     for _ in range(PASSES):
         series = _coefficients(curve.x - at)
+        # X', X'' and X''' at the nodes
         first, second, third = (chebyshev.chebval(places, chebyshev.chebder(series, k)).T / half**k for k in (1, 2, 3))
         along = first
         if alpha is not None:
@@ -182,6 +185,7 @@ def _coefficients(values: Floats) -> Floats:
 
 def across(field: Field, w: Floats, curve: Curve) -> NDArray[np.complex128]:
     """Eigenvalues (M, K - 1) of the motion across the curve: ``(1 - t w^T) J`` on w . x = 0, t the direction of F."""
+    # an orthonormal basis of w . x = 0
     basis = np.linalg.svd(w[None])[2][1:].T
     jacobian = field.jacobian(curve.x)
     moved = jacobian - curve.direction[:, :, None] * (w @ jacobian)[:, None, :]

@@ -76,6 +76,7 @@ def follow(
         return Curve("failed", X, t, (), "no tangent at the start")
     here = _Point(y, tangent)
     level = 0.0 if stop is None else stop(X)
+    # a curve that is nearly straight in t crosses the interval in one step
     step = min(LONGEST, 1.05 / max(abs(tangent[-1]), 1e-3))
     fresh = True
     for _ in range(MOST_STEPS):
@@ -91,6 +92,7 @@ def follow(
             if step < SHORTEST:
                 break
             continue
+        # a turn is recorded and passed; anything else ends the curve
         for name, _, point in events:
             if name == "turn":
                 turns.append(Turn(point.y[:-1], float(point.y[-1]), bool(here.tangent[-1] > 0)))
@@ -122,6 +124,7 @@ def _advance(problem: Problem, here: _Point, distance: float) -> _Point | None:
     y = here.y + distance * here.tangent
     last = np.inf
     for _ in range(8):
+        # G = 0 on the hyperplane at `distance` along the tangent
         value = np.append(problem.value(y[:-1], float(y[-1])), here.tangent @ (y - here.y) - distance)
         try:
             change = np.linalg.solve(_bordered(problem, y, here.tangent), value)

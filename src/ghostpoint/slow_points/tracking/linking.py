@@ -88,6 +88,7 @@ class Linker:
             i = waiting.pop()
             sizes = [len(self.nodes[i]), len(self.nodes[i + 1])]
             self._interval(i)
+            # points that were added face the neighbouring intervals too
             if len(self.nodes[i]) > sizes[0] and i > 0 and i - 1 not in waiting:
                 waiting.append(i - 1)
             if len(self.nodes[i + 1]) > sizes[1] and i + 2 < len(self.fields) and i + 1 not in waiting:
@@ -128,6 +129,7 @@ class Linker:
         problem = ZeroCurve(segment) if node.ghost is None else FoldCurve(segment)
         X = unknowns(node)
         try:
+            # dX/dt = -G_X^-1 G_t, for the whole interval
             motion = np.linalg.solve(problem.derivative(X, 0.0), -rate(problem, X, 0.0))
         except np.linalg.LinAlgError:
             return None
@@ -144,6 +146,7 @@ class Linker:
         if node.ghost is not None and there[best].ghost is not None:
             if node.ghost.speed + motion[-1] <= 0.3 * node.ghost.speed:
                 return None
+        # one fixed point keeps the sign of det J: a change of it means a fold in between
         elif (
             np.linalg.slogdet(self._jacobian(segment, node, 0.0))[0]
             != np.linalg.slogdet(self._jacobian(segment, there[best], 1.0))[0]
@@ -194,6 +197,7 @@ class Linker:
         fold = change.fold
         if fold is None or not fold.is_saddle_node:
             return
+        # at the fold the ghost has speed 0; its curve goes on from there
         X = np.concatenate([fold.kappa, fold.omega, [0.0]])
         hint = np.append(np.zeros_like(X), 1.0 if forward else -1.0)
         curve = follow(FoldCurve(segment), X, fold.t, hint, stop=lambda X: float(X[-1]))
@@ -241,6 +245,7 @@ class Linker:
         kind = ("pair born" if forward else "pair died") if fold.is_saddle_node else "other"
         change = Change(i, t, kind, kappa, [], [], fold, "" if fold.is_saddle_node else _why(fold))
         self.changes.append(change)
+        # the pair leaves the fold along +- nu, the null vector of J
         for sign in (1.0, -1.0):
             curve = follow(ZeroCurve(segment), kappa, t, np.append(sign * fold.nu, 0.0))
             ended = curve.end == "left" and (curve.t > 0.5) == forward and not curve.turns
@@ -269,6 +274,7 @@ class Linker:
         tolerance = SAME * (1 + float(np.linalg.norm(kappa)))
         if near and min(near)[0] <= tolerance:
             return self.nodes[at][min(near)[1]]
+        # a complete search is not contradicted: the curve ends at no point
         if self.complete[at, int(is_ghost)]:
             return None
         ghost = None
