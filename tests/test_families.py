@@ -239,6 +239,19 @@ def test_a_family_of_ones_own_needs_no_other_file(tmp_path, monkeypatch):
     assert isinstance(again.models, Record)
 
 
+@pytest.mark.parametrize(
+    ("hooks", "reason"),
+    [
+        ({}, "must have tanh_form, or else state_jacobian and state_curvature"),
+        ({"state_jacobian": lambda self, p, x, u=None: x}, "must have tanh_form, or else state_curvature$"),
+        ({"tanh_form": lambda self: None, "torch_gates": 4}, "must have from_torch, as it has torch_gates"),
+    ],
+)
+def test_a_family_without_a_hook_that_another_one_needs_is_refused_when_it_is_defined(hooks, reason):
+    with pytest.raises(TypeError, match=f"Half {reason}"):
+        type("Half", (Record,), {"dims": {"b": ("unit",)}, "parts": ("b",), **hooks})
+
+
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
 def test_nothing_outside_the_models_asks_which_family_it_is(path):
     if path.parent.name == "models":

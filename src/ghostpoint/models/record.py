@@ -144,6 +144,19 @@ class Record(Summarised):
     trainable: tuple[str, ...]
     seed: NDArray[np.int64]
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Refuse a family, one that names its :attr:`dims`, without one of the hooks that belong together."""
+        super().__init_subclass__(**keywords)
+        if "dims" not in cls.__dict__:
+            return
+        missing = [
+            name for name in ("state_jacobian", "state_curvature") if getattr(cls, name) is getattr(Record, name)
+        ]
+        if missing and cls.tanh_form is Record.tanh_form:
+            raise TypeError(f"{cls.__name__} must have tanh_form, or else {' and '.join(missing)}")
+        if cls.torch_gates is not None and cls.from_torch.__func__ is Record.from_torch.__func__:  # type: ignore[attr-defined]
+            raise TypeError(f"{cls.__name__} must have from_torch, as it has torch_gates")
+
     def _build(
         self, arrays: Mapping[str, Any], common: Mapping[str, Any], sizes: dict[str, int], **settings: Any
     ) -> None:
@@ -355,13 +368,13 @@ class Record(Summarised):
 
     def state_jacobian(self, p: Parts, x: NDArray[Any], u: NDArray[Any] | None = None) -> NDArray[Any]:
         """DF, (..., R, N, N), row i the gradient of F_i."""
-        raise NotImplementedError(f"{type(self).__name__} offers neither tanh_form nor state_jacobian")
+        raise NotImplementedError(f"{type(self).__name__} has no tanh_form here, and no state_jacobian")
 
     def state_curvature(
         self, p: Parts, x: NDArray[Any], weights: NDArray[Any], u: NDArray[Any] | None = None
     ) -> NDArray[Any]:
         """``sum_i weights_i D2F_i``, (..., R, N, N), weights (..., R, N)."""
-        raise NotImplementedError(f"{type(self).__name__} offers neither tanh_form nor state_curvature")
+        raise NotImplementedError(f"{type(self).__name__} has no tanh_form here, and no state_curvature")
 
     def in_full_state(self) -> Record:
         """Networks with the same flow whose coordinates are the state; only families with latents make new ones."""
@@ -387,7 +400,7 @@ class Record(Summarised):
         ``cell`` has ``weight_hh`` (G N, N), and perhaps ``weight_ih`` (G N, I), ``bias_hh``, ``bias_ih`` (G N,), and
         ``w_out`` (O, N), ``b_out`` (O,) of a linear readout.
         """
-        raise NotImplementedError(f"{cls.__name__} has torch_gates but not from_torch")
+        raise NotImplementedError(f"PyTorch has no cell of {cls.__name__}")
 
     @classmethod
     def stacked(cls, arrays: Parts) -> dict[str, Any]:
