@@ -204,3 +204,18 @@ def test_initialize_refuses_what_makes_no_network():
             LowRankRNN.initialize(**{"n_units": 5, "seeds": [0], **arguments})
     with pytest.raises(ValueError, match="times must be at least 1, got 0"):
         LowRankRNN.initialize(5, [0]).repeat(0)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "channels", "message"),
+    [
+        ("fixed_readout", {"n_inputs": 1}, "n_inputs must be 0 for this scheme, which draws no w_in, got 1"),
+        ("state_readout", {"n_inputs": 2}, "n_inputs must be 0 for this scheme, which draws no w_in, got 2"),
+        ("fixed_readout", {"n_outputs": 2}, "n_outputs must be 1 for this scheme, which draws no w_out, got 2"),
+    ],
+)
+def test_channels_without_weights_are_refused(scheme, channels, message):
+    with pytest.raises(ValueError, match=message):
+        LowRankRNN.initialize(5, [0], scheme, **channels)
+    weights = np.ones((1, 5, 2))
+    assert LowRankRNN.initialize(5, [0], "state_readout", n_inputs=2, w_in=weights).n_inputs == 2

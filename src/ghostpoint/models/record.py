@@ -250,7 +250,7 @@ class Record(Summarised):
         Raises
         ------
         ValueError
-            For sizes below 1, no seed, and an unknown scheme.
+            For sizes below 1, no seed, an unknown scheme, and channels that the scheme draws no weights for.
         MemoryError
             For networks that do not fit, with the argument and the size.
 
@@ -274,6 +274,12 @@ class Record(Summarised):
         with memory_for("n_units", units):
             draws = [chosen.draw(np.random.default_rng(seed), sizes) for seed in checked]
             arrays = {name: np.stack([drawn[name] for drawn in draws]) for name in draws[0]}
+        for name, number, least, part in (
+            ("n_inputs", sizes.inputs, 0, "w_in"),
+            ("n_outputs", sizes.outputs, 1, "w_out"),
+        ):
+            if number > least and part not in {*arrays, *keywords}:
+                raise InputError(f"{name} must be {least} for this scheme, which draws no {part}, got {number}")
         return cls(**{**arrays, **chosen.settings, "seed": checked, **keywords})
 
     @classmethod
