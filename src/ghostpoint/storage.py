@@ -21,8 +21,6 @@ import xarray as xr
 
 from ghostpoint.errors import InputError
 
-__all__ = ["FORMAT_VERSION", "read_dataset", "write_dataset", "write_json_atomic", "write_text_atomic"]
-
 FORMAT = "ghostpoint-dataset"
 FORMAT_VERSION = 1
 TEMPORARY_PREFIX = ".ghostpoint-tmp-"

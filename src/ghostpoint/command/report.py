@@ -20,7 +20,6 @@ from ghostpoint.storage import write_text_atomic
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["draw_svg", "duration", "inline_svg", "render", "tally", "write_report"]
 
 VERDICTS = {"holds": "holds", "does not hold": "fails", "not testable at this scale": "untestable"}
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"

@@ -25,8 +25,6 @@ from ghostpoint.experiments.shared.fingerprint import fingerprint
 from ghostpoint.experiments.shared.parts import keeping_parts
 from ghostpoint.storage import TEMPORARY_PREFIX
 
-__all__ = ["Outcome", "Watcher", "redraw", "reproduce"]
-
 
 class Watcher(Silent):
     """Who is told how a reproduction goes, and how each run in it; this one does nothing about it."""

@@ -27,10 +27,7 @@ from ghostpoint.experiments.shared.full_rank_runs import best_blind_loss, task_o
 from ghostpoint.experiments.shared.networks import digest, spread_epochs, trained
 from ghostpoint.experiments.shared.parts import part
 from ghostpoint.models import FullRankRNN, LowRankRNN, Record
-
-__all__ = ["DROP_FROM", "DROP_TO", "SHARES", "family_readings", "looked_at", "summary"]
-
-Ints = NDArray[np.int64]
+from ghostpoint.numerics.arrays import Ints
 
 #: the drop is followed where the loss is first below these shares of its plateau
 SHARES = (0.99, 0.9, 0.5, 0.25, 0.1)

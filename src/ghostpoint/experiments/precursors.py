@@ -30,26 +30,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostpoint.models import FullRankRNN, LowRankRNN
+from ghostpoint.numerics.arrays import Bools, Floats
 from ghostpoint.slow_points import find_slow_points
 from ghostpoint.slow_points.latents import flow_ghosts, latent_ghosts
 from ghostpoint.tasks import Task
 from ghostpoint.theory import NormalForm
 
-__all__ = [
-    "READINGS",
-    "Window",
-    "crossings",
-    "full_rank_readings",
-    "latent_readings",
-    "of_paths",
-    "orthonormal",
-    "passages",
-    "rank_one_readings",
-    "window_of",
-]
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 Found = dict[str, Bools]
 
 #: the readings, weakest name first in words for a claim

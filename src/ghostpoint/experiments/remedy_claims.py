@@ -12,8 +12,6 @@ from ghostpoint.experiments.remedy_runs import SOLVED
 from ghostpoint.experiments.shared.base import Claim, judge, own_claim
 from ghostpoint.experiments.shared.shares import share
 
-__all__ = ["Row", "best_clip", "claims_of", "rows_of"]
-
 SOURCE = "this project"
 claim = partial(own_claim, source=SOURCE)
 REGION, PLAIN = "trust region", "plain"

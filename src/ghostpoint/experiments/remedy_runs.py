@@ -17,8 +17,6 @@ from ghostpoint.results import NO_LEARNING_WINDOW, TrainingRun
 from ghostpoint.tasks import Task
 from ghostpoint.training import Computing, train
 
-__all__ = ["SOLVED", "models_of", "remedies_of", "sweep", "sweeps", "with_spare_ranks"]
-
 #: share of the chance loss below which a network has solved its task
 SOLVED = 0.05
 #: remedies that only the engines in float64 know

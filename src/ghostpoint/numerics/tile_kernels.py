@@ -15,8 +15,6 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["COLUMNS", "LANES", "ROWS", "add_row", "dot", "not_inlined", "set_row", "tile"]
-
 LANES = 8  # of a register of 512 bits; where there are none, the compiler takes two of 256
 ROWS, COLUMNS = 4, 2 * LANES  # a tile is 8 registers: enough to hide how long a product takes
 I64, DOUBLE = ir.IntType(64), ir.DoubleType()

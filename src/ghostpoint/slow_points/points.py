@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint import checks
 from ghostpoint.errors import InputError
+from ghostpoint.numerics.arrays import Bools, Floats
 from ghostpoint.slow_points import stability
 from ghostpoint.storage import read_dataset, write_dataset
 from ghostpoint.summary import Rows, Summarised
@@ -21,10 +22,7 @@ from ghostpoint.theory import NormalForm
 if TYPE_CHECKING:
     from ghostpoint.figures.style import Axes
 
-__all__ = ["Completeness", "SlowPoints", "Unconverged"]
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 #: what the real part of every other eigenvalue must be below for a slow direction to be the only one
 ALONE = -0.1
 SHOWN = 10  # rows of the table

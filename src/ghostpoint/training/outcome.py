@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["EVENTS", "QUANTITIES", "Outcome"]
-
 #: what the history holds
 QUANTITIES = ("loss", "gradient_norm", "accuracy")
 #: epochs, or -1 for never

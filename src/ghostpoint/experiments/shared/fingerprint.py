@@ -21,8 +21,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Sources", "fingerprint"]
-
 PACKAGE = "ghostpoint"
 #: modules whose definitions are taken one by one; all others are taken whole
 BY_NAME = f"{PACKAGE}.experiments"

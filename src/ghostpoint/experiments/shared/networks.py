@@ -18,20 +18,6 @@ from ghostpoint.results import TrainingRun, no_learning_zone_entry
 from ghostpoint.tasks import DelayedActivation, Task
 from ghostpoint.training import Computing, train
 
-__all__ = [
-    "NETWORKS",
-    "Segments",
-    "activation",
-    "cued",
-    "linear_grid",
-    "log_grid",
-    "models_of",
-    "spread_epochs",
-    "task_of",
-    "train_segments",
-    "trained",
-]
-
 #: the rank-one networks of the letter's end matter; every rank-one experiment starts from these
 NETWORKS: Mapping[str, Any] = {
     "delay_ms": 100.0,

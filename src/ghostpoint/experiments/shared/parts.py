@@ -17,8 +17,6 @@ import xarray as xr
 from ghostpoint.experiments.shared.fingerprint import fingerprint
 from ghostpoint.storage import read_dataset, write_dataset
 
-__all__ = ["Ledger", "keeping_parts", "part"]
-
 #: the attribute of a kept part that says how much processor time it took
 SECONDS = "processor_seconds"
 

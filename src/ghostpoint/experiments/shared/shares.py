@@ -11,19 +11,6 @@ import math
 
 from ghostpoint.experiments.shared.base import Verdict, judge
 
-__all__ = [
-    "ENOUGH",
-    "HARDLY_ANY_OF",
-    "MOST_OF",
-    "NEARLY_ALL_OF",
-    "hardly_any",
-    "interval",
-    "judge_share",
-    "most",
-    "nearly_all",
-    "share",
-]
-
 MOST, NEARLY_ALL, HARDLY_ANY = 0.5, 0.9, 0.05
 #: the fewest networks of which all, or none, lie on one side of a half with their whole interval
 ENOUGH = 4

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ghostpoint.numerics.arrays import Floats
 from ghostpoint.slow_points.fields import NetworkField
 from ghostpoint.slow_points.ghosts import is_minimum, solve_ghost
 from ghostpoint.slow_points.latents.rank_one import flow_ghosts
@@ -15,10 +16,6 @@ from ghostpoint.slow_points.latents.rank_one_records import FlowGhosts
 from ghostpoint.slow_points.latents.rank_three import latent_zeros
 from ghostpoint.slow_points.proofs.certifier import Certificate
 from ghostpoint.slow_points.search.candidates import Candidate
-
-__all__ = ["Known", "default_starts", "known_points", "latent_starts", "stacked_ghosts"]
-
-Floats = NDArray[np.float64]
 
 
 class Known(NamedTuple):

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from ghostpoint import checks
 from ghostpoint.errors import InputError
 from ghostpoint.models import FAMILIES, Record
+from ghostpoint.numerics.arrays import Floats
 from ghostpoint.results import TrainingRun
 from ghostpoint.slow_points.fields import NetworkField, network_field
 from ghostpoint.slow_points.find import find_slow_points
@@ -20,10 +21,6 @@ from ghostpoint.slow_points.tracking.linking import Change, Linker, Node
 from ghostpoint.slow_points.tracking.segments import Segment
 from ghostpoint.slow_points.tracking.tracks import Event, Tracks
 from ghostpoint.tasks import Task
-
-__all__ = ["track_slow_points"]
-
-Floats = NDArray[np.float64]
 
 
 def track_slow_points(

@@ -14,14 +14,10 @@ from numpy.typing import NDArray
 from ghostpoint import checks
 from ghostpoint._version import __version__
 from ghostpoint.errors import InputError
+from ghostpoint.numerics.arrays import Floats, Ints
 from ghostpoint.slow_points.tracking.answer import Answer, abrupt_drop
 from ghostpoint.storage import read_dataset, write_dataset
 from ghostpoint.summary import Rows, Summarised
-
-__all__ = ["EVENTS", "Event", "Tracks"]
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 KIND = "slow-point-tracks"
 SHOWN = 20  # events of the table

@@ -24,8 +24,6 @@ from ghostpoint.training.kernels import rank_one, trust
 from ghostpoint.training.kernels.epoch import EVENTS, FROZEN, QUANTITIES
 from ghostpoint.training.kernels.records import RankOneWeights, Recorder, Task, Watch
 
-__all__ = ["LAYOUTS", "Advancing", "Outcome", "Problem", "advance_all", "blocks_of", "run"]
-
 #: crossings, marks and region without remedies
 NOTHING = (np.zeros((0, 5), np.int64), np.zeros((0, 2)), np.full(len(trust.REGION), np.inf))
 LAYOUTS = ("auto", "networks", "units")

@@ -25,8 +25,6 @@ from ghostpoint.training.kernels.epoch import FROZEN, QUANTITIES
 from ghostpoint.training.outcome import Outcome
 from ghostpoint.training.plan import Plan
 
-__all__ = ["run"]
-
 CALL = 2e9  # multiply-adds in one kernel call: about a tenth of a second
 ROUND = 20  # calls between two points to which an interrupt goes back
 

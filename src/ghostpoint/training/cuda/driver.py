@@ -29,8 +29,6 @@ from ghostpoint.training.cuda.problem import Trials, packed, specification, unpa
 from ghostpoint.training.outcome import Outcome
 from ghostpoint.training.plan import Plan, kernel_key
 
-__all__ = ["Launcher", "Run", "compiled", "launcher", "run"]
-
 ROUND = 0.3  # seconds that a launch is meant to take
 LONGEST = 4096  # epochs of a launch
 RECORDS = 1 << 27  # numbers of a launch's history

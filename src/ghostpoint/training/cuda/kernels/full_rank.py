@@ -44,8 +44,6 @@ from ghostpoint.training.cuda.kernels.rules import clip_factor, direction, finit
 from ghostpoint.training.cuda.kernels.specification import Specification
 from ghostpoint.training.kernels.optimizers import ADAM, SGD
 
-__all__ = ["LARGEST", "kernel", "threads", "work_size"]
-
 #: units at most: W and its gradient fill half of a processor's registers
 LARGEST = 128
 #: units up to which a grid of threads (down, across) is taken

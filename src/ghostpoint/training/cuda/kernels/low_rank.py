@@ -41,8 +41,6 @@ from ghostpoint.training.kernels.low_rank import CHUNK_KEY
 from ghostpoint.training.kernels.low_rank_passes import CONFIDENCE, LATENT, STATE
 from ghostpoint.training.kernels.optimizers import ADAM, SGD
 
-__all__ = ["kernel", "work_size"]
-
 
 def work_size(spec: Specification, steps: int) -> int:
     """Numbers of ``work`` for a block."""

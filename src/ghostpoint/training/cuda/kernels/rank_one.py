@@ -28,8 +28,6 @@ from ghostpoint.training.cuda.kernels.rules import clip_factor, direction, finit
 from ghostpoint.training.cuda.kernels.specification import Specification
 from ghostpoint.training.kernels.optimizers import ADAM, SGD
 
-__all__ = ["MOST_REGISTERS", "MOST_STEPS", "REGISTERS", "kernel"]
-
 #: units that a thread holds at most
 MOST_REGISTERS = 13
 #: steps of a trial at most, whose targets are in shared memory
