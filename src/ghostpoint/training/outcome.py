@@ -14,6 +14,12 @@ QUANTITIES = ("loss", "gradient_norm", "accuracy")
 EVENTS = ("first_above_chance", "last_above_chance", "first_solved", "frozen", "diverged")
 
 
+def hold_above(events: NDArray[np.int64], done: int) -> None:
+    """After ``done`` epochs: a network that froze or diverged above chance has stayed above it to the end."""
+    end = events[EVENTS.index("frozen") :].max(axis=0)
+    events[1, (end >= 0) & (events[1] >= end)] = done - 1
+
+
 @dataclass
 class Outcome:
     """Results of a run of R networks.

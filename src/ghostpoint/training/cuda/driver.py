@@ -26,7 +26,7 @@ from ghostpoint.training.cuda.kernels import full_rank, low_rank, rank_one
 from ghostpoint.training.cuda.kernels.lanes import SIMULATED, WARP
 from ghostpoint.training.cuda.kernels.specification import QUANTITIES, Specification
 from ghostpoint.training.cuda.problem import Trials, packed, specification, unpacked, work_size
-from ghostpoint.training.outcome import Outcome
+from ghostpoint.training.outcome import Outcome, hold_above
 from ghostpoint.training.plan import Plan, kernel_key
 
 ROUND = 0.3  # seconds that a launch is meant to take
@@ -272,9 +272,7 @@ class Run:
         for piece in self.pieces:
             piece.fetch()
         events = np.concatenate([piece.events for piece in self.pieces]).T.copy()
-        # a network that froze or diverged above chance stays above it to the end
-        end = events[3:5].max(axis=0)
-        events[1, (end >= 0) & (events[1] >= end)] = done - 1
+        hold_above(events, done)
         recorded, kept = int((plan.record_epochs < done).sum()), int((plan.snapshot_epochs < done).sum())
         state = np.concatenate([piece.state for piece in self.pieces])
         flat = [unpacked(values, spec) for values in self.snapshots[:kept]]
