@@ -52,7 +52,8 @@ def family_readings(name: str, family: Mapping[str, Any], common: Mapping[str, A
         See :func:`summary`; ``family`` and ``seed`` are coordinates.
     """
     task = task_of(family)
-    models = _networks(family)
+    kind: Any = LowRankRNN if family["kind"] == "low" else FullRankRNN
+    models = kind.published(family["seeds"], family["figure"])
     plateau = best_blind_loss(task) if task.n_inputs else 1.0
     settings = {"dtype": common["dtype"]}
     exact = not (task.noise or task.initial_scale)
@@ -106,11 +107,6 @@ def _filled(shape: Any, rows: Ints, values: list[Any], missing: float) -> NDArra
     for row, value in zip(rows, values, strict=True):
         whole[row] = value
     return whole
-
-
-def _networks(family: Mapping[str, Any]) -> LowRankRNN | FullRankRNN:
-    kind = LowRankRNN if family["kind"] == "low" else FullRankRNN
-    return kind.published(family["seeds"], family["figure"])
 
 
 def looked_at(kept: Ints, drop: Ints, dense: int, draws: int, generator: np.random.Generator) -> tuple[Ints, Ints]:

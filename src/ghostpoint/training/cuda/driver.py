@@ -55,7 +55,8 @@ class Launcher:
         self.work = 1 if spec.on_chip else size
         self.shared = size * spec.real(0).itemsize if spec.on_chip else 0
         # kernels that keep a trial in memory go over the stack with as many blocks as fit on the chip
-        self.resident = _processors() * (1024 // self.threads) if self.work > 1 else None
+        processors = 1 if SIMULATED else int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
+        self.resident = processors * (1024 // self.threads) if self.work > 1 else None
 
     def blocks(self, networks: int) -> int:
         """For a stack of ``networks``."""
@@ -64,10 +65,6 @@ class Launcher:
 
 
 launcher = lru_cache(maxsize=64)(Launcher)
-
-
-def _processors() -> int:
-    return 1 if SIMULATED else int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
 
 
 def _seconds(spec: Specification, task: Task) -> float:
