@@ -27,8 +27,8 @@ from ghostpoint.experiments.shared.full_rank_runs import best_blind_loss, task_o
 from ghostpoint.experiments.shared.networks import digest, spread_epochs, trained
 from ghostpoint.experiments.shared.parts import part
 from ghostpoint.models import FullRankRNN, LowRankRNN, Record
-from ghostpoint.numerics.arrays import Ints
 
+Ints = NDArray[np.int64]
 #: the drop is followed where the loss is first below these shares of its plateau
 SHARES = (0.99, 0.9, 0.5, 0.25, 0.1)
 #: a network has learned below the second of these shares; the drop is the stretch from the first to the second

@@ -30,12 +30,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostpoint.models import FullRankRNN, LowRankRNN
-from ghostpoint.numerics.arrays import Bools, Floats
 from ghostpoint.slow_points import find_slow_points
 from ghostpoint.slow_points.latents import flow_ghosts, latent_ghosts
 from ghostpoint.tasks import Task
 from ghostpoint.theory import NormalForm
 
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 Found = dict[str, Bools]
 
 #: the readings, weakest name first in words for a claim

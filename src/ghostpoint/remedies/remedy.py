@@ -9,9 +9,11 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostpoint.numerics.arrays import Bools, Floats
 from ghostpoint.remedies.crossings import Crossing
 from ghostpoint.tasks import Task
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
