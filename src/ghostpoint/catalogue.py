@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["CATALOGUE"]
-
 #: id: (file, entry), in the order of the publication. ``experiments/FILE.py`` defines ENTRY as an
 #: ``Experiment``, and ``figures/FILE.py`` defines ENTRY as the ``Drawing`` of its saved results.
 CATALOGUE: Mapping[str, tuple[str, str]] = {

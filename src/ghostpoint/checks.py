@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from ghostpoint.errors import InputError
 
-__all__ = ["finite_array", "integer", "memory_for", "number", "one_of", "shape"]
-
 
 def number(
     name: str,

@@ -1,7 +1,5 @@
 """The error that a wrong input gets."""
 
-__all__ = ["InputError"]
-
 
 class InputError(ValueError):
     """What was given is wrong: an argument, a file, a folder. The message names it, what it was and what is valid.

@@ -28,7 +28,6 @@ from ghostpoint.tasks import Task
 if TYPE_CHECKING:
     from ghostpoint.figures.style import Axes
 
-__all__ = ["NO_LEARNING_WINDOW", "TrainingRun", "load", "no_learning_zone_entry"]
 
 KIND = "training-run"
 #: epochs at the end of a run over which a lost network never rises above chance (article, Fig. 8B)

@@ -14,14 +14,12 @@ import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import numpy as np
 import xarray as xr
 
 from ghostpoint.errors import InputError
-
-__all__ = ["FORMAT_VERSION", "read_dataset", "write_dataset", "write_json_atomic", "write_text_atomic"]
 
 FORMAT = "ghostpoint-dataset"
 FORMAT_VERSION = 1
@@ -125,6 +123,28 @@ def write_json_atomic(value: Any, path: str | os.PathLike[str]) -> Path:
     except TypeError as error:
         raise InputError(f"value must be JSON-serialisable: {error}") from None
     return write_text_atomic(text + "\n", path)
+
+
+class Stored:
+    """A record that is one dataset: :meth:`save` writes it to a file and :meth:`load` reads it."""
+
+    def to_dataset(self) -> xr.Dataset:
+        """The record as a dataset."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_dataset(cls, dataset: xr.Dataset) -> Self:
+        """The inverse of :meth:`to_dataset`."""
+        raise NotImplementedError
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write to one file, atomically (see `storage`); :meth:`load` reads it."""
+        return write_dataset(self.to_dataset(), path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """The record saved at ``path``."""
+        return cls.from_dataset(read_dataset(path))
 
 
 def _storable(name: Any, variable: xr.Variable) -> xr.Variable:

@@ -6,8 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from html import escape
 
-__all__ = ["Rows", "Summarised", "html", "lines"]
-
 Rows = Sequence[Sequence[object]]
 
 

@@ -13,8 +13,6 @@ from typing import Any
 
 from ghostpoint.errors import InputError
 
-__all__ = ["held", "processors"]
-
 
 def processors() -> int:
     """The number of processors that this process may use, at least 1.

@@ -16,8 +16,6 @@ from ghostpoint.errors import InputError
 from ghostpoint.models import FAMILIES, Record
 from ghostpoint.results import load
 
-__all__ = ["CONTAINERS", "Container", "read_weights", "write_weights"]
-
 Arrays = dict[str, NDArray[Any]]
 
 #: names of PyTorch's recurrent cells, before the suffix for their layer, which a lone cell does not have

@@ -166,9 +166,8 @@ def test_a_sweep_that_was_interrupted_goes_on_where_it_stopped(tmp_path, monkeyp
         full_rank_sweeps.sweep({**settings, "epochs": 152}, Silent())
         assert len(calls) == 2 * SWEEP["rates"] - 3  # other settings, other parts
     xr.testing.assert_identical(resumed, sample("rates_dcdt")[0])
-    assert (
-        full_rank_sweeps.part("x", {}, lambda: resumed, full_rank_sweeps.sweep) is resumed
-    )  # outside of the context nothing is kept
+    # outside of the context nothing is kept
+    assert parts.part("x", {}, lambda: resumed, full_rank_sweeps.sweep) is resumed
 
 
 # claims

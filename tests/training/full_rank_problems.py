@@ -10,6 +10,7 @@ import torch
 
 from ghostpoint.numerics.memory import aligned
 from ghostpoint.training.kernels import full_rank, optimizers, packing, trust
+from ghostpoint.training.kernels.epoch import ACTIVATIONS, EVENTS, QUANTITIES, READ_OUTS
 from ghostpoint.training.kernels.records import Draws, Recorder, Rule, Shape, Task, Watch, Weights
 
 PARTS = full_rank.PARTS
@@ -97,11 +98,11 @@ class Call:
         moments = [aligned(self.state.size if rule else 0, dtype) for _ in range(2)]
         record = np.array(range(epochs) if case.record is None else case.record, np.int64)
         snapshots = np.array(case.snapshots, np.int64)
-        quantities = len(full_rank.QUANTITIES)
+        quantities = len(QUANTITIES)
         segments = packing.full_rank_segments(case.trainable, *self.sizes, width)
         self.recorder = Recorder(
             record, snapshots, np.zeros(2, np.int64), np.zeros((len(record), quantities, 1), dtype),
-            np.zeros((len(snapshots), self.state.size), dtype), np.full((len(full_rank.EVENTS), 1), -1, np.int64),
+            np.zeros((len(snapshots), self.state.size), dtype), np.full((len(EVENTS), 1), -1, np.int64),
             np.zeros(1, np.int64), np.zeros((quantities, 1), dtype),
         )  # fmt: skip
         self.work = aligned(full_rank.work_size(plane, outputs, trials, steps, width, -1), dtype)
@@ -111,8 +112,8 @@ class Call:
                 self.state, *moments, segments, np.array(case.trainable), kind.type(case.readout_norm), kind.type(0.0)
             ),
             Shape(
-                units, units, inputs, outputs, 0, 1, trials, steps, full_rank.ACTIVATIONS.index(case.activation),
-                full_rank.READ_OUTS.index(case.read_out),
+                units, units, inputs, outputs, 0, 1, trials, steps, ACTIVATIONS.index(case.activation),
+                READ_OUTS.index(case.read_out),
             ),
             Task(
                 kind.type(case.alpha), kind.type(case.tolerance), np.array(case.thresholds, dtype),

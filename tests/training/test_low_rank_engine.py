@@ -20,7 +20,7 @@ from ghostpoint.tasks import (
 )
 from ghostpoint.training import SGD, Adam
 from ghostpoint.training.compiled import kernel_families, rounds, single_network
-from ghostpoint.training.kernels import low_rank, packing
+from ghostpoint.training.kernels import low_rank_passes, packing
 from ghostpoint.training.reference import evaluate
 from tests.training.calls import train_with
 
@@ -254,7 +254,7 @@ def test_noise_has_the_variance_asked_for():
 @pytest.mark.parametrize("name", ["latent", "ranks"])
 def test_packing_and_unpacking_are_inverse(name):
     models, _ = PROBLEMS[name]
-    kind = low_rank.READOUTS.index(models.readout)
+    kind = low_rank_passes.READOUTS.index(models.readout)
     parts = {name: getattr(models, name)[0] for name in models.present_parts()}
     state = packing.pack_low_rank(parts, kind, "float64")
     back = packing.unpack_low_rank(state, models.n_units, models.rank, models.n_inputs, 1, kind)

@@ -16,7 +16,6 @@ from ghostpoint.errors import InputError
 if TYPE_CHECKING:
     from ghostpoint.command.reproduce import Outcome
 
-__all__ = ["app", "main", "run"]
 
 _EXAMPLES = """\b
 Examples:

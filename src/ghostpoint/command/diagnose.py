@@ -11,8 +11,6 @@ from typing import Any
 
 from ghostpoint.errors import InputError
 
-__all__ = ["diagnose_file", "follow_file"]
-
 
 def diagnose_file(
     path: Path,

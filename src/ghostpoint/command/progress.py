@@ -18,8 +18,6 @@ from ghostpoint.command.reproduce import Watcher
 from ghostpoint.command.reproduction import Failure, Record
 from ghostpoint.experiments import Experiment
 
-__all__ = ["Lines", "Meter", "Terminal", "watcher"]
-
 _MARKS = {"holds": "hold", "does not hold": "do not", "not testable at this scale": "not testable"}
 
 

@@ -20,7 +20,6 @@ from ghostpoint.storage import write_text_atomic
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["draw_svg", "duration", "inline_svg", "render", "tally", "write_report"]
 
 VERDICTS = {"holds": "holds", "does not hold": "fails", "not testable at this scale": "untestable"}
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
@@ -120,8 +119,8 @@ def render(folder: Folder, written: datetime) -> str:
         seconds=sum(record.seconds for record in records),
         processor_seconds=sum(record.processor_seconds or 0.0 for record in records),
         started=min((record.started for record in records), default=None),
-        machines=_distinct(_machine_line(record) for record in records),
-        versions=_distinct(_version_line(record) for record in records),
+        machines=_distinct("{processor}, {cpus} logical CPUs, {platform}".format(**each.machine) for each in records),
+        versions=_distinct(", ".join(f"{name} {number}" for name, number in each.versions.items()) for each in records),
         missing=[id for id in experiments.IDS if id not in finished and id not in folder.failures],
         n_experiments=len(experiments.IDS),
     )
@@ -171,12 +170,3 @@ def abridged(value: Any) -> str:
 def _distinct(lines: Any) -> list[str]:
     """The lines without repetitions: one, unless the parts were made on different machines."""
     return list(dict.fromkeys(lines))
-
-
-def _machine_line(record: Record) -> str:
-    machine = record.machine
-    return f"{machine['processor']}, {machine['cpus']} logical CPUs, {machine['platform']}"
-
-
-def _version_line(record: Record) -> str:
-    return ", ".join(f"{name} {number}" for name, number in record.versions.items())

@@ -25,8 +25,6 @@ from ghostpoint.experiments.shared.fingerprint import fingerprint
 from ghostpoint.experiments.shared.parts import keeping_parts
 from ghostpoint.storage import TEMPORARY_PREFIX
 
-__all__ = ["Outcome", "Watcher", "redraw", "reproduce"]
-
 
 class Watcher(Silent):
     """Who is told how a reproduction goes, and how each run in it; this one does nothing about it."""
@@ -236,7 +234,7 @@ def _check_same(folder: Folder, scale: str, chosen: list[Experiment], resume: bo
             asked = _as_json(experiment.parameters[scale])
             # compared as text, in which a NaN equals itself
             both = (folder.record(experiment.id).parameters, asked)
-            then, now = ({name: _text(value) for name, value in each.items()} for each in both)
+            then, now = ({name: json.dumps(value, sort_keys=True) for name, value in each.items()} for each in both)
             differing = sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
             if differing:
                 raise InputError(
@@ -253,7 +251,3 @@ def _check_same(folder: Folder, scale: str, chosen: list[Experiment], resume: bo
 def _as_json(parameters: Any) -> Any:
     """``parameters`` as they are after saving, so that a run and its record cannot differ."""
     return json.loads(json.dumps(parameters))
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)

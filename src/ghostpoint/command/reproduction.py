@@ -33,8 +33,6 @@ from ghostpoint.experiments import Claim
 from ghostpoint.storage import TEMPORARY_PREFIX, read_dataset, write_dataset, write_json_atomic, write_text_atomic
 from ghostpoint.system import held
 
-__all__ = ["Failure", "Folder", "Record"]
-
 FORMAT = "ghostpoint-reproduction"
 FORMAT_VERSION = 1
 #: an earlier result while another takes its place

@@ -12,7 +12,6 @@ from ghostpoint.errors import InputError
 if TYPE_CHECKING:
     from ghostpoint.slow_points import SlowPoints
 
-__all__ = ["find_in_file", "rows", "table"]
 
 HEADER = ("", "kind", "proof", "|F|", "flow", "map", "slowest", "passage", "alone/empty")
 

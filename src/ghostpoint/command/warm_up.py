@@ -12,8 +12,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["main", "warming_up"]
-
 
 @contextmanager
 def warming_up() -> Iterator[None]:

@@ -19,8 +19,6 @@ from ghostpoint.remedies import Crossing, crossings
 from ghostpoint.tasks import Task, Trial
 from ghostpoint.training.reference import approach, follow, global_norm
 
-__all__ = ["Escape", "escape_gradient", "escape_time"]
-
 
 @dataclass(frozen=True)
 class Escape:

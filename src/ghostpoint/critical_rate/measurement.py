@@ -16,8 +16,6 @@ from ghostpoint.results import NO_LEARNING_WINDOW
 from ghostpoint.tasks import Task
 from ghostpoint.training import Computing, train
 
-__all__ = ["EPOCHS", "GRID", "LEARNED", "Probes", "probe"]
-
 #: 29 rates from 10**-4.5 to 10**-0.3, a factor 1.41 apart
 GRID: NDArray[np.float64] = 10.0 ** np.linspace(-4.5, -0.3, 29)
 #: updates of a measurement

@@ -35,8 +35,6 @@ from ghostpoint.tasks import Task
 from ghostpoint.training import Computing, train
 from ghostpoint.training.reference import approach, evaluate, follow, global_norm
 
-__all__ = ["HORIZON", "CriticalRate", "before_crossing", "critical_learning_rate", "first_order_rate"]
-
 #: updates of a short descent
 HORIZON = 3_000
 #: how far an update may move the readout towards its crossing before the drop (logit)

@@ -35,11 +35,6 @@ FAMILIES: Mapping[str, tuple[str, str]] = {
 }
 
 
-def _described(kind: str, figure: str, task: Mapping[str, Any], seeds: list[int], **more: Any) -> dict[str, Any]:
-    """Networks of low or full rank as drawn for a figure, their task, and how they are trained and kept."""
-    return {"kind": kind, "figure": figure, "task": task, "seeds": seeds, **more}
-
-
 def _as_in(paper: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: paper[name] for name in names}
 
@@ -51,69 +46,34 @@ def _first(seed: int, count: int) -> list[int]:
 
 LATENT_DCDT, LATENT_DMTS = latent_paths.PAPER_DCDT, latent_paths.PAPER_DMTS
 FULL_DCDT, FULL_DMTS = full_rank_paths.PAPER_DCDT, full_rank_paths.PAPER_DMTS
+# stride: epochs from one recorded loss to the next; kept: epochs with weights, over the whole run (0: a second
+# run keeps those that are looked at); dense: epochs that are looked at around each drop
+TRAINED: Mapping[str, Any] = {
+    "rank_one": {
+        "kind": "low", "figure": "3", "task": activation(), "seeds": _first(40, 100), "optimizer": "sgd",
+        "rate": 0.003, "epochs": 200_000, "stride": 10, "kept": 0, "dense": 120,
+    },
+    # fewer copies of each trial than the published 500, so that enough networks can be trained
+    "latent_dcdt": {
+        "kind": "low", "figure": "4A", "task": {**LATENT_DCDT["task"], "copies": 10}, "seeds": list(range(40)),
+        **_as_in(LATENT_DCDT, "optimizer", "rate"), "epochs": 20_000, "stride": 1, "kept": 600, "dense": 24,
+    },
+    "latent_dmts": {
+        "kind": "low", "figure": "4E", "task": {**LATENT_DMTS["task"], "copies": 10}, "seeds": list(range(16)),
+        **_as_in(LATENT_DMTS, "optimizer", "rate"), "epochs": 20_000, "stride": 5, "kept": 600, "dense": 24,
+    },
+    "full_dcdt": {
+        "kind": "full", "figure": "5A", "seeds": _first(3, 20), "optimizer": "sgd",
+        **_as_in(FULL_DCDT, "task", "rate", "epochs"), "stride": 1, "kept": 600, "dense": 24,
+    },
+    "full_dmts": {
+        "kind": "full", "figure": "5D", "seeds": _first(3, 14), "optimizer": "sgd",
+        **_as_in(FULL_DMTS, "task", "rate", "epochs"), "stride": 20, "kept": 500, "dense": 24,
+    },
+}  # fmt: skip
 PAPER: Mapping[str, Any] = {
     "dtype": "float32",
-    # stride: epochs from one recorded loss to the next; kept: epochs with weights, over the whole run (0: a second
-    # run keeps those that are looked at); dense: epochs that are looked at around each drop
-    "families": {
-        "rank_one": _described(
-            "low",
-            "3",
-            activation(),
-            _first(40, 100),
-            optimizer="sgd",
-            rate=0.003,
-            epochs=200_000,
-            stride=10,
-            kept=0,
-            dense=120,
-        ),
-        # fewer copies of each trial than the published 500, so that enough networks can be trained
-        "latent_dcdt": _described(
-            "low",
-            "4A",
-            {**LATENT_DCDT["task"], "copies": 10},
-            list(range(40)),
-            **_as_in(LATENT_DCDT, "optimizer", "rate"),
-            epochs=20_000,
-            stride=1,
-            kept=600,
-            dense=24,
-        ),
-        "latent_dmts": _described(
-            "low",
-            "4E",
-            {**LATENT_DMTS["task"], "copies": 10},
-            list(range(16)),
-            **_as_in(LATENT_DMTS, "optimizer", "rate"),
-            epochs=20_000,
-            stride=5,
-            kept=600,
-            dense=24,
-        ),
-        "full_dcdt": _described(
-            "full",
-            "5A",
-            FULL_DCDT["task"],
-            _first(3, 20),
-            optimizer="sgd",
-            **_as_in(FULL_DCDT, "rate", "epochs"),
-            stride=1,
-            kept=600,
-            dense=24,
-        ),
-        "full_dmts": _described(
-            "full",
-            "5D",
-            FULL_DMTS["task"],
-            _first(3, 14),
-            optimizer="sgd",
-            **_as_in(FULL_DMTS, "rate", "epochs"),
-            stride=20,
-            kept=500,
-            dense=24,
-        ),
-    },
+    "families": TRAINED,
     "draws": 12,  # random moments of each network's plateau
     "seed_of_draws": 0,
     "starts": 64,  # of each search for ghosts
@@ -129,9 +89,7 @@ def _quick() -> dict[str, Any]:
         "full_dcdt": {"seeds": [3, 0, 1], "epochs": 1000, "kept": 300, "dense": 10},
         "full_dmts": {"seeds": [3, 2], "rate": 0.1, "epochs": 9000, "stride": 2, "kept": 300, "dense": 10},
     }
-    families = {}
-    for name, family in PAPER["families"].items():
-        families[name] = {**family, **changes[name]}
+    families = {name: {**family, **changes[name]} for name, family in PAPER["families"].items()}
     for name in ("latent_dcdt", "latent_dmts"):
         families[name]["task"] = {**families[name]["task"], "copies": 5}
     return {**PAPER, "families": families, "draws": 5, "starts": 16}

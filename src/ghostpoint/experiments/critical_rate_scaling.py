@@ -21,12 +21,9 @@ from ghostpoint.training.reference import evaluate
 #: exponent of the delay in the toy model's critical rate (letter, eq. 15), after the loss is divided by the delay
 TOY_EXPONENT = -4.0
 SWEEPS = {
-    "delay": "delay_steps",
-    "size": "units",
-    "confidence": "confidence",
-    "rank_two": "delay_steps",
+    "delay": "delay_steps", "size": "units", "confidence": "confidence", "rank_two": "delay_steps",
     "full_rank": "delay_steps",
-}
+}  # fmt: skip
 RESAMPLES = 1000
 
 
@@ -98,17 +95,8 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     """Measure every condition; then train once more at the critical rate, to the update that loses each network."""
     seeds, conditions = parameters["seeds"], parameters["conditions"]
     table = (len(conditions), len(seeds))
-    names = (
-        "critical_rate",
-        "kept_rate",
-        "hazard",
-        "gradient_norm",
-        "loss_slope",
-        "time",
-        "ghost_height",
-        "ghost_passage",
-    )
-    values = {name: np.full(table, np.nan) for name in names}
+    measures = "critical_rate kept_rate hazard gradient_norm loss_slope time ghost_height ghost_passage"
+    values = {name: np.full(table, np.nan) for name in measures.split()}
     at_lowest = np.zeros(table, bool)
     for row, condition in enumerate(conditions):
         task, models = DelayedActivation(5.0 * condition["delay_steps"]), models_of(condition, seeds)

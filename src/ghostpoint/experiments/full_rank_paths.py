@@ -51,11 +51,6 @@ QUICK_DMTS = {**PAPER_DMTS, "seeds": [3, 2], "epochs": 70_001, "kept_points": 20
 
 
 def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
-    """Train every seed, and look at the network shown at several epochs; see :func:`paths`."""
-    return paths(parameters, progress)
-
-
-def paths(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     """Train every seed with its weights kept along the way, and look at the first of them.
 
     Shown are the kept epochs nearest to the start, half way to the drop of the loss, the drop, twice its epoch, and the

@@ -18,7 +18,7 @@ from scipy.stats import fisher_exact
 from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge, own_claim, published_claim
 from ghostpoint.experiments.shared.full_rank_runs import LEARNED, networks_of, task_of
 from ghostpoint.experiments.shared.networks import NETWORKS, activation, cued, digest, log_grid, models_of, trained
-from ghostpoint.experiments.shared.parts import part
+from ghostpoint.experiments.shared.parts import counted_part
 from ghostpoint.experiments.shared.power_laws import epochs_claim
 from ghostpoint.experiments.shared.shares import ENOUGH, NEARLY_ALL_OF, judge_share, nearly_all, share
 from ghostpoint.models import Record
@@ -73,11 +73,6 @@ QUICK_DCDT = {**PAPER_DCDT, **FEW, "epochs": 1001, "epochs_shown": [0, 100, 300,
 QUICK_DMTS = {**PAPER_DMTS, **FEW, "epochs": 3001, "epochs_shown": [0, 100, 300, 1000, 3000]}
 
 
-def run_sweep(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
-    """Train every seed at every rate; see :func:`sweep`."""
-    return sweep(parameters, progress)
-
-
 def run_beside_rank_one(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     """Sweep the full-rank networks, and the rank-one ones of Fig. 3A at the same rates."""
     full = sweep(parameters, progress, name="full_rank")
@@ -122,35 +117,13 @@ def sweep(
     progress.phase(f"{name}: {len(rates)} rates x {len(seeds)} seeds", len(rates) * work, len(rates) * len(seeds))
     done = []
     for first in range(0, len(rates), together):
-        some, told = rates[first : first + together], _Told(progress)
+        some = rates[first : first + together]
         used = ("seeds", "epochs", "epochs_shown", "dtype")
         settings = {**{key: parameters[key] for key in used}, "task": task.to_dict(), "learning_rates": some.tolist()}
-        done.append(
-            part(
-                name,
-                settings,
-                lambda some=some, told=told: _at(some, stack, task, parameters, told),  # type: ignore[misc]
-                _at,
-                digest(stack),
-            )
-        )
-        progress.advance(len(some) * work - told.amount)  # all of it, where the part was there already
+        make = partial(_at, some, stack, task, parameters)
+        done.append(counted_part(progress, len(some) * work, name, settings, make, _at, digest(stack)))
     whole = xr.concat(done, "learning_rate").assign_coords(learning_rate=rates)
     return whole.assign(kept=whole["best_loss_at_end"] < LEARNED)
-
-
-class _Told:
-    """A progress that also counts what it was told."""
-
-    def __init__(self, progress: Progress):
-        self.progress, self.amount = progress, 0
-
-    def phase(self, description: str, total: int, networks: int | None = None) -> None:
-        self.progress.phase(description, total, networks)
-
-    def advance(self, amount: int) -> None:
-        self.amount += amount
-        self.progress.advance(amount)
 
 
 def _at(
@@ -390,7 +363,7 @@ DCDT = Experiment(
     question="Full-rank networks learn to remember the sign of a cue for 80 ms. Is there a highest rate that still "
     "learns, and what becomes of networks above it?",
     parameters={"quick": QUICK_DCDT, "paper": PAPER_DCDT},
-    run=run_sweep,
+    run=sweep,
     claims=partial(sweep_claims, source="Fig. 7A-C"),
 )
 DMTS = Experiment(
@@ -400,6 +373,6 @@ DMTS = Experiment(
     question="Full-rank networks learn to say whether two cues 80 ms apart were the same. Is there a highest rate that "
     "still learns, and what becomes of networks above it?",
     parameters={"quick": QUICK_DMTS, "paper": PAPER_DMTS},
-    run=run_sweep,
+    run=sweep,
     claims=partial(collapse_claims, source="Fig. 7D-F"),
 )

@@ -65,11 +65,6 @@ QUICK_DMTS = {
 
 
 def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
-    """Train, and look at the latent flow on the way; see :func:`latent_paths`."""
-    return latent_paths(parameters, progress)
-
-
-def latent_paths(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     """Train every seed with its weights kept along the way; follow zeros and ghosts, and map one network's flow.
 
     Mapped is the first seed that learns: at the start, half way to its drop, where the drop begins and ends, and at the

@@ -28,10 +28,7 @@ from ghostpoint.experiments.shared.networks import digest, spread_epochs, traine
 from ghostpoint.experiments.shared.parts import part
 from ghostpoint.models import FullRankRNN, LowRankRNN, Record
 
-__all__ = ["DROP_FROM", "DROP_TO", "SHARES", "family_readings", "looked_at", "summary"]
-
 Ints = NDArray[np.int64]
-
 #: the drop is followed where the loss is first below these shares of its plateau
 SHARES = (0.99, 0.9, 0.5, 0.25, 0.1)
 #: a network has learned below the second of these shares; the drop is the stretch from the first to the second
@@ -55,7 +52,8 @@ def family_readings(name: str, family: Mapping[str, Any], common: Mapping[str, A
         See :func:`summary`; ``family`` and ``seed`` are coordinates.
     """
     task = task_of(family)
-    models = _networks(family)
+    kind: Any = LowRankRNN if family["kind"] == "low" else FullRankRNN
+    models = kind.published(family["seeds"], family["figure"])
     plateau = best_blind_loss(task) if task.n_inputs else 1.0
     settings = {"dtype": common["dtype"]}
     exact = not (task.noise or task.initial_scale)
@@ -109,11 +107,6 @@ def _filled(shape: Any, rows: Ints, values: list[Any], missing: float) -> NDArra
     for row, value in zip(rows, values, strict=True):
         whole[row] = value
     return whole
-
-
-def _networks(family: Mapping[str, Any]) -> LowRankRNN | FullRankRNN:
-    kind = LowRankRNN if family["kind"] == "low" else FullRankRNN
-    return kind.published(family["seeds"], family["figure"])
 
 
 def looked_at(kept: Ints, drop: Ints, dense: int, draws: int, generator: np.random.Generator) -> tuple[Ints, Ints]:

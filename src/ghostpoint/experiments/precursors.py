@@ -35,19 +35,6 @@ from ghostpoint.slow_points.latents import flow_ghosts, latent_ghosts
 from ghostpoint.tasks import Task
 from ghostpoint.theory import NormalForm
 
-__all__ = [
-    "READINGS",
-    "Window",
-    "crossings",
-    "full_rank_readings",
-    "latent_readings",
-    "of_paths",
-    "orthonormal",
-    "passages",
-    "rank_one_readings",
-    "window_of",
-]
-
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Found = dict[str, Bools]

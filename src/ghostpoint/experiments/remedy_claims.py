@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -11,8 +12,6 @@ import xarray as xr
 from ghostpoint.experiments.remedy_runs import SOLVED
 from ghostpoint.experiments.shared.base import Claim, judge, own_claim
 from ghostpoint.experiments.shared.shares import share
-
-__all__ = ["Row", "best_clip", "claims_of", "rows_of"]
 
 SOURCE = "this project"
 claim = partial(own_claim, source=SOURCE)
@@ -64,18 +63,14 @@ def _row(one: xr.Dataset) -> Row:
     own = one.isel(network=slice(0, networks))
     final = np.nan_to_num(own["final_loss"].values, nan=np.inf)
     first = own["first_solved"].values
-    problem, optimizer, treatment = (str(one[name].item()) for name in ("problem", "optimizer", "treatment"))
-    above_chance, learned, lost = (int(own[name].sum()) for name in ("above_chance", "learned", "lost"))
+    names: Any = {name: str(one[name].item()) for name in ("problem", "optimizer", "treatment")}
+    counts: Any = {name: int(own[name].sum()) for name in ("above_chance", "learned", "lost")}
     return Row(
-        problem=problem,
-        optimizer=optimizer,
-        treatment=treatment,
+        **names,
+        **counts,
         rate=float(one["learning_rate"]),
         epochs=int(one["epochs"]),
         networks=networks,
-        above_chance=above_chance,
-        learned=learned,
-        lost=lost,
         solved=int((final < SOLVED).sum()),
         epoch=float(np.median(np.where(first < 0, np.inf, first))),
         loss=float(np.median(final)),

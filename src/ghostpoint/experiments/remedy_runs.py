@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,11 @@ import xarray as xr
 from ghostpoint import remedies
 from ghostpoint.experiments.shared.base import Progress
 from ghostpoint.experiments.shared.networks import NETWORKS
-from ghostpoint.experiments.shared.parts import part
+from ghostpoint.experiments.shared.parts import counted_part
 from ghostpoint.models import FullRankRNN, LowRankRNN, Record
 from ghostpoint.results import NO_LEARNING_WINDOW, TrainingRun
 from ghostpoint.tasks import Task
 from ghostpoint.training import Computing, train
-
-__all__ = ["SOLVED", "models_of", "remedies_of", "sweep", "sweeps", "with_spare_ranks"]
 
 #: share of the chance loss below which a network has solved its task
 SOLVED = 0.05
@@ -114,21 +113,12 @@ def sweep(parameters: Mapping[str, Any], settings: Mapping[str, Any], progress: 
         }
         total, networks = len(given["rates"]) * given["seeds"] * given["epochs"], len(given["rates"]) * given["seeds"]
         progress.phase(f"{given['problem']}, {given['optimizer']}, {name}", total, networks)
-        told = [0]
-
-        def make(given: Mapping[str, Any] = given, told: list[int] = told) -> xr.Dataset:
-            def advance(amount: int) -> None:
-                told[0] += amount
-                progress.advance(amount)
-
-            return _trained(given, advance)
-
-        done.append(part("remedy", given, make, _trained))
-        progress.advance(total - told[0])  # all of it, where the part was there already
+        make = partial(_trained, given)
+        done.append(counted_part(progress, total, "remedy", given, make, _trained))
     return xr.concat(done, "case")
 
 
-def _trained(given: Mapping[str, Any], advance: Any) -> xr.Dataset:
+def _trained(given: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     """One treatment at all rates, as one stack."""
     task, asked = Task.from_dict(given["described"]["task"]), remedies_of(given)
     seeds, rates = list(range(given["seeds"])), np.asarray(given["rates"], np.float64)
@@ -143,7 +133,7 @@ def _trained(given: Mapping[str, Any], advance: Any) -> xr.Dataset:
         record="all",
         solved=SOLVED,
         engine=Computing(
-            "reference" if slow else "compiled", "float64" if slow else given["dtype"], on_progress=advance
+            "reference" if slow else "compiled", "float64" if slow else given["dtype"], on_progress=progress.advance
         ),
     )
     rows = {

@@ -14,14 +14,12 @@ from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, publ
 from ghostpoint.experiments.shared.full_rank_runs import LEARNED, answers, networks_of, task_of
 from ghostpoint.experiments.shared.networks import cued, trained
 from ghostpoint.experiments.shared.shares import MOST_OF, NEARLY_ALL_OF, judge_share, most, nearly_all, share
+from ghostpoint.results import TrainingRun
 
 #: a unit is saturated beyond this rate, an output within this distance of 0 or 1
 SATURATED_RATE, SATURATED_OUTPUT = 0.95, 0.05
 #: outputs are sure when more than this share is saturated, and wrong above this loss in units of chance
 SURE, WRONG = 0.9, 0.4
-#: what is saved of every lost network at three moments
-OF_LOST = ("saturated_units", "saturated_outputs", "loss", "gradient_norm")
-
 PAPER: Mapping[str, Any] = {
     "figure": "7D",
     "dtype": "float32",
@@ -50,82 +48,67 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     learned = first.events["first_solved"].values >= 0
     last = np.where(learned, epochs - 1 - (loss[:, ::-1] < LEARNED).argmax(axis=1), -1)
     lost = np.flatnonzero(learned & (last < epochs - 50))
-    whole = {
-        "learned": ("network", learned),
-        "last_learned": ("network", last, {"missing": -1}),
-        "end_loss": ("network", loss[:, -50:].min(axis=1), {"units": "chance"}),
-        "targets": (("trial", "step"), task.trial().targets[:, :, 0]),
-    }
-    coordinates = {"moment": np.array(["before", "after", "end"]), "seed": ("network", np.array(seeds))}
     lag = np.arange(parameters["window"] // 2 * 2) - parameters["window"] // 2
-    attributes = {"after": parameters["after"], "dt": task.dt}
-    if not len(lost):
-        shape = (3, task.n_trials, task.steps)
-        return xr.Dataset(
-            {
-                **whole,
-                **{name: (("moment", "lost"), np.zeros((3, 0))) for name in OF_LOST},
-                "peak_norm": ("lost", np.zeros(0)),
-                "window_loss": ("lag", np.full(len(lag), np.nan), {"units": "chance"}),
-                "window_norm": ("lag", np.full(len(lag), np.nan)),
-                "rates": (("moment", "trial", "step", "unit"), np.full((*shape, models.n_units), np.nan, np.float32)),
-                "outputs": (("moment", "trial", "step"), np.full(shape, np.nan)),
-            },
-            coords={
-                **coordinates,
-                "lost": np.zeros(0, np.int64),
-                "moment_epoch": ("moment", np.full(3, -1), {"missing": -1}),
-                "lag": lag,
-            },
-            attrs=attributes | {"shown_seed": -1},
+    # the three moments of every lost network, (moment, lost)
+    after = np.minimum(last[lost] + parameters["after"], epochs - 1)
+    moments = np.stack([last[lost], after, np.full(len(lost), epochs - 1)])
+    saturated = np.zeros((2, 3, 0))
+    rates = np.full((3, task.n_trials, task.steps, models.n_units), np.nan, np.float32)
+    outputs, window = np.full((3, task.n_trials, task.steps), np.nan), np.full((2, len(lag)), np.nan)
+    shown_seed, moment_epoch = -1, np.full(3, -1)
+    if len(lost):
+        # a network's bits do not depend on its stack, so the lost ones are trained again, now keeping their weights
+        again = trained(
+            progress, f"{len(lost)} lost networks once more", models[lost], parameters, rate, epochs, task,
+            record=[0], checkpoints=np.unique(moments[:2]), keep="lost",
+        )  # fmt: skip
+        shown = [answers(networks, task) for networks in (*(_at(again, epoch) for epoch in moments[:2]), again.models)]
+        every = np.stack([each.rates[:, :, 1:] for each in shown])  # (moment, lost, trial, step, unit)
+        answered = np.stack([each.outputs for each in shown])
+        answering = task.trial().targets[:, :, 0].any(axis=0)  # the steps of the response
+        extreme = np.minimum(answered, 1 - answered) < SATURATED_OUTPUT
+        saturated = np.stack(
+            [(np.abs(every[:, :, :, answering]) > SATURATED_RATE).mean(axis=(2, 3, 4)), extreme.mean(axis=(2, 3))]
         )
-    # a network's bits do not depend on its stack, so the lost ones are trained again, now keeping their weights
-    moments = np.stack([last[lost], np.minimum(last[lost] + parameters["after"], epochs - 1)])
-    again = trained(
-        progress, f"{len(lost)} lost networks once more", models[lost], parameters, rate, epochs, task,
-        record=[0], checkpoints=np.unique(moments), keep="lost",
-    )  # fmt: skip
-    assert again.checkpoints is not None
-    kept = again.checkpoints["epoch"].values
-
-    def at(moment: NDArray[np.int64]) -> Any:
-        rows = [(int(np.searchsorted(kept, epoch)), place) for place, epoch in enumerate(moment)]
-        return again.models.replace(
-            **{
-                str(name): np.stack([values.values[row] for row in rows])
-                for name, values in (again.checkpoints or {}).items()
-            }
-        )
-
-    shown = [answers(networks, task) for networks in (at(moments[0]), at(moments[1]), again.models)]
-    rates = np.stack([each.rates[:, :, 1:] for each in shown])  # (moment, lost, trial, step, unit)
-    outputs = np.stack([each.outputs for each in shown])
-    answering = task.trial().targets[:, :, 0].any(axis=0)  # the steps of the response
-    order = rates[0, 0, 0].mean(axis=0).argsort()  # of the units shown: by their mean rate in a trial before
-    looked = np.append(moments, np.full((1, len(lost)), epochs - 1), axis=0)
-    window = np.clip(lag + last[lost[0]], 0, epochs - 1)
+        order = every[0, 0, 0].mean(axis=0).argsort()  # of the units shown: by their mean rate in a trial before
+        rates, outputs = every[:, 0][..., order].astype(np.float32), answered[:, 0]
+        around = np.clip(lag + last[lost[0]], 0, epochs - 1)
+        window = np.stack([loss[lost[0], around], norm[lost[0], around]])
+        shown_seed, moment_epoch = seeds[lost[0]], moments[:, 0]
+    of_lost = ("moment", "lost")
     return xr.Dataset(
         {
-            **whole,
-            "saturated_units": (
-                ("moment", "lost"),
-                (np.abs(rates[:, :, :, answering]) > SATURATED_RATE).mean(axis=(2, 3, 4)),
-            ),
-            "saturated_outputs": (
-                ("moment", "lost"),
-                (np.minimum(outputs, 1 - outputs) < SATURATED_OUTPUT).mean(axis=(2, 3)),
-            ),
-            "loss": (("moment", "lost"), loss[lost, looked], {"units": "chance"}),
-            "gradient_norm": (("moment", "lost"), norm[lost, looked]),
-            "window_loss": ("lag", loss[lost[0], window], {"units": "chance"}),
-            "window_norm": ("lag", norm[lost[0], window]),
+            "learned": ("network", learned),
+            "last_learned": ("network", last, {"missing": -1}),
+            "end_loss": ("network", loss[:, -50:].min(axis=1), {"units": "chance"}),
+            "targets": (("trial", "step"), task.trial().targets[:, :, 0]),
+            "saturated_units": (of_lost, saturated[0]),
+            "saturated_outputs": (of_lost, saturated[1]),
+            "loss": (of_lost, loss[lost, moments], {"units": "chance"}),
+            "gradient_norm": (of_lost, norm[lost, moments]),
+            "window_loss": ("lag", window[0], {"units": "chance"}),
+            "window_norm": ("lag", window[1]),
             "peak_norm": ("lost", norm[lost].max(axis=1)),
-            "rates": (("moment", "trial", "step", "unit"), rates[:, 0][..., order].astype(np.float32)),
-            "outputs": (("moment", "trial", "step"), outputs[:, 0]),
+            "rates": (("moment", "trial", "step", "unit"), rates),
+            "outputs": (("moment", "trial", "step"), outputs),
         },
-        coords={**coordinates, "lost": np.array(seeds)[lost], "moment_epoch": ("moment", looked[:, 0]), "lag": lag},
-        attrs=attributes | {"shown_seed": int(np.array(seeds)[lost[0]])},
+        coords={
+            "moment": np.array(["before", "after", "end"]),
+            "seed": ("network", np.array(seeds)),
+            "lost": np.array(seeds)[lost],
+            "moment_epoch": ("moment", moment_epoch),
+            "lag": lag,
+        },
+        attrs={"after": parameters["after"], "dt": task.dt, "shown_seed": int(shown_seed)},
     )
+
+
+def _at(run: TrainingRun, epochs: NDArray[np.int64]) -> Any:
+    """The networks of a run, each at a kept epoch of its own."""
+    assert run.checkpoints is not None
+    rows = np.searchsorted(run.checkpoints["epoch"].values, epochs)
+    parts = {str(name): values.values for name, values in run.checkpoints.data_vars.items()}
+    return run.models.replace(**{name: values[rows, np.arange(len(rows))] for name, values in parts.items()})
 
 
 def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:

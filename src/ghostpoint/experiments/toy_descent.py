@@ -33,6 +33,7 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
         [toy.oscillation_bounds(rate) if low else (np.nan, np.nan) for rate, low in zip(rates, below, strict=True)]
     )
     progress.advance(1)
+    codes = np.argmax(np.asarray(OUTCOMES) == descent.outcome[..., None], axis=-1).astype(np.int8)
     per_run = "learning_rate"
     r_unit, time = {"units": "1 / time**2"}, {"units": "time"}
     return xr.Dataset(
@@ -40,7 +41,7 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
             "r": ((per_run, "epoch"), descent.r, r_unit),
             "u": ((per_run, "epoch"), descent.r / toy.r_star, {"units": "r_star"}),
             "loss": ((per_run, "epoch"), descent.loss, time),
-            "outcome": (per_run, _codes(descent.outcome), {"flag_meanings": list(OUTCOMES)}),
+            "outcome": (per_run, codes, {"flag_meanings": list(OUTCOMES)}),
             "lost_epoch": (per_run, descent.lost_epoch, {"missing": -1}),
             "crossing_epoch": (per_run, descent.crossing_epoch, {"missing": -1}),
             "predicted_crossing": (per_run, toy.approach_epochs(start, rates)),
@@ -61,11 +62,6 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
             "critical_learning_rate": toy.critical_learning_rate,
         },
     )
-
-
-def _codes(outcome: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Outcomes as their index in ``OUTCOMES``."""
-    return np.argmax(np.asarray(OUTCOMES) == outcome[..., None], axis=-1).astype(np.int8)
 
 
 def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:

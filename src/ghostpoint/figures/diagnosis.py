@@ -15,8 +15,6 @@ from ghostpoint.errors import InputError
 from ghostpoint.figures.panels import POINTS, logarithmic, thinned
 from ghostpoint.figures.style import ACCENT, GHOST, GOOD, INK, LOST, MUTED, SEQUENCE, new_figure, styled
 
-__all__ = ["CAPTION", "draw", "draw_on"]
-
 CAPTION = (
     "Loss (blue) and gradient norm (grey, logarithmic, right axis) of a training, with the phases that the diagnosis "
     "finds; the dashed line is the level of chance, the dotted lines are the beginning and end of the main drop. Of "

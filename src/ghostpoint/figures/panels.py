@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from ghostpoint.figures.style import INK
 
-__all__ = ["POINTS", "answers", "draw_fates", "draw_spread", "flow_curves", "logarithmic", "thinned"]
-
 #: points of a curve that are drawn at most; of more, the smallest and largest in each stretch
 POINTS = 2000
 

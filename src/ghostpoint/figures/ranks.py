@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import xarray as xr
 from matplotlib import colormaps
@@ -33,14 +31,11 @@ def _grid(figure: Figure, axes: Axes, count: xr.DataArray, most: int) -> None:
     image = axes.imshow(count.values, cmap="Greens", vmin=0, vmax=most, aspect="auto", origin="lower")
     for (row, column), value in np.ndenumerate(count.values):
         axes.text(column, row, str(value), ha="center", va="center", fontsize=7, color="w" if value > most / 2 else INK)
-    _rate_ticks(axes, count["learning_rate"].values)
+    rates = [f"{rate:.2g}" for rate in count["learning_rate"].values]
+    axes.set_xticks(range(len(rates)), rates, rotation=45, fontsize=7)
     axes.set_yticks(range(count.sizes["rank"]), [str(rank) for rank in count["rank"].values])
     axes.set(xlabel="learning rate", ylabel="rank", title="Networks that learned")
     figure.colorbar(image, ax=axes, label=f"of {most}", aspect=15)
-
-
-def _rate_ticks(axes: Axes, rates: Any) -> None:
-    axes.set_xticks(range(len(rates)), [f"{rate:.2g}" for rate in rates], rotation=45, fontsize=7)
 
 
 def _totals(axes: Axes, dataset: xr.Dataset, score: float) -> None:

@@ -10,8 +10,6 @@ from matplotlib.collections import LineCollection
 from ghostpoint.figures.panels import POINTS, logarithmic, thinned
 from ghostpoint.figures.style import ACCENT, GHOST, GOOD, INK, LOST, styled
 
-__all__ = ["draw_on"]
-
 
 @styled()
 def draw_on(axes: Axes, dataset: xr.Dataset, quantity: str, chance: float | None) -> Axes:

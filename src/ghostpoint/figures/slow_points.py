@@ -11,8 +11,6 @@ from matplotlib.figure import Figure
 
 from ghostpoint.figures.style import ACCENT, GHOST, INK, LOST, MUTED, new_figure, styled
 
-__all__ = ["CAPTION", "draw", "draw_on"]
-
 CAPTION = (
     "The flow of one network: a curve for one latent; for two the direction of the flow and the lines on which one "
     "component vanishes; for more, trajectories in two principal axes. Filled: stable fixed points; open: unstable "

@@ -12,11 +12,6 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = [
-    "ACCENT", "GHOST", "GOOD", "INK", "LOST", "MUTED", "SEQUENCE", "Drawing", "axes_or_new", "letters", "new_figure",
-    "say", "styled",
-]  # fmt: skip
-
 INK = "#1f2933"
 MUTED = "#7b8794"
 ACCENT = "#2563a8"  # what was measured

@@ -12,8 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from ghostpoint.checks import finite_array, integer, number, shape
 from ghostpoint.figures.style import ACCENT, INK, LOST, MUTED, SEQUENCE, new_figure, styled
 
-__all__ = ["TrialArrays", "draw_trial"]
-
 #: height of a row of panels and of each further channel in it, in inches
 ROW, CHANNEL = 1.25, 0.45
 SHADE = "#e4e7eb"

@@ -11,8 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 from ghostpoint.checks import finite_array, integer, one_of
 from ghostpoint.errors import InputError
 
-__all__ = ["checked_parts", "checked_seed", "checked_seeds", "checked_state", "per_network"]
-
 
 def checked_seed(seed: ArrayLike, networks: int) -> NDArray[np.int64]:
     """Where the weights came from, one whole number per network."""

@@ -7,8 +7,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NUMPY", "Arithmetic", "logistic"]
-
 
 def logistic(z: NDArray[Any]) -> NDArray[Any]:
     """``1 / (1 + exp(-z))`` without overflow at either end."""

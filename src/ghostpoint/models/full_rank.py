@@ -14,8 +14,6 @@ from ghostpoint.models.published import FULL_RANK
 from ghostpoint.models.record import TORCH_NAMES, Common, Gradient, Parts, Scheme, Sizes, TanhForm, xavier
 from ghostpoint.models.tanh_networks import TanhNetworks
 
-__all__ = ["FullRankRNN"]
-
 
 def _normal(generator: np.random.Generator, sizes: Sizes) -> dict[str, NDArray[Any]]:
     root, units = np.sqrt(sizes.units), sizes.units

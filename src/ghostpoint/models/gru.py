@@ -17,8 +17,6 @@ from ghostpoint.errors import InputError
 from ghostpoint.models.arithmetic import NUMPY, Arithmetic
 from ghostpoint.models.record import TORCH_NAMES, Common, Gradient, Parts, Record, Scheme, Sizes
 
-__all__ = ["GRU"]
-
 
 class _Gates(NamedTuple):
     """What a step computes on its way, each (..., R, N): gates, the recurrent product h, the candidate."""

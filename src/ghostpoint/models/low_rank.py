@@ -21,8 +21,6 @@ from ghostpoint.models.published import LOW_RANK
 from ghostpoint.models.record import ACTIVATIONS, Common, Gradient, Parts, Scheme, Sizes, TanhForm, xavier
 from ghostpoint.models.tanh_networks import TanhNetworks
 
-__all__ = ["LowRankRNN"]
-
 READOUTS = ("state", "latent")
 
 

@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 from ghostpoint.errors import InputError
 from ghostpoint.models.torch_generator import TorchGenerator
 
-__all__ = ["FULL_RANK", "LOW_RANK", "Setup", "draw", "setup_of"]
-
 UNITS = 100
 Weights = dict[str, NDArray[np.float32]]
 

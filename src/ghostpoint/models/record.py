@@ -20,8 +20,6 @@ from ghostpoint.models.arguments import checked_parts, checked_seed, checked_see
 from ghostpoint.models.arithmetic import NUMPY, Arithmetic, logistic
 from ghostpoint.summary import Rows, Summarised
 
-__all__ = ["ACTIVATIONS", "Common", "Record", "Scheme", "Sizes", "TanhForm", "logistic"]
-
 #: arrays of a record by name, or the tensors that a training engine holds in their place
 Parts = Mapping[str, Any]
 Gradient = dict[str, NDArray[Any]]

@@ -18,8 +18,6 @@ from ghostpoint.models.arithmetic import NUMPY, Arithmetic
 from ghostpoint.models.published import Setup, draw, setup_of
 from ghostpoint.models.record import Gradient, Parts, Record, checked_seeds
 
-__all__ = ["TanhNetworks"]
-
 
 class TanhNetworks(Record):
     """Families with parts ``b`` (R, N), ``w_in`` (R, N, I) or None, and mostly ``w_out``; a subclass says what W is."""

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from ghostpoint.errors import InputError
 
-__all__ = ["TorchGenerator"]
-
 #: normal numbers are made in blocks of this many; fewer than one block are made one by one, in float64
 BLOCK = 16
 

@@ -21,8 +21,6 @@ from numba.extending import intrinsic
 
 from ghostpoint.numerics.simd import Vector, _address, _broadcast, _call, _constant_indices, _data, _of, _suffix
 
-__all__ = ["add_columns", "add_outer", "add_sums", "store_columns", "store_outer", "store_sums", "zero_block"]
-
 
 def _read(context: Any, builder: Any, kind: Any, array: Any, index: Any, offset: int, vector: Vector) -> Any:
     """The vector at ``array[index + offset]``."""

@@ -11,8 +11,6 @@ from numba.extending import intrinsic
 
 from ghostpoint.numerics.compiled_code import compiled
 
-__all__ = ["EPS", "PAD", "SLACK", "TANH_ULP", "UNDERFLOW", "tanh"]
-
 EPS = 2.0**-53  # unit roundoff of float64
 TANH_ULP = 6.0  # |tanh(x) - exact| <= TANH_ULP 2**-52 |exact|, see `tanh`
 PAD = 32 * EPS  # exceeds the absolute error of the computed 1 - tanh(u)**2

@@ -17,8 +17,6 @@ from typing import Any, TypeVar
 
 from numba import njit
 
-__all__ = ["compiled", "content_key", "distinct", "imported_files"]
-
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _ROOT = Path(__file__).parent.parent

@@ -13,8 +13,6 @@ from numba.extending import overload
 
 from ghostpoint.numerics.simd import Vector, exp2_of_whole, fma, full, greater, maximum, minimum, rint, select
 
-__all__ = ["MODERATE", "logistic", "tanh", "tanh_of_moderate"]
-
 #: :func:`tanh_of_moderate` takes arguments up to this size
 MODERATE = 8.0
 

@@ -9,15 +9,11 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ghostpoint.numerics.arrays import Floats
 from ghostpoint.numerics.compiled_code import compiled
 from ghostpoint.numerics.symmetric_kernels import aligned
 from ghostpoint.numerics.tile_kernels import COLUMNS, ROWS, add_row, set_row, tile
-
-__all__ = ["LARGEST_SIZE", "small_inverse"]
-
-Floats = NDArray[np.float64]
 
 PANEL = 2 * ROWS
 LARGEST_SIZE = 200  # beyond it the matrix leaves the cache between panels, and LAPACK is as fast

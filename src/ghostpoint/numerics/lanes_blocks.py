@@ -16,8 +16,6 @@ from numba.extending import intrinsic
 from ghostpoint.numerics.blocks import _fma, _read, _write
 from ghostpoint.numerics.simd import _of
 
-__all__ = ["add_dot", "add_scaled", "add_two", "put_columns", "take_columns"]
-
 
 def take_columns(columns: int) -> Any:
     """``take(array, at)``: the block of the vectors that follow ``array[at]``."""

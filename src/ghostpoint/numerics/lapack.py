@@ -13,9 +13,7 @@ import numpy as np
 from numba.extending import get_cython_function_address
 from numpy.typing import NDArray
 
-__all__ = ["eigenvalues_of"]
-
-Floats = NDArray[np.float64]
+from ghostpoint.numerics.arrays import Floats
 
 
 @cache

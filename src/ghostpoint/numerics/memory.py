@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["aligned"]
-
 
 def aligned(size: int, dtype: Any) -> NDArray[Any]:
     """``size`` zeros on a 64-byte boundary: a vector that straddles two cache lines costs twice."""

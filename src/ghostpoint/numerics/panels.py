@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["from_panels", "into_panels"]
-
 
 def into_panels(matrix: NDArray[Any], out: NDArray[Any], plane: int, width: int) -> None:
     """Write ``matrix`` to the flat ``out``, with zeros up to ``plane`` rows and as many columns as ``out`` has."""

@@ -23,8 +23,6 @@ from ghostpoint.numerics.blocks import (
 )
 from ghostpoint.numerics.simd import lanes, not_inlined
 
-__all__ = ["matrix_times", "outer_products", "transpose_times"]
-
 
 def _make_columns(rows, columns, trials):
     """The product of ``rows`` vectors of rows; ``columns`` sums at a time are in flight for each."""

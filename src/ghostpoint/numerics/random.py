@@ -22,8 +22,6 @@ from numba.extending import intrinsic, overload
 
 from ghostpoint.numerics.simd import I32, _of, fma, full, lanes, not_inlined, rint, sqrt, store
 
-__all__ = ["INITIAL", "NOISE", "fill_normals", "normals"]
-
 #: streams of one seed
 NOISE, INITIAL = 0, 1
 

@@ -27,34 +27,6 @@ from numba.extending import intrinsic, overload, register_model
 
 from ghostpoint.numerics.compiled_code import distinct
 
-__all__ = [
-    "F32",
-    "F64",
-    "Vector",
-    "any_nonzero",
-    "columns",
-    "exp2_of_whole",
-    "fma",
-    "full",
-    "greater",
-    "lanes",
-    "load",
-    "maximum",
-    "minimum",
-    "not_inlined",
-    "pointer",
-    "put",
-    "rint",
-    "select",
-    "splat",
-    "sqrt",
-    "store",
-    "take",
-    "tree_of_vectors",
-    "tree_sum",
-    "unequal",
-]
-
 BITS = 512
 I32 = ir.IntType(32)
 

@@ -21,8 +21,6 @@ from numba.extending import intrinsic
 
 from ghostpoint.numerics.compiled_code import compiled
 
-__all__ = ["flushing_subnormals"]
-
 #: of the x86 control register MXCSR: results that are subnormal, and operands that are, count as zero
 FLUSH_TO_ZERO, SUBNORMALS_ARE_ZERO = 1 << 15, 1 << 6
 KNOWN = platform.machine().lower() in ("x86_64", "amd64")

@@ -11,14 +11,10 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ghostpoint.numerics.arrays import Floats
 from ghostpoint.numerics.compiled_code import compiled
 from ghostpoint.numerics.tile_kernels import COLUMNS, ROWS, dot, not_inlined, set_row, tile
-
-__all__ = ["Packed", "aligned", "factorize", "pack", "solve", "weighted_square"]
-
-Floats = NDArray[np.float64]
 
 LINE = 8  # numbers in a line of the cache
 

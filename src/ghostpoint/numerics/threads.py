@@ -19,8 +19,6 @@ import numba
 import numpy as np
 from scipy.linalg import lapack
 
-__all__ = ["at_most_threads", "begun", "mapped", "one_thread_each"]
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

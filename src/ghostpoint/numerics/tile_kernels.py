@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["COLUMNS", "LANES", "ROWS", "add_row", "dot", "not_inlined", "set_row", "tile"]
+from ghostpoint.numerics import simd
 
 LANES = 8  # of a register of 512 bits; where there are none, the compiler takes two of 256
 ROWS, COLUMNS = 4, 2 * LANES  # a tile is 8 registers: enough to hide how long a product takes
@@ -184,18 +184,8 @@ def _dot(typingctx: Any, a: Any, a_at: Any, b: Any, b_at: Any, count: Any) -> An
     return types.float64(a, i, b, i, i), _emit_dot
 
 
-def _not_inlined(typingctx: Any) -> Any:
-    """Keep LLVM from copying the function that this is called in into its callers: compiled once, not at every call."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        builder.function.attributes.add("noinline")
-        return context.get_dummy_value()
-
-    return types.void(), codegen
-
-
 tile: Any = intrinsic(_tile)
 set_row: Any = intrinsic(_set_row)
 add_row: Any = intrinsic(_add_row)
 dot: Any = intrinsic(_dot)
-not_inlined: Any = intrinsic(_not_inlined)
+not_inlined: Any = simd.not_inlined

@@ -13,8 +13,6 @@ from ghostpoint.remedies.crossings import Crossing, crossings
 from ghostpoint.remedies.remedy import Near, Remedy, Step, Update
 from ghostpoint.tasks import Task, Trial
 
-__all__ = ["Acting"]
-
 
 class Acting:
     """The state of a run's remedies over R networks; :class:`Remedy` says how several of them work together.

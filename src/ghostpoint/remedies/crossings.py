@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from ghostpoint.tasks import Task, Trial
 
-__all__ = ["RANGES", "Crossing", "crossings"]
-
 #: the logit of an output, by activation
 _LOGIT: dict[str, Any] = {
     "sigmoid": lambda o: np.log(o / (1 - o)),

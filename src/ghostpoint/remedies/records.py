@@ -17,19 +17,6 @@ from ghostpoint.remedies.rules import CRITICAL_SHIFT, clip_factor, scale
 from ghostpoint.remedies.trust_region import TrustRegion
 from ghostpoint.tasks import Task
 
-__all__ = [
-    "AUTO",
-    "AUTO_OF_SOME",
-    "REMEDIES",
-    "ClipGradient",
-    "ConfidenceSchedule",
-    "HazardLimit",
-    "ReduceRate",
-    "Rewind",
-    "from_dict",
-    "resolve",
-]
-
 
 @dataclass(frozen=True)
 class HazardLimit(Remedy):

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from ghostpoint.remedies.crossings import Crossing
 from ghostpoint.tasks import Task
 
-__all__ = ["Near", "Reaction", "Remedy", "Step", "Update", "as_tuple"]
-
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CRITICAL_SHIFT", "DEPENDENT", "RESOLVED", "allowed", "clip_factor", "scale"]
-
 #: what escape takes from the minimum of the toy model's loss to the point of no return, as a share of T
 CRITICAL_SHIFT = 3 / 8
 #: squared sine of the angle to the span of those before it below which a vector is taken to lie in it

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from ghostpoint.remedies.rules import DEPENDENT
 
-__all__ = ["Factored", "factor"]
-
 
 class Factored:
     """The Cholesky factor of R Gram matrices of C unit vectors, without those that depend on the ones before them."""

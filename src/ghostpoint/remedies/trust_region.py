@@ -17,8 +17,6 @@ from ghostpoint.remedies.remedy import Near, Remedy, Step, Update
 from ghostpoint.remedies.rules import CRITICAL_SHIFT, RESOLVED, allowed, scale
 from ghostpoint.tasks import Task
 
-__all__ = ["TrustRegion"]
-
 
 @dataclass(frozen=True)
 class TrustRegion(Remedy):

@@ -12,24 +12,12 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ghostpoint import checks
 from ghostpoint.errors import InputError
 from ghostpoint.models import FAMILIES, Record, TanhForm
-
-__all__ = [
-    "Field",
-    "NetworkField",
-    "StateField",
-    "TanhField",
-    "UserField",
-    "driven",
-    "network_field",
-    "orthonormal_field",
-]
-
-Floats = NDArray[np.float64]
+from ghostpoint.numerics.arrays import Floats
 
 
 class Field(Protocol):

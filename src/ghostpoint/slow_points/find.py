@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ghostpoint import checks
 from ghostpoint.errors import InputError
+from ghostpoint.numerics.arrays import Floats
 from ghostpoint.numerics.lapack import eigenvalues_of
 from ghostpoint.numerics.threads import begun, one_thread_each
 from ghostpoint.slow_points.fields import Field, NetworkField, UserField, network_field
@@ -18,10 +19,6 @@ from ghostpoint.slow_points.points import Completeness, SlowPoints, Unconverged
 from ghostpoint.slow_points.proofs import CERTIFIERS, Certificate, Certifier
 from ghostpoint.slow_points.search.candidates import SAME, Candidate, Failure, as_known, descended, with_partners
 from ghostpoint.slow_points.search.descent import WORTHWHILE
-
-__all__ = ["find_slow_points"]
-
-Floats = NDArray[np.float64]
 
 
 def find_slow_points(

@@ -18,25 +18,9 @@ from numpy.typing import NDArray
 from scipy.linalg.blas import dger
 from scipy.linalg.lapack import dgetrf, dgetri, dgetrs, dpotrf
 
+from ghostpoint.numerics.arrays import Floats
 from ghostpoint.numerics.inverse_kernels import LARGEST_SIZE, small_inverse
 from ghostpoint.slow_points.fields import Field, NetworkField
-
-__all__ = [
-    "Border",
-    "GhostForm",
-    "GhostSolution",
-    "border",
-    "bordered_inverse",
-    "bordered_system",
-    "ghost_form",
-    "inverse",
-    "is_minimum",
-    "null_pair",
-    "right_null",
-    "solve_ghost",
-]
-
-Floats = NDArray[np.float64]
 
 SMALL = 32  # rows from which the compiled inverse is the faster one
 

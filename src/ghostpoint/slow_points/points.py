@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,18 +11,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint import checks
 from ghostpoint.errors import InputError
+from ghostpoint.numerics.arrays import Bools, Floats
 from ghostpoint.slow_points import stability
-from ghostpoint.storage import read_dataset, write_dataset
+from ghostpoint.storage import Stored
 from ghostpoint.summary import Rows, Summarised
 from ghostpoint.theory import NormalForm
 
 if TYPE_CHECKING:
     from ghostpoint.figures.style import Axes
 
-__all__ = ["Completeness", "SlowPoints", "Unconverged"]
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 #: what the real part of every other eigenvalue must be below for a slow direction to be the only one
 ALONE = -0.1
 SHOWN = 10  # rows of the table
@@ -51,7 +47,7 @@ UNKNOWN = Completeness(False, False, "the saved record does not say")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SlowPoints(Summarised):
+class SlowPoints(Stored, Summarised):
     """P slow points of ``tau dx/dt = F(x)``, slowest first; time in units of tau unless a name says otherwise.
 
     Attributes
@@ -315,15 +311,6 @@ class SlowPoints(Summarised):
             tau=dataset.attrs.get("tau"),
             dt=dataset.attrs.get("dt"),
         )
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write to one file, atomically (see `storage`); :meth:`load` reads it."""
-        return write_dataset(self.to_dataset(), path)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> SlowPoints:
-        """The record saved at ``path``."""
-        return cls.from_dataset(read_dataset(path))
 
     def __repr__(self) -> str:
         return str(self)

@@ -6,15 +6,12 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ghostpoint import checks
+from ghostpoint.numerics.arrays import Floats
 from ghostpoint.slow_points.fields import network_field
 from ghostpoint.slow_points.points import SlowPoints
-
-__all__ = ["flow_portrait", "point_portrait"]
-
-Floats = NDArray[np.float64]
 
 STEP, STEPS = 0.1, 400  # of the trajectories, in units of tau
 

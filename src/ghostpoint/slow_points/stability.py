@@ -14,11 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint import checks
 from ghostpoint.errors import InputError
+from ghostpoint.numerics.arrays import Floats
 from ghostpoint.theory import NormalForm
-
-__all__ = ["map_eigenvalues", "map_time_constants", "passage_steps", "time_constants"]
-
-Floats = NDArray[np.float64]
 
 
 def map_eigenvalues(eigenvalues: ArrayLike, alpha: float) -> NDArray[Any]:

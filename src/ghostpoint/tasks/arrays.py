@@ -12,8 +12,6 @@ from ghostpoint.checks import finite_array, number, one_of, shape
 from ghostpoint.errors import InputError
 from ghostpoint.tasks.base import Seed, Task, Trial
 
-__all__ = ["ArrayTask", "from_arrays"]
-
 #: distinct targets up to which they are taken for the levels of a classification
 MOST_LEVELS = 16
 

@@ -18,8 +18,6 @@ from ghostpoint.checks import integer, number, one_of
 from ghostpoint.errors import InputError
 from ghostpoint.summary import Rows, Summarised
 
-__all__ = ["Seed", "Task", "Trial", "steps_in"]
-
 #: what a generator is made from: a whole number, or several such as (seed, epoch)
 Seed = int | Sequence[int]
 

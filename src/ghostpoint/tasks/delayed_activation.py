@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from ghostpoint.tasks.base import Seed, Task, Trial, steps_in
 
-__all__ = ["DelayedActivation"]
-
 
 @dataclass(frozen=True)
 class DelayedActivation(Task):

@@ -11,8 +11,6 @@ from ghostpoint.checks import finite_array, integer, number, shape
 from ghostpoint.errors import InputError
 from ghostpoint.tasks.base import Seed, Task, Trial, generator
 
-__all__ = ["DelayedAddition", "EvidenceIntegration"]
-
 
 @dataclass(frozen=True)
 class DelayedAddition(Task):

@@ -10,8 +10,6 @@ from ghostpoint.checks import integer
 from ghostpoint.errors import InputError
 from ghostpoint.tasks.base import Seed, Task, Trial, generator
 
-__all__ = ["NBitFlipFlop"]
-
 
 @dataclass(frozen=True)
 class NBitFlipFlop(Task):

@@ -10,8 +10,6 @@ import numpy as np
 from ghostpoint.checks import integer
 from ghostpoint.tasks.base import Seed, Task, Trial
 
-__all__ = ["DelayedCueDiscrimination", "DelayedMatchToSample"]
-
 
 @dataclass(frozen=True)
 class _Cued(Task):

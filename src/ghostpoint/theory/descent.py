@@ -25,7 +25,6 @@ from ghostpoint.errors import InputError
 if TYPE_CHECKING:
     from ghostpoint.theory.saddle_node import SaddleNodeToy
 
-__all__ = ["OUTCOMES", "Descent", "descend"]
 
 Array = NDArray[np.float64]
 OUTCOMES = ("converging", "oscillation", "no-learning zone")

@@ -12,8 +12,6 @@ from typing import Any
 
 from ghostpoint.numerics.compiled_code import compiled
 
-__all__ = ["observe", "observe_all", "step_readout"]
-
 # Columns of the bookkeeping of one run.
 LOWEST, CROSSED, LOST, LOW, HIGH, LOW_BEFORE, HIGH_BEFORE, MARK, MARKED_AT, PERIOD = range(10)
 

@@ -16,8 +16,6 @@ from ghostpoint.errors import InputError
 if TYPE_CHECKING:
     from ghostpoint.theory.saddle_node import SaddleNodeToy
 
-__all__ = ["EulerLoss", "euler_loss"]
-
 
 class EulerLoss(NamedTuple):
     """Loss (time units) and its derivative in r of the discretised toy model; floats for a scalar r, else

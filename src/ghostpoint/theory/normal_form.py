@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from ghostpoint.checks import number
 from ghostpoint.errors import InputError
 
-__all__ = ["NormalForm"]
-
 
 @dataclass(frozen=True)
 class NormalForm:

@@ -19,7 +19,6 @@ from scipy.special import expit
 if TYPE_CHECKING:
     from ghostpoint.theory.saddle_node import SaddleNodeToy
 
-__all__ = ["loss_and_gradient"]
 
 Array = NDArray[np.float64]
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(20)

@@ -17,8 +17,6 @@ from ghostpoint.theory.descent import Descent, descend
 from ghostpoint.theory.euler import EulerLoss, euler_loss
 from ghostpoint.theory.quadrature import loss_and_gradient
 
-__all__ = ["SaddleNodeToy"]
-
 
 @dataclass(frozen=True)
 class SaddleNodeToy:

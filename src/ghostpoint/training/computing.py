@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from ghostpoint.checks import integer, one_of
 from ghostpoint.system import processors
 
-__all__ = ["DTYPES", "INTERRUPTS", "LAYOUTS", "Computing"]
-
 DTYPES = ("float32", "float64")
 LAYOUTS = ("auto", "networks", "units")
 INTERRUPTS = ("raise", "return")

@@ -13,8 +13,6 @@ from ghostpoint.models import Record
 from ghostpoint.tasks import Task
 from ghostpoint.training.plan import Plan
 
-__all__ = ["brief", "configuration"]
-
 #: values that are written out; more are kept as arrays elsewhere in the run
 MOST = 500
 

@@ -22,8 +22,6 @@ from ghostpoint.training.computing import DTYPES, Computing
 from ghostpoint.training.outcome import Outcome
 from ghostpoint.training.plan import Plan
 
-__all__ = ["ENGINES", "ByEpochEngine", "Engine", "choose"]
-
 
 class Engine(ABC):
     """Trains R networks as a :class:`~ghostpoint.training.plan.Plan` says.

@@ -14,8 +14,6 @@ from typing import Any
 from ghostpoint.checks import number, one_of
 from ghostpoint.errors import InputError
 
-__all__ = ["OPTIMIZERS", "SGD", "Adam", "Optimizer", "resolve"]
-
 
 class Optimizer(ABC):
     """What is added to the parameters, from the gradient and the learning rate.

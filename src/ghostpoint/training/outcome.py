@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["EVENTS", "QUANTITIES", "Outcome"]
-
 #: what the history holds
 QUANTITIES = ("loss", "gradient_norm", "accuracy")
 #: epochs, or -1 for never
 EVENTS = ("first_above_chance", "last_above_chance", "first_solved", "frozen", "diverged")
+
+
+def hold_above(events: NDArray[np.int64], done: int) -> None:
+    """After ``done`` epochs: a network that froze or diverged above chance has stayed above it to the end."""
+    end = events[EVENTS.index("frozen") :].max(axis=0)
+    events[1, (end >= 0) & (events[1] >= end)] = done - 1
 
 
 @dataclass

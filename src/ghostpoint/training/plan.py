@@ -14,8 +14,6 @@ from ghostpoint.remedies import Remedy
 from ghostpoint.tasks import Task
 from ghostpoint.training.optimizers import Optimizer
 
-__all__ = ["Plan", "draws", "entropy", "kernel_key"]
-
 
 @dataclass(frozen=True)
 class Plan:

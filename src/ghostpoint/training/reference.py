@@ -16,8 +16,6 @@ from ghostpoint.models.arithmetic import NUMPY
 from ghostpoint.remedies import Crossing
 from ghostpoint.tasks import Task, Trial
 
-__all__ = ["Approach", "Evaluation", "Path", "approach", "backpropagate", "evaluate", "follow", "global_norm"]
-
 
 @dataclass(frozen=True)
 class Evaluation:

@@ -26,8 +26,6 @@ from ghostpoint.training.optimizers import Optimizer, resolve
 from ghostpoint.training.outcome import EVENTS, QUANTITIES, Outcome
 from ghostpoint.training.plan import Plan
 
-__all__ = ["TrainingInterrupted", "train"]
-
 #: epochs that "auto" records at most
 AUTO_RECORDS = 10_000
 #: epochs that "log" records per factor of ten

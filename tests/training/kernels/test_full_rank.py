@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ghostpoint.training.kernels import full_rank, packing
-from ghostpoint.training.kernels.full_rank import ACTIVATIONS, EVENTS, QUANTITIES, READ_OUTS
+from ghostpoint.training.kernels.epoch import ACTIVATIONS, EVENTS, QUANTITIES, READ_OUTS
 from tests.training.full_rank_problems import PARTS, Call, random_case, run, torch_run
 
 torch.set_num_threads(1)

@@ -13,11 +13,6 @@ from typing import Any, Literal, Protocol
 
 import xarray as xr
 
-__all__ = [
-    "ORIGINS", "SCALES", "Claim", "Experiment", "Origin", "Progress", "Silent", "Verdict", "judge", "own_claim",
-    "published_claim",
-]  # fmt: skip
-
 SCALES = ("quick", "paper")
 #: whose sentence a claim is: the publication's, or this project's
 ORIGINS = ("published", "own")

@@ -8,8 +8,6 @@ from scipy.ndimage import median_filter
 
 from ghostpoint.experiments.shared.full_rank_runs import LEARNED
 
-__all__ = ["ABRUPT", "DROP_FROM", "WINDOW", "drops", "running_median"]
-
 #: the drop of the loss begins at this share of the plateau, the best loss that no cue is needed for
 DROP_FROM = 0.9
 #: a drop is abrupt when it takes less than this share of the epochs before it (as for Fig. 3A)

@@ -21,13 +21,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Sources", "fingerprint"]
-
 PACKAGE = "ghostpoint"
 #: modules whose definitions are taken one by one; all others are taken whole
 BY_NAME = f"{PACKAGE}.experiments"
 #: modules whose text says nothing about what is computed: the version, and what keeps parts by their fingerprints
 LEFT_OUT = {f"{PACKAGE}._version", f"{__package__}.parts", __name__}
+#: figures, which records import to draw themselves, compute nothing
+DRAWING = f"{PACKAGE}.figures"
 
 
 def fingerprint(function: Callable[..., Any], called: str = "") -> str:
@@ -160,7 +160,7 @@ class Sources:
         todo = list(modules)
         while todo:
             module = todo.pop()
-            if module in seen or module in LEFT_OUT:
+            if module in seen or module in LEFT_OUT or module.startswith(DRAWING):
                 continue
             seen.add(module)
             if module not in self._neighbours:

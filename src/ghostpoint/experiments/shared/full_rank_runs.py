@@ -13,17 +13,6 @@ from ghostpoint.models import ACTIVATIONS, FullRankRNN
 from ghostpoint.slow_points import SlowPoints, find_slow_points
 from ghostpoint.tasks import Task
 
-__all__ = [
-    "LEARNED",
-    "Answers",
-    "answers",
-    "best_blind_loss",
-    "networks_of",
-    "principal_axes",
-    "slow_points_of",
-    "task_of",
-]
-
 #: a network has learned below this share of the chance loss: no answer that ignores the cues comes below a half
 LEARNED = 0.25
 

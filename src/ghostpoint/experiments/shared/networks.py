@@ -12,25 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint.errors import InputError
 from ghostpoint.experiments.shared.base import Progress
-from ghostpoint.experiments.shared.parts import part
+from ghostpoint.experiments.shared.parts import counted_part
 from ghostpoint.models import LowRankRNN, Record
 from ghostpoint.results import TrainingRun, no_learning_zone_entry
 from ghostpoint.tasks import DelayedActivation, Task
 from ghostpoint.training import Computing, train
-
-__all__ = [
-    "NETWORKS",
-    "Segments",
-    "activation",
-    "cued",
-    "linear_grid",
-    "log_grid",
-    "models_of",
-    "spread_epochs",
-    "task_of",
-    "train_segments",
-    "trained",
-]
 
 #: the rank-one networks of the letter's end matter; every rank-one experiment starts from these
 NETWORKS: Mapping[str, Any] = {
@@ -85,24 +71,13 @@ def trained(
     if description:
         progress.phase(description, len(models) * epochs, len(models))
     task = task or task_of(parameters)
-    told = [0]
 
-    def advance(amount: int) -> None:
-        told[0] += amount
-        progress.advance(amount)
-
-    def run() -> TrainingRun:
-        return train(
-            models,
-            task,
-            learning_rate,
-            epochs,
-            engine=Computing("compiled", dtype=parameters["dtype"], on_progress=advance),
-            **keywords,
-        )
+    def run(watching: Progress) -> TrainingRun:
+        computing = Computing("compiled", dtype=parameters["dtype"], on_progress=watching.advance)
+        return train(models, task, learning_rate, epochs, engine=computing, **keywords)
 
     if not keep:
-        return run()
+        return run(progress)
     settings = {
         "task": task.to_dict(),
         "learning_rate": np.asarray(learning_rate, float).tolist(),
@@ -110,9 +85,10 @@ def trained(
         "dtype": parameters["dtype"],
         **{name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in keywords.items()},
     }
-    kept = TrainingRun.from_dataset(part(keep, settings, lambda: run().to_dataset(), train, digest(models)))
-    progress.advance(len(models) * epochs - told[0])  # all of it, where the part was there already
-    return kept
+    kept = counted_part(
+        progress, len(models) * epochs, keep, settings, lambda told: run(told).to_dataset(), train, digest(models)
+    )
+    return TrainingRun.from_dataset(kept)
 
 
 def digest(models: Record) -> str:

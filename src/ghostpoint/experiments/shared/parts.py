@@ -14,10 +14,9 @@ from typing import Any
 
 import xarray as xr
 
+from ghostpoint.experiments.shared.base import Progress, Silent
 from ghostpoint.experiments.shared.fingerprint import fingerprint
 from ghostpoint.storage import read_dataset, write_dataset
-
-__all__ = ["Ledger", "keeping_parts", "part"]
 
 #: the attribute of a kept part that says how much processor time it took
 SECONDS = "processor_seconds"
@@ -77,4 +76,26 @@ def part(
     seconds = time.process_time() - start
     ledger.folder.mkdir(parents=True, exist_ok=True)
     write_dataset(dataset.assign_attrs({SECONDS: seconds}), path)
+    return dataset
+
+
+class _Told(Silent):
+    """Passes on what is done, and counts it."""
+
+    def __init__(self, progress: Progress):
+        self.progress, self.amount = progress, 0
+
+    def advance(self, amount: int) -> None:
+        self.amount += amount
+        self.progress.advance(amount)
+
+
+def counted_part(
+    progress: Progress, total: int, name: str, settings: Any, make: Callable[[Progress], xr.Dataset],
+    code: Callable[..., Any], inputs: str = "",
+) -> xr.Dataset:  # fmt: skip
+    """:func:`part`, of ``total`` units of work that ``make`` tells the progress it is called with."""
+    told = _Told(progress)
+    dataset = part(name, settings, lambda: make(told), code, inputs)
+    progress.advance(total - told.amount)  # all of it, where the part was there already
     return dataset

@@ -11,8 +11,6 @@ from scipy.stats import linregress
 
 from ghostpoint.experiments.shared.base import Claim, judge
 
-__all__ = ["epochs_claim", "power_law"]
-
 
 def power_law(x: ArrayLike, y: ArrayLike) -> Any:
     """Least squares fit of ``log y = p log x + const``: ``slope`` is the exponent p, ``stderr`` its standard error."""

@@ -7,28 +7,13 @@ Statistical Association 22, 209-212, 1927), never by one network that happens to
 
 from __future__ import annotations
 
-import math
+from scipy.stats import binomtest
 
 from ghostpoint.experiments.shared.base import Verdict, judge
-
-__all__ = [
-    "ENOUGH",
-    "HARDLY_ANY_OF",
-    "MOST_OF",
-    "NEARLY_ALL_OF",
-    "hardly_any",
-    "interval",
-    "judge_share",
-    "most",
-    "nearly_all",
-    "share",
-]
 
 MOST, NEARLY_ALL, HARDLY_ANY = 0.5, 0.9, 0.05
 #: the fewest networks of which all, or none, lie on one side of a half with their whole interval
 ENOUGH = 4
-#: quantile of the normal distribution for 95 %
-Z = 1.959964
 
 #: the sentences that close a rule
 MOST_OF = "Most: the 95 % interval of their share (Wilson) lies above 50 %."
@@ -40,10 +25,8 @@ def interval(count: int, total: int) -> tuple[float, float]:
     """The 95 % interval of a share ``count / total`` by Wilson's score; (0, 1) for a total of 0."""
     if total == 0:
         return 0.0, 1.0
-    p = count / total
-    centre = (p + Z * Z / (2 * total)) / (1 + Z * Z / total)
-    half = Z / (1 + Z * Z / total) * math.sqrt(p * (1 - p) / total + Z * Z / (4 * total * total))
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+    found = binomtest(count, total).proportion_ci(0.95, "wilson")
+    return float(found.low), float(found.high)
 
 
 def share(count: int, total: int) -> str:

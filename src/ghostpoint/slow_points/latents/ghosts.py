@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ghostpoint import checks
 from ghostpoint.errors import InputError
+from ghostpoint.numerics.arrays import Floats
 from ghostpoint.slow_points.fields import network_field
 from ghostpoint.slow_points.latents.known import default_starts, known_points, latent_starts
 from ghostpoint.slow_points.latents.rank_one import flow_ghosts
@@ -17,9 +18,6 @@ from ghostpoint.slow_points.latents.rank_three_records import LatentGhosts
 from ghostpoint.slow_points.search.candidates import descended
 from ghostpoint.slow_points.search.descent import hessian
 
-__all__ = ["LatentGhosts", "latent_ghosts", "latent_speed"]
-
-Floats = NDArray[np.float64]
 STEPS = 200  # of a descent, at most
 
 

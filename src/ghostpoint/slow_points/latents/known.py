@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ghostpoint.numerics.arrays import Floats
 from ghostpoint.slow_points.fields import NetworkField
 from ghostpoint.slow_points.ghosts import is_minimum, solve_ghost
 from ghostpoint.slow_points.latents.rank_one import flow_ghosts
+from ghostpoint.slow_points.latents.rank_one_records import FlowGhosts
 from ghostpoint.slow_points.latents.rank_three import latent_zeros
 from ghostpoint.slow_points.proofs.certifier import Certificate
 from ghostpoint.slow_points.search.candidates import Candidate
-
-__all__ = ["Known", "default_starts", "known_points", "latent_starts"]
-
-Floats = NDArray[np.float64]
 
 
 class Known(NamedTuple):
@@ -32,7 +31,9 @@ class Known(NamedTuple):
     undecided: Floats = np.zeros((0, 2, 1))
 
 
-def known_points(model: Any, network: NetworkField, inputs: ArrayLike | None) -> Known:
+def known_points(
+    model: Any, network: NetworkField, inputs: ArrayLike | None, ghosts: FlowGhosts | None = None, row: int = 0
+) -> Known:
     """All zeros and, for rank one, all ghosts of a network, by the interval searches.
 
     Parameters
@@ -43,6 +44,8 @@ def known_points(model: Any, network: NetworkField, inputs: ArrayLike | None) ->
         Its field.
     inputs : (I,), optional
         A constant input u.
+    ghosts, row : FlowGhosts, int, optional
+        Those of a stack of rank one that were found together, and which of its networks this is.
     """
     form = model.tanh_form()
     if form is None:
@@ -65,7 +68,15 @@ def known_points(model: Any, network: NetworkField, inputs: ArrayLike | None) ->
     if rank > 1 or not network.low_rank:
         text = f"ghosts of rank {rank} are searched from starts, without proof"
         return Known(zeros, [], missing, text, found.undecided)
-    return Known(zeros, *_ghosts(network, zeros, missing), found.undecided)
+    stack, row = (stacked_ghosts([network]), 0) if ghosts is None else (ghosts, row)
+    return Known(zeros, *_ghosts(network, zeros, missing, stack, row), found.undecided)
+
+
+def stacked_ghosts(networks: Sequence[NetworkField]) -> FlowGhosts:
+    """The ghosts of networks of rank one, searched together."""
+    fields = [network.tanh for network in networks]
+    arrays = [(f.B[:, 0], f.A[0], f.c) for f in fields if f is not None and f.A is not None]
+    return flow_ghosts(*(np.stack(part) for part in zip(*arrays, strict=True)))
 
 
 def _state(network: NetworkField, m: Any, kappa: Floats) -> Floats:
@@ -74,19 +85,17 @@ def _state(network: NetworkField, m: Any, kappa: Floats) -> Floats:
     return np.asarray(np.tanh(np.asarray(m, np.float64) @ kappa + network.tanh.c))
 
 
-def _ghosts(network: NetworkField, zeros: list[Candidate], missing: str) -> tuple[list[Candidate], str, str]:
+def _ghosts(
+    network: NetworkField, zeros: list[Candidate], missing: str, found: FlowGhosts, row: int
+) -> tuple[list[Candidate], str, str]:
     """The ghosts of rank one with their proofs, and what is missing of zeros and ghosts."""
     tanh = network.tanh
-    assert tanh is not None and tanh.A is not None  # noqa: PT018
-    found = flow_ghosts(tanh.B[:, 0], tanh.A[0], tanh.c)
-    if not found.complete[0]:
-        return (
-            [],
-            missing,
-            f"{found.n_undecided[0]} stretches of kappa are undecided",
-        )
+    assert tanh is not None
+    if not found.complete[row]:
+        return [], missing, f"{found.n_undecided[row]} stretches of kappa are undecided"
+    kept = slice(int(found.count[row]))
     ghosts = []
-    for place, radius in zip(found.position[0], found.radius[0], strict=True):
+    for place, radius in zip(found.position[row, kept], found.radius[row, kept], strict=True):
         ghost = solve_ghost(tanh, network.metric, np.array([place]))
         distance = abs(float(ghost.kappa[0]) - place)
         if not ghost.settled or not is_minimum(tanh, network.metric, ghost) or distance > 1e-6 * (1 + abs(place)):

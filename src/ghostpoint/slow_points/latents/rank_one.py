@@ -23,14 +23,10 @@ from numpy.typing import NDArray
 from ghostpoint import checks
 from ghostpoint.errors import InputError
 from ghostpoint.models import Record
+from ghostpoint.numerics.arrays import Floats, Ints
 from ghostpoint.numerics.threads import at_most_threads
 from ghostpoint.slow_points.latents.rank_one_kernels import CHUNK, LARGEST, search
 from ghostpoint.slow_points.latents.rank_one_records import FlowGhosts, FlowZeros
-
-__all__ = ["FlowGhosts", "FlowZeros", "flow_ghosts", "flow_zeros", "fold_epochs", "latent_flow"]
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 _BLOCK = 16384  # rows converted to float64 and searched at a time, to bound memory
 _TANH2 = 0.7698003589195011  # max |d2 tanh / du2| = 4 / (3 sqrt 3), rounded up

@@ -19,8 +19,6 @@ from numba import prange
 from ghostpoint.numerics.bounded_tanh import EPS, PAD, SLACK, TANH_ULP, UNDERFLOW, tanh
 from ghostpoint.numerics.compiled_code import compiled
 
-__all__ = ["LARGEST", "search"]
-
 LARGEST = 1e30  # weights beyond this would overflow in m**5
 DEPTH = 100  # pending leaves, at most one per halving of the interval
 MAX_NODES = 20_000  # evaluations per network (a typical one needs 20); what is left over is undecided

@@ -7,15 +7,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from ghostpoint import checks
-
-__all__ = ["FlowGhosts", "FlowZeros"]
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
+from ghostpoint.numerics.arrays import Bools, Floats, Ints
 
 
 @dataclass(frozen=True, eq=False)

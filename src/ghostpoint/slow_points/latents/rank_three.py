@@ -20,15 +20,12 @@ from numpy.typing import ArrayLike, NDArray
 from ghostpoint import checks
 from ghostpoint.errors import InputError
 from ghostpoint.models import Record
+from ghostpoint.numerics.arrays import Floats
 from ghostpoint.slow_points.fields import driven
 from ghostpoint.slow_points.latents import rank_three_kernels as kernels
 from ghostpoint.slow_points.latents.rank_one_kernels import LARGEST
 from ghostpoint.slow_points.latents.rank_three_enclosure import scratch
 from ghostpoint.slow_points.latents.rank_three_records import LatentZeros
-
-__all__ = ["LatentZeros", "latent_zeros", "one_low_rank", "whole_box"]
-
-Floats = NDArray[np.float64]
 
 _BUDGET = 1_000_000  # boxes; a typical network of rank three needs ten thousand
 _PLACES = 256  # zeros, and undecided boxes, at first

@@ -11,15 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 from flint import arb
-from numpy.typing import NDArray
 
+from ghostpoint.numerics.arrays import Floats
 from ghostpoint.numerics.balls import ball_precision
 from ghostpoint.slow_points.latents.rank_three_enclosure import invert
 from ghostpoint.slow_points.latents.rank_three_kernels import BUDGET, DEGENERATE, prune
 
-__all__ = ["Refined", "refine"]
-
-Floats = NDArray[np.float64]
 BITS = 212
 EPS = 2.0**-53
 SLACK = 1.0 + 2.0**-20

@@ -21,8 +21,6 @@ import numpy as np
 from ghostpoint.numerics.bounded_tanh import EPS, PAD, SLACK, TANH_ULP, UNDERFLOW, tanh
 from ghostpoint.numerics.compiled_code import compiled
 
-__all__ = ["enclose", "invert", "scratch"]
-
 _MU, _SIGMA, _Q, _ERR, _ROUND, _THIRD, _U, _A, _RHO, _WORK = range(10)  # rows of the scratch array, one place per unit
 SCRATCH = 10
 

@@ -34,8 +34,6 @@ from ghostpoint.slow_points.latents.rank_three_enclosure import (
     scratch,
 )  # fmt: skip
 
-__all__ = ["BUDGET", "DEGENERATE", "TOO_MANY", "jacobian", "prune", "search", "verify"]
-
 # why a box is left undecided: within rounding of a degenerate zero; too many boxes; too many zeros
 DEGENERATE, BUDGET, TOO_MANY = 1, 2, 3
 CUBES = 40  # sizes of cubes tried

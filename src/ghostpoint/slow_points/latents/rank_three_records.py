@@ -9,12 +9,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ghostpoint import checks
+from ghostpoint.numerics.arrays import Bools, Floats
 
-__all__ = ["LatentGhosts", "LatentZeros"]
-
-Floats = NDArray[np.float64]
 Complexes = NDArray[np.complex128]
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)

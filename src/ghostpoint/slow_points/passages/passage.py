@@ -6,18 +6,16 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ghostpoint import checks
 from ghostpoint.errors import InputError
+from ghostpoint.numerics.arrays import Floats
 from ghostpoint.slow_points.fields import Field, NetworkField, UserField, network_field
 from ghostpoint.slow_points.passages.slow_manifold import NODES, Curve, Lost, across, delay_of_start, refined, straight
 from ghostpoint.slow_points.points import SlowPoints
 from ghostpoint.summary import Rows, Summarised
 
-__all__ = ["Passage", "slow_passage"]
-
-Floats = NDArray[np.float64]
 #: limits that are tried where none are given, in units of ``sqrt(r / a)``: 0.8, 0.7 and 0.5 of the time from end to end
 REACHES = (3.0, 2.0, 1.0)
 #: error of the polynomials that is small enough, in parts of the duration

@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ghostpoint.errors import InputError
+from ghostpoint.numerics.arrays import Floats
 from ghostpoint.slow_points.fields import network_field
 from ghostpoint.slow_points.points import SlowPoints
-
-__all__ = ["NormalFormGradient", "normal_form_gradient"]
-
-Floats = NDArray[np.float64]
 
 
 class NormalFormGradient(NamedTuple):

@@ -21,11 +21,8 @@ import numpy as np
 from numpy.polynomial import Chebyshev, chebyshev
 from numpy.typing import NDArray
 
+from ghostpoint.numerics.arrays import Floats
 from ghostpoint.slow_points.fields import Field
-
-__all__ = ["NODES", "Curve", "Lost", "across", "delay_of_start", "refined", "straight"]
-
-Floats = NDArray[np.float64]
 
 #: numbers of nodes that are tried until the polynomial of g resolves it
 NODES = (33, 65, 129)

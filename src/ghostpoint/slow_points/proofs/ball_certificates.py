@@ -9,17 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ghostpoint.numerics.arrays import Floats
 from ghostpoint.numerics.balls import ball_precision
 from ghostpoint.slow_points.ghosts import GhostSolution, null_pair, solve_ghost
 from ghostpoint.slow_points.proofs import certificates
 from ghostpoint.slow_points.proofs.certificates import FieldBounds, InFloat64, norm
 from ghostpoint.slow_points.proofs.certifier import Certificate, Proven
-
-__all__ = ["InBalls"]
-
-Floats = NDArray[np.float64]
 
 BITS = 256
 STEPS = 40  # of Newton's method with one inverse: each gains the digits of its defect

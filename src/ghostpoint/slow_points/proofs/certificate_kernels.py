@@ -12,8 +12,6 @@ from typing import Any
 from ghostpoint.numerics.bounded_tanh import EPS, TANH_ULP, UNDERFLOW, tanh
 from ghostpoint.numerics.compiled_code import compiled
 
-__all__ = ["drive_and_rates", "residual"]
-
 _SPLIT = 134217729.0  # 2**27 + 1
 
 

@@ -28,16 +28,12 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ghostpoint.numerics.arrays import Floats
 from ghostpoint.slow_points.fields import Field, TanhField
 from ghostpoint.slow_points.ghosts import Border, GhostSolution, border, bordered_inverse, inverse
 from ghostpoint.slow_points.proofs.certificate_kernels import drive_and_rates, residual
 from ghostpoint.slow_points.proofs.certifier import Certificate, Certifier, Proven
-
-__all__ = ["BEND", "FieldBounds", "InFloat64", "certify_fixed", "certify_ghost", "newton_ball", "zero_free_radius"]
-
-Floats = NDArray[np.float64]
 
 BEND = 0.7698003589195011  # max |tanh''| = 4 / (3 sqrt 3), rounded up
 EPS = 2.0**-53

@@ -6,15 +6,9 @@ import math
 from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from ghostpoint.numerics.arrays import Floats
 from ghostpoint.slow_points.fields import Field
 from ghostpoint.slow_points.ghosts import GhostSolution
-
-__all__ = ["Certificate", "Certifier", "Proven"]
-
-Floats = NDArray[np.float64]
 
 
 class Certificate(NamedTuple):

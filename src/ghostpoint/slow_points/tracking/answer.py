@@ -14,7 +14,6 @@ from ghostpoint.errors import InputError
 if TYPE_CHECKING:
     from ghostpoint.slow_points.tracking.tracks import Tracks
 
-__all__ = ["Answer", "abrupt_drop"]
 
 #: the drop is the stretch in which the loss goes from the first to the second of these, in units of chance
 DROP_FROM, DROP_TO = 0.9, 0.1

@@ -13,14 +13,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 
+from ghostpoint.numerics.arrays import Floats
 from ghostpoint.slow_points.tracking.segments import Problem, rate
-
-__all__ = ["Curve", "Turn", "follow"]
-
-Floats = NDArray[np.float64]
 
 STRAIGHT = 0.9  # cosine between the tangents at the ends of a step
 LONGEST, SHORTEST = 0.25, 1e-10  # a pair of turns well within the longest step is passed over

@@ -5,15 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ghostpoint.numerics.arrays import Floats
 from ghostpoint.slow_points.fields import NetworkField
 from ghostpoint.slow_points.ghosts import GhostSolution, ghost_form, null_pair, solve_ghost
 from ghostpoint.slow_points.tracking.segments import Segment, ZeroCurve, rate
-
-__all__ = ["Fold", "measure_fold"]
-
-Floats = NDArray[np.float64]
 
 BESIDE = 1e-6  # of t, on either side of a fold
 DEGENERATE = 1e-6  # a below this is not told from zero, as at a pitchfork

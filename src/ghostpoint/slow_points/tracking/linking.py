@@ -14,15 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostpoint.numerics.arrays import Floats
 from ghostpoint.slow_points.fields import StateField, TanhField
 from ghostpoint.slow_points.ghosts import GhostSolution, is_minimum, solve_ghost
 from ghostpoint.slow_points.tracking.continuation import Curve, follow
 from ghostpoint.slow_points.tracking.folds import Fold, measure_fold
 from ghostpoint.slow_points.tracking.segments import FoldCurve, Segment, ZeroCurve, rate
-
-__all__ = ["Change", "Linker", "Node"]
-
-Floats = NDArray[np.float64]
 
 SAME = 1e-6  # a curve that ends this near a point, times 1 + |kappa|, ends at it
 

@@ -10,14 +10,10 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ghostpoint.numerics.arrays import Floats
 from ghostpoint.slow_points.fields import NetworkField, StateField, TanhField
 from ghostpoint.slow_points.ghosts import bordered_system
-
-__all__ = ["FoldCurve", "Problem", "Segment", "ZeroCurve", "rate"]
-
-Floats = NDArray[np.float64]
 
 _APART = 1e-5  # of t, for central differences; all is smooth in t and the weights are linear
 

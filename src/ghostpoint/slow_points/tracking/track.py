@@ -10,19 +10,17 @@ from numpy.typing import ArrayLike, NDArray
 from ghostpoint import checks
 from ghostpoint.errors import InputError
 from ghostpoint.models import FAMILIES, Record
+from ghostpoint.numerics.arrays import Floats
 from ghostpoint.results import TrainingRun
 from ghostpoint.slow_points.fields import NetworkField, network_field
 from ghostpoint.slow_points.find import find_slow_points
 from ghostpoint.slow_points.ghosts import GhostSolution, ghost_form, is_minimum, solve_ghost
+from ghostpoint.slow_points.latents.known import known_points, stacked_ghosts
 from ghostpoint.slow_points.proofs import CERTIFIERS, Certificate, Certifier
 from ghostpoint.slow_points.tracking.linking import Change, Linker, Node
 from ghostpoint.slow_points.tracking.segments import Segment
 from ghostpoint.slow_points.tracking.tracks import Event, Tracks
 from ghostpoint.tasks import Task
-
-__all__ = ["track_slow_points"]
-
-Floats = NDArray[np.float64]
 
 
 def track_slow_points(
@@ -102,13 +100,15 @@ def track_slow_points(
         loss_epochs = labels if loss_epochs is None else loss_epochs
         curve = checks.shape("loss", checks.finite_array("loss", loss), (len(loss_epochs),))
         curve = curve / (1.0 if task is None else task.chance_loss)
-    networks = [network_field(models[i], inputs) for i in range(len(models))]
+    members = [models[i] for i in range(len(models))]
+    networks = [network_field(each, inputs) for each in members]
     if not all(each.low_rank for each in networks):
         # in one coordinate system at every epoch
-        models = models.in_full_state()
-        networks = [network_field(models[i], inputs) for i in range(len(models))]
+        whole = models.in_full_state()
+        members = [whole[i] for i in range(len(models))]
+        networks = [network_field(each, inputs) for each in members]
     starts = checks.integer("n_starts", n_starts, at_least=1)
-    nodes, complete = _searched(models, networks, task, inputs, starts, seed, certify)
+    nodes, complete = _searched(members, networks, task, inputs, starts, seed, certify)
     certifiers: dict[tuple[int, str], Certifier] = {}
 
     def certified(at: int, kappa: Floats, ghost: GhostSolution | None) -> str:
@@ -145,13 +145,23 @@ def _of_run(run: TrainingRun, network: int, epochs: Any, loss: Any) -> tuple[Any
 
 
 def _searched(
-    models: Any, networks: list[NetworkField], task: Task | None, inputs: Any, starts: int, seed: int, certify: bool
+    models: list[Any], networks: list[NetworkField], task: Any, inputs: Any, starts: int, seed: int, certify: bool
 ) -> tuple[list[list[Node]], NDArray[np.bool_]]:
     """Points of every epoch, and whether all fixed points and all ghosts are among them, (E, 2)."""
     nodes: list[list[Node]] = []
     complete = np.zeros((len(networks), 2), bool)
     before: Floats = np.zeros((0, networks[0].n_units))
+    # rank one: the ghosts of all epochs in one search, and most epochs need no other
+    stack = stacked_ghosts(networks) if networks[0].low_rank and networks[0].exact.size == 1 else None
     for i, network in enumerate(networks):
+        known = None if stack is None else known_points(models[i], network, inputs, stack, i)
+        if known is not None and not known.zeros_missing and not known.ghosts_missing:
+            listed = sorted(known.zeros + known.ghosts, key=lambda each: each.ghost.speed if each.ghost else -1.0)
+            if all(each.arithmetic == "interval" for each in listed):
+                nodes.append([Node(each.kappa, each.ghost, "interval", "search") for each in listed])
+                complete[i] = True
+                before = network.states(np.array([each.kappa for each in listed]))
+                continue
         # the points of the epoch before, and the states of the task, are among the starts
         near = before if task is None else np.concatenate([before, _states_of_trials(models[i], task)])
         found = find_slow_points(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,14 +12,10 @@ from numpy.typing import NDArray
 from ghostpoint import checks
 from ghostpoint._version import __version__
 from ghostpoint.errors import InputError
+from ghostpoint.numerics.arrays import Floats, Ints
 from ghostpoint.slow_points.tracking.answer import Answer, abrupt_drop
-from ghostpoint.storage import read_dataset, write_dataset
+from ghostpoint.storage import Stored
 from ghostpoint.summary import Rows, Summarised
-
-__all__ = ["EVENTS", "Event", "Tracks"]
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 KIND = "slow-point-tracks"
 SHOWN = 20  # events of the table
@@ -72,7 +66,7 @@ class Event(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Tracks(Summarised):
+class Tracks(Stored, Summarised):
     """Slow points of one network over its training, P in all at E epochs; times in units of tau.
 
     Attributes
@@ -219,15 +213,6 @@ class Tracks(Summarised):
             loss_epochs=values.get("loss_epochs"),
             version=dataset.attrs["version"],
         )
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write to one file, atomically; :meth:`load` reads it."""
-        return write_dataset(self.to_dataset(), path)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Tracks:
-        """The tracks saved at ``path``."""
-        return cls.from_dataset(read_dataset(path))
 
     def __repr__(self) -> str:
         return str(self)

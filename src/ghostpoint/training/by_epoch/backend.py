@@ -12,8 +12,6 @@ from ghostpoint.remedies import Crossing
 from ghostpoint.tasks import Trial
 from ghostpoint.training.reference import Approach
 
-__all__ = ["Backend", "per_network"]
-
 
 class Backend(Protocol):
     """Computes a loss and its gradient for a stack of networks."""

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from ghostpoint.training.by_epoch.backend import Backend, per_network
 
-__all__ = ["Best"]
-
 
 class Best:
     """Parameters and optimiser's state of each network at its lowest loss so far, in NumPy."""

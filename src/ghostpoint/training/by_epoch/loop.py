@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostpoint.models import Record
+from ghostpoint.numerics.arrays import Bools
 from ghostpoint.remedies import ClipGradient, Crossing, Near, Step
 from ghostpoint.remedies.acting import Acting
 from ghostpoint.tasks import Task, Trial
@@ -23,10 +24,6 @@ from ghostpoint.training.by_epoch.recorder import Diary
 from ghostpoint.training.outcome import QUANTITIES, Outcome
 from ghostpoint.training.plan import Plan, draws
 from ghostpoint.training.reference import Approach
-
-__all__ = ["run"]
-
-Bools = NDArray[np.bool_]
 
 
 def run(

@@ -12,8 +12,6 @@ from ghostpoint.training.by_epoch.backend import Backend
 from ghostpoint.training.outcome import EVENTS, Outcome
 from ghostpoint.training.plan import Plan
 
-__all__ = ["Diary"]
-
 
 class Diary:
     """Of R networks: ``quantities`` at the recorded epochs, ``parts`` at the checkpoints, events."""

@@ -14,8 +14,6 @@ from ghostpoint.remedies import Crossing
 from ghostpoint.tasks import Task, Trial
 from ghostpoint.training.reference import Approach, approach, evaluate, follow
 
-__all__ = ["ReferenceBackend"]
-
 
 class ReferenceBackend:
     """Float64 NumPy; see :class:`ghostpoint.training.by_epoch.backend.Backend`."""

@@ -19,8 +19,6 @@ from ghostpoint.remedies import Crossing
 from ghostpoint.tasks import Task, Trial
 from ghostpoint.training.reference import Approach
 
-__all__ = ["TORCH", "TorchBackend"]
-
 #: numbers in one state of the whole stack below which threads cost more than they save (on two shared processors two
 #: threads took 2.6 to 12 times as long as one, over 100 to 200,000 numbers)
 ONE_THREAD_BELOW = 250_000

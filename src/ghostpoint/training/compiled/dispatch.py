@@ -18,8 +18,6 @@ from ghostpoint.training.kernels.epoch import QUANTITIES
 from ghostpoint.training.outcome import Outcome
 from ghostpoint.training.plan import Plan
 
-__all__ = ["across_lanes", "obstacle", "problem", "run"]
-
 
 def obstacle(models: Record, task: Task, plan: Plan) -> str:
     """Why the kernels cannot train these models on this task; empty if they can."""

@@ -15,9 +15,8 @@ from ghostpoint.models import Record
 from ghostpoint.tasks import Task
 from ghostpoint.training.kernels import epoch as codes
 from ghostpoint.training.kernels import full_rank, low_rank, packing
+from ghostpoint.training.kernels.low_rank_passes import READOUTS
 from ghostpoint.training.kernels.records import Shape
-
-__all__ = ["KERNELS", "KernelFamily", "Packed", "shape_of"]
 
 CACHE = 400_000  # bytes of what a kernel keeps of a chunk of trials: part of a second-level cache
 
@@ -39,7 +38,7 @@ class Packed(NamedTuple):
 def shape_of(models: Any, task: Task, chunks: int, size: int) -> Shape:
     """The sizes and codes of a network and its trials, which come in ``chunks`` of ``size``."""
     readout = "state" if models.kernels == "full_rank" else models.readout
-    kind = low_rank.READOUTS.index("confidence" if models.w_out is None else readout)
+    kind = READOUTS.index("confidence" if models.w_out is None else readout)
     return Shape(
         models.n_units, models.rank, models.n_inputs, models.n_outputs, kind, chunks, size, task.steps,
         codes.ACTIVATIONS.index(models.activation), codes.READ_OUTS.index(task.read_out),
@@ -74,12 +73,15 @@ class FullRankKernels:
     lanes = False
 
     def columns(self, models: Record) -> float:
+        """As the protocol says."""
         return models.n_units
 
     def chunk(self, models: Record, task: Task, itemsize: int) -> int:
+        """As the protocol says."""
         return task.n_trials
 
     def packed(self, models: Any, place: int, shape: Shape, kind: np.dtype[Any]) -> Packed:
+        """As the protocol says."""
         width, sizes = 64 // kind.itemsize, (shape.units, shape.inputs, shape.outputs)
         parts = {name: models.arrays()[name][place] for name in models.present_parts()}
         w_in = parts.get("w_in", np.zeros((shape.units, 0)))
@@ -104,13 +106,16 @@ class LowRankKernels:
     lanes = True
 
     def columns(self, models: Record) -> float:
+        """As the protocol says."""
         return 2.0 * models.rank + 10
 
     def chunk(self, models: Record, task: Task, itemsize: int) -> int:
+        """As the protocol says."""
         row = 3 * models.n_units * task.steps * itemsize  # bytes that the kernel keeps of a trial
         return max(2, CACHE // row // 2 * 2)
 
     def packed(self, models: Any, place: int, shape: Shape, kind: np.dtype[Any]) -> Packed:
+        """As the protocol says."""
         width = 64 // kind.itemsize
         sizes = shape.units, shape.latents, shape.inputs, shape.outputs, shape.readout
         parts = {name: models.arrays()[name][place] for name in {*models.present_parts(), "confidence"}}

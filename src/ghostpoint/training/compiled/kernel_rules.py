@@ -16,8 +16,6 @@ from ghostpoint.tasks import Task
 from ghostpoint.training.optimizers import SGD, Adam, Optimizer
 from ghostpoint.training.plan import Plan
 
-__all__ = ["OPTIMIZERS", "REMEDIES", "rule_of", "unknown"]
-
 #: optimiser to the rule's name in ``kernels/optimizers.py`` and decay, second decay and epsilon of its ``SETTINGS``
 OPTIMIZERS: dict[type[Optimizer], Callable[[Any], tuple[str, tuple[float, float, float]]]] = {
     SGD: lambda one: ("momentum" if one.momentum else "sgd", (one.momentum, 0.0, 0.0)),

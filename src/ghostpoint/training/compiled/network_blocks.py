@@ -21,8 +21,6 @@ from ghostpoint.training.kernels.lanes_passes import MOST
 from ghostpoint.training.kernels.records import LaneWeights
 from ghostpoint.training.plan import Plan
 
-__all__ = ["COST_ALONE", "Block", "in_lanes"]
-
 #: cost of a network alone over its share of a full block, on the careful side: rank two in
 #: ``benchmarks/results/engines.json`` has 1.8 on one trial and 2.4 on two, 100 units in float32
 COST_ALONE = 1.8

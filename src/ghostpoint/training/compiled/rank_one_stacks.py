@@ -23,8 +23,7 @@ from ghostpoint.numerics.subnormals import flushing_subnormals
 from ghostpoint.training.kernels import rank_one, trust
 from ghostpoint.training.kernels.epoch import EVENTS, FROZEN, QUANTITIES
 from ghostpoint.training.kernels.records import RankOneWeights, Recorder, Task, Watch
-
-__all__ = ["LAYOUTS", "Advancing", "Outcome", "Problem", "advance_all", "blocks_of", "run"]
+from ghostpoint.training.outcome import hold_above
 
 #: crossings, marks and region without remedies
 NOTHING = (np.zeros((0, 5), np.int64), np.zeros((0, 2)), np.full(len(trust.REGION), np.inf))
@@ -337,8 +336,5 @@ def run(
                 outcome.interrupted = True
                 break
     outcome.epochs = epochs if epoch == epochs or not len(active) else epoch
-    # a network that froze or diverged above chance stays above it to the end
-    end = outcome.events[FROZEN:].max(axis=0)
-    above = (end >= 0) & (outcome.events[1] >= end)
-    outcome.events[1, above] = outcome.epochs - 1
+    hold_above(outcome.events, outcome.epochs)
     return outcome

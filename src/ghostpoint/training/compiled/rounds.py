@@ -21,11 +21,9 @@ from ghostpoint.training.compiled.kernel_families import KERNELS
 from ghostpoint.training.compiled.network_blocks import Block
 from ghostpoint.training.compiled.rank_one_stacks import advance_all, blocks_of
 from ghostpoint.training.compiled.single_network import Group, Network, Trials, watch
-from ghostpoint.training.kernels.epoch import FROZEN, QUANTITIES
-from ghostpoint.training.outcome import Outcome
+from ghostpoint.training.kernels.epoch import QUANTITIES
+from ghostpoint.training.outcome import Outcome, hold_above
 from ghostpoint.training.plan import Plan
-
-__all__ = ["run"]
 
 CALL = 2e9  # multiply-adds in one kernel call: about a tenth of a second
 ROUND = 20  # calls between two points to which an interrupt goes back
@@ -114,9 +112,7 @@ def _tell(networks: list[Group], models: Record, plan: Plan, start: int, stop: i
 def _collected(networks: list[Group], models: Record, plan: Plan, done: int) -> Outcome:
     recorded, kept = int((plan.record_epochs < done).sum()), int((plan.snapshot_epochs < done).sum())
     events = np.concatenate([network.events for network in networks], axis=1)
-    # a network that froze or diverged above chance stays above it to the end
-    end = events[FROZEN:].max(axis=0)
-    events[1, (end >= 0) & (events[1] >= end)] = done - 1
+    hold_above(events, done)
     histories, finals, snapshots = [], [], []
     for network in networks:
         records, snapshots_taken = network.recorder.cursor

@@ -22,8 +22,6 @@ from ghostpoint.training.kernels.optimizers import RULES
 from ghostpoint.training.kernels.records import Draws, Recorder, Rule, Watch, Weights
 from ghostpoint.training.plan import Plan, kernel_key
 
-__all__ = ["Group", "Network", "Trials", "task_record", "watch"]
-
 DRAWN = 1 << 20  # numbers of random trials that are held at a time
 
 

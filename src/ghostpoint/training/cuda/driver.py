@@ -26,10 +26,8 @@ from ghostpoint.training.cuda.kernels import full_rank, low_rank, rank_one
 from ghostpoint.training.cuda.kernels.lanes import SIMULATED, WARP
 from ghostpoint.training.cuda.kernels.specification import QUANTITIES, Specification
 from ghostpoint.training.cuda.problem import Trials, packed, specification, unpacked, work_size
-from ghostpoint.training.outcome import Outcome
+from ghostpoint.training.outcome import Outcome, hold_above
 from ghostpoint.training.plan import Plan, kernel_key
-
-__all__ = ["Launcher", "Run", "compiled", "launcher", "run"]
 
 ROUND = 0.3  # seconds that a launch is meant to take
 LONGEST = 4096  # epochs of a launch
@@ -57,7 +55,8 @@ class Launcher:
         self.work = 1 if spec.on_chip else size
         self.shared = size * spec.real(0).itemsize if spec.on_chip else 0
         # kernels that keep a trial in memory go over the stack with as many blocks as fit on the chip
-        self.resident = _processors() * (1024 // self.threads) if self.work > 1 else None
+        processors = 1 if SIMULATED else int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
+        self.resident = processors * (1024 // self.threads) if self.work > 1 else None
 
     def blocks(self, networks: int) -> int:
         """For a stack of ``networks``."""
@@ -66,10 +65,6 @@ class Launcher:
 
 
 launcher = lru_cache(maxsize=64)(Launcher)
-
-
-def _processors() -> int:
-    return 1 if SIMULATED else int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
 
 
 def _seconds(spec: Specification, task: Task) -> float:
@@ -274,9 +269,7 @@ class Run:
         for piece in self.pieces:
             piece.fetch()
         events = np.concatenate([piece.events for piece in self.pieces]).T.copy()
-        # a network that froze or diverged above chance stays above it to the end
-        end = events[3:5].max(axis=0)
-        events[1, (end >= 0) & (events[1] >= end)] = done - 1
+        hold_above(events, done)
         recorded, kept = int((plan.record_epochs < done).sum()), int((plan.snapshot_epochs < done).sum())
         state = np.concatenate([piece.state for piece in self.pieces])
         flat = [unpacked(values, spec) for values in self.snapshots[:kept]]

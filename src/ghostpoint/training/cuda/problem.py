@@ -21,8 +21,6 @@ from ghostpoint.training.kernels.low_rank_passes import READOUTS
 from ghostpoint.training.kernels.optimizers import RULES
 from ghostpoint.training.plan import Plan
 
-__all__ = ["Trials", "obstacle", "packed", "specification", "unpacked", "work_size"]
-
 #: latents and outputs of the state together, and units, of a low-rank network at most
 MOST_ROWS, MOST_UNITS = 32, 512
 DRAWN = 1 << 22  # numbers of random trials that are held at a time

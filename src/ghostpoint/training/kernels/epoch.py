@@ -20,8 +20,6 @@ from ghostpoint.numerics.simd import (
     unequal,
 )
 
-__all__ = ["ACTIVATIONS", "EVENTS", "QUANTITIES", "READ_OUTS", "compare", "judged", "note", "remember"]
-
 #: names of the output functions, in the order of their codes
 ACTIVATIONS = ("sigmoid", "tanh", "identity")
 SIGMOID, TANH, IDENTITY = range(3)

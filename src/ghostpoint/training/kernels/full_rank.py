@@ -40,18 +40,12 @@ from ghostpoint.numerics.random import INITIAL, NOISE
 from ghostpoint.numerics.simd import fma, full, lanes, load, not_inlined, pointer, splat, store, tree_sum
 from ghostpoint.training.kernels.epoch import (
     ACCURACY,
-    ACTIVATIONS,
-    EVENTS,
     LOSS,
-    QUANTITIES,
-    READ_OUTS,
     compare,
 )
 from ghostpoint.training.kernels.optimizers import Vectors
 from ghostpoint.training.kernels.trust import acts, measure
 from ghostpoint.training.kernels.updates import draw_noise, draw_states, finish_epoch, has_memory
-
-__all__ = ["ACTIVATIONS", "EVENTS", "PARTS", "QUANTITIES", "READ_OUTS", "plane_size", "train", "work_size"]
 
 #: what may be trainable
 PARTS = ("W", "w_in", "b", "w_out", "b_out")

@@ -20,8 +20,6 @@ from ghostpoint.numerics.lanes_blocks import add_dot, add_scaled, add_two, put_c
 from ghostpoint.numerics.simd import fma, full, lanes, load, not_inlined, pointer, splat, store, tree_of_vectors
 from ghostpoint.training.kernels.low_rank_passes import add_pull_of_output
 
-__all__ = ["MOST", "Memory", "backward", "forward", "outer", "outer_rates"]
-
 #: columns of a matrix; with more, weights of 16 networks leave the first-level cache, and nothing is gained
 MOST = 4
 

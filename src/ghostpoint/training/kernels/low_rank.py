@@ -36,9 +36,8 @@ from ghostpoint.numerics.compiled_code import compiled
 from ghostpoint.numerics.products import outer_products, transpose_times
 from ghostpoint.numerics.random import INITIAL, NOISE
 from ghostpoint.numerics.simd import full, lanes, load, pointer, splat, store
-from ghostpoint.training.kernels.epoch import ACCURACY, CONFIDENCE, LOSS, QUANTITIES, compare
+from ghostpoint.training.kernels.epoch import ACCURACY, CONFIDENCE, LOSS, compare
 from ghostpoint.training.kernels.low_rank_passes import (
-    READOUTS,
     STATE,
     Memory,
     Sizes,
@@ -51,8 +50,6 @@ from ghostpoint.training.kernels.low_rank_passes import (
 from ghostpoint.training.kernels.optimizers import Vectors
 from ghostpoint.training.kernels.trust import acts, measure
 from ghostpoint.training.kernels.updates import draw_noise, draw_states, finish_epoch, has_memory
-
-__all__ = ["PARTS", "QUANTITIES", "READOUTS", "sizes", "train", "work_size"]
 
 #: sets the random numbers of the chunks apart
 CHUNK_KEY = 2_654_435_761

@@ -54,8 +54,6 @@ from ghostpoint.training.kernels.lanes_passes import Memory, backward, forward, 
 from ghostpoint.training.kernels.low_rank_passes import STATE, Sizes, logits, readout_gradient
 from ghostpoint.training.kernels.optimizers import SEGMENT
 
-__all__ = ["train", "work_size"]
-
 
 def work_size(state: int, shape: Any, width: int) -> int:
     """The number of elements of ``work``, from that of the state."""

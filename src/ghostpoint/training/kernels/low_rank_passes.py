@@ -14,9 +14,6 @@ from ghostpoint.numerics.elementary import tanh
 from ghostpoint.numerics.products import matrix_times, transpose_times
 from ghostpoint.numerics.simd import fma, full, lanes, load, not_inlined, put, splat, store, take
 
-__all__ = ["CONFIDENCE", "LATENT", "READOUTS", "STATE", "Memory", "Sizes"]
-__all__ += ["add_pull_of_output", "backward", "column", "forward", "logits", "normalize", "readout_gradient"]
-
 #: what the output is read from, in the order of the codes
 READOUTS = ("state", "latent", "confidence")
 STATE, LATENT, CONFIDENCE = range(3)

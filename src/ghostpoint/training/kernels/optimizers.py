@@ -27,9 +27,6 @@ from numba import njit
 from ghostpoint.numerics.compiled_code import distinct
 from ghostpoint.numerics.simd import fma, full, lanes, load, maximum, not_inlined, sqrt, store, unequal
 
-__all__ = ["ADAM", "MOMENTUM", "RULES", "SEGMENT", "SETTINGS", "SGD", "Step", "Vectors"]
-__all__ += ["apply", "blend", "clipping", "direct", "step_of", "update"]
-
 #: names of the rules, in the order of their codes
 RULES = ("sgd", "momentum", "adam")
 SGD, MOMENTUM, ADAM = range(3)

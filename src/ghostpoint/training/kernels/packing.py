@@ -18,10 +18,6 @@ from ghostpoint.training.kernels.full_rank import plane_size
 from ghostpoint.training.kernels.low_rank import sizes
 from ghostpoint.training.kernels.low_rank_passes import CONFIDENCE, LATENT, STATE, column
 
-__all__ = ["full_rank_segments", "lane_segments", "low_rank_segments", "pack_by_step", "pack_full_rank"]
-__all__ += ["pack_lanes", "pack_low_rank", "pack_networks", "pack_readings", "unpack_full_rank", "unpack_low_rank"]
-__all__ += ["unpack_networks"]
-
 Parts = dict[str, NDArray[Any]]
 
 

@@ -75,8 +75,6 @@ from ghostpoint.training.kernels.trust import (
     splits,
 )
 
-__all__ = ["networks_across_lanes", "units_across_lanes", "work_size"]
-
 #: numbers of a network that scalar code reads: the loss, |g|^2, |e|^2 and e . g; the factor of the update, what
 #: gradient and e are multiplied by where the region splits; dt/dc; accuracy, whether a bit changed, whether bad
 LOSS, SQUARE, STEEP, PRODUCT, SCALE, MOST, SHARE, BY_C, RIGHT, CHANGED, BAD = range(11)

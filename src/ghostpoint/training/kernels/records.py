@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-__all__ = ["Draws", "LaneWeights", "RankOneWeights", "Recorder", "Rule", "Shape", "Task", "Watch", "Weights"]
-
 
 class Shape(NamedTuple):
     """Sizes of a network and its trials, and codes of what it computes (all int).

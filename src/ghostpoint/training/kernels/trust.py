@@ -14,24 +14,6 @@ from numba import njit
 from ghostpoint.numerics.simd import not_inlined
 from ghostpoint.remedies.rules import CRITICAL_SHIFT, DEPENDENT, RESOLVED
 
-__all__ = [
-    "ALONG",
-    "BY_LOSS",
-    "CROSSED",
-    "GRAM",
-    "HAZARD",
-    "REGION",
-    "SEEN",
-    "WEIGHT",
-    "acts",
-    "allowed",
-    "hazard",
-    "measure",
-    "row_size",
-    "split",
-    "splits",
-]
-
 #: what ``region`` holds; without a hazard limit it is infinite
 REGION = ("h", "eta", "shrink", "tilt", "brake", "floor", "growth", "hazard", "chance_loss", "split", "polyak")
 H, ETA, SHRINK, TILT, BRAKE, FLOOR, GROWTH, HAZARD, CHANCE_LOSS, SPLIT, POLYAK = range(len(REGION))

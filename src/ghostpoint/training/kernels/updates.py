@@ -42,8 +42,6 @@ from ghostpoint.training.kernels.trust import (
     splits,
 )
 
-__all__ = ["draw_noise", "draw_states", "finish_epoch", "has_memory", "inner"]
-
 
 @njit
 def draw_states(x, draws, seed, stream, epoch, trials, units, plane):

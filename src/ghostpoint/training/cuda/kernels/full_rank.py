@@ -20,9 +20,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from numba import cuda, types
 
 from ghostpoint.numerics.random import INITIAL, NOISE
+from ghostpoint.training.cuda.kernels import frame
+from ghostpoint.training.cuda.kernels.frame import begin, end, note, over, write
 from ghostpoint.training.cuda.kernels.functions import functions, judge
 from ghostpoint.training.cuda.kernels.lanes import (
     SIMULATED,
@@ -40,11 +43,8 @@ from ghostpoint.training.cuda.kernels.lanes import (
     total,
 )
 from ghostpoint.training.cuda.kernels.random import normal_at
-from ghostpoint.training.cuda.kernels.rules import clip_factor, direction, finite
 from ghostpoint.training.cuda.kernels.specification import Specification
-from ghostpoint.training.kernels.optimizers import ADAM, SGD
-
-__all__ = ["LARGEST", "kernel", "threads", "work_size"]
+from ghostpoint.training.kernels.optimizers import SGD
 
 #: units at most: W and its gradient fill half of a processor's registers
 LARGEST = 128
@@ -92,7 +92,7 @@ def kernel(spec: Specification) -> Any:
     train_w, train_in, train_b, train_out, train_bias = (
         spec.trains(part) for part in ("W", "w_in", "b", "w_out", "b_out")
     )
-    may_freeze, adam, remembers, shift = spec.may_freeze, spec.rule == ADAM, spec.rule != SGD, spec.shift
+    may_freeze, remembers, shift = spec.may_freeze, spec.rule != SGD, spec.shift
     on_chip, element = spec.on_chip, getattr(types, spec.dtype)
     drawn_start, noisy, normed = spec.drawn_start, spec.noisy, spec.normed
     width = 64 // (4 if spec.dtype == "float32" else 8)
@@ -100,7 +100,8 @@ def kernel(spec: Specification) -> Any:
     zero, one = real(0), real(1)
     tanh = functions(real).tanh
     compare = judge(real, spec.activation, spec.cuts)
-    rule, clipping, normal = direction(spec.rule, real), clip_factor(spec.clips, real), normal_at(real)
+    n_events, n_quantities = frame.N_EVENTS, frame.N_QUANTITIES
+    limit, step_of, move, normal = frame.limiter(spec), frame.stepper(spec), frame.mover(spec), normal_at(real)
     sums, warp_sum = block_total(2, block_size), total(1, WARP)
     scratch_shape = scratch_size(block_size, max(2, row_space, column_space))
     input_space, in_size = max(n_inputs, 1), max(units * n_inputs, 1)
@@ -196,6 +197,7 @@ def kernel(spec: Specification) -> Any:
         row_parts, column_parts = cuda.local.array(row_space, real), cuda.local.array(column_space, real)
         by_in, by_out = cuda.local.array(input_space, real), cuda.local.array(outputs, real)
         by_bias, pair = cuda.local.array(outputs, real), cuda.local.array(2, real)
+        marks, seen = cuda.local.array(n_events, np.int64), cuda.local.array(n_quantities, real)
         alpha, tolerance, chance, spread, sigma = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
         largest, moving = numbers[5], (numbers[6], numbers[7], numbers[8], numbers[9], numbers[10])
         leak = one - alpha
@@ -235,11 +237,9 @@ def kernel(spec: Specification) -> Any:
                 b_out[o] = state[w, at_bias + o]
             cuda.syncthreads()
             eta, key = rate[w], keys[w]
-            first_above, last_above, first_solved = events[w, 0], events[w, 1], events[w, 2]
-            frozen, diverged = events[w, 3], events[w, 4]
-            loss, norm, accuracy = now[w, 0], now[w, 1], now[w, 2]
+            begin(events, now, w, marks, seen)
             recorded, saved = 0, 0
-            last = stop if frozen < 0 and diverged < 0 else start
+            last = start if over(marks) else stop
             for epoch in range(start, last):
                 row = (epoch - start) % n_rows
                 u_of, target_of = inputs[row], targets[row]
@@ -357,7 +357,7 @@ def kernel(spec: Specification) -> Any:
                 # the norm of what is trained, and what was seen before the update
                 pair[0], pair[1] = own_loss, own_right
                 sums(pair, scratch, thread)
-                loss, accuracy = pair[0], pair[1] / n_counted[row]
+                seen[0], seen[2] = pair[0], pair[1] / n_counted[row]
                 pair[0], pair[1] = zero, zero
                 if train_w:
                     for k in range(tile):
@@ -376,23 +376,16 @@ def kernel(spec: Specification) -> Any:
                 if train_bias:
                     for o in range(outputs):
                         square += by_bias[o] * by_bias[o]
-                norm = real(math.sqrt(square))
-                factor = clipping(norm, largest)
-                far = eta * factor * norm
-                bad = not finite(loss + square + far * far)
+                seen[1] = real(math.sqrt(square))
+                factor, bad = limit(seen, square, eta, largest)
                 if recorded < records.size and records[recorded] == epoch:
                     if thread == 0:
-                        history[0, w, recorded] = loss
-                        history[1, w, recorded] = norm
-                        history[2, w, recorded] = accuracy
-                        history[3, w, recorded] = zero
+                        write(history, w, recorded, seen)
                     recorded += 1
                 if saved < kept.size and kept[saved] == epoch:
                     copy(snapshots[saved], w, tile_of_w, b, w_in, w_out, b_out, thread, r, c)
                     saved += 1
-                by, root = -eta, one
-                if adam:
-                    by, root = by * corrections[epoch - start, 0], corrections[epoch - start, 1]
+                how = (first, second, w, moving, *step_of(eta, corrections, epoch - start))
                 pair[0], pair[1] = zero, zero
                 if not bad:
                     if train_w:
@@ -400,70 +393,35 @@ def kernel(spec: Specification) -> Any:
                             for k in range(wide):
                                 i, j = r * tall + a, c * wide + k
                                 if (i < units and j < units) or not remembers:  # beyond, gradients are zero
-                                    q = rule(
-                                        factor * by_w[a * wide + k],
-                                        first,
-                                        second,
-                                        w,
-                                        at_w + i * units + j,
-                                        moving,
-                                        root,
+                                    at = a * wide + k
+                                    tile_of_w[at], pair[0] = move(
+                                        tile_of_w[at], factor * by_w[at], pair[0], at_w + i * units + j, how
                                     )
-                                    new = by * q + tile_of_w[a * wide + k]
-                                    pair[0] = one if new != tile_of_w[a * wide + k] else pair[0]
-                                    tile_of_w[a * wide + k] = new
                     if thread < units:
                         if train_b:
-                            q = rule(factor * by_b, first, second, w, at_b + thread, moving, root)
-                            new = by * q + b[thread]
-                            pair[0] = one if new != b[thread] else pair[0]
-                            b[thread] = new
+                            b[thread], pair[0] = move(b[thread], factor * by_b, pair[0], at_b + thread, how)
                         if train_in:
                             for k in range(n_inputs):
                                 at = thread * n_inputs + k
-                                q = rule(factor * by_in[k], first, second, w, at_in + at, moving, root)
-                                new = by * q + w_in[at]
-                                pair[0] = one if new != w_in[at] else pair[0]
-                                w_in[at] = new
+                                w_in[at], pair[0] = move(w_in[at], factor * by_in[k], pair[0], at_in + at, how)
                         if train_out:
                             for o in range(outputs):
                                 at = o * units + thread
-                                q = rule(factor * by_out[o], first, second, w, at_out + at, moving, root)
-                                new = by * q + w_out[at]
-                                pair[0] = one if new != w_out[at] else pair[0]
-                                w_out[at] = new
+                                w_out[at], pair[0] = move(w_out[at], factor * by_out[o], pair[0], at_out + at, how)
                     if train_bias:
                         for o in range(outputs):
                             if thread == o % block_size:
-                                q = rule(factor * by_bias[o], first, second, w, at_bias + o, moving, root)
-                                new = by * q + b_out[o]
-                                pair[0] = one if new != b_out[o] else pair[0]
-                                b_out[o] = new
+                                b_out[o], pair[0] = move(b_out[o], factor * by_bias[o], pair[0], at_bias + o, how)
                 sums(pair, scratch, thread)
                 cuda.syncthreads()
-                if accuracy > chance and finite(loss):
-                    first_above = epoch if first_above < 0 else first_above
-                    last_above = epoch
-                if first_solved < 0 and loss < solved:
-                    first_solved = epoch
-                if bad:
-                    diverged = epoch
-                    break
-                if may_freeze and pair[0] == zero:
-                    frozen = epoch  # the update changed no bit: every later epoch is this one again
+                note(marks, seen, epoch, chance, solved, bad, pair[0] != zero or not may_freeze)
+                if over(marks):
                     break
             copy(state, w, tile_of_w, b, w_in, w_out, b_out, thread, r, c)
             for k in range(saved, kept.size):
                 copy(snapshots[k], w, tile_of_w, b, w_in, w_out, b_out, thread, r, c)
             if thread == 0:
-                for k in range(recorded, records.size):
-                    history[0, w, k] = loss
-                    history[1, w, k] = norm
-                    history[2, w, k] = accuracy
-                    history[3, w, k] = zero
-                events[w, 0], events[w, 1], events[w, 2] = first_above, last_above, first_solved
-                events[w, 3], events[w, 4] = frozen, diverged
-                now[w, 0], now[w, 1], now[w, 2] = loss, norm, accuracy
+                end(history, events, now, w, recorded, records.size, marks, seen)
             cuda.syncthreads()
 
     return train

@@ -11,8 +11,6 @@ from ghostpoint.numerics.elementary import P1, P2, P3, P4, Q1, Q2, Q3, Q4, SATUR
 from ghostpoint.training.cuda.kernels.lanes import SIMULATED, device
 from ghostpoint.training.kernels.epoch import IDENTITY, TANH
 
-__all__ = ["MODERATE", "SMALL", "Functions", "functions", "judge"]
-
 #: ``tanh_of_small`` and ``tanh_of_moderate`` take arguments up to these sizes
 SMALL, MODERATE = 1.5, 4.0
 # tanh(x) = x P(x^2) / Q(x^2) for |x| <= 4: the minimax fit of these degrees, relative error 3.1e-8 before rounding

@@ -13,23 +13,6 @@ from typing import Any
 import numpy as np
 from numba import config, cuda
 
-__all__ = [
-    "SIMULATED",
-    "WARP",
-    "barrier",
-    "block_total",
-    "device",
-    "first_total",
-    "load",
-    "load_four",
-    "power_of_two",
-    "scatter",
-    "scratch_size",
-    "store",
-    "store_four",
-    "total",
-]
-
 SIMULATED = bool(vars(config)["ENABLE_CUDASIM"])
 WARP = 32
 EVERYONE = 0xFFFFFFFF

@@ -20,9 +20,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from numba import cuda, types
 
 from ghostpoint.numerics.random import INITIAL, NOISE
+from ghostpoint.training.cuda.kernels import frame
+from ghostpoint.training.cuda.kernels.frame import begin, end, note, over, write
 from ghostpoint.training.cuda.kernels.functions import functions, judge
 from ghostpoint.training.cuda.kernels.lanes import (
     WARP,
@@ -35,13 +38,10 @@ from ghostpoint.training.cuda.kernels.lanes import (
     total,
 )
 from ghostpoint.training.cuda.kernels.random import normal_at
-from ghostpoint.training.cuda.kernels.rules import clip_factor, direction, finite
 from ghostpoint.training.cuda.kernels.specification import Specification
 from ghostpoint.training.kernels.low_rank import CHUNK_KEY
 from ghostpoint.training.kernels.low_rank_passes import CONFIDENCE, LATENT, STATE
-from ghostpoint.training.kernels.optimizers import ADAM, SGD
-
-__all__ = ["kernel", "work_size"]
+from ghostpoint.training.kernels.optimizers import SGD
 
 
 def work_size(spec: Specification, steps: int) -> int:
@@ -64,7 +64,7 @@ def kernel(spec: Specification) -> Any:
     train_head, train_bias = spec.trains("confidence" if by_confidence else "w_out"), spec.trains("b_out")
     at_m, at_n, at_in, at_b, at_out = (spec.place(part) for part in ("m", "n", "w_in", "b", "w_out"))
     train_m, train_n, train_in, train_b, train_out = (spec.trains(part) for part in ("m", "n", "w_in", "b", "w_out"))
-    may_freeze, adam, remembers, shift = spec.may_freeze, spec.rule == ADAM, spec.rule != SGD, spec.shift
+    may_freeze, remembers, shift = spec.may_freeze, spec.rule != SGD, spec.shift
     on_chip, element = spec.on_chip, getattr(types, spec.dtype)
     drawn_start, noisy, normed, chunk = spec.drawn_start, spec.noisy, spec.normed, spec.chunk
     width = 64 // (4 if spec.dtype == "float32" else 8)
@@ -72,7 +72,8 @@ def kernel(spec: Specification) -> Any:
     zero, one = real(0), real(1)
     tanh = functions(real).tanh
     compare = judge(real, spec.activation, spec.cuts)
-    rule, clipping, normal = direction(spec.rule, real), clip_factor(spec.clips, real), normal_at(real)
+    n_events, n_quantities = frame.N_EVENTS, frame.N_QUANTITIES
+    limit, step_of, move, normal = frame.limiter(spec), frame.stepper(spec), frame.mover(spec), normal_at(real)
     row_sums, latent_sums, pair_sums = total(rows, WARP), total(latents, WARP), total(2, WARP)
     row_space, latent_space = power_of_two(rows), power_of_two(latents)
     scratch_shape = scratch_size(WARP, max(2, row_space))
@@ -155,6 +156,7 @@ def kernel(spec: Specification) -> Any:
         x0, rho, lam = cuda.local.array(held, real), cuda.local.array(rows, real), cuda.local.array(rows, real)
         values, pulls = cuda.local.array(row_space, real), cuda.local.array(latent_space, real)
         pair = cuda.local.array(2, real)
+        marks, seen = cuda.local.array(n_events, np.int64), cuda.local.array(n_quantities, real)
         for k in range(row_space):
             values[k] = zero
         for k in range(latent_space):
@@ -177,11 +179,9 @@ def kernel(spec: Specification) -> Any:
                 small[s] = state[w, small_at + s]
             barrier()
             kappa_star, eta, key = threshold[w], rate[w], keys[w]
-            first_above, last_above, first_solved = events[w, 0], events[w, 1], events[w, 2]
-            frozen, diverged = events[w, 3], events[w, 4]
-            loss, norm, accuracy, confidence = now[w, 0], now[w, 1], now[w, 2], now[w, 3]
+            begin(events, now, w, marks, seen)
             recorded, saved = 0, 0
-            last = stop if frozen < 0 and diverged < 0 else start
+            last = start if over(marks) else stop
             for epoch in range(start, last):
                 row = (epoch - start) % n_rows
                 u_of, target_of = inputs[row], targets[row]
@@ -194,7 +194,7 @@ def kernel(spec: Specification) -> Any:
                     by_right[k] = zero
                 for s in range(small_size):
                     by_small[s] = zero
-                loss, accuracy, confidence = zero, zero, small[0]
+                loss, right_answers, confidence = zero, zero, small[0]
                 for trial in range(trials):
                     inner = trial % chunk
                     trial_key = key ^ (trial // chunk * CHUNK_KEY)
@@ -284,7 +284,7 @@ def kernel(spec: Specification) -> Any:
                                     z, load(target_of, at + o), load(weight_of, at + o), cuts, tolerance
                                 )  # fmt: skip
                                 loss += of_loss
-                                accuracy += load(counted_of, at + o) * is_right
+                                right_answers += load(counted_of, at + o) * is_right
                                 if of_state:
                                     lam[latents + o] += by_z
                                     by_small[o] += by_z
@@ -315,23 +315,17 @@ def kernel(spec: Specification) -> Any:
                 for s in range(small_size):
                     if small_trains(s):
                         square += by_small[s] * by_small[s]
-                norm, accuracy = real(math.sqrt(square)), accuracy / n_counted[row]
-                factor = clipping(norm, largest)
-                far = eta * factor * norm
-                bad = not finite(loss + square + far * far)
+                seen[0], seen[1] = loss, real(math.sqrt(square))
+                seen[2], seen[3] = right_answers / n_counted[row], confidence
+                factor, bad = limit(seen, square, eta, largest)
                 if recorded < records.size and records[recorded] == epoch:
                     if lane == 0:
-                        history[0, w, recorded] = loss
-                        history[1, w, recorded] = norm
-                        history[2, w, recorded] = accuracy
-                        history[3, w, recorded] = confidence
+                        write(history, w, recorded, seen)
                     recorded += 1
                 if saved < kept.size and kept[saved] == epoch:
                     copy(snapshots[saved], w, left, right, small, lane)
                     saved += 1
-                by, root = -eta, one
-                if adam:
-                    by, root = by * corrections[epoch - start, 0], corrections[epoch - start, 1]
+                how = (first, second, w, moving, *step_of(eta, corrections, epoch - start))
                 pair[0], pair[1] = zero, zero
                 if not bad:
                     for u in range(held):
@@ -339,57 +333,29 @@ def kernel(spec: Specification) -> Any:
                         if i < units or not remembers:  # beyond, gradients are zero
                             for j in range(columns):
                                 if left_trains(j):
-                                    q = rule(
-                                        factor * by_left[j * held + u], first, second, w, left_place(j, i), moving, root
+                                    at = j * held + u
+                                    left[at], pair[0] = move(
+                                        left[at], factor * by_left[at], pair[0], left_place(j, i), how
                                     )
-                                    new = by * q + left[j * held + u]
-                                    pair[0] = one if new != left[j * held + u] else pair[0]
-                                    left[j * held + u] = new
                             for k in range(rows):
                                 if right_trains(k):
-                                    q = rule(
-                                        factor * by_right[k * held + u],
-                                        first,
-                                        second,
-                                        w,
-                                        right_place(k, i),
-                                        moving,
-                                        root,
+                                    at = k * held + u
+                                    right[at], pair[0] = move(
+                                        right[at], factor * by_right[at], pair[0], right_place(k, i), how
                                     )
-                                    new = by * q + right[k * held + u]
-                                    pair[0] = one if new != right[k * held + u] else pair[0]
-                                    right[k * held + u] = new
                     for s in range(small_size):
                         if small_trains(s) and lane == s % WARP:
-                            q = rule(factor * by_small[s], first, second, w, small_at + s, moving, root)
-                            new = by * q + small[s]
-                            pair[0] = one if new != small[s] else pair[0]
-                            small[s] = new
+                            small[s], pair[0] = move(small[s], factor * by_small[s], pair[0], small_at + s, how)
                 pair_sums(pair, scratch, lane)
                 barrier()
-                if accuracy > chance and finite(loss):
-                    first_above = epoch if first_above < 0 else first_above
-                    last_above = epoch
-                if first_solved < 0 and loss < solved:
-                    first_solved = epoch
-                if bad:
-                    diverged = epoch
-                    break
-                if may_freeze and pair[0] == zero:
-                    frozen = epoch  # the update changed no bit: every later epoch is this one again
+                note(marks, seen, epoch, chance, solved, bad, pair[0] != zero or not may_freeze)
+                if over(marks):
                     break
             copy(state, w, left, right, small, lane)
             for k in range(saved, kept.size):
                 copy(snapshots[k], w, left, right, small, lane)
             if lane == 0:
-                for k in range(recorded, records.size):
-                    history[0, w, k] = loss
-                    history[1, w, k] = norm
-                    history[2, w, k] = accuracy
-                    history[3, w, k] = confidence
-                events[w, 0], events[w, 1], events[w, 2] = first_above, last_above, first_solved
-                events[w, 3], events[w, 4] = frozen, diverged
-                now[w, 0], now[w, 1], now[w, 2], now[w, 3] = loss, norm, accuracy, confidence
+                end(history, events, now, w, recorded, records.size, marks, seen)
             barrier()
 
     return train

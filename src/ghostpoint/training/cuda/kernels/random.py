@@ -13,8 +13,6 @@ import numpy as np
 from ghostpoint.numerics.random import A0, A1, A2, A3, A4, B0, B1, B2, B3, B4, PARITY, ROTATIONS, ROUNDS, TURN, UNIT
 from ghostpoint.training.cuda.kernels.lanes import device
 
-__all__ = ["normal_at"]
-
 WORD = 0xFFFFFFFF
 SIGN = 1 << 31
 

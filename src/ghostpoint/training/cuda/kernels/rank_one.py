@@ -20,15 +20,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from numba import cuda
 
+from ghostpoint.training.cuda.kernels import frame
+from ghostpoint.training.cuda.kernels.frame import begin, end, note, over, write
 from ghostpoint.training.cuda.kernels.functions import MODERATE, SMALL, functions, judge
 from ghostpoint.training.cuda.kernels.lanes import WARP, barrier, device, load, scratch_size, store, total
-from ghostpoint.training.cuda.kernels.rules import clip_factor, direction, finite
 from ghostpoint.training.cuda.kernels.specification import Specification
-from ghostpoint.training.kernels.optimizers import ADAM, SGD
-
-__all__ = ["MOST_REGISTERS", "MOST_STEPS", "REGISTERS", "kernel"]
+from ghostpoint.training.kernels.optimizers import SGD
 
 #: units that a thread holds at most
 MOST_REGISTERS = 13
@@ -45,11 +45,12 @@ def kernel(spec: Specification) -> Any:
     networks = WARP // lanes
     at_m, at_n, at_b, at_c = (spec.place(part) for part in ("m", "n", "b", "confidence"))
     train_m, train_n, train_b, train_c = (spec.trains(part) for part in ("m", "n", "b", "confidence"))
-    may_freeze, adam, remembers = spec.may_freeze, spec.rule == ADAM, spec.rule != SGD
+    may_freeze, remembers = spec.may_freeze, spec.rule != SGD
     zero, one, small, moderate = real(0), real(1), real(SMALL), real(MODERATE)
     tanh, tanh_of_small, tanh_of_moderate, _ = functions(real)
     compare = judge(real, spec.activation, spec.cuts)
-    rule, clipping = direction(spec.rule, real), clip_factor(spec.clips, real)
+    n_events, n_quantities = frame.N_EVENTS, frame.N_QUANTITIES
+    limit, step_of, move = frame.limiter(spec), frame.stepper(spec), frame.mover(spec)
     sums, everyone = total(2, lanes), total(1, WARP)
     scratch_shape = scratch_size(WARP, 2)
 
@@ -110,6 +111,7 @@ def kernel(spec: Specification) -> Any:
         sm, sn, sb = cuda.local.array(held, real), cuda.local.array(held, real), cuda.local.array(held, real)
         gm, gn, gb = cuda.local.array(held, real), cuda.local.array(held, real), cuda.local.array(held, real)
         phi, pair = cuda.local.array(held, real), cuda.local.array(2, real)
+        marks, seen = cuda.local.array(n_events, np.int64), cuda.local.array(n_quantities, real)
         for u in range(held):
             i = u * lanes + lane
             m[u], n[u], b[u] = zero, zero, zero
@@ -127,11 +129,9 @@ def kernel(spec: Specification) -> Any:
             store(weight, t, weights[0, step] if t > 0 else zero)
             store(counts, t, counted[0, step] if t > 0 else zero)
         barrier()
-        first_above, last_above, first_solved = events[w, 0], events[w, 1], events[w, 2]
-        frozen, diverged = events[w, 3], events[w, 4]
-        loss, norm, accuracy, confidence = now[w, 0], now[w, 1], now[w, 2], now[w, 3]
+        begin(events, now, w, marks, seen)
         recorded, saved = 0, 0
-        running = inside and frozen < 0 and diverged < 0
+        running = inside and not over(marks)
         pair[0] = one if running else zero
         everyone(pair, scratch, thread)
         last = stop if pair[0] > zero else start  # a warp whose networks are all finished has nothing to do
@@ -199,77 +199,44 @@ def kernel(spec: Specification) -> Any:
             if train_c:
                 square += by_c * by_c
             if running:
-                loss, norm, accuracy, confidence = seen_loss, real(math.sqrt(square)), right * share, c
-            factor = clipping(norm, largest)
-            far = eta * factor * norm
-            bad = not finite(loss + square + far * far)
+                seen[0], seen[1], seen[2], seen[3] = seen_loss, real(math.sqrt(square)), right * share, c
+            factor, bad = limit(seen, square, eta, largest)
             if recorded < records.size and records[recorded] == epoch:
                 if inside and lane == 0:
-                    history[0, w, recorded] = loss
-                    history[1, w, recorded] = norm
-                    history[2, w, recorded] = accuracy
-                    history[3, w, recorded] = confidence
+                    write(history, w, recorded, seen)
                 recorded += 1
             if saved < kept.size and kept[saved] == epoch:
                 if inside:
                     copy(snapshots[saved], w, m, n, b, c, lane)
                 saved += 1
-            by, root = -eta, one
-            if adam:
-                by, root = by * corrections[epoch - start, 0], corrections[epoch - start, 1]
+            how = (first, second, w, moving, *step_of(eta, corrections, epoch - start))
             changed = zero
             if running and not bad:
                 for u in range(held):
                     i = u * lanes + lane
                     if i < units or not remembers:  # beyond, gradients are zero
                         if train_m:
-                            q = rule(factor * gm[u], first, second, w, at_m + i, moving, root)
-                            new = by * q + m[u]
-                            changed = one if new != m[u] else changed
-                            m[u] = new
+                            m[u], changed = move(m[u], factor * gm[u], changed, at_m + i, how)
                         if train_n:
-                            q = rule(factor * gn[u], first, second, w, at_n + i, moving, root)
-                            new = by * q + n[u]
-                            changed = one if new != n[u] else changed
-                            n[u] = new
+                            n[u], changed = move(n[u], factor * gn[u], changed, at_n + i, how)
                         if train_b:
-                            q = rule(factor * gb[u], first, second, w, at_b + i, moving, root)
-                            new = by * q + b[u]
-                            changed = one if new != b[u] else changed
-                            b[u] = new
+                            b[u], changed = move(b[u], factor * gb[u], changed, at_b + i, how)
             pair[0], pair[1] = zero, zero
             if train_c and running and not bad and lane == 0:
                 # one thread keeps the moments, all get the result
-                q = rule(factor * by_c, first, second, w, at_c, moving, root)
-                pair[1] = by * q + c
-                changed = one if pair[1] != c else changed
+                pair[1], changed = move(c, factor * by_c, changed, at_c, how)
             pair[0] = changed
             sums(pair, scratch, thread)
             if train_c and running and not bad:
                 c = pair[1]
             if running:
-                if accuracy > chance and finite(loss):
-                    first_above = epoch if first_above < 0 else first_above
-                    last_above = epoch
-                if first_solved < 0 and loss < solved:
-                    first_solved = epoch
-                if bad:
-                    diverged = epoch
-                elif may_freeze and pair[0] == zero:
-                    frozen = epoch  # the update changed no bit: every later epoch is this one again
-                running = not bad and frozen < 0
+                note(marks, seen, epoch, chance, solved, bad, pair[0] != zero or not may_freeze)
+                running = not over(marks)
         if inside:
             copy(state, w, m, n, b, c, lane)
             for k in range(saved, kept.size):
                 copy(snapshots[k], w, m, n, b, c, lane)
             if lane == 0:
-                for k in range(recorded, records.size):
-                    history[0, w, k] = loss
-                    history[1, w, k] = norm
-                    history[2, w, k] = accuracy
-                    history[3, w, k] = confidence
-                events[w, 0], events[w, 1], events[w, 2] = first_above, last_above, first_solved
-                events[w, 3], events[w, 4] = frozen, diverged
-                now[w, 0], now[w, 1], now[w, 2], now[w, 3] = loss, norm, accuracy, confidence
+                end(history, events, now, w, recorded, records.size, marks, seen)
 
     return train

@@ -8,8 +8,6 @@ from typing import Any
 from ghostpoint.training.cuda.kernels.lanes import device
 from ghostpoint.training.kernels.optimizers import ADAM, MOMENTUM
 
-__all__ = ["NUMBERS", "clip_factor", "direction", "finite"]
-
 #: what ``numbers`` holds; the rest of an epoch's settings are arrays
 NUMBERS = (
     "alpha", "tolerance", "chance_accuracy", "initial_scale", "noise", "clip_norm", "decay", "second_decay", "epsilon",

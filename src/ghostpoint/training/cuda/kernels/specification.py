@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ARGUMENTS", "QUANTITIES", "Specification"]
-
 #: rows of ``history`` and ``now``
 QUANTITIES = ("loss", "gradient_norm", "accuracy", "confidence")
 
