@@ -8,7 +8,7 @@ import pytest
 
 from ghostpoint import experiments, figures
 from ghostpoint.catalogue import CATALOGUE
-from ghostpoint.experiments.shared.fingerprint import fingerprint
+from ghostpoint.fingerprint import fingerprint
 from ghostpoint.figures.style import Drawing
 
 

@@ -18,6 +18,7 @@ ROOMS = {
     "catalogue": set(),
     "errors": set(),
     "summary": set(),
+    "fingerprint": set(),
     "system": {"errors"},
     "checks": set(),
     "figures": {"checks", "catalogue"},  # draws what was saved, so it needs no science
@@ -35,7 +36,8 @@ ROOMS = {
     "diagnosis": {*SCIENCE, "figures", "_version"},
     "critical_rate": {*SCIENCE, "remedies", "slow_points", "training"},
     "torch": {*SCIENCE, "_version", "numerics", "slow_points", "training", "diagnosis"},
-    "experiments": {*SCIENCE, "catalogue", "_version", "critical_rate", "remedies", "slow_points", "training"},
+    "sweeps": {*SCIENCE, "_version", "fingerprint", "system", "numerics", "remedies", "training", "critical_rate"},
+    "experiments": {*SCIENCE, "catalogue", "fingerprint", "_version", "critical_rate", "remedies", "slow_points", "training"},
     "command": {*SCIENCE, "_version", "system", "weights", "slow_points", "diagnosis", "experiments", "figures"},
     "__main__": {"command"},
 }

@@ -27,7 +27,7 @@ PACKAGE = "ghostpoint"
 #: modules whose definitions are taken one by one; all others are taken whole
 BY_NAME = f"{PACKAGE}.experiments"
 #: modules whose text says nothing about what is computed: the version, and what keeps parts by their fingerprints
-LEFT_OUT = {f"{PACKAGE}._version", f"{__package__}.parts", __name__}
+LEFT_OUT = {f"{PACKAGE}._version", f"{PACKAGE}.experiments.shared.parts", __name__}
 
 
 def fingerprint(function: Callable[..., Any], called: str = "") -> str:

@@ -1,0 +1,8 @@
+"""Grids of trainings that survive whatever happens to the machine: one file, one folder, any number of computers."""
+
+from __future__ import annotations
+
+from ghostpoint.sweeps.results import export, open_sweep, runs_table
+from ghostpoint.sweeps.run import sweep
+
+__all__ = ["export", "open_sweep", "runs_table", "sweep"]
