@@ -21,8 +21,8 @@ from ghostpoint.command.report import draw_svg, write_report
 from ghostpoint.command.reproduction import LOCK, Failure, Folder, Record, locked
 from ghostpoint.errors import InputError
 from ghostpoint.experiments import SCALES, Claim, Experiment, Silent
-from ghostpoint.fingerprint import fingerprint
 from ghostpoint.experiments.shared.parts import keeping_parts
+from ghostpoint.fingerprint import fingerprint
 from ghostpoint.storage import TEMPORARY_PREFIX
 
 __all__ = ["Outcome", "Watcher", "redraw", "reproduce"]

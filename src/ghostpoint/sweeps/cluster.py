@@ -6,6 +6,7 @@ is finished. M. Rocklin, "Dask: parallel computation with blocked algorithms and
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections import Counter, deque
@@ -94,7 +95,7 @@ def _cluster(kind: str, workers: int, options: Mapping[str, Any]) -> Any:
     if kind == "local":
         defaults = {
             "n_workers": workers, "threads_per_worker": 1, "processes": True, "dashboard_address": None,
-            "memory_limit": 0, "host": "127.0.0.1",
+            "memory_limit": 0, "host": "127.0.0.1", "silence_logs": logging.CRITICAL,
         }  # fmt: skip
     elif kind == "ssh":
         if "hosts" not in given:
@@ -148,8 +149,6 @@ def job_script(kind: str, workers: int, options: Mapping[str, Any]) -> str:
 @contextmanager
 def _without_jobs() -> Iterator[None]:
     """Quiet: closing a cluster that never had a job."""
-    import logging
-
     logger = logging.getLogger("distributed")
     before = logger.level
     logger.setLevel(logging.ERROR)

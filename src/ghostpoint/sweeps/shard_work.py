@@ -123,8 +123,8 @@ def _arrays(settings: Settings, run: TrainingRun) -> dict[str, Labelled]:
     """A run as arrays by name."""
     arrays: dict[str, Labelled] = {"epoch": (("epoch",), run.history["epoch"].values)}
     for source in (run.history, run.events):
-        for name, values in source.data_vars.items():
-            arrays[str(name)] = (tuple(map(str, values.dims)), values.values)
+        for name, one in source.data_vars.items():
+            arrays[str(name)] = (tuple(map(str, one.dims)), one.values)
     if settings["recording"]["final_weights"]:
         kind = np.dtype(settings["training"]["dtype"])
         for part in run.models.trainable:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import fields
 from difflib import get_close_matches
-from math import prod
 from numbers import Real
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,7 +23,6 @@ from ghostpoint.results import NO_LEARNING_WINDOW
 from ghostpoint.sweeps.configuration import KINDS, Axis, Configuration, put
 from ghostpoint.sweeps.stacks import engine_of, models_of, optimizer_of, remedies_of, task_of
 from ghostpoint.sweeps.toml_lines import lines_of
-from ghostpoint.training import Computing
 from ghostpoint.training.computing import DTYPES
 from ghostpoint.training.engines import ENGINES
 from ghostpoint.training.optimizers import OPTIMIZERS
@@ -84,7 +83,8 @@ def _rates(name: str, value: Any) -> list[float]:
     return [float(rate) for rate in rates]
 
 
-#: sections and their keys, each with the check of one value; those of tasks and remedies are the fields of their classes
+#: sections and their keys, each with the check of one value; tasks and remedies have the fields of
+#: their classes
 SECTIONS: dict[str, dict[str, Check]] = {
     "sweep": {"name": _text, "computes": _among(*KINDS)},
     "models": {
@@ -114,7 +114,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 TASKS = [name for name in tasks.__all__ if name.startswith(("Delayed", "Evidence", "NBit"))]
 #: ways to write evenly spaced values
-SPACED = ("linspace", "logspace", "range")
+SPACED = ("linspace", "logspace", "powers", "range")
 
 
 def read_sweep(source: str | Path | Mapping[str, Any]) -> Configuration:
@@ -285,7 +285,7 @@ class _Reader:
         elif isinstance(value, list):
             listed = value
         else:
-            self._fail(path, f"must be a list of values, or linspace, logspace or range, got {value!r}")
+            self._fail(path, f"must be a list of values, or {', '.join(SPACED)}; got {value!r}")
         if not listed:
             self._fail(path, "must have at least one value, got none")
         if section != "task":
@@ -396,7 +396,7 @@ class _Reader:
             for place, value in enumerate(axis.values):
                 settings = deepcopy(configuration.settings)
                 put(settings, axis.path, value)
-                at = ("grid", *axis.path, place)
+                at: tuple[str | int, ...] = ("grid", *axis.path, place)
                 try:
                     task_of(settings)
                 except (InputError, TypeError) as error:
@@ -435,14 +435,14 @@ class _Reader:
 
     def _blame(self, path: tuple[str | int, ...], given: Mapping[str, Any], error: Exception) -> NoReturn:
         """An error of a constructor, whose message starts with the argument, at that argument's line."""
-        message = str(error)
+        message = re.sub("^figure ", "published ", str(error))
         first = message.split(" ", 1)[0]
-        for section in (path[0], "models", "training", "task"):
+        for section in (str(path[0]), "models", "training", "task"):
             for place in ((*path, first), (section, first), ("grid", section, first)):
                 if place in self.lines or (not self.lines and first in self._under(place[:-1])):  # type: ignore[arg-type]
-                    self._fail(place, self._said(first, error))
+                    self._fail(place, message.removeprefix(f"{first} "))
         if f"'{first}'" not in message and first in given:
-            self._fail((*path, first), self._said(first, error))
+            self._fail((*path, first), message.removeprefix(f"{first} "))
         self._fail(path, message)
 
     def _known(self, path: tuple[str | int, ...], given: Mapping[str, Any], valid: Any) -> None:
@@ -459,7 +459,8 @@ class _Reader:
         at = tuple(path)
         while at and at not in self.lines:
             at = at[:-1]
-        name = ".".join(str(part) if isinstance(part, str) else f"{part + 1}" for part in path) or "file"
+        parts = (f".{part}" if isinstance(part, str) else f" (value {part + 1})" for part in path)
+        name = "".join(parts).removeprefix(".") or "file"
         near = get_close_matches(str(value), list(valid), 1, 0.6) if value is not None else []
         if value is not None and not valid and "must be one of" in message:
             listed = message.split("must be one of ")[1].split(";")[0].split(", ")
@@ -470,7 +471,11 @@ class _Reader:
 
 
 def _numbers(name: str, value: Any) -> list[Any]:
-    """The values of a list, or of ``linspace``, ``logspace`` (both ends included) or ``range`` (as Python's)."""
+    """The values of a list or of one of :data:`SPACED`.
+
+    ``linspace`` and ``logspace`` have both ends and how many values, ``powers`` the same for exponents of ten,
+    ``range`` what Python's has.
+    """
     if isinstance(value, list):
         return value
     if not isinstance(value, Mapping) or len(value) != 1 or next(iter(value)) not in SPACED:
@@ -494,8 +499,8 @@ def _numbers(name: str, value: Any) -> list[Any]:
         raise InputError(f"{name} must have at most {MOST:,} values, got {count:,}")
     if way == "logspace" and min(first, last) <= 0:
         raise InputError(f"{name} must have logspace between positive values (not exponents), got {given!r}")
-    space = np.geomspace if way == "logspace" else np.linspace
-    return [float(one) for one in space(first, last, count)]
+    values = np.geomspace(first, last, count) if way == "logspace" else np.linspace(first, last, count)
+    return [float(one) for one in (10.0**values if way == "powers" else values)]
 
 
 def _label(value: Any) -> str:
