@@ -15,7 +15,12 @@ import signal
 import sys
 import tempfile
 import time
+from collections import deque
+from contextlib import ExitStack
 from pathlib import Path
+
+from ghostpoint.sweeps.folder import SweepFolder, _Busy
+from ghostpoint.sweeps.sweep_file import read_sweep
 
 TOML = """\
 models = {{units = 12}}
@@ -61,45 +66,71 @@ def count(out):
     return sum(path.suffix == ".shard" for path in shards.iterdir()) if shards.is_dir() else 0
 
 
-def disturbed(file, out, shards, kills, driver_kills, seed=0, workers=4):
-    """Run the sweep; spread the kills over its progress; how many workers and drivers were killed, and the seconds."""
+def disturbed(file, out, kills, driver_kills, seed=0, workers=4):
+    """Run the sweep while its processes are killed; workers and drivers killed, and the seconds that it took.
+
+    So that the kills come as its shards are computed, however slow the machine is, this process claims the shards
+    first, as another sweep in the folder would, and gives up its claims of some of them before each kill.
+    """
     from distributed import LocalCluster
 
     chance, context = random.Random(seed), forking()
-    start, driver = time.monotonic(), None
-    killed, drivers = 0, 0
+    folder = SweepFolder.create(out, read_sweep(file))
+    held = deque((shard.key, ExitStack()) for shard in folder.shards)
+    for key, claim in held:
+        claim.enter_context(folder._claimed(key))
+    at_once = -(-len(held) // kills)
+    start, driver, drivers = time.monotonic(), None, 0
+
+    def driving(driver):
+        if driver is not None and driver.is_alive():
+            return driver
+        assert driver is None or driver.exitcode in (0, -signal.SIGKILL), Path(f"{out}.log").read_text()
+        if driver is not None and driver.exitcode == 0:
+            return driver
+        driver = context.Process(target=drive, args=(str(file), str(out), cluster.scheduler_address))
+        driver.start()
+        return driver
+
     with LocalCluster(
         n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0,
         host="127.0.0.1", silence_logs=60,
     ) as cluster:  # fmt: skip
         try:
-            while count(out) < shards or driver is not None:
-                if time.monotonic() - start > LIMIT:
-                    raise TimeoutError(
-                        f"{count(out)} of {shards} shards after {LIMIT} s; {Path(f'{out}.log').read_text()}"
-                    )
-                if driver is None or not driver.is_alive():
-                    if driver is not None and driver.exitcode == 0:
-                        break
-                    assert driver is None or driver.exitcode == -signal.SIGKILL, Path(f"{out}.log").read_text()
-                    driver = context.Process(target=drive, args=(str(file), str(out), cluster.scheduler_address))
-                    driver.start()
-                # the k-th kill is due when k / (kills + 1) of the shards are finished
-                if killed < kills and count(out) >= shards * (killed + 1) / (kills + 2):
-                    time.sleep(chance.random() * 0.05)
-                    pids = [nanny.pid for nanny in cluster.workers.values() if nanny.pid is not None]
-                    if pids:
-                        os.kill(chance.choice(pids), signal.SIGKILL)
-                        killed += 1
-                if drivers < driver_kills and count(out) >= shards * (drivers + 0.5) / (driver_kills + 1):
+            for kill in range(kills):
+                driver = driving(driver)
+                for _ in range(min(at_once, len(held))):
+                    held.popleft()[1].close()
+                while not busy(folder, {key for key, _ in held}) and count(out) + len(held) < len(folder.shards):
+                    assert time.monotonic() - start < LIMIT, Path(f"{out}.log").read_text()
+                    time.sleep(0.02)
+                time.sleep(chance.random() * 0.1)
+                while not (pids := [one.pid for one in cluster.workers.values() if one.pid]):
+                    time.sleep(0.02)
+                os.kill(chance.choice(pids), signal.SIGKILL)
+                if drivers < driver_kills and kill >= (drivers + 0.5) * kills / driver_kills:
                     os.kill(driver.pid, signal.SIGKILL)
                     driver.join()
                     drivers += 1
-                time.sleep(0.02)
+            while (driver := driving(driver)).exitcode != 0:
+                assert time.monotonic() - start < LIMIT, Path(f"{out}.log").read_text()
+                driver.join(0.2)
         finally:
             if driver is not None and driver.is_alive():
                 driver.kill()
-    return killed, drivers, time.monotonic() - start
+    return kills, drivers, time.monotonic() - start
+
+
+def busy(folder, mine):
+    """Whether another process computes a shard now: it holds a claim. A killed one leaves the file, not the lock."""
+    for path in (folder.path / "claims").iterdir():
+        if path.name not in mine:
+            try:
+                with folder._claimed(path.name):
+                    pass
+            except _Busy:
+                return True
+    return False
 
 
 def contents(out):
@@ -121,7 +152,7 @@ def main():
         start = time.monotonic()
         gp.sweep(file, f"{folder}/calm")
         calm = time.monotonic() - start
-        workers, drivers, seconds = disturbed(file, f"{folder}/out", given.shards, given.kills, given.driver_kills)
+        workers, drivers, seconds = disturbed(file, f"{folder}/out", given.kills, given.driver_kills)
         same = contents(f"{folder}/out") == contents(f"{folder}/calm")
         left = [
             str(path) for name in ("tmp", "damaged", "failures") for path in (Path(folder) / "out" / name).iterdir()

@@ -70,7 +70,7 @@ def estimate(configuration: Configuration, threads: int) -> Estimate:
 
 
 def _probe(shard: Shard) -> float:
-    """Seconds per multiplication of a few networks over a few epochs."""
+    """Processor seconds per multiplication of a few networks over a few epochs; other programs do not count."""
     settings = deepcopy(shard.settings)
     networks = {key: values[:NETWORKS] for key, values in shard.networks.items()}
     count = len(networks["seed"])
@@ -87,9 +87,9 @@ def _probe(shard: Shard) -> float:
     settings["training"]["epochs"] = epochs = int(np.clip(SECONDS * SPEED / per_epoch, 2, whole))
     times = []
     for _ in range(REPEATS):
-        start = time.perf_counter()
+        start = time.process_time()
         compute(settings, networks)
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return min(times) / (per_epoch * epochs)
 
 

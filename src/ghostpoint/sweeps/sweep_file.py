@@ -30,6 +30,8 @@ from ghostpoint.training.optimizers import OPTIMIZERS
 __all__ = ["read_sweep"]
 
 Check = Callable[[str, Any], Any]
+#: the sweeps that come with the package
+FILES = Path(__file__).with_name("files")
 #: networks that a grid may have
 MOST = 10_000_000
 
@@ -120,6 +122,8 @@ SPACED = ("linspace", "logspace", "powers", "range")
 def read_sweep(source: str | Path | Mapping[str, Any]) -> Configuration:
     """The sweep that a TOML file describes, or a mapping of the same structure; docs/sweeps.md has all keys.
 
+    A name without suffix may also be one of the sweeps that come with the package (:data:`FILES`).
+
     Raises
     ------
     ValueError
@@ -128,6 +132,11 @@ def read_sweep(source: str | Path | Mapping[str, Any]) -> Configuration:
     if isinstance(source, Mapping):
         return _Reader("", {}, source).configuration()
     path = Path(source)
+    if not path.suffix and not path.exists():
+        shipped = {file.stem: file for file in sorted(FILES.glob("*.toml"))}
+        if str(path) not in shipped:
+            raise InputError(f"{path}: no such file, nor one of the shipped sweeps: {', '.join(shipped)}")
+        path = shipped[str(path)]
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
