@@ -1,7 +1,9 @@
-"""What a sweep costs beside the trainings in it: ``python benchmarks/sweep.py [--repeats N] [--only PART]``.
+"""What a sweep costs beside the trainings in it: ``python benchmarks/sweep.py [--repeats N] [--only
+PART]``.
 
-Each part times a sweep and the bare call of ``gp.train`` for the same networks in turn, in one process, and prints
-medians over the repeats: wall time, and processor time, which other programs on the machine do not change much.
+Each part times a sweep and the bare call of ``gp.train`` for the same networks in turn, in one
+process, and prints medians over the repeats: wall time, and processor time, which other programs on
+the machine do not change much.
 """
 
 from __future__ import annotations
@@ -126,17 +128,19 @@ def opening(networks, epochs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=600)
+    parser.add_argument("--tiny", type=int, default=10_000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", choices=("local", "dask", "tiny", "open"))
     given = parser.parse_args()
     bare(2, 16, 20, 1)  # compiles
     print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
     if given.only in (None, "local"):
-        local(200, 16, 600, given.threads, given.repeats)
+        local(200, 16, given.epochs, given.threads, given.repeats)
     if given.only in (None, "dask"):
-        dask(200, 16, 600, given.repeats)
+        dask(200, 16, given.epochs, given.repeats)
     if given.only in (None, "tiny"):
-        local(10_000, 1, 2, given.threads, 1)
+        local(given.tiny, 1, 2, given.threads, 1)
     if given.only in (None, "open"):
         opening(1000, 100_000)
 

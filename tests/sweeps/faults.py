@@ -1,4 +1,5 @@
-"""A sweep on a Dask cluster whose workers and driver are killed with -9, compared with an undisturbed one.
+"""A sweep on a Dask cluster whose workers and driver are killed with -9, compared with an
+undisturbed one.
 
     python -m tests.sweeps.faults --kills 200 --driver-kills 50 --shards 400
 
@@ -36,7 +37,9 @@ LIMIT = 1200
 
 
 def forking():
-    """A context whose processes have all modules from the start; Dask's too, as its own preload would import few."""
+    """A context whose processes have all modules from the start; Dask's too, as its own preload
+    would import few.
+    """
     import distributed.utils
 
     from ghostpoint.sweeps.cluster import _module
@@ -67,10 +70,12 @@ def count(out):
 
 
 def disturbed(file, out, kills, driver_kills, seed=0, workers=4):
-    """Run the sweep while its processes are killed; workers and drivers killed, and the seconds that it took.
+    """Run the sweep while its processes are killed; workers and drivers killed, and the seconds
+    that it took.
 
-    So that the kills come as its shards are computed, however slow the machine is, this process claims the shards
-    first, as another sweep in the folder would, and gives up its claims of some of them before each kill.
+    So that the kills come as its shards are computed, however slow the machine is, this process
+    claims the shards first, as another sweep in the folder would, and gives up its claims of some
+    of them before each kill.
     """
     from distributed import LocalCluster
 
@@ -122,7 +127,9 @@ def disturbed(file, out, kills, driver_kills, seed=0, workers=4):
 
 
 def busy(folder, mine):
-    """Whether another process computes a shard now: it holds a claim. A killed one leaves the file, not the lock."""
+    """Whether another process computes a shard now: it holds a claim. A killed one leaves the file,
+    not the lock.
+    """
     for path in (folder.path / "claims").iterdir():
         if path.name not in mine:
             try:

@@ -16,7 +16,9 @@ from ghostpoint.theory import SaddleNodeToy
 
 @pytest.fixture
 def dataset():
-    """Four seeds, three rates, two delays: lost from the second rate on at the long delay, else at the third."""
+    """Four seeds, three rates, two delays: lost from the second rate on at the long delay, else at
+    the third.
+    """
     shape = (2, 3, 4)
     entry = np.full(shape, -1)
     entry[0, 2], entry[1, 1:] = 7, 7

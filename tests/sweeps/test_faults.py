@@ -1,4 +1,6 @@
-"""Kill -9: of a process on this machine in the middle of a shard, and of Dask workers and drivers again and again."""
+"""Kill -9: of a process on this machine in the middle of a shard, and of Dask workers and drivers
+again and again.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The sweeps that come with the package: valid, and those of published experiments have their settings."""
+"""The sweeps that come with the package: valid, and those of published experiments have their
+settings.
+"""
 
 from __future__ import annotations
 

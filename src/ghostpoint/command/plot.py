@@ -18,7 +18,8 @@ DPI = 200
 def plot_sweep(path: Path, x: str, y: str | None, value: str, out: Path | None) -> str:
     """Draw ``value`` over one or two axes of the sweep in a folder; a line that names both files.
 
-    ``out`` is the name without or with either suffix; by default one in the folder that says what is shown.
+    ``out`` is the name without or with either suffix; by default one in the folder that says what
+    is shown.
     """
     diagram = phase_diagram(open_sweep(path), x, y, value)
     name = "-".join(part for part in (value, y, x) if part)

@@ -23,8 +23,9 @@ def status_of(
 ) -> str:
     """How the sweep in a folder stands, as text or JSON.
 
-    ``retry`` forgets failures first, so that the sweep's command, also one that runs, tries those shards again;
-    ``check`` reads every byte of every file and sets damaged ones aside; ``export_to`` writes the results.
+    ``retry`` forgets failures first, so that the next run of the sweep tries those shards again;
+    ``check`` reads every byte of every file and sets damaged ones aside; ``export_to`` writes the
+    results.
     """
     folder = SweepFolder.open(path)
     said = []

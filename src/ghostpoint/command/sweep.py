@@ -50,7 +50,9 @@ def run_sweep(
     share: str | None,
     retry: bool,
 ) -> Finished:
-    """Compute what is missing of the sweep in ``file``, with a bar on a terminal and plain lines elsewhere."""
+    """Compute what is missing of the sweep in ``file``, with a bar on a terminal and plain lines
+    elsewhere.
+    """
     share_of(share)
     configuration = read_sweep(file)
     begun = begin(configuration, out, share=share, retry=retry)

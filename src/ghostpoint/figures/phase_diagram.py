@@ -85,7 +85,9 @@ def _lines(axes: Axes, diagram: xr.Dataset, x: str, y: str) -> None:
 
 
 def _places(axes: Axes, which: str, name: str, values: NDArray[Any]) -> NDArray[Any]:
-    """Where values lie along an axis: themselves where they are ascending numbers, else 0, 1, 2, ..., with ticks."""
+    """Where values lie along an axis: themselves where they are ascending numbers, else 0, 1, 2,
+    ..., with ticks.
+    """
     label = LABELS.get(name, name.replace("_", " "))
     axes.set(**{f"{which}label": label})
     if values.dtype.kind in "iuf" and len(values) > 1 and (np.diff(values) > 0).all():
@@ -99,7 +101,9 @@ def _places(axes: Axes, which: str, name: str, values: NDArray[Any]) -> NDArray[
 
 
 def _edges(places: NDArray[Any]) -> NDArray[Any]:
-    """Limits of cells around places: halfway between neighbours, on a logarithmic scale where they span a decade."""
+    """Limits of cells around places: halfway between neighbours, on a logarithmic scale where they
+    span a decade.
+    """
     if len(places) == 1:
         return np.array([places[0] - 0.5, places[0] + 0.5])
     log = places[0] > 0 and places[-1] >= 8 * places[0]

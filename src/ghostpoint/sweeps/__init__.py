@@ -1,4 +1,6 @@
-"""Grids of trainings that survive whatever happens to the machine: one file, one folder, any number of computers."""
+"""Grids of trainings that survive whatever happens to the machine: one file, one folder, any number
+of computers.
+"""
 
 from __future__ import annotations
 

@@ -33,13 +33,13 @@ def exponents(dataset: xr.Dataset, value: str = "measured", seed: int = 0) -> xr
     Returns
     -------
     Dataset over axis
-        ``exponent``, ``low``, ``high``, and ``count``, the rates that it is of; NaN where fewer than
-        two values along the axis have rates.
+        ``exponent``, ``low``, ``high``, and ``count``, the rates that it is of; NaN where fewer
+        than two values along the axis have rates.
     """
     one_of("value", value, ("measured", "predicted", "first_order"))
     if value not in dataset or "seed" not in dataset.dims:
         raise InputError('dataset must be a sweep with computes = "critical_rate" and an axis seed')
-    logs = np.log(dataset[value].load())
+    logs = dataset[value].load().copy(data=np.log(dataset[value].values))
     axes = {
         name: dim
         for name, dim in coordinates_of(dataset).items()
@@ -61,7 +61,9 @@ def exponents(dataset: xr.Dataset, value: str = "measured", seed: int = 0) -> xr
 
 
 def _sums(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sums over each seed's rows of the products of deviations: x with y, x with itself; (2, seeds)."""
+    """Sums over each seed's rows of the products of deviations: x with y, x with itself; (2,
+    seeds).
+    """
     there = np.isfinite(y)
     count = np.maximum(there.sum(axis=-1, keepdims=True), 1)
     dx = np.where(there, x - np.where(there, x, 0).sum(axis=-1, keepdims=True) / count, 0)

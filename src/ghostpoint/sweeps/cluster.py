@@ -1,7 +1,9 @@
-"""Run the shards of a sweep on a Dask cluster whose workers see the sweep's folder (extra ``cluster``).
+"""Run the shards of a sweep on a Dask cluster whose workers see the sweep's folder (extra
+``cluster``).
 
-Workers write the shards; what travels is names. So it does not matter which worker dies, nor when: the folder says what
-is finished. M. Rocklin, "Dask: parallel computation with blocked algorithms and task scheduling", SciPy 2015.
+Workers write the shards; what travels is names. So it does not matter which worker dies, nor when:
+the folder says what is finished. M. Rocklin, "Dask: parallel computation with blocked algorithms
+and task scheduling", SciPy 2015.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ CLUSTERS = {
 }
 #: shards that are submitted for each thread of the cluster
 WINDOW = 2
-#: workers that may die under a task before the scheduler gives it up; others' shards were on them by chance
+#: workers that may die under a task before the scheduler gives it up; others' shards were on them
+#: by chance
 DEATHS = 10
 #: one core for a process, whatever library computes
 ONE_CORE = {
@@ -68,7 +71,9 @@ def _module(name: str) -> Any:
 
 @contextmanager
 def connected(cluster: str | None, scheduler: str | None, workers: int, options: Mapping[str, Any]) -> Iterator[Any]:
-    """A client of the scheduler at an address, or of a new cluster of one of :data:`CLUSTERS`, closed at the end."""
+    """A client of the scheduler at an address, or of a new cluster of one of :data:`CLUSTERS`,
+    closed at the end.
+    """
     distributed = _module("distributed")
     if scheduler is not None:
         try:
@@ -121,7 +126,9 @@ def _cluster(kind: str, workers: int, options: Mapping[str, Any]) -> Any:
 
 
 def _lifetime(walltime: str) -> int:
-    """Seconds after which a worker ends, for a wall time of a job as ``[days-]hours:minutes:seconds``."""
+    """Seconds after which a worker ends, for a wall time of a job as
+    ``[days-]hours:minutes:seconds``.
+    """
     days, _, clock = walltime.rpartition("-")
     try:
         seconds = 0
@@ -159,11 +166,12 @@ def _without_jobs() -> Iterator[None]:
 
 
 def run_on(client: Any, folder: SweepFolder, shards: Iterable[Shard], watch: Watch) -> None:
-    """Compute what is missing of ``shards`` on a cluster, with a bounded window of submitted shards.
+    """Compute what is missing of ``shards`` on a cluster, with a bounded window of submitted
+    shards.
 
-    A shard whose worker was lost is looked for in the folder before it is submitted again. One that fails is tried as
-    often as :func:`~ghostpoint.sweeps.local.run_here` does; workers that die under it count once for each
-    :data:`DEATHS`.
+    A shard whose worker was lost is looked for in the folder before it is submitted again. One that
+    fails is tried as often as :func:`~ghostpoint.sweeps.local.run_here` does; workers that die
+    under it count once for each :data:`DEATHS`.
     """
     distributed = _module("distributed")
     queue = deque(sorted(shards, key=lambda shard: -shard.work))
@@ -225,7 +233,9 @@ def _said(folder: SweepFolder, shard: Shard, future: Any) -> str:
 
 
 def compute_shard(path: str, key: str, code: str) -> str:
-    """What a worker does: find the shard in the folder, check that the code here is the sweep's, compute it."""
+    """What a worker does: find the shard in the folder, check that the code here is the sweep's,
+    compute it.
+    """
     folder, pulse = _opened(path, _stamp(path))
     mine = _code_here(folder)
     if mine != code:

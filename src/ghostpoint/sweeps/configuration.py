@@ -1,4 +1,6 @@
-"""What a sweep computes: settings for all its networks, axes over which some of them vary, and the grid of both."""
+"""What a sweep computes: settings for all its networks, axes over which some of them vary, and the
+grid of both.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ class Axis:
         Section and key, or the section alone where whole sections are the values.
     values : tuple
     labels : tuple
-        What stands in the coordinate: the values where they are numbers or text, else a name for each.
+        What stands in the coordinate: the values where they are numbers or text, else a name for
+        each.
     along : str
         The dimension.
     """
@@ -49,8 +52,8 @@ class Axis:
 class Stack:
     """Networks of the grid that differ in settings of :data:`PER_NETWORK` alone.
 
-    ``members`` (R,) are their places in the grid, counted in C order; ``networks`` has a list (R,) for each setting
-    that differs, by its key.
+    ``members`` (R,) are their places in the grid, counted in C order; ``networks`` has a list (R,)
+    for each setting that differs, by its key.
     """
 
     settings: dict[str, Any]
@@ -67,7 +70,8 @@ class Configuration:
     kind : str
         One of :data:`KINDS`.
     settings : dict
-        Sections ``models``, ``task``, ``training``, ``remedies``, ``recording`` and ``measurement``, all JSON.
+        Sections ``models``, ``task``, ``training``, ``remedies``, ``recording`` and
+        ``measurement``, all JSON.
     axes : tuple of Axis
     shards : dict
         ``networks``, of a shard at most, and ``resume_every``, epochs; they change no result.
@@ -121,7 +125,8 @@ class Configuration:
                 if axis.path in PER_NETWORK:
                     along = places[dims.index(axis.along)]
                     networks[axis.path[1]] = [axis.values[place] for place in along]
-            # what is fixed for all counts as a setting, except the seed and the rate, which train takes per network
+            # what is fixed for all counts as a setting, except the seed and the rate, which train
+            # takes per network
             for section, key in PER_NETWORK:
                 value = settings[section].get(key)
                 if key in networks:
@@ -145,7 +150,9 @@ class Configuration:
 
 
 def put(settings: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    """Set one value, or a whole section, of which another ``name`` leaves nothing of what was there."""
+    """Set one value, or a whole section, of which another ``name`` leaves nothing of what was
+    there.
+    """
     if len(path) == 2:
         settings[path[0]][path[1]] = value
         return

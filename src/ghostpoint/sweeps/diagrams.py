@@ -1,4 +1,6 @@
-"""What a phase diagram of a sweep shows: shares with intervals, medians, and the theory's curve where one applies."""
+"""What a phase diagram of a sweep shows: shares with intervals, medians, and the theory's curve
+where one applies.
+"""
 
 from __future__ import annotations
 
@@ -37,19 +39,21 @@ def phase_diagram(dataset: xr.Dataset, x: str, y: str | None = None, value: str 
     dataset : Dataset
         Of :func:`ghostpoint.open_sweep`; unfinished networks are left out.
     x, y : str
-        Axes of the grid. ``x = "epoch"`` with ``value = "loss"`` gives loss curves, one for each value of y.
+        Axes of the grid. ``x = "epoch"`` with ``value = "loss"`` gives loss curves, one for each
+        value of y.
     value : str
-        "lost", of those that were above chance; "learned" and "solved", of all; "epochs" until solved, the median of
-        the solved; "loss", the median of the last recorded epoch; "critical", the lowest rate of the axis
-        ``learning_rate`` at which a network is lost (of critical rates: the measured one), the median.
+        "lost", of those that were above chance; "learned" and "solved", of all; "epochs" until
+        solved, the median of the solved; "loss", the median of the last recorded epoch; "critical",
+        the lowest rate of the axis ``learning_rate`` at which a network is lost (of critical rates:
+        the measured one), the median.
 
     Returns
     -------
     Dataset over (y, x)
-        ``value``; ``low`` and ``high``: the 95 % score interval of a share (E. B. Wilson, J. Am. Stat.
-        Assoc. 22, 209, 1927), else the quartiles; ``count``, networks that it is of; and ``theory``
-        (y or x), where rates are compared with delays: the toy model's critical rate
-        ``3 pi**4 / (32 T**4)`` (letter, eq. 15, the loss divided by T), T in units of tau.
+        ``value``; ``low`` and ``high``: the 95 % score interval of a share (E. B. Wilson, J. Am.
+        Stat. Assoc. 22, 209, 1927), else the quartiles; ``count``, networks that it is of; and
+        ``theory`` (y or x), where rates are compared with delays: the toy model's critical rate ``3
+        pi**4 / (32 T**4)`` (letter, eq. 15, the loss divided by T), T in units of tau.
 
     Raises
     ------
@@ -137,7 +141,9 @@ def _coordinate(dataset: xr.Dataset, name: str) -> NDArray[Any]:
 
 
 def _with_theory(dataset: xr.Dataset, result: xr.Dataset, names: list[str]) -> xr.Dataset:
-    """The diagram with the toy's critical rate over delays, where rates are on the other axis or are the value."""
+    """The diagram with the toy's critical rate over delays, where rates are on the other axis or
+    are the value.
+    """
     settings = json.loads(dataset.attrs["settings"])
     rates = "learning_rate" in names or result.attrs["value"] in ("critical", "predicted")
     if "delay" not in names or not rates or settings["task"]["name"] != "DelayedActivation":

@@ -17,7 +17,8 @@ from ghostpoint.sweeps.stacks import models_of, task_of
 
 __all__ = ["Estimate", "estimate"]
 
-#: kinds of networks that are probed at most, networks and seconds of a probe, and repeats of which the fastest counts
+#: kinds of networks that are probed at most, networks and seconds of a probe, and repeats of which
+#: the fastest counts
 KINDS, NETWORKS, SECONDS, REPEATS = 6, 16, 0.4, 2
 
 
@@ -33,9 +34,11 @@ class Estimate:
     memory, disk : int
         Bytes: of the shards that are computed at once, and of all files.
     core_seconds : float
-        On one core of this machine. Networks that stop changing leave early, so it is mostly too long.
+        On one core of this machine. Networks that stop changing leave early, so it is mostly too
+        long.
     probed : int
-        Kinds of networks that were timed; of others the time is that of the most alike per unit of work.
+        Kinds of networks that were timed; of others the time is that of the most alike per unit of
+        work.
     """
 
     networks: int
@@ -48,7 +51,9 @@ class Estimate:
 
 
 def estimate(configuration: Configuration, threads: int) -> Estimate:
-    """Memory, disk and time of a sweep; takes some seconds, and once more as many to compile a kernel."""
+    """Memory, disk and time of a sweep; takes some seconds, and once more as many to compile a
+    kernel.
+    """
     shards = cut([configuration], "")
     sizes = [_bytes(shard) for shard in shards]
     together = sorted(sizes, reverse=True)[:threads]
@@ -70,7 +75,9 @@ def estimate(configuration: Configuration, threads: int) -> Estimate:
 
 
 def _probe(shard: Shard) -> float:
-    """Processor seconds per multiplication of a few networks over a few epochs; other programs do not count."""
+    """Processor seconds per multiplication of a few networks over a few epochs; other programs do
+    not count.
+    """
     settings = deepcopy(shard.settings)
     networks = {key: values[:NETWORKS] for key, values in shard.networks.items()}
     count = len(networks["seed"])
@@ -94,7 +101,9 @@ def _probe(shard: Shard) -> float:
 
 
 def _alike(shard: Shard, probed: list[Shard]) -> int:
-    """The probed shard whose networks have about as much work an epoch, of the same family where there is one."""
+    """The probed shard whose networks have about as much work an epoch, of the same family where
+    there is one.
+    """
 
     def apart(other: Shard) -> tuple[bool, float]:
         one, two = (each.work / max(1, each.network_epochs) for each in (shard, other))

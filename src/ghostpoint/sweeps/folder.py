@@ -1,8 +1,10 @@
-"""The folder of a sweep, which is the truth about it: what is asked for, finished, claimed and failed.
+"""The folder of a sweep, which is the truth about it: what is asked for, finished, claimed and
+failed.
 
-``grids/0001.json`` and on: what was asked for, each time it changed, with the hash of the code. ``shards/KEY.shard``:
-finished, never changed. ``claims/KEY``: locked by who computes it. ``parts/``: kept parts of long trainings.
-``failures/KEY.json``: tracebacks. ``damaged/``: files that were set aside. ``progress/``: what each process does.
+``grids/0001.json`` and on: what was asked for, each time it changed, with the hash of the code.
+``shards/KEY.shard``: finished, never changed. ``claims/KEY``: locked by who computes it.
+``parts/``: kept parts of long trainings. ``failures/KEY.json``: tracebacks. ``damaged/``: files
+that were set aside. ``progress/``: what each process does.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ ATTEMPTS = 3
 FORMAT = "ghostpoint-sweep-1"
 FOLDERS = ("grids", "shards", "claims", "parts", "failures", "damaged", "progress", "tmp")
 SUFFIX = ".shard"
-#: seconds between two notes of a process on what it does, and after which a process without one is taken for gone
+#: seconds between two notes of a process on what it does, and after which a process without one is
+#: taken for gone
 NOTED, GONE = 1.0, 30.0
 
 
@@ -57,7 +60,9 @@ class _Busy(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """One file of ``grids``: a configuration, and the hashes of the code and of the text of all source files."""
+    """One file of ``grids``: a configuration, and the hashes of the code and of the text of all
+    source files.
+    """
 
     configuration: Configuration
     code: str
@@ -65,7 +70,9 @@ class Entry:
 
 
 def source_digest() -> str:
-    """A digest of the text of every module of this package: equal ones need no look at what the text means."""
+    """A digest of the text of every module of this package: equal ones need no look at what the
+    text means.
+    """
     root = Path(__file__).parents[1]
     whole = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
@@ -74,7 +81,9 @@ def source_digest() -> str:
 
 
 def code_now(entry: Entry | None, source: str) -> str:
-    """The hash of the code that computes shards, known from an entry that was made with the same source files."""
+    """The hash of the code that computes shards, known from an entry that was made with the same
+    source files.
+    """
     return entry.code if entry is not None and entry.source == source else fingerprint(compute)
 
 
@@ -102,12 +111,14 @@ class SweepFolder:
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], configuration: Configuration) -> SweepFolder:
-        """The folder in which a configuration is computed: a new one, or one that has it or a smaller grid of it.
+        """The folder in which a configuration is computed: a new one, or one that has it or a
+        smaller grid of it.
 
         Raises
         ------
         ValueError
-            If the folder is a file, holds other things, or holds a sweep that differs in more than its grid.
+            If the folder is a file, holds other things, or holds a sweep that differs in more than
+            its grid.
         """
         folder = Path(path)
         if folder.exists() and not folder.is_dir():
@@ -187,7 +198,8 @@ class SweepFolder:
         pulse: Pulse | None = None,
         stop: Callable[[], bool] = lambda: False,
     ) -> str:
-        """Compute one shard unless it is there: "done", "there", "busy" (another process has it), or "failed".
+        """Compute one shard unless it is there: "done", "there", "busy" (another process has it),
+        or "failed".
 
         Raises
         ------
@@ -238,7 +250,9 @@ class SweepFolder:
 
     @contextmanager
     def _claimed(self, key: str) -> Iterator[None]:
-        """Hold the claim of a shard, which goes with the process; where files cannot be locked there are no claims."""
+        """Hold the claim of a shard, which goes with the process; where files cannot be locked
+        there are no claims.
+        """
         claim = held(self.path / "claims" / key, "busy")
         try:
             claim.__enter__()
@@ -318,7 +332,9 @@ class SweepFolder:
         return f"{path}: {why}; set aside as {target} and computed again"
 
     def check(self) -> list[str]:
-        """Look at every byte of every finished shard, and set aside what is damaged or foreign; a line for each."""
+        """Look at every byte of every finished shard, and set aside what is damaged or foreign; a
+        line for each.
+        """
         said = []
         for path in sorted((self.path / "shards").iterdir()):
             key = path.name.removesuffix(SUFFIX)
@@ -355,7 +371,9 @@ class SweepFolder:
 
 
 class Pulse:
-    """Notes in the folder what this process computes, at most once a second, for ``ghostpoint status``."""
+    """Notes in the folder what this process computes, at most once a second, for ``ghostpoint
+    status``.
+    """
 
     def __init__(self, folder: SweepFolder):
         self.path = folder.path / "progress" / f"{socket.gethostname()}-{os.getpid()}.json"

@@ -15,17 +15,20 @@ from ghostpoint.sweeps.stacks import engine_of, models_of, task_of
 
 __all__ = ["Watch", "run_here"]
 
-#: called about four times a second, and with every shard that has ended: its name and what :meth:`SweepFolder.run` said
+#: called about four times a second, and with every shard that has ended: its name and what
+#: :meth:`SweepFolder.run` said
 Watch = Callable[[str, str], None]
 #: seconds between two looks at shards that other processes compute
 PATIENCE = 0.5
 
 
 def run_here(folder: SweepFolder, shards: Iterable[Shard], threads: int, watch: Watch) -> None:
-    """Compute what is missing of ``shards``, the largest first, on ``threads`` threads of one core each.
+    """Compute what is missing of ``shards``, the largest first, on ``threads`` threads of one core
+    each.
 
-    Shards that another process computes are waited for, and taken over if it dies. A shard that fails is tried
-    :data:`~ghostpoint.sweeps.folder.ATTEMPTS` times in all. Ctrl-C stops within about a tenth of a second.
+    Shards that another process computes are waited for, and taken over if it dies. A shard that
+    fails is tried :data:`~ghostpoint.sweeps.folder.ATTEMPTS` times in all. Ctrl-C stops within
+    about a tenth of a second.
     """
     queue = deque(sorted(shards, key=lambda shard: -shard.work))
     if not queue:

@@ -1,4 +1,6 @@
-"""The results of a sweep as one labelled dataset whose arrays are read when they are looked at, and tables of it."""
+"""The results of a sweep as one labelled dataset whose arrays are read when they are looked at, and
+tables of it.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +32,12 @@ def open_sweep(path: str | os.PathLike[str]) -> xr.Dataset:
     Returns
     -------
     Dataset over the grid's own dimensions, and epoch
-        Of a training: the history (``loss``, ``gradient_norm``, ``accuracy``, ...; NaN where an epoch is not recorded),
-        the events (epochs, -1 for never) and ``final_...``, the trained parts after the last update (NaN beyond the
-        size of smaller networks). Of critical rates: ``predicted``, ``measured``, .... ``done`` says which networks
-        are finished; the others have NaN and -1. Arrays are read, and their checksums compared, when they are looked
-        at: opening takes no longer for long histories.
+        Of a training: the history (``loss``, ``gradient_norm``, ``accuracy``, ...; NaN where an
+        epoch is not recorded), the events (epochs, -1 for never) and ``final_...``, the trained
+        parts after the last update (NaN beyond the size of smaller networks). Of critical rates:
+        ``predicted``, ``measured``, .... ``done`` says which networks are finished; the others have
+        NaN and -1. Arrays are read, and their checksums compared, when they are looked at: opening
+        takes no longer for long histories.
 
     Raises
     ------
@@ -193,7 +196,9 @@ def _missing(dtype: np.dtype[Any]) -> Any:
 
 
 def runs_table(dataset: xr.Dataset) -> pd.DataFrame:
-    """One row a network: where it is in the grid, its events, and the last recorded loss and accuracy."""
+    """One row a network: where it is in the grid, its events, and the last recorded loss and
+    accuracy.
+    """
     dims = [dim for dim in dataset["done"].dims]
     flat = {name: value for name, value in dataset.data_vars.items() if set(value.dims) == set(dims)}
     columns: dict[str, Any] = {}
@@ -211,7 +216,8 @@ def runs_table(dataset: xr.Dataset) -> pd.DataFrame:
 def export(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> Path:
     """Write the results of a sweep for other programs, in the format of the suffix.
 
-    ``.zarr``: the whole dataset, a folder; ``.nc``: the same as netCDF; ``.parquet`` and ``.csv``: :func:`runs_table`.
+    ``.zarr``: the whole dataset, a folder; ``.nc``: the same as netCDF; ``.parquet`` and ``.csv``:
+    :func:`runs_table`.
     """
     dataset, out = open_sweep(path), Path(target)
     if out.exists():
@@ -219,11 +225,10 @@ def export(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> Path
     if out.suffix == ".zarr":
         dataset.to_zarr(out, mode="w", zarr_format=3, consolidated=False)
     elif out.suffix == ".nc":
-        engine = next(
-            (name for name, module in (("h5netcdf", "h5netcdf"), ("netcdf4", "netCDF4")) if find_spec(module)), None
-        )
+        engine = "h5netcdf" if find_spec("h5netcdf") and find_spec("h5py") else None
+        engine = engine or ("netcdf4" if find_spec("netCDF4") else None)
         if engine is None:
-            raise InputError("netCDF needs h5netcdf: pip install 'ghostpoint[export]'")
+            raise InputError("netCDF needs h5netcdf and h5py: pip install 'ghostpoint[export]'")
         dataset.assign(done=dataset["done"].astype("i1")).to_netcdf(out, engine=engine)  # type: ignore[call-overload]
     elif out.suffix == ".parquet":
         if find_spec("pyarrow") is None:

@@ -28,8 +28,9 @@ __all__ = ["Begun", "begin", "finish", "share_of", "sweep"]
 class Begun:
     """A sweep whose folder is there and whose files are checked.
 
-    ``todo`` are the shards to compute, of this process' share; ``kept`` how many of the share are finished already;
-    ``given_up`` how many failed too often before; ``notes`` has a line for each file that was set aside.
+    ``todo`` are the shards to compute, of this process' share; ``kept`` how many of the share are
+    finished already; ``given_up`` how many failed too often before; ``notes`` has a line for each
+    file that was set aside.
     """
 
     folder: SweepFolder
@@ -50,7 +51,8 @@ def sweep(
     share: str | None = None,
     retry: bool = False,
 ) -> xr.Dataset:
-    """Train every network of a grid, and keep each where it is done; what is there already is not computed again.
+    """Train every network of a grid, and keep each where it is done; what is there already is not
+    computed again.
 
     Parameters
     ----------
@@ -59,10 +61,12 @@ def sweep(
     out : path
         The folder: a new one, or one of this sweep, whose grid may have grown.
     threads : int, optional
-        On this machine, or workers of the cluster; by default as many as processors this process may use.
+        On this machine, or workers of the cluster; by default as many as processors this process
+        may use.
     cluster : str, optional
-        "local", "slurm", "pbs", "lsf", "sge" or "ssh": start a Dask cluster of that kind. The calling program must be a
-        file that guards its work by ``if __name__ == "__main__"``, as for all processes that Python spawns.
+        "local", "slurm", "pbs", "lsf", "sge" or "ssh": start a Dask cluster of that kind. The
+        calling program must be a file that guards its work by ``if __name__ == "__main__"``, as for
+        all processes that Python spawns.
     scheduler : str, optional
         Address of a Dask scheduler that runs already.
     options : mapping, optional
@@ -75,7 +79,8 @@ def sweep(
     Returns
     -------
     Dataset
-        As :func:`ghostpoint.open_sweep`. A shard that fails is a warning with the traceback's last line.
+        As :func:`ghostpoint.open_sweep`. A shard that fails is a warning with the traceback's last
+        line.
 
     Raises
     ------
@@ -88,8 +93,10 @@ def sweep(
     --------
     >>> import tempfile, ghostpoint as gp
     >>> small = {
-    ...     "models": {"published": "3A"}, "task": {"name": "DelayedActivation"}, "training": {"epochs": 10},
-    ...     "grid": {"models": {"seed": [0, 1]}, "training": {"learning_rate": {"logspace": [0.01, 0.1, 3]}}},
+    ...     "models": {"published": "3A"},
+    ...     "task": {"name": "DelayedActivation"},
+    ...     "training": {"epochs": 10},
+    ...     "grid": {"models": {"seed": [0, 1]}, "training": {"learning_rate": [0.01, 0.02, 0.1]}},
     ... }
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     gp.sweep(small, f"{folder}/out")["loss"].sizes

@@ -1,9 +1,11 @@
-"""The file of a finished shard: arrays whose first axis is the network, every block of which has a checksum.
+"""The file of a finished shard: arrays whose first axis is the network, every block of which has a
+checksum.
 
-Layout: a line that names the format; the length of the header, 8 bytes; the header, JSON; its BLAKE2b digest, 16 bytes;
-then the arrays, each from a multiple of 64 bytes on, uncompressed and little-endian. The header has the shard's key,
-what it computes, and for each array dtype, shape, names of axes, place, and the digest of every block of rows. So a few
-networks can be read without the rest, and nothing is read that is not checked. Equal content has equal bytes.
+Layout: a line that names the format; the length of the header, 8 bytes; the header, JSON; its
+BLAKE2b digest, 16 bytes; then the arrays, each from a multiple of 64 bytes on, uncompressed and
+little-endian. The header has the shard's key, what it computes, and for each array dtype, shape,
+names of axes, place, and the digest of every block of rows. So a few networks can be read without
+the rest, and nothing is read that is not checked. Equal content has equal bytes.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ ALIGNMENT = 64
 #: bytes of a block that has a digest of its own, unless one row is more
 BLOCK = 1 << 20
 DIGEST = 16
-#: an array and the names of its axes, the first of which is "network" but for coordinates such as the epochs
+#: an array and the names of its axes, the first of which is "network" but for coordinates such as
+#: the epochs
 Labelled = tuple[tuple[str, ...], NDArray[Any]]
 
 
@@ -39,7 +42,9 @@ class Damaged(Exception):
 
 @dataclass(frozen=True)
 class Header:
-    """What the header of a file says: ``arrays`` has dtype, shape, dims, offset, rows per block and digests by name."""
+    """What the header of a file says: ``arrays`` has dtype, shape, dims, offset, rows per block and
+    digests by name.
+    """
 
     path: Path
     key: str
@@ -51,7 +56,9 @@ class Header:
 def write_shard(
     path: Path, temporary: Path, key: str, computes: Mapping[str, Any], arrays: Mapping[str, Labelled]
 ) -> None:
-    """Put a finished shard at ``path`` at once and for good, by way of the folder ``temporary`` beside it."""
+    """Put a finished shard at ``path`` at once and for good, by way of the folder ``temporary``
+    beside it.
+    """
     listed = {
         name: (dims, np.ascontiguousarray(values, values.dtype.newbyteorder("<")))
         for name, (dims, values) in sorted(arrays.items(), key=lambda item: (item[1][1].nbytes, item[0]))
@@ -80,8 +87,8 @@ def write_shard(
 def write_durably(path: Path, temporary: Path, parts: list[Any], *, fresh: bool = False) -> None:
     """Write ``parts`` to ``path`` so that it is there whole or not at all, power loss included.
 
-    Temporary name, flush, fsync, rename, fsync of the folder. With ``fresh`` a file that is there already is a
-    ``FileExistsError``.
+    Temporary name, flush, fsync, rename, fsync of the folder. With ``fresh`` a file that is there
+    already is a ``FileExistsError``.
     """
     try:
         with open(temporary, "xb") as file:
@@ -144,7 +151,9 @@ def read_header(path: Path, key: str) -> Header:
 
 
 def check(path: Path, key: str) -> Header:
-    """The header, after every byte of the arrays was compared with its checksum; else :class:`Damaged`."""
+    """The header, after every byte of the arrays was compared with its checksum; else
+    :class:`Damaged`.
+    """
     header = read_header(path, key)
     for name, entry in header.arrays.items():
         read_rows(header, name, range(0, entry["shape"][0], entry["rows"]))
@@ -152,7 +161,9 @@ def check(path: Path, key: str) -> Header:
 
 
 def read_rows(header: Header, name: str, rows: Any = None) -> NDArray[Any]:
-    """Rows of one array (all by default), from blocks whose checksums are right; else :class:`Damaged`."""
+    """Rows of one array (all by default), from blocks whose checksums are right; else
+    :class:`Damaged`.
+    """
     entry = header.arrays[name]
     dtype, shape, per = np.dtype(entry["dtype"]), tuple(entry["shape"]), entry["rows"]
     wanted = np.arange(shape[0]) if rows is None else np.asarray(rows, np.int64)

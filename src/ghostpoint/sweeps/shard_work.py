@@ -1,7 +1,8 @@
-"""What a shard computes: a pure function of its settings and its networks, the same bytes on any machine.
+"""What a shard computes: a pure function of its settings and its networks, the same bytes on any
+machine.
 
-The hash of the code behind :func:`compute` is a part of every shard's name, so this module imports nothing of how
-shards are handed out, kept or shown.
+The hash of the code behind :func:`compute` is a part of every shard's name, so this module imports
+nothing of how shards are handed out, kept or shown.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ __all__ = ["Part", "compute", "parts_of", "recorded_epochs", "resumable"]
 Settings = Mapping[str, Any]
 Networks = Mapping[str, Sequence[Any]]
 Labelled = tuple[tuple[str, ...], NDArray[Any]]
-#: called with the first epoch of a part of a long training and what computes it; gives the part, kept or computed
+#: called with the first epoch of a part of a long training and what computes it; gives the part,
+#: kept or computed
 Part = Callable[[int, Callable[[], dict[str, Labelled]]], dict[str, Labelled]]
 
 
@@ -40,15 +42,16 @@ def compute(
 ) -> dict[str, Labelled]:
     """The arrays of a shard by name, with the names of their axes.
 
-    Of a training: ``epoch``, the epochs of the history; ``loss``, ``gradient_norm``, ``accuracy`` and whatever else the
-    history has (network, epoch); the events (network); ``final_...``, trained parts after the last update. Of critical
-    rates: ``predicted``, ``kept_below`` (the interval of the prediction), ``first_order``, ``measured``.
+    Of a training: ``epoch``, the epochs of the history; ``loss``, ``gradient_norm``, ``accuracy``
+    and whatever else the history has (network, epoch); the events (network); ``final_...``, trained
+    parts after the last update. Of critical rates: ``predicted``, ``kept_below`` (the interval of
+    the prediction), ``first_order``, ``measured``.
 
     Parameters
     ----------
     every : int, optional
-        Epochs after which a long training is kept by ``keep``, where it can be (:func:`resumable`); no result depends
-        on it.
+        Epochs after which a long training is kept by ``keep``, where it can be (:func:`resumable`);
+        no result depends on it.
     """
     task = task_of(settings)
     models = models_of(settings, networks, task)
@@ -78,7 +81,9 @@ def compute(
 
 
 def resumable(settings: Settings, task: Task) -> bool:
-    """Whether a training can be continued from its weights alone: plain descent on fixed trials, without remedies."""
+    """Whether a training can be continued from its weights alone: plain descent on fixed trials,
+    without remedies.
+    """
     return (
         settings["kind"] == "training"
         and optimizer_of(settings).stateless

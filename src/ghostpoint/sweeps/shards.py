@@ -1,4 +1,6 @@
-"""How a grid is cut into shards: how large they are, what they are called, and how an extended grid keeps them."""
+"""How a grid is cut into shards: how large they are, what they are called, and how an extended grid
+keeps them.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,11 @@ from ghostpoint.sweeps.stacks import task_of
 
 __all__ = ["SPEED", "Shard", "cut", "work_of"]
 
-#: multiplications and additions per second on one core, of one machine; it sets the size of shards, the same everywhere
+#: multiplications and additions per second on one core, of one machine; it sets the size of shards,
+#: the same everywhere
 SPEED = 1e10
-#: seconds on one core that a shard should take: neither so long that much is lost, nor so short that writing it shows
+#: seconds on one core that a shard should take: neither so long that much is lost, nor so short
+#: that writing it shows
 LONGEST, SHORTEST = 30.0, 1.0
 #: shards that a grid should have at least, so that many cores share it evenly
 ENOUGH = 64
@@ -65,10 +69,12 @@ class Shard:
 
 
 def cut(grids: Sequence[Configuration], code: str) -> list[Shard]:
-    """The shards of a sweep whose grid was extended any number of times, computed by the code of that hash.
+    """The shards of a sweep whose grid was extended any number of times, computed by the code of
+    that hash.
 
-    Each grid is cut by itself, without the networks of those before it. So the shards depend on nothing but the grids:
-    every process that looks at a folder finds the same ones, and those of before stay what they are.
+    Each grid is cut by itself, without the networks of those before it. So the shards depend on
+    nothing but the grids: every process that looks at a folder finds the same ones, and those of
+    before stay what they are.
     """
     last = grids[-1]
     if len(grids) == 1:
@@ -95,8 +101,8 @@ def cut(grids: Sequence[Configuration], code: str) -> list[Shard]:
 def work_of(settings: dict[str, Any]) -> tuple[float, int]:
     """Multiplications and additions per network, roughly, and network-epochs.
 
-    Forward and backward together a step takes about ``6 N K + 12 N`` of them at rank K, N being the units, and ``6 N**2
-    + 12 N`` at full rank.
+    Forward and backward together a step takes about ``6 N K + 12 N`` of them at rank K, N being the
+    units, and ``6 N**2 + 12 N`` at full rank.
     """
     task, training, models = task_of(settings), settings["training"], settings["models"]
     units = models.get("units", 100)
@@ -127,7 +133,9 @@ def _pieces(grid: Configuration, stack: Stack, code: str) -> Iterable[Shard]:
 
 
 def _size(stack: Stack, work: float, count: int) -> int:
-    """Networks of a shard: some seconds of work, whole vectors, and a history that fits into memory."""
+    """Networks of a shard: some seconds of work, whole vectors, and a history that fits into
+    memory.
+    """
     seconds = work / SPEED
     target = float(np.clip(seconds * count / ENOUGH, SHORTEST, LONGEST))
     size = max(1, int(target / seconds))

@@ -1,6 +1,8 @@
-"""From the settings of a sweep to what ``train`` takes: networks, task, optimiser, remedies, engine.
+"""From the settings of a sweep to what ``train`` takes: networks, task, optimiser, remedies,
+engine.
 
-A *stack* is what one call of ``train`` can hold: networks that differ in the settings of :data:`PER_NETWORK` alone.
+A *stack* is what one call of ``train`` can hold: networks that differ in the settings of
+:data:`PER_NETWORK` alone.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ def task_of(settings: Settings) -> Task:
 def models_of(settings: Settings, networks: Mapping[str, Sequence[Any]], task: Task) -> Record:
     """The initial networks: drawn as published for a figure, or by a scheme of their family.
 
-    ``networks`` has a list for every setting that differs between networks: ``seed`` always, others where they do.
+    ``networks`` has a list for every setting that differs between networks: ``seed`` always, others
+    where they do.
     """
     asked = dict(settings["models"])
     family, figure, units = (asked.pop(name, None) for name in ("family", "published", "units"))
@@ -75,7 +78,9 @@ def optimizer_of(settings: Settings) -> Optimizer:
 
 
 def remedies_of(settings: Settings) -> tuple[Remedy, ...] | str:
-    """Those of ``settings["remedies"]`` by name, each with what is other than its defaults; or "auto"."""
+    """Those of ``settings["remedies"]`` by name, each with what is other than its defaults; or
+    "auto".
+    """
     asked = settings["remedies"]
     if asked.get("auto"):
         return "auto"
@@ -97,13 +102,14 @@ def _changed(name: str, record: Any, given: Mapping[str, Any]) -> Any:
 def engine_of(settings: Settings, models: Record, task: Task) -> str:
     """The engine that trains a stack, after a check that it can.
 
-    "auto" is the compiled one where it can, else torch, else the reference: never one that the machine has by chance,
-    since the same shard must have the same bytes everywhere.
+    "auto" is the compiled one where it can, else torch, else the reference: never one that the
+    machine has by chance, since the same shard must have the same bytes everywhere.
 
     Raises
     ------
     ValueError
-        For networks whose channels or outputs do not suit the task, and where the engine cannot train them.
+        For networks whose channels or outputs do not suit the task, and where the engine cannot
+        train them.
     """
     for name, have, want in (
         ("input", models.n_inputs, task.n_inputs), ("output", models.n_outputs, task.n_outputs),

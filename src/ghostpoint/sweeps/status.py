@@ -27,7 +27,8 @@ class Status:
     done, shards_done : int
         Finished.
     learned, solved, lost, diverged : int
-        Of the finished networks: above chance at some epoch, solved, in the no-learning zone at the end, diverged.
+        Of the finished networks: above chance at some epoch, solved, in the no-learning zone at the
+        end, diverged.
     running : int
         Shards that are being computed now.
     processes : int
@@ -37,7 +38,8 @@ class Status:
     left : float or None
         Seconds to the end at that rate; None where nothing runs.
     failed, given_up : dict
-        The last line of each traceback by the shard's name: failed and to be tried again; failed for good.
+        The last line of each traceback by the shard's name: failed and to be tried again; failed
+        for good.
     damaged : list of str
         A line for each file whose header is wrong.
     """

@@ -1,10 +1,12 @@
-"""The file of a sweep, TOML, and all that can be wrong in it, said with the line, the key and the nearest valid one."""
+"""The file of a sweep, TOML, and all that can be wrong in it, said with the line, the key and the
+nearest valid one.
+"""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import fields
 from difflib import get_close_matches
@@ -12,122 +14,33 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
-
 from ghostpoint import tasks
-from ghostpoint.checks import finite_array, integer, number, one_of
 from ghostpoint.errors import InputError
-from ghostpoint.models import ACTIVATIONS, FAMILIES
 from ghostpoint.remedies import REMEDIES
 from ghostpoint.results import NO_LEARNING_WINDOW
 from ghostpoint.sweeps.configuration import KINDS, Axis, Configuration, put
 from ghostpoint.sweeps.stacks import engine_of, models_of, optimizer_of, remedies_of, task_of
+from ghostpoint.sweeps.sweep_keys import DEFAULTS, MOST, SECTIONS, SPACED, TASKS, label_of, spaced, text, truth
 from ghostpoint.sweeps.toml_lines import lines_of
-from ghostpoint.training.computing import DTYPES
-from ghostpoint.training.engines import ENGINES
 from ghostpoint.training.optimizers import OPTIMIZERS
 
 __all__ = ["read_sweep"]
 
-Check = Callable[[str, Any], Any]
 #: the sweeps that come with the package
 FILES = Path(__file__).with_name("files")
-#: networks that a grid may have
-MOST = 10_000_000
-
-
-def _whole(at_least: int) -> Check:
-    return lambda name, value: integer(name, value, at_least=at_least)
-
-
-def _above(low: float) -> Check:
-    return lambda name, value: number(name, value, above=low)
-
-
-def _among(*choices: str) -> Check:
-    return lambda name, value: one_of(name, _text(name, value), choices)
-
-
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise InputError(f"{name} must be text, got {value!r}")
-    return value
-
-
-def _truth(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise InputError(f"{name} must be true or false, got {value!r}")
-    return value
-
-
-def _texts(name: str, value: Any) -> list[str]:
-    if not isinstance(value, list):
-        raise InputError(f"{name} must be a list of names, got {value!r}")
-    return [_text(name, one) for one in value]
-
-
-def _history(name: str, value: Any) -> Any:
-    if isinstance(value, str):
-        return one_of(name, value, ("auto", "all", "log"))
-    if isinstance(value, list):
-        return sorted({integer(name, one, at_least=0) for one in value})
-    return integer(name, value, at_least=1)
-
-
-def _as_is(name: str, value: Any) -> Any:
-    return value
-
-
-def _rates(name: str, value: Any) -> list[float]:
-    rates = finite_array(name, _numbers(name, value))
-    if not rates.size or (rates <= 0).any() or (np.diff(rates) <= 0).any():
-        raise InputError(f"{name} must be positive and ascending, at least one")
-    return [float(rate) for rate in rates]
-
-
-#: sections and their keys, each with the check of one value; tasks and remedies have the fields of
-#: their classes
-SECTIONS: dict[str, dict[str, Check]] = {
-    "sweep": {"name": _text, "computes": _among(*KINDS)},
-    "models": {
-        "family": _among(*FAMILIES), "published": _text, "units": _whole(1), "rank": _whole(1), "scheme": _text,
-        "seed": _whole(0), "confidence": _above(0), "threshold": number, "initial_state": number,
-        "activation": _among(*ACTIVATIONS), "readout": _text, "trainable": _texts,
-    },
-    "task": {},
-    "training": {
-        "learning_rate": _above(0), "epochs": _whole(1), "optimizer": _as_is, "seed": _whole(0),
-        "solved": lambda name, value: number(name, value, above=0, at_most=1), "readout_norm": _above(0),
-        "engine": _among("auto", *(name for name in ENGINES if name != "cuda")), "dtype": _among(*DTYPES),
-    },
-    "remedies": {},
-    "recording": {"history": _history, "final_weights": _truth},
-    "measurement": {"rates": _rates, "horizon": _whole(NO_LEARNING_WINDOW + 1), "train": _truth},
-    "shards": {"networks": _whole(1), "resume_every": _whole(1)},
-    "grid": {},
-}  # fmt: skip
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "models": {"family": "LowRankRNN"},
-    "task": {},
-    "training": {"optimizer": "sgd", "seed": 0, "solved": 0.05, "engine": "auto", "dtype": "float32"},
-    "remedies": {},
-    "recording": {"history": "auto", "final_weights": True},
-    "measurement": {"horizon": 3000, "train": True},
-}
-TASKS = [name for name in tasks.__all__ if name.startswith(("Delayed", "Evidence", "NBit"))]
-#: ways to write evenly spaced values
-SPACED = ("linspace", "logspace", "powers", "range")
 
 
 def read_sweep(source: str | Path | Mapping[str, Any]) -> Configuration:
-    """The sweep that a TOML file describes, or a mapping of the same structure; docs/sweeps.md has all keys.
+    """The sweep that a TOML file describes, or a mapping of the same structure; docs/sweeps.md has
+    all keys.
 
     A name without suffix may also be one of the sweeps that come with the package (:data:`FILES`).
 
     Raises
     ------
     ValueError
-        For whatever is wrong, as one line: file, line, key, what is valid, and the nearest valid name.
+        For whatever is wrong, as one line: file, line, key, what is valid, and the nearest valid
+        name.
     """
     if isinstance(source, Mapping):
         return _Reader("", {}, source).configuration()
@@ -138,16 +51,16 @@ def read_sweep(source: str | Path | Mapping[str, Any]) -> Configuration:
             raise InputError(f"{path}: no such file, nor one of the shipped sweeps: {', '.join(shipped)}")
         path = shipped[str(path)]
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: must be TOML in UTF-8: {error}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     try:
-        given = tomllib.loads(text)
+        given = tomllib.loads(content)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: is not valid TOML: {error}") from None
-    return _Reader(str(path), lines_of(text), given).configuration()
+    return _Reader(str(path), lines_of(content), given).configuration()
 
 
 class _Reader:
@@ -240,7 +153,7 @@ class _Reader:
         for name, value in given.items():
             at = (*path, name)
             if name in ("auto", "label"):
-                (_truth if name == "auto" else _text)(name, value)
+                (truth if name == "auto" else text)(name, value)
                 continue
             if not isinstance(value, Mapping):
                 self._fail(at, f"must be a table of its settings, {name} = {{}} for the defaults, got {value!r}")
@@ -288,7 +201,7 @@ class _Reader:
         path = ("grid", section, key)
         if isinstance(value, Mapping):
             try:
-                listed = _numbers(key, value)
+                listed = spaced(key, value)
             except InputError as error:
                 self._fail(path, self._said(key, error), next(iter(value), ""), SPACED)
         elif isinstance(value, list):
@@ -302,7 +215,7 @@ class _Reader:
                 self._one((*path, place) if (*path, place) in self.lines else path, key, one)
                 for place, one in enumerate(listed)
             ]
-        labels = [one if isinstance(one, str | Real) else _label(one) for one in listed]
+        labels = [one if isinstance(one, str | Real) else label_of(one) for one in listed]
         for place, label in enumerate(labels):
             if label in labels[:place]:
                 self._fail(path, f"must have every value once, got {label!r} twice")
@@ -325,7 +238,7 @@ class _Reader:
             else self._remedies((*path, place), one)
             for place, one in enumerate(listed)
         ]
-        labels = [_label(one) for one in values]
+        labels = [label_of(one) for one in values]
         for place, label in enumerate(labels):
             if label in labels[:place]:
                 self._fail(
@@ -443,7 +356,9 @@ class _Reader:
     # how it is said
 
     def _blame(self, path: tuple[str | int, ...], given: Mapping[str, Any], error: Exception) -> NoReturn:
-        """An error of a constructor, whose message starts with the argument, at that argument's line."""
+        """An error of a constructor, whose message starts with the argument, at that argument's
+        line.
+        """
         message = re.sub("^figure ", "published ", str(error))
         first = message.split(" ", 1)[0]
         for section in (str(path[0]), "models", "training", "task"):
@@ -477,52 +392,3 @@ class _Reader:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         where = f"{self.file}:{self.lines.get(at, 1)}: " if self.file else ""
         raise InputError(f"{where}{name} {' '.join(message.split())}{hint}")
-
-
-def _numbers(name: str, value: Any) -> list[Any]:
-    """The values of a list or of one of :data:`SPACED`.
-
-    ``linspace`` and ``logspace`` have both ends and how many values, ``powers`` the same for exponents of ten,
-    ``range`` what Python's has.
-    """
-    if isinstance(value, list):
-        return value
-    if not isinstance(value, Mapping) or len(value) != 1 or next(iter(value)) not in SPACED:
-        raise InputError(f"{name} must be a list or one of {', '.join(SPACED)}; got {value!r}")
-    ((way, given),) = value.items()
-    if not isinstance(given, list):
-        raise InputError(f"{name} must have {way} as a list of numbers, got {given!r}")
-    if way == "range":
-        if not 1 <= len(given) <= 3:
-            raise InputError(f"{name} must have range = [stop], [start, stop] or [start, stop, step], got {given!r}")
-        numbers = [integer(way, one) for one in given]
-        if len(numbers) == 3 and numbers[2] == 0:
-            raise InputError(f"{name} must have a range whose step is not 0, got {given!r}")
-        if len(range(*numbers)) > MOST:
-            raise InputError(f"{name} must have at most {MOST:,} values, got {len(range(*numbers)):,}")
-        return list(range(*numbers))
-    if len(given) != 3:
-        raise InputError(f"{name} must have {way} = [first, last, how many], got {given!r}")
-    first, last, count = number(way, given[0]), number(way, given[1]), integer(way, given[2], at_least=1)
-    if count > MOST:
-        raise InputError(f"{name} must have at most {MOST:,} values, got {count:,}")
-    if way == "logspace" and min(first, last) <= 0:
-        raise InputError(f"{name} must have logspace between positive values (not exponents), got {given!r}")
-    values = np.geomspace(first, last, count) if way == "logspace" else np.linspace(first, last, count)
-    return [float(one) for one in (10.0**values if way == "powers" else values)]
-
-
-def _label(value: Any) -> str:
-    """A name for a value that is a table: its own label, or what it has."""
-    if not isinstance(value, Mapping):
-        return "+".join(map(str, value)) if isinstance(value, list) else str(value)
-    if "label" in value:
-        return str(value["label"])
-    if "name" in value:
-        rest = ", ".join(f"{key}={one}" for key, one in value.items() if key != "name")
-        return f"{value['name']}({rest})" if rest else str(value["name"])
-    parts = []
-    for name, given in value.items():
-        inside = ", ".join(f"{key}={one}" for key, one in given.items()) if isinstance(given, Mapping) else ""
-        parts.append(f"{name}({inside})" if inside else str(name))
-    return " + ".join(parts) or "none"

@@ -23,7 +23,8 @@ _STRINGS = (
 def lines_of(text: str) -> dict[Path, int]:
     """The line, from 1, of every key, table and list element of valid TOML, by its path.
 
-    A path has the keys from the outermost table inwards, and whole numbers for the elements of a list.
+    A path has the keys from the outermost table inwards, and whole numbers for the elements of a
+    list.
 
     Examples
     --------
@@ -58,7 +59,9 @@ class _Scanner:
         return self.places
 
     def _inside(self, keys: list[str], several: bool) -> Path:
-        """The path of a table's header; the last element of every list of tables on the way is meant."""
+        """The path of a table's header; the last element of every list of tables on the way is
+        meant.
+        """
         path: Path = ()
         for place, key in enumerate(keys):
             path = (*path, key)
