@@ -50,15 +50,13 @@ def _map(figure: Figure, axes: Axes, diagram: xr.Dataset, x: str, y: str) -> Non
     colours = colormaps["magma_r" if name == "lost" else "viridis"]
     drawn = axes.pcolormesh(_edges(across), _edges(up), values, norm=norm, cmap=colours)
     axes.set_facecolor("#eceff2")
-    figure.colorbar(drawn, ax=axes, label=diagram.attrs["label"], aspect=25)
+    empty = "" if np.isfinite(values).all() else " (grey: none)"
+    figure.colorbar(drawn, ax=axes, label=diagram.attrs["label"] + empty, aspect=25)
     if "theory" in diagram:
         curve, other = diagram["theory"].values, up if y == "delay" else across
         pair = (curve, other) if y == "delay" else (other, curve)
-        rates = across if x == "learning_rate" else up
         axes.plot(*pair, color=GHOST, lw=1.8, ls="--", label="toy model")
         axes.legend(loc="upper right", facecolor="white", frameon=True, framealpha=0.8, edgecolor="none")
-        limits = (_edges(rates)[0], _edges(rates)[-1])
-        (axes.set_xlim if x == "learning_rate" else axes.set_ylim)(*limits)
 
 
 def _lines(axes: Axes, diagram: xr.Dataset, x: str, y: str) -> None:
