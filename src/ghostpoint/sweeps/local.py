@@ -80,9 +80,11 @@ def _submit(
     threads: int,
     submit: Callable[[Shard], Future[str]],
 ) -> None:
-    """Hand out shards to free threads, but not those that another process had a moment ago."""
+    """Hand out two shards a thread, so that none waits for this one, but not those that another
+    process had a moment ago.
+    """
     for _ in range(len(queue)):
-        if len(flying) >= threads:
+        if len(flying) >= 2 * threads:
             return
         shard = queue.popleft()
         if busy.get(shard.key, 0.0) > time.monotonic():
