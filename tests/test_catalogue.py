@@ -8,8 +8,8 @@ import pytest
 
 from ghostpoint import experiments, figures
 from ghostpoint.catalogue import CATALOGUE
-from ghostpoint.experiments.shared.fingerprint import fingerprint
 from ghostpoint.figures.style import Drawing
+from ghostpoint.fingerprint import fingerprint
 
 
 @pytest.mark.parametrize("id", CATALOGUE)

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 from ghostpoint._version import __version__
 
 if TYPE_CHECKING:
-    from ghostpoint import critical_rate, experiments, figures, remedies, slow_points, tasks, theory, torch
+    from ghostpoint import critical_rate, experiments, figures, remedies, slow_points, sweeps, tasks, theory, torch
     from ghostpoint.critical_rate import critical_learning_rate
     from ghostpoint.diagnosis import Diagnosis, diagnose
     from ghostpoint.models import GRU, FullRankRNN, LowRankRNN
     from ghostpoint.results import TrainingRun, load
     from ghostpoint.slow_points import abrupt_drop, find_slow_points, slow_passage, track_slow_points
+    from ghostpoint.sweeps import open_sweep, sweep
     from ghostpoint.theory import NormalForm, SaddleNodeToy
     from ghostpoint.training import Computing, train
     from ghostpoint.weights import read_weights, write_weights
@@ -46,6 +47,10 @@ _PUBLIC: dict[str, str | None] = {
     "Computing": "training",
     "TrainingRun": "results",
     "load": "results",
+    # grids of trainings
+    "sweep": "sweeps",
+    "open_sweep": "sweeps",
+    "sweeps": None,
     # the critical learning rate
     "critical_rate": None,
     "critical_learning_rate": "critical_rate",
@@ -85,10 +90,13 @@ __all__ = [
     "figures",
     "find_slow_points",
     "load",
+    "open_sweep",
     "read_weights",
     "remedies",
     "slow_passage",
     "slow_points",
+    "sweep",
+    "sweeps",
     "tasks",
     "theory",
     "torch",

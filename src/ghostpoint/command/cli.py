@@ -28,6 +28,8 @@ Examples:
   ghostpoint slow-points weights.npz --figure f.png fixed points and ghosts of a network
   ghostpoint diagnose history.csv --figure loss.png what phase a training is in, and why
   ghostpoint diagnose --follow run.jsonl            the same while the record is written
+  ghostpoint sweep grid.toml --out grid             train a grid of networks; again to go on
+  ghostpoint plot grid --x learning_rate --y delay  its phase diagram
 """
 
 #: exit status after a fault of this program (EX_SOFTWARE of sysexits.h)
@@ -198,6 +200,88 @@ def slow_points(
         passages=passages, as_json=as_json,
     )  # fmt: skip
     typer.echo(text)
+
+
+@app.command()
+def sweep(
+    file: Annotated[Path, typer.Argument(help="The sweep, TOML; see docs/sweeps.md.", metavar="FILE")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the results; resumed if it is there.", metavar="DIR")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it takes, with a small probe.")] = False,
+    threads: Annotated[int | None, typer.Option(help="Cores to use, or workers of the cluster.", min=1)] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="Start a Dask cluster: local, slurm, pbs, lsf, sge or ssh.", metavar="KIND")
+    ] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Of a Dask cluster that runs.", metavar="ADDRESS")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="For the cluster, such as walltime=02:00:00.", metavar="KEY=VALUE")
+    ] = None,
+    shard: Annotated[str | None, typer.Option(help="Only the I-th of N shares: for job arrays.", metavar="I/N")] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Try shards again that failed.")] = False,
+) -> None:
+    """Train every network of a grid, and keep each where it is done.
+
+    The same command goes on after Ctrl-C, a crash or power loss, and computes what is new of a larger grid.
+    Exit status: 0 if all is done, 1 if a shard failed, 2 for wrong usage, 130 after Ctrl-C.
+    """
+    from rich.console import Console
+
+    from ghostpoint.command.sweep import describe, options_of, run_sweep
+
+    options = options_of(option)
+    if dry_run:
+        typer.echo(describe(file, threads, cluster, options))
+        return
+    if out is None:
+        raise InputError("--out must name the folder of the results (or give --dry-run)")
+    ended = run_sweep(
+        file, out, Console(highlight=False), threads=threads, cluster=cluster, scheduler=scheduler,
+        options=options, share=shard, retry=retry,
+    )  # fmt: skip
+    typer.echo(ended.line)
+    if ended.interrupted or ended.failed:
+        raise typer.Exit(130 if ended.interrupted else 1)
+
+
+@app.command()
+def status(
+    folder: Annotated[Path, typer.Argument(help="A folder of ghostpoint sweep.", metavar="DIR")],
+    follow: Annotated[bool, typer.Option("--follow", help="Again every two seconds, until Ctrl-C.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Have failed shards tried again.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Read every file; set damaged ones aside.")] = False,
+    export: Annotated[
+        Path | None, typer.Option(help="Write the results: .zarr, .nc, .parquet or .csv.", metavar="OUT")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON in place of the text.")] = False,
+) -> None:
+    """Say how a sweep stands, also while it runs."""
+    from ghostpoint.command.status import follow_status, status_of
+
+    if not follow:
+        typer.echo(status_of(folder, retry=retry, as_json=as_json, check=check, export_to=export))
+        return
+    try:
+        for text in follow_status(folder):
+            typer.echo(text)
+    except KeyboardInterrupt:
+        return
+
+
+@app.command()
+def plot(
+    folder: Annotated[Path, typer.Argument(help="A folder of ghostpoint sweep.", metavar="DIR")],
+    x: Annotated[str, typer.Option("--x", help="An axis of the grid, or epoch.", metavar="AXIS")],
+    y: Annotated[str | None, typer.Option("--y", help="Another axis.", metavar="AXIS")] = None,
+    value: Annotated[
+        str, typer.Option(help="lost, learned, solved, epochs, loss, critical or predicted.", metavar="NAME")
+    ] = "lost",
+    out: Annotated[Path | None, typer.Option(help="Both OUT.svg and OUT.png.", metavar="OUT")] = None,
+) -> None:
+    """Draw a phase diagram of a sweep, as SVG and PNG."""
+    from ghostpoint.command.plot import plot_sweep
+
+    typer.echo(plot_sweep(folder, x, y, value, out))
 
 
 def _ids(only: list[str]) -> list[str]:

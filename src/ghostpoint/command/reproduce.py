@@ -21,8 +21,8 @@ from ghostpoint.command.report import draw_svg, write_report
 from ghostpoint.command.reproduction import LOCK, Failure, Folder, Record, locked
 from ghostpoint.errors import InputError
 from ghostpoint.experiments import SCALES, Claim, Experiment, Silent
-from ghostpoint.experiments.shared.fingerprint import fingerprint
 from ghostpoint.experiments.shared.parts import keeping_parts
+from ghostpoint.fingerprint import fingerprint
 from ghostpoint.storage import TEMPORARY_PREFIX
 
 
@@ -73,7 +73,7 @@ def reproduce(
     Data, record and figure of an experiment are saved when it is finished, and the report is written again.
     An experiment that raises is noted and the others run; KeyboardInterrupt ends the run with what is
     finished. With ``resume``, finished experiments with the same parameters and the same code
-    (:func:`~ghostpoint.experiments.shared.fingerprint.fingerprint`; the version does not matter) are kept and not run
+    (:func:`~ghostpoint.fingerprint.fingerprint`; the version does not matter) are kept and not run
     again; the result of another code is replaced when the new one is there.
 
     Raises

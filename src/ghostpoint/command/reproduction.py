@@ -63,7 +63,7 @@ class Record:
 
     ``seconds`` is the wall time of the run, ``started`` its UTC start in ISO 8601; ``failures`` are claims or
     a figure that could not be made from the data, which are complete all the same. ``fingerprint`` is that of the
-    code of the run (see ``experiments.shared.fingerprint``), and ``processor_seconds`` its processor
+    code of the run (see ``ghostpoint.fingerprint``), and ``processor_seconds`` its processor
     time over all threads, with that of the parts which an interrupted run had left; records from before these were
     kept have "" and None.
     """

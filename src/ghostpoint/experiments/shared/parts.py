@@ -15,7 +15,7 @@ from typing import Any
 import xarray as xr
 
 from ghostpoint.experiments.shared.base import Progress, Silent
-from ghostpoint.experiments.shared.fingerprint import fingerprint
+from ghostpoint.fingerprint import fingerprint
 from ghostpoint.storage import read_dataset, write_dataset
 
 #: the attribute of a kept part that says how much processor time it took
@@ -58,7 +58,7 @@ def part(
         Everything that ``make`` depends on.
     code : function
         The module-level function that ``make`` calls; a change of its code, or of code that it reaches, makes another
-        part (:func:`ghostpoint.experiments.shared.fingerprint.fingerprint`).
+        part (:func:`ghostpoint.fingerprint.fingerprint`).
     inputs : str
         A digest of what is not JSON, such as initial weights.
     """

@@ -9,7 +9,7 @@ import pytest
 import ghostpoint
 from ghostpoint.experiments import IDS, get
 from ghostpoint.experiments.shared import parts
-from ghostpoint.experiments.shared.fingerprint import Sources, fingerprint
+from ghostpoint.fingerprint import Sources, fingerprint
 
 #: the module that keeps parts, and its file in the package
 KEEPER = parts.__name__

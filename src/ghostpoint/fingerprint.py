@@ -3,8 +3,8 @@
 The hash covers a function and all code of this package that it can reach: the definitions that it names in its own
 module and in other modules of ``ghostpoint.experiments``, and whole modules elsewhere with everything that they import.
 It does not see comments, docstrings, line breaks, imports and names of files, so that text can be edited and files can
-be moved. It leaves out the code that keeps results, which computes none of them. An import by a name that is itself
-computed is not followed.
+be moved. It leaves out the code that keeps results and the figures, which compute none of them. An import by a name
+that is itself computed is not followed.
 
 Source files are read, not imported, and each once in a process, when something first reaches it. Ask before a long
 run and not after it, so that an edit in the meantime is not taken for what ran.
@@ -25,9 +25,7 @@ PACKAGE = "ghostpoint"
 #: modules whose definitions are taken one by one; all others are taken whole
 BY_NAME = f"{PACKAGE}.experiments"
 #: modules whose text says nothing about what is computed: the version, and what keeps parts by their fingerprints
-LEFT_OUT = {f"{PACKAGE}._version", f"{__package__}.parts", __name__}
-#: figures, which records import to draw themselves, compute nothing
-DRAWING = f"{PACKAGE}.figures"
+LEFT_OUT = {f"{PACKAGE}._version", f"{PACKAGE}.experiments.shared.parts", __name__}
 
 
 def fingerprint(function: Callable[..., Any], called: str = "") -> str:
@@ -123,7 +121,7 @@ class Sources:
 
     def _reach(self, module: str, name: str) -> tuple[str, list[tuple[str, str]], set[str]]:
         """The text of a definition; the definitions of experiments that it names; and the other modules it names."""
-        if module in LEFT_OUT:
+        if _left_out(module):
             return "", [], set()
         source = self._read(module)
         definition = source.defined.get(name)
@@ -160,7 +158,7 @@ class Sources:
         todo = list(modules)
         while todo:
             module = todo.pop()
-            if module in seen or module in LEFT_OUT or module.startswith(DRAWING):
+            if module in seen or _left_out(module):
                 continue
             seen.add(module)
             if module not in self._neighbours:
@@ -198,6 +196,11 @@ class Sources:
             package = module if path.name == "__init__.py" else module.rpartition(".")[0]
             self._modules[module] = _Module(path.read_text(encoding="utf-8"), package)
         return self._modules[module]
+
+
+def _left_out(module: str) -> bool:
+    """Whether a module computes nothing: figures draw what is given, wherever they are drawn from."""
+    return module in LEFT_OUT or f"{module}.".startswith(f"{PACKAGE}.figures.")
 
 
 #: the fields of the syntax that hold statements, or blocks of them

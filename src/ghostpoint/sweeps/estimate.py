@@ -1,0 +1,127 @@
+"""What a sweep will take: memory, disk, and the time, from a small probe on this machine."""
+
+from __future__ import annotations
+
+import time
+from copy import deepcopy
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ghostpoint.sweeps.configuration import Configuration
+from ghostpoint.sweeps.shard_work import compute, recorded_epochs
+from ghostpoint.sweeps.shards import SPEED, Shard, cut, work_of
+from ghostpoint.sweeps.stacks import models_of, task_of
+
+__all__ = ["Estimate", "estimate"]
+
+#: kinds of networks that are probed at most, networks and seconds of a probe, and repeats of which
+#: the fastest counts
+KINDS, NETWORKS, SECONDS, REPEATS = 6, 16, 0.4, 2
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a sweep will take.
+
+    Attributes
+    ----------
+    networks, shards : int
+    largest : int
+        Networks of the largest shard.
+    memory, disk : int
+        Bytes: of the shards that are computed at once, and of all files.
+    core_seconds : float
+        On one core of this machine. Networks that stop changing leave early, so it is mostly too
+        long.
+    probed : int
+        Kinds of networks that were timed; of others the time is that of the most alike per unit of
+        work.
+    """
+
+    networks: int
+    shards: int
+    largest: int
+    memory: int
+    disk: int
+    core_seconds: float
+    probed: int
+
+
+def estimate(configuration: Configuration, threads: int) -> Estimate:
+    """Memory, disk and time of a sweep; takes some seconds, and once more as many to compile a
+    kernel.
+    """
+    shards = cut([configuration], "")
+    sizes = [_bytes(shard) for shard in shards]
+    together = sorted(sizes, reverse=True)[:threads]
+    kinds: dict[str, list[Shard]] = {}
+    for shard in shards:
+        kinds.setdefault(repr({key: shard.settings[key] for key in ("models", "training", "remedies")}), []).append(
+            shard
+        )
+    heavy = sorted(kinds.values(), key=lambda some: -sum(shard.work for shard in some))
+    slowness = [_probe(some[0]) for some in heavy[:KINDS]]
+    seconds = 0.0
+    for place, some in enumerate(heavy):
+        near = place if place < len(slowness) else _alike(some[0], [one[0] for one in heavy[: len(slowness)]])
+        seconds += slowness[near] * sum(shard.work for shard in some)
+    return Estimate(
+        configuration.count, len(shards), max(len(shard.members) for shard in shards), 3 * sum(together), sum(sizes),
+        seconds, len(slowness),
+    )  # fmt: skip
+
+
+def _probe(shard: Shard) -> float:
+    """Processor seconds per multiplication of a few networks over a few epochs; other programs do
+    not count.
+    """
+    settings = deepcopy(shard.settings)
+    networks = {key: values[:NETWORKS] for key, values in shard.networks.items()}
+    count = len(networks["seed"])
+    settings["recording"] = {"history": [0], "final_weights": False}
+    settings["kind"] = "training"
+    if shard.settings["kind"] == "critical_rate":
+        rates = shard.settings["measurement"]["rates"]
+        networks["learning_rate"] = [rates[len(rates) // 2]] * count
+        settings["training"]["solved"] = 0.05
+    settings["training"]["epochs"] = 1
+    per_epoch = work_of(settings)[0] * count
+    compute(settings, networks)  # compiles
+    whole = max(1, shard.settings["training"]["epochs"])
+    settings["training"]["epochs"] = epochs = int(np.clip(SECONDS * SPEED / per_epoch, 2, whole))
+    times = []
+    for _ in range(REPEATS):
+        start = time.process_time()
+        compute(settings, networks)
+        times.append(time.process_time() - start)
+    return min(times) / (per_epoch * epochs)
+
+
+def _alike(shard: Shard, probed: list[Shard]) -> int:
+    """The probed shard whose networks have about as much work an epoch, of the same family where
+    there is one.
+    """
+
+    def apart(other: Shard) -> tuple[bool, float]:
+        one, two = (each.work / max(1, each.network_epochs) for each in (shard, other))
+        return shard.settings["models"]["family"] != other.settings["models"]["family"], abs(np.log(one / two))
+
+    return min(range(len(probed)), key=lambda place: apart(probed[place]))
+
+
+def _bytes(shard: Shard) -> int:
+    """Of the file of a shard, about."""
+    settings, count = shard.settings, len(shard.members)
+    item = np.dtype(settings["training"]["dtype"]).itemsize
+    total = 2000 + 64 * count
+    if settings["kind"] == "training":
+        recorded = len(recorded_epochs(settings["recording"]["history"], settings["training"]["epochs"]))
+        total += (3 + bool(settings["remedies"])) * count * recorded * item
+        if settings["recording"]["final_weights"]:
+            one: dict[str, Any] = {key: values[:1] for key, values in shard.networks.items()}
+            models = models_of(settings, one, task_of(settings))
+            total += sum(prod(getattr(models, part).shape) for part in models.trainable) * item * count
+    return total

@@ -1,0 +1,191 @@
+"""What a shard computes: a pure function of its settings and its networks, the same bytes on any
+machine.
+
+The hash of the code behind :func:`compute` is a part of every shard's name, so this module imports
+nothing of how shards are handed out, kept or shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ghostpoint.critical_rate import critical_learning_rate
+from ghostpoint.models import Record
+from ghostpoint.results import TrainingRun, no_learning_zone_entry
+from ghostpoint.sweeps.stacks import engine_of, models_of, optimizer_of, remedies_of, task_of
+from ghostpoint.tasks import Task
+from ghostpoint.training import Computing, train
+from ghostpoint.training.train_networks import _recorded_epochs as recorded_epochs
+
+__all__ = ["Part", "compute", "parts_of", "recorded_epochs", "resumable"]
+
+Settings = Mapping[str, Any]
+Networks = Mapping[str, Sequence[Any]]
+Labelled = tuple[tuple[str, ...], NDArray[Any]]
+#: called with the first epoch of a part of a long training and what computes it; gives the part,
+#: kept or computed
+Part = Callable[[int, Callable[[], dict[str, Labelled]]], dict[str, Labelled]]
+
+
+def compute(
+    settings: Settings,
+    networks: Networks,
+    *,
+    threads: int = 1,
+    on_progress: Callable[[int], None] | None = None,
+    every: int | None = None,
+    keep: Part | None = None,
+) -> dict[str, Labelled]:
+    """The arrays of a shard by name, with the names of their axes.
+
+    Of a training: ``epoch``, the epochs of the history; ``loss``, ``gradient_norm``, ``accuracy``
+    and whatever else the history has (network, epoch); the events (network); ``final_...``, trained
+    parts after the last update. Of critical rates: ``predicted``, ``kept_below`` (the interval of
+    the prediction), ``first_order``, ``measured``.
+
+    Parameters
+    ----------
+    every : int, optional
+        Epochs after which a long training is kept by ``keep``, where it can be (:func:`resumable`);
+        no result depends on it.
+    """
+    task = task_of(settings)
+    models = models_of(settings, networks, task)
+    training = settings["training"]
+    name = engine_of(settings, models, task)
+    computing = Computing(name, training["dtype"], threads=threads, on_progress=on_progress)
+    if settings["kind"] == "critical_rate":
+        return _critical_rates(settings, models, task, computing)
+    bounds = parts_of(training["epochs"], every if keep is not None and resumable(settings, task) else None)
+    recorded = recorded_epochs(settings["recording"]["history"], training["epochs"])
+    if len(bounds) == 1:
+        return _arrays(settings, _trained(settings, networks, models, task, computing, recorded, training["epochs"]))
+    assert keep is not None
+    parts = []
+    for first, last in bounds:
+        inside = recorded[(recorded >= first) & (recorded < last)] - first
+
+        def make(models: Record = models, inside: NDArray[np.int64] = inside, count: int = last - first) -> Any:
+            run = _trained(settings, networks, models, task, computing, inside, count)
+            weights = {f"next_{part}": _weights(run.models, part) for part in run.models.trainable}
+            return {**_arrays(settings, run), **weights}
+
+        done = keep(first, make)
+        parts.append(done)
+        models = models.replace(**{part: done[f"next_{part}"][1] for part in models.trainable})
+    return _joined(parts, bounds, training["epochs"])
+
+
+def resumable(settings: Settings, task: Task) -> bool:
+    """Whether a training can be continued from its weights alone: plain descent on fixed trials,
+    without remedies.
+    """
+    return (
+        settings["kind"] == "training"
+        and optimizer_of(settings).stateless
+        and not remedies_of(settings)
+        and not (task.random or task.noise or task.initial_scale)
+    )
+
+
+def parts_of(epochs: int, every: int | None) -> list[tuple[int, int]]:
+    """First and last epoch (not included) of the parts of a training."""
+    step = epochs if every is None else every
+    return [(first, min(first + step, epochs)) for first in range(0, epochs, step)]
+
+
+def _trained(
+    settings: Settings,
+    networks: Networks,
+    models: Record,
+    task: Task,
+    computing: Computing,
+    recorded: NDArray[np.int64],
+    epochs: int,
+) -> TrainingRun:
+    training = settings["training"]
+    norms = networks.get("readout_norm", training.get("readout_norm"))
+    return train(
+        models,
+        task,
+        np.asarray(networks["learning_rate"], float),
+        epochs,
+        optimizer=optimizer_of(settings),
+        remedy=remedies_of(settings) or None,
+        readout_norm=norms if norms is None else np.asarray(norms, float),
+        seed=training["seed"],
+        record=recorded.tolist(),
+        solved=training["solved"],
+        engine=computing,
+    )
+
+
+def _arrays(settings: Settings, run: TrainingRun) -> dict[str, Labelled]:
+    """A run as arrays by name."""
+    arrays: dict[str, Labelled] = {"epoch": (("epoch",), run.history["epoch"].values)}
+    for source in (run.history, run.events):
+        for name, one in source.data_vars.items():
+            arrays[str(name)] = (tuple(map(str, one.dims)), one.values)
+    if settings["recording"]["final_weights"]:
+        kind = np.dtype(settings["training"]["dtype"])
+        for part in run.models.trainable:
+            dims, values = _weights(run.models, part)
+            arrays[f"final_{part}"] = (dims, values.astype(kind))
+    return arrays
+
+
+def _weights(models: Record, part: str) -> Labelled:
+    return ("network", *models.dims[part]), np.asarray(getattr(models, part))
+
+
+def _joined(parts: Sequence[Mapping[str, Labelled]], bounds: Any, epochs: int) -> dict[str, Labelled]:
+    """A training from its parts, as it would be in one piece."""
+    joined: dict[str, Labelled] = {}
+    starts = [first for first, _ in bounds]
+    for name, (dims, _) in parts[0].items():
+        pieces = [part[name][1] for part in parts]
+        if name.startswith("next_"):
+            continue
+        if name.startswith("final_"):
+            joined[name] = (dims, pieces[-1])
+        elif name == "epoch":
+            joined[name] = (dims, np.concatenate([piece + start for piece, start in zip(pieces, starts, strict=True)]))
+        elif "epoch" in dims:
+            joined[name] = (dims, np.concatenate(pieces, axis=1))
+        else:
+            when = np.stack(
+                [np.where(piece >= 0, piece + start, -1) for piece, start in zip(pieces, starts, strict=True)]
+            )
+            first = np.where(when >= 0, when, epochs).min(axis=0)
+            joined[name] = (dims, when.max(axis=0) if name.startswith("last") else np.where(first < epochs, first, -1))
+    entry = no_learning_zone_entry(joined["first_above_chance"][1], joined["last_above_chance"][1], epochs)
+    joined["no_learning_zone_entry"] = (("network",), entry)
+    return joined
+
+
+def _critical_rates(settings: Settings, models: Record, task: Task, computing: Computing) -> dict[str, Labelled]:
+    asked, training = settings["measurement"], settings["training"]
+    found = critical_learning_rate(
+        models,
+        task,
+        measure=asked["train"],
+        optimizer=optimizer_of(settings),
+        rates=asked["rates"],
+        horizon=asked["horizon"],
+        epochs=training["epochs"],
+        on_progress=computing.on_progress,
+        engine=Computing(computing.engine, computing.dtype, threads=computing.threads),
+    )
+    none = np.full(len(models), np.nan)
+    values = {
+        "predicted": found.predicted,
+        "kept_below": found.interval[:, 0],
+        "first_order": found.first_order,
+        "measured": none if found.measured is None else found.measured,
+        "learned": (none if found.training is None else found.training.learned.any(axis=0).astype(float)),
+    }
+    return {name: (("network",), np.asarray(one, float)) for name, one in values.items()}
