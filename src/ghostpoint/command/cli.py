@@ -25,7 +25,7 @@ Examples:
   ghostpoint reproduce --scale paper --out paper    at full size; all of them take hours
   ghostpoint reproduce --scale paper --out paper --resume
                                                     go on after Ctrl-C, a crash or a failure
-  ghostpoint report ghostpoint-report               make the report again, run nothing
+  ghostpoint report --open ghostpoint-report        make the report again and show it, run nothing
   ghostpoint slow-points weights.npz --figure f.png fixed points and ghosts of a network
   ghostpoint diagnose history.csv --figure loss.png what phase a training is in, and why
   ghostpoint diagnose --follow run.jsonl            the same while the record is written
@@ -106,11 +106,19 @@ def reproduce(
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="A folder made by reproduce.", metavar="DIR")]) -> None:
+def report(
+    folder: Annotated[Path, typer.Argument(help="A folder made by reproduce.", metavar="DIR")],
+    open_it: Annotated[bool, typer.Option("--open", help="Show the report in the browser.")] = False,
+) -> None:
     """Make the report again from saved data."""
     from ghostpoint.command.reproduce import redraw
 
-    _ending(redraw(folder))
+    outcome = redraw(folder)
+    if open_it:
+        import webbrowser
+
+        webbrowser.open(outcome.report.resolve().as_uri())
+    _ending(outcome)
 
 
 def _ending(outcome: Outcome, advice: str = "") -> None:
