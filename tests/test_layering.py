@@ -36,7 +36,10 @@ ROOMS = {
     "critical_rate": {*SCIENCE, "remedies", "slow_points", "training"},
     "torch": {*SCIENCE, "_version", "numerics", "slow_points", "training", "diagnosis"},
     "experiments": {*SCIENCE, "catalogue", "_version", "critical_rate", "remedies", "slow_points", "training"},
-    "command": {*SCIENCE, "_version", "system", "weights", "slow_points", "diagnosis", "experiments", "figures"},
+    "explorer": {*SCIENCE, "slow_points", "diagnosis"},
+    "command": {
+        *SCIENCE, "_version", "system", "weights", "slow_points", "diagnosis", "explorer", "experiments", "figures",
+    },  # fmt: skip
     "__main__": {"command"},
 }
 MATPLOTLIB = {"figures"}

@@ -29,6 +29,8 @@ Examples:
   ghostpoint slow-points weights.npz --figure f.png fixed points and ghosts of a network
   ghostpoint diagnose history.csv --figure loss.png what phase a training is in, and why
   ghostpoint diagnose --follow run.jsonl            the same while the record is written
+  ghostpoint explore                                the theory and a training, live in the browser
+  ghostpoint explore run.zip                        scrub through a saved run
 """
 
 #: exit status after a fault of this program (EX_SOFTWARE of sysexits.h)
@@ -207,6 +209,23 @@ def slow_points(
         passages=passages, as_json=as_json,
     )  # fmt: skip
     typer.echo(text)
+
+
+@app.command()
+def explore(
+    path: Annotated[
+        Path | None, typer.Argument(help="A saved run, a record of a training, or a folder of runs.", metavar="[PATH]")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the page to a file and serve nothing.", metavar="OUT.html")
+    ] = None,
+    port: Annotated[int, typer.Option(help="Of the loopback interface; any free one otherwise.", min=0, max=65535)] = 0,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the browser.")] = True,
+) -> None:
+    """See the theory, train a network in the page, or scrub through a saved run."""
+    from ghostpoint.command.explore import explore
+
+    explore(path, out=out, port=port, open_browser=browser, say=typer.echo)
 
 
 def _ids(only: list[str]) -> list[str]:
