@@ -18,8 +18,9 @@ export const buttons = (...parts) => element("div", { class: "buttons" }, ...par
 
 export const button = (label, press, attributes = {}) => element("button", { type: "button", onclick: press, ...attributes }, label);
 
-/** A slider over [low, high], of logarithms where `log`. Returns the element, with show() to take the state's value. */
-export function slider(state, name, label, { low, high, step, log = false, format = (v) => String(v), change = () => {} }) {
+/** A slider over [low, high], of logarithms where `log`. Returns the element, with show() to take the state's value.
+ *  A value of an address beyond the ends becomes the end, but where it is `free`: then the part itself says what it means. */
+export function slider(state, name, label, { low, high, step, log = false, free = false, format = (v) => String(v), change = () => {} }) {
   const id = `control-${++count}`;
   const out = (value) => (log ? Math.log10(value) : value);
   const input = element("input", {
@@ -28,6 +29,7 @@ export function slider(state, name, label, { low, high, step, log = false, forma
   const output = element("output", { for: id });
   const row = element("div", { class: "control" }, element("label", { for: id }, label), output, input);
   row.show = () => {
+    if (!free) state.values[name] = Math.min(Math.max(state.get(name), low), high);
     const value = state.get(name);
     input.value = out(value);
     output.textContent = format(value);
@@ -56,7 +58,10 @@ export function choice(state, name, label, options, change = () => {}) {
   const id = `control-${++count}`;
   const select = element("select", { id, name }, ...options.map(([value, text]) => element("option", { value }, text)));
   const row = element("div", { class: "control" }, element("label", { for: id }, label), select);
-  row.show = () => (select.value = String(state.get(name)));
+  row.show = () => {
+    if (select.options.length && ![...select.options].some(({ value }) => value === String(state.get(name)))) state.values[name] = state.defaults[name];
+    select.value = String(state.get(name));
+  };
   row.options = (some) => {
     select.replaceChildren(...some.map(([value, text]) => element("option", { value }, text)));
     row.show();

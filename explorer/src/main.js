@@ -3,6 +3,7 @@
 import { element } from "./controls.js";
 import { Network, Task, Trainer } from "./math/rank_one.js";
 import { passageTime, Toy } from "./math/toy.js";
+import { forgetWidths } from "./plot.js";
 import { readFile } from "./saved_file.js";
 import { address } from "./state.js";
 import { rankOneView } from "./views/rank_one.js";
@@ -35,8 +36,10 @@ function show() {
     else link.removeAttribute("aria-current");
   }
   document.title = `${PARTS[part][0]} · ghostpoint explorer`;
-  if (views[part].node.parentNode !== main) main.replaceChildren(views[part].node);
-  else if (known) views[part].refresh();
+  if (views[part].node.parentNode !== main) {
+    forgetWidths();
+    main.replaceChildren(views[part].node);
+  } else if (known) views[part].refresh();
   views[part].wake?.();
   views[part].render();
   main.dataset.part = part;
@@ -45,6 +48,7 @@ function show() {
 addEventListener("hashchange", show);
 let waiting = 0;
 addEventListener("resize", () => {
+  forgetWidths();
   cancelAnimationFrame(waiting);
   waiting = requestAnimationFrame(() => views[main.dataset.part].render());
 });

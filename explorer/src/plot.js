@@ -24,6 +24,11 @@ export function pretty(value) {
   return String(Number(value.toPrecision(3))).replace("-", "−");
 }
 
+let widths = new WeakMap();
+
+/** Forget how wide the figures are. */
+export const forgetWidths = () => (widths = new WeakMap());
+
 export class Figure {
   /** title: heading; label: what the picture shows, for readers who do not see it; ratio: height over width. */
   constructor(title, { label = title, ratio = 0.62, size = "", caption = "", x, y }) {
@@ -43,7 +48,9 @@ export class Figure {
 
   /** Start a drawing over these domains; log scales where `log` says so. Returns this. */
   begin({ x: [x0, x1], y: [y0, y1], log = "", xTicks, yTicks, yFormat, xFormat }) {
-    const width = Math.max(this.node.clientWidth - 30, 220);
+    // asking for the width lays the page out, so it is asked for once for all figures, and again after a change
+    if (!widths.has(this.node) && this.node.clientWidth) widths.set(this.node, this.node.clientWidth);
+    const width = Math.max((widths.get(this.node) ?? 0) - 30, 220);
     const height = Math.round(Math.max(width * this.ratio, 150));
     const margin = { left: 52, right: 12, top: 12, bottom: 36 };
     this.size = { width, height, margin };
@@ -59,19 +66,17 @@ export class Figure {
     const tick = (scale, ticks, format, isLog) => (axis) => {
       axis.tickSizeOuter(0).tickSize(4);
       if (ticks) axis.tickValues(ticks);
-      else axis.ticks(isLog ? 4 : width < 330 ? 3 : 5);
-      if (format) axis.tickFormat(format);
       else if (isLog) {
-        const decades = Math.log10(scale.domain()[1] / scale.domain()[0]);
-        const sparse = Math.max(1, Math.ceil(decades / 5));
-        axis.tickFormat((v) => {
-          const exponent = Math.log10(v);
-          const whole = Math.abs(exponent - Math.round(exponent)) < 1e-9;
-          if (!whole) return decades < 1.2 ? pretty(v) : "";
-          if (Math.round(exponent) % sparse) return "";
-          return Math.abs(exponent) < 4 ? (v >= 1 ? v.toLocaleString("en") : String(Number(v.toPrecision(1)))) : power(Math.round(exponent));
+        const [low, high] = scale.domain().map(Math.log10);
+        const sparse = Math.max(1, Math.ceil((high - low) / 5));
+        const exponents = [];
+        for (let k = Math.ceil(low - 1e-9); k <= high + 1e-9; k++) if (k % sparse === 0) exponents.push(k);
+        axis.tickValues(exponents.map((k) => 10 ** k)).tickFormat((v) => {
+          const k = Math.round(Math.log10(v));
+          return Math.abs(k) < 4 ? Number(v.toPrecision(1)).toLocaleString("en", { maximumSignificantDigits: 1 }) : power(k);
         });
-      }
+      } else axis.ticks(width < 330 ? 3 : 5);
+      if (format) axis.tickFormat(format);
       return axis;
     };
     root.append("g").attr("class", "axis").attr("transform", `translate(0,${height - margin.bottom})`)

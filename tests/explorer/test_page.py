@@ -90,7 +90,7 @@ def test_a_folder_of_runs_and_a_log_of_another_tool(trained, tmp_path):
     losses = np.concatenate([np.full(100, 2.3), np.linspace(2.3, 0.1, 10), np.full(100, 0.1)])
     log.write_text("step,loss\n" + "\n".join(f"{k},{v}" for k, v in enumerate(losses)))
     (shown,) = read_saved(log)["runs"]
-    assert shown["networks"][0]["loss"] == pytest.approx(losses.tolist())
+    assert shown["networks"][0]["loss"] == pytest.approx(losses.tolist(), rel=1e-5)
     assert shown["networks"][0]["verdict"]
 
 

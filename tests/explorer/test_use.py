@@ -134,7 +134,14 @@ def test_a_view_can_be_shared_by_its_address(visit):
 
 
 def test_damaged_addresses_show_the_defaults(visit):
-    for address in ("#nothing", "#toy?T=abc&rate=&epoch=1e99", "#rank-two?shown=1000", "#saved?network=77&run=9"):
+    for address in (
+        "#nothing",
+        "#toy?T=abc&rate=&epoch=1e99",
+        "#toy?T=-5&start=99&rate=0&readout=x&epoch=0.5",
+        "#rank-one?rate=-1&delay=1000&optimizer=none&seed=5&c=0&epochs=-4",
+        "#rank-two?shown=1000&input=z",
+        "#saved?network=77&run=9&epoch=0.3",
+    ):
         tab = visit(address)
         tab.wait_for_function("document.querySelectorAll('main svg .axis').length >= 4")
 

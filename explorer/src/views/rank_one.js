@@ -11,6 +11,7 @@ import { floats } from "../weights.js";
 const DEFAULTS = { seed: 40, rate: 0.1, delay: 20, c: 10, optimizer: "sgd", remedy: "none", epochs: 1200 };
 const LOST_AFTER = 50; // epochs at chance after which a network counts as lost (article, Fig. 8B)
 const FRAME_MS = 14;
+const LIVE = 200; // epochs during which moving a slider is one event
 const KEPT = 300; // weights kept along the way, at most
 
 export function rankOneView() {
@@ -20,7 +21,8 @@ export function rankOneView() {
   const live = (name) => (value) => {
     trainer.options[name] = value;
     if (name === "optimizer") trainer.restartMemory();
-    say(`${{ rate: "learning rate", optimizer: "optimiser", remedy: "remedy" }[name]} set to ${typeof value === "number" ? pretty(value) : value}`);
+    const words = { rate: "learning rate", optimizer: "optimiser", remedy: "remedy" }[name];
+    say(`${words} set to ${typeof value === "number" ? pretty(value) : value}`, trainer.epoch, "", name);
     draw();
   };
   const controls = {
@@ -29,7 +31,7 @@ export function rankOneView() {
     remedy: choice(state, "remedy", "Remedy", [["none", "none"], ["clip", "clip the gradient at 0.1"], ["trust", "trust region on the escape time"]], live("remedy")),
     c: slider(state, "c", "Confidence c", { low: 0.2, high: 20, log: true, format: pretty, change: (value) => {
       trainer.network.confidence = value;
-      say(`confidence set to ${pretty(value)}`);
+      say(`confidence set to ${pretty(value)}`, trainer.epoch, "", "c");
       draw();
     } }),
     delay: slider(state, "delay", "Delay T (steps)", { low: 4, high: 48, step: 1, format: String, change: () => restart() }),
@@ -82,7 +84,7 @@ export function rankOneView() {
     viewed = null;
     keep();
     say(`published seed ${state.get("seed")}, T = ${state.get("delay")} steps, confidence ${pretty(state.get("c"))}`);
-    go(state.get("epochs"));
+    go(Math.min(Math.max(Math.round(state.get("epochs")), 0), 20000));
   }
 
   function keep() {
@@ -132,8 +134,11 @@ export function rankOneView() {
     }
   }
 
-  function say(text, epoch = trainer.epoch, kind = "") {
-    events.push({ text, epoch, kind });
+  /** Add a line to what happened; one about the same control, at most `LIVE` epochs after the last, replaces it. */
+  function say(text, epoch = trainer.epoch, kind = "", key = "") {
+    const last = events[events.length - 1];
+    if (key && last?.key === key && epoch - last.epoch <= LIVE) events.pop();
+    events.push({ text, epoch, kind, key });
     log.replaceChildren(...events.slice(-30).map((each) => element("li", {}, `Epoch ${pretty(each.epoch)}: `, element(each.kind ? "b" : "span", { class: each.kind }, each.text))));
   }
 

@@ -25,7 +25,7 @@ export function savedView() {
   const controls = {
     run: choice(state, "run", "Run", [], () => { choose(); draw(); }),
     network: choice(state, "network", "Network", [], () => { state.set("epoch", -1); draw(); }),
-    epoch: slider(state, "epoch", "Epoch shown", { low: 0, high: 1, step: 1, format: (v) => pretty(epochAt(v)), change: draw }),
+    epoch: slider(state, "epoch", "Epoch shown", { low: 0, high: 1, step: 1, free: true, format: (v) => pretty(epochAt(v)), change: draw }),
   };
   const input = element("input", { type: "file", id: "saved-file" });
   input.addEventListener("change", () => input.files[0] && take(input.files[0]));
@@ -75,7 +75,7 @@ export function savedView() {
   }
 
   function run() {
-    return source.runs[Math.min(Math.max(state.get("run"), 0), source.runs.length - 1)];
+    return source.runs[Math.min(Math.max(Math.round(state.get("run")), 0), source.runs.length - 1)];
   }
 
   /** Fill the choices for the present run. */
@@ -88,7 +88,7 @@ export function savedView() {
   /** The network shown: the one chosen, else one that was lost, else one that learned, with checkpoints if any has them. */
   function networkNow() {
     const { networks } = run();
-    const chosen = state.get("network");
+    const chosen = Math.round(state.get("network"));
     if (chosen >= 0 && chosen < networks.length) return chosen;
     const rank = ({ events = {}, points }) => 4 * (events.no_learning_zone_entry >= 0) + 2 * (events.first_above_chance >= 0) + Boolean(points);
     return networks.reduce((best, each, place) => (rank(each) > rank(networks[best]) ? place : best), 0);
@@ -101,7 +101,7 @@ export function savedView() {
 
   function indexNow() {
     const given = state.get("epoch");
-    if (given >= 0) return Math.min(given, marks().length - 1);
+    if (given >= 0) return Math.min(Math.round(given), marks().length - 1);
     // before anything is touched: where the loss is about to be lost, else where it has dropped most
     const { events = {} } = run().networks[networkNow()];
     const lost = events.no_learning_zone_entry ?? -1;
@@ -110,7 +110,7 @@ export function savedView() {
   }
 
   function epochAt(value) {
-    return marks()[value < 0 ? indexNow() : Math.min(value, marks().length - 1)];
+    return marks()[value < 0 ? indexNow() : Math.min(Math.round(value), marks().length - 1)];
   }
 
   function render() {

@@ -21,7 +21,7 @@ export function toyView() {
   const shares = new Map();
   let descent = null;
 
-  const shown = (value) => (value < 0 && descent ? descent.showing : Math.max(0, value));
+  const shown = (value) => (value < 0 && descent ? descent.showing : Math.max(0, Math.round(value)));
   const controls = {
     T: slider(state, "T", "Delay T", { low: 10, high: 1000, log: true, format: (v) => pretty(Math.round(v)), change: again }),
     start: slider(state, "start", "Start r / r*", { low: -0.5, high: 10, step: 0.05, format: pretty, change: again }),
@@ -29,7 +29,7 @@ export function toyView() {
     readout: choice(state, "readout", "Readout", [["step", "a step (analytic limit)"], ["sigmoid", "a sigmoid of confidence c"]], again),
     c: slider(state, "c", "Confidence c", { low: 0.05, high: 10, log: true, format: pretty, change: again }),
     threshold: slider(state, "threshold", "Threshold of x", { low: 1, high: 50, log: true, format: pretty, change: again }),
-    epoch: slider(state, "epoch", "Epoch shown", { low: 0, high: 1, step: 1, format: (v) => pretty(shown(v)), change: draw }),
+    epoch: slider(state, "epoch", "Epoch shown", { low: 0, high: 1, step: 1, free: true, format: (v) => pretty(shown(v)), change: draw }),
   };
   const regime = (name) => {
     for (const [key, value] of Object.entries(REGIMES[name])) state.set(key, value);
