@@ -3,7 +3,8 @@
     python explorer/make_data.py [rank_one] [rank_two | rank_two=RUN.zip] [example]
 
 Each is one JSON file in ``explorer/data``, made by the library from the published seeds, so that the page can be
-checked against it. RUN.zip is a saved run of the same training of rank two, such as before_the_drop makes at paper scale.
+checked against it. RUN.zip is a saved run of the same training of rank two, such as before_the_drop makes at paper
+scale.
 """
 
 from __future__ import annotations

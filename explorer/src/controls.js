@@ -16,15 +16,27 @@ export const group = (legend, ...parts) => element("fieldset", {}, element("lege
 
 export const buttons = (...parts) => element("div", { class: "buttons" }, ...parts);
 
-export const button = (label, press, attributes = {}) => element("button", { type: "button", onclick: press, ...attributes }, label);
+export const button = (label, press, attributes = {}) =>
+  element("button", { type: "button", onclick: press, ...attributes }, label);
 
-/** A slider over [low, high], of logarithms where `log`. Returns the element, with show() to take the state's value.
- *  A value of an address beyond the ends becomes the end, but where it is `free`: then the part itself says what it means. */
-export function slider(state, name, label, { low, high, step, log = false, free = false, format = (v) => String(v), change = () => {} }) {
+/** A slider over [low, high], of logarithms where `log`. Returns the element, with show() to
+ *  take the state's value. A value of an address beyond the ends becomes the end, but where it
+ *  is `free`: then the part itself says what it means. */
+export function slider(
+  state,
+  name,
+  label,
+  { low, high, step, log = false, free = false, format = (v) => String(v), change = () => {} },
+) {
   const id = `control-${++count}`;
   const out = (value) => (log ? Math.log10(value) : value);
   const input = element("input", {
-    type: "range", id, name, min: out(low), max: out(high), step: step ?? (out(high) - out(low)) / 400,
+    type: "range",
+    id,
+    name,
+    min: out(low),
+    max: out(high),
+    step: step ?? (out(high) - out(low)) / 400,
   });
   const output = element("output", { for: id });
   const row = element("div", { class: "control" }, element("label", { for: id }, label), output, input);
@@ -59,7 +71,8 @@ export function choice(state, name, label, options, change = () => {}) {
   const select = element("select", { id, name }, ...options.map(([value, text]) => element("option", { value }, text)));
   const row = element("div", { class: "control" }, element("label", { for: id }, label), select);
   row.show = () => {
-    if (select.options.length && ![...select.options].some(({ value }) => value === String(state.get(name)))) state.values[name] = state.defaults[name];
+    if (select.options.length && ![...select.options].some(({ value }) => value === String(state.get(name))))
+      state.values[name] = state.defaults[name];
     select.value = String(state.get(name));
   };
   row.options = (some) => {
@@ -75,4 +88,5 @@ export function choice(state, name, label, options, change = () => {}) {
 }
 
 /** A sentence from text and [class, text] pairs. */
-export const sentence = (...parts) => parts.map((part) => (Array.isArray(part) ? element("b", { class: part[0] }, part[1]) : part));
+export const sentence = (...parts) =>
+  parts.map((part) => (Array.isArray(part) ? element("b", { class: part[0] }, part[1]) : part));

@@ -19,7 +19,9 @@ const PARTS = {
 };
 const views = {};
 const main = document.getElementById("main");
-const links = Object.fromEntries(Object.entries(PARTS).map(([name, [label]]) => [name, element("a", { href: `#${name}` }, label)]));
+const links = Object.fromEntries(
+  Object.entries(PARTS).map(([name, [label]]) => [name, element("a", { href: `#${name}` }, label)]),
+);
 document.querySelector("nav").append(...Object.values(links));
 document.getElementById("skip").addEventListener("click", (event) => {
   event.preventDefault();

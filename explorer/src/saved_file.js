@@ -1,10 +1,18 @@
-// A file that was dropped: a run saved by ghostpoint (Zarr in an uncompressed zip), or a log as CSV or lines of JSON.
+// A file that was dropped: a run saved by ghostpoint (Zarr in an uncompressed zip), or a log as CSV
+// or lines of JSON.
 
 import { decompress } from "fzstd";
 import { Network } from "./math/rank_one.js";
 
 const MOST_NETWORKS = 60;
-const TYPES = { float32: Float32Array, float64: Float64Array, int64: BigInt64Array, int32: Int32Array, bool: Uint8Array, uint8: Uint8Array };
+const TYPES = {
+  float32: Float32Array,
+  float64: Float64Array,
+  int64: BigInt64Array,
+  int32: Int32Array,
+  bool: Uint8Array,
+  uint8: Uint8Array,
+};
 
 /** The run in a File, as this page shows runs; an Error whose message says what is wrong. */
 export async function readFile(file) {
@@ -23,8 +31,12 @@ function unzipped(bytes) {
   let at = view.getUint32(end + 16, true);
   for (let k = view.getUint16(end + 10, true); k > 0; k--) {
     const [method, size, nameLength, extra, comment, start] = [
-      view.getUint16(at + 10, true), view.getUint32(at + 20, true), view.getUint16(at + 28, true),
-      view.getUint16(at + 30, true), view.getUint16(at + 32, true), view.getUint32(at + 42, true),
+      view.getUint16(at + 10, true),
+      view.getUint32(at + 20, true),
+      view.getUint16(at + 28, true),
+      view.getUint16(at + 30, true),
+      view.getUint16(at + 32, true),
+      view.getUint32(at + 42, true),
     ];
     const name = new TextDecoder().decode(bytes.subarray(at + 46, at + 46 + nameLength));
     if (method !== 0) throw new Error(`it is a compressed archive, and a saved run is not (${name})`);
@@ -35,7 +47,8 @@ function unzipped(bytes) {
   return entries;
 }
 
-/** One array of a Zarr v3 group: { shape, dims, data }, in C order; undefined if it is not there or not of numbers. */
+/** One array of a Zarr v3 group: { shape, dims, data }, in C order; undefined if it is not there
+ *  or not of numbers. */
 function array(entries, name) {
   const text = entries.get(`${name}/zarr.json`);
   if (!text) return undefined;
@@ -54,7 +67,8 @@ function array(entries, name) {
     if (raw) {
       for (const codec of [...meta.codecs].reverse()) {
         if (codec.name === "zstd") raw = decompress(raw);
-        else if (codec.name !== "bytes" || (codec.configuration?.endian ?? "little") !== "little") throw new Error(`${name} is stored with ${codec.name}`);
+        else if (codec.name !== "bytes" || (codec.configuration?.endian ?? "little") !== "little")
+          throw new Error(`${name} is stored with ${codec.name}`);
       }
       const values = new Type(raw.slice().buffer);
       place(values, chunk, index, meta.shape, data);
@@ -82,7 +96,7 @@ function place(values, chunk, index, shape, data) {
 
 function savedRun(name, entries) {
   const root = entries.get("zarr.json");
-  const attributes = root ? JSON.parse(new TextDecoder().decode(root)).attributes ?? {} : {};
+  const attributes = root ? (JSON.parse(new TextDecoder().decode(root)).attributes ?? {}) : {};
   if (attributes.kind !== "training-run") throw new Error("it is no run saved by ghostpoint (run.save)");
   const loss = array(entries, "loss");
   const epoch = array(entries, "epoch");
@@ -91,14 +105,23 @@ function savedRun(name, entries) {
   const others = { gradient_norm: array(entries, "gradient_norm"), accuracy: array(entries, "accuracy") };
   const seed = array(entries, "seed");
   const rate = array(entries, "learning_rate");
-  const eventNames = [...entries.keys()].filter((key) => /^event_[^/]+\/zarr.json$/.test(key)).map((key) => key.slice(6, -10));
+  const eventNames = [...entries.keys()]
+    .filter((key) => /^event_[^/]+\/zarr.json$/.test(key))
+    .map((key) => key.slice(6, -10));
   const events = Object.fromEntries(eventNames.map((each) => [each, array(entries, `event_${each}`)]));
   const networks = Array.from({ length: Math.min(count, MOST_NETWORKS) }, (_, k) => ({
     name: `network ${k}${seed && seed.data[k] >= 0 ? `, seed ${seed.data[k]}` : ""}${rate ? `, rate ${Number(rate.data[k].toPrecision(3))}` : ""}`,
-    loss: row(loss, k), gradient_norm: row(others.gradient_norm, k), accuracy: row(others.accuracy, k),
+    loss: row(loss, k),
+    gradient_norm: row(others.gradient_norm, k),
+    accuracy: row(others.accuracy, k),
     events: Object.fromEntries(Object.entries(events).map(([each, values]) => [each, values.data[k]])),
   }));
-  const run = { name, epoch: Array.from(epoch.data), networks, chance_loss: attributes.config?.task?.task === "DelayedActivation" ? 1 : undefined };
+  const run = {
+    name,
+    epoch: Array.from(epoch.data),
+    networks,
+    chance_loss: attributes.config?.task?.task === "DelayedActivation" ? 1 : undefined,
+  };
   addCheckpoints(run, entries);
   return run;
 }
@@ -165,6 +188,11 @@ function log(name, text) {
   if (kept.length < 2) throw new Error(`its column ${lossKey} has fewer than two numbers`);
   const column = (key) => (key ? kept.map((row) => number(row[key])) : null);
   const epoch = column(epochKey) ?? kept.map((_, k) => k);
-  const network = { name: lossKey, loss: column(lossKey), gradient_norm: column(pick(/grad.*norm|norm.*grad/i)), accuracy: column(pick(/acc/i)) };
+  const network = {
+    name: lossKey,
+    loss: column(lossKey),
+    gradient_norm: column(pick(/grad.*norm|norm.*grad/i)),
+    accuracy: column(pick(/acc/i)),
+  };
   return { name, epoch, networks: [network] };
 }

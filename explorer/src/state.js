@@ -6,7 +6,8 @@ export function address() {
   return { part, values: Object.fromEntries(new URLSearchParams(query)) };
 }
 
-/** A part's values: the defaults, or what the address says of the same type. Setting one writes the address. */
+/** A part's values: the defaults, or what the address says of the same type. Setting one writes
+ *  the address. */
 export class State {
   constructor(part, defaults) {
     this.part = part;

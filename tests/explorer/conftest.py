@@ -1,27 +1,10 @@
-"""A real browser for the tests of the page; without one they are skipped, with what to install."""
+"""The page in tabs of a real browser."""
 
 from __future__ import annotations
-
-import shutil
 
 import pytest
 
 from ghostpoint.explorer import page
-
-CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), "")
-
-
-@pytest.fixture(scope="session")
-def browser():
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="the page is tested in a browser: pip install 'ghostpoint[browser]'"
-    )
-    if not CHROMIUM:
-        pytest.skip("the page is tested in a browser: apt-get install chromium")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +25,10 @@ def visit(browser, page_file):
         tab.set_default_timeout(120_000)
         tab.on("console", lambda message: said.append(message.text))
         tab.on("pageerror", lambda error: said.append(str(error)))
-        tab.on("request", lambda request: None if request.url.startswith(("file:", "data:", "blob:")) else said.append(request.url))
+        tab.on(
+            "request",
+            lambda request: None if request.url.startswith(("file:", "data:", "blob:")) else said.append(request.url),
+        )
         tab.goto(f"{path.as_uri()}{address}")
         tab.wait_for_function("window.ghostpoint !== undefined")
         opened.append(tab)

@@ -95,9 +95,7 @@ def networks(confidence):
 
 
 def as_arguments(models):
-    return [
-        [models.m[k, :, 0].tolist(), models.n[k, :, 0].tolist(), models.b[k].tolist()] for k in range(len(models))
-    ]
+    return [[models.m[k, :, 0].tolist(), models.n[k, :, 0].tolist(), models.b[k].tolist()] for k in range(len(models))]
 
 
 @pytest.mark.parametrize("delay", [100.0, 160.0])
@@ -113,7 +111,8 @@ def test_a_rank_one_network(tab, delay, confidence):
           const path = network.forward(task);
           const near = network.approach(path);
           const { loss, accuracy, gradient } = network.evaluate(task, path);
-          return { loss, accuracy, gradient: [...gradient], kappa: [...path.kappa], output: [...path.output], time: near.crossed ? near.time : NaN,
+          return { loss, accuracy, gradient: [...gradient], kappa: [...path.kappa], output: [...path.output],
+            time: near.crossed ? near.time : NaN,
             byTime: near.crossed ? [...network.backward(task, path, near.byLogit)] : [],
              flow: [-3, -1, 0, 0.5, 4].map((x) => network.flow(x)[0]) };
         })""",
@@ -183,8 +182,9 @@ def test_a_network_of_rank_two(tab):
           const places = [];
           for (let x = -4; x <= 4; x += 1) for (let y = -4; y <= 4; y += 2) places.push([x, y]);
           const flow = places.map(([x, y]) => network.flow(x, y, 0.5));
-          return { m: [...network.m], n: [...network.n], b: [...network.b], w: [...network.wIn], out: [...network.wOut, network.bOut],
-            places, flow, speed: flow.map(([x, y]) => network.speed(x, y)), output: places.map(([x, y]) => network.output(x, y)) };
+          return { m: [...network.m], n: [...network.n], b: [...network.b], w: [...network.wIn],
+            out: [...network.wOut, network.bOut], places, flow, speed: flow.map(([x, y]) => network.speed(x, y)),
+            output: places.map(([x, y]) => network.output(x, y)) };
         }"""
     )
     units = len(found["b"])

@@ -1,4 +1,4 @@
-"""The page in use: train, collapse, rescue, scrub a saved run; by keyboard, in the dark, on a phone, from an address."""
+"""The page in use: train, collapse, rescue, scrub a saved run; by keyboard, in the dark, on a phone."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_train_collapse_and_rescue(visit):
 
 
 def test_a_push_over_the_edge_and_the_way_back(visit):
-    # Adam with the trust region learns and keeps what it learned; one update without it at ten times the rate does not
+    # with the trust region a network learns and keeps what it learned; one update without it at ten times the rate does not
     tab = visit("#rank-one?rate=0.1&remedy=trust&epochs=300")
     tab.wait_for_function(f"() => {{ const at = {RANK_ONE}; return !at.running && at.epoch >= 300; }}")
     assert tab.evaluate(RANK_ONE)["loss"] < 0.05
@@ -164,7 +164,8 @@ def test_a_figure_is_saved_as_svg(visit, tmp_path, part):
 @pytest.mark.parametrize("part", PARTS)
 def test_axe_finds_nothing(visit, part, scheme):
     axe = pytest.importorskip(
-        "axe_playwright_python.sync_playwright", reason="accessibility is tested with axe: pip install 'ghostpoint[browser]'"
+        "axe_playwright_python.sync_playwright",
+        reason="accessibility is tested with axe: pip install 'ghostpoint[browser]'",
     )
     tab = visit(f"#{part}", color_scheme=scheme)
     settled(tab, part)

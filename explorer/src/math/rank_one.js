@@ -1,5 +1,6 @@
-// Rank-one networks on delayed activation, trained on their latent: kappa[t+1] = (1 - a) kappa[t] + a n . tanh(m kappa[t] + b)
-// (letter, eq. 4), output sigmoid(c (kappa - threshold)) after each update. Everything in float64.
+// Rank-one networks on delayed activation, trained on their latent: kappa[t+1] = (1 - a) kappa[t] +
+// a n . tanh(m kappa[t] + b) (letter, eq. 4), output sigmoid(c (kappa - threshold)) after each
+// update. Everything in float64.
 
 import { sigmoid } from "./toy.js";
 import { trustRegion } from "./trust_region.js";
@@ -23,7 +24,8 @@ export class Network {
     this.units = this.m.length;
     this.confidence = confidence;
     this.threshold = threshold;
-    this.initial = typeof initial === "number" ? new Float64Array(this.units).fill(initial) : Float64Array.from(initial);
+    this.initial =
+      typeof initial === "number" ? new Float64Array(this.units).fill(initial) : Float64Array.from(initial);
   }
 
   copy() {
@@ -87,13 +89,14 @@ export class Network {
       const rest = sigmoid(-path.logit[t]);
       const error = t >= delay ? -rest : o;
       loss += error * error;
-      byLogit[t] = ((2 / delay) * error * o) * rest;
+      byLogit[t] = (2 / delay) * error * o * rest;
       right += o > 0.5 === t >= delay ? 1 : 0;
     }
     return { loss: loss / delay, accuracy: right / steps, gradient: this.backward(task, path, byLogit) };
   }
 
-  /** Gradient by m, n, b (one array after the other) of anything whose derivative by the logits is byLogit. */
+  /** Gradient by m, n, b (one array after the other) of anything whose derivative by the logits
+   *  is byLogit. */
   backward(task, path, byLogit) {
     const { m, n, units, confidence: c } = this;
     const { steps, alpha } = task;
@@ -120,8 +123,9 @@ export class Network {
     return gradient;
   }
 
-  /** When the readout first crosses 1/2, in steps, by linear interpolation; and the derivative of that time by the
-   *  logits, or, where it does not cross, the derivative of the peak (critical_rate.escape_time, remedies.Crossing). */
+  /** When the readout first crosses 1/2, in steps, by linear interpolation; and the derivative
+   *  of that time by the logits, or, where it does not cross, the derivative of the peak
+   *  (critical_rate.escape_time, remedies.Crossing). */
   approach(path) {
     const z = path.logit;
     const byLogit = new Float64Array(z.length);
@@ -139,7 +143,8 @@ export class Network {
     return { crossed: false, time: 0, peak: z[top], byLogit };
   }
 
-  /** All that the slow points of the flow within [-reach, reach] are: zeros by sign changes, ghosts by extrema. */
+  /** All that the slow points of the flow within [-reach, reach] are: zeros by sign changes,
+   *  ghosts by extrema. */
   slowPoints(reach, cells = 800) {
     const zeros = [];
     const ghosts = [];
@@ -155,7 +160,12 @@ export class Network {
         middle = { position, height };
         if (height * bend > 0) ghosts.push({ position, height, curvature: bend / 2 });
       }
-      const stretches = middle ? [[low, lastF, middle.position, middle.height], [middle.position, middle.height, high, f]] : [[low, lastF, high, f]];
+      const stretches = middle
+        ? [
+            [low, lastF, middle.position, middle.height],
+            [middle.position, middle.height, high, f],
+          ]
+        : [[low, lastF, high, f]];
       for (const [from, atFrom, to, atTo] of stretches) {
         if (atFrom * atTo < 0 || (atTo === 0 && atFrom !== 0)) {
           const position = bisect((x) => this.flow(x)[0], from, to);
@@ -181,7 +191,8 @@ function bisect(f, low, high) {
 
 /** Training of one network: ghostpoint.train with engine "reference", one epoch a call. */
 export class Trainer {
-  /** options: rate, optimizer ("sgd", "momentum", "adam"), remedy ("none", "clip", "trust"), clip (norm). */
+  /** options: rate, optimizer ("sgd", "momentum", "adam"), remedy ("none", "clip", "trust"),
+   *  clip (norm). */
   constructor(network, task, options) {
     this.network = network;
     this.task = task;

@@ -1,4 +1,5 @@
-// The flow of a network of rank two in the plane of its latents: f(kappa) = -kappa + n^T tanh(m kappa + w_in u + b).
+// The flow of a network of rank two in the plane of its latents: f(kappa) = -kappa + n^T tanh(m
+// kappa + w_in u + b).
 
 import { tanh } from "./vectors.js";
 

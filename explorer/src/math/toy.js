@@ -1,4 +1,5 @@
-// The analytic toy model dx/dt = x^2 + r of the letter (eqs. 1, 2, 12-15); ghostpoint.theory.SaddleNodeToy in JavaScript.
+// The analytic toy model dx/dt = x^2 + r of the letter (eqs. 1, 2, 12-15);
+// ghostpoint.theory.SaddleNodeToy in JavaScript.
 
 import { legendre } from "./legendre.js";
 
@@ -8,7 +9,8 @@ const SATURATED = 40; // 1 - sigmoid(40) is 4e-18: beyond this the readout is 1 
 export const sigmoid = (z) => (z >= 0 ? 1 / (1 + Math.exp(-z)) : Math.exp(z) / (1 + Math.exp(z)));
 
 export class Toy {
-  /** T: delay. threshold, confidence: of the readout; both infinite in the analytic limit, in which it is a step. */
+  /** T: delay. threshold, confidence: of the readout; both infinite in the analytic limit, in
+   *  which it is a step. */
   constructor(T, threshold = Infinity, confidence = Infinity) {
     this.T = T;
     this.threshold = threshold;
@@ -92,7 +94,8 @@ export class Toy {
     return Math.sign(r - best) * steepness;
   }
 
-  /** [L, dL/dr] at finite confidence; see ghostpoint.theory.quadrature for how the panels are chosen. */
+  /** [L, dL/dr] at finite confidence; see ghostpoint.theory.quadrature for how the panels are
+   *  chosen. */
   quadrature(r) {
     return r > 0 ? this.overState(r) : this.overTime(r);
   }
@@ -145,7 +148,8 @@ export class Toy {
     return [loss, gradient];
   }
 
-  /** Gradient descent: r -> r - rate dL/dr(r). The path of all epochs and what became of it; -1 for never. */
+  /** Gradient descent: r -> r - rate dL/dr(r). The path of all epochs and what became of it; -1
+   *  for never. */
   descend(r0, rate, epochs) {
     const [lost, best] = this.kinks;
     const path = new Float64Array(epochs + 1);
@@ -163,10 +167,13 @@ export class Toy {
   }
 }
 
-/** Time from one end of the line to the other for dy/dt = r + a y^2; infinite where there are fixed points. */
-export const passageTime = (r, a) => (r * a > 0 ? Math.PI / (Math.sqrt(Math.abs(r)) * Math.sqrt(Math.abs(a))) : Infinity);
+/** Time from one end of the line to the other for dy/dt = r + a y^2; infinite where there are
+ *  fixed points. */
+export const passageTime = (r, a) =>
+  r * a > 0 ? Math.PI / (Math.sqrt(Math.abs(r)) * Math.sqrt(Math.abs(a))) : Infinity;
 
-/** tan(s) / s and 1 / cos(s)^2 for s = sqrt(r) t, hyperbolic for r < 0, and whether x has escaped. */
+/** tan(s) / s and 1 / cos(s)^2 for s = sqrt(r) t, hyperbolic for r < 0, and whether x has
+ *  escaped. */
 function tangent(r, t) {
   const s = Math.sqrt(Math.abs(r)) * t;
   if (r > 0) {
@@ -184,7 +191,8 @@ function doublings(ratio) {
   return Array.from({ length: count }, (_, k) => 2 ** k);
 }
 
-/** Call add(x, weight) at the Gauss-Legendre nodes of every panel between the breakpoints within [low, high]. */
+/** Call add(x, weight) at the Gauss-Legendre nodes of every panel between the breakpoints within
+ *  [low, high]. */
 function integrate(breakpoints, low, high, add) {
   const edges = [low, ...breakpoints.filter((x) => x > low && x < high), high].sort((a, b) => a - b);
   for (let k = 1; k < edges.length; k++) {

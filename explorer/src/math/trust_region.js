@@ -1,4 +1,5 @@
-// The trust region of ghostpoint.remedies.TrustRegion, split, for the one crossing of delayed activation.
+// The trust region of ghostpoint.remedies.TrustRegion, split, for the one crossing of delayed
+// activation.
 
 import { dot, norm } from "./vectors.js";
 
@@ -13,7 +14,8 @@ function allowed(prediction, limit) {
   return prediction > 0 && !Number.isNaN(most) ? Math.min(most, REGION.growth) : 1;
 }
 
-/** How far one update may move the escape time or, where the readout does not cross, the peak of its logit. */
+/** How far one update may move the escape time or, where the readout does not cross, the peak of
+ *  its logit. */
 function limit(near, delay, share, uphill) {
   const most = Math.min(REGION.h, REGION.shrink * share);
   const free = near.crossed
@@ -22,7 +24,8 @@ function limit(near, delay, share, uphill) {
   return uphill ? REGION.brake * free : free;
 }
 
-/** Scale the update d in place: its part p along the gradient e of the escape time and its rest q by factors of their own. */
+/** Scale the update d in place: its part p along the gradient e of the escape time and its rest
+ *  q by factors of their own. */
 export function trustRegion(d, gradient, e, near, { loss, share, delay }) {
   const length = norm(d);
   const slope = norm(e);
@@ -35,7 +38,10 @@ export function trustRegion(d, gradient, e, near, { loss, share, delay }) {
   const aside = Math.sqrt(Math.max(length ** 2 - inside, RESOLVED * length ** 2));
   const slopeAside = Math.sqrt(Math.max(dot(gradient, gradient) - ofLoss ** 2, 0));
   let rest = Math.min(allowed(slopeAside * aside, REGION.polyak * loss), REGION.growth);
-  rest = Math.min(rest, allowed(near.crossed ? REGION.tilt * slope * aside : slope * length, limit(near, delay, Infinity, uphill)));
+  rest = Math.min(
+    rest,
+    allowed(near.crossed ? REGION.tilt * slope * aside : slope * length, limit(near, delay, Infinity, uphill)),
+  );
   if (!(length > 0 && rest < Infinity)) rest = 1;
   const along = near.crossed ? Math.min(allowed(Math.abs(shift), limit(near, delay, share, uphill)), rest) : rest;
   const weight = usable ? ((along - rest) * ofUpdate) / slope : 0;

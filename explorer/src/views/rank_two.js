@@ -25,8 +25,27 @@ export function rankTwoView() {
   let playing = null;
   const epochOf = (index) => run.shown[index].epoch;
   const controls = {
-    shown: slider(state, "shown", "Epoch shown", { low: 0, high: run.shown.length - 1, step: 1, format: (k) => pretty(epochOf(k)), change: () => { stop(); draw(); } }),
-    input: choice(state, "input", "Input while the flow is drawn", [["0", "none (delay and response)"], ["1", "cue +1"], ["-1", "cue −1"]], draw),
+    shown: slider(state, "shown", "Epoch shown", {
+      low: 0,
+      high: run.shown.length - 1,
+      step: 1,
+      format: (k) => pretty(epochOf(k)),
+      change: () => {
+        stop();
+        draw();
+      },
+    }),
+    input: choice(
+      state,
+      "input",
+      "Input while the flow is drawn",
+      [
+        ["0", "none (delay and response)"],
+        ["1", "cue +1"],
+        ["-1", "cue −1"],
+      ],
+      draw,
+    ),
   };
   const play = button("Play the training", () => (playing ? stop() : start()), { class: "main" });
   const move = (by) => {
@@ -35,17 +54,53 @@ export function rankTwoView() {
     controls.shown.show();
     draw();
   };
-  const panel = element("form", { class: "controls", "aria-label": "Training of a rank-two network" },
-    group("Training", controls.shown, buttons(play, button("◀", () => move(-1), { "aria-label": "Epoch before" }), button("▶", () => move(1), { "aria-label": "Next epoch" }))),
-    group("Flow", controls.input));
+  const panel = element(
+    "form",
+    { class: "controls", "aria-label": "Training of a rank-two network" },
+    group(
+      "Training",
+      controls.shown,
+      buttons(
+        play,
+        button("◀", () => move(-1), { "aria-label": "Epoch before" }),
+        button("▶", () => move(1), { "aria-label": "Next epoch" }),
+      ),
+    ),
+    group("Flow", controls.input),
+  );
   const figures = {
-    plane: new Figure("Flow in the plane of the latents", { size: "wider tall", ratio: 0.86, x: "latent κ₁", y: "latent κ₂" }),
-    loss: new Figure("Loss", { x: "epoch", y: "loss (chance = 1)", ratio: 0.7, caption: `Rank two, published weights of seed ${run.seed}, published rate ${run.rate}.` }),
-    output: new Figure("Answers", { x: "time (ms)", y: "output", ratio: 0.7, caption: "Six trials of each cue; dotted: the targets." }),
+    plane: new Figure("Flow in the plane of the latents", {
+      size: "wider tall",
+      ratio: 0.86,
+      x: "latent κ₁",
+      y: "latent κ₂",
+    }),
+    loss: new Figure("Loss", {
+      x: "epoch",
+      y: "loss (chance = 1)",
+      ratio: 0.7,
+      caption: `Rank two, published weights of seed ${run.seed}, published rate ${run.rate}.`,
+    }),
+    output: new Figure("Answers", {
+      x: "time (ms)",
+      y: "output",
+      ratio: 0.7,
+      caption: "Six trials of each cue; dotted: the targets.",
+    }),
   };
   const lead = element("p", { class: "lead", "aria-live": "polite" });
-  const node = element("div", {}, element("h1", {}, "Two cues, one plane: where a memory comes from"), lead,
-    element("div", { class: "view" }, panel, element("div", { class: "figures" }, ...Object.values(figures).map((f) => f.node))));
+  const node = element(
+    "div",
+    {},
+    element("h1", {}, "Two cues, one plane: where a memory comes from"),
+    lead,
+    element(
+      "div",
+      { class: "view" },
+      panel,
+      element("div", { class: "figures" }, ...Object.values(figures).map((f) => f.node)),
+    ),
+  );
 
   function start() {
     if (state.get("shown") >= run.shown.length - 1) state.set("shown", 0);
@@ -69,14 +124,23 @@ export function rankTwoView() {
     const index = Math.min(Math.max(Math.round(state.get("shown")), 0), run.shown.length - 1);
     const at = run.shown[index];
     const network = networkAt(index);
-    const trials = INPUTS.flatMap((cue) => states.map((from) => ({
-      cue, path: network.trial(from, Array.from({ length: CUE + DELAY + RESPONSE }, (_, t) => (t < CUE ? cue : 0)), run.alpha),
-    })));
+    const trials = INPUTS.flatMap((cue) =>
+      states.map((from) => ({
+        cue,
+        path: network.trial(
+          from,
+          Array.from({ length: CUE + DELAY + RESPONSE }, (_, t) => (t < CUE ? cue : 0)),
+          run.alpha,
+        ),
+      })),
+    );
     speak(at);
     drawPlane(network, at, trials);
     drawOutputs(network, trials);
     const f = figures.loss.begin({ x: [0, run.epoch[run.epoch.length - 1]], y: [0, 1.25] });
-    f.line(thinned(run.epoch, run.loss)).vertical(at.epoch, "now").dots([[at.epoch, lossAt(at.epoch)]], "", 4.5);
+    f.line(thinned(run.epoch, run.loss))
+      .vertical(at.epoch, "now")
+      .dots([[at.epoch, lossAt(at.epoch)]], "", 4.5);
     f.describe(`Loss over training; ${pretty(lossAt(at.epoch))} of chance at epoch ${at.epoch}.`);
   }
 
@@ -84,23 +148,35 @@ export function rankTwoView() {
     const stable = at.zeros.filter((z) => z[2] === 0).length;
     const unstable = at.zeros.length - stable;
     const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
-    lead.replaceChildren(...sentence(
-      `At epoch ${pretty(at.epoch)} the loss is ${pretty(lossAt(at.epoch))} of chance. Without input the flow has ${plural(stable, "stable fixed point")}, ${plural(unstable, "unstable one")} (all there are, proven)`,
-      at.ghosts.length ? ["ghost", ` and ${plural(at.ghosts.length, "ghost")}, at which it is slow and nothing rests`] : " and no ghost that was found",
-      `. ${stable > 1 ? "The two cues (orange +1, blue −1) end in different places: that is the memory." : "Both cues end in the same place: nothing is remembered for long."}`));
+    lead.replaceChildren(
+      ...sentence(
+        `At epoch ${pretty(at.epoch)} the loss is ${pretty(lossAt(at.epoch))} of chance. Without input the flow has ${plural(stable, "stable fixed point")}, ${plural(unstable, "unstable one")} (all there are, proven)`,
+        at.ghosts.length
+          ? ["ghost", ` and ${plural(at.ghosts.length, "ghost")}, at which it is slow and nothing rests`]
+          : " and no ghost that was found",
+        `. ${stable > 1 ? "The two cues (orange +1, blue −1) end in different places: that is the memory." : "Both cues end in the same place: nothing is remembered for long."}`,
+      ),
+    );
   }
 
   function drawPlane(network, at, trials) {
     const inside = [...trials.flatMap((t) => t.path), ...at.zeros, ...at.ghosts];
     let [x0, x1, y0, y1] = [Infinity, -Infinity, Infinity, -Infinity];
-    for (const [x, y] of inside) [x0, x1, y0, y1] = [Math.min(x0, x), Math.max(x1, x), Math.min(y0, y), Math.max(y1, y)];
+    for (const [x, y] of inside)
+      [x0, x1, y0, y1] = [Math.min(x0, x), Math.max(x1, x), Math.min(y0, y), Math.max(y1, y)];
     const wider = 0.14 * Math.max(x1 - x0, y1 - y0);
     [x0, x1, y0, y1] = [x0 - wider, x1 + wider, y0 - wider, y1 + wider];
     figures.plane.svg.setAttribute("class", "plane");
     const f = figures.plane.begin({ x: [x0, x1], y: [y0, y1] });
     const u = Number(state.get("input")) || 0;
-    f.back.append("image").attr("href", speeds(network, [x0, x1], [y0, y1], u)).attr("preserveAspectRatio", "none")
-      .attr("x", f.x(x0)).attr("y", f.y(y1)).attr("width", f.x(x1) - f.x(x0)).attr("height", f.y(y0) - f.y(y1));
+    f.back
+      .append("image")
+      .attr("href", speeds(network, [x0, x1], [y0, y1], u))
+      .attr("preserveAspectRatio", "none")
+      .attr("x", f.x(x0))
+      .attr("y", f.y(y1))
+      .attr("width", f.x(x1) - f.x(x0))
+      .attr("height", f.y(y0) - f.y(y1));
     let field = "";
     for (let i = 0; i < 17; i++) {
       for (let j = 0; j < 15; j++) {
@@ -116,12 +192,26 @@ export function rankTwoView() {
     f.plot.append("path").attr("class", "field").attr("d", field);
     for (const { cue, path } of trials) {
       const points = path.map(([x, y]) => `${f.x(x).toFixed(1)},${f.y(y).toFixed(1)}`);
-      f.plot.append("path").attr("class", `path ${cue > 0 ? "up" : "down"}`).attr("d", `M${points.join("L")}`);
+      f.plot
+        .append("path")
+        .attr("class", `path ${cue > 0 ? "up" : "down"}`)
+        .attr("d", `M${points.join("L")}`);
     }
-    f.dots(at.zeros.filter((z) => z[2] === 0), "rest", 6).dots(at.zeros.filter((z) => z[2] > 0), "ring", 6);
+    f.dots(
+      at.zeros.filter((z) => z[2] === 0),
+      "rest",
+      6,
+    ).dots(
+      at.zeros.filter((z) => z[2] > 0),
+      "ring",
+      6,
+    );
     f.diamonds(at.ghosts, "ghost", 7);
-    figures.plane.caption.textContent = "Dark: slow. Full dots are stable fixed points, rings unstable ones, purple diamonds ghosts, all of the flow without input. Lines: trials, orange after cue +1, blue after −1.";
-    f.describe(`Flow in the plane at epoch ${at.epoch}: ${at.zeros.filter((z) => z[2] === 0).length} stable and ${at.zeros.filter((z) => z[2] > 0).length} unstable fixed points, ${at.ghosts.length} ghosts, and twelve trials.`);
+    figures.plane.caption.textContent =
+      "Dark: slow. Full dots are stable fixed points, rings unstable ones, purple diamonds ghosts, all of the flow without input. Lines: trials, orange after cue +1, blue after −1.";
+    f.describe(
+      `Flow in the plane at epoch ${at.epoch}: ${at.zeros.filter((z) => z[2] === 0).length} stable and ${at.zeros.filter((z) => z[2] > 0).length} unstable fixed points, ${at.ghosts.length} ghosts, and twelve trials.`,
+    );
   }
 
   /** The speed as an image, on a logarithmic scale: dark where it is slow. */
@@ -139,7 +229,8 @@ export function rankTwoView() {
     }
     const top = logs.reduce((a, b) => Math.max(a, b));
     logs.forEach((value, at) => {
-      // from near black over violet to a grey that white arrows and the coloured trials stand out from
+      // from near black over violet to a grey that white arrows and the coloured trials stand out
+      // from
       const level = Math.min(Math.max(1 + (value - top) / 1.8, 0), 1);
       image.data.set([18 + 92 * level, 12 + 88 * level, 44 + 86 * level, 255], 4 * at);
     });
@@ -152,15 +243,28 @@ export function rankTwoView() {
     const time = (t) => t * run.dt;
     const f = figures.output.begin({ x: [0, time(steps - 1)], y: [-1.12, 1.12] });
     const on = time(CUE + DELAY);
-    for (const cue of INPUTS) f.line([[0, 0], [on, 0], [on, cue], [time(steps - 1), cue]], "ink thin dash");
+    for (const cue of INPUTS)
+      f.line(
+        [
+          [0, 0],
+          [on, 0],
+          [on, cue],
+          [time(steps - 1), cue],
+        ],
+        "ink thin dash",
+      );
     for (const { cue, path } of trials) {
-      f.line(path.slice(0, steps).map(([x, y], t) => [time(t), network.output(x, y)]), `thin ${cue > 0 ? "open" : ""}`);
+      f.line(
+        path.slice(0, steps).map(([x, y], t) => [time(t), network.output(x, y)]),
+        `thin ${cue > 0 ? "open" : ""}`,
+      );
     }
     f.describe("Outputs of the trials over time, with their targets.");
   }
 
   return {
-    node, render: draw,
+    node,
+    render: draw,
     refresh() {
       state.read();
       Object.values(controls).forEach((each) => each.show());

@@ -1,4 +1,5 @@
-// Part four: saved runs, from the command that serves this page, from a dropped file, or the example that ships with it.
+// Part four: saved runs, from the command that serves this page, from a dropped file, or the
+// example that ships with it.
 
 import example from "../../data/example.json";
 import { button, buttons, choice, element, group, sentence, slider } from "../controls.js";
@@ -10,7 +11,11 @@ import { State } from "../state.js";
 import { floats } from "../weights.js";
 
 const DEFAULTS = { run: 0, network: -1, epoch: -1 };
-const KINDS = { stable: ["rest", "stable fixed point"], unstable: ["ring", "unstable fixed point"], ghost: ["ghost", "ghost"] };
+const KINDS = {
+  stable: ["rest", "stable fixed point"],
+  unstable: ["ring", "unstable fixed point"],
+  ghost: ["ghost", "ghost"],
+};
 
 function embedded() {
   const text = document.getElementById("saved-runs").textContent.trim();
@@ -23,9 +28,22 @@ export function savedView() {
   const isExample = () => source === example;
   const draw = () => requestAnimationFrame(render);
   const controls = {
-    run: choice(state, "run", "Run", [], () => { choose(); draw(); }),
-    network: choice(state, "network", "Network", [], () => { state.set("epoch", -1); draw(); }),
-    epoch: slider(state, "epoch", "Epoch shown", { low: 0, high: 1, step: 1, free: true, format: (v) => pretty(epochAt(v)), change: draw }),
+    run: choice(state, "run", "Run", [], () => {
+      choose();
+      draw();
+    }),
+    network: choice(state, "network", "Network", [], () => {
+      state.set("epoch", -1);
+      draw();
+    }),
+    epoch: slider(state, "epoch", "Epoch shown", {
+      low: 0,
+      high: 1,
+      step: 1,
+      free: true,
+      format: (v) => pretty(epochAt(v)),
+      change: draw,
+    }),
   };
   const input = element("input", { type: "file", id: "saved-file" });
   input.addEventListener("change", () => input.files[0] && take(input.files[0]));
@@ -35,9 +53,21 @@ export function savedView() {
     controls.epoch.show();
     draw();
   };
-  const panel = element("form", { class: "controls", "aria-label": "Saved run" },
+  const panel = element(
+    "form",
+    { class: "controls", "aria-label": "Saved run" },
     group("Open", element("label", { class: "file", for: "saved-file" }, "Choose a file, or drop one", input), problem),
-    group("Look at", controls.run, controls.network, controls.epoch, buttons(button("◀", () => move(-1), { "aria-label": "Epoch before" }), button("▶", () => move(1), { "aria-label": "Next epoch" }))));
+    group(
+      "Look at",
+      controls.run,
+      controls.network,
+      controls.epoch,
+      buttons(
+        button("◀", () => move(-1), { "aria-label": "Epoch before" }),
+        button("▶", () => move(1), { "aria-label": "Next epoch" }),
+      ),
+    ),
+  );
   const figures = {
     loss: new Figure("Loss", { size: "wide", x: "epoch", y: "loss" }),
     gradient: new Figure("Length of the gradient", { size: "wide", x: "epoch", y: "gradient norm" }),
@@ -47,11 +77,42 @@ export function savedView() {
   const diagnosis = element("div", { class: "card wide" });
   const happened = element("div", { class: "card wide" });
   const lead = element("p", { class: "lead", "aria-live": "polite" });
-  const node = element("div", {}, element("h1", {}, "Scrub through a training that was saved"), lead,
-    element("div", { class: "view" }, panel, element("div", { class: "figures" },
-      figures.loss.node, figures.gradient.node, figures.flow.node, figures.points.node, diagnosis, happened,
-      element("div", { class: "card full drop" }, element("p", {}, "Drop a file here: a run saved by ", element("code", {}, "run.save"), ", or a log with a column for the loss (CSV, or one JSON object a line). ",
-        element("code", {}, "ghostpoint explore FILE"), " opens every format that ", element("code", {}, "ghostpoint diagnose"), " reads, with its diagnosis.")))));
+  const node = element(
+    "div",
+    {},
+    element("h1", {}, "Scrub through a training that was saved"),
+    lead,
+    element(
+      "div",
+      { class: "view" },
+      panel,
+      element(
+        "div",
+        { class: "figures" },
+        figures.loss.node,
+        figures.gradient.node,
+        figures.flow.node,
+        figures.points.node,
+        diagnosis,
+        happened,
+        element(
+          "div",
+          { class: "card full drop" },
+          element(
+            "p",
+            {},
+            "Drop a file here: a run saved by ",
+            element("code", {}, "run.save"),
+            ", or a log with a column for the loss (CSV, or one JSON object a line). ",
+            element("code", {}, "ghostpoint explore FILE"),
+            " opens every format that ",
+            element("code", {}, "ghostpoint diagnose"),
+            " reads, with its diagnosis.",
+          ),
+        ),
+      ),
+    ),
+  );
 
   for (const name of ["dragover", "drop", "dragleave"]) {
     addEventListener(name, (event) => {
@@ -85,12 +146,14 @@ export function savedView() {
     controls.network.options([[-1, "the most telling"], ...run().networks.map((each, place) => [place, each.name])]);
   }
 
-  /** The network shown: the one chosen, else one that was lost, else one that learned, with checkpoints if any has them. */
+  /** The network shown: the one chosen, else one that was lost, else one that learned, with
+   *  checkpoints if any has them. */
   function networkNow() {
     const { networks } = run();
     const chosen = Math.round(state.get("network"));
     if (chosen >= 0 && chosen < networks.length) return chosen;
-    const rank = ({ events = {}, points }) => 4 * (events.no_learning_zone_entry >= 0) + 2 * (events.first_above_chance >= 0) + Boolean(points);
+    const rank = ({ events = {}, points }) =>
+      4 * (events.no_learning_zone_entry >= 0) + 2 * (events.first_above_chance >= 0) + Boolean(points);
     return networks.reduce((best, each, place) => (rank(each) > rank(networks[best]) ? place : best), 0);
   }
 
@@ -102,7 +165,8 @@ export function savedView() {
   function indexNow() {
     const given = state.get("epoch");
     if (given >= 0) return Math.min(Math.round(given), marks().length - 1);
-    // before anything is touched: where the loss is about to be lost, else where it has dropped most
+    // before anything is touched: where the loss is about to be lost, else where it has dropped
+    // most
     const { events = {} } = run().networks[networkNow()];
     const lost = events.no_learning_zone_entry ?? -1;
     const at = lost >= 0 ? marks().findIndex((epoch) => epoch >= lost) : marks().length - 1;
@@ -137,8 +201,13 @@ export function savedView() {
     const log = top > 20 * lowest && finite.every((v) => v > 0) && !chance;
     const chosen = networks[place];
     const lost = chosen.events?.no_learning_zone_entry ?? -1;
-    const f = figures.loss.begin({ x: [0, last], y: log ? [lowest / 1.5, top * 1.5] : [0, Math.min(top, chance ? 1.6 * chance : top) * 1.08 || 1], log: log ? "y" : "" });
-    if (lost >= 0) f.zone(lost, last).note("no-learning zone", last, 0, { anchor: "end", kind: "lost", dx: -6, dy: -12 });
+    const f = figures.loss.begin({
+      x: [0, last],
+      y: log ? [lowest / 1.5, top * 1.5] : [0, Math.min(top, chance ? 1.6 * chance : top) * 1.08 || 1],
+      log: log ? "y" : "",
+    });
+    if (lost >= 0)
+      f.zone(lost, last).note("no-learning zone", last, 0, { anchor: "end", kind: "lost", dx: -6, dy: -12 });
     for (const phase of chosen.phases ?? []) if (phase.start > 0) f.vertical(phase.start);
     networks.forEach((each, k) => k !== place && f.line(thinned(epochOf(each), each.loss, 300), "faint thin"));
     if (chance) f.horizontal(chance).note("chance", 0, chance, { dx: 4, dy: -4 });
@@ -148,7 +217,10 @@ export function savedView() {
     figures.gradient.node.hidden = !chosen.gradient_norm;
     if (chosen.gradient_norm) {
       const sizes = chosen.gradient_norm.filter((v) => v > 0);
-      const [high, low] = [sizes.reduce((a, b) => Math.max(a, b), 1e-30), sizes.reduce((a, b) => Math.min(a, b), Infinity)];
+      const [high, low] = [
+        sizes.reduce((a, b) => Math.max(a, b), 1e-30),
+        sizes.reduce((a, b) => Math.min(a, b), Infinity),
+      ];
       const g = figures.gradient.begin({ x: [0, last], y: [Math.max(low, 1e-20) / 2, high * 2], log: "y" });
       if (lost >= 0) g.zone(lost, last);
       g.line(thinned(epochOf(chosen), chosen.gradient_norm)).vertical(epoch, "now");
@@ -165,21 +237,27 @@ export function savedView() {
     if (rank === 2) return drawPlane(new PlaneNetwork(floats(weights), units), points, index);
     const at = (text) => {
       const raw = floats(text);
-      return new Network(raw.subarray(0, units), raw.subarray(units, 2 * units), raw.subarray(2 * units, 3 * units), { initial: raw.subarray(3 * units, 4 * units) });
+      return new Network(raw.subarray(0, units), raw.subarray(units, 2 * units), raw.subarray(2 * units, 3 * units), {
+        initial: raw.subarray(3 * units, 4 * units),
+      });
     };
     const now = at(weights);
     const places = points.map((p) => p.position[0]);
     const low = Math.min(now.start, -2.5, ...places) - 0.5;
     const high = Math.max((threshold ?? 1) + 1.5, ...places.map((p) => Math.min(p, 12))) + 0.5;
     const f = figures.flow.begin({ x: [low, high], y: [-1.2, 2] });
-    const curve = (net) => Array.from({ length: 121 }, (_, k) => {
-      const kappa = low + ((high - low) * k) / 120;
-      return [kappa, net.flow(kappa)[0]];
-    });
+    const curve = (net) =>
+      Array.from({ length: 121 }, (_, k) => {
+        const kappa = low + ((high - low) * k) / 120;
+        return [kappa, net.flow(kappa)[0]];
+      });
     f.horizontal(0, "now");
     if (threshold !== undefined) f.vertical(threshold).note("threshold", threshold, 1.9, { dx: 4 });
-    for (let k = 0; k < network.weights.length; k += Math.max(1, Math.ceil(network.weights.length / 5))) f.line(curve(at(network.weights[k])), "faint thin");
-    f.line(curve(now)).dots([[now.start, now.flow(now.start)[0]]], "good", 5).note("start", now.start, now.flow(now.start)[0], { kind: "good", anchor: "middle", dy: -9 });
+    for (let k = 0; k < network.weights.length; k += Math.max(1, Math.ceil(network.weights.length / 5)))
+      f.line(curve(at(network.weights[k])), "faint thin");
+    f.line(curve(now))
+      .dots([[now.start, now.flow(now.start)[0]]], "good", 5)
+      .note("start", now.start, now.flow(now.start)[0], { kind: "good", anchor: "middle", dy: -9 });
     mark(f, points, (p) => [p.position[0], p.kind === "ghost" ? now.flow(p.position[0])[0] : 0]);
     figures.flow.caption.textContent = `At epoch ${pretty(marks()[index])}. Full: stable fixed points; rings: unstable; diamonds: ghosts. Grey: other epochs.`;
     f.describe(`Latent flow at epoch ${marks()[index]} with ${points.length} slow points.`);
@@ -210,13 +288,18 @@ export function savedView() {
   }
 
   function drawPoints(network, epoch) {
-    const all = (network.points ?? []).flatMap((points, k) => points.map((p) => ({ ...p, epoch: run().checkpoints[k] })));
+    const all = (network.points ?? []).flatMap((points, k) =>
+      points.map((p) => ({ ...p, epoch: run().checkpoints[k] })),
+    );
     figures.points.node.hidden = !all.length;
     if (!all.length) return;
     const values = all.map((p) => p.position[0]).filter((v) => Math.abs(v) < 15);
     const [low, high] = [Math.min(...values), Math.max(...values)];
     const wider = 0.1 * (high - low) || 1;
-    const f = figures.points.begin({ x: [0, run().checkpoints[run().checkpoints.length - 1]], y: [low - wider, high + wider] });
+    const f = figures.points.begin({
+      x: [0, run().checkpoints[run().checkpoints.length - 1]],
+      y: [low - wider, high + wider],
+    });
     const lost = network.events?.no_learning_zone_entry ?? -1;
     if (lost >= 0) f.zone(lost, run().checkpoints[run().checkpoints.length - 1]);
     for (const p of all) {
@@ -224,34 +307,77 @@ export function savedView() {
       else f.dots([[p.epoch, p.position[0]]], p.kind === "stable" ? "ink" : "ring", 2.6);
     }
     f.vertical(epoch, "now");
-    const counts = Object.keys(KINDS).map((kind) => `${all.filter((p) => p.kind === kind && p.epoch === epoch).length} ${kind}`);
+    const counts = Object.keys(KINDS).map(
+      (kind) => `${all.filter((p) => p.kind === kind && p.epoch === epoch).length} ${kind}`,
+    );
     figures.points.caption.textContent = `Dots: stable; rings: unstable; diamonds: ghosts. At epoch ${pretty(epoch)}: ${counts.join(", ")}.`;
     f.describe(`Slow points over training by kind; at epoch ${epoch}: ${counts.join(", ")}.`);
   }
 
   function tell(network, place, epoch) {
-    const events = Object.entries(network.events ?? {}).filter(([, at]) => at >= 0).sort((a, b) => a[1] - b[1]);
-    const words = { first_above_chance: "first above chance", last_above_chance: "last above chance", first_solved: "solved for the first time", no_learning_zone_entry: "enters the no-learning zone", frozen: "the update changes no bit any more", diverged: "diverges" };
-    happened.replaceChildren(element("h2", {}, `What happened to ${network.name}`), events.length
-      ? element("ul", {}, ...events.map(([name, at]) => element("li", {}, `Epoch ${pretty(at)}: ${words[name] ?? name.replaceAll("_", " ")}`)))
-      : element("p", {}, "The file records no events."));
-    diagnosis.replaceChildren(element("h2", {}, "Diagnosis"), ...(network.verdict
-      ? [element("p", {}, element("b", {}, network.verdict), ` (confidence ${pretty(network.confidence)})`), element("ul", {}, ...network.phases.map((p) => element("li", {}, `${pretty(p.start)} to ${pretty(p.end)}: ${p.name}`))), element("p", {}, network.advice)]
-      : [element("p", {}, "A dropped file has none. ", element("code", {}, "ghostpoint explore FILE"), " shows it.")]));
+    const events = Object.entries(network.events ?? {})
+      .filter(([, at]) => at >= 0)
+      .sort((a, b) => a[1] - b[1]);
+    const words = {
+      first_above_chance: "first above chance",
+      last_above_chance: "last above chance",
+      first_solved: "solved for the first time",
+      no_learning_zone_entry: "enters the no-learning zone",
+      frozen: "the update changes no bit any more",
+      diverged: "diverges",
+    };
+    happened.replaceChildren(
+      element("h2", {}, `What happened to ${network.name}`),
+      events.length
+        ? element(
+            "ul",
+            {},
+            ...events.map(([name, at]) =>
+              element("li", {}, `Epoch ${pretty(at)}: ${words[name] ?? name.replaceAll("_", " ")}`),
+            ),
+          )
+        : element("p", {}, "The file records no events."),
+    );
+    diagnosis.replaceChildren(
+      element("h2", {}, "Diagnosis"),
+      ...(network.verdict
+        ? [
+            element("p", {}, element("b", {}, network.verdict), ` (confidence ${pretty(network.confidence)})`),
+            element(
+              "ul",
+              {},
+              ...network.phases.map((p) => element("li", {}, `${pretty(p.start)} to ${pretty(p.end)}: ${p.name}`)),
+            ),
+            element("p", {}, network.advice),
+          ]
+        : [
+            element("p", {}, "A dropped file has none. ", element("code", {}, "ghostpoint explore FILE"), " shows it."),
+          ]),
+    );
     const losses = run().networks.filter((each) => (each.events?.no_learning_zone_entry ?? -1) >= 0).length;
     const learned = run().networks.filter((each) => (each.events?.first_above_chance ?? -1) >= 0).length;
-    lead.replaceChildren(...sentence(
-      isExample() ? "An example that ships with the page, until you open a run of your own: " : `${run().name}: `,
-      `${run().networks.length} network${run().networks.length === 1 ? "" : "s"}`,
-      run().networks.some((each) => each.events) ? `, of which ${learned} learned` : "",
-      losses ? ["lost", ` and ${losses} ${losses === 1 ? "was" : "were"} lost again`] : "",
-      `. Shown: ${network.name} at epoch ${pretty(epoch)}.`));
+    lead.replaceChildren(
+      ...sentence(
+        isExample() ? "An example that ships with the page, until you open a run of your own: " : `${run().name}: `,
+        `${run().networks.length} network${run().networks.length === 1 ? "" : "s"}`,
+        run().networks.some((each) => each.events) ? `, of which ${learned} learned` : "",
+        losses ? ["lost", ` and ${losses} ${losses === 1 ? "was" : "were"} lost again`] : "",
+        `. Shown: ${network.name} at epoch ${pretty(epoch)}.`,
+      ),
+    );
   }
 
   choose();
   return {
-    node, render: draw,
-    hook: () => ({ run: run().name, network: networkNow(), epoch: marks()[indexNow()], checkpoints: run().checkpoints?.length ?? 0, networks: run().networks.length }),
+    node,
+    render: draw,
+    hook: () => ({
+      run: run().name,
+      network: networkNow(),
+      epoch: marks()[indexNow()],
+      checkpoints: run().checkpoints?.length ?? 0,
+      networks: run().networks.length,
+    }),
     refresh() {
       state.read();
       choose();

@@ -187,7 +187,7 @@ def _rank_one_points(stack: list[LowRankRNN]) -> list[list[dict[str, Any]]]:
 def _rank_two_points(model: LowRankRNN) -> list[dict[str, Any]]:
     """Zeros in the plane, proven, and ghosts by search."""
     zeros, ghosts = latent_zeros(model), latent_ghosts(model, starts=64)
-    stable = (zeros.eigenvalues.real < 0).all(axis=1)
+    stable = np.asarray((zeros.eigenvalues.real < 0).all(axis=1))
     here = [
         _point("stable" if rests else "unstable", place) for rests, place in zip(stable, zeros.position, strict=True)
     ]

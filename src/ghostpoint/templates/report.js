@@ -1,5 +1,5 @@
-// A figure opens over the page, where the wheel, two fingers, keys and buttons zoom it and dragging moves it.
-// Without this script the same link opens the figure's file.
+// A figure opens over the page, where the wheel, two fingers, keys and buttons zoom it and dragging
+// moves it. Without this script the same link opens the figure's file.
 (() => {
   const dialog = document.getElementById("zoom");
   const stage = dialog.querySelector(".stage");
@@ -14,7 +14,12 @@
     const across = ((clientX ?? box.x + box.width / 2) - box.x) / box.width;
     const down = ((clientY ?? box.y + box.height / 2) - box.y) / box.height;
     const scale = inside(view[2] / factor, full[2] / 24, full[2] * 1.2) / view[2];
-    view = [view[0] + across * view[2] * (1 - scale), view[1] + down * view[3] * (1 - scale), view[2] * scale, view[3] * scale];
+    view = [
+      view[0] + across * view[2] * (1 - scale),
+      view[1] + down * view[3] * (1 - scale),
+      view[2] * scale,
+      view[3] * scale,
+    ];
     show();
   };
   const move = (dx, dy) => {
@@ -34,7 +39,13 @@
   };
   const open = (plate) => {
     svg = plate.querySelector("svg");
-    home = { plate, viewBox: svg.getAttribute("viewBox").split(/[\s,]+/).map(Number) };
+    home = {
+      plate,
+      viewBox: svg
+        .getAttribute("viewBox")
+        .split(/[\s,]+/)
+        .map(Number),
+    };
     plate.style.minHeight = `${plate.offsetHeight}px`;
     dialog.showModal();
     stage.append(svg);
@@ -63,18 +74,28 @@
   dialog.addEventListener("keydown", (event) => {
     const step = 80;
     const actions = {
-      "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5), 0: fit,
-      ArrowLeft: () => move(step, 0), ArrowRight: () => move(-step, 0), ArrowUp: () => move(0, step), ArrowDown: () => move(0, -step),
+      "+": () => zoom(1.5),
+      "=": () => zoom(1.5),
+      "-": () => zoom(1 / 1.5),
+      0: fit,
+      ArrowLeft: () => move(step, 0),
+      ArrowRight: () => move(-step, 0),
+      ArrowUp: () => move(0, step),
+      ArrowDown: () => move(0, -step),
     };
     if (actions[event.key]) {
       event.preventDefault();
       actions[event.key]();
     }
   });
-  stage.addEventListener("wheel", (event) => {
-    event.preventDefault();
-    zoom(Math.exp(-event.deltaY / 400), event.clientX, event.clientY);
-  }, { passive: false });
+  stage.addEventListener(
+    "wheel",
+    (event) => {
+      event.preventDefault();
+      zoom(Math.exp(-event.deltaY / 400), event.clientX, event.clientY);
+    },
+    { passive: false },
+  );
   stage.addEventListener("pointerdown", (event) => {
     stage.setPointerCapture(event.pointerId);
     pointers.set(event.pointerId, event);
@@ -85,11 +106,16 @@
     const other = [...pointers.values()].find((each) => each.pointerId !== event.pointerId);
     if (other) {
       const apart = (each) => Math.hypot(each.clientX - other.clientX, each.clientY - other.clientY);
-      zoom(apart(event) / Math.max(apart(before), 1), (event.clientX + other.clientX) / 2, (event.clientY + other.clientY) / 2);
+      zoom(
+        apart(event) / Math.max(apart(before), 1),
+        (event.clientX + other.clientX) / 2,
+        (event.clientY + other.clientY) / 2,
+      );
     } else move(event.clientX - before.clientX, event.clientY - before.clientY);
     pointers.set(event.pointerId, event);
   });
-  for (const name of ["pointerup", "pointercancel"]) stage.addEventListener(name, (event) => pointers.delete(event.pointerId));
+  for (const name of ["pointerup", "pointercancel"])
+    stage.addEventListener(name, (event) => pointers.delete(event.pointerId));
   addEventListener("resize", () => dialog.open && fit());
 
   // A link to a line of code opens the listing that holds it.
