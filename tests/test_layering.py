@@ -38,8 +38,16 @@ ROOMS = {
     "experiments": {*SCIENCE, "catalogue", "_version", "critical_rate", "remedies", "slow_points", "training"},
     "explorer": {*SCIENCE, "slow_points", "diagnosis"},
     "command": {
-        *SCIENCE, "_version", "system", "weights", "slow_points", "diagnosis", "explorer", "experiments", "figures",
-    },  # fmt: skip
+        *SCIENCE,
+        "_version",
+        "system",
+        "weights",
+        "slow_points",
+        "diagnosis",
+        "explorer",
+        "experiments",
+        "figures",
+    },
     "__main__": {"command"},
 }
 MATPLOTLIB = {"figures"}
