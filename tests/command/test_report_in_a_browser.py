@@ -71,7 +71,8 @@ def test_the_link_of_a_claim_shows_its_line_of_code(visit):
     target = tab.locator("pre span:target")
     target.wait_for(state="visible")
     assert "rises <&> fast" in target.text_content()
-    assert 0 < target.bounding_box()["y"] < 800
+    tab.wait_for_function("document.querySelector('pre span:target').getBoundingClientRect().y < innerHeight")
+    assert target.bounding_box()["y"] > 0
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -118,14 +118,18 @@
     stage.addEventListener(name, (event) => pointers.delete(event.pointerId));
   addEventListener("resize", () => dialog.open && fit());
 
-  // A link to a line of code opens the listing that holds it.
+  // A link to a line of code opens the listing that holds it. What is off the screen has an estimated
+  // height until it is drawn, so the place is looked for again when its surroundings have been.
   const unfold = () => {
     const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-    const listing = target?.closest("details");
-    if (listing && !listing.open) {
-      listing.open = true;
-      target.scrollIntoView({ block: "center" });
-    }
+    if (!target) return;
+    const listing = target.closest("details");
+    if (listing) listing.open = true;
+    const settle = (turns) => {
+      target.scrollIntoView({ block: listing ? "center" : "start" });
+      if (turns) requestAnimationFrame(() => settle(turns - 1));
+    };
+    settle(3);
   };
   addEventListener("hashchange", unfold);
   unfold();
