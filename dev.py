@@ -42,7 +42,7 @@ def main(arguments):
         os.chdir(ROOT)
         # pytest takes the last -m and -n: `dev.py test -m slow` runs the slow ones, `-n 0` runs them in one process.
         workers = str(min(4, processors()))
-        run = [python, "-m", "pytest", "-m", "not slow", "-n", workers, "--dist", "loadfile", *rest]
+        run = [python, "-m", "pytest", "-m", "not slow and not browser", "-n", workers, "--dist", "loadfile", *rest]
     else:
         run = [python, "-m", "ghostpoint", "reproduce", *rest]
     sys.stdout.flush()

@@ -47,6 +47,7 @@ ROOMS = {
         "slow_points",
         "training",
     },
+    "explorer": {*SCIENCE, "slow_points", "diagnosis"},
     "command": {
         *SCIENCE,
         "_version",
@@ -56,6 +57,7 @@ ROOMS = {
         "slow_points",
         "diagnosis",
         "sweeps",
+        "explorer",
         "experiments",
         "figures",
     },

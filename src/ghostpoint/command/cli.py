@@ -24,12 +24,14 @@ Examples:
   ghostpoint reproduce --scale paper --out paper    at full size; all of them take hours
   ghostpoint reproduce --scale paper --out paper --resume
                                                     go on after Ctrl-C, a crash or a failure
-  ghostpoint report ghostpoint-report               make the report again, run nothing
+  ghostpoint report --open ghostpoint-report        make the report again and show it, run nothing
   ghostpoint slow-points weights.npz --figure f.png fixed points and ghosts of a network
   ghostpoint diagnose history.csv --figure loss.png what phase a training is in, and why
   ghostpoint diagnose --follow run.jsonl            the same while the record is written
   ghostpoint sweep grid.toml --out grid             train a grid of networks; again to go on
   ghostpoint plot grid --x learning_rate --y delay  its phase diagram
+  ghostpoint explore                                the theory and a training, live in the browser
+  ghostpoint explore run.zip                        scrub through a saved run
 """
 
 #: exit status after a fault of this program (EX_SOFTWARE of sysexits.h)
@@ -107,11 +109,19 @@ def reproduce(
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="A folder made by reproduce.", metavar="DIR")]) -> None:
+def report(
+    folder: Annotated[Path, typer.Argument(help="A folder made by reproduce.", metavar="DIR")],
+    open_it: Annotated[bool, typer.Option("--open", help="Show the report in the browser.")] = False,
+) -> None:
     """Make the report again from saved data."""
     from ghostpoint.command.reproduce import redraw
 
-    _ending(redraw(folder))
+    outcome = redraw(folder)
+    if open_it:
+        import webbrowser
+
+        webbrowser.open(outcome.report.resolve().as_uri())
+    _ending(outcome)
 
 
 def _ending(outcome: Outcome, advice: str = "") -> None:
@@ -282,6 +292,23 @@ def plot(
     from ghostpoint.command.plot import plot_sweep
 
     typer.echo(plot_sweep(folder, x, y, value, out))
+
+
+@app.command()
+def explore(
+    path: Annotated[
+        Path | None, typer.Argument(help="A saved run, a record of a training, or a folder of runs.", metavar="[PATH]")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the page to a file and serve nothing.", metavar="OUT.html")
+    ] = None,
+    port: Annotated[int, typer.Option(help="Of the loopback interface; any free one otherwise.", min=0, max=65535)] = 0,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the browser.")] = True,
+) -> None:
+    """See the theory, train a network in the page, or scrub through a saved run."""
+    from ghostpoint.command.explore import explore
+
+    explore(path, out=out, port=port, open_browser=browser, say=typer.echo)
 
 
 def _ids(only: list[str]) -> list[str]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
 
 from ghostpoint import experiments, figures
 from ghostpoint._version import __version__
+from ghostpoint.command.claim_code import Listing
+from ghostpoint.command.inline_svg import Plates
 from ghostpoint.command.reproduction import Folder, Record
 from ghostpoint.experiments.shared.base import ORIGINS
 from ghostpoint.storage import write_text_atomic
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 VERDICTS = {"holds": "holds", "does not hold": "fails", "not testable at this scale": "untestable"}
-_SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
-_REFERENCE = re.compile(r"url\(\s*#([^)\s]+)\s*\)")
+#: dots per inch of what a figure rasterises: sharp at three times the width of the page
+DPI = 200
 
 
 def draw_svg(id: str, dataset: xr.Dataset) -> str:
@@ -32,40 +32,8 @@ def draw_svg(id: str, dataset: xr.Dataset) -> str:
 
     buffer = io.StringIO()
     with styled():  # matplotlib reads the font and id settings of SVG when it saves
-        figures.draw(id, dataset).savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        figures.draw(id, dataset).savefig(buffer, format="svg", dpi=DPI, metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
-
-
-def inline_svg(svg: str, prefix: str, label: str) -> str:
-    """``svg`` as an element for an HTML page: every id and reference to one starts with ``prefix``.
-
-    Matplotlib gives its elements the same ids in every figure, and its style rules apply to the whole page;
-    with several figures in a page each has to refer to its own. The element scales with the page and carries
-    ``label`` for readers who do not see it.
-    """
-    ElementTree.register_namespace("", _SVG)
-    ElementTree.register_namespace("xlink", _XLINK)
-    root = ElementTree.fromstring(svg)
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if child.tag == f"{{{_SVG}}}metadata":
-                parent.remove(child)
-    for element in root.iter():
-        if element.tag == f"{{{_SVG}}}style" and element.text:
-            element.text = re.sub(r"(^|\})\s*([^{}]+)\{", rf"\1#{prefix} \2{{", element.text)
-        for name, value in element.attrib.items():
-            if name == "id":
-                element.set(name, f"{prefix}-{value}")
-            elif name in ("href", f"{{{_XLINK}}}href") and value.startswith("#"):
-                element.set(name, f"#{prefix}-{value[1:]}")
-            elif "url(" in value:
-                element.set(name, _REFERENCE.sub(rf"url(#{prefix}-\1)", value))
-    for name in ("width", "height", "version"):
-        root.attrib.pop(name, None)
-    root.set("id", prefix)
-    root.set("role", "img")
-    root.set("aria-label", label)
-    return ElementTree.tostring(root, encoding="unicode")
 
 
 def write_report(folder: Folder) -> Path:
@@ -90,18 +58,22 @@ def render(folder: Folder, written: datetime) -> str:
         duration=duration, config=compact_json, abridged=abridged, verdict_class=VERDICTS.__getitem__
     )
     finished = folder.finished()
-    entries = []
+    entries, plates, listings = [], Plates(), dict[str, Listing]()
     for id in experiments.IDS:
         record = folder.record(id) if id in finished else None
         failed = [folder.failures[id]] if id in folder.failures else []
         if record is None and not failed:
             continue
         experiment, svg = experiments.get(id), folder.figure(id) if record else None
+        listing = Listing.of(experiment.claims)
+        listing = listings.setdefault(listing.name, listing)
         entry = {
             "experiment": experiment,
+            "listing": listing,
+            "lines": [listing.line_of(claim.sentence) for claim in (record.claims if record else [])],
             "record": record,
             # Safe as markup: it was parsed as XML and written again.
-            "figure": Markup(inline_svg(svg, f"figure-{id}", f"Figure of {experiment.title}")) if svg else None,
+            "figure": Markup(plates.add(svg, f"figure-{id}", f"Figure of {experiment.title}")) if svg else None,
             "caption": figures.caption(id) if svg else "",
             "failures": [*(record.failures if record else []), *failed],
             # An experiment without claims, as they raised, stands where its origin is.
@@ -115,6 +87,8 @@ def render(folder: Folder, written: datetime) -> str:
         version=__version__,
         written=written,
         entries=entries,
+        shared=Markup(plates.definitions()),
+        listings=list(listings.values()),
         tallies={origin: tally(records, origin) for origin in ORIGINS},
         seconds=sum(record.seconds for record in records),
         processor_seconds=sum(record.processor_seconds or 0.0 for record in records),

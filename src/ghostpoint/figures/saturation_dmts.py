@@ -46,7 +46,7 @@ def draw(dataset: xr.Dataset) -> Figure:
         above.set_title(f"{str(moment).capitalize()}: epoch {epoch:,}" if lost else str(moment).capitalize())
         image = below.pcolormesh(
             time, np.arange(dataset.sizes["unit"]), dataset["rates"].values[place, 0].T,
-            cmap="RdBu_r", vmin=-1, vmax=1, shading="nearest",
+            cmap="RdBu_r", vmin=-1, vmax=1, shading="nearest", rasterized=True,
         )  # fmt: skip
         below.set(xlabel="time (ms)", ylabel="unit", title="Rates")
     figure.colorbar(image, ax=panels[6:], label="rate", aspect=12)
