@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ghostpoint.diagnosis.history import CURVES, History, RunHistory
 from ghostpoint.diagnosis.readers.columns import STEPS, best_columns, words_of
-from ghostpoint.diagnosis.readers.table import Choice, Table, as_share, history_of_table
+from ghostpoint.diagnosis.readers.table import Choice, Table, history_of_table, shared_accuracy
 from ghostpoint.errors import InputError
 from ghostpoint.results import TrainingRun
 from ghostpoint.tasks import Task
@@ -179,6 +179,8 @@ def _of_arrays(
     loss = _numbers("loss", arrays["loss"])
     if loss.ndim not in (1, 2) or not loss.size:
         raise InputError(f"loss must have shape (epochs,) or (networks, epochs), got {loss.shape}")
+    if loss.ndim == 2 and loss.shape[1] == 1 and epochs is None and labels is None:
+        loss = loss.ravel()  # one run as a column
     if loss.ndim == 2:
         _ask_about_shape(loss, epochs)
     loss = np.atleast_2d(loss)
@@ -193,10 +195,7 @@ def _of_arrays(
         for role, values in arrays.items()
         if role != "loss"
     }
-    account: list[str] = []
-    if "accuracy" in filled:
-        filled["accuracy"], percent = as_share(filled["accuracy"])
-        account += ["accuracy read as percent"] if percent else []
+    account = shared_accuracy(filled)
     last = [int(np.flatnonzero(np.isfinite(row))[-1]) if np.isfinite(row).any() else -1 for row in loss]
     longest = max(last)
     level = (None, None) if levels is None else levels
