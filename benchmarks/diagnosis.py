@@ -19,10 +19,10 @@ import itertools
 import json
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -185,59 +185,81 @@ def as_label(verdict: str) -> str:
     return "abrupt learning" if verdict == "staircase learning" else verdict
 
 
-def judged_records(each: int, first: int) -> dict[str, list[tuple[str, bool, float]]]:
-    """Kind, whether the verdict is right, and confidence, of ``each`` labelled records a kind, by generator."""
+class Scored(NamedTuple):
+    """A verdict on a labelled record or network: its kind or label, whether it is right, and how sure it was."""
+
+    kind: str
+    right: bool
+    confidence: float
+    signs: Mapping[str, float]
+
+
+def judged_records(each: int, first: int) -> dict[str, list[Scored]]:
+    """The verdicts on ``each`` labelled records a kind, by generator."""
     sys.path.insert(0, str(ROOT))
     from tests.diagnosis.realistic_records import REALISTIC, realistic_record
     from tests.diagnosis.records import KINDS, record_of
 
-    found: dict[str, list[tuple[str, bool, float]]] = {}
+    found: dict[str, list[Scored]] = {}
     for name, kinds, make in (("formulas", KINDS, record_of), ("realistic", REALISTIC, realistic_record)):
         rows = found.setdefault(name, [])
         for kind in kinds:
             for seed in range(first, first + each):
                 record = make(kind, seed)
                 finding = diagnose(record.history, **record.options).findings[0]
-                rows.append((kind, finding.verdict in record.allowed, finding.confidence))
+                rows.append(Scored(kind, finding.verdict in record.allowed, finding.confidence, finding.signs))
     return found
 
 
-def scored(rows: list[tuple[str, bool, float]]) -> dict[str, Any]:
+def scored(rows: list[Scored]) -> dict[str, Any]:
     """Share right of all and by kind, and how often a confident verdict is wrong."""
-    kinds = dict.fromkeys(row[0] for row in rows)
-    by_kind = {kind: float(np.mean([row[1] for row in rows if row[0] == kind])) for kind in kinds}
+    kinds = dict.fromkeys(row.kind for row in rows)
+    by_kind = {kind: float(np.mean([row.right for row in rows if row.kind == kind])) for kind in kinds}
     return {
         "records": len(rows),
         "kinds": len(kinds),
-        "right": float(np.mean([row[1] for row in rows])),
+        "right": float(np.mean([row.right for row in rows])),
         "lowest_kind": min(by_kind.items(), key=lambda item: item[1]),
         "by_kind": by_kind,
-        "wrong_above_0.8": float(np.mean([not right and sure > 0.8 for _, right, sure in rows])),
+        "wrong_above_0.8": float(np.mean([not row.right and row.confidence > 0.8 for row in rows])),
     }
 
 
-def reliability(sources: dict[str, list[tuple[str, bool, float]]]) -> list[dict[str, Any]]:
+def interval(right: int, count: int) -> list[float]:
+    """Wilson's 95 % interval of a share (Wilson, E. B. (1927). J. Am. Stat. Assoc. 22, 209-212)."""
+    z, share = 1.96, right / count
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
+    return [float(middle - half), float(middle + half)]
+
+
+def reliability(sources: dict[str, list[Scored]]) -> list[dict[str, Any]]:
     """Verdicts, mean confidence and share right by band of confidence, of all sources together and each."""
     rows = []
     for low, high in itertools.pairwise(BANDS):
         row: dict[str, Any] = {"from": low, "to": min(high, 1.0)}
         for name, judged in {"all": [x for each in sources.values() for x in each], **sources}.items():
-            inside = [(right, sure) for _, right, sure in judged if low <= sure < high]
-            mean = np.mean(inside, axis=0) if inside else (np.nan, np.nan)
-            row[name] = {"verdicts": len(inside)} | (
-                {"right": float(mean[0]), "confidence": float(mean[1])} if inside else {}
-            )
+            inside = [one for one in judged if low <= one.confidence < high]
+            row[name] = {"verdicts": len(inside)}
+            if inside:
+                good = sum(one.right for one in inside)
+                row[name] |= {
+                    "right": good / len(inside),
+                    "interval": interval(good, len(inside)),
+                    "confidence": float(np.mean([one.confidence for one in inside])),
+                }
         rows.append(row)
     return rows
 
 
 def write_page(rows: list[dict[str, Any]], page: Path) -> None:
     """Put the reliability table between its marks in the page."""
-    lines = ["| confidence | verdicts | mean confidence | right |", "|---|---|---|---|"]
+    lines = ["| confidence | verdicts | mean confidence | right | 95 % interval |", "|---|---|---|---|---|"]
     for row in rows:
         each = row["all"]
         if each["verdicts"]:
-            numbers = f"{each['verdicts']} | {each['confidence']:.3f} | {each['right']:.3f}"
+            low, high = each["interval"]
+            numbers = f"{each['verdicts']} | {each['confidence']:.3f} | {each['right']:.3f} | {low:.3f} to {high:.3f}"
             lines.append(f"| {row['from']:g} to {row['to']:g} | {numbers} |")
     before, _, rest = page.read_text().partition(MARKS[0])
     page.write_text("\n".join([before + MARKS[0], *lines, MARKS[1]]) + rest.partition(MARKS[1])[2])
@@ -280,14 +302,14 @@ def main() -> None:
         write_page(rows, ROOT / "docs" / "diagnosis.md")
 
 
-def score_networks(which: str) -> tuple[dict[str, Any], list[tuple[str, bool, float]]]:
-    """Figures of the simulated networks, and label, whether the verdict is right, and confidence of each."""
+def score_networks(which: str) -> tuple[dict[str, Any], list[Scored]]:
+    """Figures of the simulated networks, and the verdict on each."""
     pairs: dict[str, list[tuple[str, str]]] = {
         "everything": [],
         "loss alone": [],
         "everything, by escape times alone": [],
     }
-    judged: list[tuple[str, bool, float]] = []
+    judged: list[Scored] = []
     lost_points: list[int] = []
     for group in groups(which):
         labels = group.labels("separation")
@@ -297,7 +319,8 @@ def score_networks(which: str) -> tuple[dict[str, Any], list[tuple[str, bool, fl
         pairs["everything"] += zip(labels, verdicts, strict=True)
         pairs["loss alone"] += zip(labels, [as_label(finding.verdict) for finding in alone], strict=True)
         pairs["everything, by escape times alone"] += zip(group.labels("escape"), verdicts, strict=True)
-        judged += [(a, a == as_label(f.verdict), f.confidence) for a, f in zip(labels, found, strict=True)]
+        judged += [Scored(a, a == as_label(f.verdict), f.confidence, f.signs)
+                   for a, f in zip(labels, found, strict=True)]  # fmt: skip
         lost_points += [int(c) for c, v in zip(group.fixed_points, verdicts, strict=True) if v == "no-learning zone"]
     agreement = {name: float(np.mean([a == b for a, b in both])) for name, both in pairs.items()}
     networks = len(pairs["everything"])
@@ -311,7 +334,7 @@ def score_networks(which: str) -> tuple[dict[str, Any], list[tuple[str, bool, fl
         "seeds": [min(SEEDS[which]), max(SEEDS[which])],
         "rates": {str(key): rates for key, rates in RATES[which].items()},
         "agreement": agreement,
-        "wrong_above_0.8": float(np.mean([not right and sure > 0.8 for _, right, sure in judged])),
+        "wrong_above_0.8": float(np.mean([not one.right and one.confidence > 0.8 for one in judged])),
         "confusion": {name: confusion(both) for name, both in pairs.items()},
         "called_lost": len(lost_points),
         "called_lost_with_three_fixed_points": three,

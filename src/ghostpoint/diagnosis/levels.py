@@ -247,7 +247,7 @@ def _by_accuracy(
         return None, None, None
     known = np.flatnonzero(np.isfinite(raw))
     filled = np.flatnonzero(raw[known] != 0)
-    if len(filled) and filled[0] > 1 and given != 0:  # a column that was not filled yet
+    if len(filled) and filled[0] > 0 and given != 0:  # a column that was not filled yet
         known = known[filled[0] :]
     values = raw[known]
     if len(known) < 6 or (np.ptp(values) == 0 and (given is None or abs(values[0] - given) > 1e-6)):

@@ -63,7 +63,7 @@ class Finding:
     evidence: Mapping[str, float]
     advice: str
     notes: tuple[str, ...] = ()
-    likeness: str = ""  # which simulated records it is compared to for its confidence
+    signs: Mapping[str, float] = field(default_factory=dict)  # of doubt, from which the confidence follows
 
     def __str__(self) -> str:
         lines = [f"{self.verdict} (confidence {self.confidence:.2f})"]
@@ -81,8 +81,8 @@ class Diagnosis(Summarised):
     entry per network, for more:
 
     * ``verdict``: the phase the training is in at its last epoch, one of :data:`PHASES`;
-    * ``confidence``: in [0, 1], the share of right verdicts among simulated records of the same verdict, length class
-      and steadiness under changes of all thresholds (docs/diagnosis.md);
+    * ``confidence``: in [0, 1], the probability that the verdict is right, by the share of right ones among simulated
+      records with the same signs of doubt (docs/diagnosis.md);
     * ``phases``: all of them in order, with epochs and numbers (:class:`Phase`);
     * ``evidence``: name to number, losses in units of the loss and epochs as in the history;
     * ``advice``: a sentence.

@@ -11,8 +11,8 @@ from scipy.ndimage import median_filter
 from ghostpoint.diagnosis.drops import Drop, abrupt_share, drops_of, stairs
 from ghostpoint.diagnosis.levels import Levels, tail_is_flat
 from ghostpoint.diagnosis.segments import CLEAR, course_of
-from ghostpoint.diagnosis.series import Series, median
-from ghostpoint.diagnosis.swings import SPAN, Swing
+from ghostpoint.diagnosis.series import Series, median, noise_of
+from ghostpoint.diagnosis.swings import SPAN, Swing, loud_blocks
 
 __all__ = ["FEWEST", "SPELL", "Judged", "judge", "spell_epochs"]
 
@@ -29,6 +29,10 @@ RISE, RISE_OF_LEVEL = 0.08, 0.06
 #: gradient in the no-learning zone, as a share of its largest
 FLAT_GRADIENT = 1e-2
 #: losses of constant answers that are looked for: log K of cross-entropy, 1/4 of squared error to 0 and 1
+#: odds that a loss ends at one of them and not elsewhere, and the factor within which it ends elsewhere
+ODDS, ELSEWHERE = 0.02, 100.0
+#: standard error of such a level as a share of it: classes are not quite equally frequent
+UNEQUAL = 0.001
 CONSTANTS = {"log 2": np.log(2), "log 3": np.log(3), "log 4": np.log(4), "log 10": np.log(10), "1/4": 0.25}
 
 
@@ -37,6 +41,7 @@ class Judged:
     """A verdict in the making: its name, numbers and remarks, and the spells found.
 
     ``lost`` are the points of the stretch at chance after learning, ``since`` the epoch at which the last state began.
+    ``guessed`` says that a common level or schedule was supposed which nothing in the record names.
     """
 
     name: str
@@ -46,6 +51,7 @@ class Judged:
     lost: tuple[int, int] = (0, 0)
     swing: Swing | None = None
     since: float = np.nan
+    guessed: bool = False
 
 
 def judge(series: Series, levels: Levels, swing: Swing | None, strictness: float = 1.0) -> Judged:
@@ -83,7 +89,8 @@ def _diverged(series: Series, levels: Levels, k: float) -> Judged | None:
         notes = [] if series.infinite or grown else [
             "the loss is NaN to the end without growth before: a record that stops looks alike"
         ]  # fmt: skip
-        return Judged("divergence", {"first_epoch_not_finite": series.blown, "last_finite_loss": end}, notes)
+        evidence = {"first_epoch_not_finite": series.blown, "last_finite_loss": end}
+        return Judged("divergence", evidence, notes, guessed=bool(notes))
     top = max(levels.chance, float(median(loss[:3])))
     if levels.low < 0 or top <= 0 or end <= 0:
         return None
@@ -144,8 +151,7 @@ def _never_learned(series: Series, levels: Levels, k: float) -> Judged | None:
         and levels.end < 0.45 * levels.chance
     ):
         return Judged("converged", evidence, ["flat below chance from the beginning: trained before"])
-    exact = levels.accuracy is not None and 4 * len(np.unique(levels.accuracy)) <= len(levels.accuracy)
-    if levels.by_accuracy and levels.off.sum() >= (1 if exact else 3) and levels.off.mean() > 0.002:
+    if levels.by_accuracy and _answers_rose(series, levels):
         return None
     rise = levels.end - min(levels.low, levels.chance)
     if rise > k * RISE_OF_LEVEL * abs(levels.chance) and rise > CLEAR * 1.5 * error and not _oscillates(levels):
@@ -172,6 +178,18 @@ def _never_learned(series: Series, levels: Levels, k: float) -> Judged | None:
         note = f"the loss has fallen by {share:.1%} only, and without the accuracy that says little"
         return Judged("cannot tell", evidence, [note])
     return None
+
+
+def _answers_rose(series: Series, levels: Levels) -> bool:
+    """Whether the mean accuracy where the run is off chance exceeds that at chance by its standard errors."""
+    if series.accuracy is None or levels.accuracy_at_chance is None or not levels.off.any():
+        return False
+    known = np.isfinite(series.accuracy)
+    above = series.accuracy[known & levels.off]
+    if not len(above):  # none was recorded there: what lies between is interpolated
+        return False
+    error = noise_of(series.accuracy[known]) / np.sqrt(len(above))
+    return bool(above.mean() - levels.accuracy_at_chance > CLEAR * error)
 
 
 def _wanders(levels: Levels) -> bool:
@@ -283,7 +301,10 @@ def _swings(series: Series, levels: Levels, swing: Swing | None, k: float) -> Ju
         "growth": swing.growth, "cycles": swing.cycles,
     }  # fmt: skip
     gap = _gap(levels, series)
-    since = float(series.epoch[-min(swing.points, len(series.epoch))])
+    n = len(series.loss)
+    begin = n - min(swing.points, n)
+    loud = loud_blocks(series.loss, begin, n, swing, 0)
+    since = float(series.epoch[loud[0][0] if loud else begin])
     return Judged("oscillation near a minimum", _known(evidence), [], drops_of(series, levels), gap, swing, since)
 
 
@@ -305,8 +326,10 @@ def _restarted(series: Series, levels: Levels, k: float) -> Judged | None:
             whole = series.epoch[-1] - series.epoch[0]
             near = (series.epoch >= rise.start - 0.03 * whole) & (series.epoch <= rise.end + 0.01 * whole)
             rates = series.rate[near]
-            jumps = len(rates) > 1 and bool(np.nanmax(rates) > 1.5 * np.nanmin(rates[: max(len(rates) // 2, 1)]))
-            if jumps:
+            low = float(np.nanmin(rates[: max(len(rates) // 2, 1)])) if len(rates) > 1 else np.inf
+            # the rate was higher once, low then, and is higher again: else it warms up
+            fallen = series.rate[: int(np.argmax(near)) + 1] > 1.5 * low
+            if np.nanmax(rates, initial=0.0) > 1.5 * low and fallen.any():
                 found.append(rise)
         else:
             fall = after[0]
@@ -330,7 +353,8 @@ def _restarted(series: Series, levels: Levels, k: float) -> Judged | None:
     notes = (
         [] if series.rate is not None else ["no learning rate is recorded: restarts are inferred from the saw-tooth"]
     )
-    return Judged("restart of a schedule", evidence, notes, drops_of(series, levels), since=found[-1].end)
+    drops, guessed = drops_of(series, levels), series.rate is None
+    return Judged("restart of a schedule", evidence, notes, drops, since=found[-1].end, guessed=guessed)
 
 
 def _rises(series: Series, levels: Levels, k: float) -> Judged | None:
@@ -380,8 +404,11 @@ def _gap(levels: Levels, series: Series) -> tuple[int, int]:
     first, last = int(where[widest]) + 1, int(where[widest + 1])
     if last - first < SPELL_POINTS or series.epoch[last] - series.epoch[first] < spell_epochs(series):
         return 0, 0
-    if levels.by_accuracy and median(series.loss[first:last]) <= median(series.loss[where[where < first]]):
-        return 0, 0  # the loss falls on: an accuracy that is noisy near chance
+    if levels.by_accuracy:
+        inside, before = series.loss[first:last], series.loss[where[where < first]]
+        unsure = 1.25 * float(median(levels.linear.noise)) * np.sqrt(1 / len(inside) + 1 / len(before))
+        if median(inside) - median(before) <= max(CLEAR * unsure, 0.05 * levels.drop):
+            return 0, 0  # the loss does not rise: an accuracy that is noisy near chance
     if not levels.by_accuracy:  # below chance by a little and back again is no learning
         bins = np.searchsorted(levels.linear.edges, [first, last], side="right") - 1
         before = levels.linear.fit[: max(int(bins[0]), 1)]
@@ -436,14 +463,27 @@ def _constant(series: Series, levels: Levels, k: float) -> Judged | None:
     constants = {"the given chance level": levels.chance} if given else CONSTANTS
     if levels.accuracy is not None and levels.accuracy[-1] > levels.accuracy[0] + 0.1:
         return None
+    top = max(levels.start, float(series.loss[:3].max()))
     for name, value in constants.items():
-        near = 0.02 * value if given else min(max(0.003 * value, 3 * error), 0.005 * value)
-        if abs(end - value) < max(near, 1e-12) and (given or levels.start > 1.15 * value):
+        near = 0.02 * value if given else _tolerance(value, error, ODDS / k)
+        if abs(end - value) < max(near, 1e-12) and (given or top > 1.1 * value):
             note = f"the loss ends at that of a constant answer, {name} = {value:.4g}"
             return Judged(
-                "plateau at a constant answer", _known(evidence), [note], drops_of(series, levels), since=since
-            )
+                "plateau at a constant answer", _known(evidence), [note], drops_of(series, levels), since=since,
+                guessed=not given,
+            )  # fmt: skip
     return None
+
+
+def _tolerance(value: float, error: float, odds: float) -> float:
+    """Distance from ``value`` within which an end that is known to ``error`` is more likely there than elsewhere.
+
+    Elsewhere the logarithm of the end is spread evenly over that of :data:`ELSEWHERE`. The two likelihoods are equal at
+    the distance d with ``odds exp(-d**2 / 2 s**2) / (s sqrt(2 pi)) = 1 / (value log ELSEWHERE)``; 0 if they never are.
+    """
+    s = float(np.hypot(error, UNEQUAL * value))
+    ratio = odds * value * np.log(ELSEWHERE) / (s * np.sqrt(2 * np.pi))
+    return s * float(np.sqrt(2 * np.log(ratio))) if ratio > 1 else 0.0
 
 
 def _learned(series: Series, levels: Levels, k: float) -> Judged:

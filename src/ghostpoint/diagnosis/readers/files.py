@@ -48,7 +48,7 @@ def read_history(
 
     Text: delimited tables of any separator (UTF-8 or UTF-16, decimal commas, comment lines), JSON, JSON lines, logs.
     Binary: ``.npy``, ``.npz``, netCDF, Zarr, this library's runs, TensorBoard event files, parquet, feather, pickles
-    and ``.pt`` files of plain numbers. Each may be compressed (gzip, bzip2, xz). Folders: TensorBoard, MLflow, Zarr,
+    and ``.pt`` files of plain numbers. Each may be compressed (gzip, bzip2, xz). Folders: TensorBoard, MLflow, DVCLive, Zarr,
     and those with a ``metrics.csv`` or ``trainer_state.json``. The first bytes say what a file is, its name only
     where they do not.
 
@@ -84,7 +84,7 @@ def _read(path: Path, choice: Choice) -> History:
             return _named(lambda found=found: history_of(found, choice, str(path)), str(path))
     if path.is_dir():
         raise InputError(
-            f"path must be a folder of TensorBoard, MLflow, Zarr, Lightning or Hugging Face, "
+            f"path must be a folder of TensorBoard, MLflow, DVCLive, Zarr, Lightning or Hugging Face, "
             f"and {path} is none of these"
         )
     if file.name.endswith((".npz", ".zip", ".zarr", ".npy", ".pt", ".pth", ".pkl", ".pickle")):
@@ -421,5 +421,5 @@ READERS: dict[str, Callable[[Source, Choice], Any]] = {
     "Zarr": _zarr_folder,
     "TensorBoard folder": _event_folder,
     "folder of logs": _log_folder,
-    "MLflow folder": _metrics_folder,
+    "MLflow or DVCLive folder": _metrics_folder,
 }

@@ -18,6 +18,8 @@ _PAIR = re.compile(
     rf"(?:tensor\()?(?P<value>{_NUMBER})(?![\w.])(?P<of>\s*/\s*\d+)?"
 )
 _BARS = re.compile(r"\[[=>.\-#█▏▎▍▌▋▊▉ ]{4,}\]|\d+%\||[━█▏▎▍▌▋▊▉]{3,}")
+#: words of a sentence that name nothing
+_BETWEEN = {"the", "a", "is", "was", "and", "of"}
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _STAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?|\b\d\d:\d\d:\d\d(?:[.,]\d+)?")
 
@@ -92,7 +94,7 @@ def _number(value: Any) -> float | None:
 
 def _name(text: str) -> str:
     """The words of ``text`` that name a curve or a step: the last ones."""
-    words = [word for word in text.strip().strip("\"'").split() if word.lower() not in ("the", "a", "is", "was", "and", "of")]
+    words = [word for word in text.strip().strip("\"'").split() if word.lower() not in _BETWEEN]
     for start in range(len(words)):
         name = " ".join(words[start:])
         known = words_of(name)
