@@ -27,7 +27,7 @@ from ghostpoint.diagnosis import diagnose  # noqa: E402
 
 TABLE = ROOT / "src" / "ghostpoint" / "diagnosis" / "calibration_table.py"
 #: share of the weight that the networks have together
-NETWORKS = 0.3
+NETWORKS = 0.5
 #: ridge penalty, half of it times the squared coefficient of each sign but the constant
 RIDGE = 1.0
 
@@ -88,7 +88,7 @@ def write(coefficients: Mapping[str, float], command: str) -> None:
         f'Written by ``{command}``.\n"""\n\n'
         "from __future__ import annotations\n\n"
         '__all__ = ["COEFFICIENTS"]\n\n'
-        "#: sign to coefficient; \"any\" is the constant\n"
+        '#: sign to coefficient; "any" is the constant\n'
         "COEFFICIENTS: dict[str, float] = {\n" + "\n".join(rows) + "\n}\n"
     )
 

@@ -34,7 +34,7 @@ from ghostpoint.diagnosis import PHASES, diagnose
 ROOT = Path(__file__).parents[1]
 #: edges of the bands of confidence, and where their table stands in the docs
 BANDS = (0.0, 0.7, 0.85, 0.95, 0.98, 1.001)
-MARKS = ("<!-- reliability: benchmarks/diagnosis.py writes this -->", "<!-- end -->")
+MARK, END = "<!-- {}: benchmarks/diagnosis.py writes this -->", "<!-- end -->"
 STRIDE = 3  # epochs between the weights that are looked at: odd, for many swings have period two
 TAIL = 120  # epochs at the end of which every one is looked at
 SPELL = 50  # epochs without an answer that make a network lost (article, Fig. 8B)
@@ -252,17 +252,32 @@ def reliability(sources: dict[str, list[Scored]]) -> list[dict[str, Any]]:
     return rows
 
 
-def write_page(rows: list[dict[str, Any]], page: Path) -> None:
-    """Put the reliability table between its marks in the page."""
+def write_page(figures: Mapping[str, Any], page: Path) -> None:
+    """Put the tables of scores and of reliability between their marks in the page."""
+    lines = ["| | verdicts | right | lowest kind | wrong above 0.8 |", "|---|---|---|---|---|"]
+    for name, score in figures["labelled_records"].items():
+        kind, lowest = score["lowest_kind"]
+        low = f"{kind}, {lowest:.3f}"
+        lines.append(f"| {name} | {score['records']} | {score['right']:.4f} | {low} | {score['wrong_above_0.8']:.4f} |")
+    count, agreed = figures["networks"], figures["agreement"]
+    lines.append(f"| networks | {count} | {agreed['everything']:.4f} | | {figures['wrong_above_0.8']:.4f} |")
+    lines.append(f"| networks, by the loss alone | {count} | {agreed['loss alone']:.4f} | | |")
+    put(page, "scores", lines)
     lines = ["| confidence | verdicts | mean confidence | right | 95 % interval |", "|---|---|---|---|---|"]
-    for row in rows:
+    for row in figures["reliability"]:
         each = row["all"]
         if each["verdicts"]:
             low, high = each["interval"]
             numbers = f"{each['verdicts']} | {each['confidence']:.3f} | {each['right']:.3f} | {low:.3f} to {high:.3f}"
             lines.append(f"| {row['from']:g} to {row['to']:g} | {numbers} |")
-    before, _, rest = page.read_text().partition(MARKS[0])
-    page.write_text("\n".join([before + MARKS[0], *lines, MARKS[1]]) + rest.partition(MARKS[1])[2])
+    put(page, "reliability", lines)
+
+
+def put(page: Path, name: str, lines: list[str]) -> None:
+    """The lines between the marks called ``name``."""
+    mark = MARK.format(name)
+    before, _, rest = page.read_text().partition(mark)
+    page.write_text("\n".join([before + mark, *lines, END]) + rest.partition(END)[2])
 
 
 def confusion(pairs: list[tuple[str, str]]) -> dict[str, dict[str, int]]:
@@ -299,7 +314,7 @@ def main() -> None:
         figures["command"] = f"python benchmarks/diagnosis.py {options}"
         figures |= {"labelled_records": generators, "first_seed": arguments.first, "reliability": rows}
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
-        write_page(rows, ROOT / "docs" / "diagnosis.md")
+        write_page(figures, ROOT / "docs" / "diagnosis.md")
 
 
 def score_networks(which: str) -> tuple[dict[str, Any], list[Scored]]:

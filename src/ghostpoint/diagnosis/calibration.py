@@ -24,6 +24,8 @@ __all__ = ["confidence_of", "signs_of"]
 
 #: what a loss that turns up and down by so much of its drop is doing is less sure
 TURN = 0.3
+#: value of the sign "noise" below which a record is smooth: noise of 0.2 % of the drop
+SMOOTH = 0.3
 
 
 def signs_of(judged: Judged, series: Series, levels: Levels, lost: int, second: str) -> dict[str, float]:
@@ -51,18 +53,23 @@ def signs_of(judged: Judged, series: Series, levels: Levels, lost: int, second: 
         "memory": _memory(series, levels),
         "accuracy decides": float(levels.by_accuracy),
     }
+    signs[f"turns: {judged.name}"] = signs["turns"]
+    signs["turns without noise"] = float(signs["turns"] > 0 and signs["noise"] < SMOOTH)
     if judged.swing is not None:
         signs["irregular"] = float(not judged.swing.regular)
         signs["dies away"] = float(judged.swing.growth < 0.7)
-    turned = signs["turns"]
-    signs[f"turns: {judged.name}"] = turned
+    if signs["ends in a change"]:
+        doubtful = {name: signs.get(name, 0.0) for name in ("turns", "irregular", "dies away")}
+        signs |= {f"{name}, ends in a change": value for name, value in doubtful.items()}
     return {name: value for name, value in signs.items() if value}
 
 
 def confidence_of(signs: Mapping[str, float]) -> float:
     """The probability that a verdict with these signs is right, in [0, 1]."""
     total = COEFFICIENTS["any"] + sum(COEFFICIENTS.get(name, 0.0) * value for name, value in signs.items())
-    return round(float(1 / (1 + np.exp(-total))), 3)
+    sure = round(float(1 / (1 + np.exp(-total))), 3)
+    # NaN to the end without growth: a record that stops looks alike, and none of the labelled ones stops
+    return min(sure, 0.6) if "divergence" in signs and "guessed" in signs else sure
 
 
 def _turns(series: Series, levels: Levels, noise: float) -> int:

@@ -225,11 +225,14 @@ def _after_a_bad_start(course: Course, segment: Segment, log: bool) -> bool:
 
 
 def _by_loss(course: Course, loss: Floats, chance: float, low: float, noise: float) -> NDArray[np.bool_]:
-    """Where the loss is below chance by a tenth of the drop and by more than the noise."""
+    """Where the loss is below chance by a tenth of the drop and by more than the noise; one value alone is none."""
     drop = max(chance - low, 0.0)
     margin = OFF * drop
-    if 5 * max(noise, float(median(course.noise))) < margin or len(loss) <= 30:
+    if len(loss) <= 30:
         return np.asarray(loss < chance - margin)
+    if 5 * max(noise, float(median(course.noise))) < margin:
+        local = np.repeat(course.noise, np.diff(course.edges))
+        return np.asarray(median_of_three(np.pad(loss, 1, mode="edge")) < chance - np.maximum(margin, 5 * local))
     below = course.fit < chance - np.maximum(margin, 5 * course.error)
     return np.repeat(below, np.diff(course.edges))
 

@@ -193,10 +193,16 @@ def _louder(values: Floats, early_noise: float, level: float) -> Swing | None:
     alternates = memory < -max(0.5, 5.0 / np.sqrt(len(tail)))
     # an estimate from so few points varies: eight differences give it to a third
     few = 1.0 + 12.0 / len(tail)
-    # independent noise may grow in a training; swings are correlated over some distance
+    # independent noise may grow in a training; swings are correlated over some distance, or spike to one side, where
+    # the skewness of n symmetric values has the standard error sqrt(6 / n)
     spectrum = np.abs(np.fft.rfft(rest, 2 * len(rest))) ** 2
     correlation = np.fft.irfft(spectrum)[1 : len(rest) // 2] / total
-    related = float(np.abs(correlation).max()) > 4.0 / np.sqrt(len(tail)) or rough > 5 * LOUDER * early_noise
+    skewness = float((rest**3).mean()) / (total / len(rest)) ** 1.5
+    related = (
+        float(np.abs(correlation).max()) > 4.0 / np.sqrt(len(tail))
+        or skewness > 4.0 * np.sqrt(6.0 / len(tail))
+        or rough > 5 * LOUDER * early_noise
+    )
     if not ((rough > LOUDER * few * early_noise and related) or alternates):
         return None
     half = len(tail) // 2

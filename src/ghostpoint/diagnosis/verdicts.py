@@ -10,7 +10,7 @@ from scipy.ndimage import median_filter
 
 from ghostpoint.diagnosis.drops import Drop, abrupt_share, drops_of, stairs
 from ghostpoint.diagnosis.levels import Levels, tail_is_flat
-from ghostpoint.diagnosis.segments import CLEAR, course_of
+from ghostpoint.diagnosis.segments import CLEAR, Segment, course_of
 from ghostpoint.diagnosis.series import Series, median, noise_of
 from ghostpoint.diagnosis.swings import SPAN, Swing, loud_blocks
 
@@ -333,15 +333,16 @@ def _restarted(series: Series, levels: Levels, k: float) -> Judged | None:
                 found.append(rise)
         else:
             fall = after[0]
-            if fall.end - fall.start > 4 * (rise.end - rise.start):
+            learned = rise.change > 0.08 * k * size and rise.before < levels.chance
+            if learned and fall.end - fall.start > 4 * (rise.end - rise.start):
                 found.append(rise)
-                falls.append(fall.end - fall.start)
+                falls.append(_half_way_back(series, rise))
     needed = 1 if series.rate is not None else 2
     changes = series.rate is not None and np.nanmax(series.rate) > 1.2 * np.nanmin(series.rate)
     if series.rate is None and len(found) > 1:  # a schedule repeats itself
         gaps = np.diff([levels.linear.epoch[0], *(rise.start for rise in found)])
-        if gaps.max() > 2.2 * gaps.min() or min(falls) < 0.2 * gaps.min():
-            return None  # at no regular distances, or spikes: the fall of a cycle takes a good part of it
+        if gaps.max() > 2.2 * gaps.min() or min(falls) < 0.05 * gaps.min():
+            return None  # at no regular distances, or spikes: half of the fall takes a good part of a cycle
     if len(found) < needed or (series.rate is not None and not changes):
         return None
     evidence = {
@@ -355,6 +356,13 @@ def _restarted(series: Series, levels: Levels, k: float) -> Judged | None:
     )
     drops, guessed = drops_of(series, levels), series.rate is None
     return Judged("restart of a schedule", evidence, notes, drops, since=found[-1].end, guessed=guessed)
+
+
+def _half_way_back(series: Series, rise: Segment) -> float:
+    """Epochs from the top of a rise until the loss has come down half of it."""
+    top = int(np.argmax(np.where((series.epoch >= rise.start) & (series.epoch <= rise.end), series.loss, -np.inf)))
+    below = series.loss[top:] < 0.5 * (series.loss[top] + rise.before)
+    return float(series.epoch[top + int(below.argmax())] - series.epoch[top])
 
 
 def _rises(series: Series, levels: Levels, k: float) -> Judged | None:
@@ -409,6 +417,10 @@ def _gap(levels: Levels, series: Series) -> tuple[int, int]:
         unsure = 1.25 * float(median(levels.linear.noise)) * np.sqrt(1 / len(inside) + 1 / len(before))
         if median(inside) - median(before) <= max(CLEAR * unsure, 0.05 * levels.drop):
             return 0, 0  # the loss does not rise: an accuracy that is noisy near chance
+        if levels.accuracy is not None and levels.accuracy_at_chance is not None:
+            better = levels.accuracy - levels.accuracy_at_chance
+            if better[:first].max() < 0.2 * better.max():
+                return 0, 0  # a little better than chance was no learning
     if not levels.by_accuracy:  # below chance by a little and back again is no learning
         bins = np.searchsorted(levels.linear.edges, [first, last], side="right") - 1
         before = levels.linear.fit[: max(int(bins[0]), 1)]

@@ -8,8 +8,21 @@ from collections.abc import Iterable, Mapping
 __all__ = ["MATCHED", "RUNS", "SIDES", "STEPS", "best_columns", "is_bounds", "rank_of", "run_prefix", "words_of"]
 
 _NAMES: Mapping[str, tuple[str, ...]] = {
-    "loss": ("loss", "cost", "error", "nll", "mse", "bce", "cross_entropy", "crossentropy", "objective", "xent",
-             "logloss", "rmse", "mae"),
+    "loss": (
+        "loss",
+        "cost",
+        "error",
+        "nll",
+        "mse",
+        "bce",
+        "cross_entropy",
+        "crossentropy",
+        "objective",
+        "xent",
+        "logloss",
+        "rmse",
+        "mae",
+    ),
     "gradient_norm": ("gradient_norm", "grad_norm", "gradnorm", "total_norm", "grad_2_0_norm_total", "gnorm"),
     "accuracy": ("accuracy", "acc", "top1", "categorical_accuracy", "binary_accuracy"),
     "confidence": ("confidence", "output_confidence"),
