@@ -1,6 +1,6 @@
 """Fit the coefficients from which the confidence of a diagnosis follows.
 
-    python benchmarks/calibration.py [--records 60]
+    python benchmarks/calibration.py [--records 40] [--first SEED]
 
 Both generators of labelled records (tests/diagnosis) and the simulated networks of benchmarks/diagnosis.py are judged
 with development seeds. A logistic regression of right on the signs of doubt is fitted, with a ridge penalty and with
@@ -74,10 +74,13 @@ def newton(x: NDArray[np.float64], right: NDArray[np.float64], weight: NDArray[n
 def main() -> None:
     """Judge, fit and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=60, help="labelled records a kind")
+    parser.add_argument("--records", type=int, default=40, help="labelled records a kind")
+    parser.add_argument("--first", type=int, default=100_000, metavar="SEED", help="of the labelled records")
     arguments = parser.parse_args()
-    records = [(one.signs, one.right) for rows in judged_records(arguments.records, 0).values() for one in rows]
-    write(fitted(records, list(judged_networks())), f"python benchmarks/calibration.py --records {arguments.records}")
+    found = judged_records(arguments.records, arguments.first)
+    records = [(one.signs, one.right) for rows in found.values() for one in rows]
+    options = f"--records {arguments.records} --first {arguments.first}"
+    write(fitted(records, list(judged_networks())), f"python benchmarks/calibration.py {options}")
 
 
 def write(coefficients: Mapping[str, float], command: str) -> None:

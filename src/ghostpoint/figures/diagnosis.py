@@ -29,6 +29,8 @@ CAPTION = (
 MOST = 6
 #: rows of phases that are named at most
 NAMED = 40
+#: cells of the image of phases along the epochs
+CELLS = 1200
 #: least range of the loss axis as a share of chance: noise on a plateau must not fill the panel
 RANGE = 0.3
 _COLOURS = {
@@ -144,7 +146,8 @@ def _together(dataset: xr.Dataset) -> Figure:
     down = -(-len(kinds) // across)
     below = float(np.clip(0.14 * count, 1.6, 5.6))
     figure = Figure(figsize=(9.0, 1.9 * down + below + 0.6), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=[1.9 * down, below + 0.6])
+    parts: Any = figure.subfigures(2, 1, height_ratios=[1.9 * down, below + 0.6])
+    upper, lower = parts
     panels = upper.subplots(down, across, sharex=True, sharey=True, squeeze=False)
     wide = logarithmic(dataset["loss"].values)
     for number, axes in enumerate(panels.ravel()):
@@ -180,12 +183,12 @@ def _rows_of_phases(axes: Axes, figure: Any, dataset: xr.Dataset, verdicts: list
         order.sort(key=lambda row: (kinds.index(verdicts[row]), phases[row][-1][1] if phases[row] else 0.0))
     first = min((part[0][1] for part in phases if part), default=0.0)
     last = max([first + 1e-9, *ends])
-    grid = np.linspace(first, last, 1200)
     names = list(_COLOURS)
-    image = np.full((count, len(grid)), np.nan)
+    image = np.full((count, CELLS), np.nan)
     for place, row in enumerate(order):
-        for label, start, end in phases[row]:
-            image[place, (grid >= start) & (grid <= end)] = names.index(label)
+        for label, start, end in sorted(phases[row], key=lambda phase: phase[1] - phase[2]):  # a brief one stays seen
+            begin, stop = (int((at - first) / (last - first) * CELLS) for at in (start, end))
+            image[place, min(begin, CELLS - 1) : max(stop, begin + 1)] = names.index(label)
     axes.imshow(
         image, cmap=ListedColormap(list(_COLOURS.values())), vmin=-0.5, vmax=len(names) - 0.5, aspect="auto",
         interpolation="nearest", extent=(first, last, count - 0.5, -0.5), alpha=0.85,
