@@ -130,7 +130,8 @@ def test_the_record_survives_the_disk_and_is_drawn_from_there(found, tmp_path):
     figure = draw(again.isel(network=slice(6)))
     titles = [axes.get_title(loc="left") or axes.get_title() for axes in figure.axes if axes.get_ylabel() == "loss"]
     assert titles == [
-        f"network {row}: {found.verdict[row]} (confidence {found.confidence[row]:.2f})" for row in range(6)
+        f"network {row}: {found.verdict[row]} (confidence {np.floor(100 * found.confidence[row]) / 100:.2f})"
+        for row in range(6)
     ]
     assert len(draw(again, network=7).axes) == 2
     with pytest.raises(ValueError, match="network must be from 0 to 11, got 12"):

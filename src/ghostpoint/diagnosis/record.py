@@ -66,7 +66,7 @@ class Finding:
     signs: Mapping[str, float] = field(default_factory=dict)  # of doubt, from which the confidence follows
 
     def __str__(self) -> str:
-        lines = [f"{self.verdict} (confidence {self.confidence:.2f})"]
+        lines = [f"{self.verdict} (confidence {_rounded_down(self.confidence):.2f})"]
         lines += [f"  epochs {phase}" for phase in self.phases]
         lines += [_listed(self.evidence, "  evidence: ", "")] if self.evidence else []
         lines += [f"  advice: {self.advice}"]
@@ -265,12 +265,17 @@ class Diagnosis(Summarised):
         wide = max(7, *(len(name) for name in self.names)) if self.records.named else 7
         rows = [f"{label:>{wide}}  {'verdict':{width}}  confidence  advice"]
         rows += [
-            f"{name:>{wide}}  {finding.verdict:{width}}  {finding.confidence:10.2f}  {finding.advice}"
+            f"{name:>{wide}}  {finding.verdict:{width}}  {_rounded_down(finding.confidence):10.2f}  {finding.advice}"
             for name, finding in zip(self.names, self.findings, strict=True)
         ]
         counts = {name: self.verdict.count(name) for name in PHASES} if self.findings else {}
         rows.append(", ".join(f"{count} {name}" for name, count in counts.items() if count))
         return "\n".join(rows + account)
+
+
+def _rounded_down(confidence: float) -> float:
+    """Two digits of a confidence that do not say more than it: 0.997 is shown as 0.99."""
+    return float(np.floor(100 * confidence) / 100)
 
 
 def _common_grid(epochs: list[Floats]) -> Floats | None:

@@ -113,15 +113,16 @@ def swing_inside(values: Floats, level: float, first: int, until: int) -> tuple[
     if not found:
         return None
     begin, stop, swing = max(found, key=lambda stretch: stretch[1] - stretch[0])
-    loud = loud_blocks(values, begin, stop, swing, size // 6)
+    loud = loud_blocks(values, begin, stop, swing)
     return (loud[0][0], loud[-1][1], swing) if loud else None
 
 
-def loud_blocks(values: Floats, begin: int, stop: int, swing: Swing, least: int) -> list[tuple[int, int]]:
-    """Blocks of ``least`` points and two periods between ``begin`` and ``stop`` that span more than the amplitude."""
-    block = max(least, int(2 * swing.period), 4)
-    edges = range(begin, stop - block + 1, block)
-    return [(a, a + block) for a in edges if np.ptp(_detrended(values[a : a + block])) > swing.amplitude]
+def loud_blocks(values: Floats, begin: int, stop: int, swing: Swing) -> list[tuple[int, int]]:
+    """Blocks of two periods from ``stop`` back to ``begin``, in order, that span more than the amplitude."""
+    block = max(int(2 * swing.period), 8)
+    edges = range(stop - block, begin - 1, -block)
+    loud = [(a, a + block) for a in edges if np.ptp(_detrended(values[a : a + block])) > swing.amplitude]
+    return loud[::-1]
 
 
 def _regular(window: Floats, level: float) -> Swing | None:

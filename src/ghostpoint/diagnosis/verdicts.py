@@ -303,8 +303,13 @@ def _swings(series: Series, levels: Levels, swing: Swing | None, k: float) -> Ju
     gap = _gap(levels, series)
     n = len(series.loss)
     begin = n - min(swing.points, n)
-    loud = loud_blocks(series.loss, begin, n, swing, 0)
-    since = float(series.epoch[loud[0][0] if loud else begin])
+    loud = loud_blocks(series.loss, begin, n, swing)
+    begin = loud[0][0] if loud else begin
+    for first, last in reversed(loud_blocks(series.loss[:begin], 0, begin, swing)):
+        if last < begin:
+            break
+        begin = first  # the windows that are searched are halves of one another: it may have begun before
+    since = float(series.epoch[begin])
     return Judged("oscillation near a minimum", _known(evidence), [], drops_of(series, levels), gap, swing, since)
 
 

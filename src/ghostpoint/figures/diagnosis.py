@@ -126,7 +126,7 @@ def _panel(axes: Axes, one: xr.Dataset, name: str) -> None:
             axes.set_zorder(right.get_zorder() + 1)
             axes.patch.set_visible(False)
     which = f"{name}: " if name else ""
-    sure = float(one["verdict_confidence"])
+    sure = np.floor(100 * float(one["verdict_confidence"])) / 100  # 0.997 is not 1
     axes.set(xlabel="epoch", ylabel="loss", title=f"{which}{one['verdict'].item()} (confidence {sure:.2f})")
     axes.margins(x=0)
     if logarithmic(loss):
@@ -134,7 +134,8 @@ def _panel(axes: Axes, one: xr.Dataset, name: str) -> None:
     elif np.isfinite(chance) and len(y) and np.ptp(y) < RANGE * abs(chance):
         middle = 0.5 * float(y.min() + y.max())
         axes.set_ylim(middle - 0.5 * RANGE * abs(chance), middle + 0.5 * RANGE * abs(chance))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4, fontsize=7)  # "best" searches every point
+    # below the label of the axis; "best" would search every point
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), borderaxespad=4.8, ncols=4, fontsize=7)
 
 
 def _together(dataset: xr.Dataset) -> Figure:
