@@ -15,10 +15,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from ghostpoint.diagnosis.calibration_table import COEFFICIENTS
+from ghostpoint.diagnosis.judged import Judged
 from ghostpoint.diagnosis.levels import Levels
 from ghostpoint.diagnosis.series import Series, median
 from ghostpoint.diagnosis.swings import reversals
-from ghostpoint.diagnosis.verdicts import Judged
 
 __all__ = ["confidence_of", "signs_of"]
 

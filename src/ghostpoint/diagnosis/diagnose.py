@@ -16,13 +16,14 @@ from ghostpoint.diagnosis.advice import advice_for
 from ghostpoint.diagnosis.answers import ConstantAnswer, constant_answer
 from ghostpoint.diagnosis.calibration import confidence_of, signs_of
 from ghostpoint.diagnosis.history import History, RunHistory
+from ghostpoint.diagnosis.judged import Judged
 from ghostpoint.diagnosis.levels import Levels, levels_of, without_accuracy
 from ghostpoint.diagnosis.phases import phases_of
 from ghostpoint.diagnosis.readers import history_of
 from ghostpoint.diagnosis.record import Diagnosis, Finding, Phase
 from ghostpoint.diagnosis.series import Series, median
 from ghostpoint.diagnosis.swings import Swing, swing_at_end
-from ghostpoint.diagnosis.verdicts import FEWEST, Judged, judge
+from ghostpoint.diagnosis.verdicts import FEWEST, judge
 from ghostpoint.errors import InputError
 from ghostpoint.results import TrainingRun
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ghostpoint.diagnosis.drops import Drop
+from ghostpoint.diagnosis.judged import Judged
 from ghostpoint.diagnosis.levels import Levels, tail_is_flat
 from ghostpoint.diagnosis.record import Phase
 from ghostpoint.diagnosis.series import Series, median
 from ghostpoint.diagnosis.swings import swing_inside
-from ghostpoint.diagnosis.verdicts import Judged
 
 __all__ = ["phases_of"]
 
