@@ -231,8 +231,9 @@ def _by_loss(course: Course, loss: Floats, chance: float, low: float, noise: flo
     if len(loss) <= 30:
         return np.asarray(loss < chance - margin)
     if 5 * max(noise, float(median(course.noise))) < margin:
-        local = np.repeat(course.noise, np.diff(course.edges))
-        return np.asarray(median_of_three(np.pad(loss, 1, mode="edge")) < chance - np.maximum(margin, 5 * local))
+        local = np.repeat(course.noise, np.diff(course.edges))  # half of the drop at most: swings look like noise
+        clear = np.clip(5 * local, margin, 0.5 * drop)
+        return np.asarray(median_of_three(np.pad(loss, 1, mode="edge")) < chance - clear)
     below = course.fit < chance - np.maximum(margin, 5 * course.error)
     return np.repeat(below, np.diff(course.edges))
 
