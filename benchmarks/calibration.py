@@ -3,10 +3,10 @@
     python benchmarks/calibration.py [--records 40] [--first SEED]
 
 Both generators of labelled records (tests/diagnosis) and the simulated networks of benchmarks/diagnosis.py are judged
-with development seeds. A logistic regression of right on the signs of doubt is fitted, with a ridge penalty and with
-weights by which the networks count for :data:`NETWORKS` of all, and ``src/ghostpoint/diagnosis/calibration_table.py``
-is written. It takes some minutes, most of them for training the networks.
-"""
+with development seeds. A logistic regression of right on the signs of doubt is fitted, with a ridge
+penalty and with weights by which the networks count for :data:`NETWORKS` of all, and
+``src/ghostpoint/diagnosis/calibration_table.py`` is written. It takes some minutes, most of them
+for training the networks."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def judged_networks() -> Iterator[Judged]:
 
 
 def fitted(records: list[Judged], networks: list[Judged]) -> dict[str, float]:
-    """Name to coefficient: the weighted logistic regression of right on the signs, by Newton's method."""
+    """Name to coefficient: the weighted logistic regression of right on the signs, by Newton's
+    method."""
     rows = records + networks
     names = sorted({name for signs, _ in rows for name in signs})
     x = np.array([[1.0, *(signs.get(name, 0.0) for name in names)] for signs, _ in rows])
@@ -56,7 +57,8 @@ def fitted(records: list[Judged], networks: list[Judged]) -> dict[str, float]:
 
 
 def newton(x: NDArray[np.float64], right: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Coefficients (p,) that maximise the penalised likelihood of ``right`` (n,) given ``x`` (n, p), first column 1."""
+    """Coefficients (p,) that maximise the penalised likelihood of ``right`` (n,) given ``x`` (n,
+    p), first column 1."""
     ridge = np.full(x.shape[1], RIDGE)
     ridge[0] = 1e-6
     b = np.zeros(x.shape[1])

@@ -187,7 +187,8 @@ def as_label(verdict: str) -> str:
 
 
 class Scored(NamedTuple):
-    """A verdict on a labelled record or network: its kind or label, whether it is right, and how sure it was."""
+    """A verdict on a labelled record or network: its kind or label, whether it is right, and how
+    sure it was."""
 
     kind: str
     right: bool
@@ -254,7 +255,8 @@ def reliability(sources: dict[str, list[Scored]]) -> list[dict[str, Any]]:
 
 
 def seconds() -> dict[str, float]:
-    """Median processor time over three diagnoses: of 400 runs of 10,000 epochs of four shapes, and of a million."""
+    """Median processor time over three diagnoses: of 400 runs of 10,000 epochs of four shapes, and
+    of a million."""
     rng = np.random.default_rng(0)
     t = np.arange(10_000)
     shapes = (

@@ -1,8 +1,8 @@
 """Files as people with a stuck network have them, each with what is right about it by construction.
 
-The contents follow the tools' own formats and reports of trainings; the right answers were written down before any of
-the files was read. :data:`FILES` maps the name of a case to what writes the file and what must be said about it.
-"""
+The contents follow the tools' own formats and reports of trainings; the right answers were written
+down before any of the files was read. :data:`FILES` maps the name of a case to what writes the file
+and what must be said about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""``ghostpoint diagnose`` on files as people have them: what is in each is known by construction."""
+"""``ghostpoint diagnose`` on files as people have them: what is in each is known by
+construction."""
 
 from __future__ import annotations
 

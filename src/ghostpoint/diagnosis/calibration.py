@@ -1,12 +1,13 @@
-"""Confidence of a verdict: the probability that it is right, by logistic regression on signs of doubt.
+"""Confidence of a verdict: the probability that it is right, by logistic regression on signs of
+doubt.
 
     log(p / (1 - p)) = sum over signs of (coefficient of the sign) * (its value)
 
-The signs are numbers that a record and its verdict have, :func:`signs_of`. The coefficients maximise the likelihood of
-right and wrong verdicts on labelled records and simulated networks with development seeds, less a ridge penalty.
-``python benchmarks/calibration.py`` fits them and writes ``calibration_table.py``; docs/diagnosis.md shows how often
-verdicts on held-out records and networks are right.
-"""
+The signs are numbers that a record and its verdict have, :func:`signs_of`. The coefficients
+maximise the likelihood of right and wrong verdicts on labelled records and simulated networks with
+development seeds, less a ridge penalty. ``python benchmarks/calibration.py`` fits them and writes
+``calibration_table.py``; docs/diagnosis.md shows how often verdicts on held-out records and
+networks are right."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ def signs_of(judged: Judged, series: Series, levels: Levels, lost: int, second: 
     Parameters
     ----------
     lost : int
-        How many of four changes of all thresholds (factors 0.6, 0.8, 1.25, 1.6) give another verdict.
+        How many of four changes of all thresholds (factors 0.6, 0.8, 1.25, 1.6) give another
+        verdict.
     second : str
         The verdict on the loss alone.
     """
@@ -68,7 +70,8 @@ def confidence_of(signs: Mapping[str, float]) -> float:
     """The probability that a verdict with these signs is right, in [0, 1]."""
     total = COEFFICIENTS["any"] + sum(COEFFICIENTS.get(name, 0.0) * value for name, value in signs.items())
     sure = round(float(1 / (1 + np.exp(-total))), 3)
-    # NaN to the end without growth: a record that stops looks alike, and none of the labelled ones stops
+    # NaN to the end without growth: a record that stops looks alike, and none of the labelled ones
+    # stops
     return min(sure, 0.6) if "divergence" in signs and "guessed" in signs else sure
 
 
@@ -80,7 +83,8 @@ def _turns(series: Series, levels: Levels, noise: float) -> int:
 
 
 def _memory(series: Series, levels: Levels) -> float:
-    """Correlation of neighbours in what the fit leaves of the last 4000 values; 0 if there is little or none."""
+    """Correlation of neighbours in what the fit leaves of the last 4000 values; 0 if there is
+    little or none."""
     left = (series.loss - np.repeat(levels.linear.fit, np.diff(levels.linear.edges)))[-4000:]
     total = float(left @ left)
     return max(0.0, float(left[1:] @ left[:-1]) / total) if total > 0 and len(left) > 30 else 0.0

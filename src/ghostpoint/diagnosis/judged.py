@@ -13,7 +13,8 @@ from ghostpoint.diagnosis.swings import Swing
 
 __all__ = ["RISE_OF_LEVEL", "SPELL", "SPELL_POINTS", "Judged", "brief", "known", "spell_epochs"]
 
-#: epochs at chance that make a network lost (article, Fig. 8B); a quarter of a shorter record; at least five points
+#: epochs at chance that make a network lost (article, Fig. 8B); a quarter of a shorter record; at
+#: least five points
 SPELL, SPELL_POINTS = 50, 5
 #: share of the loss itself by which it has risen
 RISE_OF_LEVEL = 0.06
@@ -23,9 +24,9 @@ RISE_OF_LEVEL = 0.06
 class Judged:
     """A verdict in the making: its name, numbers and remarks, and the spells found.
 
-    ``lost`` are the points of the stretch at chance after learning, ``since`` the epoch at which the last state began.
-    ``guessed`` says that a common level or schedule was supposed which nothing in the record names.
-    """
+    ``lost`` are the points of the stretch at chance after learning, ``since`` the epoch at which
+    the last state began. ``guessed`` says that a common level or schedule was supposed which
+    nothing in the record names."""
 
     name: str
     evidence: dict[str, float] = field(default_factory=dict)
@@ -43,7 +44,8 @@ def spell_epochs(series: Series) -> float:
 
 
 def brief(series: Series, levels: Levels) -> bool:
-    """Whether the answers, right before, have been at chance at the end for too short a spell to say anything."""
+    """Whether the answers, right before, have been at chance at the end for too short a spell to
+    say anything."""
     if not levels.by_accuracy or not levels.off.any():
         return False
     last = int(np.flatnonzero(levels.off)[-1])

@@ -225,7 +225,8 @@ def _after_a_bad_start(course: Course, segment: Segment, log: bool) -> bool:
 
 
 def _by_loss(course: Course, loss: Floats, chance: float, low: float, noise: float) -> NDArray[np.bool_]:
-    """Where the loss is below chance by a tenth of the drop and by more than the noise; one value alone is none."""
+    """Where the loss is below chance by a tenth of the drop and by more than the noise; one value
+    alone is none."""
     drop = max(chance - low, 0.0)
     margin = OFF * drop
     if len(loss) <= 30:

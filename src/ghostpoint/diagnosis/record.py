@@ -81,7 +81,8 @@ class Diagnosis(Summarised):
     entry per network, for more:
 
     * ``verdict``: the phase the training is in at its last epoch, one of :data:`PHASES`;
-    * ``confidence``: in [0, 1], the probability that the verdict is right, by the share of right ones among simulated
+    * ``confidence``: in [0, 1], the probability that the verdict is right, by the share of right
+      ones among simulated
       records with the same signs of doubt (docs/diagnosis.md);
     * ``phases``: all of them in order, with epochs and numbers (:class:`Phase`);
     * ``evidence``: name to number, losses in units of the loss and epochs as in the history;

@@ -1,4 +1,5 @@
-"""Rules about a loss that rises: divergence, over-fitting, restarts of a schedule, and a rise to the end."""
+"""Rules about a loss that rises: divergence, over-fitting, restarts of a schedule, and a rise to
+the end."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ RISE = 0.08
 
 
 def diverged(series: Series, levels: Levels, k: float) -> Judged | None:
-    """Not finite to the end, or far above the start and still growing; ``k`` multiplies thresholds, here and below."""
+    """Not finite to the end, or far above the start and still growing; ``k`` multiplies thresholds,
+    here and below."""
     loss = series.loss
     end = float(median(loss[-3:]))
     if np.isfinite(series.blown):
@@ -140,7 +142,8 @@ def rises(series: Series, levels: Levels, k: float) -> Judged | None:
     if brief(series, levels):
         return None
     course = levels.linear
-    # the lowest level that was held for a tenth of the record: a dip of a few epochs is no state to return to
+    # the lowest level that was held for a tenth of the record: a dip of a few epochs is no state to
+    # return to
     width = max(len(course.fit) // 10, 3) | 1
     held = median_filter(course.value if len(course.fit) > 40 else course.fit, width, mode="nearest")
     low_at = int(held.argmin())

@@ -23,7 +23,8 @@ __all__ = ["Course", "Segment", "course_of"]
 
 Floats = NDArray[np.float64]
 _EVEN, _EARLY = 120, 50
-#: rows of the matrix of costs that are made at a time: what lies right of its diagonal is not needed
+#: rows of the matrix of costs that are made at a time: what lies right of its diagonal is not
+#: needed
 _ROWS = 32
 #: times log(M), a piece must improve the fit by this: twice the Bayesian information criterion for three parameters
 PENALTY = 6.0
@@ -207,7 +208,8 @@ def _partition(t: Floats, y: Floats, s: Floats) -> tuple[Floats, list[tuple[int,
 
 
 def _costs(sums: list[Floats], rows: range) -> Floats:
-    """Weighted squared residuals of the lines through bins i to j - 1: row j of ``rows``, column i < j.
+    """Weighted squared residuals of the lines through bins i to j - 1: row j of ``rows``, column i
+    < j.
 
     With sums over the bins of 1, x, x**2, z, x z, z**2 times w, here a to f, they are
     ``f - d**2 / a - (e - b d / a)**2 / (c - b**2 / a)``; none for a single bin.

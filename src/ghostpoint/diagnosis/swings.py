@@ -118,7 +118,8 @@ def swing_inside(values: Floats, level: float, first: int, until: int) -> tuple[
 
 
 def loud_blocks(values: Floats, begin: int, stop: int, swing: Swing) -> list[tuple[int, int]]:
-    """Blocks of two periods from ``stop`` back to ``begin``, in order, that span more than the amplitude."""
+    """Blocks of two periods from ``stop`` back to ``begin``, in order, that span more than the
+    amplitude."""
     block = max(int(2 * swing.period), 8)
     edges = range(stop - block, begin - 1, -block)
     loud = [(a, a + block) for a in edges if np.ptp(_detrended(values[a : a + block])) > swing.amplitude]
@@ -194,8 +195,8 @@ def _louder(values: Floats, early_noise: float, level: float) -> Swing | None:
     alternates = memory < -max(0.5, 5.0 / np.sqrt(len(tail)))
     # an estimate from so few points varies: eight differences give it to a third
     few = 1.0 + 12.0 / len(tail)
-    # independent noise may grow in a training; swings are correlated over some distance, or spike to one side, where
-    # the skewness of n symmetric values has the standard error sqrt(6 / n)
+    # independent noise may grow in a training; swings are correlated over some distance, or spike
+    # to one side, where the skewness of n symmetric values has the standard error sqrt(6 / n)
     spectrum = np.abs(np.fft.rfft(rest, 2 * len(rest))) ** 2
     correlation = np.fft.irfft(spectrum)[1 : len(rest) // 2] / total
     skewness = float((rest**3).mean()) / (total / len(rest)) ** 1.5

@@ -23,7 +23,8 @@ NOTHING, SOMETHING = 0.03, 0.1
 FLAT_GRADIENT = 1e-2
 #: losses of constant answers that are looked for: log K of cross-entropy, 1/4 of squared error to 0 and 1
 CONSTANTS = {"log 2": np.log(2), "log 3": np.log(3), "log 4": np.log(4), "log 10": np.log(10), "1/4": 0.25}
-#: odds that a loss ends at one of them and not elsewhere, and the factor within which it ends elsewhere
+#: odds that a loss ends at one of them and not elsewhere, and the factor within which it ends
+#: elsewhere
 ODDS, ELSEWHERE = 0.02, 100.0
 #: standard error of such a level as a share of it: classes are not quite equally frequent
 UNEQUAL = 0.001
@@ -98,7 +99,8 @@ def _never_learned(series: Series, levels: Levels, k: float) -> Judged | None:
 
 
 def _answers_rose(series: Series, levels: Levels) -> bool:
-    """Whether the mean accuracy where the run is off chance exceeds that at chance by its standard errors."""
+    """Whether the mean accuracy where the run is off chance exceeds that at chance by its standard
+    errors."""
     if series.accuracy is None or levels.accuracy_at_chance is None or not levels.off.any():
         return False
     known = np.isfinite(series.accuracy)
@@ -316,11 +318,12 @@ def _constant(series: Series, levels: Levels, k: float) -> Judged | None:
 
 
 def _tolerance(value: float, error: float, odds: float) -> float:
-    """Distance from ``value`` within which an end that is known to ``error`` is more likely there than elsewhere.
+    """Distance from ``value`` within which an end that is known to ``error`` is more likely there
+    than elsewhere.
 
-    Elsewhere the logarithm of the end is spread evenly over that of :data:`ELSEWHERE`. The two likelihoods are equal at
-    the distance d with ``odds exp(-d**2 / 2 s**2) / (s sqrt(2 pi)) = 1 / (value log ELSEWHERE)``; 0 if they never are.
-    """
+    Elsewhere the logarithm of the end is spread evenly over that of :data:`ELSEWHERE`. The two
+    likelihoods are equal at the distance d with ``odds exp(-d**2 / 2 s**2) / (s sqrt(2 pi)) = 1 /
+    (value log ELSEWHERE)``; 0 if they never are."""
     s = float(np.hypot(error, UNEQUAL * value))
     ratio = odds * value * np.log(ELSEWHERE) / (s * np.sqrt(2 * np.pi))
     return s * float(np.sqrt(2 * np.log(ratio))) if ratio > 1 else 0.0

@@ -54,7 +54,8 @@ _EVENTS = ("drop_start", "drop_end", "entry_epoch", "rises_since", "last_restart
 
 @styled()
 def draw(dataset: xr.Dataset, network: int | None = None) -> Figure:
-    """One panel for ``network`` or for each of up to six runs; of more, losses by verdict and phases by run.
+    """One panel for ``network`` or for each of up to six runs; of more, losses by verdict and
+    phases by run.
 
     Raises
     ------
@@ -139,7 +140,8 @@ def _panel(axes: Axes, one: xr.Dataset, name: str) -> None:
 
 
 def _together(dataset: xr.Dataset) -> Figure:
-    """A panel of losses for each verdict, the most frequent first, above one row of phases for each run."""
+    """A panel of losses for each verdict, the most frequent first, above one row of phases for each
+    run."""
     count = dataset.sizes["network"]
     verdicts = [str(name) for name in dataset["verdict"].values]
     kinds = sorted(dict.fromkeys(verdicts), key=lambda name: -verdicts.count(name))
@@ -175,7 +177,8 @@ def _together(dataset: xr.Dataset) -> Figure:
 
 
 def _rows_of_phases(axes: Axes, figure: Any, dataset: xr.Dataset, verdicts: list[str], kinds: list[str]) -> None:
-    """The phases of every run over its epochs as an image, so that 400 rows do not fall between the pixels."""
+    """The phases of every run over its epochs as an image, so that 400 rows do not fall between the
+    pixels."""
     count = len(verdicts)
     phases = [_phases(dataset.isel(network=row)) for row in range(count)]
     ends = [part[-1][2] if part else 0.0 for part in phases]

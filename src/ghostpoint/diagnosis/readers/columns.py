@@ -46,8 +46,8 @@ _PLAIN = {"epoch", "step", "avg", "mean", "average", "running", "total", "mb", "
 
 
 def words_of(name: str) -> str:
-    """``name`` in lower case, one underscore between words, the curves' names in the singular: ``"Train/Loss"`` and
-    ``"trainLosses"`` are alike."""
+    """``name`` in lower case, one underscore between words, the curves' names in the singular:
+    ``"Train/Loss"`` and ``"trainLosses"`` are alike."""
     split = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
     words = re.sub(r"[^a-z0-9]+", "_", split.lower()).strip("_").split("_")
     return "_".join(_PLURALS.get(word, word) for word in words)

@@ -53,12 +53,14 @@ def json_tables(text: str, source: str) -> list[Table] | None:
 
 
 def _loads(text: str) -> Any:
-    """The value of a document; NaN and infinities, which JSON has not, stay text: they were written down."""
+    """The value of a document; NaN and infinities, which JSON has not, stay text: they were written
+    down."""
     return json.loads(text, parse_constant=str)
 
 
 def _whole_records(text: str, wrong: int) -> list[dict[str, Any]]:
-    """The records of a list that ends in the middle of one, as a running program leaves it; none for other texts."""
+    """The records of a list that ends in the middle of one, as a running program leaves it; none
+    for other texts."""
     end = text.rfind("}") + 1
     if not text.lstrip().startswith("[") or not 0 < end <= wrong:
         return []
@@ -148,8 +150,8 @@ def tables_of_value(value: Any, source: str, run: str | None = None) -> list[Tab
 
 
 def _one_training(value: dict[Any, Any]) -> dict[Any, Any]:
-    """The curves of a training set and a validation set under one mapping, and Sacred's metrics as records; another
-    mapping as it is."""
+    """The curves of a training set and a validation set under one mapping, and Sacred's metrics as
+    records; another mapping as it is."""
     parts = {str(name): part for name, part in value.items() if isinstance(part, dict)}
     if len(parts) > 1 and all(words_of(name) in SIDES for name in parts):
         return {f"{side}/{name}": cells for side, part in parts.items() for name, cells in part.items()}

@@ -335,7 +335,8 @@ def _run(
 
 
 def shared_accuracy(curves: dict[str, Floats]) -> list[str]:
-    """Bring ``curves["accuracy"]`` to [0, 1], or take it out if it is no accuracy; remarks on what was done.
+    """Bring ``curves["accuracy"]`` to [0, 1], or take it out if it is no accuracy; remarks on what
+    was done.
 
     Values above 1.5 are in percent. Beyond -0.01 and 101 they are neither.
     """
