@@ -19,10 +19,11 @@ import itertools
 import json
 import platform
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -34,7 +35,7 @@ from ghostpoint.diagnosis import PHASES, diagnose
 ROOT = Path(__file__).parents[1]
 #: edges of the bands of confidence, and where their table stands in the docs
 BANDS = (0.0, 0.7, 0.85, 0.95, 0.98, 1.001)
-MARKS = ("<!-- reliability: benchmarks/diagnosis.py writes this -->", "<!-- end -->")
+MARK, END = "<!-- {}: benchmarks/diagnosis.py writes this -->", "<!-- end -->"
 STRIDE = 3  # epochs between the weights that are looked at: odd, for many swings have period two
 TAIL = 120  # epochs at the end of which every one is looked at
 SPELL = 50  # epochs without an answer that make a network lost (article, Fig. 8B)
@@ -185,62 +186,126 @@ def as_label(verdict: str) -> str:
     return "abrupt learning" if verdict == "staircase learning" else verdict
 
 
-def judged_records(each: int, first: int) -> dict[str, list[tuple[str, bool, float]]]:
-    """Kind, whether the verdict is right, and confidence, of ``each`` labelled records a kind, by generator."""
+class Scored(NamedTuple):
+    """A verdict on a labelled record or network: its kind or label, whether it is right, and how
+    sure it was."""
+
+    kind: str
+    right: bool
+    confidence: float
+    signs: Mapping[str, float]
+
+
+def judged_records(each: int, first: int) -> dict[str, list[Scored]]:
+    """The verdicts on ``each`` labelled records a kind, by generator."""
     sys.path.insert(0, str(ROOT))
     from tests.diagnosis.realistic_records import REALISTIC, realistic_record
     from tests.diagnosis.records import KINDS, record_of
 
-    found: dict[str, list[tuple[str, bool, float]]] = {}
+    found: dict[str, list[Scored]] = {}
     for name, kinds, make in (("formulas", KINDS, record_of), ("realistic", REALISTIC, realistic_record)):
         rows = found.setdefault(name, [])
         for kind in kinds:
             for seed in range(first, first + each):
                 record = make(kind, seed)
                 finding = diagnose(record.history, **record.options).findings[0]
-                rows.append((kind, finding.verdict in record.allowed, finding.confidence))
+                rows.append(Scored(kind, finding.verdict in record.allowed, finding.confidence, finding.signs))
     return found
 
 
-def scored(rows: list[tuple[str, bool, float]]) -> dict[str, Any]:
+def scored(rows: list[Scored]) -> dict[str, Any]:
     """Share right of all and by kind, and how often a confident verdict is wrong."""
-    kinds = dict.fromkeys(row[0] for row in rows)
-    by_kind = {kind: float(np.mean([row[1] for row in rows if row[0] == kind])) for kind in kinds}
+    kinds = dict.fromkeys(row.kind for row in rows)
+    by_kind = {kind: float(np.mean([row.right for row in rows if row.kind == kind])) for kind in kinds}
     return {
         "records": len(rows),
         "kinds": len(kinds),
-        "right": float(np.mean([row[1] for row in rows])),
+        "right": float(np.mean([row.right for row in rows])),
         "lowest_kind": min(by_kind.items(), key=lambda item: item[1]),
         "by_kind": by_kind,
-        "wrong_above_0.8": float(np.mean([not right and sure > 0.8 for _, right, sure in rows])),
+        "wrong_above_0.8": float(np.mean([not row.right and row.confidence > 0.8 for row in rows])),
     }
 
 
-def reliability(sources: dict[str, list[tuple[str, bool, float]]]) -> list[dict[str, Any]]:
+def interval(right: int, count: int) -> list[float]:
+    """Wilson's 95 % interval of a share (Wilson, E. B. (1927). J. Am. Stat. Assoc. 22, 209-212)."""
+    z, share = 1.96, right / count
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
+    return [float(middle - half), float(middle + half)]
+
+
+def reliability(sources: dict[str, list[Scored]]) -> list[dict[str, Any]]:
     """Verdicts, mean confidence and share right by band of confidence, of all sources together and each."""
     rows = []
     for low, high in itertools.pairwise(BANDS):
         row: dict[str, Any] = {"from": low, "to": min(high, 1.0)}
         for name, judged in {"all": [x for each in sources.values() for x in each], **sources}.items():
-            inside = [(right, sure) for _, right, sure in judged if low <= sure < high]
-            mean = np.mean(inside, axis=0) if inside else (np.nan, np.nan)
-            row[name] = {"verdicts": len(inside)} | (
-                {"right": float(mean[0]), "confidence": float(mean[1])} if inside else {}
-            )
+            inside = [one for one in judged if low <= one.confidence < high]
+            row[name] = {"verdicts": len(inside)}
+            if inside:
+                good = sum(one.right for one in inside)
+                row[name] |= {
+                    "right": good / len(inside),
+                    "interval": interval(good, len(inside)),
+                    "confidence": float(np.mean([one.confidence for one in inside])),
+                }
         rows.append(row)
     return rows
 
 
-def write_page(rows: list[dict[str, Any]], page: Path) -> None:
-    """Put the reliability table between its marks in the page."""
-    lines = ["| confidence | verdicts | mean confidence | right |", "|---|---|---|---|"]
-    for row in rows:
+def seconds() -> dict[str, float]:
+    """Median processor time over three diagnoses: of 400 runs of 10,000 epochs of four shapes, and
+    of a million."""
+    rng = np.random.default_rng(0)
+    t = np.arange(10_000)
+    shapes = (
+        0.7 - 0.65 / (1 + np.exp(-(t - 6000) / 50)),
+        2 * np.exp(-t / 1500) + 0.1,
+        np.full(len(t), 0.69),
+        0.1 + 0.5 * np.exp(-t / 500) + 0.08 * np.sin(2 * np.pi * t / 170) * (t > 3000),
+    )
+    many = np.stack([shapes[i % 4] + 0.01 * rng.normal(size=len(t)) for i in range(400)])
+    long = np.repeat(shapes[0], 100) + 0.01 * rng.normal(size=1_000_000)
+    found: dict[str, float] = {}
+    for name, history in (("400 runs of 10,000 epochs", many), ("1,000,000 epochs", long)):
+        taken = []
+        for _ in range(3):
+            start = time.process_time()
+            diagnose(history)
+            taken.append(time.process_time() - start)
+        found[name] = float(np.median(taken))
+    return found
+
+
+def write_page(figures: Mapping[str, Any], page: Path) -> None:
+    """Put the tables of scores and of reliability between their marks in the page."""
+    lines = ["| | verdicts | right | lowest kind | wrong above 0.8 |", "|---|---|---|---|---|"]
+    for name, score in figures["labelled_records"].items():
+        kind, lowest = score["lowest_kind"]
+        low = f"{kind}, {lowest:.3f}"
+        lines.append(f"| {name} | {score['records']} | {score['right']:.4f} | {low} | {score['wrong_above_0.8']:.4f} |")
+    count, agreed = figures["networks"], figures["agreement"]
+    lines.append(f"| networks | {count} | {agreed['everything']:.4f} | | {figures['wrong_above_0.8']:.4f} |")
+    lines.append(f"| networks, by the loss alone | {count} | {agreed['loss alone']:.4f} | | |")
+    put(page, "scores", lines)
+    taken = [f"{value:.1f} s for {name}" for name, value in figures["processor_seconds"].items()]
+    put(page, "seconds", [f"Processor time of one core: {', '.join(taken)}."])
+    lines = ["| confidence | verdicts | mean confidence | right | 95 % interval |", "|---|---|---|---|---|"]
+    for row in figures["reliability"]:
         each = row["all"]
         if each["verdicts"]:
-            numbers = f"{each['verdicts']} | {each['confidence']:.3f} | {each['right']:.3f}"
+            low, high = each["interval"]
+            numbers = f"{each['verdicts']} | {each['confidence']:.3f} | {each['right']:.3f} | {low:.3f} to {high:.3f}"
             lines.append(f"| {row['from']:g} to {row['to']:g} | {numbers} |")
-    before, _, rest = page.read_text().partition(MARKS[0])
-    page.write_text("\n".join([before + MARKS[0], *lines, MARKS[1]]) + rest.partition(MARKS[1])[2])
+    put(page, "reliability", lines)
+
+
+def put(page: Path, name: str, lines: list[str]) -> None:
+    """The lines between the marks called ``name``."""
+    mark = MARK.format(name)
+    before, _, rest = page.read_text().partition(mark)
+    page.write_text("\n".join([before + mark, *lines, END]) + rest.partition(END)[2])
 
 
 def confusion(pairs: list[tuple[str, str]]) -> dict[str, dict[str, int]]:
@@ -275,19 +340,20 @@ def main() -> None:
     if arguments.json:
         options = f"--rates {arguments.rates} --records {arguments.records} --first {arguments.first}"
         figures["command"] = f"python benchmarks/diagnosis.py {options}"
+        figures["processor_seconds"] = seconds()
         figures |= {"labelled_records": generators, "first_seed": arguments.first, "reliability": rows}
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
-        write_page(rows, ROOT / "docs" / "diagnosis.md")
+        write_page(figures, ROOT / "docs" / "diagnosis.md")
 
 
-def score_networks(which: str) -> tuple[dict[str, Any], list[tuple[str, bool, float]]]:
-    """Figures of the simulated networks, and label, whether the verdict is right, and confidence of each."""
+def score_networks(which: str) -> tuple[dict[str, Any], list[Scored]]:
+    """Figures of the simulated networks, and the verdict on each."""
     pairs: dict[str, list[tuple[str, str]]] = {
         "everything": [],
         "loss alone": [],
         "everything, by escape times alone": [],
     }
-    judged: list[tuple[str, bool, float]] = []
+    judged: list[Scored] = []
     lost_points: list[int] = []
     for group in groups(which):
         labels = group.labels("separation")
@@ -297,7 +363,8 @@ def score_networks(which: str) -> tuple[dict[str, Any], list[tuple[str, bool, fl
         pairs["everything"] += zip(labels, verdicts, strict=True)
         pairs["loss alone"] += zip(labels, [as_label(finding.verdict) for finding in alone], strict=True)
         pairs["everything, by escape times alone"] += zip(group.labels("escape"), verdicts, strict=True)
-        judged += [(a, a == as_label(f.verdict), f.confidence) for a, f in zip(labels, found, strict=True)]
+        judged += [Scored(a, a == as_label(f.verdict), f.confidence, f.signs)
+                   for a, f in zip(labels, found, strict=True)]  # fmt: skip
         lost_points += [int(c) for c, v in zip(group.fixed_points, verdicts, strict=True) if v == "no-learning zone"]
     agreement = {name: float(np.mean([a == b for a, b in both])) for name, both in pairs.items()}
     networks = len(pairs["everything"])
@@ -311,7 +378,7 @@ def score_networks(which: str) -> tuple[dict[str, Any], list[tuple[str, bool, fl
         "seeds": [min(SEEDS[which]), max(SEEDS[which])],
         "rates": {str(key): rates for key, rates in RATES[which].items()},
         "agreement": agreement,
-        "wrong_above_0.8": float(np.mean([not right and sure > 0.8 for _, right, sure in judged])),
+        "wrong_above_0.8": float(np.mean([not one.right and one.confidence > 0.8 for one in judged])),
         "confusion": {name: confusion(both) for name, both in pairs.items()},
         "called_lost": len(lost_points),
         "called_lost_with_three_fixed_points": three,

@@ -129,19 +129,25 @@ def test_the_record_survives_the_disk_and_is_drawn_from_there(found, tmp_path):
     assert again.sizes["phase"] == max(map(len, found.phases))
     figure = draw(again.isel(network=slice(6)))
     titles = [axes.get_title(loc="left") or axes.get_title() for axes in figure.axes if axes.get_ylabel() == "loss"]
-    assert titles == [f"network {row}: {found.verdict[row]}" for row in range(6)]
+    assert titles == [
+        f"network {row}: {found.verdict[row]} (confidence {np.floor(100 * found.confidence[row]) / 100:.2f})"
+        for row in range(6)
+    ]
     assert len(draw(again, network=7).axes) == 2
     with pytest.raises(ValueError, match="network must be from 0 to 11, got 12"):
         draw(again, network=12)
-    above, below = draw(again).axes
-    assert above.get_title(loc="left") == "12 runs"
-    assert len(below.patches) == sum(map(len, found.phases))
+    *panels, below = draw(again).axes
+    shown = {axes.get_title(loc="left"): len(axes.collections[0].get_paths()) for axes in panels if axes.collections}
+    counts = {name: found.verdict.count(name) for name in found.verdict}
+    assert shown == {f"{name} ({count})": count for name, count in counts.items()}
+    rows = below.images[0].get_array()
+    assert [len(np.unique(row)) for row in rows] == [len({phase.name for phase in each}) for each in found.phases]
 
 
 def test_the_figure_shows_the_phases_of_the_dataset():
     found = diagnose(collapse(0))
     axes = draw(found.to_dataset()).axes[0]
-    assert set(axes.get_legend_handles_labels()[1]) == {phase.name for phase in found.phases}
+    assert set(axes.get_legend_handles_labels()[1]) == {phase.name for phase in found.phases} | {"chance"}
 
 
 def test_a_table_for_a_stack_and_all_for_one_network(found):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ghostpoint.diagnosis.judged import Judged
 from ghostpoint.diagnosis.levels import Levels, tail_is_flat
 from ghostpoint.diagnosis.series import Series
-from ghostpoint.diagnosis.verdicts import Judged
 
 __all__ = ["advice_for"]
 

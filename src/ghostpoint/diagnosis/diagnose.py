@@ -14,15 +14,16 @@ from numpy.typing import ArrayLike, NDArray
 from ghostpoint.checks import integer, number
 from ghostpoint.diagnosis.advice import advice_for
 from ghostpoint.diagnosis.answers import ConstantAnswer, constant_answer
-from ghostpoint.diagnosis.calibration import confidence_of, likeness
+from ghostpoint.diagnosis.calibration import confidence_of, signs_of
 from ghostpoint.diagnosis.history import History, RunHistory
+from ghostpoint.diagnosis.judged import Judged
 from ghostpoint.diagnosis.levels import Levels, levels_of, without_accuracy
 from ghostpoint.diagnosis.phases import phases_of
 from ghostpoint.diagnosis.readers import history_of
 from ghostpoint.diagnosis.record import Diagnosis, Finding, Phase
 from ghostpoint.diagnosis.series import Series, median
 from ghostpoint.diagnosis.swings import Swing, swing_at_end
-from ghostpoint.diagnosis.verdicts import FEWEST, Judged, judge
+from ghostpoint.diagnosis.verdicts import FEWEST, judge
 from ghostpoint.errors import InputError
 from ghostpoint.results import TrainingRun
 
@@ -114,7 +115,7 @@ def _finding(
     series = Series.of(run)
     points = len(series.loss)
     notes = list(series.notes)
-    if points < FEWEST and not (np.isfinite(series.blown) and points):
+    if points < FEWEST and not (np.isfinite(series.blown) and (points or series.infinite)):
         ends = (float(run.epoch[0]), float(run.epoch[-1])) if len(run.epoch) else (np.nan, np.nan)
         evidence = {"points": float(points)}
         notes.append(f"{points} finite losses; at least {FEWEST} are needed")
@@ -122,7 +123,7 @@ def _finding(
         return Finding("cannot tell", 1.0, only, evidence, advice_for(Judged("cannot tell"), None, None), tuple(notes))
     if points < 3:
         judged = Judged("divergence", {"first_epoch_not_finite": series.blown})
-        only = (Phase("divergence", float(series.epoch[0]), series.blown),)
+        only = (Phase("divergence", float(run.epoch[0]), series.blown),)
         return Finding("divergence", 0.9, only, judged.evidence, advice_for(judged, series, None), tuple(notes))
     # powers of two change no digit and keep squares of tiny or huge losses finite
     size = float(np.abs(series.loss).max())
@@ -144,11 +145,11 @@ def _finding(
         notes.append(
             f"{int((series.loss < 0).sum())} losses are negative: impossible for a squared error or cross-entropy"
         )
-    agree = float(np.mean([judge(unit, levels, swing, k).name == judged.name for k in STRICTNESS]))
+    lost = sum(judge(unit, levels, swing, k).name != judged.name for k in STRICTNESS)
     second = judged.name
     if unit.accuracy is not None:  # what the loss alone would say
         second = judge(replace(unit, accuracy=None), without_accuracy(levels, unit), swing).name
-    like = likeness(judged, unit, agree, second)
+    signs = signs_of(judged, unit, levels, lost, second)
     notes += judged.notes + taken
     if levels.inferred:
         values = {"chance_loss": levels.chance * scale, "chance_accuracy": levels.accuracy_at_chance}
@@ -163,12 +164,12 @@ def _finding(
     )
     return Finding(
         judged.name,
-        confidence_of(judged, like),
+        confidence_of(signs),
         phases,
         scaled,
         advice_for(judged, unit, levels),
         tuple(notes),
-        like,
+        signs,
     )
 
 

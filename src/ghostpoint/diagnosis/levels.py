@@ -225,11 +225,16 @@ def _after_a_bad_start(course: Course, segment: Segment, log: bool) -> bool:
 
 
 def _by_loss(course: Course, loss: Floats, chance: float, low: float, noise: float) -> NDArray[np.bool_]:
-    """Where the loss is below chance by a tenth of the drop and by more than the noise."""
+    """Where the loss is below chance by a tenth of the drop and by more than the noise; one value
+    alone is none."""
     drop = max(chance - low, 0.0)
     margin = OFF * drop
-    if 5 * max(noise, float(median(course.noise))) < margin or len(loss) <= 30:
+    if len(loss) <= 30:
         return np.asarray(loss < chance - margin)
+    if 5 * max(noise, float(median(course.noise))) < margin:
+        local = np.repeat(course.noise, np.diff(course.edges))  # half of the drop at most: swings look like noise
+        clear = np.clip(5 * local, margin, 0.5 * drop)
+        return np.asarray(median_of_three(np.pad(loss, 1, mode="edge")) < chance - clear)
     below = course.fit < chance - np.maximum(margin, 5 * course.error)
     return np.repeat(below, np.diff(course.edges))
 
@@ -247,7 +252,7 @@ def _by_accuracy(
         return None, None, None
     known = np.flatnonzero(np.isfinite(raw))
     filled = np.flatnonzero(raw[known] != 0)
-    if len(filled) and filled[0] > 1 and given != 0:  # a column that was not filled yet
+    if len(filled) and filled[0] > 0 and given != 0:  # a column that was not filled yet
         known = known[filled[0] :]
     values = raw[known]
     if len(known) < 6 or (np.ptp(values) == 0 and (given is None or abs(values[0] - given) > 1e-6)):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ghostpoint.diagnosis.drops import Drop
+from ghostpoint.diagnosis.judged import Judged
 from ghostpoint.diagnosis.levels import Levels, tail_is_flat
 from ghostpoint.diagnosis.record import Phase
 from ghostpoint.diagnosis.series import Series, median
 from ghostpoint.diagnosis.swings import swing_inside
-from ghostpoint.diagnosis.verdicts import Judged
 
 __all__ = ["phases_of"]
 
@@ -32,7 +32,7 @@ def phases_of(series: Series, levels: Levels, judged: Judged) -> tuple[Phase, ..
     since = judged.since if np.isfinite(judged.since) else end
     if judged.name == "oscillation near a minimum" and judged.swing is not None:
         numbers = {key: value for key, value in judged.evidence.items() if key in ("period", "amplitude", "growth")}
-        after = max(since, judged.drops[-1].end if judged.drops else start)
+        after = max([since, *(drop.end for drop in judged.drops if drop.start < since)])
         over.append(Phase(judged.name, max(after, over[-1].end) if over else after, end, numbers))
     elif judged.name in ("divergence", "rise of the loss", "plateau at a constant answer", "restart of a schedule"):
         over.append(Phase(judged.name, min(since, end), end, judged.evidence))

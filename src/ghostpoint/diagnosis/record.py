@@ -63,10 +63,10 @@ class Finding:
     evidence: Mapping[str, float]
     advice: str
     notes: tuple[str, ...] = ()
-    likeness: str = ""  # which simulated records it is compared to for its confidence
+    signs: Mapping[str, float] = field(default_factory=dict)  # of doubt, from which the confidence follows
 
     def __str__(self) -> str:
-        lines = [f"{self.verdict} (confidence {self.confidence:.2f})"]
+        lines = [f"{self.verdict} (confidence {_rounded_down(self.confidence):.2f})"]
         lines += [f"  epochs {phase}" for phase in self.phases]
         lines += [_listed(self.evidence, "  evidence: ", "")] if self.evidence else []
         lines += [f"  advice: {self.advice}"]
@@ -81,8 +81,9 @@ class Diagnosis(Summarised):
     entry per network, for more:
 
     * ``verdict``: the phase the training is in at its last epoch, one of :data:`PHASES`;
-    * ``confidence``: in [0, 1], the share of right verdicts among simulated records of the same verdict, length class
-      and steadiness under changes of all thresholds (docs/diagnosis.md);
+    * ``confidence``: in [0, 1], the probability that the verdict is right, by the share of right
+      ones among simulated
+      records with the same signs of doubt (docs/diagnosis.md);
     * ``phases``: all of them in order, with epochs and numbers (:class:`Phase`);
     * ``evidence``: name to number, losses in units of the loss and epochs as in the history;
     * ``advice``: a sentence.
@@ -265,12 +266,17 @@ class Diagnosis(Summarised):
         wide = max(7, *(len(name) for name in self.names)) if self.records.named else 7
         rows = [f"{label:>{wide}}  {'verdict':{width}}  confidence  advice"]
         rows += [
-            f"{name:>{wide}}  {finding.verdict:{width}}  {finding.confidence:10.2f}  {finding.advice}"
+            f"{name:>{wide}}  {finding.verdict:{width}}  {_rounded_down(finding.confidence):10.2f}  {finding.advice}"
             for name, finding in zip(self.names, self.findings, strict=True)
         ]
         counts = {name: self.verdict.count(name) for name in PHASES} if self.findings else {}
         rows.append(", ".join(f"{count} {name}" for name, count in counts.items() if count))
         return "\n".join(rows + account)
+
+
+def _rounded_down(confidence: float) -> float:
+    """Two digits of a confidence that do not say more than it: 0.997 is shown as 0.99."""
+    return float(np.floor(100 * confidence) / 100)
 
 
 def _common_grid(epochs: list[Floats]) -> Floats | None:

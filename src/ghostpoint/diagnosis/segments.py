@@ -23,6 +23,9 @@ __all__ = ["Course", "Segment", "course_of"]
 
 Floats = NDArray[np.float64]
 _EVEN, _EARLY = 120, 50
+#: rows of the matrix of costs that are made at a time: what lies right of its diagonal is not
+#: needed
+_ROWS = 32
 #: times log(M), a piece must improve the fit by this: twice the Bayesian information criterion for three parameters
 PENALTY = 6.0
 #: standard errors by which the ends of a piece differ where it rises or falls
@@ -149,7 +152,9 @@ def _medians(values: Floats, edges: NDArray[np.int64]) -> Floats:
     for size in np.unique(count):
         rows = np.flatnonzero(count == size)
         block = values[edges[rows][:, None] + np.arange(size)]
-        result[rows] = np.median(block, axis=1)
+        half = size // 2
+        ordered = np.partition(block, (half - 1, half) if size % 2 == 0 else half, axis=1)
+        result[rows] = ordered[:, half] if size % 2 else 0.5 * (ordered[:, half - 1] + ordered[:, half])
     return result
 
 
@@ -170,22 +175,17 @@ def _partition(t: Floats, y: Floats, s: Floats) -> tuple[Floats, list[tuple[int,
     level = float(median(y))
     z, w = y - level, 1.0 / s**2
     sums = [np.concatenate([[0.0], np.cumsum(part)]) for part in (w, w * x, w * x * x, w * z, w * x * z, w * z * z)]
-    # cost[j, i]: weighted squared residuals of the line through bins i to j - 1
-    a, b, c, d, e, f = (part[:, None] - part[None, :] for part in sums)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        spread = c - b * b / a
-        cross = e - b * d / a
-        cost = f - d * d / a - np.where(spread > 1e-12 * np.abs(c), cross * cross / spread, 0.0)
-    index = np.arange(m + 1)
-    cost = np.where(index[:, None] - index[None, :] == 1, 0.0, np.maximum(np.nan_to_num(cost), 0.0))
     penalty = PENALTY * np.log(max(m, 3))
     best = np.zeros(m + 1)
     best[0] = -penalty
     cut = np.zeros(m + 1, dtype=np.int64)
-    for j in range(1, m + 1):
-        total = best[:j] + cost[j, :j]
-        cut[j] = total.argmin()
-        best[j] = total[cut[j]] + penalty
+    for begin in range(1, m + 1, _ROWS):
+        rows = range(begin, min(begin + _ROWS, m + 1))
+        cost = _costs(sums, rows)
+        for j in rows:
+            total = best[:j] + cost[j - begin, :j]
+            cut[j] = at = int(total.argmin())
+            best[j] = total[at] + penalty
     pieces: list[tuple[int, int]] = []
     j = m
     while j > 0:
@@ -205,6 +205,32 @@ def _partition(t: Floats, y: Floats, s: Floats) -> tuple[Floats, list[tuple[int,
         slope = float(off @ (z[i:j] - mean_z)) / scatter if scatter > 0 else 0.0
         fit[i:j] = level + mean_z + slope * (x[i:j] - mean_x)
     return fit, pieces
+
+
+def _costs(sums: list[Floats], rows: range) -> Floats:
+    """Weighted squared residuals of the lines through bins i to j - 1: row j of ``rows``, column i
+    < j.
+
+    With sums over the bins of 1, x, x**2, z, x z, z**2 times w, here a to f, they are
+    ``f - d**2 / a - (e - b d / a)**2 / (c - b**2 / a)``; none for a single bin.
+    """
+    begin, stop = rows.start, rows.stop
+    a, b, c, d, e, f = (part[begin:stop, None] - part[None, : stop - 1] for part in sums)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = d / a
+        f -= d * mean
+        e -= b * mean
+        b *= b
+        b /= a
+        least = 1e-12 * c
+        c -= b
+        e *= e
+        e /= c
+        f -= np.where(c > least, e, 0.0)
+    np.maximum(f, 0.0, out=f)
+    for row, j in enumerate(rows):
+        f[row, j - 1] = 0.0
+    return f
 
 
 def _joined(course: Course, pieces: list[tuple[int, int]], epoch: Floats) -> list[Segment]:

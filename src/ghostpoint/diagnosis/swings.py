@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from ghostpoint.diagnosis.series import median, noise_of
 
-__all__ = ["Swing", "reversals", "swing_at_end", "swing_inside"]
+__all__ = ["Swing", "loud_blocks", "reversals", "swing_at_end", "swing_inside"]
 
 Floats = NDArray[np.float64]
 #: points of a window that is searched at most; longer ones are averaged over blocks
@@ -112,10 +113,17 @@ def swing_inside(values: Floats, level: float, first: int, until: int) -> tuple[
     if not found:
         return None
     begin, stop, swing = max(found, key=lambda stretch: stretch[1] - stretch[0])
-    block = max(size // 6, int(2 * swing.period))
-    edges = range(begin, stop - block + 1, block)
-    loud = [a for a in edges if np.ptp(values[a : a + block]) > swing.amplitude]
-    return (loud[0], loud[-1] + block, swing) if loud else None
+    loud = loud_blocks(values, begin, stop, swing)
+    return (loud[0][0], loud[-1][1], swing) if loud else None
+
+
+def loud_blocks(values: Floats, begin: int, stop: int, swing: Swing) -> list[tuple[int, int]]:
+    """Blocks of two periods from ``stop`` back to ``begin``, in order, that span more than the
+    amplitude."""
+    block = max(int(2 * swing.period), 8)
+    edges = range(stop - block, begin - 1, -block)
+    loud = [(a, a + block) for a in edges if np.ptp(_detrended(values[a : a + block])) > swing.amplitude]
+    return loud[::-1]
 
 
 def _regular(window: Floats, level: float) -> Swing | None:
@@ -187,10 +195,16 @@ def _louder(values: Floats, early_noise: float, level: float) -> Swing | None:
     alternates = memory < -max(0.5, 5.0 / np.sqrt(len(tail)))
     # an estimate from so few points varies: eight differences give it to a third
     few = 1.0 + 12.0 / len(tail)
-    # independent noise may grow in a training; swings are correlated over some distance
+    # independent noise may grow in a training; swings are correlated over some distance, or spike
+    # to one side, where the skewness of n symmetric values has the standard error sqrt(6 / n)
     spectrum = np.abs(np.fft.rfft(rest, 2 * len(rest))) ** 2
     correlation = np.fft.irfft(spectrum)[1 : len(rest) // 2] / total
-    related = float(np.abs(correlation).max()) > 4.0 / np.sqrt(len(tail)) or rough > 5 * LOUDER * early_noise
+    skewness = float((rest**3).mean()) / (total / len(rest)) ** 1.5
+    related = (
+        float(np.abs(correlation).max()) > 4.0 / np.sqrt(len(tail))
+        or skewness > 4.0 * np.sqrt(6.0 / len(tail))
+        or rough > 5 * LOUDER * early_noise
+    )
     if not ((rough > LOUDER * few * early_noise and related) or alternates):
         return None
     half = len(tail) // 2
@@ -217,7 +231,12 @@ def _louder(values: Floats, early_noise: float, level: float) -> Swing | None:
 
 def _detrended(values: Floats) -> Floats:
     """Values less their parabola."""
-    grid = np.linspace(-1.0, 1.0, len(values))
-    basis = np.stack([np.ones_like(grid), grid, grid * grid], axis=1)
-    gram, side = basis.T @ basis, basis.T @ values
-    return np.asarray(values - basis @ np.linalg.solve(gram, side))
+    basis = _parabolas(len(values))
+    return np.asarray(values - (values @ basis) @ basis.T)
+
+
+@lru_cache(maxsize=64)
+def _parabolas(n: int) -> Floats:
+    """An orthonormal basis (n, 3) of the parabolas over n points."""
+    grid = np.linspace(-1.0, 1.0, n)
+    return np.linalg.qr(np.stack([np.ones_like(grid), grid, grid * grid], axis=1))[0]

@@ -2,50 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
 
-from ghostpoint.diagnosis.drops import Drop, abrupt_share, drops_of, stairs
+from ghostpoint.diagnosis.drops import abrupt_share, drops_of, stairs
+from ghostpoint.diagnosis.judged import RISE_OF_LEVEL, SPELL_POINTS, Judged, brief, known, spell_epochs
 from ghostpoint.diagnosis.levels import Levels, tail_is_flat
-from ghostpoint.diagnosis.segments import CLEAR, course_of
-from ghostpoint.diagnosis.series import Series, median
-from ghostpoint.diagnosis.swings import SPAN, Swing
+from ghostpoint.diagnosis.rises import diverged, overfits, restarted, rises
+from ghostpoint.diagnosis.segments import CLEAR
+from ghostpoint.diagnosis.series import Series, median, noise_of
+from ghostpoint.diagnosis.swings import SPAN, Swing, loud_blocks
 
-__all__ = ["FEWEST", "SPELL", "Judged", "judge", "spell_epochs"]
+__all__ = ["FEWEST", "judge"]
 
 #: points below which nothing is said
 FEWEST = 5
-#: epochs at chance that make a network lost (article, Fig. 8B); a quarter of a shorter record; at least five points
-SPELL, SPELL_POINTS = 50, 5
 #: shares of chance: below the first a change of the loss is none, from the second on it is one
 NOTHING, SOMETHING = 0.03, 0.1
-#: growth beyond the start that is called divergence: at once, or where it still accelerates
-BLOWN_UP, GROWING = 10.0, 3.0
-#: a rise from the lowest loss: share of the drop, and of the loss itself
-RISE, RISE_OF_LEVEL = 0.08, 0.06
 #: gradient in the no-learning zone, as a share of its largest
 FLAT_GRADIENT = 1e-2
 #: losses of constant answers that are looked for: log K of cross-entropy, 1/4 of squared error to 0 and 1
 CONSTANTS = {"log 2": np.log(2), "log 3": np.log(3), "log 4": np.log(4), "log 10": np.log(10), "1/4": 0.25}
-
-
-@dataclass
-class Judged:
-    """A verdict in the making: its name, numbers and remarks, and the spells found.
-
-    ``lost`` are the points of the stretch at chance after learning, ``since`` the epoch at which the last state began.
-    """
-
-    name: str
-    evidence: dict[str, float] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    drops: list[Drop] = field(default_factory=list)
-    lost: tuple[int, int] = (0, 0)
-    swing: Swing | None = None
-    since: float = np.nan
+#: odds that a loss ends at one of them and not elsewhere, and the factor within which it ends
+#: elsewhere
+ODDS, ELSEWHERE = 0.02, 100.0
+#: standard error of such a level as a share of it: classes are not quite equally frequent
+UNEQUAL = 0.001
 
 
 def judge(series: Series, levels: Levels, swing: Swing | None, strictness: float = 1.0) -> Judged:
@@ -55,75 +37,18 @@ def judge(series: Series, levels: Levels, swing: Swing | None, strictness: float
     """
     k = strictness
     found = (
-        _diverged(series, levels, k)
-        or _overfits(series, levels, k)
+        diverged(series, levels, k)
+        or overfits(series, levels, k)
         or _swings(series, levels, swing if swing is not None and swing.regular else None, k)
         or _never_learned(series, levels, k)
         or _lost(series, levels, k)
         or _swings(series, levels, swing, k)
-        or _restarted(series, levels, k)
+        or restarted(series, levels, k)
         or _recovered(series, levels, k)
-        or _rises(series, levels, k)
+        or rises(series, levels, k)
         or _constant(series, levels, k)
     )
     return found or _learned(series, levels, k)
-
-
-def spell_epochs(series: Series) -> float:
-    """Epochs at chance that make a network of this record lost."""
-    return min(float(SPELL), (series.epoch[-1] - series.epoch[0]) / 4)
-
-
-def _diverged(series: Series, levels: Levels, k: float) -> Judged | None:
-    loss = series.loss
-    end = float(median(loss[-3:]))
-    if np.isfinite(series.blown):
-        early = float(median(loss[: max(3, len(loss) // 10)]))
-        grown = end > 2 * max(early, levels.chance) or _gradient_blew_up(series)
-        notes = [] if series.infinite or grown else [
-            "the loss is NaN to the end without growth before: a record that stops looks alike"
-        ]  # fmt: skip
-        return Judged("divergence", {"first_epoch_not_finite": series.blown, "last_finite_loss": end}, notes)
-    top = max(levels.chance, float(median(loss[:3])))
-    if levels.low < 0 or top <= 0 or end <= 0:
-        return None
-    relative = end / top
-    if relative > GROWING * k:
-        # growth that accelerates: the last half of the rise takes less than a quarter of its time
-        fit, epoch = levels.linear.fit, levels.linear.epoch
-        first = int(fit.argmin())
-        half = first + int(np.argmax(fit[first:] > 0.5 * (fit[first] + end)))
-        sudden = epoch[-1] - epoch[half] < 0.3 * max(epoch[-1] - epoch[first], 1e-300)
-        still = fit[-1] > 1.2 * fit[max(len(fit) - max(len(fit) // 10, 3), 0)]
-        if (sudden and still) or relative > 1e3 or (relative > BLOWN_UP * k and still):
-            return Judged("divergence", {"end_over_chance": relative, "last_loss": end}, since=float(epoch[first]))
-    return None
-
-
-def _overfits(series: Series, levels: Levels, k: float) -> Judged | None:
-    """A validation loss that rises beside a training loss that falls."""
-    values = series.validation
-    if values is None:
-        return None
-    known = np.flatnonzero(np.isfinite(values))
-    if len(known):
-        known = known[np.concatenate([[True], np.diff(values[known]) != 0])]
-    if len(known) < 5:
-        return None
-    course = course_of(series.epoch[known], values[known])
-    low_at = int(course.fit.argmin())
-    low, end = float(course.fit[low_at]), float(course.fit[-max(len(course.fit) // 20, 1) :].mean())
-    drop = max(float(course.fit[0]) - low, 0.0)
-    clear = end - low > CLEAR * np.hypot(course.doubt[low_at], course.doubt[-1]) * 1.2
-    high = end - low > k * max(0.15 * drop, 0.1 * abs(low))
-    falls = levels.end < levels.chance - 0.1 * max(levels.drop, 0.0) and levels.end - levels.low < 0.1 * levels.drop
-    falls = falls and levels.drop > CLEAR * float(median(levels.linear.error))
-    if not (clear and high and falls and course.epoch[-1] > course.epoch[low_at]):
-        return None
-    since = float(course.epoch[low_at])
-    evidence = {"lowest_validation_loss": low, "last_validation_loss": end, "rises_since": since}
-    note = "over-fitting: the validation loss rises while the training loss falls"
-    return Judged("rise of the loss", evidence, [note], drops_of(series, levels), since=since)
 
 
 def _never_learned(series: Series, levels: Levels, k: float) -> Judged | None:
@@ -132,7 +57,7 @@ def _never_learned(series: Series, levels: Levels, k: float) -> Judged | None:
     evidence = {"chance_loss": levels.chance, "drop_share": share, "gradient_share": _gradient_share(series)}
     if series.gradient is not None:
         evidence["last_gradient_norm"] = float(series.gradient[-1])
-    evidence = _known(evidence)
+    evidence = known(evidence)
     given = "chance_loss" not in levels.inferred
     error = float(median(course.error))
     moved = (_significant(levels) and not share < NOTHING * k) or _falls_by_decades(levels)
@@ -144,8 +69,7 @@ def _never_learned(series: Series, levels: Levels, k: float) -> Judged | None:
         and levels.end < 0.45 * levels.chance
     ):
         return Judged("converged", evidence, ["flat below chance from the beginning: trained before"])
-    exact = levels.accuracy is not None and 4 * len(np.unique(levels.accuracy)) <= len(levels.accuracy)
-    if levels.by_accuracy and levels.off.sum() >= (1 if exact else 3) and levels.off.mean() > 0.002:
+    if levels.by_accuracy and _answers_rose(series, levels):
         return None
     rise = levels.end - min(levels.low, levels.chance)
     if rise > k * RISE_OF_LEVEL * abs(levels.chance) and rise > CLEAR * 1.5 * error and not _oscillates(levels):
@@ -172,6 +96,19 @@ def _never_learned(series: Series, levels: Levels, k: float) -> Judged | None:
         note = f"the loss has fallen by {share:.1%} only, and without the accuracy that says little"
         return Judged("cannot tell", evidence, [note])
     return None
+
+
+def _answers_rose(series: Series, levels: Levels) -> bool:
+    """Whether the mean accuracy where the run is off chance exceeds that at chance by its standard
+    errors."""
+    if series.accuracy is None or levels.accuracy_at_chance is None or not levels.off.any():
+        return False
+    known = np.isfinite(series.accuracy)
+    above = series.accuracy[known & levels.off]
+    if not len(above):  # none was recorded there: what lies between is interpolated
+        return False
+    error = noise_of(series.accuracy[known]) / np.sqrt(len(above))
+    return bool(above.mean() - levels.accuracy_at_chance > CLEAR * error)
 
 
 def _wanders(levels: Levels) -> bool:
@@ -262,7 +199,7 @@ def _lost(series: Series, levels: Levels, k: float) -> Judged | None:
     notes = [] if share < FLAT_GRADIENT or np.isnan(share) else ["the gradient is not flat: this network may come back"]
     if not long:
         notes.append(f"at chance for {duration:g} epochs only: a spell of {spell_epochs(series):g} would be plain")
-    return Judged("no-learning zone", _known(evidence), notes, drops_of(series, levels), (last + 1, n), since=entry)
+    return Judged("no-learning zone", known(evidence), notes, drops_of(series, levels), (last + 1, n), since=entry)
 
 
 def _swings(series: Series, levels: Levels, swing: Swing | None, k: float) -> Judged | None:
@@ -283,91 +220,16 @@ def _swings(series: Series, levels: Levels, swing: Swing | None, k: float) -> Ju
         "growth": swing.growth, "cycles": swing.cycles,
     }  # fmt: skip
     gap = _gap(levels, series)
-    since = float(series.epoch[-min(swing.points, len(series.epoch))])
-    return Judged("oscillation near a minimum", _known(evidence), [], drops_of(series, levels), gap, swing, since)
-
-
-def _restarted(series: Series, levels: Levels, k: float) -> Judged | None:
-    """The loss jumps up, with the learning rate if that is known, and comes down again."""
-    rises = [s for s in levels.linear.segments if s.shape == "rising"]
-    if not rises:
-        return None
-    size = max(levels.drop, 0.3 * abs(levels.chance))
-    found, falls = [], []
-    for rise in rises:
-        if rise.change < 0.08 * k * size and rise.change < 0.25 * abs(rise.before):
-            continue
-        after = [s for s in levels.linear.segments if s.first >= rise.last and s.shape == "falling"]
-        back = bool(after) and min(s.after for s in after) < rise.before + 0.6 * rise.change
-        if not back:
-            continue
-        if series.rate is not None:
-            whole = series.epoch[-1] - series.epoch[0]
-            near = (series.epoch >= rise.start - 0.03 * whole) & (series.epoch <= rise.end + 0.01 * whole)
-            rates = series.rate[near]
-            jumps = len(rates) > 1 and bool(np.nanmax(rates) > 1.5 * np.nanmin(rates[: max(len(rates) // 2, 1)]))
-            if jumps:
-                found.append(rise)
-        else:
-            fall = after[0]
-            if fall.end - fall.start > 4 * (rise.end - rise.start):
-                found.append(rise)
-                falls.append(fall.end - fall.start)
-    needed = 1 if series.rate is not None else 2
-    changes = series.rate is not None and np.nanmax(series.rate) > 1.2 * np.nanmin(series.rate)
-    if series.rate is None and len(found) > 1:  # a schedule repeats itself
-        gaps = np.diff([levels.linear.epoch[0], *(rise.start for rise in found)])
-        if gaps.max() > 2.2 * gaps.min() or min(falls) < 0.2 * gaps.min():
-            return None  # at no regular distances, or spikes: the fall of a cycle takes a good part of it
-    if len(found) < needed or (series.rate is not None and not changes):
-        return None
-    evidence = {
-        "restarts": float(len(found)),
-        "last_restart": found[-1].start,
-        "lowest_loss": levels.low,
-        "last_loss": levels.end,
-    }
-    notes = (
-        [] if series.rate is not None else ["no learning rate is recorded: restarts are inferred from the saw-tooth"]
-    )
-    return Judged("restart of a schedule", evidence, notes, drops_of(series, levels), since=found[-1].end)
-
-
-def _rises(series: Series, levels: Levels, k: float) -> Judged | None:
-    """The end lies clear above the lowest loss."""
-    if _brief(series, levels):
-        return None
-    course = levels.linear
-    # the lowest level that was held for a tenth of the record: a dip of a few epochs is no state to return to
-    width = max(len(course.fit) // 10, 3) | 1
-    held = median_filter(course.value if len(course.fit) > 40 else course.fit, width, mode="nearest")
-    low_at = int(held.argmin())
-    low, end = float(held[low_at]), levels.end
-    rise = end - low
-    drop = max(levels.chance - low, 0.0)
-    clear = rise > CLEAR * 1.3 * float(np.hypot(course.doubt[low_at], course.doubt[-1]))
-    if low_at > len(course.fit) - 3 and len(course.fit) > 20:
-        return None
-    big = rise > k * RISE * drop and rise > k * RISE_OF_LEVEL * max(abs(low), 0.1 * drop)
-    if not (clear and big):
-        return None
-    # answers that are as right as before: what rose is the confidence in the others
-    if levels.by_accuracy and levels.off[-max(len(levels.off) // 20, 1) :].mean() > 0.9 and rise < 0.6 * k * drop:
-        return None
-    since = float(course.epoch[low_at])
-    evidence = {"lowest_loss": low, "last_loss": end, "rise": rise, "rises_since": since, "drop_share": levels.share}
-    notes = []
-    if end > levels.chance + 0.2 * abs(levels.chance):
-        notes.append("the loss ends above its start")
-    return Judged("rise of the loss", _known(evidence), notes, drops_of(series, levels), since=since)
-
-
-def _brief(series: Series, levels: Levels) -> bool:
-    """Whether the answers, right before, have been at chance at the end for too short a spell to say anything."""
-    if not levels.by_accuracy or not levels.off.any():
-        return False
-    last = int(np.flatnonzero(levels.off)[-1])
-    return bool(0 < series.epoch[-1] - series.epoch[last] < spell_epochs(series))
+    n = len(series.loss)
+    begin = n - min(swing.points, n)
+    loud = loud_blocks(series.loss, begin, n, swing)
+    begin = loud[0][0] if loud else begin
+    for first, last in reversed(loud_blocks(series.loss[:begin], 0, begin, swing)):
+        if last < begin:
+            break
+        begin = first  # the windows that are searched are halves of one another: it may have begun before
+    since = float(series.epoch[begin])
+    return Judged("oscillation near a minimum", known(evidence), [], drops_of(series, levels), gap, swing, since)
 
 
 def _gap(levels: Levels, series: Series) -> tuple[int, int]:
@@ -380,8 +242,15 @@ def _gap(levels: Levels, series: Series) -> tuple[int, int]:
     first, last = int(where[widest]) + 1, int(where[widest + 1])
     if last - first < SPELL_POINTS or series.epoch[last] - series.epoch[first] < spell_epochs(series):
         return 0, 0
-    if levels.by_accuracy and median(series.loss[first:last]) <= median(series.loss[where[where < first]]):
-        return 0, 0  # the loss falls on: an accuracy that is noisy near chance
+    if levels.by_accuracy:
+        inside, before = series.loss[first:last], series.loss[where[where < first]]
+        unsure = 1.25 * float(median(levels.linear.noise)) * np.sqrt(1 / len(inside) + 1 / len(before))
+        if median(inside) - median(before) <= max(CLEAR * unsure, 0.05 * levels.drop):
+            return 0, 0  # the loss does not rise: an accuracy that is noisy near chance
+        if levels.accuracy is not None and levels.accuracy_at_chance is not None:
+            better = levels.accuracy - levels.accuracy_at_chance
+            if better[:first].max() < 0.2 * better.max():
+                return 0, 0  # a little better than chance was no learning
     if not levels.by_accuracy:  # below chance by a little and back again is no learning
         bins = np.searchsorted(levels.linear.edges, [first, last], side="right") - 1
         before = levels.linear.fit[: max(int(bins[0]), 1)]
@@ -401,7 +270,7 @@ def _recovered(series: Series, levels: Levels, k: float) -> Judged | None:
         "chance_loss": levels.chance, "last_loss": levels.end, "lowest_loss": levels.low, "drop_share": levels.share,
         "lost_from": float(series.epoch[gap[0]]), "back_at": float(series.epoch[gap[1]]),
     }  # fmt: skip
-    return Judged("recovered", _known(evidence), [], drops_of(series, levels), gap, since=float(series.epoch[gap[1]]))
+    return Judged("recovered", known(evidence), [], drops_of(series, levels), gap, since=float(series.epoch[gap[1]]))
 
 
 def _constant(series: Series, levels: Levels, k: float) -> Judged | None:
@@ -409,7 +278,7 @@ def _constant(series: Series, levels: Levels, k: float) -> Judged | None:
     flat, since = tail_is_flat(series, levels)
     if (
         not flat
-        or _brief(series, levels)
+        or brief(series, levels)
         or (
             levels.accuracy is not None
             and levels.off[-max(len(levels.off) // 10, 1) :].mean() > 0.5
@@ -428,7 +297,7 @@ def _constant(series: Series, levels: Levels, k: float) -> Judged | None:
             evidence["last_answer_spread"] = float(spread[-1])
             note = "the recorded answers to different inputs end at one value"
             return Judged(
-                "plateau at a constant answer", _known(evidence), [note], drops_of(series, levels), since=since
+                "plateau at a constant answer", known(evidence), [note], drops_of(series, levels), since=since
             )
         if float(median(spread[-3:])) > 0.2:
             return None
@@ -436,19 +305,33 @@ def _constant(series: Series, levels: Levels, k: float) -> Judged | None:
     constants = {"the given chance level": levels.chance} if given else CONSTANTS
     if levels.accuracy is not None and levels.accuracy[-1] > levels.accuracy[0] + 0.1:
         return None
+    top = max(levels.start, float(series.loss[:3].max()))
     for name, value in constants.items():
-        near = 0.02 * value if given else min(max(0.003 * value, 3 * error), 0.005 * value)
-        if abs(end - value) < max(near, 1e-12) and (given or levels.start > 1.15 * value):
+        near = 0.02 * value if given else _tolerance(value, error, ODDS / k)
+        if abs(end - value) < max(near, 1e-12) and (given or top > 1.1 * value):
             note = f"the loss ends at that of a constant answer, {name} = {value:.4g}"
             return Judged(
-                "plateau at a constant answer", _known(evidence), [note], drops_of(series, levels), since=since
-            )
+                "plateau at a constant answer", known(evidence), [note], drops_of(series, levels), since=since,
+                guessed=not given,
+            )  # fmt: skip
     return None
+
+
+def _tolerance(value: float, error: float, odds: float) -> float:
+    """Distance from ``value`` within which an end that is known to ``error`` is more likely there
+    than elsewhere.
+
+    Elsewhere the logarithm of the end is spread evenly over that of :data:`ELSEWHERE`. The two
+    likelihoods are equal at the distance d with ``odds exp(-d**2 / 2 s**2) / (s sqrt(2 pi)) = 1 /
+    (value log ELSEWHERE)``; 0 if they never are."""
+    s = float(np.hypot(error, UNEQUAL * value))
+    ratio = odds * value * np.log(ELSEWHERE) / (s * np.sqrt(2 * np.pi))
+    return s * float(np.sqrt(2 * np.log(ratio))) if ratio > 1 else 0.0
 
 
 def _learned(series: Series, levels: Levels, k: float) -> Judged:
     drops = drops_of(series, levels)
-    evidence = _known({
+    evidence = known({
         "chance_loss": levels.chance, "last_loss": levels.end, "lowest_loss": levels.low, "drop_share": levels.share,
     })  # fmt: skip
     flat, since = tail_is_flat(series, levels)
@@ -484,12 +367,3 @@ def _gradient_share(series: Series, start: int | None = None) -> float:
     if not np.isfinite(part).any():
         return np.nan
     return float(np.nanmedian(part)) / top if top > 0 else 0.0
-
-
-def _gradient_blew_up(series: Series) -> bool:
-    g = series.gradient
-    return g is not None and bool(g[-1] > 100 * np.nanmedian(g) or np.isinf(g[-1]))
-
-
-def _known(evidence: dict[str, float]) -> dict[str, float]:
-    return {name: float(value) for name, value in evidence.items() if not np.isnan(value)}

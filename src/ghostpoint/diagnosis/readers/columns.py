@@ -5,10 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-__all__ = ["MATCHED", "RUNS", "STEPS", "best_columns", "is_bounds", "rank_of", "run_prefix", "words_of"]
+__all__ = ["MATCHED", "RUNS", "SIDES", "STEPS", "best_columns", "is_bounds", "rank_of", "run_prefix", "words_of"]
 
 _NAMES: Mapping[str, tuple[str, ...]] = {
-    "loss": ("loss", "cost", "error", "nll", "mse", "bce", "cross_entropy", "crossentropy", "objective", "xent"),
+    "loss": (
+        "loss",
+        "cost",
+        "error",
+        "nll",
+        "mse",
+        "bce",
+        "cross_entropy",
+        "crossentropy",
+        "objective",
+        "xent",
+        "logloss",
+        "rmse",
+        "mae",
+    ),
     "gradient_norm": ("gradient_norm", "grad_norm", "gradnorm", "total_norm", "grad_2_0_norm_total", "gnorm"),
     "accuracy": ("accuracy", "acc", "top1", "categorical_accuracy", "binary_accuracy"),
     "confidence": ("confidence", "output_confidence"),
@@ -20,18 +34,23 @@ STEPS = ("epoch", "global_step", "step", "iteration", "iter", "batch", "update",
          "trainer_global_step", "train_global_step", "unnamed_0", "index", "n", "t", "time")  # fmt: skip
 #: columns that tell runs apart
 RUNS = ("network", "run", "seed", "run_id", "run_name", "name", "experiment", "trial", "replicate", "id", "model")
+#: parts of a record that hold the curves of the training and of the validation set
+SIDES = {"train": "train", "training": "train", "validation": "val", "val": "val", "valid": "val", "test": "val"}
 _TRAINING = {"train", "training", "trn"}
 _ELSEWHERE = {"val", "valid", "validation", "eval", "test", "dev", "heldout", "holdout"}
 #: words that name something else when they stand beside "loss" or "error"
 _NOT = {"weight", "scale", "best", "min", "max", "std", "regularization", "ratio", "time", "delta"}
-#: words that say no more than the name does
+#: names of the curves in the plural; words that say no more than the name does
+_PLURALS = {"losses": "loss", "costs": "cost", "errors": "error", "accuracies": "accuracy", "accs": "acc", "lrs": "lr"}
 _PLAIN = {"epoch", "step", "avg", "mean", "average", "running", "total", "mb", "batch", "value", "metrics", "scalars"}
 
 
 def words_of(name: str) -> str:
-    """``name`` in lower case with one underscore between words: ``"Train/Loss"`` and ``"trainLoss"`` are alike."""
+    """``name`` in lower case, one underscore between words, the curves' names in the singular:
+    ``"Train/Loss"`` and ``"trainLosses"`` are alike."""
     split = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
-    return re.sub(r"[^a-z0-9]+", "_", split.lower()).strip("_")
+    words = re.sub(r"[^a-z0-9]+", "_", split.lower()).strip("_").split("_")
+    return "_".join(_PLURALS.get(word, word) for word in words)
 
 
 def is_bounds(name: str) -> bool:

@@ -51,11 +51,25 @@ def delimited_table(text: str, source: str) -> Table | None:
     account: list[str] = []
     sample = [lines[i] for i in plain[:60]]
     separator = _separator(sample)
-    if separator is None:
+    # "name: number" or "name=number" in most lines: a log
+    pairs = sum(bool(re.search(r"(?:^|[\s,|;])[A-Za-z_][\w/.-]*[A-Za-z_]\s*[:=]\s*[-+.]?\d", x)) for x in sample)
+    if separator is None or 2 * pairs > len(sample):
         return None
+    above = _above_the_table(sample, separator)
+    if above:
+        account.append(f"{above} line{'s' * (above > 1)} above the table left out")
+        plain, sample = plain[above:], sample[above:]
     first = _cells(sample[0], separator)
+    if len(plain) == 1 and len(first) >= 5 and not _is_header(first):
+        return Table(source, {"loss": first}, ["one row of numbers read as losses"])
     if _is_header(first):
         header, body = first, plain[1:]
+        if len(body) > 1 and len(_cells(sample[1], separator)) == len(first) + 1:
+            header = ["", *header]  # as R writes the names of rows
+        units = _cells(sample[1], separator) if len(body) > 1 else []
+        if units and _numeric_row(_cells(sample[2], separator)) and not any(_begins_a_number(c) for c in units):
+            body = body[1:]
+            account.append("the row of units below the header left out")
     else:
         header, body = _header_above(lines, comments, plain[0], separator, len(first)), plain
     header = _unique([name.strip().strip('"') for name in header])
@@ -69,6 +83,16 @@ def delimited_table(text: str, source: str) -> Table | None:
         table = _careful(lines, header, body, separator, source, text.endswith("\n"))
     table.account[:0] = account
     return table
+
+
+def _above_the_table(sample: list[str], separator: str) -> int:
+    """Lines before the first one that is as wide as most lines: a title, or Excel's ``sep=;``."""
+    widths = [len(_cells(line, separator)) for line in sample]
+    usual = Counter(widths).most_common(1)[0][0]
+    first = widths.index(usual)
+    # a header may be one cell short, for the names of rows
+    short = first == 1 and widths[0] == usual - 1 > 0 and all(_cells(sample[0], separator))
+    return 0 if short or len(widths) - first <= 3 else first
 
 
 def _separator(sample: list[str]) -> str | None:
@@ -115,6 +139,10 @@ def _numeric_row(row: list[str]) -> bool:
     return numbers >= 1 and 2 * numbers >= sum(cell.strip() != "" for cell in row) - 2
 
 
+def _begins_a_number(cell: str) -> bool:
+    return bool(re.match(r"\s*[-+.]?\d|\s*$|\s*nan", cell.lower()))
+
+
 def _is_number(cell: str) -> bool:
     try:
         return cell_number(cell)[1]
@@ -125,6 +153,8 @@ def _is_number(cell: str) -> bool:
 def _cells(line: str, separator: str) -> list[str]:
     if separator == " ":
         return line.split()
+    if separator == "|":  # as in Markdown, with or without bars at the ends
+        line = line.strip().strip("|")
     return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
 
 

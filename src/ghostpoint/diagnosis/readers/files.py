@@ -18,6 +18,7 @@ import pandas as pd
 import xarray as xr
 
 from ghostpoint.diagnosis.history import History
+from ghostpoint.diagnosis.readers.columns import SIDES, words_of
 from ghostpoint.diagnosis.readers.delimited import decoded, delimited_table
 from ghostpoint.diagnosis.readers.event_file import event_scalars
 from ghostpoint.diagnosis.readers.json_records import json_tables, tables_of_value
@@ -47,9 +48,9 @@ def read_history(
 
     Text: delimited tables of any separator (UTF-8 or UTF-16, decimal commas, comment lines), JSON, JSON lines, logs.
     Binary: ``.npy``, ``.npz``, netCDF, Zarr, this library's runs, TensorBoard event files, parquet, feather, pickles
-    and ``.pt`` files of plain numbers. Each may be compressed (gzip, bzip2, xz). Folders: TensorBoard, MLflow, Zarr,
-    and those with a ``metrics.csv`` or ``trainer_state.json``. The first bytes say what a file is, its name only
-    where they do not.
+    and ``.pt`` files of plain numbers. Each may be compressed (gzip, bzip2, xz). Folders:
+    TensorBoard, MLflow, DVCLive, Zarr, and those with a ``metrics.csv`` or ``trainer_state.json``.
+    The first bytes say what a file is, its name only where they do not.
 
     Parameters
     ----------
@@ -83,7 +84,7 @@ def _read(path: Path, choice: Choice) -> History:
             return _named(lambda found=found: history_of(found, choice, str(path)), str(path))
     if path.is_dir():
         raise InputError(
-            f"path must be a folder of TensorBoard, MLflow, Zarr, Lightning or Hugging Face, "
+            f"path must be a folder of TensorBoard, MLflow, DVCLive, Zarr, Lightning or Hugging Face, "
             f"and {path} is none of these"
         )
     if file.name.endswith((".npz", ".zip", ".zarr", ".npy", ".pt", ".pth", ".pkl", ".pickle")):
@@ -337,37 +338,35 @@ def _log_folder(file: Source, choice: Choice) -> History | None:
     return None
 
 
-def _mlflow_folder(file: Source, choice: Choice) -> History | None:
-    """MLflow's: a run for each folder ``metrics``, whose files are the curves."""
+def _metrics_folder(file: Source, choice: Choice) -> History | None:
+    """MLflow's and DVCLive's: a run for each folder ``metrics``, whose files are the curves."""
     path = file.path
     folders = [path] if path.name == "metrics" else [place for place in path.rglob("metrics") if place.is_dir()]
     tables = []
     for folder in sorted(folders) if path.is_dir() else ():
         merged: dict[str, dict[str, Any]] = {}
         for metric in sorted(place for place in folder.rglob("*") if place.is_file()):
-            table = _mlflow_metric(decoded(metric.read_bytes()), metric)
-            if table is None:
+            text = decoded(metric.read_bytes())
+            table = delimited_table(text, str(metric)) if metric.suffix == ".tsv" else _mlflow_metric(text, metric)
+            if table is None or len(table.columns) != 2:
                 continue
-            key = str(metric.relative_to(folder))
-            for at, cell in zip(table.columns["step"], table.columns["loss"], strict=True):
-                merged.setdefault(at, {})[key] = cell
+            key = str(metric.relative_to(folder)).removesuffix(".tsv")
+            for at, cell in zip(*table.columns.values(), strict=True):
+                merged.setdefault(str(at), {})[key] = str(cell)
         if merged:
             keys = list(dict.fromkeys(key for row in merged.values() for key in row))
             columns = {"step": list(merged)} | {key: [row.get(key) for row in merged.values()] for key in keys}
             label = folder.parent.name if len(folders) > 1 else None
-            tables.append(Table(str(path), columns, ["MLflow metrics"], run=label))
+            tables.append(Table(str(path), columns, ["one file for each metric"], run=label))
     return _joined(tables, choice, str(path)) if tables else None
 
 
 def _same_training(found: dict[str, dict[str, dict[int, float]]]) -> dict[str, dict[str, dict[int, float]]]:
     """``train`` and ``validation`` folders, as Keras writes them, are curves of one run."""
-    from ghostpoint.diagnosis.readers.columns import words_of
-
-    sides = {"train": "train", "training": "train", "validation": "val", "val": "val", "valid": "val", "test": "val"}
     merged: dict[str, dict[str, dict[int, float]]] = {}
     for run, curves in found.items():
         parent, _, last = run.rpartition("/")
-        side = sides.get(words_of(last))
+        side = SIDES.get(words_of(last))
         name = parent if side else run
         for tag, curve in curves.items():
             label = f"{side}_{tag}" if side else tag
@@ -422,5 +421,5 @@ READERS: dict[str, Callable[[Source, Choice], Any]] = {
     "Zarr": _zarr_folder,
     "TensorBoard folder": _event_folder,
     "folder of logs": _log_folder,
-    "MLflow folder": _mlflow_folder,
+    "MLflow or DVCLive folder": _metrics_folder,
 }

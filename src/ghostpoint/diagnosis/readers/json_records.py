@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ghostpoint.diagnosis.readers.columns import MATCHED, SIDES, STEPS, rank_of, words_of
 from ghostpoint.diagnosis.readers.table import Table
 from ghostpoint.errors import InputError
 
@@ -26,8 +27,13 @@ def json_tables(text: str, source: str) -> list[Table] | None:
     if head not in ("{", "["):
         return None
     try:
-        value = json.loads(text)
+        value = _loads(text)
     except json.JSONDecodeError as error:
+        whole = _whole_records(text, error.pos)
+        if whole:
+            table = table_of_rows(whole, source)
+            table.account.append(f"the document is cut short: its {len(whole)} whole records were read")
+            return [table]
         rows, bad = _lines(text)
         if len(rows) >= 1 and len(rows) > 4 * len(bad):
             table = table_of_rows([row for _, row in rows], source)
@@ -35,13 +41,34 @@ def json_tables(text: str, source: str) -> list[Table] | None:
             if bad:
                 table.account.append(f"{len(bad)} lines that are no JSON left out, first row {bad[0]}")
             return [table]
-        looks = text.lstrip().startswith(("{'", "[{'")) or re.match(r"\[[^\]\[{\"]*[A-Za-z]", text.lstrip())
+        looks = text.lstrip().startswith(("{'", "[{'")) or re.match(
+            r"\[[^\]\[{\"]*[A-Za-z]|\[[^\]\[\n]*\][ \t]*[^\s,\]]", text.lstrip()
+        )  # a printed dictionary, or a log whose lines begin with brackets
         if looks or (len(text.splitlines()) > 1 and rows and head != "["):
             return None
         raise InputError(
             f"{source}: row {error.lineno}, column {error.colno}: must be JSON, but {error.msg.lower()}"
         ) from None
     return tables_of_value(value, source)
+
+
+def _loads(text: str) -> Any:
+    """The value of a document; NaN and infinities, which JSON has not, stay text: they were written
+    down."""
+    return json.loads(text, parse_constant=str)
+
+
+def _whole_records(text: str, wrong: int) -> list[dict[str, Any]]:
+    """The records of a list that ends in the middle of one, as a running program leaves it; none
+    for other texts."""
+    end = text.rfind("}") + 1
+    if not text.lstrip().startswith("[") or not 0 < end <= wrong:
+        return []
+    try:
+        value = _loads(text[:end] + "]")
+    except json.JSONDecodeError:
+        return []
+    return value if value and all(isinstance(row, dict) for row in value) else []
 
 
 def _lines(text: str) -> tuple[list[tuple[int, dict[str, Any]]], list[int]]:
@@ -51,7 +78,7 @@ def _lines(text: str) -> tuple[list[tuple[int, dict[str, Any]]], list[int]]:
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
+            value = _loads(line)
         except json.JSONDecodeError:
             bad.append(number)
             continue
@@ -83,11 +110,17 @@ def tables_of_value(value: Any, source: str, run: str | None = None) -> list[Tab
         if _is_column(value):
             return [Table(source, {"loss": value}, run=run)]
     if isinstance(value, dict):
+        if {"columns", "data"} <= set(value) and isinstance(value["data"], list):  # pandas' "split"
+            rows = [dict(zip(value["columns"], row, strict=False)) for row in value["data"]]
+            return [_of_records(rows, source, run)]
+        value = _one_training(value)
         for key in ("log_history", "history", "logs", "metrics", "data", "records"):
             inner = value.get(key)
             if isinstance(inner, list | dict) and inner and not _is_column(inner):
                 return tables_of_value(inner, source, run)
         columns = {str(name): cells for name, cells in value.items() if _is_column(cells)}
+        if len(columns) > 1 and not any(words_of(n) in STEPS or rank_of(n, r) for n in columns for r in MATCHED):
+            return [Table(source, {"loss": cells}, run=name) for name, cells in columns.items()]  # losses by run
         if columns:
             longest = max(map(len, columns.values()))
             kept = {name: cells for name, cells in columns.items() if len(cells) == longest or "loss" in name.lower()}
@@ -96,6 +129,8 @@ def tables_of_value(value: Any, source: str, run: str | None = None) -> list[Tab
             account = [f"columns of another length left out: {', '.join(dropped[:12])}"] if dropped else []
             return [Table(source, padded, account, run=run)]
         by_place = [cells for cells in value.values() if isinstance(cells, dict)]
+        if len(by_place) == len(value) > 1 and _by_number(value):  # pandas' "index": place to record
+            return [table_of_rows(by_place, source, run)]
         if by_place and all(_by_number(cells) for cells in by_place):  # pandas' columns: name to place to value
             places = sorted({int(k) for cells in by_place for k in cells})
             return [
@@ -112,6 +147,21 @@ def tables_of_value(value: Any, source: str, run: str | None = None) -> list[Tab
         if tables:
             return tables
     raise InputError(f"{source}: must hold lists of numbers by name, or records with a loss, and holds neither")
+
+
+def _one_training(value: dict[Any, Any]) -> dict[Any, Any]:
+    """The curves of a training set and a validation set under one mapping, and Sacred's metrics as
+    records; another mapping as it is."""
+    parts = {str(name): part for name, part in value.items() if isinstance(part, dict)}
+    if len(parts) > 1 and all(words_of(name) in SIDES for name in parts):
+        return {f"{side}/{name}": cells for side, part in parts.items() for name, cells in part.items()}
+    if parts and all({"steps", "values"} <= set(part) for part in parts.values()):
+        rows: dict[Any, dict[str, Any]] = {}
+        for name, part in parts.items():
+            for at, cell in zip(part["steps"], part["values"], strict=False):
+                rows.setdefault(at, {"step": at})[name] = cell
+        return {"records": list(rows.values())}
+    return value
 
 
 def table_of_rows(rows: list[dict[str, Any]], source: str, run: str | None = None) -> Table:
@@ -145,7 +195,7 @@ def _flat(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _is_column(value: Any) -> bool:
     return isinstance(value, list | tuple) and bool(value) and all(
         cell is None or isinstance(cell, int | float) or (isinstance(cell, str) and len(cell) < 40) for cell in value
-    ) and any(isinstance(cell, int | float) for cell in value)  # fmt: skip
+    ) and any(isinstance(cell, int | float) or cell == "NaN" for cell in value)  # fmt: skip
 
 
 def _by_number(cells: dict[Any, Any]) -> bool:

@@ -14,10 +14,13 @@ __all__ = ["log_table"]
 
 _NUMBER = r"[-+]?(?:\d+(?:[.,]\d+)?|\.\d+)(?:[eE][-+]?\d+)?%?|nan|NaN|inf|-inf|Infinity|None|null"
 _PAIR = re.compile(
-    rf"(?P<name>[A-Za-z_][\w/.\-]*(?:[ ][A-Za-z_][\w/.\-]*){{0,2}})[\"']?(?:\s*\(\w+\))?\s*[:=#\[(]?\s*[\[(]*\s*"
+    rf"(?P<name>[A-Za-z_][\w/.\-]*(?:[ ]{{1,3}}[A-Za-z_][\w/.\-]*){{0,2}})[\"']?(?:\s*\(\w+\))?\s*[:=#\[(]?\s*[\[(]*\s*"
     rf"(?:tensor\()?(?P<value>{_NUMBER})(?![\w.])(?P<of>\s*/\s*\d+)?"
 )
 _BARS = re.compile(r"\[[=>.\-#█▏▎▍▌▋▊▉ ]{4,}\]|\d+%\||[━█▏▎▍▌▋▊▉]{3,}")
+#: words of a sentence that name nothing
+_BETWEEN = {"the", "a", "is", "was", "and", "of"}
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _STAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?|\b\d\d:\d\d:\d\d(?:[.,]\d+)?")
 
 
@@ -31,7 +34,7 @@ def log_table(text: str, source: str) -> Table | None:
     places: list[int] = []
     open_step: dict[str, float] = {}
     passed, bars = 0, False
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(_COLOURS.sub("", text).split("\n"), 1):
         if not line.strip():
             continue
         pairs = _pairs(line)
@@ -65,7 +68,7 @@ def _pairs(line: str) -> dict[str, Any]:
     if start >= 0 and stripped.endswith("}"):
         try:
             found = ast.literal_eval(re.sub(r"\b(nan|inf)\b", "None", stripped[start:]))
-            return {str(k): float(v) for k, v in found.items() if isinstance(v, int | float)}
+            return {str(k): number for k, v in found.items() if (number := _number(v)) is not None}
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             pass
     clean = _STAMP.sub(" ", _BARS.sub(" ", line))
@@ -80,9 +83,18 @@ def _pairs(line: str) -> dict[str, Any]:
     return pairs
 
 
+def _number(value: Any) -> float | None:
+    """A number, also one that is written as text; None for anything else."""
+    try:
+        number, written = cell_number(str(value))
+    except ValueError:
+        return None
+    return number if written else None
+
+
 def _name(text: str) -> str:
     """The words of ``text`` that name a curve or a step: the last ones."""
-    words = text.strip().strip("\"'").split()
+    words = [word for word in text.strip().strip("\"'").split() if word.lower() not in _BETWEEN]
     for start in range(len(words)):
         name = " ".join(words[start:])
         known = words_of(name)

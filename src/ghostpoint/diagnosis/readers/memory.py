@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ghostpoint.diagnosis.history import CURVES, History, RunHistory
 from ghostpoint.diagnosis.readers.columns import STEPS, best_columns, words_of
-from ghostpoint.diagnosis.readers.table import Choice, Table, as_share, history_of_table
+from ghostpoint.diagnosis.readers.table import Choice, Table, history_of_table, shared_accuracy
 from ghostpoint.errors import InputError
 from ghostpoint.results import TrainingRun
 from ghostpoint.tasks import Task
@@ -66,26 +66,33 @@ def _label(label: Any) -> str:
     return "/".join(map(str, label)) if isinstance(label, tuple) else str(label)
 
 
-def _of_mapping(source: Mapping[Any, Any], choice: Choice, name: str) -> History:
-    """A mapping of curves by name, or of losses by run."""
-    columns: dict[str, str] = {}
-    names = [str(key) for key in source]
-    given = {"loss": choice.loss, "epoch": choice.step, "accuracy": choice.accuracy}
-    for role, wanted in given.items():
-        if wanted is not None and wanted not in names:
+def _roles(names: list[str], steps: list[str], choice: Choice, name: str) -> dict[str, str]:
+    """Role to the name that is chosen for it, or else is the role's own or fits it best."""
+    given = {"loss": choice.loss, "accuracy": choice.accuracy}
+    for role, wanted, there in (*((r, w, names) for r, w in given.items()), ("epoch", choice.step, steps)):
+        if wanted is not None and wanted not in there:
             raise InputError(f"{role} must be one of {', '.join(names)}; got {wanted!r}")
+    found: dict[str, str] = {}
     for role in CURVES:
-        if given.get(role) or role in source:
-            columns[role] = given.get(role) or role
+        if given.get(role) or role in names:
+            found[role] = given.get(role) or role
         elif role not in ("validation_loss", "answer_spread"):
-            best = [key for key in best_columns(names, role) if key not in columns.values()]
-            columns |= {role: best[0]} if len(best) == 1 else {}
-            if len(best) > 1 and role == "loss":
+            best = [key for key in best_columns(names, role) if key not in found.values()]
+            if len(best) == 1:
+                found[role] = best[0]
+            elif best and role == "loss":
                 raise InputError(
                     f"{name}: loss must be named, as there are several that could be it: {', '.join(best)}"
                 )
-    if "validation_loss" not in columns and "loss" in columns and columns["loss"] != "val_loss" and "val_loss" in names:
-        columns["validation_loss"] = "val_loss"
+    if "validation_loss" not in found and found.get("loss", "val_loss") != "val_loss" and "val_loss" in names:
+        found["validation_loss"] = "val_loss"
+    return found
+
+
+def _of_mapping(source: Mapping[Any, Any], choice: Choice, name: str) -> History:
+    """A mapping of curves by name, or of losses by run."""
+    names = [str(key) for key in source]
+    columns = _roles(names, names, choice, name)
     if "loss" not in columns:
         parts = {str(key): part for key, part in source.items() if np.ndim(part) == 1 and np.size(part)}
         if len(parts) == len(source) > 0 and not any(best_columns([key], "accuracy") for key in parts):
@@ -97,7 +104,7 @@ def _of_mapping(source: Mapping[Any, Any], choice: Choice, name: str) -> History
                 runs = [RunHistory(key, np.arange(len(x), dtype=float), {"loss": x}) for key, x in losses.items()]
                 return History(tuple(runs), named=True)
         raise InputError(f"{name} must have loss, got {', '.join(names) or 'nothing'}")
-    step = given["epoch"] or next((key for wanted in STEPS[:8] for key in names if words_of(key) == wanted), None)
+    step = choice.step or next((key for wanted in STEPS[:8] for key in names if words_of(key) == wanted), None)
     by_text = {str(key): part for key, part in source.items()}
     arrays = {role: by_text[key] for role, key in columns.items()}
     shown = columns | ({"epoch": step} if step else {})
@@ -116,18 +123,7 @@ def _levels_of_run(run: TrainingRun) -> tuple[float, float | None]:
 def _of_dataset(source: xr.Dataset, choice: Choice, name: str, levels: tuple[float, float | None] | None) -> History:
     names = [str(key) for key in source.variables if source[key].dtype.kind in "fiub"]
     data = [key for key in names if key in source.data_vars]
-    found: dict[str, str] = {}
-    for role in CURVES:
-        wanted = choice.loss if role == "loss" else choice.accuracy if role == "accuracy" else None
-        if wanted is not None and wanted not in names:
-            raise InputError(f"{role} must be one of {', '.join(names)}; got {wanted!r}")
-        best = [wanted] if wanted else [role] if role in names else []
-        if not best and role not in ("validation_loss", "answer_spread"):
-            best = best_columns(data, role)
-        if len(best) == 1:
-            found[role] = best[0]
-        elif best and role == "loss":
-            raise InputError(f"{name}: loss must be named, as there are several that could be it: {', '.join(best)}")
+    found = _roles(names, [*names, *map(str, source.dims)], choice, name)
     if "loss" not in found:
         if len(data) != 1 or source[data[0]].ndim not in (1, 2) or data[0] in ("x", "y"):
             raise InputError(f"{name} must have a variable loss, got {', '.join(map(str, source.data_vars)) or 'none'}")
@@ -179,6 +175,8 @@ def _of_arrays(
     loss = _numbers("loss", arrays["loss"])
     if loss.ndim not in (1, 2) or not loss.size:
         raise InputError(f"loss must have shape (epochs,) or (networks, epochs), got {loss.shape}")
+    if loss.ndim == 2 and loss.shape[1] == 1 and epochs is None and labels is None:
+        loss = loss.ravel()  # one run as a column
     if loss.ndim == 2:
         _ask_about_shape(loss, epochs)
     loss = np.atleast_2d(loss)
@@ -193,10 +191,7 @@ def _of_arrays(
         for role, values in arrays.items()
         if role != "loss"
     }
-    account: list[str] = []
-    if "accuracy" in filled:
-        filled["accuracy"], percent = as_share(filled["accuracy"])
-        account += ["accuracy read as percent"] if percent else []
+    account = shared_accuracy(filled)
     last = [int(np.flatnonzero(np.isfinite(row))[-1]) if np.isfinite(row).any() else -1 for row in loss]
     longest = max(last)
     level = (None, None) if levels is None else levels

@@ -27,7 +27,7 @@ from ghostpoint.diagnosis.readers.columns import (
 )
 from ghostpoint.errors import InputError
 
-__all__ = ["Choice", "Source", "Table", "history_of_table"]
+__all__ = ["Choice", "Source", "Table", "history_of_table", "shared_accuracy"]
 
 Floats = NDArray[np.float64]
 
@@ -147,6 +147,10 @@ def _groups_of_columns(names: list[str], choice: Choice) -> dict[str, list[str]]
                              words_of(name))  # fmt: skip
         if match:
             numbered.setdefault(match.group(1) or match.group(2), []).append(name)
+    if not numbered:  # a column for each run, and nothing but a step beside them
+        rest = [name for name in names if words_of(name) not in STEPS]
+        alone = [re.fullmatch(r"(?:run|seed|network|fold|trial)_?\d+", words_of(name)) for name in rest]
+        numbered = {name: [name] for name in rest} if all(alone) else {}
     if len(numbered) > 1 and not any(rank_of(n, "loss") == (0, 0, 0) for n in names):
         return numbered
     return {"": names}
@@ -165,7 +169,7 @@ def _roles(table: Table, names: list[str], choice: Choice, account: list[str]) -
         if len(best) > 1:
             best = _fullest(table, best)
         if role == "loss" and len(best) != 1:
-            best = best if best else _only_numbers(table, names)
+            best = best or (names if len(names) == 1 < len(table.columns) else _only_numbers(table, names))
             if len(best) != 1:
                 what = "several that could be it" if len(best) > 1 else "none that could be it"
                 raise InputError(
@@ -195,6 +199,8 @@ def _only_numbers(table: Table, names: list[str]) -> list[str]:
     for name in names:
         if words_of(name) in ("value", "values"):
             return [name]
+    if names == ["column 1", "column 2"] and _ascends(table.numbers("column 1")[0]):
+        return ["column 2"]
     rest = [name for name in names if words_of(name) not in (*STEPS, *RUNS, "wall_time", "timestamp")]
     return rest if len(rest) == 1 and re.fullmatch(r"column_\d+|\d*|loss.*|unnamed.*", words_of(rest[0])) else []
 
@@ -265,6 +271,8 @@ def _rows_by_run(
     for _, step in steps:
         known = np.flatnonzero(np.isfinite(step))
         values = step[known]
+        if (np.diff(values) >= 0).all() and values[-1] > values[0]:
+            break  # what begins again below it numbers the rows within an epoch
         starts = np.flatnonzero((values[1:] == values[0]) & (np.diff(values) < 0)) + 1
         edges = np.concatenate([[0], starts, [len(values)]])
         ascending = all((np.diff(values[a:b]) >= 0).all() for a, b in itertools.pairwise(edges))
@@ -322,18 +330,29 @@ def _run(
             broken = found & ~np.isfinite(curve)
         if np.isfinite(curve).any() or role == "loss":
             curves[role] = curve
-    if "accuracy" in curves:
-        curves["accuracy"], percent = as_share(curves["accuracy"])
-        notes += ["accuracy read as percent"] if percent else []
+    notes += shared_accuracy(curves)
     return RunHistory(name, unique, curves, broken, notes=tuple(notes)), label
 
 
-def as_share(accuracy: Floats) -> tuple[Floats, bool]:
-    """Accuracy in [0, 1], and whether it was in percent: values above 1.5 and none above 100."""
-    finite = accuracy[np.isfinite(accuracy)]
-    if len(finite) and finite.max() > 1.5 and finite.max() <= 100.0 and finite.min() >= 0:
-        return accuracy / 100.0, True
-    return accuracy, False
+def shared_accuracy(curves: dict[str, Floats]) -> list[str]:
+    """Bring ``curves["accuracy"]`` to [0, 1], or take it out if it is no accuracy; remarks on what
+    was done.
+
+    Values above 1.5 are in percent. Beyond -0.01 and 101 they are neither.
+    """
+    if "accuracy" not in curves:
+        return []
+    finite = curves["accuracy"][np.isfinite(curves["accuracy"])]
+    if not len(finite):
+        return []
+    low, high = float(finite.min()), float(finite.max())
+    if low < -0.01 or high > 101.0:
+        del curves["accuracy"]
+        return [f"accuracy not used: it must be from 0 to 1, or to 100 in percent, and goes from {low:g} to {high:g}"]
+    if high > 1.5:
+        curves["accuracy"] = curves["accuracy"] / 100.0
+        return ["accuracy read as percent"]
+    return []
 
 
 def _numbered(
@@ -343,7 +362,8 @@ def _numbered(
     if not steps:
         return np.arange(len(rows), dtype=np.float64), "row number"
     best, name, fewest = steps[0][1][rows], steps[0][0], np.inf
-    for label, values in steps:
+    ascending = [step for step in steps if _ascends(step[1][rows])]
+    for label, values in ascending or steps:
         mine = values[rows]
         used = mine[written & np.isfinite(mine)]
         missing = int(written.sum()) - len(used)
@@ -368,6 +388,12 @@ def _numbered(
         notes.append(f"several rows to each {name}: spaced evenly within it")
         return filled + place / np.repeat(count, count) * np.repeat(gap, count), name
     return best, name
+
+
+def _ascends(values: Floats) -> bool:
+    """Whether what is known never falls, and rises."""
+    known = values[np.isfinite(values)]
+    return len(known) > 1 and bool((np.diff(known) >= 0).all()) and bool(known[-1] > known[0])
 
 
 def _filled_forward(values: Floats) -> Floats:
