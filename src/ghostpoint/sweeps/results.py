@@ -43,6 +43,22 @@ def open_sweep(path: str | os.PathLike[str]) -> xr.Dataset:
     ------
     ValueError
         If the folder is no sweep; on reading, for a damaged file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import ghostpoint as gp
+    >>> small = {
+    ...     "models": {"units": 5, "scheme": "fixed_readout"},
+    ...     "task": {"name": "DelayedActivation"},
+    ...     "training": {"epochs": 3, "engine": "reference", "dtype": "float64"},
+    ...     "grid": {"models": {"seed": [0, 1]}, "training": {"learning_rate": [0.01, 0.1]}},
+    ... }
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     done = gp.sweep(small, f"{folder}/out")
+    ...     found = gp.open_sweep(f"{folder}/out").load()
+    >>> found["loss"].shape, bool(found["done"].all())
+    ((2, 2, 3), True)
     """
     return _Reader(SweepFolder.open(path)).dataset()
 
