@@ -47,9 +47,7 @@ def forking():
     dask = _module("distributed") and __import__("dask")
     dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["distributed", "distributed.nanny", "ghostpoint.sweeps.cluster", "tests.sweeps.faults"]
-    )
+    context.set_forkserver_preload(["distributed", "distributed.nanny", "ghostpoint.sweeps.cluster"])
     distributed.utils._forkserver_preload_set = True
     return context
 
@@ -110,9 +108,8 @@ def disturbed(file, out, kills, driver_kills, seed=0, workers=4):
                     assert time.monotonic() - start < LIMIT, Path(f"{out}.log").read_text()
                     time.sleep(0.02)
                 time.sleep(chance.random() * 0.1)
-                while not (pids := [one.pid for one in cluster.workers.values() if one.pid]):
+                while not struck(chance, [one.pid for one in cluster.workers.values() if one.pid]):
                     time.sleep(0.02)
-                os.kill(chance.choice(pids), signal.SIGKILL)
                 if drivers < driver_kills and kill >= (drivers + 0.5) * kills / driver_kills:
                     os.kill(driver.pid, signal.SIGKILL)
                     driver.join()
@@ -124,6 +121,15 @@ def disturbed(file, out, kills, driver_kills, seed=0, workers=4):
             if driver is not None and driver.is_alive():
                 driver.kill()
     return kills, drivers, time.monotonic() - start
+
+
+def struck(chance, pids):
+    """Whether one of these processes was killed; it may be gone already, and its nanny not know."""
+    try:
+        os.kill(chance.choice(pids), signal.SIGKILL)
+    except (IndexError, ProcessLookupError):
+        return False
+    return True
 
 
 def busy(folder, mine):
