@@ -26,12 +26,22 @@ const bundled = await build({
   format: "iife",
   target: "es2022",
   legalComments: "eof",
+  metafile: true,
   write: false,
 });
+// the licences of the packages that are in the bundle, whose texts have to go with them
+const packages = new Set(
+  Object.keys(bundled.metafile.inputs).flatMap((name) => name.match(/node_modules\/([^/]+)\//)?.[1] ?? []),
+);
+const licences = [...packages]
+  .sort()
+  .map((name) => `${name}\n\n${readFileSync(join(here, "node_modules", name, "LICENSE"), "utf8").trim()}`)
+  .join("\n\n");
 const script = bundled.outputFiles[0].text.replaceAll("</script", "<\\/script");
 const style = await build({ entryPoints: [join(here, "src/style.css")], minify: true, write: false });
 const page = readFileSync(join(here, "src/page.html"), "utf8")
   .replace("SOURCES", hash.digest("hex"))
+  .replace("LICENCES", () => licences.replaceAll("--", "- -"))
   .replace("STYLE", () => style.outputFiles[0].text.trim())
   .replace("SCRIPT", () => script.trim());
 const target = join(here, "../src/ghostpoint/explorer/page.html");

@@ -92,6 +92,7 @@ def test_a_folder_of_runs_and_a_log_of_another_tool(trained, tmp_path):
     (shown,) = read_saved(log)["runs"]
     assert shown["networks"][0]["loss"] == pytest.approx(losses.tolist(), rel=1e-5)
     assert shown["networks"][0]["verdict"]
+    assert shown["networks"][0]["name"] == "log.csv"
 
 
 def test_a_name_cannot_end_the_script_that_holds_it():

@@ -115,7 +115,9 @@ def _of_history(path: Path) -> dict[str, Any]:
             curve: _rounded(record.curves[curve][rows]) if curve in record.curves else None
             for curve in ("loss", "gradient_norm", "accuracy")
         }
-        name = record.name or path.name
+        name = record.name if diagnosis.records.named else path.name
+        if len(diagnosis) > 1 and not diagnosis.records.named:
+            name = f"run {record.name}"
         networks.append({"name": name, "epoch": _rounded(record.epoch[rows]), **curves, **_finding(finding)})
     return {"name": path.name, "networks": networks, "chance_loss": None}
 
