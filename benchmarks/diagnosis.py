@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 import ghostpoint as gp
 from ghostpoint.diagnosis import PHASES, diagnose
+from ghostpoint.experiments.shared.shares import interval
 
 ROOT = Path(__file__).parents[1]
 #: edges of the bands of confidence, and where their table stands in the docs
@@ -227,14 +228,6 @@ def scored(rows: list[Scored]) -> dict[str, Any]:
     }
 
 
-def interval(right: int, count: int) -> list[float]:
-    """Wilson's 95 % interval of a share (Wilson, E. B. (1927). J. Am. Stat. Assoc. 22, 209-212)."""
-    z, share = 1.96, right / count
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
-    return [float(middle - half), float(middle + half)]
-
-
 def reliability(sources: dict[str, list[Scored]]) -> list[dict[str, Any]]:
     """Verdicts, mean confidence and share right by band of confidence, of all sources together and each."""
     rows = []
@@ -247,7 +240,7 @@ def reliability(sources: dict[str, list[Scored]]) -> list[dict[str, Any]]:
                 good = sum(one.right for one in inside)
                 row[name] |= {
                     "right": good / len(inside),
-                    "interval": interval(good, len(inside)),
+                    "interval": list(interval(good, len(inside))),
                     "confidence": float(np.mean([one.confidence for one in inside])),
                 }
         rows.append(row)
