@@ -8,8 +8,10 @@ from ghostpoint import checks
 
 __all__ = ["FixedBatch", "FreshBatches"]
 
-#: parameters from which on the secants of the default are few and compact (8 in float32 take 32 MB up to here)
+#: parameters from which on the secants of the default are few and compact
 LARGE = 1_000_000
+#: up to there: numbers in all of them (32 MB in float32), and how many they are at most
+NUMBERS, MOST = 8_000_000, 32
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ class FixedBatch:
     raised : float
         What the factor is multiplied by after an accepted update.
     secants : int, optional
-        Pairs of gradient and parameter differences that are kept. By default 8 for up to a million parameters, 4 for
-        more.
+        Pairs of gradient and parameter differences that are kept. By default as many as take 32 MB in float32 and at
+        most 32 for up to a million parameters, 4 for more.
     compact : bool, optional
         Whether they are stored in 8 bits a number: four then take the memory of one copy of the parameters. By default
         for more than a million parameters.
@@ -49,7 +51,7 @@ class FixedBatch:
     kappa: float = 0.5
     jump: float = 0.2
     cap: float = 0.02
-    growth: float = 10.0
+    growth: float = 1000.0
     raised: float = 1.25
     secants: int | None = None
     compact: bool | None = None
@@ -68,7 +70,8 @@ class FixedBatch:
     def memory(self, parameters: int) -> tuple[int, bool]:
         """How many secants are kept of so many parameters, and whether in 8 bits a number."""
         large = parameters > LARGE
-        secants = (4 if large else 8) if self.secants is None else self.secants
+        fitting = 4 if large else min(MOST, NUMBERS // max(parameters, 1))
+        secants = fitting if self.secants is None else self.secants
         return secants, large if self.compact is None else self.compact
 
     def most(self, loss: float, first: float) -> float:

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ghostpoint.torch.forward_passes import ForwardPasses
 from ghostpoint.torch.guard_rules import FixedBatch, FreshBatches
 from ghostpoint.torch.parameters import Parameters
-from ghostpoint.torch.secants import Secants, StiffParts
+from ghostpoint.torch.secants import Secants
 
 __all__ = ["FixedJudge", "FreshJudge", "Judgement"]
 
@@ -83,8 +85,13 @@ class FixedJudge:
         factor = min(self.factor, rule.cap * size / beside) if beside > 0 and size > 0 else self.factor
         most = rule.most(loss, first) + ROUNDING * passes.precision() * abs(loss)
 
+        # a trial that is refused shrinks as a whole: where the limits along stiff directions are too
+        # wide, a smaller factor alone would not
+        limited = stiff.correction(factor) if len(stiff.along) else np.zeros(0)
+        begun = factor
+
         def move(factor: float, untouched: bool) -> bool:
-            return _move(self.parameters, theta, d, factor, untouched, stiff, self.secants)
+            return _move(self.parameters, theta, d, factor, untouched, factor / begun * limited, self.secants)
 
         found, last = _tried(passes, move, factor, rule.kappa**2 * loss, most, rule.tries, keep=keep)
         self.factor = min(rule.growth, rule.raised * last) if found.factor else last
@@ -135,7 +142,7 @@ class FreshJudge:
         farthest = rule.kappa**2 * max(loss, rule.floor * (self.first or 0.0))
 
         def move(factor: float, untouched: bool) -> bool:
-            return _move(self.parameters, theta, d, factor, untouched, None, None)
+            return _move(self.parameters, theta, d, factor, untouched, np.zeros(0), None)
 
         found, last = _tried(passes, move, factor, farthest, most, rule.tries, keep=False)
         seen["factor"] = min(1.0, rule.raised * last) if found.factor else last
@@ -198,20 +205,19 @@ def _move(
     d: torch.Tensor,
     factor: float,
     untouched: bool,
-    stiff: StiffParts | None,
+    coefficients: NDArray[np.float64],
     secants: Secants | None,
 ) -> bool:
-    """Put the parameters at ``theta + factor d`` less what is too far; whether that is where the optimizer put them.
+    """Put the parameters at ``theta + factor d + sum_j a_j y_j``; whether that is where the optimizer put them.
 
     ``untouched`` says that they are still there.
     """
-    coefficients = stiff.correction(factor).tolist() if stiff is not None and len(stiff.along) else []
-    if untouched and factor == 1.0 and not any(coefficients):
+    limited = secants is not None and bool(coefficients.any())
+    if untouched and factor == 1.0 and not limited:
         return True
     for p, part in parameters.pieces():
         moved = torch.add(theta[part], d[part], alpha=factor)
-        for index, a in enumerate(coefficients):
-            if a and secants is not None:
-                moved.add_(secants.piece(index, part), alpha=a)
+        if limited and secants is not None:
+            moved += secants.combined(coefficients, part)
         p.copy_(moved.view(p.shape))
     return False
