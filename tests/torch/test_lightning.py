@@ -119,19 +119,26 @@ def test_manual_optimization_makes_its_own_closure(tmp_path):
     assert monitor.monitor.record["loss"].tolist() == pytest.approx(losses.tolist(), rel=1e-6)
 
 
-def test_training_goes_on_from_a_checkpoint_with_the_same_bits(tmp_path):
+@pytest.mark.parametrize("after_fit", [False, True])
+def test_training_goes_on_from_a_checkpoint_with_the_same_bits(tmp_path, after_fit):
+    class Saving(L.Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            if trainer.current_epoch == 1:
+                trainer.save_checkpoint(tmp_path / "within.ckpt")
+
     def callbacks():
         guard = GuardCallback()
         return guard, MonitorCallback(guard=guard)
 
     whole, there = Module(rate=3.0), callbacks()
-    trainer(tmp_path, *there, max_epochs=4).fit(whole, data())
-    half, before = Module(rate=3.0), callbacks()
-    first = trainer(tmp_path, *before, max_epochs=2)
-    first.fit(half, data())
-    first.save_checkpoint(tmp_path / "half.ckpt")
+    trainer(tmp_path, *there, Saving(), max_epochs=4).fit(whole, data())
+    saved = tmp_path / "within.ckpt"
+    if after_fit:
+        first, saved = trainer(tmp_path, *callbacks(), max_epochs=2), tmp_path / "half.ckpt"
+        first.fit(Module(rate=3.0), data())
+        first.save_checkpoint(saved)
     rest, after = Module(rate=3.0), callbacks()
-    trainer(tmp_path, *after, max_epochs=4).fit(rest, data(), ckpt_path=tmp_path / "half.ckpt", weights_only=True)
+    trainer(tmp_path, *after, max_epochs=4).fit(rest, data(), ckpt_path=saved, weights_only=True)
     assert torch.equal(weights(rest), weights(whole))
     assert after[0].guard.counts == there[0].guard.counts
     assert after[1].monitor.record["loss"].tolist() == there[1].monitor.record["loss"].tolist()
@@ -141,7 +148,7 @@ def test_a_fixed_batch_reuses_the_accepted_trial_and_logs_each_step(tmp_path):
     callback = GuardCallback(batch="fixed")
     module = Module(rate=0.01)
     logged = []
-    module.log = lambda name, value, **named: logged.append(float(value))
+    module.log = lambda name, value, **named: logged.append(value.item())
     trainer(tmp_path, callback, max_epochs=20).fit(module, data(1))
     counts = callback.guard.counts
     assert counts["updates"] == 20

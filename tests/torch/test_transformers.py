@@ -33,7 +33,7 @@ def rows(count=STEPS * ROWS):
 def arguments(folder, **options):
     given = {"max_steps": STEPS, "learning_rate": 0.3, "save_strategy": "no", "per_device_train_batch_size": ROWS}
     return transformers.TrainingArguments(
-        output_dir=str(folder), use_cpu=True, report_to=[], disable_tqdm=True, lr_scheduler_type="constant",
+        output_dir=str(folder), use_cpu=True, report_to=[], disable_tqdm=True, lr_scheduler_type="constant", optim="adamw_torch",
         max_grad_norm=0.0, weight_decay=0.0, logging_steps=1, restore_callback_states_from_checkpoint=True,
         seed=1, **given | options,
     )  # fmt: skip
@@ -98,7 +98,8 @@ def test_the_guarded_trainer_makes_the_updates_of_a_guarded_loop_by_hand(tmp_pat
     network, guard = by_hand(0.3)
     assert trainer.guard.counts == guard.counts
     assert guard.counts["changed"] > 0
-    assert torch.allclose(weights(trainer.model), weights(network), rtol=1e-5, atol=1e-6)
+    difference = (weights(trainer.model) - weights(network)).norm() / weights(network).norm()
+    assert difference < 1e-4, difference
 
 
 def test_training_goes_on_from_a_checkpoint_with_the_same_bits(tmp_path):

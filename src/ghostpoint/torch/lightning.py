@@ -140,12 +140,18 @@ class GuardCallback(_Callback):
     def __init__(self, *, outputs: str = "outputs", optimizer: int = 0, **options: Any):
         self.outputs, self.optimizer, self.options = outputs, optimizer, options
         self.guard: Guard | None = None
+        self._finished = False
+        self._state: dict[str, Any] | None = None
         self._logged: list[tuple[str, Any, Any]] = []
         self._result: Any = None
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Guard the optimizer, before Lightning gives it the state of a checkpoint."""
+        before = self._state or (self.guard.state_dict() if self.guard is not None else None)
         self.guard = Guard(pl_module, trainer.optimizers[self.optimizer], **self.options)
+        if before is not None:
+            self.guard.load_state_dict(before)
+        self._finished, self._state = False, None
         if pl_module.automatic_optimization:
             self._wrap(trainer, pl_module, self.guard)
 
@@ -153,11 +159,20 @@ class GuardCallback(_Callback):
         """Let go of optimizer and module."""
         if self.guard is not None:
             self.guard.remove()
+        self._finished = True
         pl_module.__dict__.pop("training_step", None)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Let go of optimizer and module."""
         self.on_fit_end(trainer, pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The guard's state after ``fit``, when the optimizer's no longer has it."""
+        return self.guard.state_dict() if self._finished and self.guard is not None else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep a checkpoint's state until ``fit`` begins."""
+        self._state = state_dict or None
 
     def on_before_zero_grad(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         """Forget the forward passes of an update that AMP has skipped: Lightning's own comes before its zeros."""
@@ -192,12 +207,16 @@ class GuardCallback(_Callback):
     def _silently(self, module: Any, inner: Any, arguments: Any, keywords: Any) -> Any:
         """``training_step`` in a trial: what it logs is only kept."""
         self._logged = []
-        for name in ("log", "log_dict"):
+        names = ("log", "log_dict")
+        own = {name: vars(module)[name] for name in names if name in vars(module)}
+        for name in names:
             setattr(module, name, lambda *given, name=name, **named: self._logged.append((name, given, named)))
         try:
             return inner(*arguments, **keywords)
         finally:
-            del module.log, module.log_dict
+            for name in names:
+                delattr(module, name)
+            vars(module).update(own)
 
     def _loss_and_outputs(self, result: Any) -> tuple[torch.Tensor, Any]:
         if not isinstance(result, Mapping) or "loss" not in result or self.outputs not in result:
