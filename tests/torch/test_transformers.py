@@ -34,7 +34,8 @@ def arguments(folder, **options):
     given = {"max_steps": STEPS, "learning_rate": 0.3, "save_strategy": "no", "per_device_train_batch_size": ROWS}
     return transformers.TrainingArguments(
         output_dir=str(folder), use_cpu=True, report_to=[], disable_tqdm=True, lr_scheduler_type="constant",
-        optim="adamw_torch", max_grad_norm=0.0, weight_decay=0.0, logging_steps=1, restore_callback_states_from_checkpoint=True,
+        optim="adamw_torch", max_grad_norm=0.0, weight_decay=0.0, logging_steps=1,
+        restore_callback_states_from_checkpoint=True,
         seed=1, **given | options,
     )  # fmt: skip
 

@@ -94,7 +94,8 @@ class TrialBatches(NumberedBatches):
         **options: Any,
     ):
         super().__init__(batches, seed)
-        self.env = env if hasattr(env, "new_trial") else getattr(env, "unwrapped", env)
+        inner = getattr(env, "unwrapped", env)
+        self.env = inner if hasattr(inner, "new_trial") else env
         if not hasattr(self.env, "new_trial"):
             raise InputError(
                 f"env must have new_trial(), as NeuroGym's trial environments do; got {type(env).__name__}"
