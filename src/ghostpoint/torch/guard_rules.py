@@ -18,10 +18,12 @@ NUMBERS, MOST = 8_000_000, 32
 class FixedBatch:
     """The rule for training on the whole data set, or on one batch, over and over.
 
-    With L and o the loss and the outputs before the update, L1 and o1 those after it and D a distance of outputs
-    (:mod:`ghostpoint.torch.distances`), an update is accepted if
+    With L and o the loss and the outputs before the update, L1 and o1 those after it, L_best the lowest loss so far and
+    D a distance of outputs (:mod:`ghostpoint.torch.distances`), an update is accepted if
 
-        D(o, o1) <= kappa**2 L   and   L1 <= L (1 + jump clip(1 - L / L_first, 0, 1)).
+        D(o, o1) <= kappa**2 L   and   L1 <= L_best (1 + jump clip(1 - L_best / L_first, 0, 1)).
+
+    (Measured against L in place of L_best, rises of a fifth each carried one network from 0.06 of chance back to 0.7.)
 
     Accepted or not decides the factor of the next trial. Stiff directions come from secants of the gradient
     (:mod:`ghostpoint.torch.secants`), and along them no update goes farther than Newton's step.
@@ -31,7 +33,7 @@ class FixedBatch:
     kappa : float
         How far outputs may move, relative to the root of the loss.
     jump : float
-        By what share the loss may rise where it is far below its first value.
+        By what share the loss may exceed its lowest value where that is far below the first one.
     cap : float
         How far the parameters may move beside the stiff directions in one update, relative to their norm.
     growth : float
@@ -75,7 +77,7 @@ class FixedBatch:
         return secants, large if self.compact is None else self.compact
 
     def most(self, loss: float, first: float) -> float:
-        """The largest loss that is accepted after an update at ``loss``; ``first`` is the first loss of the training.
+        """The largest loss that is accepted; ``loss`` is the lowest so far, ``first`` the first of the training.
 
         No rise at all on the first plateau, one by the share ``jump`` once the task is learned.
         """

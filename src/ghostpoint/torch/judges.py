@@ -19,6 +19,8 @@ __all__ = ["FixedJudge", "FreshJudge", "Judgement"]
 
 #: rounding errors of a loss that are no rise of it: multiples of the precision of losses and outputs
 ROUNDING = 4.0
+#: by what share a loss is above all that is accepted, if no update led to it
+MOVED = 1e-3
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class FixedJudge:
         self.secants = Secants(parameters, *rule.memory(size))
         self.factor = 1.0
         self.first: float | None = None
+        self.best: float | None = None
         self.gradient: torch.Tensor | None = None
 
     def learn(self, theta: torch.Tensor) -> torch.Tensor | None:
@@ -68,7 +71,7 @@ class FixedJudge:
     def forget(self) -> None:
         """Another batch: its secants say nothing of this one."""
         self.secants.clear()
-        self.gradient = None
+        self.gradient = self.best = None
         self.factor = min(self.factor, 1.0)
 
     def judge(
@@ -79,11 +82,14 @@ class FixedJudge:
         stiff = self.secants.parts(d)
         d_d, theta_theta = torch.stack([d.dot(d), theta.dot(theta)]).tolist()
         first = self.first = loss if self.first is None else self.first
+        if self.best is None or loss > (1 + MOVED) * rule.most(self.best, first):
+            self.best = loss  # no update has been here: somebody else has moved the parameters
+        best = self.best = min(loss, self.best)
         # the part of d beside the stiff directions, and how far it may go
         beside = max(d_d - float(stiff.along @ stiff.along), 0.0) ** 0.5
         size = theta_theta**0.5
         factor = min(self.factor, rule.cap * size / beside) if beside > 0 and size > 0 else self.factor
-        most = rule.most(loss, first) + ROUNDING * passes.precision() * abs(loss)
+        most = rule.most(best, first) + ROUNDING * passes.precision() * abs(loss)
 
         # a trial that is refused shrinks as a whole: where the limits along stiff directions are too
         # wide, a smaller factor alone would not
@@ -99,12 +105,12 @@ class FixedJudge:
 
     def state_dict(self) -> dict[str, Any]:
         """All that was learned."""
-        return {"factor": self.factor, "first": self.first, "gradient": self.gradient,
+        return {"factor": self.factor, "first": self.first, "best": self.best, "gradient": self.gradient,
                 "secants": self.secants.state_dict()}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave."""
-        self.factor, self.first = state["factor"], state["first"]
+        self.factor, self.first, self.best = state["factor"], state["first"], state.get("best")
         gradient = state["gradient"]
         self.gradient = None if gradient is None else gradient.to(self.parameters.device).clone()
         self.secants.load_state_dict(state["secants"])
