@@ -19,7 +19,7 @@ except ImportError:
 __all__ = ["GuardedTrainer", "MonitorCallback"]
 
 
-class MonitorCallback(TrainerCallback, ExportableState):  # type: ignore[misc]
+class MonitorCallback(TrainerCallback, ExportableState):
     """A :class:`~ghostpoint.torch.Monitor` over ``trainer.train()``.
 
     Loss and logits are read in a forward hook of the model, so the model must compute its loss (be given labels); else
@@ -107,7 +107,7 @@ class MonitorCallback(TrainerCallback, ExportableState):  # type: ignore[misc]
             self.monitor.close()
 
 
-class GuardedTrainer(Trainer):  # type: ignore[misc]
+class GuardedTrainer(Trainer):
     """A ``Trainer`` whose updates are guarded; the guard's state is part of the optimizer's in its checkpoints.
 
     ``compute_loss`` is called again in each trial, with the same batch and random numbers.
