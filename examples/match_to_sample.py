@@ -3,7 +3,7 @@
     python examples/match_to_sample.py
 
 Gradient descent at rate 3 leaves both on a plateau. The monitor says so; the guard gets them off it with the same
-optimizer at the same rate. The slow points of the delay then show how the first cue is kept. Takes about a minute.
+optimizer at the same rate. The slow points of the delay then show how the first cue is kept. Takes a minute or two.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def main() -> None:
             f"{name} guarded: loss {losses[-1]:.3g} of chance, below 0.05 from update {below[0] if below else '-'}; "
             f"verdict: {monitor.verdict().verdict}"
         )
-        points = find_slow_points(network, states_of_delay(network), n_starts=64, noise=0.1)
+        points = find_slow_points(network, states_of_delay(network), n_starts=8, noise=0.1)
         for k in range(min(len(points), 6)):
             unstable = int((points.eigenvalues[k].real > 0).sum())
             print(f"  {points.kind[k]}: speed {points.speed[k]:.2g}, {unstable} unstable directions")
