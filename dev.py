@@ -3,6 +3,8 @@
 
     python3 dev.py reproduce [ARGS]   run the published experiments; ARGS as for ghostpoint reproduce
     python3 dev.py test [ARGS]        run the tests; ARGS as for pytest
+    python3 dev.py frameworks [ARGS]  the tests with the real Lightning, Transformers and NeuroGym, which get an
+                                      environment of their own, .venv-frameworks
     python3 dev.py lint               ruff check, ruff format --check, mypy
 
 The first call makes a virtual environment in .venv and installs what the command needs, with the versions in
@@ -16,7 +18,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-EXTRAS = {"reproduce": "", "test": "[test]", "lint": "[lint]"}
+EXTRAS = {"reproduce": "", "test": "[test]", "frameworks": "[frameworks]", "lint": "[lint]"}
+#: tests of what the frameworks' environment is for
+FRAMEWORKS = ["tests/torch/test_lightning.py", "tests/torch/test_transformers.py", "tests/torch/test_trial_batches.py"]
 
 
 def main(arguments):
@@ -30,7 +34,7 @@ def main(arguments):
     if command not in EXTRAS:
         return fail(f"the command must be one of {', '.join(EXTRAS)}; got {command}")
     try:
-        folder = environment()
+        folder = environment(".venv-frameworks" if command == "frameworks" else ".venv")
         install(folder, EXTRAS[command])
     except RuntimeError as error:
         return fail(str(error))
@@ -43,6 +47,9 @@ def main(arguments):
         # pytest takes the last -m and -n: `dev.py test -m slow` runs the slow ones, `-n 0` runs them in one process.
         workers = str(min(4, processors()))
         run = [python, "-m", "pytest", "-m", "not slow and not browser", "-n", workers, "--dist", "loadfile", *rest]
+    elif command == "frameworks":
+        os.chdir(ROOT)
+        run = [python, "-m", "pytest", *FRAMEWORKS, *rest]
     else:
         run = [python, "-m", "ghostpoint", "reproduce", *rest]
     sys.stdout.flush()
@@ -65,11 +72,11 @@ def processors():
     return os.cpu_count() or 1
 
 
-def environment():
-    """The folder of the virtual environment to use, made if it is not there."""
+def environment(name):
+    """The folder of the virtual environment to use, made under this name if it is not there."""
     if sys.prefix != sys.base_prefix:
         return Path(sys.prefix)
-    folder = ROOT / ".venv"
+    folder = ROOT / name
     if not works(interpreter(folder), "--version"):
         say(f"Making a virtual environment in {folder}")
         make = [sys.executable, "-m", "venv", "--clear", str(folder)]

@@ -16,8 +16,9 @@ from ghostpoint.torch.guard_rules import FixedBatch, FreshBatches
 from ghostpoint.torch.monitor import Cost, Monitor
 from ghostpoint.torch.networks import NetworkModule, from_module, to_module
 from ghostpoint.torch.sinks import CSV, JSONLines, TensorBoard, WandB
-from ghostpoint.torch.slow_points import find_slow_points
+from ghostpoint.torch.slow_points import find_slow_points, track_slow_points
 from ghostpoint.torch.task_batches import TaskBatch, TaskBatches
+from ghostpoint.torch.trial_batches import TrialBatch, TrialBatches
 
 __all__ = [
     "CSV",
@@ -31,9 +32,12 @@ __all__ = [
     "TaskBatch",
     "TaskBatches",
     "TensorBoard",
+    "TrialBatch",
+    "TrialBatches",
     "Update",
     "WandB",
     "find_slow_points",
     "from_module",
     "to_module",
+    "track_slow_points",
 ]

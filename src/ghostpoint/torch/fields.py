@@ -23,6 +23,7 @@ __all__ = ["RECURRENT", "Layout", "TorchField", "field_of_layer", "field_of_step
 
 Floats = NDArray[np.float64]
 Step = Callable[[torch.Tensor], torch.Tensor]
+Parts = dict[str, torch.Tensor]
 
 RECURRENT = (nn.RNN, nn.GRU, nn.LSTM, nn.RNNCell, nn.GRUCell, nn.LSTMCell)
 
@@ -66,8 +67,10 @@ class TorchField(UserField):
 
     Parameters
     ----------
-    step : function of a state (K,), or with ``batched`` of states (B, K), to the next
-        Of tensors in float64.
+    make : function of arrays by name to a step
+        A step is a function of a state (K,), or with ``batched`` of states (B, K), to the next; of tensors in float64.
+    parts : dict of str to tensor
+        The weights.
     size : int
         K.
     batched : bool
@@ -75,11 +78,16 @@ class TorchField(UserField):
         ``size`` backward passes and not by ``vmap``.
     """
 
-    def __init__(self, step: Step, size: int, *, batched: bool = False):
-        self._step, self._batched = step, batched
+    def __init__(self, make: Callable[[Parts], Step], parts: Parts, size: int, *, batched: bool = False):
+        self._make, self._parts, self._step, self._batched = make, parts, make(parts), batched
         # the fields of the frozen record
         for name, value in (("f", self._flow), ("derivative", self._derivative), ("size", size), ("second", None)):
             object.__setattr__(self, name, value)
+
+    def between(self, other: TorchField, t: float) -> TorchField:
+        """The field whose weights are ``(1 - t)`` times this one's plus t times another one's."""
+        parts = {name: (1 - t) * value + t * other._parts[name] for name, value in self._parts.items()}
+        return TorchField(self._make, parts, self.size, batched=self._batched)
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -134,36 +142,42 @@ def field_of_layer(layer: nn.Module, inputs: Any) -> tuple[TorchField, Layout]:
     u = _input(inputs, int(layer.input_size))
     suffixes = [f"_l{k}" for k in range(layout.layers)] if hasattr(layer, "weight_hh_l0") else [""]
 
-    def of(name: str, suffix: str) -> torch.Tensor | None:
-        value = getattr(layer, name + suffix, None)
-        return value.detach().cpu().double().clone() if isinstance(value, torch.Tensor) else None
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    parts = {
+        name + suffix: value.detach().cpu().double().clone()
+        for suffix in suffixes
+        for name in names
+        if isinstance(value := getattr(layer, name + suffix, None), torch.Tensor)
+    }
 
-    weights: list[Any] = [
-        [of(name, suffix) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")] for suffix in suffixes
-    ]
+    def make(parts: Parts) -> Step:
+        weights: list[Any] = [[parts.get(name + suffix) for name in names] for suffix in suffixes]
+        return lambda x: _stepped(x, u, weights, kind, layout)
 
-    def step(x: torch.Tensor) -> torch.Tensor:
-        below, parts = u, []
-        for (w_ih, w_hh, b_ih, b_hh), own in zip(weights, x.split(layout.kinds * layout.units), strict=True):
-            h = own[: layout.units]
-            outer = w_ih @ below if b_ih is None else w_ih @ below + b_ih
-            inner = w_hh @ h if b_hh is None else w_hh @ h + b_hh
-            if kind == "gru":
-                (r, z, c), (r_h, z_h, c_h) = outer.chunk(3), inner.chunk(3)
-                z = torch.sigmoid(z + z_h)
-                below = (1 - z) * torch.tanh(c + torch.sigmoid(r + r_h) * c_h) + z * h
-                parts.append(below)
-            elif kind == "lstm":
-                i, f, g, o = (outer + inner).chunk(4)
-                c = torch.sigmoid(f) * own[layout.units :] + torch.sigmoid(i) * torch.tanh(g)
-                below = torch.sigmoid(o) * torch.tanh(c)
-                parts += [below, c]
-            else:
-                below = torch.tanh(outer + inner) if kind == "tanh" else torch.relu(outer + inner)
-                parts.append(below)
-        return torch.cat(parts)
+    return TorchField(make, parts, layout.size), layout
 
-    return TorchField(step, layout.size), layout
+
+def _stepped(x: torch.Tensor, u: torch.Tensor, weights: list[Any], kind: str, layout: Layout) -> torch.Tensor:
+    """The next state of layers, one on the other, with the equations in PyTorch's documentation."""
+    below, parts = u, []
+    for (w_ih, w_hh, b_ih, b_hh), own in zip(weights, x.split(layout.kinds * layout.units), strict=True):
+        h = own[: layout.units]
+        outer = w_ih @ below if b_ih is None else w_ih @ below + b_ih
+        inner = w_hh @ h if b_hh is None else w_hh @ h + b_hh
+        if kind == "gru":
+            (r, z, c), (r_h, z_h, c_h) = outer.chunk(3), inner.chunk(3)
+            z = torch.sigmoid(z + z_h)
+            below = (1 - z) * torch.tanh(c + torch.sigmoid(r + r_h) * c_h) + z * h
+            parts.append(below)
+        elif kind == "lstm":
+            i, f, g, o = (outer + inner).chunk(4)
+            c = torch.sigmoid(f) * own[layout.units :] + torch.sigmoid(i) * torch.tanh(g)
+            below = torch.sigmoid(o) * torch.tanh(c)
+            parts += [below, c]
+        else:
+            below = torch.tanh(outer + inner) if kind == "tanh" else torch.relu(outer + inner)
+            parts.append(below)
+    return torch.cat(parts)
 
 
 def field_of_step(step: Callable[[Any, Any], Any], states: Floats, inputs: Any) -> TorchField:
@@ -177,22 +191,29 @@ def field_of_step(step: Callable[[Any, Any], Any], states: Floats, inputs: Any) 
         If it does not take float64, or does not give states of the same shape.
     """
     size = states.shape[-1]
+    parts: Parts = {}
+    call: Callable[[Parts, Any, Any], Any] = lambda _, u, x: step(u, x)  # noqa: E731
     if isinstance(step, nn.Module):
-        step = copy.deepcopy(step).double().cpu().eval().requires_grad_(False)
+        module = copy.deepcopy(step).double().cpu().eval().requires_grad_(False)
+        parts = {name: value for name, value in module.state_dict().items() if value.is_floating_point()}
+        call = lambda parts, u, x: torch.func.functional_call(module, parts, (u, x))  # noqa: E731
     u = None if inputs is None else _input(inputs, None)
 
-    def moved(x: torch.Tensor) -> torch.Tensor:
-        found = step(None if u is None else u.expand(len(x), -1), x)
-        if not isinstance(found, torch.Tensor) or found.shape != x.shape or found.dtype != x.dtype:
-            got = (tuple(found.shape), found.dtype) if isinstance(found, torch.Tensor) else type(found).__name__
-            raise InputError(f"step must give states of shape {tuple(x.shape)} in {x.dtype}, got {got}")
-        return found
+    def make(parts: Parts) -> Step:
+        def moved(x: torch.Tensor) -> torch.Tensor:
+            found = call(parts, None if u is None else u.expand(len(x), -1), x)
+            if not isinstance(found, torch.Tensor) or found.shape != x.shape or found.dtype != x.dtype:
+                got = (tuple(found.shape), found.dtype) if isinstance(found, torch.Tensor) else type(found).__name__
+                raise InputError(f"step must give states of shape {tuple(x.shape)} in {x.dtype}, got {got}")
+            return found
+
+        return moved
 
     try:
-        moved(torch.tensor(states[:1]))
+        make(parts)(torch.tensor(states[:1]))
     except (RuntimeError, TypeError) as error:
         raise InputError(f"step must take an input (B, I) and states (B, {size}) in float64: {error}") from error
-    return TorchField(moved, size, batched=True)
+    return TorchField(make, parts, size, batched=True)
 
 
 def _input(inputs: Any, size: int | None) -> torch.Tensor:

@@ -225,6 +225,10 @@ class Guard:
         self._counts["backward"] += 1
         return loss, outputs
 
+    def forget_older_passes(self) -> None:
+        """Forget the forward passes before the last one, where gradients are put to zero only after it."""
+        del self._passes.pending[:-1]
+
     def remove(self) -> None:
         """Take the guard off its optimizer."""
         for handle in self._handles:
@@ -277,14 +281,28 @@ class Guard:
                 optimizer.register_load_state_dict_pre_hook(self._out_of),
             ]
 
+    def _before_update(self, optimizer: Any, args: Any, keywords: Any) -> tuple[Any, Any] | None:
+        """Compute the gradient if ``step(closure)`` is to do that, and prepare the trial."""
+        closure = keywords.get("closure") or next((one for one in args[1:] if one is not None), None)
+        if closure is None:
+            self._prepare(optimizer)
+            return None
+        if not type(optimizer).__module__.startswith("torch.optim") or isinstance(optimizer, torch.optim.LBFGS):
+            self._passes.pending = []  # nobody knows at which parameters it will be called
+            self._prepare(optimizer)
+            return None
+        # PyTorch's own call it once, first of all, for its gradient
+        with torch.enable_grad():
+            loss = closure()
+        self._prepare(optimizer)
+        return args[:1], {**keywords, "closure": lambda: loss}
+
     @torch.no_grad()
-    def _before_update(self, optimizer: Any, args: Any, keywords: Any) -> None:
+    def _prepare(self, optimizer: Any) -> None:
         """Keep theta, learn a secant, and hold back gradients that are not finite."""
         passes = self._passes
         self._withheld = None
         passes.forget_kept()
-        if any(one is not None for one in (*args[1:], keywords.get("closure"))):
-            passes.pending = []
         pending = passes.pending
         if not pending:
             return

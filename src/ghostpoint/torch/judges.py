@@ -6,17 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ghostpoint.torch.forward_passes import ForwardPasses
 from ghostpoint.torch.guard_rules import FixedBatch, FreshBatches
 from ghostpoint.torch.parameters import Parameters
-from ghostpoint.torch.secants import Secants, StiffParts
+from ghostpoint.torch.secants import Secants
 
 __all__ = ["FixedJudge", "FreshJudge", "Judgement"]
 
 #: rounding errors of a loss that are no rise of it: multiples of the precision of losses and outputs
 ROUNDING = 4.0
+#: by what share a loss is above all that is accepted, if no update led to it
+MOVED = 1e-3
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class FixedJudge:
         self.secants = Secants(parameters, *rule.memory(size))
         self.factor = 1.0
         self.first: float | None = None
+        self.best: float | None = None
         self.gradient: torch.Tensor | None = None
 
     def learn(self, theta: torch.Tensor) -> torch.Tensor | None:
@@ -66,7 +71,7 @@ class FixedJudge:
     def forget(self) -> None:
         """Another batch: its secants say nothing of this one."""
         self.secants.clear()
-        self.gradient = None
+        self.gradient = self.best = None
         self.factor = min(self.factor, 1.0)
 
     def judge(
@@ -77,14 +82,22 @@ class FixedJudge:
         stiff = self.secants.parts(d)
         d_d, theta_theta = torch.stack([d.dot(d), theta.dot(theta)]).tolist()
         first = self.first = loss if self.first is None else self.first
+        if self.best is None or loss > (1 + MOVED) * rule.most(self.best, first):
+            self.best = loss  # no update has been here: somebody else has moved the parameters
+        best = self.best = min(loss, self.best)
         # the part of d beside the stiff directions, and how far it may go
         beside = max(d_d - float(stiff.along @ stiff.along), 0.0) ** 0.5
         size = theta_theta**0.5
         factor = min(self.factor, rule.cap * size / beside) if beside > 0 and size > 0 else self.factor
-        most = rule.most(loss, first) + ROUNDING * passes.precision() * abs(loss)
+        most = rule.most(best, first) + ROUNDING * passes.precision() * abs(loss)
+
+        # a trial that is refused shrinks as a whole: where the limits along stiff directions are too
+        # wide, a smaller factor alone would not
+        limited = stiff.correction(factor) if len(stiff.along) else np.zeros(0)
+        begun = factor
 
         def move(factor: float, untouched: bool) -> bool:
-            return _move(self.parameters, theta, d, factor, untouched, stiff, self.secants)
+            return _move(self.parameters, theta, d, factor, untouched, factor / begun * limited, self.secants)
 
         found, last = _tried(passes, move, factor, rule.kappa**2 * loss, most, rule.tries, keep=keep)
         self.factor = min(rule.growth, rule.raised * last) if found.factor else last
@@ -92,12 +105,12 @@ class FixedJudge:
 
     def state_dict(self) -> dict[str, Any]:
         """All that was learned."""
-        return {"factor": self.factor, "first": self.first, "gradient": self.gradient,
+        return {"factor": self.factor, "first": self.first, "best": self.best, "gradient": self.gradient,
                 "secants": self.secants.state_dict()}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave."""
-        self.factor, self.first = state["factor"], state["first"]
+        self.factor, self.first, self.best = state["factor"], state["first"], state.get("best")
         gradient = state["gradient"]
         self.gradient = None if gradient is None else gradient.to(self.parameters.device).clone()
         self.secants.load_state_dict(state["secants"])
@@ -135,7 +148,7 @@ class FreshJudge:
         farthest = rule.kappa**2 * max(loss, rule.floor * (self.first or 0.0))
 
         def move(factor: float, untouched: bool) -> bool:
-            return _move(self.parameters, theta, d, factor, untouched, None, None)
+            return _move(self.parameters, theta, d, factor, untouched, np.zeros(0), None)
 
         found, last = _tried(passes, move, factor, farthest, most, rule.tries, keep=False)
         seen["factor"] = min(1.0, rule.raised * last) if found.factor else last
@@ -198,20 +211,19 @@ def _move(
     d: torch.Tensor,
     factor: float,
     untouched: bool,
-    stiff: StiffParts | None,
+    coefficients: NDArray[np.float64],
     secants: Secants | None,
 ) -> bool:
-    """Put the parameters at ``theta + factor d`` less what is too far; whether that is where the optimizer put them.
+    """Put the parameters at ``theta + factor d + sum_j a_j y_j``; whether that is where the optimizer put them.
 
     ``untouched`` says that they are still there.
     """
-    coefficients = stiff.correction(factor).tolist() if stiff is not None and len(stiff.along) else []
-    if untouched and factor == 1.0 and not any(coefficients):
+    limited = secants is not None and bool(coefficients.any())
+    if untouched and factor == 1.0 and not limited:
         return True
     for p, part in parameters.pieces():
         moved = torch.add(theta[part], d[part], alpha=factor)
-        for index, a in enumerate(coefficients):
-            if a and secants is not None:
-                moved.add_(secants.piece(index, part), alpha=a)
+        if limited and secants is not None:
+            moved += secants.combined(coefficients, part)
         p.copy_(moved.view(p.shape))
     return False

@@ -240,6 +240,11 @@ class Monitor:
         if more:
             self._host.setdefault(at, {}).update({name: float(value) for name, value in more.items()})
 
+    def note(self, **more: float) -> None:
+        """Note numbers of one's own at the last step, such as ``validation_loss=0.3``."""
+        at = max(self.step - 1, self._first_step)
+        self._host.setdefault(at, {}).update({name: float(value) for name, value in more.items()})
+
     def _note_outputs(self, at: int, outputs: Any, targets: Any) -> None:
         start = time.perf_counter()
         outputs = getattr(outputs, "data", outputs)  # of a packed sequence

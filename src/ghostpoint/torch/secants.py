@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +16,17 @@ __all__ = ["Secants", "StiffParts"]
 
 Floats = NDArray[np.float64]
 
-#: a direction whose remainder is below this part of its length is no new one; with 8 bits, none that can be told
+#: a direction whose share of the largest curvature is below the square of this is no new one; with
+#: 8 bits, none that can be told
 DEPENDENT = {False: 1e-3, True: 0.03}
+#: a step that keeps less than this share of its curvature beside the newer ones says nothing new
+CONJUGATE = 1e-3
 #: what is left of Newton's step where the update goes uphill
 UPHILL = 0.1
 #: largest code of a number in 8 bits
 _CODES = 127
+#: numbers of a vector that are worked on at a time
+_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -50,9 +56,19 @@ class StiffParts:
 class Secants:
     """The newest pairs ``y = g - g_previous``, ``s = theta - theta_previous`` of one batch.
 
-    Of each the direction y and its curvature ``lambda = y.y / y.s`` are kept, and the inner products of all y. The y
-    are orthonormalised, newest first, to the stiff directions q_i (Gram and Schmidt in the space of coefficients).
-    Along q_i an update d goes at most Newton's step ``|g.q_i| / lambda_i``, a tenth of it uphill.
+    On a quadratic loss with Hessian H they obey ``y_j = H s_j``. The steps are made conjugate, newest
+    first, with ``s_i . y_j`` of the newer i and the older j alone, so that only the y are kept; those
+    with a negative curvature are left out. With z_i the differences of the conjugate steps,
+
+        B = sum_i z_i z_i^T / (s_i . z_i)
+
+    is the curvature that the pairs imply together (a block form of the update of Broyden, Fletcher,
+    Goldfarb and Shanno; Schnabel, Quasi-Newton methods using multiple secant equations, 1983). Its
+    eigenvectors are the stiff directions q_i and its eigenvalues the curvatures lambda_i. Along q_i an
+    update d goes at most Newton's step ``|g . q_i| / lambda_i``, a tenth of it uphill.
+
+    Each pair's own curvature ``y.y / y.s`` in place of lambda_i would be that of the stiffest
+    direction in nearly all of them, and would hold the update back along the others.
 
     Parameters
     ----------
@@ -61,8 +77,8 @@ class Secants:
     count : int
         How many are kept.
     compact : bool
-        Whether the y are stored in 8 bits a number, ``127 sqrt(|y| / max |y|)`` with the sign of y: a quarter of the
-        memory of float32.
+        Whether the y are stored in 8 bits a number, ``127 sqrt(|y| / max |y|)`` with the sign of y: a
+        quarter of the memory of float32.
     """
 
     def __init__(self, parameters: Parameters, count: int, compact: bool):
@@ -73,8 +89,8 @@ class Secants:
         """Forget all pairs."""
         self.y: list[torch.Tensor] = []  # newest first
         self.scale: list[float] = []
-        self.curvature: list[float] = []
-        self.gram: Floats = np.zeros((0, 0))
+        self.gram: Floats = np.zeros((0, 0))  # y_i . y_j
+        self.cross: Floats = np.zeros((0, 0))  # s_i . y_j of the newer i
 
     def add(self, y: torch.Tensor, theta: torch.Tensor) -> None:
         """Keep the pair of y and of the way from ``theta`` to the present parameters, in place of the oldest.
@@ -96,22 +112,21 @@ class Secants:
             stored = ((y.abs() / largest).sqrt_().mul_(_CODES).round_().copysign_(y)).to(torch.int8)
         else:
             stored = y.clone()
-        del self.y[self.count - 1 :], self.scale[self.count - 1 :], self.curvature[self.count - 1 :]
+        del self.y[self.count - 1 :], self.scale[self.count - 1 :]
         self.y.insert(0, stored)
         self.scale.insert(0, largest)
-        self.curvature.insert(0, y_y / y_s)
         kept = len(self.y)
-        gram = np.empty((kept, kept))
-        gram[1:, 1:] = self.gram[: kept - 1, : kept - 1]
-        pieces = ((part, [self.piece(0, part)]) for _, part in self.parameters.pieces())
-        gram[0, :] = gram[:, 0] = self._products(pieces, 1)[:, 0]
-        self.gram = gram
+        by_y, by_s = self._products(lambda p, part: [self.piece(0, part), own.flat(p.detach()) - theta[part]]).T
+        for name, row in (("gram", by_y), ("cross", by_s)):
+            grown = np.empty((kept, kept))
+            grown[1:, 1:] = getattr(self, name)[: kept - 1, : kept - 1]
+            grown[0, :] = grown[:, 0] = row
+            setattr(self, name, grown)
 
     def parts(self, d: torch.Tensor) -> StiffParts:
         """What ``d`` does along the directions in which the loss is stiff, and what it may do at this gradient."""
-        combine, curvature = self._directions()
-        pieces = ((part, [d[part], self.parameters.gradient_of(p)]) for p, part in self.parameters.pieces())
-        by_d, by_gradient = self._products(pieces, 2).T
+        combine, curvature = self.directions()
+        by_d, by_gradient = self._products(lambda p, part: [d[part], self.parameters.gradient_of(p)]).T
         along, slope = combine @ by_d, combine @ by_gradient
         most = np.abs(slope) / curvature
         most[along * slope > 0] *= UPHILL
@@ -125,46 +140,67 @@ class Secants:
         codes = stored.to(self.parameters.dtype)
         return codes.mul_(codes.abs()).mul_(self.scale[index] / _CODES**2)
 
-    def _directions(self) -> tuple[Floats, Floats]:
-        """Coefficients of the q_i with a positive curvature, and that."""
-        kept = len(self.y)
-        all_q, stiff, curvature = np.zeros((0, kept)), [], []
-        for i in range(kept):
-            q = np.eye(kept)[i]
-            for _ in range(2):  # twice is enough (Giraud et al., Numer. Math. 101:87, 2005)
-                q = q - (all_q @ self.gram @ q) @ all_q
-            remainder = float(q @ self.gram @ q)
-            if not remainder > DEPENDENT[self.compact] ** 2 * self.gram[i, i]:
-                continue
-            q = q / np.sqrt(remainder)
-            all_q = np.vstack([all_q, q])
-            if self.curvature[i] > 0:
-                stiff.append(q)
-                curvature.append(self.curvature[i])
-        return np.array(stiff).reshape(len(stiff), kept), np.array(curvature)
+    def combined(self, coefficients: Floats, part: slice) -> torch.Tensor:
+        """``sum_j a_j y_j``, a part of it."""
+        own = self.parameters
+        a = torch.tensor(coefficients, dtype=own.dtype, device=own.device)
+        blocks = [a @ rows for _, rows in self._blocks(part)]
+        return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
 
-    def _products(self, pieces: Any, vectors: int) -> Floats:
-        """Inner products of the y with some vectors, which come in pieces, (K, vectors)."""
+    def directions(self) -> tuple[Floats, Floats]:
+        """Coefficients (S, K) of the stiff directions q_i in the y_j, and the curvatures (S,) along them."""
+        kept = len(self.y)
+        conjugate, curvatures = np.zeros((0, kept)), np.zeros(0)
+        for i in range(kept):
+            # s_i less its parts along the newer steps, in the inner product of the curvature
+            one = np.eye(kept)[i] - (conjugate @ self.cross[i] / curvatures) @ conjugate
+            curvature = float(one @ self.cross @ one)
+            if curvature > CONJUGATE * self.cross[i, i] > 0:
+                conjugate = np.vstack([conjugate, one])
+                curvatures = np.append(curvatures, curvature)
+        if not len(curvatures):
+            return conjugate, curvatures
+        # B = Z^T Z with rows z_i / sqrt(s_i . z_i): its eigenvectors from those of Z Z^T
+        z = conjugate / np.sqrt(curvatures)[:, None]
+        values, vectors = np.linalg.eigh(z @ self.gram @ z.T)
+        kept_values = values > DEPENDENT[self.compact] ** 2 * values[-1]
+        values, vectors = values[kept_values], vectors[:, kept_values]
+        return vectors.T @ z / np.sqrt(values)[:, None], values
+
+    def _blocks(self, part: slice) -> Iterator[tuple[slice, torch.Tensor]]:
+        """The y in rows, over a part of the vectors that is cut into blocks, each with its place in the part."""
+        for first in range(part.start, part.stop, _BLOCK):
+            block = slice(first, min(first + _BLOCK, part.stop))
+            rows = torch.stack([self.piece(j, block) for j in range(len(self.y))])
+            yield slice(block.start - part.start, block.stop - part.start), rows
+
+    def _products(self, given: Callable[[torch.Tensor, slice], list[torch.Tensor]]) -> Floats:
+        """Inner products of the y with two vectors, which are given parameter by parameter, (K, 2)."""
         if not self.y:
-            return np.zeros((0, vectors))
-        total = torch.zeros(len(self.y), vectors, dtype=self.parameters.wide, device=self.parameters.device)
-        for part, given in pieces:
-            stored = torch.stack([self.piece(j, part) for j in range(len(self.y))])
-            total += stored.to(total) @ torch.stack(given, 1).to(total)
-        return np.asarray(total.tolist(), dtype=np.float64).reshape(len(self.y), vectors)
+            return np.zeros((0, 2))
+        own = self.parameters
+        total = torch.zeros(len(self.y), 2, dtype=own.wide, device=own.device)
+        for p, part in own.pieces():
+            vectors = torch.stack(given(p, part), 1).to(own.wide)
+            for place, rows in self._blocks(part):
+                total += rows.to(own.wide) @ vectors[place]
+        return np.asarray(total.tolist(), dtype=np.float64)
 
     def state_dict(self) -> dict[str, Any]:
         """All of it, as tensors and lists."""
-        return {"y": list(self.y), "scale": list(self.scale), "curvature": list(self.curvature),
-                "gram": self.gram.tolist()}  # fmt: skip
+        return {"y": list(self.y), "scale": list(self.scale), "gram": self.gram.tolist(),
+                "cross": self.cross.tolist()}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`state_dict` gave; secants stored in another way are forgotten."""
         self.clear()
         stored_as = torch.int8 if self.compact else self.parameters.dtype
-        if any(y.dtype != stored_as for y in state["y"]):
+        if "cross" not in state or any(y.dtype != stored_as for y in state["y"]):
             return
         self.y = [y.to(self.parameters.device) for y in state["y"]][: self.count]
         kept = len(self.y)
-        self.scale, self.curvature = list(state["scale"])[:kept], list(state["curvature"])[:kept]
-        self.gram = np.array(state["gram"], dtype=np.float64).reshape(2 * [len(state["y"])])[:kept, :kept]
+        self.scale = list(state["scale"])[:kept]
+        shape = 2 * [len(state["y"])]
+        self.gram, self.cross = (
+            np.array(state[name], dtype=np.float64).reshape(shape)[:kept, :kept] for name in ("gram", "cross")
+        )

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import IterableDataset, get_worker_info
 
-from ghostpoint.checks import integer
 from ghostpoint.errors import InputError
 from ghostpoint.tasks import Task
+from ghostpoint.torch.numbered_batches import NumberedBatches
 
 __all__ = ["TaskBatch", "TaskBatches"]
 
@@ -39,7 +37,7 @@ class TaskBatch(NamedTuple):
         return (self.weights * (outputs - self.targets) ** 2).sum()
 
 
-class TaskBatches(IterableDataset):
+class TaskBatches(NumberedBatches):
     """Batches of a task, one an update: the trials that ``gp.train`` with the same seed has in the same epochs.
 
     Use it as an iterator, or in ``DataLoader(batches, batch_size=None)``, whose workers take turns.
@@ -61,24 +59,10 @@ class TaskBatches(IterableDataset):
     """
 
     def __init__(self, task: Task, batches: int, seed: int = 0, dtype: torch.dtype = torch.float32):
-        super().__init__()
+        super().__init__(batches, seed)
         if not isinstance(task, Task):
             raise InputError(f"task must be one of ghostpoint.tasks, got {type(task).__name__}")
         self.task, self.dtype = task, dtype
-        self.batches = integer("batches", batches, at_least=1)
-        self.seed = integer("seed", seed, at_least=0)
-        self.passes = 0
-
-    def __len__(self) -> int:
-        return self.batches
-
-    def __iter__(self) -> Iterator[TaskBatch]:
-        first = self.passes * self.batches
-        self.passes += 1
-        worker = get_worker_info()
-        start, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        for k in range(start, self.batches, step):
-            yield self.batch(first + k)
 
     def batch(self, number: int) -> TaskBatch:
         """The batch of one update, counted from 0."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ghostpoint.slow_points.fields import NetworkField, network_field
 from ghostpoint.slow_points.find import find_slow_points
 from ghostpoint.slow_points.ghosts import GhostSolution, ghost_form, is_minimum, solve_ghost
 from ghostpoint.slow_points.latents.known import known_points, stacked_ghosts
+from ghostpoint.slow_points.points import SlowPoints
 from ghostpoint.slow_points.proofs import CERTIFIERS, Certificate, Certifier
 from ghostpoint.slow_points.tracking.linking import Change, Linker, Node
 from ghostpoint.slow_points.tracking.segments import Segment
@@ -91,15 +93,6 @@ def track_slow_points(
         raise InputError(f"models must be one of {known}; got {type(models).__name__}")
     if len(models) < 2:
         raise InputError(f"models must hold one network at two or more epochs, got {len(models)}")
-    labels = np.arange(len(models)) if epochs is None else checks.finite_array("epochs", epochs, np.int64)
-    checks.shape("epochs", labels, (len(models),))
-    if (np.diff(labels) <= 0).any():
-        raise InputError(f"epochs must ascend, got {labels.tolist()[:20]}")
-    curve = None
-    if loss is not None:
-        loss_epochs = labels if loss_epochs is None else loss_epochs
-        curve = checks.shape("loss", checks.finite_array("loss", loss), (len(loss_epochs),))
-        curve = curve / (1.0 if task is None else task.chance_loss)
     members = [models[i] for i in range(len(models))]
     networks = [network_field(each, inputs) for each in members]
     if not all(each.low_rank for each in networks):
@@ -108,7 +101,65 @@ def track_slow_points(
         members = [whole[i] for i in range(len(models))]
         networks = [network_field(each, inputs) for each in members]
     starts = checks.integer("n_starts", n_starts, at_least=1)
-    nodes, complete = _searched(members, networks, task, inputs, starts, seed, certify)
+
+    def search(i: int, before: Floats) -> SlowPoints:
+        # the points of the epoch before, and the states of the task, are among the starts
+        near = before if task is None else np.concatenate([before, _states_of_trials(members[i], task)])
+        return find_slow_points(
+            members[i],
+            states=near if len(near) else None,
+            inputs=inputs,
+            n_starts=starts + 2 * len(before),
+            seed=seed,
+            noise=0.02,
+            certify=certify,
+        )
+
+    def known(i: int, stack: Any) -> Any:
+        return known_points(members[i], networks[i], inputs, stack, i)
+
+    chance = 1.0 if task is None else task.chance_loss
+    return track_fields(
+        networks, search, epochs, loss=loss, loss_epochs=loss_epochs, chance=chance, certify=certify, known=known
+    )
+
+
+def track_fields(
+    networks: list[NetworkField],
+    search: Callable[[int, Floats], SlowPoints],
+    epochs: ArrayLike | None = None,
+    *,
+    loss: ArrayLike | None = None,
+    loss_epochs: Any = None,
+    chance: float = 1.0,
+    certify: bool = True,
+    known: Callable[[int, Any], Any] | None = None,
+) -> Tracks:
+    """:func:`track_slow_points` of fields in one coordinate system, whose arrays can be interpolated.
+
+    Parameters
+    ----------
+    networks : list of NetworkField
+        The field of each epoch; ``exact`` has ``between(other, t)``.
+    search : function of (index of the epoch, points of the epoch before (P, N)) to SlowPoints
+    epochs, loss, certify
+        As for :func:`track_slow_points`.
+    loss_epochs : array, optional
+        Epochs of the loss; ``epochs`` by default.
+    chance : float
+        Loss at chance.
+    known : function of (index of the epoch, stacked ghosts) to known points, optional
+        At rank one: what is known of an epoch before any search.
+    """
+    labels = np.arange(len(networks)) if epochs is None else checks.finite_array("epochs", epochs, np.int64)
+    checks.shape("epochs", labels, (len(networks),))
+    if (np.diff(labels) <= 0).any():
+        raise InputError(f"epochs must ascend, got {labels.tolist()[:20]}")
+    curve = None
+    if loss is not None:
+        loss_epochs = labels if loss_epochs is None else loss_epochs
+        curve = checks.shape("loss", checks.finite_array("loss", loss), (len(loss_epochs),)) / chance
+    nodes, complete = _searched(networks, search, known)
     certifiers: dict[tuple[int, str], Certifier] = {}
 
     def certified(at: int, kappa: Floats, ghost: GhostSolution | None) -> str:
@@ -145,34 +196,27 @@ def _of_run(run: TrainingRun, network: int, epochs: Any, loss: Any) -> tuple[Any
 
 
 def _searched(
-    models: list[Any], networks: list[NetworkField], task: Any, inputs: Any, starts: int, seed: int, certify: bool
+    networks: list[NetworkField],
+    search: Callable[[int, Floats], SlowPoints],
+    known: Callable[[int, Any], Any] | None,
 ) -> tuple[list[list[Node]], NDArray[np.bool_]]:
     """Points of every epoch, and whether all fixed points and all ghosts are among them, (E, 2)."""
     nodes: list[list[Node]] = []
     complete = np.zeros((len(networks), 2), bool)
     before: Floats = np.zeros((0, networks[0].n_units))
     # rank one: the ghosts of all epochs in one search, and most epochs need no other
-    stack = stacked_ghosts(networks) if networks[0].low_rank and networks[0].exact.size == 1 else None
+    rank_one = networks[0].low_rank and networks[0].exact.size == 1
+    stack = stacked_ghosts(networks) if known is not None and rank_one else None
     for i, network in enumerate(networks):
-        known = None if stack is None else known_points(models[i], network, inputs, stack, i)
-        if known is not None and not known.zeros_missing and not known.ghosts_missing:
-            listed = sorted(known.zeros + known.ghosts, key=lambda each: each.ghost.speed if each.ghost else -1.0)
+        given = None if known is None or stack is None else known(i, stack)
+        if given is not None and not given.zeros_missing and not given.ghosts_missing:
+            listed = sorted(given.zeros + given.ghosts, key=lambda each: each.ghost.speed if each.ghost else -1.0)
             if all(each.arithmetic == "interval" for each in listed):
                 nodes.append([Node(each.kappa, each.ghost, "interval", "search") for each in listed])
                 complete[i] = True
                 before = network.states(np.array([each.kappa for each in listed]))
                 continue
-        # the points of the epoch before, and the states of the task, are among the starts
-        near = before if task is None else np.concatenate([before, _states_of_trials(models[i], task)])
-        found = find_slow_points(
-            models[i],
-            states=near if len(near) else None,
-            inputs=inputs,
-            n_starts=starts + 2 * len(before),
-            seed=seed,
-            noise=0.02,
-            certify=certify,
-        )
+        found = search(i, before)
         complete[i] = found.complete.fixed_points, found.complete.ghosts
         found = found[found.kind != "undecided"]
         row = []

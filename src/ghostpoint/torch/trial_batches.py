@@ -1,0 +1,142 @@
+"""Environments with NeuroGym's interface as data sets of PyTorch, by shape: the package is not needed.
+
+NeuroGym: Molano-Mazon, Barbosa, Pastor-Ciurana, Fradera, Zhang, Forest, del Pozo Lerida, Ji-An, Cueva, de la Rocha,
+Narain and Yang, NeuroGym: An open resource for developing and sharing neuroscience tasks (2022),
+https://doi.org/10.31234/osf.io/aqc9n.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from ghostpoint.checks import integer
+from ghostpoint.errors import InputError
+from ghostpoint.torch.numbered_batches import NumberedBatches
+
+__all__ = ["TrialBatch", "TrialBatches"]
+
+
+class TrialBatch(NamedTuple):
+    """The trials of one update, filled up with zeros to the length of the longest.
+
+    Attributes
+    ----------
+    inputs : (trial, step, input channel)
+        Observations ``ob``.
+    targets : (trial, step) int64, or (trial, step, output channel)
+        Ground truth ``gt``: classes, or values.
+    mask : (trial, step) bool
+        Which steps count: those of the counted periods, none of the filling.
+    """
+
+    inputs: torch.Tensor
+    targets: torch.Tensor
+    mask: torch.Tensor
+
+    def loss(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Mean cross-entropy of logits (trial, step, class), or mean squared error of values, where it counts."""
+        answers, targets = outputs[self.mask], self.targets[self.mask]
+        if targets.is_floating_point():
+            return functional.mse_loss(answers, targets)
+        return functional.cross_entropy(answers, targets)
+
+
+class TrialBatches(NumberedBatches):
+    """Batches of trials of an environment, one an update.
+
+    Of the environment are used ``new_trial(**options)``, after it ``ob`` (step, channel) and ``gt`` (step,) or (step,
+    channel), ``start_ind`` and ``end_ind`` (dicts of period to step) where periods are named, and ``seed(int)`` where
+    there is one. What stands behind wrappers is found through ``unwrapped``.
+
+    Parameters
+    ----------
+    env : environment
+        Such as ``neurogym.make("DelayMatchSample-v0", dt=20)``. It is not copied.
+    trials : int
+        In a batch.
+    batches : int
+        In one pass.
+    counted : sequence of str, optional
+        Periods whose steps count, such as ``["decision"]``; by default all steps do.
+    seed : int
+        Batch k is drawn after ``env.seed(...)`` with a number from (seed, k). An environment without ``seed`` draws as
+        it likes.
+    dtype : torch.dtype
+        Of inputs and of targets that are values.
+    **options
+        Of ``new_trial``.
+
+    Raises
+    ------
+    ValueError
+        For an environment without that interface, periods that a trial has not, and numbers below 1.
+
+    Examples
+    --------
+    >>> batches = TrialBatches(env, trials=16, batches=1000, counted=["decision"])  # doctest: +SKIP
+    >>> for batch in batches:  # doctest: +SKIP
+    ...     loss = batch.loss(network(batch.inputs))
+    """
+
+    def __init__(
+        self,
+        env: Any,
+        trials: int,
+        batches: int,
+        counted: Sequence[str] | None = None,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+        **options: Any,
+    ):
+        super().__init__(batches, seed)
+        inner = getattr(env, "unwrapped", env)
+        self.env = inner if hasattr(inner, "new_trial") else env
+        if not hasattr(self.env, "new_trial"):
+            raise InputError(
+                f"env must have new_trial(), as NeuroGym's trial environments do; got {type(env).__name__}"
+            )
+        if isinstance(counted, str):
+            raise InputError(f"counted must be names of periods in a list, got the text {counted!r}")
+        self.trials = integer("trials", trials, at_least=1)
+        self.counted = None if counted is None else tuple(counted)
+        self.dtype, self.options = dtype, options
+
+    def batch(self, number: int) -> TrialBatch:
+        """The trials of one update, counted from 0."""
+        if hasattr(self.env, "seed"):
+            self.env.seed(int(np.random.SeedSequence((self.seed, number)).generate_state(1)[0]))
+        drawn = [self._trial() for _ in range(self.trials)]
+        steps = max(len(ob) for ob, _, _ in drawn)
+
+        def filled(arrays: list[Any]) -> np.ndarray[Any, Any]:
+            whole = np.zeros((len(arrays), steps, *arrays[0].shape[1:]), arrays[0].dtype)
+            for row, array in zip(whole, arrays, strict=True):
+                row[: len(array)] = array
+            return whole
+
+        inputs, targets, mask = (filled(list(arrays)) for arrays in zip(*drawn, strict=True))
+        kind = self.dtype if np.issubdtype(targets.dtype, np.floating) else torch.int64
+        return TrialBatch(torch.tensor(inputs, dtype=self.dtype), torch.tensor(targets, dtype=kind), torch.tensor(mask))
+
+    def _trial(self) -> tuple[Any, Any, Any]:
+        """Copies of ``ob`` and ``gt``, and which steps count."""
+        env = self.env
+        env.new_trial(**self.options)
+        missing = [name for name in ("ob", "gt") if not hasattr(env, name)]
+        if missing:
+            raise InputError(f"env must have {' and '.join(missing)} after new_trial(), as NeuroGym's environments do")
+        ob, gt = np.array(env.ob), np.array(env.gt)
+        if ob.ndim != 2 or gt.ndim not in (1, 2) or len(ob) != len(gt):
+            raise InputError(f"ob and gt must be (step, channel) and (step, ...), got {ob.shape} and {gt.shape}")
+        mask = np.full(len(ob), self.counted is None)
+        for name in self.counted or ():
+            starts = getattr(env, "start_ind", {})
+            if name not in starts:
+                raise InputError(f"counted must name periods of the trial ({', '.join(starts)}), got {name}")
+            mask[starts[name] : env.end_ind[name]] = True
+        return ob, gt, mask

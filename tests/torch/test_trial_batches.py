@@ -1,0 +1,118 @@
+"""Environments with NeuroGym's interface as data sets: by shape, and with the real package where it is installed."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch.utils.data import DataLoader  # noqa: E402
+
+from ghostpoint.torch import TrialBatches  # noqa: E402
+
+
+class Env:
+    """Two periods; the delay is 2 or 3 steps long, and the answer is the sign that was shown."""
+
+    values = False
+
+    def __init__(self):
+        self.seed(None)
+
+    def seed(self, seed):
+        self.rng = np.random.RandomState(seed)
+
+    def new_trial(self, shown=None):
+        delay, sign = self.rng.randint(2, 4), self.rng.randint(2) if shown is None else shown
+        self.start_ind, self.end_ind = {"delay": 0, "decision": delay}, {"delay": delay, "decision": delay + 2}
+        self.ob = np.zeros((delay + 2, 3), np.float32)
+        self.ob[0, sign] = 1
+        self.gt = np.zeros(delay + 2, np.int64)
+        self.gt[delay:] = sign + 1
+        if self.values:
+            self.gt = np.eye(3)[self.gt]
+
+
+class Wrapper:
+    def __init__(self, env):
+        self.unwrapped = env
+
+
+def test_a_batch_is_filled_up_and_counts_the_named_periods():
+    batch = TrialBatches(Wrapper(Env()), trials=8, batches=1, counted=["decision"], seed=1).batch(0)
+    assert batch.inputs.shape == (8, 5, 3)
+    assert batch.targets.shape == batch.mask.shape == (8, 5)
+    assert batch.mask.sum(1).tolist() == [2] * 8
+    assert (batch.targets[batch.mask] > 0).all()
+    assert (batch.targets[~batch.mask] == 0).all()
+    lengths = batch.mask.int().argmax(1) + 2
+    assert set(lengths.tolist()) == {4, 5}
+    everything = TrialBatches(Env(), trials=8, batches=1, seed=1).batch(0)
+    assert torch.equal(everything.inputs, batch.inputs)
+    assert everything.mask.sum(1).tolist() == lengths.tolist()  # the filling never counts
+
+
+def test_batches_are_drawn_by_their_number_and_workers_take_turns():
+    whole = [batch.inputs for batch in TrialBatches(Env(), 4, 5, seed=3)]
+    assert not torch.equal(whole[0], whole[1])
+    loader = DataLoader(TrialBatches(Env(), 4, 5, seed=3), batch_size=None, num_workers=2)
+    assert all(torch.equal(a, b.inputs) for a, b in zip(whole, loader, strict=True))
+    again = TrialBatches(Env(), 4, 5, seed=3)
+    list(again)
+    assert torch.equal(next(iter(again)).inputs, again.batch(5).inputs)
+
+
+def test_losses_are_cross_entropy_of_classes_and_squared_error_of_values():
+    env = Env()
+    batch = TrialBatches(env, 4, 1, counted=["decision"]).batch(0)
+    logits = torch.randn(4, batch.inputs.shape[1], 3)
+    expected = -logits.log_softmax(-1).gather(-1, batch.targets[..., None])[..., 0][batch.mask].mean()
+    torch.testing.assert_close(batch.loss(logits), expected)
+    env.values = True
+    values = TrialBatches(env, 4, 1, counted=["decision"]).batch(0)
+    assert values.targets.dtype == torch.float32
+    torch.testing.assert_close(values.loss(logits), ((logits - values.targets) ** 2)[batch.mask].mean())
+
+
+def test_options_go_to_new_trial():
+    assert (TrialBatches(Env(), 6, 1, shown=1).batch(0).inputs[:, 0, 1] == 1).all()
+
+
+def test_what_is_no_such_environment_is_named():
+    with pytest.raises(ValueError, match=r"env must have new_trial\(\), as NeuroGym's .*; got int"):
+        TrialBatches(3, 1, 1)
+    with pytest.raises(ValueError, match=r"periods of the trial \(delay, decision\), got answer"):
+        TrialBatches(Env(), 1, 1, counted=["answer"]).batch(0)
+    with pytest.raises(ValueError, match="counted must be names of periods in a list, got the text 'decision'"):
+        TrialBatches(Env(), 1, 1, counted="decision")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["PerceptualDecisionMaking-v0", "DelayMatchSample-v0", "ContextDecisionMaking-v0", "ReachingDelayResponse-v0"],
+)
+def test_the_real_package(name):
+    neurogym = pytest.importorskip("neurogym", reason="needs NeuroGym: python3 dev.py frameworks")
+    import gymnasium
+
+    env = gymnasium.make(name, dt=50)
+    period = "decision" if "decision" in env.unwrapped.timing else list(env.unwrapped.timing)[-1]
+    batches = TrialBatches(env, trials=3, batches=2, counted=[period], seed=5)
+    batch = batches.batch(1)
+    assert batch.inputs.shape[::2] == (3, env.observation_space.shape[0])
+    discrete = isinstance(env.action_space, gymnasium.spaces.Discrete)
+    assert batch.targets.dtype == (torch.int64 if discrete else torch.float32)
+    assert batch.mask.any(1).all()
+    # the same trials by the package's own hands
+    own = gymnasium.make(name, dt=50).unwrapped
+    own.seed(int(np.random.SeedSequence((5, 1)).generate_state(1)[0]))
+    for k in range(3):
+        own.new_trial()
+        steps = len(own.ob)
+        np.testing.assert_array_equal(batch.inputs[k, :steps].numpy(), own.ob.astype(np.float32))
+        np.testing.assert_array_equal(batch.targets[k, :steps].numpy(), own.gt)
+        counted = np.zeros(batch.mask.shape[1], bool)
+        counted[own.start_ind[period] : own.end_ind[period]] = True
+        np.testing.assert_array_equal(batch.mask[k].numpy(), counted)
+    assert neurogym
+    sizes = int(env.action_space.n) if discrete else env.action_space.shape[0]
+    assert torch.isfinite(batch.loss(torch.zeros(*batch.mask.shape, sizes)))
