@@ -89,8 +89,8 @@ def track_slow_points(
     else:
         loss_epochs = None
     if not isinstance(models, Record):
-        known = ", ".join([*FAMILIES, "TrainingRun"])
-        raise InputError(f"models must be one of {known}; got {type(models).__name__}")
+        accepted = ", ".join([*FAMILIES, "TrainingRun"])
+        raise InputError(f"models must be one of {accepted}; got {type(models).__name__}")
     if len(models) < 2:
         raise InputError(f"models must hold one network at two or more epochs, got {len(models)}")
     members = [models[i] for i in range(len(models))]
@@ -115,12 +115,12 @@ def track_slow_points(
             certify=certify,
         )
 
-    def known(i: int, stack: Any) -> Any:
+    def already(i: int, stack: Any) -> Any:
         return known_points(members[i], networks[i], inputs, stack, i)
 
     chance = 1.0 if task is None else task.chance_loss
     return track_fields(
-        networks, search, epochs, loss=loss, loss_epochs=loss_epochs, chance=chance, certify=certify, known=known
+        networks, search, epochs, loss=loss, loss_epochs=loss_epochs, chance=chance, certify=certify, known=already
     )
 
 
