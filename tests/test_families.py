@@ -26,6 +26,7 @@ SAMPLES = {
     "LowRankRNN": gp.LowRankRNN.initialize(7, [0, 1, 2], "latent_readout", rank=2, n_inputs=2, n_outputs=3),
     "FullRankRNN": gp.FullRankRNN.initialize(6, [0, 1, 2], "xavier_biased", n_inputs=2, n_outputs=3),
     "GRU": gp.GRU.initialize(5, [0, 1, 2], n_inputs=2, n_outputs=3),
+    "LSTM": gp.LSTM.initialize(3, [0, 1, 2], n_inputs=2, n_outputs=3),
 }
 EVERY = pytest.mark.parametrize("models", [pytest.param(models, id=name) for name, models in SAMPLES.items()])
 
@@ -166,6 +167,7 @@ TRAINED = {
     "LowRankRNN": gp.LowRankRNN.initialize(7, [0, 1], "latent_readout", rank=2, n_inputs=1, activation="tanh"),
     "FullRankRNN": gp.FullRankRNN.initialize(6, [0, 1], "xavier_biased", n_inputs=1, activation="tanh"),
     "GRU": gp.GRU.initialize(5, [0, 1], n_inputs=1, activation="tanh"),
+    "LSTM": gp.LSTM.initialize(3, [0, 1], n_inputs=1, activation="tanh"),
 }
 
 
@@ -265,7 +267,7 @@ def test_nothing_outside_the_models_asks_which_family_it_is(path):
 
 
 def test_every_family_takes_the_same_arguments_in_the_same_order():
-    own = {"LowRankRNN": ("m", "n"), "FullRankRNN": ("W",), "GRU": ("w_rec",)}
+    own = {"LowRankRNN": ("m", "n"), "FullRankRNN": ("W",), "GRU": ("w_rec",), "LSTM": ("w_rec",)}
     for name, family in FAMILIES.items():
         given = inspect.signature(family).parameters
         assert list(given)[: len(own[name]) + 1] == [*own[name], "b"]

@@ -29,11 +29,11 @@ ROOMS = {
     "remedies": {"checks", "tasks"},
     "storage": {"checks", "_version"},
     "results": {"figures", "checks", "theory", "tasks", "models", "storage", "_version"},
-    "weights": {"checks", "models", "results"},
     # the two never meet: analysis must not depend on how a network was trained
     "slow_points": {*SCIENCE, "figures", "_version", "numerics"},
     "training": {*SCIENCE, "remedies", "_version", "numerics", "system"},
     "diagnosis": {*SCIENCE, "figures", "_version"},
+    "weights": {"checks", "models", "results", "diagnosis"},
     "critical_rate": {*SCIENCE, "remedies", "slow_points", "training"},
     "torch": {*SCIENCE, "_version", "numerics", "slow_points", "training", "diagnosis"},
     "sweeps": {*SCIENCE, "_version", "fingerprint", "system", "numerics", "remedies", "training", "critical_rate"},

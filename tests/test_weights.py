@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import ghostpoint as gp
 from ghostpoint import weights
 from ghostpoint.models import FullRankRNN, LowRankRNN
 from ghostpoint.slow_points import SlowPoints, find_slow_points
-from ghostpoint.weights import read_weights, write_weights
+from ghostpoint.weights import open_weights, read_weights, write_weights
 from tests.slow_points.networks import full_rank, vanilla
 from tests.training.calls import train_with
 
@@ -117,7 +118,8 @@ def test_a_pytorch_network_moves_as_the_map_with_step_one(tmp_path):
         ({"W": np.zeros((1, 2, 3))}, "W must have shape"),
         ({"W": np.full((2, 2), np.nan)}, "W must be finite"),
         ({"rnn.weight_hh_l0": np.zeros((10, 2))}, "another cell"),
-        ({"rnn.weight_hh_l0": np.zeros((8, 2))}, "an LSTM"),
+        ({"m": np.zeros((3, 1)), "n": np.zeros((3, 1)), "wi": np.zeros((1, 3)), "b": np.zeros(3)}, "low_rank_scale"),
+        ({"a.recurrent_kernel": np.zeros((2, 8))}, "gated cell of Keras"),
         ({"weight_hh_l0": np.zeros((2, 2)), "weight_hh_l1": np.zeros((2, 2))}, "weight_hh_l1"),
         ({"weight_hh_l0": np.zeros((2, 2)), "weight_hh_l0_reverse": np.zeros((2, 2))}, "one direction"),
         ({"W": np.array([{}], dtype=object)}, "plain arrays"),
@@ -199,3 +201,73 @@ def test_a_container_from_outside_is_one_record_and_one_line(tmp_path, monkeypat
     (tmp_path / "w.json").write_text("{")
     with pytest.raises(ValueError, match=r"path must be a JSON object of arrays, and .*w\.json is not"):
         read_weights(tmp_path / "w.json")
+
+
+CASES = Path(__file__).parent / "slow_points" / "cases"
+
+
+@pytest.mark.parametrize("name", ["rnn", "lstm"])
+def test_a_pytorch_file_is_read_as_its_arrays(name):
+    same(read_weights(CASES / f"{name}.pt"), read_weights(CASES / f"{name}.npz"))
+
+
+def test_an_lstm_moves_as_pytorchs(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    net = torch.nn.LSTM(2, 5).double()
+    torch.save({"epoch": 3, "state_dict": {f"net.{k}": v for k, v in net.state_dict().items()}}, tmp_path / "net.ckpt")
+    model = read_weights(tmp_path / "net.ckpt")
+    inputs = torch.randn(4, 1, 2, dtype=torch.float64)
+    with torch.no_grad():
+        _, (h, c) = net(inputs)
+    x = model.initial_state
+    for u in inputs[:, 0].numpy():
+        x = model.step(x, 1.0, u)
+    np.testing.assert_allclose(x[0], np.concatenate([h[0, 0], c[0, 0]]), atol=1e-14)
+
+
+def test_the_equation_and_the_arrays_that_are_not_used_are_told(tmp_path):
+    W, b = vanilla(0, 8, 1.5, 0.1)
+    np.savez(tmp_path / "w.npz", W=W, b=b, mask=np.ones(3))
+    opened = open_weights(tmp_path / "w.npz")
+    assert opened.unused == ("mask",)
+    assert opened.equation == "tau dx/dt = -x + tanh(W x + b)"
+    turned = open_weights(tmp_path / "w.npz", transpose=True)
+    np.testing.assert_array_equal(turned.models.W[0], W.T)
+    with pytest.raises(ValueError, match="low_rank_scale"):
+        open_weights(tmp_path / "w.npz", low_rank_scale="1/N")
+    with pytest.raises(ValueError, match="low_rank_scale must be one of"):
+        open_weights(tmp_path / "w.npz", low_rank_scale="N")
+
+
+def test_a_published_low_rank_network_needs_its_scale():
+    path = CASES / "lowrank_over_n_rank1.npz"
+    with pytest.raises(ValueError, match=r"low_rank_scale must be given .*1/N"):
+        read_weights(path)
+    opened = open_weights(path, low_rank_scale="1/N")
+    assert opened.unused == ("so", "wo")
+    assert "m n^T x / N" in opened.equation
+    with np.load(path) as held:
+        np.testing.assert_allclose(opened.models.n[0] * 512, held["n"])
+        np.testing.assert_allclose(opened.models.w_in[0, :, 0], held["wi"][0] * held["si"][0])
+    points = find_slow_points(opened.models)
+    assert len(points.fixed) == 3
+    assert points.complete.fixed_points
+
+
+def test_other_packages_names(tmp_path):
+    W, b = vanilla(0, 6, 1.5, 0.1)
+    w_in = np.random.default_rng(1).normal(size=(6, 2))
+    np.savez(tmp_path / "psych.npz", W_rec=W, W_in=w_in, b_rec=b, Dale_rec=np.eye(6))
+    opened = open_weights(tmp_path / "psych.npz")
+    np.testing.assert_array_equal(opened.models.w_in[0], w_in)
+    assert opened.unused == ("Dale_rec",)
+    np.savez(tmp_path / "keras.npz", **{"l.kernel": w_in.T, "l.recurrent_kernel": W.T, "l.bias": b})
+    keras = read_weights(tmp_path / "keras.npz")
+    np.testing.assert_array_equal(keras.W[0], W)
+    np.testing.assert_array_equal(keras.w_in[0], w_in)
+    np.save(tmp_path / "w.npy", W)
+    np.testing.assert_array_equal(read_weights(tmp_path / "w.npy").W[0], W)
+    scipy_io = pytest.importorskip("scipy.io")
+    scipy_io.savemat(tmp_path / "w.mat", {"W": W, "b": b})
+    np.testing.assert_array_equal(read_weights(tmp_path / "w.mat").b[0], b)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ghostpoint import critical_rate, experiments, figures, remedies, slow_points, sweeps, tasks, theory, torch
     from ghostpoint.critical_rate import critical_learning_rate
     from ghostpoint.diagnosis import Diagnosis, diagnose
-    from ghostpoint.models import GRU, FullRankRNN, LowRankRNN
+    from ghostpoint.models import GRU, LSTM, FullRankRNN, LowRankRNN
     from ghostpoint.results import TrainingRun, load
     from ghostpoint.slow_points import abrupt_drop, find_slow_points, slow_passage, track_slow_points
     from ghostpoint.sweeps import open_sweep, sweep
@@ -41,6 +41,7 @@ _PUBLIC: dict[str, str | None] = {
     "LowRankRNN": "models",
     "FullRankRNN": "models",
     "GRU": "models",
+    "LSTM": "models",
     # training
     "remedies": None,
     "train": "training",
@@ -74,6 +75,7 @@ _PUBLIC: dict[str, str | None] = {
 
 __all__ = [
     "GRU",
+    "LSTM",
     "Computing",
     "Diagnosis",
     "FullRankRNN",

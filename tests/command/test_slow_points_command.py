@@ -36,13 +36,13 @@ def test_the_table_says_what_the_library_finds(near_fold):
     model, path = near_fold
     text = find_in_file(path, starts=4)
     points = find_slow_points(model[0], n_starts=4)
-    lines = text.splitlines()[2:-2]
+    lines = [line for line in text.splitlines() if line[:3].strip().isdigit()]
     assert [line.split()[1] for line in lines] == list(points.kind)
     (ghost,) = [line for line in lines if " ghost " in line]
     assert f"{points.ghosts.escape_time[0]:.3g}" in ghost
     assert "times in tau; map with dt/tau = 1" in text
     other = find_in_file(path, network=1, starts=4)
-    assert sum(line.split()[1] == "fixed" for line in other.splitlines()[2:-2]) == 3
+    assert sum(line[:3].strip().isdigit() and line.split()[1] == "fixed" for line in other.splitlines()) == 3
     assert other.endswith("all fixed points are listed, proven; ghosts too")
 
 
@@ -153,3 +153,21 @@ def test_wrong_options_are_named(near_fold, tmp_path, options, message):
         options = {"figure": tmp_path / options["figure"]}
     with pytest.raises(ValueError, match=message):
         find_in_file(near_fold[1], **{"starts": 2, **options})
+
+
+def test_the_equation_is_said_and_can_be_another(tmp_path):
+    path = write_weights(FullRankRNN(np.array([[[2.0, 0.0], [0.0, -0.5]]])), tmp_path / "w.npz")
+    text = find_in_file(path)
+    assert "equation: tau dx/dt = -x + tanh(W x + b)" in text
+    assert "come to rest" in text
+    np.savez(tmp_path / "more.npz", W=np.eye(2), mask=np.ones(2))
+    assert "arrays not used: mask" in find_in_file(tmp_path / "more.npz", starts=16)
+    text = find_in_file(path, equation="voltage", activation="sigmoid")
+    assert "equation: tau dv/dt = -v + W sigmoid(v) + w_in u + b" in text
+    np.savetxt(tmp_path / "states.csv", np.zeros((3, 2)), delimiter=",")
+    assert "fixed" in find_in_file(path, states=tmp_path / "states.csv")
+    np.savetxt(tmp_path / "states.csv", np.zeros((3, 4)), delimiter=",")
+    with pytest.raises(ValueError, match="states must have shape"):
+        find_in_file(path, states=tmp_path / "states.csv")
+    with pytest.raises(ValueError, match="figure and passages"):
+        find_in_file(path, equation="voltage", passages=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ghostpoint.models import LowRankRNN
-from ghostpoint.slow_points.fields import TanhField, UserField
+from ghostpoint.slow_points.fields import TanhField
 from ghostpoint.slow_points.find import find_slow_points
 from ghostpoint.slow_points.ghosts import (
     border,
@@ -22,6 +22,7 @@ from ghostpoint.slow_points.ghosts import (
 from ghostpoint.slow_points.latents import flow_ghosts
 from ghostpoint.slow_points.passages.sensitivity import normal_form_gradient
 from ghostpoint.slow_points.search.descent import _Systems
+from ghostpoint.slow_points.user_field import UserField
 from tests.slow_points.networks import full_rank, planted, rank_one_near_fold, vanilla
 
 

@@ -189,12 +189,18 @@ def diagnose(
 @app.command("slow-points")
 def slow_points(
     weights: Annotated[
-        Path, typer.Argument(help="Weights: npz, safetensors (PyTorch's names too) or a saved run.", metavar="WEIGHTS")
+        Path,
+        typer.Argument(help="Weights: npz, npy, safetensors, pt, ckpt, h5, mat or a saved run.", metavar="WEIGHTS"),
     ],
     network: Annotated[int, typer.Option(help="Which network of a stack.", metavar="I")] = 0,
-    starts: Annotated[int, typer.Option(help="Starts of the search.", metavar="N")] = 128,
+    starts: Annotated[int | None, typer.Option(help="Starts; by default as many as are worth it.", metavar="N")] = None,
     seed: Annotated[int, typer.Option(help="Of the starts.", metavar="S")] = 0,
     inputs: Annotated[str | None, typer.Option(help="A constant input.", metavar="U,U")] = None,
+    states: Annotated[Path | None, typer.Option(help="States to start near: npy, npz or csv.", metavar="FILE")] = None,
+    equation: Annotated[str, typer.Option(help="What W acts in: rate, phi(W x), or voltage, W phi(v).")] = "rate",
+    activation: Annotated[str, typer.Option(help="tanh, sigmoid, relu or softplus.")] = "tanh",
+    low_rank_scale: Annotated[str | None, typer.Option(help="W is m n^T times 1 or 1/N.", metavar="1|1/N")] = None,
+    transpose: Annotated[bool, typer.Option("--transpose", help="The weights act from the right, x W.")] = False,
     tau: Annotated[float | None, typer.Option(help="In ms, with --dt; times in units of tau otherwise.")] = None,
     dt: Annotated[float | None, typer.Option(help="In ms, with --tau; the map with dt = tau otherwise.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Draw the flow.", metavar="OUT.png")] = None,
@@ -206,8 +212,9 @@ def slow_points(
     from ghostpoint.command.slow_points import find_in_file
 
     text = find_in_file(
-        weights, network=network, starts=starts, seed=seed, inputs=inputs, tau=tau, dt=dt, figure=figure, out=out,
-        passages=passages, as_json=as_json,
+        weights, network=network, starts=starts, seed=seed, inputs=inputs, states=states, tau=tau, dt=dt,
+        equation=equation, activation=activation, low_rank_scale=low_rank_scale, transpose=transpose, figure=figure,
+        out=out, passages=passages, as_json=as_json,
     )  # fmt: skip
     typer.echo(text)
 

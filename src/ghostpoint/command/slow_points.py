@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from ghostpoint.slow_points import SlowPoints
 
 
+EQUATIONS = {
+    "rate": "tau dx/dt = -x + {}(W x + w_in u + b)",
+    "voltage": "tau dv/dt = -v + W {}(v) + w_in u + b",
+}
 HEADER = ("", "kind", "proof", "|F|", "flow", "map", "slowest", "passage", "alone/empty")
 
 
@@ -20,11 +24,16 @@ def find_in_file(
     path: Path,
     *,
     network: int = 0,
-    starts: int = 128,
+    starts: int | None = None,
     seed: int = 0,
     inputs: str | None = None,
+    states: Path | None = None,
     tau: float | None = None,
     dt: float | None = None,
+    equation: str = "rate",
+    activation: str = "tanh",
+    low_rank_scale: str | None = None,
+    transpose: bool = False,
     figure: Path | None = None,
     out: Path | None = None,
     passages: bool = False,
@@ -40,6 +49,12 @@ def find_in_file(
         As for ``find_slow_points``.
     inputs : str, optional
         A constant input, numbers with commas between them.
+    states : path, optional
+        States to start near, (..., N), such as those of trials: ``.npy``, ``.npz`` (of one array) or text with commas.
+    equation, activation : str
+        As for ``find_slow_points``.
+    low_rank_scale, transpose
+        As for ``open_weights``.
     tau, dt : float, optional
         In ms. Without them times are in units of tau, and the map is the one with dt = tau, ``x <- tanh(W x + b)``.
     figure : path, optional
@@ -58,21 +73,28 @@ def find_in_file(
     """
     from ghostpoint.checks import integer
     from ghostpoint.slow_points import find_slow_points, flow_portrait
-    from ghostpoint.weights import read_weights
+    from ghostpoint.weights import open_weights
 
     if (tau is None) != (dt is None):
         raise InputError(f"tau and dt must be given together, got tau = {tau} and dt = {dt}")
     try:
-        models = read_weights(path)
+        opened = open_weights(path, low_rank_scale=low_rank_scale, transpose=transpose)
     except ImportError as error:
         raise InputError(str(error)) from None
+    models = opened.models
     if not 0 <= integer("network", network) < len(models):
         raise InputError(f"network must be from 0 to {len(models) - 1}, got {network}")
     model = models[network]
+    own = (equation, activation) == ("rate", "tanh")
+    if not own and (figure is not None or passages):
+        raise InputError("figure and passages must be left out for another equation or activation than rate and tanh")
     given = None if inputs is None else _numbers(inputs)
     points = find_slow_points(
-        model, inputs=given, n_starts=integer("n_starts", starts, at_least=1), seed=seed, tau=tau, dt=dt
-    )
+        model, states=None if states is None else _states(states, model.n_units), inputs=given,
+        n_starts=None if starts is None else integer("n_starts", starts, at_least=1), seed=seed, tau=tau, dt=dt,
+        equation=equation, activation=activation,
+    )  # fmt: skip
+    assumed = opened.equation if own else EQUATIONS[equation].format(activation)
     if figure is not None:
         from ghostpoint.figures import save
         from ghostpoint.figures import slow_points as picture
@@ -81,12 +103,16 @@ def find_in_file(
     if out is not None:
         points.save(out)
     if as_json:
-        about = {"network": network, "rank": model.rank, "units": model.n_units}
+        about: dict[str, Any] = {"network": network, "rank": model.rank, "units": model.n_units}
+        about |= {"equation": assumed, "arrays_not_used": list(opened.unused)}
         complete = points.complete._asdict()
         answer = {**about, **{f"{name}_complete": complete[name] for name in ("fixed_points", "ghosts")}}
         answer |= _summary(points)
         return json.dumps({**answer, "passages": _passages(model, points, given)} if passages else answer, indent=2)
-    lines = [f"{model!r}, network {network}", table(points), _completeness(points)]
+    lines = [f"{model!r}, network {network}", f"equation: {assumed}"]
+    if opened.unused:
+        lines.append(f"arrays not used: {', '.join(opened.unused)}")
+    lines += [table(points), *_said(points), _completeness(points)]
     return "\n".join(lines + ([_passage_table(_passages(model, points, given))] if passages else []))
 
 
@@ -177,6 +203,42 @@ def _escape(row: dict[str, Any]) -> str:
     return _shown(row["escape_time"]) + "?" * (row["kind"] == "ghost" and not row["slow_alone"])
 
 
+def _said(points: SlowPoints) -> list[str]:
+    """What the columns are, continua, where trajectories end, and what is likely to be missing."""
+    lines = []
+    if len(points):
+        lines.append(
+            "flow, map: stable, or in how many directions not; slowest: time constant of the slowest direction, "
+            "negative where it grows; passage: pi / sqrt(r a); alone/empty: no other fixed point within"
+        )
+    lines += [str(each) for each in points.continua]
+    lines += [points.fates] * bool(points.fates)
+    if points.missing >= 0.5:
+        lines.append(f"about {points.missing:.0f} more fixed points are likely, by how often each was found")
+    return lines
+
+
+def _states(path: Path, units: int) -> Any:
+    """(S, N) from a file."""
+    import numpy as np
+
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as archive:
+                if len(archive.files) != 1:
+                    raise InputError(f"states must hold one array, and {path} holds {', '.join(archive.files)}")
+                found = archive[archive.files[0]]
+        elif path.suffix == ".npy":
+            found = np.load(path, allow_pickle=False)
+        else:
+            found = np.loadtxt(path, delimiter=",", ndmin=2)
+    except (OSError, ValueError) as error:
+        raise InputError(f"states must be an array of numbers in {path}: {error}") from error
+    if found.ndim < 1 or found.shape[-1] != units:
+        raise InputError(f"states must have shape (..., {units}), got {found.shape} in {path}")
+    return found
+
+
 def _completeness(points: SlowPoints) -> str:
     complete = points.complete
     if complete.fixed_points:
@@ -192,6 +254,13 @@ def _summary(points: SlowPoints) -> dict[str, Any]:
         "unit_of_time": unit,
         "map_step": alpha,
         "unconverged": len(points.unconverged.reason),
+        "missing": _finite(points.missing),
+        "fates": points.fates,
+        "continua": [str(each) for each in points.continua],
+        "cycles": [
+            {"kind": c.kind, "period": c.period, "stable": c.stable, "proof": c.proof, "states": c.states.tolist()}
+            for c in points.cycles
+        ],
         "points": rows(points),
     }
 

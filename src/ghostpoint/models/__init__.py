@@ -7,12 +7,14 @@ from ghostpoint.models.arithmetic import Arithmetic, logistic
 from ghostpoint.models.full_rank import FullRankRNN
 from ghostpoint.models.gru import GRU
 from ghostpoint.models.low_rank import LowRankRNN
+from ghostpoint.models.lstm import LSTM
 from ghostpoint.models.record import ACTIVATIONS, Record, TanhForm
 
 __all__ = [
     "ACTIVATIONS",
     "FAMILIES",
     "GRU",
+    "LSTM",
     "Arithmetic",
     "FullRankRNN",
     "LowRankRNN",
@@ -22,4 +24,4 @@ __all__ = [
 ]
 
 #: every family by the name under which its networks are saved; a new one is registered here
-FAMILIES: dict[str, type[Record]] = {family.__name__: family for family in (LowRankRNN, FullRankRNN, GRU)}
+FAMILIES: dict[str, type[Record]] = {family.__name__: family for family in (LowRankRNN, FullRankRNN, GRU, LSTM)}

@@ -29,6 +29,9 @@ class Arithmetic(Protocol):
     def sigmoid(self, values: Any) -> Any:
         """``1 / (1 + exp(-values))``, elementwise."""
 
+    def joined(self, *arrays: Any) -> Any:
+        """One after the other along the last axis."""
+
     def times(self, matrices: Any, vectors: Any) -> Any:
         """``A v`` per network: (R, M, N) and (..., R, N) to (..., R, M)."""
 
@@ -42,6 +45,10 @@ class _NumPy:
     einsum = staticmethod(np.einsum)
     tanh = staticmethod(np.tanh)
     sigmoid = staticmethod(logistic)
+
+    @staticmethod
+    def joined(*arrays: Any) -> Any:
+        return np.concatenate(arrays, axis=-1)
 
     @staticmethod
     def times(matrices: Any, vectors: Any) -> Any:

@@ -188,8 +188,8 @@ class GRU(Record):
         """``DF = (1 - z) (Dc - 1) - (c - x) Dz``, a factor in front multiplying rows."""
         _, update, _, candidate = gates = self._gates(NUMPY, p, x, u)
         W_z = p["w_rec"][..., self.n_units : 2 * self.n_units, :]
-        by_x = _rows(1 - candidate**2) * self._inside_slope(p, gates) - np.eye(self.n_units)
-        return np.asarray(_rows(1 - update) * by_x - _rows((candidate - x) * update * (1 - update)) * W_z)
+        by_x = rows(1 - candidate**2) * self._inside_slope(p, gates) - np.eye(self.n_units)
+        return np.asarray(rows(1 - update) * by_x - rows((candidate - x) * update * (1 - update)) * W_z)
 
     def state_curvature(
         self, p: Parts, x: NDArray[Any], weights: NDArray[Any], u: NDArray[Any] | None = None
@@ -207,25 +207,25 @@ class GRU(Record):
         slope, inside = 1 - candidate**2, self._inside_slope(p, gates)
         reset_slope, update_slope = reset * (1 - reset), update * (1 - update)
         of_candidate = weights * (1 - update)
-        whole = _quadratic(of_candidate * (-2 * candidate * slope), inside, inside)
-        whole += _quadratic(of_candidate * slope * product * reset_slope * (1 - 2 * reset), W_r, W_r)
-        whole -= _quadratic(weights * (candidate - x) * update_slope * (1 - 2 * update), W_z, W_z)
-        mixed = _quadratic(of_candidate * slope * reset_slope, W_r, W_c)
-        mixed -= _quadratic(weights * update_slope, W_z, _rows(slope) * inside - np.eye(self.n_units))
+        whole = quadratic(of_candidate * (-2 * candidate * slope), inside, inside)
+        whole += quadratic(of_candidate * slope * product * reset_slope * (1 - 2 * reset), W_r, W_r)
+        whole -= quadratic(weights * (candidate - x) * update_slope * (1 - 2 * update), W_z, W_z)
+        mixed = quadratic(of_candidate * slope * reset_slope, W_r, W_c)
+        mixed -= quadratic(weights * update_slope, W_z, rows(slope) * inside - np.eye(self.n_units))
         return np.asarray(whole + mixed + np.swapaxes(mixed, -1, -2))
 
     def _inside_slope(self, p: Parts, gates: _Gates) -> NDArray[Any]:
         """Da, the derivative by x of the sum inside the tanh, (..., R, N, N)."""
         W_r, W_c = p["w_rec"][..., : self.n_units, :], p["w_rec"][..., 2 * self.n_units :, :]
         by_reset = gates.product * gates.reset * (1 - gates.reset)
-        return np.asarray(_rows(by_reset) * W_r + _rows(gates.reset) * W_c)
+        return np.asarray(rows(by_reset) * W_r + rows(gates.reset) * W_c)
 
 
-def _rows(factors: NDArray[Any]) -> NDArray[Any]:
+def rows(factors: NDArray[Any]) -> NDArray[Any]:
     """As factors of the rows of matrices."""
     return factors[..., None]
 
 
-def _quadratic(weights: NDArray[Any], left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
+def quadratic(weights: NDArray[Any], left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
     """``left^T diag(weights) right``, (..., R, N, N)."""
-    return np.asarray(np.swapaxes(left, -1, -2) @ (_rows(weights) * right))
+    return np.asarray(np.swapaxes(left, -1, -2) @ (rows(weights) * right))

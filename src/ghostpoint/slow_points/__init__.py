@@ -6,7 +6,6 @@ The names below are for every network. `latents` holds what is special to networ
 from __future__ import annotations
 
 from ghostpoint.slow_points import latents
-from ghostpoint.slow_points.fields import UserField
 from ghostpoint.slow_points.find import find_slow_points
 from ghostpoint.slow_points.passages.passage import Passage, slow_passage
 from ghostpoint.slow_points.passages.sensitivity import NormalFormGradient, normal_form_gradient
@@ -16,6 +15,7 @@ from ghostpoint.slow_points.stability import passage_steps
 from ghostpoint.slow_points.tracking.answer import Answer, abrupt_drop
 from ghostpoint.slow_points.tracking.track import track_slow_points
 from ghostpoint.slow_points.tracking.tracks import Event, Tracks
+from ghostpoint.slow_points.user_field import UserField
 
 __all__ = [  # noqa: RUF022  (in reading order)
     # where a network hardly moves

@@ -1,4 +1,4 @@
-"""The vector fields that slow points are searched in: a network's, reduced to its latents if any, or a user's own.
+"""The vector fields that slow points are searched in: a network's, reduced to its latents if any.
 
 All of them say, for states x of shape (B, K), ``flow`` F (B, K), ``jacobian`` (B, K, K) and ``curvature``, the
 contraction ``sum_i p_i D2F_i`` (B, K, K) with vectors p (B, K).
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,6 +19,21 @@ from ghostpoint.errors import InputError
 from ghostpoint.models import FAMILIES, Record, TanhForm
 from ghostpoint.numerics.arrays import Floats
 
+FEW = 16  # latents up to which derivatives are one product with a table of N K**2 numbers
+
+
+def _logistic(z: Floats) -> Floats:
+    return np.asarray(np.where(z >= 0, 1.0, np.exp(-np.abs(z))) / (1.0 + np.exp(-np.abs(z))))
+
+
+EQUATIONS, ACTIVATIONS = ("rate", "voltage"), ("tanh", "sigmoid", "relu", "softplus")
+
+#: activations of units that are no tanh, with their first and second derivatives
+UNITS: dict[str, tuple[Callable[[Floats], Any], Callable[[Floats], Any], Callable[[Floats], Any]]] = {
+    "relu": (lambda z: np.maximum(z, 0.0), lambda z: (z > 0) * 1.0, lambda z: 0.0 * z),
+    "softplus": (lambda z: np.logaddexp(0.0, z), _logistic, lambda z: _logistic(z) * _logistic(-z)),
+}
+
 
 class Field(Protocol):
     """What the search needs of a vector field; shapes as in the module's first lines."""
@@ -26,6 +41,10 @@ class Field(Protocol):
     @property
     def size(self) -> int:
         """K."""
+
+    @property
+    def saturates(self) -> bool:
+        """Whether F can be 0 in float64 where it is not, as where a gate is shut to the last bit."""
 
     def flow(self, x: Floats) -> Floats:
         """F, shape (B, K)."""
@@ -48,6 +67,7 @@ class TanhField:
     A: Floats | None
     B: Floats
     c: Floats
+    saturates: ClassVar[bool] = False
 
     @property
     def size(self) -> int:
@@ -81,6 +101,8 @@ class TanhField:
         gain = 1 - self.rates(x) ** 2
         if self.A is None:
             return np.asarray(gain[..., None] * self.B - np.eye(self.size))
+        if self.size > FEW:
+            return np.asarray(self.A @ (gain[..., None] * self.B) - np.eye(self.size))
         return np.asarray((gain @ self._products[0]).reshape(-1, self.size, self.size) - np.eye(self.size))
 
     def curvature(self, x: Floats, p: Floats) -> Floats:
@@ -96,7 +118,7 @@ class TanhField:
     def quadratic(self, weights: Floats) -> Floats:
         """``B^T diag(weights) B`` for weights (B, N), as one product of matrices."""
         units, size = self.B.shape
-        if self.A is not None:
+        if self.A is not None and size <= FEW:
             return np.asarray((weights @ self._products[1]).reshape(-1, size, size))
         scaled = self.B.T[None] * weights[:, None, :]
         return np.asarray((scaled.reshape(-1, units) @ self.B).reshape(-1, size, size))
@@ -119,6 +141,7 @@ class StateField:
     model: Record
     parts: dict[str, Floats]
     channel: Floats | None
+    saturates: ClassVar[bool] = True
 
     @property
     def size(self) -> int:
@@ -144,52 +167,37 @@ class StateField:
 
 
 @dataclass(frozen=True, eq=False)
-class UserField:
-    """A field given as functions.
+class UnitField:
+    """``F(x) = -x + A phi(B x + c)`` for units that are no tanh; arrays as those of `TanhField`.
 
-    Parameters
-    ----------
-    f : function of (B, K) to (B, K)
-        F, the velocity, time in units of tau.
-    derivative : function of (B, K) to (B, K, K)
-        DF, row i the gradient of F_i.
-    size : int
-        K.
-    second : function of (B, K), (B, K) to (B, K, K), optional
-        ``second(x, v)``, the derivative of DF along v. Otherwise a central difference of DF, step 1e-5 (1 + max |x|).
+    ``unit`` names phi in :data:`UNITS`. At the kink of a relu the derivative is that of its left side.
     """
 
-    f: Callable[[Floats], ArrayLike]
-    derivative: Callable[[Floats], ArrayLike]
-    size: int
-    second: Callable[[Floats, Floats], ArrayLike] | None = None
+    A: Floats | None
+    B: Floats
+    c: Floats
+    unit: str
+    saturates: ClassVar[bool] = False
+
+    @property
+    def size(self) -> int:
+        """K."""
+        return int(self.B.shape[1])
 
     def flow(self, x: Floats) -> Floats:
-        """``f(x)``, checked."""
-        return self._checked("f", self.f(x), x.shape)
+        """``-x + A phi(B x + c)``."""
+        rates = UNITS[self.unit][0](x @ self.B.T + self.c)
+        return np.asarray((rates if self.A is None else rates @ self.A.T) - x)
 
     def jacobian(self, x: Floats) -> Floats:
-        """``derivative(x)``, checked."""
-        return self._checked("derivative", self.derivative(x), (len(x), self.size, self.size))
-
-    def along(self, x: Floats, v: Floats) -> Floats:
-        """The derivative of DF along v, shape (B, K, K)."""
-        if self.second is not None:
-            return self._checked("second", self.second(x, v), (len(x), self.size, self.size))
-        step = 1e-5 * (1 + np.abs(x).max(axis=1, keepdims=True))
-        return np.asarray((self.jacobian(x + step * v) - self.jacobian(x - step * v)) / (2 * step[..., None]))
+        """``-1 + A diag(phi') B``."""
+        inner = UNITS[self.unit][1](x @ self.B.T + self.c)[..., None] * self.B
+        return np.asarray((inner if self.A is None else self.A @ inner) - np.eye(self.size))
 
     def curvature(self, x: Floats, p: Floats) -> Floats:
-        """``sum_i p_i D2F_i`` from K directions."""
-        columns = [np.einsum("bi,bij->bj", p, self.along(x, np.broadcast_to(e, x.shape))) for e in np.eye(self.size)]
-        total = np.stack(columns, axis=2)
-        return np.asarray((total + total.transpose(0, 2, 1)) / 2)
-
-    @staticmethod
-    def _checked(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Floats:
-        # infinities are left to the search, which steps back from them
-        array = np.asarray(value, dtype=np.float64)
-        return checks.shape(name, array, shape)
+        """``B^T diag((A^T p) phi'') B``."""
+        weights = (p if self.A is None else p @ self.A) * UNITS[self.unit][2](x @ self.B.T + self.c)
+        return np.asarray((self.B.T * weights[:, None]) @ self.B)
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,14 +210,17 @@ class NetworkField:
     M^-1 f``, so the slow points of the state are those of the latents under this metric. ``search`` is the field that
     the search descends in: orthonormal latents ``z = Q^T x`` of a low-rank network (`orthonormal_field`), where the
     metric is the identity and ``kappa = root^T z``; else the state. ``bound`` is that of the units of a fixed point.
+    The coordinates of other equations and activations (``form``) are states less ``offset``.
     """
 
-    exact: TanhField | StateField
-    search: TanhField | StateField
+    exact: TanhField | StateField | UnitField
+    search: TanhField | StateField | UnitField
     root: Floats | None
     metric: Floats | None
     input: Floats | None
     bound: float = 1.0
+    offset: Any = 0.0
+    form: tuple[str, str] = ("rate", "tanh")
 
     @cached_property
     def tanh(self) -> TanhField | None:
@@ -217,9 +228,15 @@ class NetworkField:
         return self.exact if isinstance(self.exact, TanhField) else None
 
     @property
+    def form_of_weights(self) -> TanhField | StateField:
+        """``exact`` of the equation that the family stands for, which can be interpolated."""
+        assert not isinstance(self.exact, UnitField)
+        return self.exact
+
+    @property
     def A(self) -> Floats | None:
         """From the state to latents; None where the coordinates are the state."""
-        return None if self.tanh is None else self.tanh.A
+        return None if self.tanh is None or self.metric is None else self.tanh.A
 
     @property
     def low_rank(self) -> bool:
@@ -231,10 +248,14 @@ class NetworkField:
         """N."""
         return self.exact.size if self.tanh is None else len(self.tanh.c)
 
+    def under(self, model: Any, u: Floats | None) -> NetworkField:
+        """The field of the same model under another input, which may have another ``offset``."""
+        return network_field(model, u, equation=self.form[0], activation=self.form[1])
+
     @property
     def basis(self) -> Floats | None:
         """Q^T of orthonormal latents; None where the search is in the state."""
-        return self.search.A if isinstance(self.search, TanhField) else None
+        return self.search.A if isinstance(self.search, TanhField) and self.form == ("rate", "tanh") else None
 
     def to_search(self, kappa: Floats) -> Floats:
         """z from kappa, or from states where the coordinates are the state."""
@@ -257,18 +278,18 @@ class NetworkField:
     def states(self, kappa: Floats) -> Floats:
         """The slowest state of each kappa, shape (B, N)."""
         if self.tanh is None or self.tanh.A is None or self.metric is None:
-            return kappa
+            return kappa + self.offset
         return self.tanh.rates(kappa) - np.linalg.solve(self.metric, self.tanh.flow(kappa).T).T @ self.tanh.A
 
     def moved(self, kappa: Floats, nu: Floats) -> Floats:
         """The direction (N,) of the state in which the network goes when its kappa (K,) goes along nu (K,)."""
-        if self.tanh is None or self.tanh.A is None:
+        if self.tanh is None or self.A is None:
             return nu
         return np.asarray((1 - self.tanh.rates(kappa[None])[0] ** 2) * (self.tanh.B @ nu))
 
     def state_flow(self, x: Floats) -> Floats:
         """F of states (B, N)."""
-        if self.tanh is None or self.tanh.A is None:
+        if self.tanh is None or self.A is None:
             return self.exact.flow(x)
         return self.tanh.rates(self.coordinates(x)) - x
 
@@ -301,8 +322,33 @@ def orthonormal_field(m: Floats, n: Floats, drive: Floats) -> tuple[TanhField, F
     return TanhField(np.ascontiguousarray(Q.T), m @ root.T, drive), root
 
 
-def network_field(model: Any, inputs: ArrayLike | None = None) -> NetworkField:
-    """The field of a record of one network under a constant input u (I,).
+def _other_form(drive: Floats, W: Floats, channel: Floats | None, form: tuple[str, str]) -> NetworkField:
+    """The field of W and a drive as ``tau dx/dt = -x + phi(W x + drive)`` or ``tau dv/dt = -v + W phi(v) + drive``.
+
+    In coordinates y = v - drive the second is ``-y + W phi(y + drive)``. With ``phi(z) = 1/2 + tanh(z / 2) / 2`` the
+    logistic ones are of a tanh, in coordinates less by 1/2, or by W 1/2 more.
+    """
+    equation, activation = form
+    one = np.eye(len(W))
+    A, B, c = (None, W, drive) if equation == "rate" else (W, one, drive)
+    offset: Any = 0.0 if equation == "rate" else drive
+    bound = 1.0 if equation == "rate" else max(1.0, 2 * float(np.sqrt((W**2).sum(axis=1)).max()))
+    if activation in UNITS:
+        field = UnitField(A, B, c, activation)
+        return NetworkField(field, field, None, None, channel, max(3.0, bound), offset, form)
+    if activation == "sigmoid":
+        half = W.sum(axis=1) / 2
+        c = (drive + half) / 2
+        A, B = (one / 2, W / 2) if equation == "rate" else (W / 2, one / 2)
+        offset = 0.5 if equation == "rate" else drive + half
+    tanh = TanhField(A, B, c)
+    return NetworkField(tanh, tanh, None, None, channel, bound, offset, form)
+
+
+def network_field(
+    model: Any, inputs: ArrayLike | None = None, *, equation: str = "rate", activation: str = "tanh"
+) -> NetworkField:
+    """The field of a record of one network under a constant input u (I,); as for `find_slow_points`.
 
     The drive ``W_in u + b`` of a tanh network is rounded to float64 once; everything after takes it as exact. A
     low-rank network whose n has (nearly) dependent columns has the state as coordinates, with W = m n^T rounded.
@@ -319,12 +365,18 @@ def network_field(model: Any, inputs: ArrayLike | None = None) -> NetworkField:
     channel = None
     if inputs is not None:
         channel = checks.shape("inputs", checks.finite_array("inputs", inputs), (model.n_inputs,))
+    given = checks.one_of("equation", equation, EQUATIONS), checks.one_of("activation", activation, ACTIVATIONS)
     form = model.tanh_form()
+    if form is None and given != ("rate", "tanh"):
+        raise InputError(f"equation and activation must be left out for a {type(model).__name__}, which has its own")
     if form is None:
         parts = {name: np.array(model.arrays()[name], dtype=np.float64) for name in model.present_parts()}
         state = StateField(model, parts, channel)
         return NetworkField(state, state, None, None, channel, model.state_bound)
     drive, m = driven(form, channel), np.array(form.m[0], dtype=np.float64)
+    if given != ("rate", "tanh"):
+        W = m if form.n is None else m @ np.asarray(form.n[0], dtype=np.float64).T
+        return _other_form(drive, W, channel, given)
     if form.n is None:
         field = TanhField(None, m, drive)
         return NetworkField(field, field, None, None, channel)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,13 +14,30 @@ from ghostpoint.errors import InputError
 from ghostpoint.numerics.arrays import Floats
 from ghostpoint.numerics.lapack import eigenvalues_of
 from ghostpoint.numerics.threads import begun, one_thread_each
-from ghostpoint.slow_points.fields import Field, NetworkField, UserField, network_field
+from ghostpoint.slow_points.fates import Fates, fates
+from ghostpoint.slow_points.fields import Field, NetworkField, network_field
 from ghostpoint.slow_points.ghosts import ghost_form
 from ghostpoint.slow_points.latents.known import Known, default_starts, known_points, latent_starts
 from ghostpoint.slow_points.points import Completeness, SlowPoints, Unconverged
-from ghostpoint.slow_points.proofs import CERTIFIERS, Certificate, Certifier
-from ghostpoint.slow_points.search.candidates import SAME, Candidate, Failure, as_known, descended, with_partners
+from ghostpoint.slow_points.proofs import CERTIFIERS, Certificate
+from ghostpoint.slow_points.proofs.proven import proven
+from ghostpoint.slow_points.search.candidates import (
+    SAME,
+    Candidate,
+    Failure,
+    as_known,
+    descended,
+    fused,
+    merged,
+    with_images,
+    with_partners,
+)
 from ghostpoint.slow_points.search.descent import WORTHWHILE
+from ghostpoint.slow_points.search.low_rank_part import low_rank_zeros
+from ghostpoint.slow_points.search.starts import Starts, near_given, network_starts, unseen
+from ghostpoint.slow_points.user_field import UserField
+
+NEVER_FAST = 0.02  # |eigenvalue|, at most, of the lone fixed point of a continuum: 50 tau
 
 
 def find_slow_points(
@@ -26,13 +45,15 @@ def find_slow_points(
     *,
     states: ArrayLike | None = None,
     inputs: ArrayLike | None = None,
-    n_starts: int = 128,
+    n_starts: int | None = None,
     seed: int = 0,
     noise: float = 0.1,
     max_steps: int = 200,
     certify: bool = True,
     tau: float | None = None,
     dt: float | None = None,
+    equation: str = "rate",
+    activation: str = "tanh",
 ) -> SlowPoints:
     """All fixed points and ghosts of ``tau dx/dt = F(x)``, proven where that is possible.
 
@@ -55,8 +76,12 @@ def find_slow_points(
     Low-rank networks are searched in orthonormal latents, ``z = Q^T x`` with the columns of Q spanning those of n.
     Minima of |dz/dt| are those of |F|, of the same height, so ghosts do not depend on how W = m n^T is split.
 
-    The descents of full-rank networks, and eigenvalues, are computed on as many threads as numba uses
-    (`numba.set_num_threads`), which changes no bit; OpenBLAS is held to one thread in each meanwhile.
+    A search from starts also simulates the network, of which the ends and the slow stretches are starts (see
+    `search.starts`). Where the network is odd, as without bias and input, mirror images are added. W that is of rank
+    one to three within rounding adds the zeros of that rank's complete search to the starts.
+
+    Descents and eigenvalues are computed on as many threads as numba uses (`numba.set_num_threads`), which changes no
+    bit; OpenBLAS is held to one thread in each meanwhile.
 
     Parameters
     ----------
@@ -68,10 +93,13 @@ def find_slow_points(
         drawn from these, with normal noise of standard deviation ``noise`` on each coordinate.
     inputs : (I,), optional
         Constant input u; none by default.
-    n_starts : int
-        Starts of the search; at least 400 for rank two and 1600 for rank three; none are needed for rank one. What is
-        not drawn from ``states`` is scattered: x uniform in (-1, 1)^N, where all zeros lie, times a uniform number per
-        start; for low rank in the box of z. The model's initial state is one of them.
+    n_starts : int, optional
+        Starts of the search; at least 400 for rank two and 1600 for rank three; none are needed for rank one. By
+        default 128 (20,000 / N, but at least 24, beyond 156 units), and as many again while
+        fixed points are new or were found by one start alone, up to 1024 for small networks and once beyond 256
+        units; and up to 2048 simulations while some reach an attractor that no other one reached.
+        ``missing`` of the result estimates what is not found. The model's initial state and zero
+        are among the starts.
     seed : int
         Of the draws.
     max_steps : int
@@ -82,10 +110,19 @@ def find_slow_points(
     tau, dt : float, optional
         In ms; needed for what is said in ms and of the Euler map.
 
+    equation : "rate" or "voltage"
+        What the weights of a LowRankRNN or FullRankRNN are of: ``tau dx/dt = -x + phi(W x + W_in u
+        + b)``, or ``tau dv/dt = -v + W phi(v) + W_in u + b``, whose states are v.
+    activation : "tanh", "sigmoid", "relu" or "softplus"
+        phi. Points are proven for tanh and sigmoid, which is a tanh of half the argument.
+
     Returns
     -------
     SlowPoints
-        Starts that reached neither are in its ``unconverged``, with the reason; they are never points.
+        Its ``continua`` are rings, lines and surfaces of near-fixed points, each one object, which
+        takes the place of the undecided points on it. ``fates`` says where simulations end, and
+        ``cycles`` on what where not at rest. Starts that reached neither a fixed point nor a ghost
+        are in its ``unconverged``, with the reason; they are never points.
 
     Raises
     ------
@@ -110,40 +147,194 @@ def find_slow_points(
     >>> len(points.fixed), len(points.ghosts)
     (1, 1)
     """
-    starts = checks.integer("n_starts", n_starts, at_least=1)
+    starts = None if n_starts is None else checks.integer("n_starts", n_starts, at_least=1)
     steps = checks.integer("max_steps", max_steps, at_least=1)
     spread = checks.number("noise", noise, at_least=0.0)
     draws = checks.integer("seed", seed, at_least=0)
     times = {name: None if t is None else checks.number(name, t, above=0.0) for name, t in (("tau", tau), ("dt", dt))}
-    network = None if isinstance(model_or_field, UserField) else network_field(model_or_field, inputs)
+    if isinstance(model_or_field, UserField):
+        network = None
+    else:
+        network = network_field(model_or_field, inputs, equation=equation, activation=activation)
     if network is None and inputs is not None:
         raise InputError("inputs must be part of the functions of a UserField, got inputs")
     search: Field = model_or_field if network is None else network.search
     given = _given_states(states, search.size if network is None else network.n_units, network is None)
+    if network is None:
+        assert given is not None
+        model_or_field.check_derivative(given[:3])
+    elif given is not None:
+        given = given - network.offset
     exact: Field = search if network is None else network.exact
     metric = None if network is None else network.metric
     threads = None if exact.size >= WORTHWHILE else 1  # small matrices take less time than handing them over
     with one_thread_each(), begun(eigenvalues_of, threads) as begin:
+        alpha = 1.0 if times["tau"] is None or times["dt"] is None else times["dt"] / times["tau"]
         text = "a UserField is searched from starts, which proves nothing about other points"
-        known = Known([], [], text, text) if network is None else known_points(model_or_field, network, inputs)
-        all_zeros, failed = not known.zeros_missing, list[Failure]()
+        known = Known([], [], text, text)
+        if network is not None:
+            known = known_points(model_or_field, network, inputs, as_given=(equation, activation) == ("rate", "tanh"))
+        all_zeros, failed, missing = not known.zeros_missing, list[Failure](), np.nan
         found = known.zeros + known.ghosts
+        odd = _odd(network) and not known.zeros
         if known.ghosts_missing:
-            with checks.memory_for("n_starts", starts):
-                points = _starts(model_or_field, network, given, starts, spread, draws)
-            found, failed = descended(search, network, points, steps, known.zeros, all_zeros)
-        for candidate in found:  # on other threads, beside what follows
-            candidate.eigenvalues = begin(exact.jacobian(candidate.kappa[None])[0])
+            with checks.memory_for("n_starts", starts or 128):
+                draw = _drawing(model_or_field, network, given, starts, spread, draws, alpha)
+                found, failed, missing = _rounds(search, network, draw, starts, steps, known, odd)
+        if _odd(network) and not all_zeros:
+            found = _with_origin(found, exact.size)
         if not all_zeros:
             found = as_known(with_partners(exact, metric, found), known.zeros, False, exact)
+        for candidate in found:  # on other threads, beside what follows
+            candidate.eigenvalues = begin(exact.jacobian(candidate.kappa[None])[0])
+        seen = Fates()
+        if network is not None and not (all_zeros and _any_stable(found, alpha)):
+            seen = fates(model_or_field, network, given, draws, alpha)
+
+        def on_continuum(kappa: Floats) -> bool:
+            assert network is not None
+            return any(bool(each.holds(network.states(kappa[None]))[0]) for each in seen.continua)
+
         certifiers = {name: kind for name, kind in CERTIFIERS.items() if certify and kind.knows(exact)}
         if certifiers:
-            found = as_known(_proven(certifiers, exact, metric, found), known.zeros, all_zeros, exact)
-            reason = ""
-        else:
-            unknown = f"no bound of the second derivative is known for a {type(model_or_field).__name__}"
-            reason = unknown if certify else "not asked for"
-        return _record(search, network, found, failed, _completeness(known, found), reason, times)
+            found = as_known(proven(certifiers, exact, metric, found, on_continuum), known.zeros, all_zeros, exact)
+        elif seen.continua:
+            # without proofs, what is on a continuum is listed where its Jacobian says that it is isolated
+            found = [c for c in found if not (_nearly_singular(c) and on_continuum(c.kappa))]
+        if seen.continua:
+            failed = [end for end in failed if not on_continuum(end.kappa)]
+        reason = "" if certifiers else "not asked for"
+        if certify and not certifiers:
+            name = type(model_or_field).__name__ if activation == "tanh" else f"{activation} network"
+            reason = f"no bound of the second derivative is known for a {name}"
+            reason += "" if network is not None else f" (its derivative is {model_or_field.origin})"
+        found = with_images(found, exact) if odd else found
+        return _record(search, network, found, failed, _completeness(known, found), reason, times, missing, seen)
+
+
+def _any_stable(found: list[Candidate], alpha: float) -> bool:
+    """Whether some fixed point is stable under the map."""
+    zeros = [c.eigenvalues() for c in found if c.ghost is None and c.eigenvalues is not None]
+    return any(bool((np.abs(1 + alpha * values) < 1).all()) for values in zeros)
+
+
+def _nearly_singular(candidate: Candidate) -> bool:
+    return (
+        candidate.ghost is None
+        and candidate.eigenvalues is not None
+        and bool(np.abs(candidate.eigenvalues()).min() < 1e-6)
+    )
+
+
+def _odd(network: NetworkField | None) -> bool:
+    """Whether F(-x) = -F(x) in the coordinates of the state, to the last bit."""
+    field = None if network is None else network.tanh
+    return field is not None and not field.c.any()
+
+
+def _with_origin(found: list[Candidate], size: int) -> list[Candidate]:
+    """The candidates of an odd field, whose zero at 0 is exact."""
+    origin = Candidate(np.zeros(size), None, 0)
+    for candidate in found:
+        if candidate.ghost is None and np.linalg.norm(candidate.kappa) <= SAME:
+            candidate.kappa = origin.kappa
+            return found
+    return [origin, *found]
+
+
+def _drawing(
+    model: Any,
+    network: NetworkField | None,
+    given: Floats | None,
+    starts: int | None,
+    noise: float,
+    seed: int,
+    alpha: float,
+) -> Callable[[int, int], Starts]:
+    """A function from a number of starts, and which time it is called, to starts."""
+
+    def draw(count: int, turn: int) -> Starts:
+        generator = np.random.default_rng(seed if turn == 0 else [seed, turn])
+        if network is None:
+            assert given is not None
+            x = near_given(given, count, noise, generator)
+            return Starts(x, np.ones(len(x), np.int64))
+        if network.basis is not None and model.rank <= 3:
+            x = _latent_starts(model, network, given, count, noise, seed)
+            return Starts(x, np.ones(len(x), np.int64))
+        drawn = network_starts(
+            model, network, given, count, noise, generator, alpha=alpha, thorough=starts is None and turn == 0
+        )
+        extra = low_rank_zeros(network) if turn == 0 and network.basis is None else drawn.x[:0]
+        return Starts(np.concatenate([extra, drawn.x]), np.concatenate([np.ones(len(extra), np.int64), drawn.weight]))
+
+    return draw
+
+
+def _latent_starts(
+    model: Any, network: NetworkField, given: Floats | None, count: int, noise: float, seed: int
+) -> Floats:
+    """Starts for the ghosts of rank two and three, and for zeros where the complete search leaves doubt."""
+    near = 0 if given is None else count // 2
+    generator = np.random.default_rng(seed)
+    parts = [near_given(given, near, noise, generator)] if given is not None and near else []
+    parts += [np.array(model.initial_state, dtype=np.float64) - network.offset] if count > near else []
+    # of a state x, z = Q^T x: without the detour by kappa = n^T x nothing depends on how W is split
+    rest = max(max(0, count - near - 1), default_starts(model.rank))
+    assert network.basis is not None
+    scattered = latent_starts(network, rest, np.random.default_rng(seed))
+    return np.concatenate([*(x @ network.basis.T for x in parts), scattered])
+
+
+def _rounds(
+    search: Field,
+    network: NetworkField | None,
+    draw: Callable[[int, int], Starts],
+    count: int | None,
+    steps: int,
+    known: Known,
+    odd: bool,
+) -> tuple[list[Candidate], list[Failure], float]:
+    """What the search finds, what fails, and how many fixed points it is likely to lack (NaN where none can be).
+
+    Without a ``count`` the search goes on while zeros are new or were found once, within limits.
+    """
+    exact: Field = search if network is None else network.exact
+    size, all_zeros = search.size, not known.zeros_missing
+    first = count or int(np.clip(20_000 // size, 24, 128))
+    again = (
+        1 if count or all_zeros or known.zeros else 8 if size <= 64 else 4 if size <= 128 else 2 if size <= 256 else 1
+    )
+    found, failed, missing, before = list[Candidate](), list[Failure](), np.nan, 0
+    for turn in range(again):
+        starts = draw(first, turn)
+        starts = _with_between(starts, found, turn) if turn else starts
+        more, without = descended(search, network, starts.x, steps, known.zeros, all_zeros, starts.weight, odd)
+        found = more if turn == 0 else merged(found + more, exact)
+        failed += without
+        if not all_zeros and not known.zeros:
+            found = fused(found, exact)
+        hits = np.array([c.hits for c in found if c.ghost is None], np.int64)
+        missing, once = np.nan if all_zeros else unseen(hits), int((hits == 1).sum())
+        new, before = len(hits) - before, len(hits)
+        # a continuum of zeros has no end of new ones
+        if not (once or new) or once > max(16, 0.5 * len(hits)):
+            break
+    return found, failed, missing
+
+
+def _with_between(starts: Starts, found: list[Candidate], turn: int) -> Starts:
+    """The starts, with the last half moved to lines between two zeros found: there saddles are likely."""
+    zeros = np.array([c.kappa for c in found if c.ghost is None])
+    if len(zeros) < 2 or zeros.shape[1] != starts.x.shape[1]:
+        return starts
+    generator = np.random.default_rng(turn)
+    x = starts.x.copy()
+    rows = np.arange(len(x) // 2, len(x))
+    first, second = (zeros[generator.integers(0, len(zeros), len(rows))] for _ in range(2))
+    share = generator.uniform(0, 1, (len(rows), 1))
+    x[rows] = share * first + (1 - share) * second + 0.02 * generator.normal(size=first.shape)
+    return Starts(x, starts.weight)
 
 
 def _given_states(states: ArrayLike | None, units: int, needed: bool) -> Floats | None:
@@ -158,41 +349,6 @@ def _given_states(states: ArrayLike | None, units: int, needed: bool) -> Floats 
     return given.reshape(-1, units)
 
 
-def _starts(
-    model: Any,
-    network: NetworkField | None,
-    given: Floats | None,
-    count: int,
-    noise: float,
-    seed: int,
-) -> Floats:
-    """(n_starts, K) in the coordinates of the search."""
-    generator = np.random.default_rng(seed)
-    near = 0 if given is None else count if network is None else count // 2
-    parts = []
-    if given is not None and near:
-        # every state once before any twice
-        turns = [generator.permutation(len(given)) for _ in range(-(-near // len(given)))]
-        chosen = given[np.concatenate(turns)[:near]]
-        parts.append(chosen + noise * generator.normal(size=chosen.shape))
-    if network is None:
-        return np.concatenate(parts)
-    if count > near:
-        parts.append(np.array(model.initial_state, dtype=np.float64))
-    # of a state x, z = Q^T x: without the detour by kappa = n^T x nothing depends on how W is split
-    basis, size, rest = network.basis, network.search.size, max(0, count - near - 1)
-    starts = [x if basis is None else x @ basis.T for x in parts]
-    if basis is None:
-        scattered = generator.uniform(-1, 1, (rest, size)) * generator.uniform(0, 1, (rest, 1))
-        starts.append(network.bound * scattered)
-    elif model.rank <= 3:
-        starts.append(latent_starts(network, max(rest, default_starts(model.rank)), np.random.default_rng(seed)))
-    else:
-        box = np.abs(basis).sum(axis=1)
-        starts.append(box * generator.uniform(-1, 1, (rest, size)) * 10.0 ** generator.uniform(-2, 0, (rest, 1)))
-    return np.concatenate(starts)
-
-
 def _completeness(known: Known, found: list[Candidate]) -> Completeness:
     """What is proven of the list: nothing is missing, and nothing in it is undecided."""
     zeros, ghosts = not known.zeros_missing, not known.ghosts_missing
@@ -204,43 +360,6 @@ def _completeness(known: Known, found: list[Candidate]) -> Completeness:
     return Completeness(zeros, ghosts, "; ".join(dict.fromkeys(text for text in texts if text)))
 
 
-def _proven(
-    certifiers: dict[str, type[Certifier]], field: Field, metric: Floats | None, found: list[Candidate]
-) -> list[Candidate]:
-    """The candidates with their proofs, by the first certifier that decides; zeros proven to be the same are merged."""
-    made: dict[str, Certifier] = {}
-    proven: list[Candidate] = []
-    for candidate in found:
-        points = [candidate]
-        for name, kind in certifiers.items():
-            if candidate.proof.kind != "undecided":
-                break
-            if name not in made:
-                made[name] = kind(field, metric)
-            ends = made[name].prove(candidate.kappa, candidate.ghost, candidate.proof)
-            decided = ends[0].certificate.kind != "undecided"
-            if decided and (len(ends) > 1 or ends[0].kappa is not candidate.kappa):
-                points = [Candidate(*end[:2], candidate.hits, end.certificate, name) for end in ends]
-                break
-            candidate.proof, candidate.arithmetic = ends[0].certificate, name if decided else "none"
-        proven += points
-    unique: list[Candidate] = []
-    for candidate in proven:
-        for other in unique:
-            distance = float(np.linalg.norm(candidate.kappa - other.kappa)) * (1 + 1e-12)
-            same = bool(candidate.proof.kind == other.proof.kind)
-            if same and candidate.proof.kind == "fixed":
-                same = distance + candidate.proof.radius < other.proof.unique_radius
-            elif same:
-                same = distance <= SAME * (1 + float(np.linalg.norm(candidate.kappa)))
-            if same:
-                other.hits += candidate.hits
-                break
-        else:
-            unique.append(candidate)
-    return unique
-
-
 def _record(
     search: Field,
     network: NetworkField | None,
@@ -249,6 +368,8 @@ def _record(
     complete: Completeness,
     without: str,
     times: dict[str, float | None],
+    missing: float,
+    seen: Fates,
 ) -> SlowPoints:
     """The candidates as a record; ``without`` says why the search's have no proofs, empty where they have."""
     exact: Field = search if network is None else network.exact
@@ -299,10 +420,20 @@ def _record(
         hits=np.array([c.hits for c in found], dtype=np.int64),
         unconverged=Unconverged(lift(ends), np.array([end.speed for end in failed]), reasons),
         complete=complete,
+        missing=np.nan if np.isnan(missing) else unseen(np.array([c.hits for c in found if c.proof.kind == "fixed"])),
+        cycles=seen.cycles,
+        fates=seen.sentence,
         tau=times["tau"],
         dt=times["dt"],
     )
     # fixed points first, by descending hits; then by speed
     rank = np.array([("fixed", "undecided", "ghost").index(k) for k in kind], dtype=int)
     slow = np.where(rank == 0, 0.0, speed)
-    return record[np.lexsort((-record.hits, slow, rank))]
+    record = record[np.lexsort((-record.hits, slow, rank))]
+    fixed, counted = record.fixed, []
+    for each in seen.continua:
+        on = fixed[each.holds(fixed.position)]
+        # what leads to one fixed point that no direction is slow at is an approach, no continuum
+        if len(on) != 1 or np.abs(on.eigenvalues).min() <= NEVER_FAST:
+            counted.append(each._replace(fixed_points=len(on), stable=int(on.stable.sum())))
+    return replace(record, continua=tuple(counted))

@@ -13,6 +13,8 @@ from ghostpoint import checks
 from ghostpoint.errors import InputError
 from ghostpoint.numerics.arrays import Bools, Floats
 from ghostpoint.slow_points import stability
+from ghostpoint.slow_points.continua import Continuum
+from ghostpoint.slow_points.cycles import Cycle
 from ghostpoint.storage import Stored
 from ghostpoint.summary import Rows, Summarised
 from ghostpoint.theory import NormalForm
@@ -72,15 +74,25 @@ class SlowPoints(Stored, Summarised):
         fixed point) or a stationary point of |F| (a ghost); within ``unique_radius`` no second zero; within
         ``empty_radius`` no zero at all. NaN where nothing is proven.
     certificate : (P,) of str
-        The arithmetic the proof was made in: "interval" (the complete search of latents), "float64", "256 bits". "none"
-        without a proof.
+        The arithmetic the proof was made in: "interval" (the complete search of latents),
+        "float64", "256 bits", "exact" (F is 0 at the point itself). "none" without a proof.
     reason : (P,) of str
         Why a point has no proof; empty for those that have.
     hits : (P,) int
-        Starts that reached it; 0 for one found as the partner of another at a nearby fold, or by a complete search.
+        Starts that reached it, or its mirror image where the network is odd; 0 for one found as the partner of another
+        at a nearby fold, or by a complete search.
     unconverged : Unconverged
     complete : Completeness
         Of the whole list that `find_slow_points` returned; picking points from it leaves it as it is.
+    continua : tuple of Continuum
+        Rings, lines and surfaces of near-fixed points; undecided points on them are not listed.
+    cycles : tuple of Cycle
+        Of the map and of the flow, on which simulations end.
+    fates : str
+        A sentence on where simulations end; empty where none were needed.
+    missing : float
+        How many fixed points the search is likely to lack, from how often it found each (`search.starts.unseen`; an
+        estimate from below); NaN where all are proven to be listed.
     tau, dt : float or None
         In ms, where given.
     """
@@ -102,6 +114,10 @@ class SlowPoints(Stored, Summarised):
     hits: NDArray[np.int64]
     unconverged: Unconverged
     complete: Completeness = UNKNOWN
+    missing: float = np.nan
+    continua: tuple[Continuum, ...] = ()
+    cycles: tuple[Cycle, ...] = ()
+    fates: str = ""
     tau: float | None = None
     dt: float | None = None
 
@@ -285,7 +301,19 @@ class SlowPoints(Stored, Summarised):
         attributes = {name: getattr(self, name) for name in ("tau", "dt") if getattr(self, name) is not None}
         fixed_points, ghosts, reason = self.complete
         attributes |= {"complete_fixed_points": int(fixed_points), "complete_ghosts": int(ghosts)}
-        attributes["complete_reason"] = reason
+        attributes |= {"complete_reason": reason, "missing": float(self.missing)}
+        attributes["fates"] = self.fates
+        named: list[tuple[str, tuple[Any, ...]]] = [("continuum", self.continua), ("cycle", self.cycles)]
+        for prefix, records in named:
+            for i, record in enumerate(records):
+                own = record._asdict()
+                states = own.pop("states")
+                if "multipliers" in own:
+                    values = own.pop("multipliers")
+                    for part in ("real", "imag"):
+                        name = f"{prefix}_{i}_multiplier_{part}"
+                        variables[name] = (f"{prefix}_{i}_multiplier", getattr(values, part))
+                variables[f"{prefix}_{i}_states"] = ((f"{prefix}_{i}_state", "unit"), states, own)
         return xr.Dataset(variables, attrs=attributes)
 
     @classmethod
@@ -308,6 +336,21 @@ class SlowPoints(Stored, Summarised):
             eigenvalues=values["eigenvalue_real"] + 1j * values["eigenvalue_imag"],
             unconverged=Unconverged(values["unconverged_position"], values["unconverged_speed"], reasons),
             complete=complete,
+            continua=tuple(
+                Continuum(**values.attrs, states=values.values) for values in _numbered(dataset, "continuum")
+            ),
+            cycles=tuple(
+                Cycle(
+                    **states.attrs,
+                    states=states.values,
+                    multipliers=np.asarray(
+                        dataset[f"cycle_{i}_multiplier_real"].values + 1j * dataset[f"cycle_{i}_multiplier_imag"].values
+                    ),
+                )
+                for i, states in enumerate(_numbered(dataset, "cycle"))
+            ),
+            fates=str(dataset.attrs.get("fates", "")),
+            missing=float(dataset.attrs.get("missing", np.nan)),
             tau=dataset.attrs.get("tau"),
             dt=dataset.attrs.get("dt"),
         )
@@ -324,6 +367,11 @@ class SlowPoints(Stored, Summarised):
         rows: list[tuple[str, ...]] = [(f"complete: {' and '.join(sure) or 'nothing'}, proven",)] if sure else []
         if self.complete.reason:
             rows.append((f"not proven complete: {self.complete.reason}",))
+        rows += [(str(each),) for each in self.continua]
+        if self.fates:
+            rows.append((self.fates,))
+        if self.missing >= 0.5:
+            rows.append((f"about {self.missing:.0f} more fixed points are likely, by how often each was found",))
         if self.unconverged.reason:
             rows.append((f"{len(self.unconverged.reason)} starts unconverged",))
         if len(self):
@@ -347,3 +395,11 @@ class SlowPoints(Stored, Summarised):
         if value is None:
             raise InputError(f"{name} must be given to find_slow_points for this, got None")
         return checks.number(name, value, above=0.0)
+
+
+def _numbered(dataset: xr.Dataset, prefix: str) -> list[xr.DataArray]:
+    """The variables ``prefix_0_states``, ``prefix_1_states``, ... of a saved record."""
+    found: list[xr.DataArray] = []
+    while f"{prefix}_{len(found)}_states" in dataset:
+        found.append(dataset[f"{prefix}_{len(found)}_states"])
+    return found

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ghostpoint.errors import InputError
-from ghostpoint.slow_points.fields import UserField
+from ghostpoint.slow_points.user_field import UserField
 
 __all__ = ["RECURRENT", "Layout", "TorchField", "field_of_layer", "field_of_step"]
 

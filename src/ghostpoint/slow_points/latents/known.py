@@ -32,7 +32,13 @@ class Known(NamedTuple):
 
 
 def known_points(
-    model: Any, network: NetworkField, inputs: ArrayLike | None, ghosts: FlowGhosts | None = None, row: int = 0
+    model: Any,
+    network: NetworkField,
+    inputs: ArrayLike | None,
+    ghosts: FlowGhosts | None = None,
+    row: int = 0,
+    *,
+    as_given: bool = True,
 ) -> Known:
     """All zeros and, for rank one, all ghosts of a network, by the interval searches.
 
@@ -46,10 +52,13 @@ def known_points(
         A constant input u.
     ghosts, row : FlowGhosts, int, optional
         Those of a stack of rank one that were found together, and which of its networks this is.
+    as_given : bool
+        Whether the field is of the form for which the family's weights stand.
     """
     form = model.tanh_form()
-    if form is None:
-        text = f"a {type(model).__name__} is searched from starts, which proves nothing about other points"
+    if form is None or not as_given:
+        name = type(model).__name__ if as_given else "network of this equation and activation"
+        text = f"a {name} is searched from starts, which proves nothing about other points"
         return Known([], [], text, text)
     if form.n is None or model.rank > 3:
         text = f"a network of rank {model.rank} is searched from starts, which proves nothing about other points"

@@ -27,20 +27,23 @@ from ghostpoint.slow_points.latents.rank_one_kernels import LARGEST
 from ghostpoint.slow_points.latents.rank_three_enclosure import scratch
 from ghostpoint.slow_points.latents.rank_three_records import LatentZeros
 
-_BUDGET = 1_000_000  # boxes; a typical network of rank three needs ten thousand
 _PLACES = 256  # zeros, and undecided boxes, at first
 _REASONS = {kernels.DEGENERATE: "degenerate", kernels.BUDGET: "budget"}
 _EPS = 2.0**-53
 
 
 def latent_zeros(
-    model: Record, *, box: tuple[ArrayLike, ArrayLike] | None = None, inputs: ArrayLike | None = None
+    model: Record,
+    *,
+    box: tuple[ArrayLike, ArrayLike] | None = None,
+    inputs: ArrayLike | None = None,
+    boxes: int = 1_000_000,
 ) -> LatentZeros:
     """All zeros of ``f(kappa) = -kappa + n^T tanh(m kappa + b + W_in u)``, none missed, none invented.
 
     The float64 weights are taken as exact, and so is the float64 value of ``b + W_in u``. Every rounding is bounded.
     What the proof cannot settle is listed as undecided: degenerate zeros, or a search that would take more than
-    a million boxes.
+    ``boxes``; a typical network of rank three needs ten thousand.
 
     Parameters
     ----------
@@ -51,6 +54,8 @@ def latent_zeros(
         zero. Zeros within rounding of a limit are undecided.
     inputs : (I,), optional
         A constant input u; none by default.
+    boxes : int
+        How many are examined at most.
 
     Raises
     ------
@@ -76,7 +81,7 @@ def latent_zeros(
     whole = bool(np.all(low <= -widest) and np.all(high >= widest))
     table = _table(m, n, b)
     nowhere = bool(np.any(lower > upper))
-    zeros, left, examined = _none(len(widest)) if nowhere else _search(lower, upper, table, (m, n, b))
+    zeros, left, examined = _none(len(widest)) if nowhere else _search(lower, upper, table, (m, n, b), boxes)
     # with limits, a zero whose cube touches one is neither inside nor outside for sure
     inside, outside = (_within(zeros, lower, upper, side) for side in (1.0, -1.0))
     if not whole:
@@ -165,13 +170,13 @@ def _none(rank: int) -> tuple[Floats, _Left, int]:
 
 
 def _search(
-    lower: Floats, upper: Floats, table: tuple[Floats, ...], weights: tuple[Floats, ...]
+    lower: Floats, upper: Floats, table: tuple[Floats, ...], weights: tuple[Floats, ...], budget: int
 ) -> tuple[Floats, _Left, int]:
     """Zeros (P, K + 2) as the kernel lists them, what is undecided and why, boxes examined."""
     rank, places = len(lower), _PLACES
     while True:
         zeros, open_ = np.empty((places, rank + 2)), np.empty((_PLACES, 2 * rank + 1))
-        count, n_open, examined = kernels.search(lower, upper, table, _BUDGET, zeros, open_)
+        count, n_open, examined = kernels.search(lower, upper, table, budget, zeros, open_)
         zeros, open_ = zeros[:count], open_[: min(n_open, _PLACES)]
         if not np.any(open_[:, -1] == kernels.TOO_MANY):
             break

@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike
 from ghostpoint import checks
 from ghostpoint.errors import InputError
 from ghostpoint.numerics.arrays import Floats
-from ghostpoint.slow_points.fields import Field, NetworkField, UserField, network_field
+from ghostpoint.slow_points.fields import Field, NetworkField, network_field
 from ghostpoint.slow_points.passages.slow_manifold import NODES, Curve, Lost, across, delay_of_start, refined, straight
 from ghostpoint.slow_points.points import SlowPoints
+from ghostpoint.slow_points.user_field import UserField
 from ghostpoint.summary import Rows, Summarised
 
 #: limits that are tried where none are given, in units of ``sqrt(r / a)``: 0.8, 0.7 and 0.5 of the time from end to end

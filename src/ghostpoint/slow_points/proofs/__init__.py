@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ghostpoint.slow_points.proofs.ball_certificates import InBalls
-from ghostpoint.slow_points.proofs.certificates import InFloat64
+from ghostpoint.slow_points.proofs.certificates import AtZero, InFloat64
 from ghostpoint.slow_points.proofs.certifier import Certificate, Certifier, Proven
 
 __all__ = ["CERTIFIERS", "Certificate", "Certifier", "Proven"]
 
 #: the ways to prove a candidate by their names, asked in this order; new ones are registered here
-CERTIFIERS: dict[str, type[Certifier]] = {"float64": InFloat64, "256 bits": InBalls}
+CERTIFIERS: dict[str, type[Certifier]] = {"float64": InFloat64, "exact": AtZero, "256 bits": InBalls}

@@ -9,17 +9,21 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostpoint.numerics.threads import mapped
 from ghostpoint.slow_points.fields import Field, NetworkField
 from ghostpoint.slow_points.ghosts import GhostSolution, inverse, is_minimum, right_null, solve_ghost
 from ghostpoint.slow_points.proofs.certifier import Certificate
 from ghostpoint.slow_points.search.descent import minimize_energy, newton
+from ghostpoint.slow_points.search.starts import groups
 
-__all__ = ["Candidate", "Failure", "as_known", "descended", "with_partners"]
+__all__ = ["Candidate", "Failure", "as_known", "descended", "fused", "merged", "with_images", "with_partners"]
 
 Floats = NDArray[np.float64]
 
 SAME = 1e-9  # polished points closer than this (times 1 + |x|) are one; halves of a fold resolved in float64 are not
+FUSED = 1e-2  # zeros farther apart than this (times 1 + |x|) are never one
 GROUP = 1e-5  # ends of descents closer than this (times 1 + |x|) are polished once
+MANY = 200  # coordinates from which points are polished on several threads
 POWERS = 40  # of the iteration for a left null vector
 NEAR_FOLD = 0.05  # a fixed point with |J^-1| above 1 / NEAR_FOLD is asked for a partner
 
@@ -48,7 +52,14 @@ class Failure(NamedTuple):
 
 
 def descended(
-    field: Field, network: NetworkField | None, starts: Floats, max_steps: int, zeros: list[Candidate], complete: bool
+    field: Field,
+    network: NetworkField | None,
+    starts: Floats,
+    max_steps: int,
+    zeros: list[Candidate],
+    complete: bool,
+    weight: NDArray[np.int64] | None = None,
+    odd: bool = False,
 ) -> tuple[list[Candidate], list[Failure]]:
     """The slow points that descents of q from ``starts`` lead to, and the ends that lead to none.
 
@@ -61,19 +72,30 @@ def descended(
         Zeros known already; they come first in the result.
     complete : bool
         Whether there are no others.
+    weight : (S,), optional
+        How many starts each one stands for.
+    odd : bool
+        Whether F(-x) = -F(x): of each pair of mirror images one is found, which counts the starts of both.
     """
     ends = minimize_energy(field, starts, max_steps)
+    weight = np.ones(len(starts), np.int64) if weight is None else weight
     x = ends.x if network is None else network.from_search(ends.x)
-    failed = [Failure(x[i], float(ends.speed[i]), ends.reason[i]) for i in np.flatnonzero(~ends.done)]
+    x = upright(x) if odd else x
+    failed = [
+        Failure(x[i], float(ends.speed[i]), ends.reason[i])
+        for i in np.flatnonzero(~ends.done)
+        for _ in range(weight[i])
+    ]
     done = ends.done.copy()
     for zero in zeros:
         # an end within the ball of a known zero, whose speed Newton's method would remove, is that zero
         near = np.linalg.norm(x - zero.kappa, axis=1) <= min(1e-6 * (1 + np.linalg.norm(zero.kappa)), _alone(zero))
         near &= done & (ends.speed <= 1e-6)
-        zero.hits += int(near.sum())
+        zero.hits += int(weight[near].sum())
         done &= ~near
     exact, metric = (field, None) if network is None else (network.exact, network.metric)
-    found, more = _polish(exact, metric, x[done], ends.slope[done], ends.speed[done])
+    listed = np.array([zero.kappa for zero in zeros]).reshape(len(zeros), exact.size) if complete else None
+    found, more = _polish(exact, metric, x[done], ends.slope[done], ends.speed[done], weight[done], listed)
     return as_known(found, zeros, complete, exact), failed + more
 
 
@@ -101,28 +123,50 @@ def as_known(found: list[Candidate], zeros: list[Candidate], complete: bool, exa
             zeros[nearest].hits += candidate.hits
         elif not complete:
             others.append(candidate)
-    return zeros + _merge(others, exact)
+    return zeros + merged(others, exact)
 
 
 def _polish(
-    exact: Field, metric: Floats | None, kappa: Floats, slope: Floats, speed: Floats
+    exact: Field,
+    metric: Floats | None,
+    kappa: Floats,
+    slope: Floats,
+    speed: Floats,
+    weight: NDArray[np.int64],
+    listed: Floats | None = None,
 ) -> tuple[list[Candidate], list[Failure]]:
-    """Zeros and ghosts that the ends of the descent lead to, and the ends that lead to neither."""
+    """Zeros and ghosts that the ends of the descent lead to, and the ends that lead to neither.
+
+    ``listed`` holds all zeros there are, if they are known: away from them F is 0 to rounding only at
+    a ghost.
+    """
     candidates: list[Candidate] = []
     failed: list[Failure] = []
     small = np.flatnonzero(speed <= np.maximum(1e-6, slope))
-    zeros, _, settled = newton(exact, kappa[small])
+    # with one call a start, each on a thread; what a call returns depends on its own start alone
+    threads = None if exact.size >= MANY else 1
+    parts = [small] if threads == 1 else [small[i : i + 1] for i in range(len(small))]
+    reached = mapped(lambda rows: newton(exact, kappa[rows]), parts, threads)
+    zeros = np.concatenate([x for x, _, _ in reached]) if len(small) else kappa[:0]
+    settled = np.concatenate([done for _, _, done in reached]) if len(small) else np.zeros(0, bool)
     close = np.linalg.norm(zeros - kappa[small], axis=1) <= 0.1 * (1 + np.linalg.norm(kappa[small], axis=1))
-    candidates += [Candidate(x, None, 1) for x in zeros[settled & close]]
+    if listed is not None and len(listed):
+        away = np.array([np.linalg.norm(listed - z, axis=1).min() for z in zeros])
+        close &= away <= 1e-6 * (1 + np.linalg.norm(zeros, axis=1))
+    good = np.flatnonzero(settled & close)
+    candidates += [Candidate(zeros[i], None, int(weight[small[i]])) for i in good]
     rest = np.concatenate([small[~(settled & close)], np.setdiff1d(np.arange(len(kappa)), small)])
-    for members in _groups(kappa[rest], GROUP):
-        chosen = rest[members]
-        first = chosen[np.argmin(slope[chosen])]
-        reached, reason = _stationary(exact, metric, kappa[first], float(slope[first]), float(speed[first]))
-        candidates += [replace(candidate, hits=len(chosen)) for candidate in reached]
+    alike = [rest[members] for members in groups(kappa[rest], GROUP)]
+    firsts = [chosen[np.argmin(slope[chosen])] for chosen in alike]
+
+    def polished(i: int) -> tuple[list[Candidate], str]:
+        return _stationary(exact, metric, kappa[i], float(slope[i]), float(speed[i]))
+
+    for chosen, (found, reason) in zip(alike, mapped(polished, firsts, threads), strict=True):
+        candidates += [replace(candidate, hits=int(weight[chosen].sum())) for candidate in found]
         if reason:
-            failed += [Failure(kappa[i], float(speed[i]), reason) for i in chosen]
-    return _merge(candidates, exact), failed
+            failed += [Failure(kappa[i], float(speed[i]), reason) for i in chosen for _ in range(weight[i])]
+    return merged(candidates, exact), failed
 
 
 def _stationary(
@@ -176,8 +220,9 @@ def with_partners(exact: Field, metric: Floats | None, found: list[Candidate]) -
         fold = solve_ghost(exact, metric, candidate.kappa, None if away is None else _left(away))
         return _pair(exact, metric, fold) if fold.settled else []
 
-    extra = [Candidate(x, None, 0) for candidate in found for x in partners(candidate)]
-    return _merge(found + extra, exact) if extra else found
+    pairs = mapped(partners, found, None if exact.size >= MANY else 1)
+    extra = [Candidate(x, None, 0) for pair in pairs for x in pair]
+    return merged(found + extra, exact) if extra else found
 
 
 def _left(inverse_jacobian: Floats) -> Floats | None:
@@ -195,24 +240,57 @@ def _left(inverse_jacobian: Floats) -> Floats | None:
     return None
 
 
-def _groups(points: Floats, tolerance: float) -> list[NDArray[np.int64]]:
-    """Rows within ``tolerance (1 + |x|)`` of the first row of their group."""
-    left = np.arange(len(points))
-    groups = []
+def fused(found: list[Candidate], exact: Field) -> list[Candidate]:
+    """The candidates, with zeros between which F is 0 to rounding all along as one: a degenerate zero is found anywhere
+    in a whole neighbourhood."""
+    zeros = [c for c in found if c.ghost is None]
+    places = np.array([c.kappa for c in zeros]).reshape(len(zeros), exact.size)
+    # the one at 0, which may be exact, stands for the others
+    left = np.argsort(np.linalg.norm(places, axis=1), kind="stable")
+    kept = []
     while len(left):
-        first = points[left[0]]
-        near = np.linalg.norm(points[left] - first, axis=1) <= tolerance * (1 + np.linalg.norm(first))
-        groups.append(left[near])
-        left = left[~near]
-    return groups
+        first, rest = left[0], left[1:]
+        scale = 1 + np.linalg.norm(places[first])
+        gap = places[rest] - places[first]
+        near = np.linalg.norm(gap, axis=1) <= FUSED * scale
+        if near.any():
+            along = (places[first] + np.array([0.25, 0.5, 0.75])[:, None, None] * gap[near]).reshape(-1, exact.size)
+            speed = np.linalg.norm(exact.flow(along), axis=1).reshape(3, -1).max(axis=0)
+            near[near] = speed <= 16e-16 * scale * np.sqrt(exact.size)
+        kept.append(zeros[first])
+        kept[-1].hits += sum(zeros[i].hits for i in rest[near])
+        left = rest[~near]
+    return kept + [c for c in found if c.ghost is not None]
 
 
-def _merge(found: list[Candidate], exact: Field) -> list[Candidate]:
+def upright(x: Floats) -> Floats:
+    """Of x and its mirror image -x the one on the positive side of a plane in general position; x is (B, K)."""
+    normal = np.random.default_rng(0).normal(size=x.shape[1])
+    return np.where((x @ normal < 0)[:, None], -x, x)
+
+
+def with_images(found: list[Candidate], exact: Field) -> list[Candidate]:
+    """The candidates of an odd field and their mirror images, which have the same proofs, each point once."""
+    images = []
+    for c in found:
+        if np.linalg.norm(c.kappa) <= SAME:
+            continue
+        ghost = None if c.ghost is None else c.ghost._replace(kappa=-c.ghost.kappa, omega=-c.ghost.omega)
+        images.append(replace(c, kappa=-c.kappa, ghost=ghost))
+    return found + [c for c in images if not _close_to_any(c, found)]
+
+
+def _close_to_any(candidate: Candidate, others: list[Candidate]) -> bool:
+    reach = SAME * (1 + float(np.linalg.norm(candidate.kappa)))
+    return any(np.linalg.norm(candidate.kappa - other.kappa) <= reach for other in others)
+
+
+def merged(found: list[Candidate], exact: Field) -> list[Candidate]:
     """One candidate for each point, with the starts of all that are the same."""
-    merged = []
+    kept = []
     for is_ghost in (False, True):
         some = [c for c in found if (c.ghost is not None) == is_ghost]
-        for members in _groups(np.array([c.kappa for c in some]).reshape(len(some), exact.size), SAME):
-            merged.append(some[members[0]])
-            merged[-1].hits = sum(some[i].hits for i in members)
-    return merged
+        for members in groups(np.array([c.kappa for c in some]).reshape(len(some), exact.size), SAME):
+            kept.append(some[members[0]])
+            kept[-1].hits = sum(some[i].hits for i in members)
+    return kept

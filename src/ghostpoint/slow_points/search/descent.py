@@ -23,6 +23,8 @@ from ghostpoint.slow_points.search.descent_kernels import (
     Scratch,
     descend,
 )
+from ghostpoint.slow_points.search.krylov import approached
+from ghostpoint.slow_points.search.starts import LARGE
 
 __all__ = ["WORTHWHILE", "Descent", "hessian", "minimize_energy", "newton"]
 
@@ -30,6 +32,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 WORTHWHILE = 32  # coordinates from which starts and points are handed to threads
+HALVINGS, QUICK = 6, 12  # of a step of Newton's method; its steps until it must have become quick
 FEW = 8  # coordinates up to which the steps of all starts are computed in one call
 BLOCK = 200_000  # numbers in the matrices of the starts that move together: they stay in the cache
 
@@ -52,6 +55,10 @@ def minimize_energy(field: Field, starts: Floats, max_steps: int) -> Descent:
     The damping mu follows the agreement of q with its quadratic model (Nielsen 1999).
     """
     if isinstance(field, TanhField) and field.A is None:
+        if field.size > LARGE:
+            # blocks of one size, so that the number of threads changes no bit
+            blocks = [starts[i : i + 16] for i in range(0, len(starts), 16)]
+            starts = np.concatenate(mapped(lambda block: approached(field, block), blocks))
         return _descend_compiled(field, starts, max_steps)
     size = max(1, min(400, BLOCK // field.size**2))
     parts = [_descend(field, starts[i : i + size], max_steps) for i in range(0, len(starts), size)]
@@ -193,31 +200,57 @@ def hessian(field: Field, x: Floats) -> Floats:
     return systems.whole
 
 
-def newton(field: Field, x: Floats, max_steps: int = 12) -> tuple[Floats, Floats, Bools]:
-    """Newton's method on F: points, their speeds and whether the iteration has settled at rounding."""
+def newton(field: Field, x: Floats, max_steps: int = 60) -> tuple[Floats, Floats, Bools]:
+    """Newton's method on F, which never raises |F|: points, their speeds and whether each has settled at rounding.
+
+    A step that does not lower |F| is halved, up to `HALVINGS` times; a point from which none does so stays. Where F is
+    exactly 0 the point is a zero whatever its Jacobian, but for gated units, whose velocity is 0 to the last bit
+    wherever a gate is shut. There, as elsewhere, a zero needs a Jacobian that is not singular.
+    """
     x = np.array(x)
     settled = np.zeros(len(x), bool)
     active = np.arange(len(x))
-    for _ in range(max_steps):
+    velocity = field.flow(x) if len(x) else np.zeros_like(x)
+    speed = np.linalg.norm(velocity, axis=1)
+    at_once = max(1, 8 * BLOCK // field.size**2)
+    for taken in range(max_steps):
         if not len(active):
             break
-        f = field.flow(x[active])
-        jacobian = field.jacobian(x[active])
-        step = np.full_like(f, np.nan)
-        for i in range(len(active)):
-            try:
-                step[i] = np.linalg.solve(jacobian[i], f[i])
-            except np.linalg.LinAlgError:
-                continue  # singular to the last bit: reported as not settled
+        step = np.full((len(active), field.size), np.nan)
+        for first in range(0, len(active), at_once):
+            rows = active[first : first + at_once]
+            jacobian = field.jacobian(x[rows])
+            for i, row in enumerate(rows):
+                try:
+                    step[first + i] = np.linalg.solve(jacobian[i], velocity[row])
+                except np.linalg.LinAlgError:
+                    continue  # singular to the last bit
+        scale = 1 + np.linalg.norm(x[active], axis=1)
         with np.errstate(invalid="ignore", over="ignore"):
             size = np.linalg.norm(step, axis=1)
-            scale = 1 + np.linalg.norm(x[active], axis=1)
             usable = np.isfinite(size) & (size < 0.5 * scale)
-        x[active[usable]] -= step[usable]
-        floor = 1e-14 * scale * np.sqrt(x.shape[1])
+        floor = 1e-14 * scale * np.sqrt(field.size)
         # at a zero steps fall to rounding over the smallest singular value, which |F| / step estimates
-        rounding = np.linalg.norm(f, axis=1) <= 4e-16 * scale * np.sqrt(x.shape[1]) * 4
-        now = usable & ((size <= floor) | rounding)
-        settled[active[now]] = True
-        active = active[usable & ~now]
-    return x, np.linalg.norm(field.flow(x), axis=1), settled
+        rounding = speed[active] <= 16e-16 * scale * np.sqrt(field.size)
+        exact = (speed[active] == 0) & (usable | (not field.saturates))
+        settled[active[exact | (usable & ((size <= floor) | rounding))]] = True
+        moving = usable & ~exact
+        moved = np.zeros(len(active), bool)
+        before = speed[active].copy()
+        for k in range(HALVINGS + 1):
+            tried = np.flatnonzero(moving & ~moved)
+            if not len(tried):
+                break
+            trial = x[active[tried]] - 0.5**k * step[tried]
+            there = field.flow(trial)
+            length = np.linalg.norm(there, axis=1)
+            better = length < before[tried]
+            rows = active[tried[better]]
+            x[rows], velocity[rows], speed[rows] = trial[better], there[better], length[better]
+            moved[tried[better]] = True
+            moving &= ~settled[active]  # one full step is tried at rounding, no shorter ones
+        going = moved & ~settled[active]
+        if taken >= QUICK:  # at a degenerate zero each step gains a factor; elsewhere the iteration has failed
+            going &= speed[active] < 0.7 * before
+        active = active[going]
+    return x, speed, settled

@@ -174,7 +174,7 @@ def track_fields(
                 return name
         return "none"
 
-    linker = Linker([each.exact for each in networks], nodes, complete, certified)
+    linker = Linker([each.form_of_weights for each in networks], nodes, complete, certified)
     linker.run()
     return _record(labels, networks, linker, complete, curve, loss_epochs)
 
@@ -301,7 +301,7 @@ def _event(change: Change, epochs: Any, networks: list[NetworkField], branch: di
     low, high = int(epochs[change.interval]), int(epochs[change.interval + 1])
     fold = change.fold
     numbers = (np.nan,) * 3 if fold is None else (fold.r_before, fold.r_after, fold.a)
-    segment = Segment(networks[change.interval].exact, networks[change.interval + 1].exact)
+    segment = Segment(*(each.form_of_weights for each in networks[change.interval : change.interval + 2]))
     return Event(
         change.kind,
         low + change.t * (high - low),

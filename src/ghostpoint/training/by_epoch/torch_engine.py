@@ -32,6 +32,11 @@ class _Torch:
     sigmoid = staticmethod(torch.sigmoid)
 
     @staticmethod
+    def joined(*arrays: torch.Tensor) -> torch.Tensor:
+        """One after the other along the last axis."""
+        return torch.cat(arrays, dim=-1)
+
+    @staticmethod
     def times(matrices: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
         """``A v`` per network, of vectors (B, R, N)."""
         return torch.bmm(matrices, vectors.permute(1, 2, 0)).permute(2, 0, 1)
