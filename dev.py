@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Everything a fresh clone needs, with nothing but Python 3.11 or newer.
 
-    python3 dev.py reproduce [ARGS]   run the published experiments; ARGS as for ghostpoint reproduce
-    python3 dev.py test [ARGS]        run the tests; ARGS as for pytest
-    python3 dev.py frameworks [ARGS]  the tests with the real Lightning, Transformers and NeuroGym, which get an
+    python3 dev.py reproduce [ARGS]   run the published experiments; ARGS as for ghostpoint
+    reproduce python3 dev.py test [ARGS]        run the tests; ARGS as for pytest python3 dev.py
+    frameworks [ARGS]  the tests with the real Lightning, Transformers and NeuroGym, which get an
                                       environment of their own, .venv-frameworks
     python3 dev.py lint               ruff check, ruff format --check, mypy
 
-The first call makes a virtual environment in .venv and installs what the command needs, with the versions in
-constraints.txt; later calls only check that nothing changed. Inside a virtual environment, that one is used.
+The first call makes a virtual environment in .venv and installs what the command needs, with the
+versions in constraints.txt; later calls only check that nothing changed. Inside a virtual
+environment, that one is used.
 """
 
 import hashlib
@@ -44,7 +45,8 @@ def main(arguments):
         return max(subprocess.call([python, "-m", *tool], cwd=ROOT) for tool in tools)
     if command == "test":
         os.chdir(ROOT)
-        # pytest takes the last -m and -n: `dev.py test -m slow` runs the slow ones, `-n 0` runs them in one process.
+        # pytest takes the last -m and -n: `dev.py test -m slow` runs the slow ones, `-n 0` runs
+        # them in one process.
         workers = str(min(4, processors()))
         run = [python, "-m", "pytest", "-m", "not slow and not browser", "-n", workers, "--dist", "loadfile", *rest]
     elif command == "frameworks":
@@ -80,14 +82,17 @@ def environment(name):
     if not works(interpreter(folder), "--version"):
         say(f"Making a virtual environment in {folder}")
         make = [sys.executable, "-m", "venv", "--clear", str(folder)]
-        # Debian's python3 comes without ensurepip, which venv needs to put pip into the environment.
+        # Debian's python3 comes without ensurepip, which venv needs to put pip into the
+        # environment.
         if quiet(make) != 0 and quiet([*make, "--without-pip"]) != 0:
             raise RuntimeError("python3 -m venv failed; on Debian and Ubuntu: apt install python3-venv")
     return folder
 
 
 def install(folder, extra):
-    """Install this package with ``extra`` into the environment ``folder``, unless that is done already."""
+    """Install this package with ``extra`` into the environment ``folder``, unless that is done
+    already.
+    """
     stamp = folder / f"ghostpoint{extra}.stamp"
     wanted = hashlib.sha256(str(ROOT).encode())
     for name in ("pyproject.toml", "constraints.txt"):

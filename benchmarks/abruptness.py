@@ -2,10 +2,11 @@
 
     python benchmarks/abruptness.py [--json benchmarks/results/abruptness.json]
 
-Published networks of four families are trained at several delays. The drop begins at the last epoch at which the
-running median of the loss (15 recorded epochs) is at least 0.9 of the plateau, and ends at the first at which it is
-below 0.25 of chance. The plateau is the loss of the best answer that ignores the cues. The ratio is the length of the
-drop in units of the epochs before it. Finished cells are kept in the JSON file and are not computed again.
+Published networks of four families are trained at several delays. The drop begins at the last epoch
+at which the running median of the loss (15 recorded epochs) is at least 0.9 of the plateau, and
+ends at the first at which it is below 0.25 of chance. The plateau is the loss of the best answer
+that ignores the cues. The ratio is the length of the drop in units of the epochs before it.
+Finished cells are kept in the JSON file and are not computed again.
 """
 
 from __future__ import annotations

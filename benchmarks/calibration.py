@@ -2,11 +2,11 @@
 
     python benchmarks/calibration.py [--records 40] [--first SEED]
 
-Both generators of labelled records (tests/diagnosis) and the simulated networks of benchmarks/diagnosis.py are judged
-with development seeds. A logistic regression of right on the signs of doubt is fitted, with a ridge
-penalty and with weights by which the networks count for :data:`NETWORKS` of all, and
-``src/ghostpoint/diagnosis/calibration_table.py`` is written. It takes some minutes, most of them
-for training the networks."""
+Both generators of labelled records (tests/diagnosis) and the simulated networks of
+benchmarks/diagnosis.py are judged with development seeds. A logistic regression of right on the
+signs of doubt is fitted, with a ridge penalty and with weights by which the networks count for
+:data:`NETWORKS` of all, and ``src/ghostpoint/diagnosis/calibration_table.py`` is written. It takes
+some minutes, most of them for training the networks."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
     python benchmarks/claims.py FOLDER [--into benchmarks/results/claims_paper.json]
 
-Experiments that are not in FOLDER stay in the file as they are. ``ghostpoint reproduce --out FOLDER`` made FOLDER.
+Experiments that are not in FOLDER stay in the file as they are.
+``ghostpoint reproduce --out FOLDER`` made FOLDER.
 """
 
 import argparse

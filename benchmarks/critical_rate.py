@@ -1,9 +1,11 @@
 """Predicted against measured critical learning rates of rank-one networks.
 
-    python benchmarks/critical_rate.py [--delays 8 12 16 24] [--networks 20] [--first-seed 100] [--units 100]
+    python benchmarks/critical_rate.py [--delays 8 12 16 24] [--networks 20] [--first-seed 100]
+    [--units 100]
         [--confidence 10] [--decade-window 1.2] [--json FILE]
 
-Prediction: short descents from just before the first crossing. Measurement: 30,000 epochs from the initial weights at
+Prediction: short descents from just before the first crossing. Measurement: 30,000 epochs from the
+    initial weights at
 every rate of the same grid.
 """
 
@@ -19,7 +21,8 @@ import numpy as np
 import ghostpoint as gp
 from ghostpoint.critical_rate import GRID, critical_learning_rate
 
-#: roughly where the critical rate of a delay of 8 steps is, and its exponent; only chooses the rates that are trained
+#: roughly where the critical rate of a delay of 8 steps is, and its exponent; only chooses the
+#: rates that are trained
 WHERE, EXPONENT = 0.09, -1.8
 
 

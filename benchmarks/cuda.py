@@ -2,16 +2,20 @@
 
     python benchmarks/cuda.py [--json FILE] [--only SECTION ...] [--small]
 
-Sections, each a process of its own, so that one that fails leaves the others: *verify*, training against the reference
-engine in float64 (against the compiled engine where numbers are drawn), for models, tasks and optimisers; *statistics*,
-the 100 published rank-one networks of Fig. 8B, of which 74 learn in every run, while how many of these are lost depends
-on the last bit of the arithmetic; *speed*, nanoseconds per network-epoch over stacks of networks, medians of repeats,
-with the launches alone and nothing recorded; *torch*, the same training batched in PyTorch with its epoch in a CUDA
-graph; *jax*, vmap over networks and scan over steps and epochs; *cpu*, the compiled engine on two threads; *figure*,
-Fig. 6A of rank one end to end. N = 100, float32, plain gradient descent, delayed activation of 40 steps.
+Sections, each a process of its own, so that one that fails leaves the others: *verify*, training
+against the reference engine in float64 (against the compiled engine where numbers are drawn), for
+models, tasks and optimisers; *statistics*, the 100 published rank-one networks of Fig. 8B, of which
+74 learn in every run, while how many of these are lost depends on the last bit of the arithmetic;
+*speed*, nanoseconds per network-epoch over stacks of networks, medians of repeats, with the
+launches alone and nothing recorded; *torch*, the same training batched in PyTorch with its epoch in
+a CUDA graph; *jax*, vmap over networks and scan over steps and epochs; *cpu*, the compiled engine
+on two threads; *figure*, Fig. 6A of rank one end to end. N = 100, float32, plain gradient descent,
+delayed activation of 40 steps.
 
-*bound*: the time of the arithmetic alone, at the device's highest clock: 16 tanh and 128 multiply-adds a cycle and
-processor; of a unit and step one tanh and 9 multiply-adds at rank one, 6 (K + 1) at rank K, 3 N at full rank.
+*bound*: the time of the arithmetic alone, at the device's highest clock: 16 tanh and 128
+    multiply-adds a cycle and
+processor; of a unit and step one tanh and 9 multiply-adds at rank one, 6 (K + 1) at rank K, 3 N at
+full rank.
 """
 
 from __future__ import annotations
@@ -98,7 +102,9 @@ def verify_cases() -> dict[str, tuple[Any, Any, float, dict[str, Any], str]]:
 
 
 def verify(small: bool) -> dict[str, Any]:
-    """Largest relative error over 50 epochs of loss, and of final weights, by case and type; processes side by side."""
+    """Largest relative error over 50 epochs of loss, and of final weights, by case and type;
+    processes side by side.
+    """
     names = list(verify_cases())[:2] if small else list(verify_cases())
     command = [sys.executable, __file__, "--case"]
     running = {name: subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in names}
@@ -240,7 +246,9 @@ def torch_graphs(small: bool) -> dict[str, Any]:
 
 
 def jax_scan(small: bool) -> dict[str, Any]:
-    """Nanoseconds per network-epoch of JAX: gradient of a scan over steps, vmap over networks, scan over epochs."""
+    """Nanoseconds per network-epoch of JAX: gradient of a scan over steps, vmap over networks, scan
+    over epochs.
+    """
     import jax
     import jax.numpy as jnp
 
@@ -309,7 +317,9 @@ def cpu(small: bool) -> dict[str, Any]:
 
 
 def figure(small: bool) -> dict[str, Any]:
-    """Fig. 6A of rank one: 30 rates, 10 networks each, 200,001 epochs; the whole call, its compilation included."""
+    """Fig. 6A of rank one: 30 rates, 10 networks each, 200,001 epochs; the whole call, its
+    compilation included.
+    """
     rates = np.repeat(np.logspace(-4, -1, 30), 10)
     models = gp.LowRankRNN.published(range(10), "6A").repeat(30)
     epochs = 2001 if small else 200_001

@@ -1,15 +1,17 @@
 """How often ``gp.diagnose`` agrees with what the trained networks really do.
 
-    python benchmarks/diagnosis.py [--json benchmarks/results/diagnosis.json] [--rates SET] [--records N]
+    python benchmarks/diagnosis.py [--json benchmarks/results/diagnosis.json] [--rates SET]
+    [--records N]
 
 Labelled records of both generators in tests/diagnosis are scored, then simulated networks.
 
-Rank-one networks are trained on delayed activation over delays, confidences, rates and lengths, and labelled by a
-rule that never sees a history: trials are simulated from the weights at every third epoch. The escape time, when the
-latent crosses the readout's threshold, says whether a network answers, and how it swings; the separation of the
-answers in and before the response period says how quickly it came. The diagnosis sees the history alone: once
-everything that a run records, once nothing but the loss. Rates and seeds are others than those used while the rules
-were made (``--rates development``).
+Rank-one networks are trained on delayed activation over delays, confidences, rates and lengths, and
+labelled by a rule that never sees a history: trials are simulated from the weights at every third
+epoch. The escape time, when the latent crosses the readout's threshold, says whether a network
+answers, and how it swings; the separation of the answers in and before the response period says how
+quickly it came. The diagnosis sees the history alone: once everything that a run records, once
+nothing but the loss. Rates and seeds are others than those used while the rules were made
+(``--rates development``).
 """
 
 from __future__ import annotations
@@ -59,8 +61,8 @@ GROUP = 6  # networks of a setting
 
 @dataclass
 class Group:
-    """Networks trained alike: histories, and what was looked at (epochs; escape time in steps and separation, each
-    (epochs, networks))."""
+    """Networks trained alike: histories, and what was looked at (epochs; escape time in steps and
+    separation, each (epochs, networks))."""
 
     setting: dict[str, Any]
     history: xr.Dataset
@@ -81,7 +83,9 @@ class Group:
 def label_of(
     epochs: NDArray[np.int64], escape: NDArray[np.float64], separation: NDArray[np.float64], delay: int, rule: str
 ) -> str:
-    """What one network does. ``rule`` says by what abrupt and gradual are told apart: "separation" or "escape"."""
+    """What one network does. ``rule`` says by what abrupt and gradual are told apart: "separation"
+    or "escape".
+    """
     answers = (escape > 1) & (escape <= 2 * delay)
     if not answers.any():
         return "plateau at chance"
@@ -106,7 +110,9 @@ def label_of(
 
 
 def looked_at(run: gp.TrainingRun, task: gp.tasks.DelayedActivation) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Epochs, escape times (interpolated steps; inf for never in the trial) and separations at a run's checkpoints."""
+    """Epochs, escape times (interpolated steps; inf for never in the trial) and separations at a
+    run's checkpoints.
+    """
     kept = run.checkpoints
     assert kept is not None
     m, n, b = (kept[name].values.reshape(*kept[name].shape[:2], -1).astype(np.float32) for name in ("m", "n", "b"))
@@ -229,7 +235,9 @@ def scored(rows: list[Scored]) -> dict[str, Any]:
 
 
 def reliability(sources: dict[str, list[Scored]]) -> list[dict[str, Any]]:
-    """Verdicts, mean confidence and share right by band of confidence, of all sources together and each."""
+    """Verdicts, mean confidence and share right by band of confidence, of all sources together and
+    each.
+    """
     rows = []
     for low, high in itertools.pairwise(BANDS):
         row: dict[str, Any] = {"from": low, "to": min(high, 1.0)}

@@ -2,9 +2,10 @@
 
     python benchmarks/draws.py [--json benchmarks/results/draws.json]
 
-The published networks of seeds 3 (the one shown), 0, 1 and 2 are trained for 100,001 epochs with ten draws of the noise
-and of the initial rates, and with five draws of the initial rates alone. A network has learned when its loss has been
-below a quarter of chance, and keeps the task when the median of the last 10,000 epochs is.
+The published networks of seeds 3 (the one shown), 0, 1 and 2 are trained for 100,001 epochs with
+ten draws of the noise and of the initial rates, and with five draws of the initial rates alone. A
+network has learned when its loss has been below a quarter of chance, and keeps the task when the
+median of the last 10,000 epochs is.
 """
 
 from __future__ import annotations

@@ -1,14 +1,16 @@
-"""Every kernel against a plain PyTorch loop over one network at a time, and against batched PyTorch, in one run.
+"""Every kernel against a plain PyTorch loop over one network at a time, and against batched
+PyTorch, in one run.
 
     python benchmarks/engines.py [--repeats 7] [--threads 2] [--only NAME] [--json FILE]
 
-N = 100, one full-batch update an epoch, float32, plain gradient descent. Rounds of the ways alternate, so that a
-machine whose speed drifts slows all of them; a ratio is the median over rounds. *loop*: autograd over one network, as
-such loops are usually written, on one torch thread, where it is the faster. *torch*: ``engine="torch"`` on the same
-stack as the kernels. *peak*: the kernel's multiplications and additions over those of numpy's matrix products (float32,
-the same threads). *tanh*: the share of the kernel's time that its tanh alone would take. *region*: a trust region's
-epoch over the plain one, of kernels that train as many networks a call (0: not measured; large stacks of rank two
-share calls only without one).
+N = 100, one full-batch update an epoch, float32, plain gradient descent. Rounds of the ways
+alternate, so that a machine whose speed drifts slows all of them; a ratio is the median over
+rounds. *loop*: autograd over one network, as such loops are usually written, on one torch thread,
+where it is the faster. *torch*: ``engine="torch"`` on the same stack as the kernels. *peak*: the
+kernel's multiplications and additions over those of numpy's matrix products (float32, the same
+threads). *tanh*: the share of the kernel's time that its tanh alone would take. *region*: a trust
+region's epoch over the plain one, of kernels that train as many networks a call (0: not measured;
+large stacks of rank two share calls only without one).
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ DMTS = gp.tasks.DelayedMatchToSample(30, 80, 50)
 
 @dataclass
 class Case:
-    """Networks on a task: how many the kernels train and for how long, and the ratio to the loop that is wanted."""
+    """Networks on a task: how many the kernels train and for how long, and the ratio to the loop
+    that is wanted.
+    """
 
     models: Any
     task: Any

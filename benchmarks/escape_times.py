@@ -1,20 +1,23 @@
-"""Passages of ghosts: predicted by the normal form and along the slow manifold, and simulated with the whole network.
+"""Passages of ghosts: predicted by the normal form and along the slow manifold, and simulated with
+the whole network.
 
-Networks are taken from straight paths of weights, beside the folds that `track_slow_points` finds on them, on the side
-of the ghost. The path of rank one moves one bias, and with it the whole flow, up; that of full rank scales a random W.
-The network runs from -y until its slow coordinate ``w . (x - ghost) / (w . v)`` passes +y, with ``y = reach sqrt(r /
-a)``, by the Euler map with alpha = dt / tau, in steps, interpolated between the last two. Two predictions:
+Networks are taken from straight paths of weights, beside the folds that `track_slow_points` finds
+on them, on the side of the ghost. The path of rank one moves one bias, and with it the whole flow,
+up; that of full rank scales a random W. The network runs from -y until its slow coordinate
+``w . (x - ghost) / (w . v)`` passes +y, with ``y = reach sqrt(r / a)``, by the Euler map with alpha
+= dt / tau, in steps, interpolated between the last two. Two predictions:
 
 * of the normal form, `SlowPoints.passage_steps`, for a start at ``ghost - y v``;
-* of the network along its slow manifold, `slow_passage`, with its error bar, for a start on that curve (and, with
-  ``off_curve`` added, for the other start).
+* of the network along its slow manifold, `slow_passage`, with its error bar, for a start on that
+  curve (and, with ``off_curve`` added, for the other start).
 
-Only ghosts that attract in all other directions are taken, and cells with ``alpha a y <= 1/2``; the table splits them
-by whether the map also does, and with a second eigenvalue of the flow below -0.1 ("alone"), or not: then the slow
-direction is not the only slow one.
+Only ghosts that attract in all other directions are taken, and cells with ``alpha a y <= 1/2``; the
+table splits them by whether the map also does, and with a second eigenvalue of the flow below -0.1
+("alone"), or not: then the slow direction is not the only slow one.
 
     python benchmarks/escape_times.py --networks 24 --output benchmarks/results/escape_times.json
-    python benchmarks/escape_times.py --saved benchmarks/results/escape_times.json --figure docs/images/escape_times.png
+    python benchmarks/escape_times.py --saved benchmarks/results/escape_times.json --figure
+    docs/images/escape_times.png
 """
 
 from __future__ import annotations
@@ -85,7 +88,9 @@ def simulated(
 
 
 def on_curve(model: LowRankRNN | FullRankRNN, ghost: SlowPoints, kappa: Floats) -> Floats:
-    """The state of the curve's first point; of a low-rank network the one with these latents nearest to the ghost."""
+    """The state of the curve's first point; of a low-rank network the one with these latents
+    nearest to the ghost.
+    """
     if isinstance(model, FullRankRNN):
         return kappa
     n = model.n[0]
@@ -151,9 +156,11 @@ def beside(path: LowRankRNN | FullRankRNN, event: Event, epochs: int, seed: int)
 
 
 def draw(rows: list[dict[str, float | int | str]], path: str) -> None:
-    """Simulated over predicted against the predicted steps, by the normal form (above) and along the manifold (below).
+    """Simulated over predicted against the predicted steps, by the normal form (above) and along
+    the manifold (below).
 
-    Passages within 3 sqrt(r/a). Above: every ghost that is alone, with median and range from 5 to 95 % of each cell.
+    Passages within 3 sqrt(r/a). Above: every ghost that is alone, with median and range from 5 to
+    95 % of each cell.
     Below: every passage that has an error bar, with it.
     """
     from matplotlib.figure import Figure
@@ -239,7 +246,9 @@ def table(rows: list[dict[str, float | int | str]]) -> None:
 
 
 def beside_curve(rows: list[dict[str, float | int | str]]) -> str:
-    """Starts at ``ghost - y v``, beside the curve: simulated over ``duration + off_curve``, and over the duration."""
+    """Starts at ``ghost - y v``, beside the curve: simulated over ``duration + off_curve``, and
+    over the duration.
+    """
     known = [row for row in rows if not row["manifold_reason"]]
     simulated_steps = np.array([row["simulated_steps"] for row in known], dtype=float)
     predicted = np.array([row["manifold_steps"] for row in known], dtype=float)
@@ -252,7 +261,9 @@ def beside_curve(rows: list[dict[str, float | int | str]]) -> str:
 
 
 def covered(rows: list[dict[str, float | int | str]]) -> str:
-    """Of the passages with an error bar: how many, the range of simulated over predicted, how many within the bar."""
+    """Of the passages with an error bar: how many, the range of simulated over predicted, how many
+    within the bar.
+    """
     known = [row for row in rows if not row["manifold_reason"]]
     if not known:
         return f"0 of {len(rows)}"

@@ -1,15 +1,20 @@
-"""Networks that learn, are lost and solve a memory task: an optimizer alone, with its gradient clipped, with the guard.
+"""Networks that learn, are lost and solve a memory task: an optimizer alone, with its gradient
+clipped, with the guard.
 
-    python benchmarks/guards.py [--tasks DA,DCDT] [--cells tanh,gru] [--optimizers sgd,adam] [--methods plain,guard]
+    python benchmarks/guards.py [--tasks DA,DCDT] [--cells tanh,gru] [--optimizers sgd,adam]
+    [--methods plain,guard]
         [--seeds 5] [--first-seed 200] [--units 64] [--json FILE] [--table]
 
-A run is one network; runs that the file already holds are not made again, so a longer list of seeds or rates adds to
-it. The full batch for the tasks of the publication (400 updates; match to sample with the tanh cell 1200), fresh
-batches of 16 for the adding problem and the copy task (3000 updates). *learned*: the loss was below half of chance at
-some update. *lost*: learned, and the median loss of the last 20 updates is above 0.9 of chance, or not finite.
-*solved*: that median is below 0.05 of chance. *epoch*: first update of 20 in a row below 0.05 of chance. *passes*:
-forward and backward passes an update. Cells: ``nn.RNN`` (tanh), ``nn.GRU``, ``nn.LSTM`` with PyTorch's own initial
-weights, a linear readout and the task's output function; the torch seed is the run's.
+A run is one network; runs that the file already holds are not made again, so a longer list of seeds
+or rates adds to it. The full batch for the tasks of the publication (400 updates; match to sample
+with the tanh cell 1200), fresh batches of 16 for the adding problem and the copy task (3000
+updates). *learned*: the loss was below half of chance at some update. *lost*: learned, and the
+median loss of the last 20 updates is above 0.9 of chance, or not finite.
+*solved*: that median is below 0.05 of chance. *epoch*: first update of 20 in a row below 0.05 of
+    chance. *passes*:
+forward and backward passes an update. Cells: ``nn.RNN`` (tanh), ``nn.GRU``, ``nn.LSTM`` with
+PyTorch's own initial weights, a linear readout and the task's output function; the torch seed is
+the run's.
 """
 
 from __future__ import annotations
@@ -70,7 +75,9 @@ def optimizer_of(name: str, network: nn.Module, rate: float) -> torch.optim.Opti
 
 
 def full_batch(name: str) -> tuple[int, int, Callable[[Any], Any], float, Callable[..., Any]]:
-    """Inputs, outputs, output function, loss at chance, and a function of the network that makes closures."""
+    """Inputs, outputs, output function, loss at chance, and a function of the network that makes
+    closures.
+    """
     task = FULL[name]
     trial = task.trial()
     x = torch.as_tensor(trial.inputs, dtype=torch.float32)

@@ -1,8 +1,8 @@
 """Zeros and ghosts of latent flows per second, beside a dense scan in numpy, measured side by side.
 
-The scan evaluates f on 3001 points of [-15, 15] and counts sign changes: it proves nothing, misses pairs of
-zeros closer than 0.01, and gives neither slopes nor ghosts. Medians over repetitions in which the methods
-take turns.
+The scan evaluates f on 3001 points of [-15, 15] and counts sign changes: it proves nothing, misses
+pairs of zeros closer than 0.01, and gives neither slopes nor ghosts. Medians over repetitions in
+which the methods take turns.
 
     python benchmarks/latent_flow.py --networks 20000 --repeats 5
 """

@@ -1,7 +1,8 @@
 """Cost of proving all zeros in the latent space, by rank and gain, in one thread.
 
-Networks of 100 units with m normal / sqrt(N), n gain normal and b normal / 2; the first call, which compiles, is left
-out. Beside it, in the same run, 1000 damped Newton iterations from random starts, which prove nothing.
+Networks of 100 units with m normal / sqrt(N), n gain normal and b normal / 2; the first call, which
+compiles, is left out. Beside it, in the same run, 1000 damped Newton iterations from random starts,
+which prove nothing.
 
     python benchmarks/latent_zeros.py --networks 30
 """

@@ -1,12 +1,14 @@
-"""What the monitor costs: a training step of nn.GRU(128) on (64, 100) with it and without it, in one run.
+"""What the monitor costs: a training step of nn.GRU(128) on (64, 100) with it and without it, in
+one run.
 
     python benchmarks/monitor.py [--steps 200] [--threads 1] [--json FILE]
 
-Two equal networks train side by side, a step of one and then a step of the other, so that a machine whose speed drifts
-slows both. One has the monitor with its defaults, outputs and targets logged, a log file written. Times are those of
-the processor (all threads), which waiting for other programs does not count. *ratio*: all steps with the monitor over
-all without. *ratio_of_tens*: median over tens of steps of the same, with the range of its middle half. *share_clocked*:
-what the monitor itself has clocked over the time of the steps, both by the wall. Adam, squared error.
+Two equal networks train side by side, a step of one and then a step of the other, so that a machine
+whose speed drifts slows both. One has the monitor with its defaults, outputs and targets logged, a
+log file written. Times are those of the processor (all threads), which waiting for other programs
+does not count. *ratio*: all steps with the monitor over all without. *ratio_of_tens*: median over
+tens of steps of the same, with the range of its middle half. *share_clocked*: what the monitor
+itself has clocked over the time of the steps, both by the wall. Adam, squared error.
 """
 
 from __future__ import annotations

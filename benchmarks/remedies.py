@@ -1,12 +1,15 @@
-"""The remedies of the experiment `remedies`, as a table: who learns, who is lost, who solves, how soon and how well.
+"""The remedies of the experiment `remedies`, as a table: who learns, who is lost, who solves, how
+soon and how well.
 
-    python benchmarks/remedies.py [--scale paper] [--problems "rank one" DCDT] [--treatments plain "trust region"]
+    python benchmarks/remedies.py [--scale paper] [--problems "rank one" DCDT] [--treatments plain
+    "trust region"]
         [--seeds 20] [--parts FOLDER] [--json FILE]
-    python benchmarks/remedies.py --dataset ghostpoint-report/remedies/data.zarr.zip --markdown --json FILE
+    python benchmarks/remedies.py --dataset ghostpoint-report/remedies/data.zarr.zip --markdown
+    --json FILE
 
-Counts are over the networks of a row, medians over all of them. With --parts an interrupted run goes on where it was.
-With --dataset nothing is trained: the table is that of a run of the experiment. The claims are printed, not saved:
-a run's report and its record have them.
+Counts are over the networks of a row, medians over all of them. With --parts an interrupted run
+goes on where it was. With --dataset nothing is trained: the table is that of a run of the
+experiment. The claims are printed, not saved: a run's report and its record have them.
 """
 
 from __future__ import annotations
@@ -78,7 +81,9 @@ REGIONS = ("trust region", "trust region, guarded", "trust region, undivided")
 
 
 def by_rate(rows: list[Row]) -> str:
-    """The rank-one networks over rates: lost of those that learned; solved; epoch of solving; final loss."""
+    """The rank-one networks over rates: lost of those that learned; solved; epoch of solving; final
+    loss.
+    """
     main = [row for row in rows if row.problem == "rank one"]
     lines = [
         "| optimiser, rate | plain | clipping, best threshold | " + " | ".join(REGIONS) + " |",
@@ -94,7 +99,9 @@ def by_rate(rows: list[Row]) -> str:
 
 
 def by_problem(rows: list[Row]) -> str:
-    """The other problems, summed over rates: lost of those that learned; solved; best median epoch and loss."""
+    """The other problems, summed over rates: lost of those that learned; solved; best median epoch
+    and loss.
+    """
     treatments = ("plain", "clip 0.01", "clip 0.1", *REGIONS)
     lines = ["| problem, optimiser | " + " | ".join(treatments) + " |", "|---|" + "---|" * len(treatments)]
     for problem in dict.fromkeys(PROBLEMS):

@@ -2,9 +2,10 @@
 
     python benchmarks/scaling.py [--repeats 3] [--threads 2] [--json FILE]
 
-Delayed activation, float32, plain gradient descent, compiled engine; microseconds per network-epoch, medians, from
-runs of a quarter of a second and twice that, so that what a run costs once is left out. Also the largest memory that a
-run of 2,000 and one of 200,000 epochs takes beyond what the process had, recorded at most 10,000 times.
+Delayed activation, float32, plain gradient descent, compiled engine; microseconds per
+network-epoch, medians, from runs of a quarter of a second and twice that, so that what a run costs
+once is left out. Also the largest memory that a run of 2,000 and one of 200,000 epochs takes beyond
+what the process had, recorded at most 10,000 times.
 """
 
 from __future__ import annotations

@@ -1,17 +1,20 @@
-"""Slow points of random 100-unit networks, beside first-order minimisation of the speed, measured in one run.
+"""Slow points of random 100-unit networks, beside first-order minimisation of the speed, measured
+in one run.
 
-The rival follows the published recipe of fixed-point finders (Golub and Sussillo 2018): Adam on q = |F|**2 / 2 in
-float32, all starts in one batch, the rate falling by 0.95 on each plateau of 5 iterations, until every start has q <
-1e-12 or a change of q below 1e-20 times the rate, at most 5000 iterations. Set here: an initial rate of 0.01, the other
-constants of Adam and of the plateau as torch has them. Both start from the same 128 points, so the recipe's noise on
-sampled states has no place. Its last steps, which leave out ends further than 10 mean distances from the mean and count
-ends within 1e-3 as one, give ``adam_reported``, whatever speed those ends have. Beside that, an end counts as a zero
-where |F|, in float64, is below 1e-10, and as leading to a point where Newton's method from it stays within 0.01 and
-settles.
+The rival follows the published recipe of fixed-point finders (Golub and Sussillo 2018): Adam on q =
+|F|**2 / 2 in float32, all starts in one batch, the rate falling by 0.95 on each plateau of 5
+iterations, until every start has q < 1e-12 or a change of q below 1e-20 times the rate, at most
+5000 iterations. Set here: an initial rate of 0.01, the other constants of Adam and of the plateau
+as torch has them. Both start from the same 128 points, so the recipe's noise on sampled states has
+no place. Its last steps, which leave out ends further than 10 mean distances from the mean and
+count ends within 1e-3 as one, give ``adam_reported``, whatever speed those ends have. Beside that,
+an end counts as a zero where |F|, in float64, is below 1e-10, and as leading to a point where
+Newton's method from it stays within 0.01 and settles.
 
-The search has as many threads as numba (two here), and ``processor_seconds`` is of all of them; the rival has torch's.
-A certificate is one thread's. ``processor`` times leave out what other programs took, though not what they slowed down.
-``gemm_us``, a product of two 100 x 100 matrices beside each network, says how fast the machine was at the time.
+The search has as many threads as numba (two here), and ``processor_seconds`` is of all of them; the
+rival has torch's. A certificate is one thread's. ``processor`` times leave out what other programs
+took, though not what they slowed down. ``gemm_us``, a product of two 100 x 100 matrices beside each
+network, says how fast the machine was at the time.
 
     python benchmarks/slow_points.py --networks 3 --output benchmarks/results/slow_points.json
 """
@@ -79,7 +82,9 @@ def distinct(points: Floats, tolerance: float = 1e-6) -> int:
 
 
 def per_certificate(field: TanhField, points: SlowPoints, repeats: int) -> dict[str, float]:
-    """Milliseconds of a proof in float64: medians by the clock and by the processor, and the clock's lower tenth."""
+    """Milliseconds of a proof in float64: medians by the clock and by the processor, and the
+    clock's lower tenth.
+    """
     bounds = FieldBounds(field)
     times: dict[str, list[tuple[float, float]]] = {"fixed": [], "ghost": []}
     with one_thread_each():  # as in the search

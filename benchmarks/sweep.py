@@ -82,7 +82,9 @@ def local(shards, networks, epochs, threads, repeats):
 
 
 def dask(shards, networks, epochs, repeats):
-    """A cluster of two local workers, once started and warm, beside bare training on two threads."""
+    """A cluster of two local workers, once started and warm, beside bare training on two
+    threads.
+    """
     ours, theirs = [], []
     start = time.perf_counter()
     with connected("local", None, 2, {}) as client:

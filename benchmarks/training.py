@@ -1,9 +1,11 @@
-"""The compiled kernels against a plain PyTorch autograd loop over one network at a time, in one run.
+"""The compiled kernels against a plain PyTorch autograd loop over one network at a time, in one
+run.
 
     python benchmarks/training.py [--networks 320] [--repeats 7] [--threads 2] [--json FILE]
 
-Both train rank-one networks (N = 100) on delayed activation (40 steps), one full-batch update an epoch, float32.
-Rounds of the two alternate, so that a machine whose speed drifts slows both; the ratio is the median over rounds.
+Both train rank-one networks (N = 100) on delayed activation (40 steps), one full-batch update an
+epoch, float32. Rounds of the two alternate, so that a machine whose speed drifts slows both; the
+ratio is the median over rounds.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ RATE = 0.003
 
 
 def torch_loop(models: gp.LowRankRNN, task: gp.tasks.DelayedActivation, epochs: int) -> float:
-    """Seconds per network-epoch of one network after the other, as such loops are usually written."""
+    """Seconds per network-epoch of one network after the other, as such loops are usually
+    written.
+    """
     target = torch.tensor(task.trial().targets[0, :, 0], dtype=torch.float32)
     start = time.perf_counter()
     for network in range(len(models)):

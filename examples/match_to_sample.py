@@ -1,9 +1,11 @@
-"""A GRU and an LSTM on delayed match to sample: stuck, diagnosed, guarded, learned, and taken apart.
+"""A GRU and an LSTM on delayed match to sample: stuck, diagnosed, guarded, learned, and taken
+apart.
 
     python examples/match_to_sample.py
 
-Gradient descent at rate 3 leaves both on a plateau. The monitor says so; the guard gets them off it with the same
-optimizer at the same rate. The slow points of the delay then show how the first cue is kept. Takes a minute or two.
+Gradient descent at rate 3 leaves both on a plateau. The monitor says so; the guard gets them off it
+with the same optimizer at the same rate. The slow points of the delay then show how the first cue
+is kept. Takes a minute or two.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ class Network(nn.Module):
 
 
 def trained(layer: type[nn.RNNBase], *, guarded: bool) -> tuple[Network, Monitor, list[float]]:
-    """A network after ``UPDATES`` of gradient descent, its monitor, and its losses in units of chance."""
+    """A network after ``UPDATES`` of gradient descent, its monitor, and its losses in units of
+    chance.
+    """
     torch.manual_seed(SEED)
     trial = TASK.trial()
     x, y = (torch.tensor(array, dtype=torch.float32) for array in (trial.inputs, trial.targets))

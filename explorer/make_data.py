@@ -1,10 +1,11 @@
-"""Make the data that the page carries: the networks of its second and third part, and the example of its fourth.
+"""Make the data that the page carries: the networks of its second and third part, and the example
+of its fourth.
 
     python explorer/make_data.py [rank_one] [rank_two | rank_two=RUN.zip] [example]
 
-Each is one JSON file in ``explorer/data``, made by the library from the published seeds, so that the page can be
-checked against it. RUN.zip is a saved run of the same training of rank two, such as before_the_drop makes at paper
-scale.
+Each is one JSON file in ``explorer/data``, made by the library from the published seeds, so that
+the page can be checked against it. RUN.zip is a saved run of the same training of rank two, such as
+before_the_drop makes at paper scale.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from ghostpoint.slow_points.latents import latent_ghosts, latent_zeros
 DATA = Path(__file__).parent / "data"
 #: published seeds that part two offers
 SEEDS = (0, 3, 7, 12, 40)
-#: Fig. 4A-D: a seed whose loss drops abruptly, the published rate, and how many of the epochs are kept
+#: Fig. 4A-D: a seed whose loss drops abruptly, the published rate, and how many of the epochs are
+#: kept
 SEED, RATE, EPOCHS, KEPT = 23, 0.001, 20_000, 40
 
 
@@ -58,7 +60,8 @@ def rank_two(saved: str = "") -> dict[str, Any]:
     assert run.checkpoints is not None
     spread = run.checkpoints["epoch"].values
     loss = run.history["loss"].sel(epoch=spread, method="nearest").values[place] / task.chance_loss
-    # as many epochs as the loss changes much in, and some between: equal steps along the curve of the loss
+    # as many epochs as the loss changes much in, and some between: equal steps along the curve of
+    # the loss
     along = np.abs(np.diff(np.minimum.accumulate(loss))) / np.ptp(loss) + np.diff(spread) / EPOCHS
     path = np.concatenate([[0], np.cumsum(along)])
     rows = np.unique(np.searchsorted(path, np.linspace(0, path[-1], KEPT)).clip(0, len(spread) - 1))
@@ -84,10 +87,12 @@ def rank_two(saved: str = "") -> dict[str, Any]:
 
 
 def example() -> dict[str, Any]:
-    """A saved run as ``ghostpoint explore`` reads one: six published networks, of which some are lost.
+    """A saved run as ``ghostpoint explore`` reads one: six published networks, of which some are
+    lost.
 
-    Two trainings, which are equal to the last bit: the first says when a network is lost, and the second keeps weights
-    around that epoch. Weights of that one network alone are kept, for the size of the page.
+    Two trainings, which are equal to the last bit: the first says when a network is lost, and the
+    second keeps weights around that epoch. Weights of that one network alone are kept, for the size
+    of the page.
     """
     import tempfile
 

@@ -1,4 +1,6 @@
-"""Settings of the property tests: no deadline, since the first example of some compiles a kernel; a real browser."""
+"""Settings of the property tests: no deadline, since the first example of some compiles a kernel; a
+real browser.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The catalogue: every id leads to an experiment of that id and to its figure, each entry to one id."""
+"""The catalogue: every id leads to an experiment of that id and to its figure, each entry to one
+id.
+"""
 
 from __future__ import annotations
 

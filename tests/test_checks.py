@@ -1,4 +1,6 @@
-"""The argument checks: what they let through, and that a message names the argument, the value and what is valid."""
+"""The argument checks: what they let through, and that a message names the argument, the value and
+what is valid.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,9 @@ MORE = (gp.remedies, gp.theory, gp.critical_rate)
 
 
 def examples():
-    """The doctests of functions and classes, methods included, each once; by the name of what they are about."""
+    """The doctests of functions and classes, methods included, each once; by the name of what they
+    are about.
+    """
     finder = doctest.DocTestFinder(exclude_empty=True)
     found = {}
     for room in (*ROOMS, *MORE):

@@ -1,4 +1,6 @@
-"""The contract of a model family (`ghostpoint.models.Record`), for every family that is registered."""
+"""The contract of a model family (`ghostpoint.models.Record`), for every family that is
+registered.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The fingerprint sees what changes a result, and nothing else: in a small package, and in this one."""
+"""The fingerprint sees what changes a result, and nothing else: in a small package, and in this
+one.
+"""
 
 import re
 import shutil

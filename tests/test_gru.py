@@ -1,4 +1,6 @@
-"""The GRU family: PyTorch's equations, the leaky form, training that learns, slow points that are there."""
+"""The GRU family: PyTorch's equations, the leaky form, training that learns, slow points that are
+there.
+"""
 
 from __future__ import annotations
 
@@ -191,7 +193,9 @@ def test_fixed_points_are_where_a_simulation_ends():
 
 
 def test_a_pair_is_born_where_the_weights_say(tmp_path):
-    """One unit with c = tanh(h / 2 + b_c): a pair of fixed points dies as b_c grows, and leaves a ghost."""
+    """One unit with c = tanh(h / 2 + b_c): a pair of fixed points dies as b_c grows, and leaves a
+    ghost.
+    """
     w_rec = np.zeros((1, 3, 1))
     w_rec[0, 2] = 4.0
     offsets = np.linspace(0.0, 1.0, 5)

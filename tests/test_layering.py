@@ -1,4 +1,6 @@
-"""Imports go one way: a room imports only from the rooms that the table names, and those stand above it."""
+"""Imports go one way: a room imports only from the rooms that the table names, and those stand
+above it.
+"""
 
 import ast
 import subprocess
@@ -74,7 +76,9 @@ def room_of(path):
 
 
 def imported(source, path):
-    """The full name of everything that a module imports, wherever in it, and of what import_module gets."""
+    """The full name of everything that a module imports, wherever in it, and of what import_module
+    gets.
+    """
     package = ("ghostpoint", *path.relative_to(SOURCE).parent.parts)
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

@@ -1,4 +1,6 @@
-"""The networks: the latent reduction, the Jacobian, stacks, initial weights, and what is refused."""
+"""The networks: the latent reduction, the Jacobian, stacks, initial weights, and what is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -62,9 +64,11 @@ def test_the_jacobian_is_the_derivative_of_the_flow(rank, data):
     kappa, h = models.latent(models.initial_state), 1e-5
     jacobian = models.flow_jacobian(kappa)
     assert jacobian.shape == (len(models), rank, rank)
-    # the third derivative of tanh is at most 2, so the error of a central difference is at most this
+    # the third derivative of tanh is at most 2, so the error of a central difference is at most
+    # this
     bound = h**2 / 3 * np.einsum("rnk,rnl->rkl", np.abs(models.n), np.abs(models.m) ** 3)
-    # and rounding, to the last place of what is summed, is divided by h: of each unit's argument and term, and of kappa
+    # and rounding, to the last place of what is summed, is divided by h: of each unit's argument
+    # and term, and of kappa
     argument = 1 + np.einsum("rnk,rk->rn", np.abs(models.m), np.abs(kappa)) + np.abs(models.b)
     summed = np.einsum("rnk,rn->rk", np.abs(models.n), argument) + np.abs(kappa) + 1
     bound = bound + (models.n_units + 4) * np.finfo(float).eps * summed[:, :, None] / h
@@ -117,7 +121,8 @@ def test_initial_weights_are_normal_with_variance_1_over_n():
     models = LowRankRNN.initialize(n_units, seeds, rank=2, confidence=4.0)
     weights = np.stack([models.m, models.n])
     count = weights.size
-    # five standard errors; of mean, variance, fourth moment and the correlations between m, n and latents
+    # five standard errors; of mean, variance, fourth moment and the correlations between m, n and
+    # latents
     scaled = weights * np.sqrt(n_units)
     assert abs(scaled.mean()) < 5 / np.sqrt(count)
     assert abs((scaled**2).mean() - 1) < 5 * np.sqrt(2 / count)

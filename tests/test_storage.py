@@ -15,7 +15,8 @@ from ghostpoint import storage
 from ghostpoint.storage import read_dataset, write_dataset, write_json_atomic, write_text_atomic
 
 NAMES = st.text("abcdefghij_é", min_size=1, max_size=6)
-# No NUL at the end and no lone surrogates: NumPy strips the first, and UTF-8 has no form for the second.
+# No NUL at the end and no lone surrogates: NumPy strips the first, and UTF-8 has no form for the
+# second.
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 DTYPES = st.sampled_from(["bool", "int8", "int64", "uint16", "uint64", "float32", "float64", "complex128", "<U5"])
 JSON = st.recursive(

@@ -1,12 +1,17 @@
-"""Abrupt learning in recurrent networks: ghost points, no-learning zones, and how to train past them.
+"""Abrupt learning in recurrent networks: ghost points, no-learning zones, and how to train past
+them.
 
-The names below are imported on first use, so that ``import ghostpoint`` and ``ghostpoint --help`` cost nothing.
+The names below are imported on first use, so that ``import ghostpoint`` and ``ghostpoint --help``
+cost nothing.
 
 References
 ----------
-Article, and "the publication" : F. Dinc, E. Cirakman, Y. Jiang, M. Yuksekgonul, M. J. Schnitzer, H. Tanaka, "A ghost
-    mechanism: An analytical model of abrupt learning in recurrent networks", Phys. Rev. X 16, 021058 (2026).
-Letter : the same authors, "A ghost mechanism: An analytical model of abrupt learning", arXiv:2501.02378 (2025).
+Article, and "the publication" : F. Dinc, E. Cirakman, Y. Jiang, M. Yuksekgonul, M. J. Schnitzer, H.
+Tanaka, "A ghost
+    mechanism: An analytical model of abrupt learning in recurrent networks", Phys. Rev. X 16,
+        021058 (2026).
+Letter : the same authors, "A ghost mechanism: An analytical model of abrupt learning",
+arXiv:2501.02378 (2025).
 
 Docstrings cite figures and equations of these two as "article, Fig. 3A" and "letter, eq. 15".
 """

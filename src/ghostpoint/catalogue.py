@@ -1,4 +1,6 @@
-"""The experiments by id: the one line by which ``ghostpoint reproduce`` finds an experiment and its figure."""
+"""The experiments by id: the one line by which ``ghostpoint reproduce`` finds an experiment and its
+figure.
+"""
 
 from __future__ import annotations
 

@@ -52,7 +52,9 @@ def number(
 
 
 def integer(name: str, value: Any, *, at_least: int | None = None) -> int:
-    """``value`` as an int; a float with a fraction, a bool or a number below ``at_least`` is a ``ValueError``."""
+    """``value`` as an int; a float with a fraction, a bool or a number below ``at_least`` is a
+    ``ValueError``.
+    """
     whole = isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
     if isinstance(value, bool) or not whole:
         raise InputError(f"{name} must be a whole number, got {value!r}")
@@ -71,10 +73,12 @@ def one_of(name: str, value: str, valid: Iterable[str]) -> str:
 
 
 def finite_array(name: str, value: Any, dtype: Any = np.float64, *, allow_bool: bool = False) -> NDArray[Any]:
-    """``value`` as an array of ``dtype`` without NaN or infinity, else a ``ValueError`` that names the first one.
+    """``value`` as an array of ``dtype`` without NaN or infinity, else a ``ValueError`` that names
+    the first one.
 
-    Real numbers only: text that looks like a number is none, a complex number keeps no half, and truth values are
-    numbers (0 and 1) with ``allow_bool`` alone. Whole numbers stay whole: 1.5 is refused for an integer ``dtype``.
+    Real numbers only: text that looks like a number is none, a complex number keeps no half, and
+    truth values are numbers (0 and 1) with ``allow_bool`` alone. Whole numbers stay whole: 1.5 is
+    refused for an integer ``dtype``.
     """
     wanted = np.dtype(dtype)
     try:
@@ -100,7 +104,9 @@ def finite_array(name: str, value: Any, dtype: Any = np.float64, *, allow_bool: 
 
 @contextmanager
 def memory_for(name: str, value: Any) -> Iterator[None]:
-    """Within it memory is asked for by the argument ``name``: a ``MemoryError`` says so, and how much it was."""
+    """Within it memory is asked for by the argument ``name``: a ``MemoryError`` says so, and how
+    much it was.
+    """
     try:
         yield
     except (MemoryError, OverflowError) as error:
@@ -112,8 +118,8 @@ def memory_for(name: str, value: Any) -> Iterator[None]:
 
 
 def shape(name: str, array: NDArray[Any], expected: tuple[int | str, ...]) -> NDArray[Any]:
-    """``array`` if its shape matches ``expected``; a string in ``expected`` stands for any length, as in the
-    message."""
+    """``array`` if its shape matches ``expected``; a string in ``expected`` stands for any length,
+    as in the message."""
     fits = array.ndim == len(expected) and all(
         isinstance(want, str) or want == got for want, got in zip(expected, array.shape, strict=True)
     )

@@ -1,13 +1,15 @@
-"""A hash of the code that computes a result, so that kept results are found again by what made them.
+"""A hash of the code that computes a result, so that kept results are found again by what made
+them.
 
-The hash covers a function and all code of this package that it can reach: the definitions that it names in its own
-module and in other modules of ``ghostpoint.experiments``, and whole modules elsewhere with everything that they import.
-It does not see comments, docstrings, line breaks, imports and names of files, so that text can be edited and files can
-be moved. It leaves out the code that keeps results and the figures, which compute none of them. An import by a name
-that is itself computed is not followed.
+The hash covers a function and all code of this package that it can reach: the definitions that it
+names in its own module and in other modules of ``ghostpoint.experiments``, and whole modules
+elsewhere with everything that they import. It does not see comments, docstrings, line breaks,
+imports and names of files, so that text can be edited and files can be moved. It leaves out the
+code that keeps results and the figures, which compute none of them. An import by a name that is
+itself computed is not followed.
 
-Source files are read, not imported, and each once in a process, when something first reaches it. Ask before a long
-run and not after it, so that an edit in the meantime is not taken for what ran.
+Source files are read, not imported, and each once in a process, when something first reaches it.
+Ask before a long run and not after it, so that an edit in the meantime is not taken for what ran.
 """
 
 from __future__ import annotations
@@ -24,20 +26,23 @@ from typing import Any
 PACKAGE = "ghostpoint"
 #: modules whose definitions are taken one by one; all others are taken whole
 BY_NAME = f"{PACKAGE}.experiments"
-#: modules whose text says nothing about what is computed: the version, and what keeps parts by their fingerprints
+#: modules whose text says nothing about what is computed: the version, and what keeps parts by
+#: their fingerprints
 LEFT_OUT = {f"{PACKAGE}._version", f"{PACKAGE}.experiments.shared.parts", __name__}
 
 
 def fingerprint(function: Callable[..., Any], called: str = "") -> str:
-    """Hash of the code behind ``function``, a module-level function of this package; 16 hexadecimal digits.
+    """Hash of the code behind ``function``, a module-level function of this package; 16 hexadecimal
+    digits.
 
     With ``called`` the hash is that of a function of this name, so that a function can be renamed.
 
     Raises
     ------
     ValueError
-        For a function that is not defined by name in a module of the package (a lambda, a closure, a function from
-        elsewhere): what it computes may depend on values that its code does not show.
+        For a function that is not defined by name in a module of the package (a lambda, a closure,
+        a function from elsewhere): what it computes may depend on values that its code does not
+        show.
     """
     name, module = getattr(function, "__qualname__", ""), getattr(function, "__module__", "")
     if "." in name or "<" in name or not name:
@@ -61,8 +66,8 @@ class _Module:
     text : str
         The module without docstrings, imports and ``__all__``.
     imported : dict
-        What is imported from this package, as lists of (module, name) by the name that the import binds; the second
-        name is empty where a module is imported.
+        What is imported from this package, as lists of (module, name) by the name that the import
+        binds; the second name is empty where a module is imported.
     """
 
     def __init__(self, source: str, package: str):
@@ -99,7 +104,9 @@ class Sources:
         self._neighbours: dict[str, set[str]] = {}
 
     def fingerprint(self, module: str, name: str, called: str = "") -> str:
-        """The fingerprint of the function ``name`` of ``module``; ``ValueError`` if the package has none."""
+        """The fingerprint of the function ``name`` of ``module``; ``ValueError`` if the package has
+        none.
+        """
         if not self._is_module(module) or name not in self._read(module).defined:
             raise ValueError(f"function must be defined in a module of {PACKAGE}, got {name!r} of {module!r}")
         texts: set[str] = set()
@@ -120,7 +127,9 @@ class Sources:
         return hashlib.sha256("\0".join(sorted(texts)).encode()).hexdigest()[:16]
 
     def _reach(self, module: str, name: str) -> tuple[str, list[tuple[str, str]], set[str]]:
-        """The text of a definition; the definitions of experiments that it names; and the other modules it names."""
+        """The text of a definition; the definitions of experiments that it names; and the other
+        modules it names.
+        """
         if _left_out(module):
             return "", [], set()
         source = self._read(module)
@@ -143,7 +152,9 @@ class Sources:
         return "\0".join(definition.texts), used, modules
 
     def _resolve(self, place: tuple[str, str]) -> tuple[str, str]:
-        """(module, name) that an import stands for, with an empty name where the name is a module's."""
+        """(module, name) that an import stands for, with an empty name where the name is a
+        module's.
+        """
         module, name = place
         inner = f"{module}.{name}" if name else module
         if self._is_module(inner):
@@ -153,7 +164,9 @@ class Sources:
         return module, name
 
     def _closure(self, modules: set[str]) -> set[str]:
-        """These modules with all that they import from this package; of a package that is named, every module."""
+        """These modules with all that they import from this package; of a package that is named,
+        every module.
+        """
         seen: set[str] = set()
         todo = list(modules)
         while todo:
@@ -199,7 +212,9 @@ class Sources:
 
 
 def _left_out(module: str) -> bool:
-    """Whether a module computes nothing: figures draw what is given, wherever they are drawn from."""
+    """Whether a module computes nothing: figures draw what is given, wherever they are drawn
+    from.
+    """
     return module in LEFT_OUT or f"{module}.".startswith(f"{PACKAGE}.figures.")
 
 
@@ -216,7 +231,9 @@ def _inner_blocks(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _take_out(node: ast.AST) -> list[ast.stmt]:
-    """Take docstrings, ``__all__`` and imports out of the statements right below ``node``; return the imports."""
+    """Take docstrings, ``__all__`` and imports out of the statements right below ``node``; return
+    the imports.
+    """
     if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
         node.body = [one for one in node.body if not _is_text(one)] or [ast.Pass()]
     taken = [one for one in _inner_blocks(node) if isinstance(one, ast.stmt) and _is_import(one)]
@@ -240,7 +257,9 @@ def _is_import(node: ast.stmt) -> bool:
 
 
 def _imports(node: ast.stmt, package: str) -> Iterator[tuple[str, tuple[str, str]]]:
-    """(bound name, (module, name)) of every import from this package in one statement of a module in ``package``."""
+    """(bound name, (module, name)) of every import from this package in one statement of a module
+    in ``package``.
+    """
     if isinstance(node, ast.ImportFrom):
         above = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
         module = ".".join([*above, *([node.module] if node.module else [])])

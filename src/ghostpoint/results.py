@@ -1,8 +1,9 @@
-"""What training leaves: a labelled history, exact events, the final networks and the configuration; save and load.
+"""What training leaves: a labelled history, exact events, the final networks and the configuration;
+save and load.
 
-Conventions. Epoch k is a network after k updates, so the history of E epochs goes from epoch 0 (the initial
-weights) to E - 1, and ``models`` are the networks after E. Events are epochs too, exact whatever was recorded, and
--1 for never.
+Conventions. Epoch k is a network after k updates, so the history of E epochs goes from epoch 0 (the
+initial weights) to E - 1, and ``models`` are the networks after E. Events are epochs too, exact
+whatever was recorded, and -1 for never.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ NO_LEARNING_WINDOW = 50
 def no_learning_zone_entry(
     first_above_chance: NDArray[np.int64], last_above_chance: NDArray[np.int64], epochs: int
 ) -> NDArray[np.int64]:
-    """First epoch of the no-learning zone, -1 for networks that are not in it at the end of ``epochs`` epochs.
+    """First epoch of the no-learning zone, -1 for networks that are not in it at the end of
+    ``epochs`` epochs.
 
     A network is in the zone when it was above chance at some epoch and at none of the last
     :data:`NO_LEARNING_WINDOW`; it entered at the epoch after the last one above chance.
@@ -53,20 +55,21 @@ class TrainingRun(Summarised):
     Attributes
     ----------
     history : Dataset over (network, epoch)
-        ``loss``, ``gradient_norm`` (L2, over the trainable parts; in float32 it underflows to 0 below about 4e-23),
-        ``accuracy`` and ``confidence`` before the update of each recorded epoch; coordinates ``seed``,
-        ``learning_rate`` and ``rank`` per network.
+        ``loss``, ``gradient_norm`` (L2, over the trainable parts; in float32 it underflows to 0
+        below about 4e-23), ``accuracy`` and ``confidence`` before the update of each recorded
+        epoch; coordinates ``seed``, ``learning_rate`` and ``rank`` per network.
     events : Dataset over network
-        ``first_above_chance``, ``last_above_chance`` (accuracy above the task's chance), ``first_solved`` (loss below
-        the solved share of chance), ``no_learning_zone_entry`` (:func:`no_learning_zone_entry`), ``frozen`` (first
-        epoch whose update changed no bit: the run is over) and ``diverged`` (first loss, or square of the gradient or
-        of the step, that is not finite; the network keeps the parameters it had).
+        ``first_above_chance``, ``last_above_chance`` (accuracy above the task's chance),
+        ``first_solved`` (loss below the solved share of chance), ``no_learning_zone_entry``
+        (:func:`no_learning_zone_entry`), ``frozen`` (first epoch whose update changed no bit: the
+        run is over) and ``diverged`` (first loss, or square of the gradient or of the step, that is
+        not finite; the network keeps the parameters it had).
     models : LowRankRNN, FullRankRNN or another family
         The networks after the last update.
     config : dict
-        The arguments of the call, JSON-serialisable. Evenly spaced epochs are written as start, stop and step. Lists
-        of more than 500 other values are written as shape and SHA-256; their values are in the coordinates of the
-        history, the checkpoints, the models or the task.
+        The arguments of the call, JSON-serialisable. Evenly spaced epochs are written as start,
+        stop and step. Lists of more than 500 other values are written as shape and SHA-256; their
+        values are in the coordinates of the history, the checkpoints, the models or the task.
     checkpoints : Dataset over (checkpoint, network), or None
         The models' parts at the epochs asked for.
     complete : bool
@@ -74,7 +77,8 @@ class TrainingRun(Summarised):
     version : str
         Of the library that made the run.
     task : Task or None
-        What the networks were trained on. None for a loaded run whose task is defined in a module that is not imported.
+        What the networks were trained on. None for a loaded run whose task is defined in a module
+        that is not imported.
     """
 
     history: xr.Dataset
@@ -117,7 +121,8 @@ class TrainingRun(Summarised):
         return f"TrainingRun({len(self.models)} networks, {self.config.get('epochs_done', '-')} epochs)"
 
     def plot(self, quantity: str = "loss", *, axes: Axes | None = None) -> Axes:
-        """Draw a curve of the history for every network, coloured by what became of it; needs matplotlib.
+        """Draw a curve of the history for every network, coloured by what became of it; needs
+        matplotlib.
 
         Parameters
         ----------
@@ -146,7 +151,9 @@ class TrainingRun(Summarised):
         return draw_on(axes_or_new(axes), dataset, name, chance)
 
     def models_at(self, checkpoint: int) -> Any:
-        """The networks at the ``checkpoint``-th of the epochs asked for (an index as for a list)."""
+        """The networks at the ``checkpoint``-th of the epochs asked for (an index as for a
+        list).
+        """
         if self.checkpoints is None:
             raise InputError("this run has no checkpoints: name their epochs with train(..., checkpoints=...)")
         kept = self.checkpoints.isel(checkpoint=checkpoint)
@@ -225,7 +232,9 @@ class TrainingRun(Summarised):
 
 
 def _task(config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Task | None:
-    """The task of a configuration, whose arrays are kept beside it; None where nobody here knows it."""
+    """The task of a configuration, whose arrays are kept beside it; None where nobody here knows
+    it.
+    """
     try:
         return Task.from_dict({**config["task"], **arrays})
     except (InputError, KeyError, TypeError):

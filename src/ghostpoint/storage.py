@@ -1,8 +1,9 @@
-"""Datasets and texts on disk: one file each, complete or absent, the same bytes for the same content.
+"""Datasets and texts on disk: one file each, complete or absent, the same bytes for the same
+content.
 
-A dataset is a Zarr v3 group inside an uncompressed zip archive, so other Zarr software reads it too. Every
-file is written under a temporary name in its own folder, flushed to disk and renamed: a run that is killed
-leaves the old file or the new one, never half of one.
+A dataset is a Zarr v3 group inside an uncompressed zip archive, so other Zarr software reads it
+too. Every file is written under a temporary name in its own folder, flushed to disk and renamed: a
+run that is killed leaves the old file or the new one, never half of one.
 """
 
 from __future__ import annotations
@@ -32,11 +33,12 @@ _FIRST_DATE = (1980, 1, 1, 0, 0, 0)  # of a zip entry: the clock must not change
 
 
 def write_dataset(dataset: xr.Dataset, path: str | os.PathLike[str]) -> Path:
-    """Write ``dataset`` to the file ``path``, atomically; :func:`read_dataset` gives back an identical one.
+    """Write ``dataset`` to the file ``path``, atomically; :func:`read_dataset` gives back an
+    identical one.
 
-    Values, order, dimensions, coordinates and dtypes (bool, int, uint, float, complex and fixed-width str, of
-    every width) come back as they were, attributes as JSON has them: a tuple or an array as a list. Equal
-    datasets give equal bytes.
+    Values, order, dimensions, coordinates and dtypes (bool, int, uint, float, complex and
+    fixed-width str, of every width) come back as they were, attributes as JSON has them: a tuple or
+    an array as a list. Equal datasets give equal bytes.
 
     Raises
     ------
@@ -48,8 +50,8 @@ def write_dataset(dataset: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     attributes = _json_attributes("dataset", dataset.attrs)
     if _HEADER in attributes:
         raise InputError(f"dataset must not have the attribute {_HEADER!r}, which the storage format uses")
-    # A Zarr group has no order, which figures and tables that go through the variables need; the width of a
-    # single str is lost in reading.
+    # A Zarr group has no order, which figures and tables that go through the variables need; the
+    # width of a single str is lost in reading.
     types = {name: variable.dtype.str for name, variable in variables.items()}
     header = {"format": FORMAT, "version": FORMAT_VERSION, "variables": types}
     plain = xr.Dataset(variables, attrs={**attributes, _HEADER: header}).set_coords(list(dataset.coords))
@@ -71,13 +73,14 @@ def write_dataset(dataset: xr.Dataset, path: str | os.PathLike[str]) -> Path:
 
 
 def read_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
-    """The dataset that :func:`write_dataset` wrote to ``path``, all in memory; the file is closed again.
+    """The dataset that :func:`write_dataset` wrote to ``path``, all in memory; the file is closed
+    again.
 
     Raises
     ------
     ValueError
-        If the file is missing, damaged or not such a file, or if its format is newer than this version of
-        ghostpoint reads; the message gives the path.
+        If the file is missing, damaged or not such a file, or if its format is newer than this
+        version of ghostpoint reads; the message gives the path.
     """
     path = Path(path)
     if not path.is_file():
@@ -85,7 +88,8 @@ def read_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
 
     from zarr.storage import ZipStore
 
-    # What is in the file is what was given: no decoding of times, fill values or scales by attribute names.
+    # What is in the file is what was given: no decoding of times, fill values or scales by
+    # attribute names.
     raw: dict[str, Any] = {"mask_and_scale": False, "decode_times": False, "decode_timedelta": False}
     try:
         with warnings.catch_warnings(), ZipStore(path, mode="r", read_only=True) as store:
@@ -117,7 +121,9 @@ def write_text_atomic(text: str, path: str | os.PathLike[str]) -> Path:
 
 
 def write_json_atomic(value: Any, path: str | os.PathLike[str]) -> Path:
-    """Write ``value`` as indented JSON to ``path``, complete or not at all; a ``ValueError`` if not JSON."""
+    """Write ``value`` as indented JSON to ``path``, complete or not at all; a ``ValueError`` if not
+    JSON.
+    """
     try:
         text = json.dumps(value, indent=2, ensure_ascii=False)
     except TypeError as error:
@@ -178,7 +184,9 @@ def _listed(value: Any) -> Any:
 
 
 def _replace(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Give ``path`` the content that ``write`` writes: temporary name, flush to the disk, rename."""
+    """Give ``path`` the content that ``write`` writes: temporary name, flush to the disk,
+    rename.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
     try:

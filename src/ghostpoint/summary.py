@@ -31,7 +31,8 @@ def lines(title: str, rows: Rows) -> str:
     title : str
         The first line.
     rows : sequence of sequences
-        One sequence of cells for each line; rows may differ in length. A row of one cell is a line of text.
+        One sequence of cells for each line; rows may differ in length. A row of one cell is a line
+        of text.
     """
     table = [[str(cell) for cell in row] for row in rows]
     columns = max((len(row) for row in table), default=0)

@@ -1,4 +1,5 @@
-"""What differs between operating systems: how many processors there are for this process, and locks on files.
+"""What differs between operating systems: how many processors there are for this process, and locks
+on files.
 
 Nothing else in this package asks which system it runs on.
 """
@@ -17,8 +18,8 @@ from ghostpoint.errors import InputError
 def processors() -> int:
     """The number of processors that this process may use, at least 1.
 
-    ``os.process_cpu_count`` is new in Python 3.13; before it only Linux says which processors a process may use, and
-    elsewhere it is all of them.
+    ``os.process_cpu_count`` is new in Python 3.13; before it only Linux says which processors a
+    process may use, and elsewhere it is all of them.
     """
     for count in (getattr(os, "process_cpu_count", None), _affinity, os.cpu_count):
         found = count() if count is not None else None
@@ -34,9 +35,11 @@ def _affinity() -> int | None:
 
 @contextmanager
 def held(path: Path, busy: str) -> Iterator[None]:
-    """Hold the lock file ``path``; an ``InputError`` with the text ``busy`` if another process or caller holds it.
+    """Hold the lock file ``path``; an ``InputError`` with the text ``busy`` if another process or
+    caller holds it.
 
-    The lock goes with the process, also when it is killed; then the empty file stays, and holds nobody up.
+    The lock goes with the process, also when it is killed; then the empty file stays, and holds
+    nobody up.
     """
     from filelock import FileLock, Timeout
 
@@ -52,7 +55,8 @@ def held(path: Path, busy: str) -> Iterator[None]:
     try:
         yield
     finally:
-        # POSIX can remove a file that is open, so while it is held; Windows only afterwards, unless it is open again
+        # POSIX can remove a file that is open, so while it is held; Windows only afterwards, unless
+        # it is open again
         with suppress(OSError):
             path.unlink()
         lock.release()

@@ -19,7 +19,8 @@ from ghostpoint.results import load
 
 Arrays = dict[str, NDArray[Any]]
 
-#: names of PyTorch's recurrent cells, before the suffix for their layer, which a lone cell does not have
+#: names of PyTorch's recurrent cells, before the suffix for their layer, which a lone cell does not
+#: have
 _CELL, _LAYER = ("weight_hh", "weight_ih", "bias_hh", "bias_ih"), "_l0"
 #: names of the arrays of full-rank networks in other packages (PsychRNN, trainRNNbrain), and ours
 _OTHERS = {
@@ -147,9 +148,9 @@ def write_weights(model: Record, path: str | os.PathLike[str]) -> Path:
 class Container(NamedTuple):
     """A format of files with named arrays.
 
-    ``name`` completes "path must be ...". ``read(path)`` gives the arrays by name; whatever it raises
-    but an ImportError becomes a ``ValueError`` that names the file. ``write(arrays, path)`` writes to
-    exactly ``path``; None for formats that are only read.
+    ``name`` completes "path must be ...". ``read(path)`` gives the arrays by name; whatever it
+    raises but an ImportError becomes a ``ValueError`` that names the file. ``write(arrays, path)``
+    writes to exactly ``path``; None for formats that are only read.
     """
 
     name: str

@@ -1,9 +1,11 @@
-"""Small experiments in place of the published ones, so that the runner can be tested in milliseconds.
+"""Small experiments in place of the published ones, so that the runner can be tested in
+milliseconds.
 
-``python -m tests.command.fake_experiments ARGS`` is the ``ghostpoint`` command with them, for tests that kill or
-interrupt it. The environment variable FAKE_BEHAVIOUR, a JSON object, says what an experiment does instead of
-finishing: "raise", "interrupt", "hang", "bad claims", "bad figure". RAN, a file, gets a line for every run. FAKE_CODE,
-a JSON object, has the fingerprints of those whose code is not the usual one.
+``python -m tests.command.fake_experiments ARGS`` is the ``ghostpoint`` command with them, for tests
+that kill or interrupt it. The environment variable FAKE_BEHAVIOUR, a JSON object, says what an
+experiment does instead of
+finishing: "raise", "interrupt", "hang", "bad claims", "bad figure". RAN, a file, gets a line for
+every run. FAKE_CODE, a JSON object, has the fingerprints of those whose code is not the usual one.
 """
 
 from __future__ import annotations
@@ -105,7 +107,9 @@ def code(run: Any, called: str = "") -> str:
 
 
 def install(patch: Any = setattr, slope: float = 2.0) -> None:
-    """Put the fakes in place of the published experiments; ``patch`` sets an attribute of a module."""
+    """Put the fakes in place of the published experiments; ``patch`` sets an attribute of a
+    module.
+    """
     patch(experiments, "IDS", IDS)
     patch(experiments, "get", lambda id: fake(id, slope))
     patch(reproduce, "fingerprint", code)

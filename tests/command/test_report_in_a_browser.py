@@ -1,4 +1,6 @@
-"""The report in a real browser: it fits the screen, its figures zoom, its claims lead to their code."""
+"""The report in a real browser: it fits the screen, its figures zoom, its claims lead to their
+code.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,9 @@ TASK = DelayedActivation(30.0)
 
 
 def crossing_networks(seed, rank=1, scheme="fixed_readout", count=6):
-    """Networks of which most cross: a slow passage near kappa = 0 through sharpened random factors."""
+    """Networks of which most cross: a slow passage near kappa = 0 through sharpened random
+    factors.
+    """
     rng = np.random.default_rng(seed)
     keywords = {"threshold": 0.1, "confidence": 3.0} if scheme == "fixed_readout" else {}
     drawn = LowRankRNN.initialize(12, range(count), scheme, rank=rank, **keywords)
@@ -117,7 +119,8 @@ def test_gradients_are_finite_differences(kind, seed):
     measured = (ends[1] - ends[0]) / (2 * h)
     scale = escape.norm * np.sqrt(sum((d**2).reshape(len(models), -1).sum(axis=1) for d in direction.values()))
     error = np.abs(slope - measured) / scale
-    # beside a turn of the readout, where it barely crosses, the second derivative is as large as 1 / h
+    # beside a turn of the readout, where it barely crosses, the second derivative is as large as 1
+    # / h
     judged = same & np.isfinite(escape.time) & (escape.speed > 0.02)
     assume(judged.any())
     assert error[judged].max() < 1e-5
@@ -148,8 +151,9 @@ def test_the_gradient_is_that_of_autograd():
 
 
 def test_a_passage_takes_as_long_as_its_normal_form_says():
-    # Two units: the first bends the flow, the second is constant and lifts it. At kappa = 0 the first one's slope is 1,
-    # where it curves upwards, so that flow = r + a kappa**2 up to the cubic term
+    # Two units: the first bends the flow, the second is constant and lifts it. At kappa = 0 the
+    # first one's slope is 1, where it curves upwards, so that flow = r + a kappa**2 up to the cubic
+    # term
     y, r = 0.5, 4e-3
     m = 1 / (1 - np.tanh(y) ** 2)
     lift = r + np.tanh(y)

@@ -1,4 +1,6 @@
-"""Which probes count as lost, and the critical rate of real networks by its definition, trained one by one."""
+"""Which probes count as lost, and the critical rate of real networks by its definition, trained one
+by one.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The first-order rate against the toy model and the hazard, and the plateau that ends before the drop."""
+"""The first-order rate against the toy model and the hazard, and the plateau that ends before the
+drop.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ from tests.critical_rate.test_escape import TASK, crossing_networks, two_step_ta
 
 @pytest.mark.parametrize("steps", [10, 40, 160])
 def test_it_is_the_toy_models_critical_rate(steps):
-    # t = pi / (2 sqrt(r)) at its minimum: |dt/dr| = 2 T**3 / pi**2; the task divides the loss by T and the toy does not
+    # t = pi / (2 sqrt(r)) at its minimum: |dt/dr| = 2 T**3 / pi**2; the task divides the loss by T
+    # and the toy does not
     task = DelayedActivation(5.0 * steps)
     slope = np.array([[2 * steps**3 / np.pi**2]])
     found = tuple(crossings(task, task.trial(), "sigmoid"))
@@ -32,8 +35,9 @@ def test_it_is_the_toy_models_critical_rate(steps):
 
 
 def test_an_update_at_that_rate_has_hazard_one_for_a_confident_readout():
-    # A steep logit makes the loss's slope in t that of the closed form, but only averaged over a step of the time
-    # grid; here the readout crosses over many steps and the sum over them is the integral
+    # A steep logit makes the loss's slope in t that of the closed form, but only averaged over a
+    # step of the time grid; here the readout crosses over many steps and the sum over them is the
+    # integral
     models = crossing_networks(5).replace(confidence=1.5)
     escape, loss = escape_gradient(models, TASK), evaluate(models, TASK)
     rate = first_order_rate(escape, TASK)

@@ -1,4 +1,6 @@
-"""The scaling experiment at a scale of seconds: data, progress, the fit, claims that hold and fail, the figure."""
+"""The scaling experiment at a scale of seconds: data, progress, the fit, claims that hold and fail,
+the figure.
+"""
 
 from __future__ import annotations
 

@@ -117,7 +117,8 @@ def short(seed, n=12):
     return np.exp(-np.arange(n) / 3.0)
 
 
-#: curve: what it may be called. The first is the plain answer; "cannot tell" is allowed where one may differ
+#: curve: what it may be called. The first is the plain answer; "cannot tell" is allowed where one
+#: may differ
 EXPECTED = {
     exponential: {"gradual learning"},
     power_law: {"gradual learning"},

@@ -1,10 +1,13 @@
-"""Labelled records that look like training: a clean curve, a family of losses, noise, columns and gaps.
+"""Labelled records that look like training: a clean curve, a family of losses, noise, columns and
+gaps.
 
-A kind gives the clean curve as ``level(c) = chance - (chance - floor) c`` of the competence ``c`` (0 where the answer
-is constant, 1 at the floor), or the loss itself, and the verdicts that are right by construction. All else is drawn:
-family (cross-entropy of 2 to 100 classes, balanced or not; squared error), length from 12 to 100,000 on a logarithmic
-scale, noise, optional columns, true chance levels, and gaps. These kinds were written from the description of what a
-diagnosis should know, without the rules that judge them. :func:`realistic_record` makes one record from (kind, seed).
+A kind gives the clean curve as ``level(c) = chance - (chance - floor) c`` of the competence ``c``
+(0 where the answer is constant, 1 at the floor), or the loss itself, and the verdicts that are
+right by construction. All else is drawn: family (cross-entropy of 2 to 100 classes, balanced or
+not; squared error), length from 12 to 100,000 on a logarithmic scale, noise, optional columns, true
+chance levels, and gaps. These kinds were written from the description of what a diagnosis should
+know, without the rules that judge them. :func:`realistic_record` makes one record from (kind,
+seed).
 """
 
 from __future__ import annotations
@@ -31,7 +34,8 @@ SHAPES = ("white", "white", "multiplicative", "heavy tails", "memory", "shrinkin
 
 @dataclass
 class Training:
-    """What a kind may use: ``n`` epochs, ``t`` = 0 to n - 1, ``u = t / (n - 1)``, levels of the loss, random numbers.
+    """What a kind may use: ``n`` epochs, ``t`` = 0 to n - 1, ``u = t / (n - 1)``, levels of the
+    loss, random numbers.
 
     Attributes
     ----------
@@ -116,7 +120,9 @@ def saturating(x):
 
 
 def one_jump(d, low, high, narrow=0.001, wide=0.008):
-    """Competence that jumps at a share of the record between low and high; the middle 80 % take 4.4 widths."""
+    """Competence that jumps at a share of the record between low and high; the middle 80 % take 4.4
+    widths.
+    """
     at = d.between(low, high) * d.n
     return step((d.t - at) / max(0.2, d.between(narrow, wide) * at)), at
 
@@ -142,7 +148,8 @@ def nothing_learned_smoothed(d):
 def head_start(d):
     """From a bad initialisation to a constant answer within some per cent of the record.
 
-    The loss alone shows that only at log K of a common K: else chance or the accuracy is recorded."""
+    The loss alone shows that only at log K of a common K: else chance or the accuracy is
+    recorded."""
     d.feature = d.chance
     if d.family in ("imbalanced", "squared") or d.classes not in (2, 3, 4, 10):
         if d.rng.random() < 0.5 or d.n < 100 or (d.family != "classes" and d.frequency > 0.8):
@@ -364,7 +371,9 @@ def jump_near_the_start(d):
 
 @kind(A, shortest=40, noises=(0.0, 0.002, 0.01, 0.03))
 def ghost_escape(d):
-    """Time past a saddle-node ghost: the latent follows a tangent, the loss waits and then falls."""
+    """Time past a saddle-node ghost: the latent follows a tangent, the loss waits and then
+    falls.
+    """
     wait = d.between(0.5, 0.8) * d.n
     phase = np.pi * (np.minimum(d.t / wait, 1) - 0.5)
     latent = np.where(d.t < wait, np.tan(np.minimum(phase, 1.5707)), 1e9)
@@ -409,7 +418,9 @@ def memorised_then_generalised(d):
 
 @kind(A, shortest=100, noises=(0.0,), families=("squared",))
 def jump_of_decades(d):
-    """A gradual fall to a per cent of chance, a plateau there, and a drop by two decades or more."""
+    """A gradual fall to a per cent of chance, a plateau there, and a drop by two decades or
+    more.
+    """
     jump, _ = one_jump(d, 0.5, 0.8, wide=0.003)
     low = 0.01 * (1 + 99 * np.exp(-d.u * 40))
     d.competence = None
@@ -717,7 +728,9 @@ def noisy(loss, d, level, shape):
 
 
 def accuracy_of(d):
-    """Share of right answers of a test set, from chance to nearly all as the competence goes from 0 to 1."""
+    """Share of right answers of a test set, from chance to nearly all as the competence goes from 0
+    to 1.
+    """
     low = {"binary": 0.5, "classes": 1 / d.classes, "imbalanced": d.frequency, "squared": 0.5}[d.family]
     share = low + (1 - low) * d.between(0.85, 1.0) * np.nan_to_num(d.competence)
     size = int(d.rng.choice([100, 1000, 10_000]))
@@ -734,7 +747,8 @@ GAPS = ("none", "none", "none", "missing", "block", "thinned", "few digits", "he
 def realistic_record(name: str, seed: int, column: str | None = None, gap: str | None = None) -> LabelledRecord:
     """The record of a kind and a seed: the same call gives the same record.
 
-    ``column`` and ``gap``, of COLUMNS and GAPS, replace those that are drawn; the loss stays the same."""
+    ``column`` and ``gap``, of COLUMNS and GAPS, replace those that are drawn; the loss stays the
+    same."""
     made = REALISTIC[name]
     rng = np.random.default_rng([zlib.crc32(name.encode()), seed])
     longest = 100_000 if rng.random() < 0.15 else 10_000

@@ -1,8 +1,8 @@
 """Labelled records of trainings, made from formulas and noise and not from networks.
 
-A kind is a formula in ``u = t / n`` with the verdicts that it allows by construction; lengths, noise, optional columns
-and gaps are drawn. :func:`record_of` makes one record from (kind, seed); seeds below :data:`HELD_OUT` were looked at
-while the rules were made, the others only scored.
+A kind is a formula in ``u = t / n`` with the verdicts that it allows by construction; lengths,
+noise, optional columns and gaps are drawn. :func:`record_of` makes one record from (kind, seed);
+seeds below :data:`HELD_OUT` were looked at while the rules were made, the others only scored.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ V, W, X = "recovered", "restart of a schedule", "cannot tell"
 
 @dataclass
 class Draw:
-    """What a kind is made with: random numbers, time ``t`` = 0 to n - 1, ``u = t / n``, and the standard deviation of
-    the noise as a share of the kind's own scale."""
+    """What a kind is made with: random numbers, time ``t`` = 0 to n - 1, ``u = t / n``, and the
+    standard deviation of the noise as a share of the kind's own scale."""
 
     rng: np.random.Generator
     n: int

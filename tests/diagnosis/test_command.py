@@ -1,4 +1,6 @@
-"""``ghostpoint diagnose`` from the command line: options, figures, JSON, and inputs that are refused in one line."""
+"""``ghostpoint diagnose`` from the command line: options, figures, JSON, and inputs that are
+refused in one line.
+"""
 
 from __future__ import annotations
 

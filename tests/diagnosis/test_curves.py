@@ -1,4 +1,6 @@
-"""The table of curves made from formulas: each is called what it plainly is, in any unit, thinned, and with gaps."""
+"""The table of curves made from formulas: each is called what it plainly is, in any unit, thinned,
+and with gaps.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""``diagnose`` on runs of this library, what it takes and refuses, its record, its figure and its command."""
+"""``diagnose`` on runs of this library, what it takes and refuses, its record, its figure and its
+command.
+"""
 
 from __future__ import annotations
 

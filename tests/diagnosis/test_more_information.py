@@ -1,4 +1,6 @@
-"""More information never makes a verdict worse: a column, a true chance level, another unit, or fewer epochs."""
+"""More information never makes a verdict worse: a column, a true chance level, another unit, or
+fewer epochs.
+"""
 
 from __future__ import annotations
 

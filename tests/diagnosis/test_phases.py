@@ -1,4 +1,6 @@
-"""Phases inside a record: a plateau above chance, and an oscillation that is over before the end."""
+"""Phases inside a record: a plateau above chance, and an oscillation that is over before the
+end.
+"""
 
 from __future__ import annotations
 

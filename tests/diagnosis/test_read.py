@@ -31,7 +31,9 @@ def field(number, kind, payload):
 
 
 def event(step, values, tensor=False):
-    """An Event as TensorFlow's schema has it, written by hand: it shares no code with the reader but the checksum."""
+    """An Event as TensorFlow's schema has it, written by hand: it shares no code with the reader
+    but the checksum.
+    """
     summary = b""
     for tag, value in values.items():
         if tensor:
@@ -58,7 +60,9 @@ def event_file(path, curves, tensor=False):
 
 
 def test_the_checksum_is_the_castagnoli_one():
-    """The check value of CRC-32C (of "123456789") is e3069283, unlike that of the CRC-32 of zip files."""
+    """The check value of CRC-32C (of "123456789") is e3069283, unlike that of the CRC-32 of zip
+    files.
+    """
     crc = 0xE3069283
     assert _masked(b"123456789") == ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
     assert zlib.crc32(b"123456789") != crc

@@ -1,4 +1,6 @@
-"""Labelled records: what is right by construction, by kind; and the histories that people reported."""
+"""Labelled records: what is right by construction, by kind; and the histories that people
+reported.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def test_there_are_thirty_kinds_or_more():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kind_is_called_what_it_is(kind):
-    """The shares of all seeds are in benchmarks/results/diagnosis.json; of eight at most one may be wrong."""
+    """The shares of all seeds are in benchmarks/results/diagnosis.json; of eight at most one may be
+    wrong.
+    """
     wrong = []
     for seed in range(HELD_OUT, HELD_OUT + EACH):
         record = record_of(kind, seed)

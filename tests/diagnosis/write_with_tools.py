@@ -1,4 +1,5 @@
-"""Write small histories with the tools that people use; run by ``written_by_tools.py`` in the tools' environment.
+"""Write small histories with the tools that people use; run by ``written_by_tools.py`` in the
+tools' environment.
 
 ``written.json`` in the folder says for each file which tool wrote it and how many losses it has.
 """
@@ -205,7 +206,9 @@ def keras_files(folder: Path) -> None:
 
 
 def wandb_files(folder: Path) -> None:
-    """W&B's downloads come from its server; these are its column names and JSON lines, written by its own history."""
+    """W&B's downloads come from its server; these are its column names and JSON lines, written by
+    its own history.
+    """
     lines = [{"_step": i, "_runtime": 1.5 * i, "train/loss": float(LOSS[i]), "lr": 0.01} for i in range(N)]
     (folder / "wandb-history.jsonl").write_text("\n".join(map(json.dumps, lines)))
     head = "Step,brisk-sun-3 - train/loss,brisk-sun-3 - train/loss__MIN,brisk-sun-3 - train/loss__MAX,"

@@ -1,10 +1,12 @@
-"""Histories written by the tools themselves, in an environment of their own, and read by this library.
+"""Histories written by the tools themselves, in an environment of their own, and read by this
+library.
 
     python tests/diagnosis/written_by_tools.py [--environment FOLDER] [--json OUT]
 
-Makes a virtual environment with the tools in FOLDER (``.venv-tools`` by default; kept for the next time), lets each
-write small histories, and reads them with ``read_history``. Prints which files were read and which loss each gave; exit
-status 1 if any is not read or gives other numbers. Tools that do not install are named and left out.
+Makes a virtual environment with the tools in FOLDER (``.venv-tools`` by default; kept for the next
+time), lets each write small histories, and reads them with ``read_history``. Prints which files
+were read and which loss each gave; exit status 1 if any is not read or gives other numbers. Tools
+that do not install are named and left out.
 """
 
 from __future__ import annotations

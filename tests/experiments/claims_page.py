@@ -1,6 +1,8 @@
-"""The page docs/claims.md, made from the claims of every experiment: ``python -m tests.experiments.claims_page``.
+"""The page docs/claims.md, made from the claims of every experiment:
+``python -m tests.experiments.claims_page``.
 
-Sentences and rules depend on an experiment's parameters and not on its data, so small samples are enough to list them.
+Sentences and rules depend on an experiment's parameters and not on its data, so small samples are
+enough to list them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The low-rank experiments and the intervention at a scale of seconds, for tests: few networks, rates and epochs."""
+"""The low-rank experiments and the intervention at a scale of seconds, for tests: few networks,
+rates and epochs.
+"""
 
 from __future__ import annotations
 

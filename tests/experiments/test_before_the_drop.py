@@ -1,4 +1,6 @@
-"""What precedes the drop: flows whose readings are known in closed form, what is looked at when, and the claims."""
+"""What precedes the drop: flows whose readings are known in closed form, what is looked at when,
+and the claims.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +86,8 @@ def test_an_inflection_on_the_path_is_where_the_slope_has_a_maximum(least):
     assert not readings_of(lambda y: 1 - least * y - ((y - 0.5) ** 3 + 0.125) / 3, 0.6, 1.0)["inflection"]
 
 
-# one unit, m = 1, n = 2: f = -kappa + 2 tanh(kappa + b) is least where tanh^2 = 1/2, with f = b - FOLD there
+# one unit, m = 1, n = 2: f = -kappa + 2 tanh(kappa + b) is least where tanh^2 = 1/2, with f = b -
+# FOLD there
 
 FOLD = np.sqrt(2) - np.arctanh(np.sqrt(0.5))
 CURVATURE = np.sqrt(0.5)  # f'' / 2 there
@@ -315,7 +318,9 @@ def test_an_interrupted_run_goes_on_from_its_parts(tmp_path, monkeypatch):
 
 
 def many(**values):
-    """The sample with 24 networks of each family, all of which learn, and with the same values for all."""
+    """The sample with 24 networks of each family, all of which learn, and with the same values for
+    all.
+    """
     base = sample()[0]
     rows = np.concatenate(
         [np.resize(np.flatnonzero(base["family"].values == name), 24) for name in base.attrs["families"]]
@@ -329,7 +334,9 @@ def many(**values):
 
 
 def some(count, yes, no):
-    """(network, 1): the first ``count`` of each family's 24 networks one way, the others another."""
+    """(network, 1): the first ``count`` of each family's 24 networks one way, the others
+    another.
+    """
     return np.where(np.arange(24 * 4) % 24 < count, yes, no)[:, None]
 
 

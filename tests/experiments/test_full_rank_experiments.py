@@ -1,4 +1,6 @@
-"""The full-rank experiments, at a scale of seconds: data, oracles, resumed parts, and claims that can hold and fail."""
+"""The full-rank experiments, at a scale of seconds: data, oracles, resumed parts, and claims that
+can hold and fail.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The low-rank experiments and the intervention, at a scale of seconds: data, oracles, claims that hold and fail."""
+"""The low-rank experiments and the intervention, at a scale of seconds: data, oracles, claims that
+hold and fail.
+"""
 
 from __future__ import annotations
 
@@ -188,7 +190,9 @@ def test_the_drop_at_the_low_rate_is_that_of_the_loss():
 
 
 def test_rates_trained_together_give_what_they_give_one_by_one(monkeypatch):
-    """In one stack of 15 networks they even share a kernel call, with this cost of a network alone."""
+    """In one stack of 15 networks they even share a kernel call, with this cost of a network
+    alone.
+    """
     assert parameters("ranks")["together_up_to"] >= 1
     one_by_one = get("ranks").run({**parameters("ranks"), "ranks": [1], "together_up_to": 0}, Silent())
     monkeypatch.setattr("ghostpoint.training.compiled.network_blocks.COST_ALONE", 1e9)
@@ -214,7 +218,8 @@ def test_the_networks_go_on_with_the_norm_they_are_given():
     assert list(dataset["norm"].values) == [0.0, 0.1, 1.0]
     late = dataset["later"].values >= 100
     least = dataset["least_loss"].values
-    # 12 of 22 answers are zero, and 0.1 is far from 1, so the bound is all of the loss that can be left
+    # 12 of 22 answers are zero, and 0.1 is far from 1, so the bound is all of the loss that can be
+    # left
     assert (dataset["loss"].values[1:] >= least[1:, None, None] - 1e-4).all()
     assert dataset["loss"].values[1][:, late].min() == pytest.approx(least[1], rel=0.1)
     # without a norm, training goes on from where it stopped

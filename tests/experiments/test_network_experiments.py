@@ -1,4 +1,6 @@
-"""The network experiments, at a scale of seconds: data, determinism, and claims that can hold and can fail."""
+"""The network experiments, at a scale of seconds: data, determinism, and claims that can hold and
+can fail.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ def test_a_second_run_gives_the_same_bits(id):
 
 
 def changed(id, **values):
-    """The sample with variables (or attributes) replaced: arrays broadcast, functions get the old values."""
+    """The sample with variables (or attributes) replaced: arrays broadcast, functions get the old
+    values.
+    """
     dataset = sample(id)[0].copy(deep=True)
     for name, value in values.items():
         if name in dataset.attrs or name not in dataset:

@@ -1,9 +1,10 @@
-"""What the published networks do: losses, epochs and counts of the networks of Figs. 4, 5, 7 and 8C, trained from their
-own initial weights (Dinc et al., Phys. Rev. X 16, 021058, 2026).
+"""What the published networks do: losses, epochs and counts of the networks of Figs. 4, 5, 7 and
+8C, trained from their own initial weights (Dinc et al., Phys. Rev. X 16, 021058, 2026).
 
-The numbers were measured once with another draw of the noise, so an epoch agrees to one part in ten, and a loss if it
-is reached within one part in ten of its epoch. Counts of networks out of twenty agree exactly where they are 0 or 20,
-and to two where rounding decides about single networks. Chance is the loss of the best answer that ignores the cues.
+The numbers were measured once with another draw of the noise, so an epoch agrees to one part in
+ten, and a loss if it is reached within one part in ten of its epoch. Counts of networks out of
+twenty agree exactly where they are 0 or 20, and to two where rounding decides about single
+networks. Chance is the loss of the best answer that ignores the cues.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ def around(run, epoch):
 
 
 def check_loss(run, network, epoch, stated):
-    """Whether a loss, given as text to the digits that were stated, is reached within one part in ten of an epoch."""
+    """Whether a loss, given as text to the digits that were stated, is reached within one part in
+    ten of an epoch.
+    """
     rounding = 0.5 * 10.0 ** -len(stated.partition(".")[2])
     losses = around(run, epoch)[network]
     assert losses.min() <= float(stated) + rounding
@@ -49,7 +52,9 @@ def check_loss(run, network, epoch, stated):
 
 
 def epochs_near(last, *stated, points=100):
-    """Epochs to record: spread over one part in ten around each stated one, and a hundred more up to the last."""
+    """Epochs to record: spread over one part in ten around each stated one, and a hundred more up
+    to the last.
+    """
     wanted = [np.linspace((1 - EPOCHS) * each, (1 + EPOCHS) * each, points) for each in stated]
     epochs = np.concatenate([np.linspace(0, last, 100), *wanted]).round().astype(int)
     return np.unique(epochs[epochs <= last])
@@ -101,8 +106,8 @@ def test_the_loss_of_fig_4eh_with_fifty_copies_of_a_trial(fifty_copies, epoch, l
 
 
 def test_the_loss_of_fig_4eh_ends_lower_with_more_copies_of_a_trial(fifty_copies):
-    """Adam's updates are noisier with fewer copies, which slows the last stage: 0.011 with 10 copies, 0.0079 with 50,
-    0.0061 with the published 500."""
+    """Adam's updates are noisier with fewer copies, which slows the last stage: 0.011 with 10
+    copies, 0.0079 with 50, 0.0061 with the published 500."""
     ends = []
     for run in (latent_dmts(10), fifty_copies, latent_dmts(500)):
         ends.append(np.median(run.history["loss"].sel(epoch=slice(19_800, None))))
@@ -178,7 +183,9 @@ RATES = np.logspace(-3, 1, 20)
 
 
 def swept(figure, task):
-    """Fig. 7: twenty seeds at twenty rates for 20,000 epochs, with the losses of the last hundred."""
+    """Fig. 7: twenty seeds at twenty rates for 20,000 epochs, with the losses of the last
+    hundred.
+    """
     models = FullRankRNN.published(range(20), figure)
     epochs = np.append(0, np.arange(19_900, 20_000))
     solved = 0.25 * chance(task) / task.chance_loss
@@ -259,7 +266,9 @@ def test_rounding_decides_about_the_network_of_the_text_on_fig_7():
 
 @pytest.fixture(scope="module")
 def intervention():
-    """The training that collapses, and five that go on from it: left alone, and with readouts of a given norm."""
+    """The training that collapses, and five that go on from it: left alone, and with readouts of a
+    given norm.
+    """
     task, models, last = cues(0.001, copies=10), FullRankRNN.published(range(20), "8C"), np.arange(9900, 10_000)
     first = train(models, task, 0.1, 10_000, optimizer="adam", record=last)
     later = [

@@ -1,4 +1,6 @@
-"""The comparison of remedies at a scale of seconds: who counts as learned, lost and solved; claims that can fail."""
+"""The comparison of remedies at a scale of seconds: who counts as learned, lost and solved; claims
+that can fail.
+"""
 
 from __future__ import annotations
 
@@ -144,7 +146,9 @@ def test_fates_are_those_of_the_history(treatment, remedy, rate, confidence):
 
 
 def dataset_of(*found):
-    """A dataset as a run's, from (optimizer, treatment, rate, final losses, lost, first solved) per case."""
+    """A dataset as a run's, from (optimizer, treatment, rate, final losses, lost, first solved) per
+    case.
+    """
     most = max(len(one[3]) for one in found)
 
     def padded(place, fill):

@@ -17,7 +17,9 @@ def page_file(tmp_path_factory):
 
 @pytest.fixture
 def visit(browser, page_file):
-    """Open a part of the page; at the end no message of the browser, error or request may be left."""
+    """Open a part of the page; at the end no message of the browser, error or request may be
+    left.
+    """
     opened, said = [], []
 
     def visit(address="", path=page_file, **options):

@@ -1,4 +1,4 @@
-"""The page's numbers beside the library's, over grids of parameters, in a real browser: equal to 1e-9."""
+"""The page's numbers beside the library's over grids of parameters, in a browser: equal to 1e-9."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def tab(browser, page_file):
 
 
 def same(found, wanted, scale=None):
-    """Equal to 1e-9 of the larger of each number and ``scale``; infinities and NaN (None in JSON) where they are."""
+    """Equal to 1e-9 of the larger of each number and ``scale``; infinities and NaN where they are."""
     wanted = np.asarray(wanted, float).ravel()
     found = np.array([np.nan if value is None else value for value in np.ravel(found)], float)
     finite = np.isfinite(wanted)
@@ -86,7 +86,7 @@ def test_passage_times(tab):
 
 
 def networks(confidence):
-    """Six networks in double precision: three as they start, three that have learned to answer after 20 steps."""
+    """Six networks in double precision: three as they start, three that answer after 20 steps."""
     seeds = [3, 12, 40]
     start = gp.LowRankRNN.published(seeds, confidence=confidence)
     trained = gp.train(start, gp.tasks.DelayedActivation(), 0.2, 400, remedy=gp.remedies.TrustRegion()).models
@@ -156,7 +156,7 @@ def test_slow_points_of_a_rank_one_network(tab):
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
 @pytest.mark.parametrize("remedy", ["none", "clip", "trust"])
 def test_training_of_a_rank_one_network(tab, optimizer, remedy):
-    # rates at which the descent does not oscillate: there rounding errors would grow from update to update
+    # rates at which the descent does not oscillate: there rounding errors would grow
     rate, epochs = {"sgd": 0.1, "momentum": 0.02, "adam": 0.002}[optimizer], 60
     models, task = networks(10.0)[[1, 4]], gp.tasks.DelayedActivation()
     remedies = {"none": None, "clip": gp.remedies.ClipGradient(0.1), "trust": gp.remedies.TrustRegion()}

@@ -1,4 +1,4 @@
-"""The page in use: train, collapse, rescue, scrub a saved run; by keyboard, in the dark, on a phone."""
+"""The page in use: train, collapse, rescue, scrub a run; by keyboard, in the dark, on a phone."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_train_collapse_and_rescue(visit):
 
 
 def test_a_push_over_the_edge_and_the_way_back(visit):
-    # with the trust region a network keeps what it learned; then comes one update without it at ten times the rate
+    # with the trust region a network keeps what it learned; then one update at ten times the rate
     tab = visit("#rank-one?rate=0.1&remedy=trust&epochs=300")
     tab.wait_for_function(f"() => {{ const at = {RANK_ONE}; return !at.running && at.epoch >= 300; }}")
     assert tab.evaluate(RANK_ONE)["loss"] < 0.05

@@ -1,4 +1,6 @@
-"""The figures of the full-rank experiments draw from a saved dataset, with labels, a caption and the saved values."""
+"""The figures of the full-rank experiments draw from a saved dataset, with labels, a caption and
+the saved values.
+"""
 
 from __future__ import annotations
 

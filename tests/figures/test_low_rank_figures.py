@@ -1,4 +1,6 @@
-"""The figures of the low-rank experiments and the intervention draw the saved values, with labels and a caption."""
+"""The figures of the low-rank experiments and the intervention draw the saved values, with labels
+and a caption.
+"""
 
 from __future__ import annotations
 

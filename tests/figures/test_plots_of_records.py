@@ -77,7 +77,8 @@ def test_slow_points_of_rank_two_and_of_states():
     assert axes.get_ylabel() == "principal axis 2 of the state"
     drawn = np.concatenate(list(marked(axes).values()))
     assert len(drawn) == len(points) > 2
-    # distances between points in two axes are at most those between the states, and the axes are the best ones
+    # distances between points in two axes are at most those between the states, and the axes are
+    # the best ones
     spread = points.position - points.position.mean(axis=0)
     values = np.linalg.svd(spread, compute_uv=False)
     assert (drawn**2).sum() == pytest.approx((values[:2] ** 2).sum())

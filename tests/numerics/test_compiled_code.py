@@ -46,7 +46,9 @@ def copied(tmp_path: Path) -> Path:
 
 
 def run(program: str, package: Path) -> tuple[float, int]:
-    """What a program prints in a process of its own: a number, and how often code came from disk."""
+    """What a program prints in a process of its own: a number, and how often code came from
+    disk.
+    """
     environment = {**os.environ, "PYTHONPATH": str(package.parent), "NUMBA_CACHE_DIR": str(package.parent / "cache")}
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, cwd=package.parent
@@ -158,7 +160,8 @@ def test_kernels_from_the_caches_of_two_processes_keep_their_optimisers(tmp_path
 
     names = "low_rank", "full_rank"
     right = [losses(0, name)[0] for name in names]
-    # compile one kernel again, where as much was compiled before it that one optimiser has another's number
+    # compile one kernel again, where as much was compiled before it that one optimiser has
+    # another's number
     first, second = (counts(name) for name in names)
     again, shift = min(
         (("low_rank", b - a) if b > a else ("full_rank", a - b)

@@ -1,4 +1,6 @@
-"""What belongs to the whole process is left as it was found, and is not switched under somebody else's hands."""
+"""What belongs to the whole process is left as it was found, and is not switched under somebody
+else's hands.
+"""
 
 from __future__ import annotations
 

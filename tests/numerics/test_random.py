@@ -1,4 +1,6 @@
-"""The kernels' normal random numbers: against an independent generator and transform, and as a distribution."""
+"""The kernels' normal random numbers: against an independent generator and transform, and as a
+distribution.
+"""
 
 from __future__ import annotations
 

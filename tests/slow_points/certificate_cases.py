@@ -1,8 +1,10 @@
-"""Networks at which a proof is most likely to go wrong, and what every proof about them is checked against.
+"""Networks at which a proof is most likely to go wrong, and what every proof about them is checked
+against.
 
-The zeros that a search lists are refined by Newton's method in 80 digits, independently of the code that made the
-proofs. Each proven zero must lie within its radius and be another one than all others, none of which may lie within its
-radius of uniqueness, or within the empty radius of a ghost. The quick suite takes a few hundred cases; more are
+The zeros that a search lists are refined by Newton's method in 80 digits, independently of the code
+that made the proofs. Each proven zero must lie within its radius and be another one than all
+others, none of which may lie within its radius of uniqueness, or within the empty radius of a
+ghost. The quick suite takes a few hundred cases; more are
 
     python -m tests.slow_points.certificate_cases --cases 10000
 """
@@ -48,7 +50,9 @@ def drawn(seed):
 
 
 def refined(W, b, x):
-    """The zero that Newton's method in many digits reaches from x; None where it does not settle."""
+    """The zero that Newton's method in many digits reaches from x; None where it does not
+    settle.
+    """
     size = len(x)
     A, c = mpmath.matrix(W.tolist()), mpmath.matrix(b.tolist())
     z = mpmath.matrix([mpmath.mpf(float(value)) for value in x])

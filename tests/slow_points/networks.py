@@ -19,7 +19,9 @@ def full_rank(W, b=None):
 
 
 def vanilla(seed, units, gain, bias=0.0):
-    """W normal with standard deviation gain / sqrt(N), b normal with standard deviation ``bias``."""
+    """W normal with standard deviation gain / sqrt(N), b normal with standard deviation
+    ``bias``.
+    """
     generator = np.random.default_rng(seed)
     W = gain * generator.normal(size=(units, units)) / np.sqrt(units)
     return W, bias * generator.normal(size=units)
@@ -28,9 +30,9 @@ def vanilla(seed, units, gain, bias=0.0):
 def rank_one_near_fold(seed, units, height):
     """m, n, b (N,) whose latent flow has an extremum kappa0 with f(kappa0) = ``height`` sign(f'').
 
-    m and n have 24 bits, so that the products m_i n_j are exact in float64 and the network embedded as a full-rank one
-    is the same network. Positive heights make a ghost, negative ones two zeros. Height and extremum are exact up to the
-    rounding of one bias, 4e-16.
+    m and n have 24 bits, so that the products m_i n_j are exact in float64 and the network embedded
+    as a full-rank one is the same network. Positive heights make a ghost, negative ones two zeros.
+    Height and extremum are exact up to the rounding of one bias, 4e-16.
     """
     generator = np.random.default_rng(seed)
     while True:
@@ -65,9 +67,11 @@ def exact_flow_at(kappa, m, n, b, derivative):
 
 
 def planted(W, b, x, omega, s, target):
-    """A bias under which the stationary point of |F| near (x, omega, s) has the signed speed ``target``; and the point.
+    """A bias under which the stationary point of |F| near (x, omega, s) has the signed speed
+    ``target``; and the point.
 
-    Newton's method on b along ``ds/db = w (1 - tanh**2)`` (q is stationary there), the point followed in between.
+    Newton's method on b along ``ds/db = w (1 - tanh**2)`` (q is stationary there), the point
+    followed in between.
     """
     for speed in np.append(np.geomspace(s, max(abs(target), 1e-3), 8), [target] * 6):
         for _ in range(3):

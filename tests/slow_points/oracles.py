@@ -31,7 +31,9 @@ def numpy_flow(kappa, m, n, b, derivative=0):
 
 
 def scanned_zeros(m, n, b, low, high, derivative=0, points=100_001):
-    """Zeros of f or f' from sign changes on a grid, refined by bisection: misses pairs closer than a step."""
+    """Zeros of f or f' from sign changes on a grid, refined by bisection: misses pairs closer than
+    a step.
+    """
     grid = np.linspace(low, high, points) + 1e-9 * np.pi  # off the symmetric points, where f is exactly 0
     if derivative:
         values = np.concatenate([numpy_flow(part, m, n, b, derivative) for part in np.array_split(grid, 20)])
@@ -46,7 +48,9 @@ def scanned_zeros(m, n, b, low, high, derivative=0, points=100_001):
 
 
 def _screened_flow(grid, m, n, b):
-    """f in float32, and in float64 wherever float32 might have the wrong sign: the signs are those of float64."""
+    """f in float32, and in float64 wherever float32 might have the wrong sign: the signs are those
+    of float64.
+    """
     parts = np.array_split(grid, -(-len(grid) // 2000))
     steep, width, shift = (values.astype(np.float32) for values in (m, n, b))
     with np.errstate(under="ignore"):
@@ -56,7 +60,8 @@ def _screened_flow(grid, m, n, b):
                 for x in (part.astype(np.float32) for part in parts)
             ]
         ).astype(float)
-    # tanh and products to a few 2**-24 each, arguments to 2**-24 of themselves where tanh is not flat
+    # tanh and products to a few 2**-24 each, arguments to 2**-24 of themselves where tanh is not
+    # flat
     doubtful = np.flatnonzero(np.abs(values) < 1e-5 * (1 + np.abs(n).sum() + np.abs(grid)))
     for part in np.array_split(doubtful, -(-len(doubtful) // 20_000)) if len(doubtful) else ():
         values[part] = numpy_flow(grid[part], m, n, b)

@@ -9,9 +9,11 @@ from tests.slow_points.networks import rank_one_near_fold
 
 
 def through_fold(seed, first, last, epochs, units=20):
-    """Rank one, height ``first`` to ``last`` by one bias on a straight line; and the epoch of the fold, in closed form.
+    """Rank one, height ``first`` to ``last`` by one bias on a straight line; and the epoch of the
+    fold, in closed form.
 
-    The height differs from that of the start by ``4 (tanh b - tanh b0)`` up to a sign, see `rank_one_near_fold`.
+    The height differs from that of the start by ``4 (tanh b - tanh b0)`` up to a sign, see
+    `rank_one_near_fold`.
     """
     m, n, b0 = rank_one_near_fold(seed, units, first)
     b1 = rank_one_near_fold(seed, units, last)[2]

@@ -18,7 +18,9 @@ UNITS = 24
 
 
 def drawn(seed, rank):
-    """Weights of one network, of four gains in turn; many have several fixed points, and many ghosts."""
+    """Weights of one network, of four gains in turn; many have several fixed points, and many
+    ghosts.
+    """
     generator = np.random.default_rng([seed, rank])
     gain = (2.0, 2.5, 4.0, 6.0)[seed % 4]
     m, n = gain * generator.normal(size=(2, UNITS, rank)) / np.sqrt(UNITS)
@@ -26,7 +28,9 @@ def drawn(seed, rank):
 
 
 def same(first, second):
-    """Whether the two lists of places are the same: as many, and each row of one next to a row of its own."""
+    """Whether the two lists of places are the same: as many, and each row of one next to a row of
+    its own.
+    """
     if len(first) != len(second):
         return False
     nearest = [int(np.abs(second - place).max(axis=1).argmin()) for place in first]
@@ -60,7 +64,9 @@ def test_every_proven_fixed_point_and_every_ghost_is_listed_once(rank):
 
 
 def test_zeros_are_listed_where_newtons_method_does_not_settle(monkeypatch):
-    """The proven zeros are points by themselves: none depends on the polish or on a start that leads there."""
+    """The proven zeros are points by themselves: none depends on the polish or on a start that
+    leads there.
+    """
 
     def never(field, x, max_steps=12):
         return x, np.linalg.norm(field.flow(x), axis=1), np.zeros(len(x), bool)

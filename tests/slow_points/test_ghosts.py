@@ -27,7 +27,9 @@ from tests.slow_points.networks import full_rank, planted, rank_one_near_fold, v
 
 
 def a_ghost(units=12, speed=None, passable=False):
-    """A full-rank network with a ghost; of a given speed, or one that attracts in every other direction."""
+    """A full-rank network with a ghost; of a given speed, or one that attracts in every other
+    direction.
+    """
     for seed in range(200):
         W, b = vanilla(seed, units, 1.6, 0.2)
         ghosts = find_slow_points(full_rank(W, b), n_starts=16, certify=False).ghosts
@@ -96,7 +98,8 @@ def test_latent_ghosts_are_those_of_the_state():
     for name in ("position", "speed", "r", "a", "slow_direction", "left_vector"):
         np.testing.assert_allclose(getattr(latent, name), getattr(state, name), atol=1e-8, err_msg=name)
     np.testing.assert_allclose(latent.eigenvalues, state.eigenvalues, atol=1e-9)
-    # the passage does not depend on coordinates: r a is that of the latent flow to leading order in r
+    # the passage does not depend on coordinates: r a is that of the latent flow to leading order in
+    # r
     assert latent.escape_time[0] == pytest.approx(complete.escape_time[0, 0], rel=1e-6)
 
 
@@ -194,7 +197,8 @@ def test_right_null_vectors():
     left, _, right = np.linalg.svd(generator.normal(size=(6, 6)))
     J = left @ np.diag([3.0, 2.0, 1.0, 0.5, 0.1, 0.0]) @ right
     np.testing.assert_allclose(np.abs(right_null(J, left[:, -1]) @ right[-1]), 1, atol=1e-12)
-    # left and right null vectors at a right angle, as where two slow points and their directions meet
+    # left and right null vectors at a right angle, as where two slow points and their directions
+    # meet
     v = right_null(np.array([[0.0, 1.0], [0.0, 0.0]]), np.array([0.0, 1.0]))
     np.testing.assert_allclose(np.abs(v), [1, 0], atol=1e-12)
 

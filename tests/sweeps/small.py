@@ -6,7 +6,9 @@ import copy
 
 
 def small(**changes):
-    """A sweep of 2 delays x 3 rates x 4 seeds as a mapping; ``changes`` replace keys of sections."""
+    """A sweep of 2 delays x 3 rates x 4 seeds as a mapping; ``changes`` replace keys of
+    sections.
+    """
     given = {
         "models": {"units": 6, "scheme": "fixed_readout"},
         "task": {"name": "DelayedActivation"},

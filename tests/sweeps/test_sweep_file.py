@@ -1,4 +1,6 @@
-"""Wrong files are refused in one line, which has the line and the key, before anything is written."""
+"""Wrong files are refused in one line, which has the line and the key, before anything is
+written.
+"""
 
 from __future__ import annotations
 

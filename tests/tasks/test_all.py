@@ -1,4 +1,6 @@
-"""What holds for every task: shapes, weights, chance, accuracy, seeds, round trips, and what is refused."""
+"""What holds for every task: shapes, weights, chance, accuracy, seeds, round trips, and what is
+refused.
+"""
 
 from __future__ import annotations
 

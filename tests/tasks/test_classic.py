@@ -51,7 +51,8 @@ def test_pulses_come_as_often_as_said_and_either_way():
 
 
 def test_guessing_is_right_for_half_of_the_bits():
-    # bits of other trials are independent, so the share over trials is binomial if there is one answer to each
+    # bits of other trials are independent, so the share over trials is binomial if there is one
+    # answer to each
     task = NBitFlipFlop(n_bits=1, duration=20, n_trials=40_000)
     trial = task.trial(3)
     for guess in (0.0, 1.0):
@@ -90,7 +91,8 @@ def test_every_place_gets_marked():
 
 @pytest.mark.parametrize("tolerance", [0.04, 0.3, 1.5])
 def test_the_best_constant_sum_is_1(tolerance):
-    # among constants the loss is least at the mean of the sum; both chances against a fine grid over the unit square
+    # among constants the loss is least at the mean of the sum; both chances against a fine grid
+    # over the unit square
     task = DelayedAddition(tolerance=tolerance)
     middles = (np.arange(2000) + 0.5) / 2000
     sums = middles[:, None] + middles
@@ -139,7 +141,8 @@ def test_the_evidence_spreads_by_time_and_not_by_step(dt):
     deviations = per_tau - per_tau.mean(axis=1, keepdims=True)
     n = deviations.size - task.n_trials
     assert abs((deviations**2).sum() / n / 0.49 - 1) < 5 * math.sqrt(2 / n)
-    # the square of a mean is its own variance more than the mean of the squared strengths, (0.04 + 0.16) / 2
+    # the square of a mean is its own variance more than the mean of the squared strengths, (0.04 +
+    # 0.16) / 2
     means = shown.mean(axis=1)
     variance = 0.49 * task.tau / task.stimulus
     assert abs((means**2).mean() - variance - 0.1) < 5 * (means**2).std() / math.sqrt(task.n_trials)

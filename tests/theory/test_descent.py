@@ -1,4 +1,6 @@
-"""Gradient descent: compiled loops against the plain update, exact outcomes, the theory of the orbit."""
+"""Gradient descent: compiled loops against the plain update, exact outcomes, the theory of the
+orbit.
+"""
 
 from __future__ import annotations
 

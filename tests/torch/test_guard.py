@@ -1,4 +1,6 @@
-"""The guard: what it accepts, what it leaves alone, what it costs, and that it says what it cannot do."""
+"""The guard: what it accepts, what it leaves alone, what it costs, and that it says what it cannot
+do.
+"""
 
 import copy
 import warnings
@@ -62,7 +64,8 @@ def test_a_rate_at_which_training_breaks_is_survived():
         assert max(losses[60 if seed == 200 else 120 :]) < 0.05 * 0.5  # chance is 1/2
         assert guard.counts["backward"] == guard.counts["updates"] == 250  # one backward pass an update
         passes.append(guard.counts["forward"] / 250)
-    # forward passes an update, of whole trainings: single ones reach 1.35, as refusals depend on rounding
+    # forward passes an update, of whole trainings: single ones reach 1.35, as refusals depend on
+    # rounding
     assert np.median(passes) <= 1.3, passes
 
 
@@ -423,7 +426,9 @@ def test_bfloat16_autocast_and_a_compiled_model():
 
 
 class Stranger(nn.Module):
-    """Two recurrent layers over packed sequences, dropout, attention over their states, an answer a sequence."""
+    """Two recurrent layers over packed sequences, dropout, attention over their states, an answer a
+    sequence.
+    """
 
     def __init__(self):
         super().__init__()

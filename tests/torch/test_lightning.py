@@ -1,4 +1,6 @@
-"""Monitor and guard as callbacks of the real Lightning: the same losses as a loop by hand, state in its checkpoints."""
+"""Monitor and guard as callbacks of the real Lightning: the same losses as a loop by hand, state in
+its checkpoints.
+"""
 
 import pytest
 

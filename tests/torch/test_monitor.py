@@ -19,7 +19,9 @@ from .networks import MODULES, OPTIMIZERS, batch  # noqa: E402
 
 
 def trained(module, optimizer, watched, *, steps=25, amp=False, compiled=None, path=None, **options):
-    """Everything that a training leaves behind: losses, weights, gradients, buffers, optimizer and generator states."""
+    """Everything that a training leaves behind: losses, weights, gradients, buffers, optimizer and
+    generator states.
+    """
     torch.manual_seed(3)
     model = MODULES[module]()
     run = torch.compile(model, backend="aot_eager", fullgraph=compiled == "whole") if compiled else model

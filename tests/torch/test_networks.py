@@ -1,4 +1,6 @@
-"""Networks as modules and back: the same equations, the same losses, training that goes on on either side."""
+"""Networks as modules and back: the same equations, the same losses, training that goes on on
+either side.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""Slow points of PyTorch's layers: the equations are theirs, derivatives are right, and the module is left alone."""
+"""Slow points of PyTorch's layers: the equations are theirs, derivatives are right, and the module
+is left alone.
+"""
 
 import copy
 

@@ -1,4 +1,6 @@
-"""Slow points of modules over checkpoints: a fold of one unit at the bias where its closed form has it."""
+"""Slow points of modules over checkpoints: a fold of one unit at the bias where its closed form has
+it.
+"""
 
 import copy
 
@@ -63,7 +65,9 @@ MODULES = {"rnn": (rnn, 0, 1), "gru": (gru, 2, 1), "lstm": (lstm, 2, 2), "step":
 
 
 def fold(twice):
-    """The least bias with one fixed point: the largest b(h) on the lower branch of ``h = tanh(W h + b)``."""
+    """The least bias with one fixed point: the largest b(h) on the lower branch of
+    ``h = tanh(W h + b)``.
+    """
 
     def b(h):
         return (np.arctanh(np.arctanh(h)) if twice else np.arctanh(h)) - W * h

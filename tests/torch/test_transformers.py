@@ -1,4 +1,6 @@
-"""Monitor and guard in the real Trainer of Hugging Face: the same updates as a loop by hand, state in checkpoints."""
+"""Monitor and guard in the real Trainer of Hugging Face: the same updates as a loop by hand, state
+in checkpoints.
+"""
 
 import json
 

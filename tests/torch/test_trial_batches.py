@@ -1,4 +1,6 @@
-"""Environments with NeuroGym's interface as data sets: by shape, and with the real package where it is installed."""
+"""Environments with NeuroGym's interface as data sets: by shape, and with the real package where it
+is installed.
+"""
 
 import numpy as np
 import pytest

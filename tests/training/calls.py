@@ -1,4 +1,6 @@
-"""``train`` with the settings of :class:`~ghostpoint.Computing` as keywords of their own, for tests that vary them."""
+"""``train`` with the settings of :class:`~ghostpoint.Computing` as keywords of their own, for tests
+that vary them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Full-rank problems: random networks and tasks, the kernel's call, and the same training written with torch."""
+"""Full-rank problems: random networks and tasks, the kernel's call, and the same training written
+with torch.
+"""
 
 from __future__ import annotations
 
@@ -146,7 +148,9 @@ def run(case: Case, dtype: Any, epochs: int) -> Result:
 
 
 def torch_forward(case: Case, parts, epoch: int):
-    """Loss and outputs (B, steps, O) of the equations of ``full_rank.py``, one step after the other."""
+    """Loss and outputs (B, steps, O) of the equations of ``full_rank.py``, one step after the
+    other.
+    """
     w, w_in, b, w_out, b_out = parts
     kind = w.dtype
     function = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "identity": lambda z: z}[case.activation]
@@ -168,7 +172,9 @@ def torch_forward(case: Case, parts, epoch: int):
 
 
 def torch_run(case: Case, epochs: int, kind=torch.float64):
-    """Parts after ``epochs`` of ``torch.optim``, the history (loss, norm, accuracy), and the last gradients."""
+    """Parts after ``epochs`` of ``torch.optim``, the history (loss, norm, accuracy), and the last
+    gradients.
+    """
     parts = [
         torch.tensor(part, dtype=kind).requires_grad_(wanted)
         for part, wanted in zip(case.parts, case.trainable, strict=True)

@@ -25,8 +25,9 @@ def tasks(draw, most_steps=10):
 def networks(draw, most=6, units=40, rank=1, trainable=None):
     """A stack of benign random networks.
 
-    A latent map that expands (``sum |n m| > 1``) amplifies rounding by up to its gain to the number of steps, so
-    that no two correct programs agree for a gain of, say, 75. Here the gain is at most 1.5.
+    A latent map that expands (``sum |n m| > 1``) amplifies rounding by up to its gain to the number
+    of steps, so that no two correct programs agree for a gain of, say, 75. Here the gain is at most
+    1.5.
     """
     count, size = draw(st.integers(1, most)), draw(st.integers(1, units))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))

@@ -1,4 +1,6 @@
-"""The engines for every model and task: the reference against autograd, torch's engine against the reference."""
+"""The engines for every model and task: the reference against autograd, torch's engine against the
+reference.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ PROBLEMS = {
 
 
 def autograd(models, task, parameters, x, noise):
-    """The loss of one network, written once more and differently: one trial, one step, one product at a time."""
+    """The loss of one network, written once more and differently: one trial, one step, one product
+    at a time.
+    """
     trial, total = task.trial(), 0.0
     weights = torch.tensor(task.weights(trial))
     activation = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "identity": lambda z: z}[models.activation]

@@ -1,4 +1,6 @@
-"""The compiled engine for full rank through ``train``: the reference's results, and bits of its own that hold still."""
+"""The compiled engine for full rank through ``train``: the reference's results, and bits of its own
+that hold still.
+"""
 
 from __future__ import annotations
 

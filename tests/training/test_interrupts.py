@@ -1,4 +1,6 @@
-"""Ctrl-C: it ends a loop around ``train`` too, whichever engine is running, and what was done is not lost."""
+"""Ctrl-C: it ends a loop around ``train`` too, whichever engine is running, and what was done is
+not lost.
+"""
 
 from __future__ import annotations
 

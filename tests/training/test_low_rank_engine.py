@@ -1,4 +1,6 @@
-"""The compiled engine for any rank through ``train``: the specification's results, and bits that hold still."""
+"""The compiled engine for any rank through ``train``: the specification's results, and bits that
+hold still.
+"""
 
 from __future__ import annotations
 
@@ -207,7 +209,8 @@ def test_200_epochs_follow_autograd(kind, task):
         models = LowRankRNN.initialize(40, [0, 1], "latent_readout", rank=2, **channels)
     else:
         models = FullRankRNN.initialize(40, [6, 7], "xavier_biased", **channels)
-    # at higher rates rank-two networks of this gain jump about, and rounding grows tenfold in a few epochs
+    # at higher rates rank-two networks of this gain jump about, and rounding grows tenfold in a few
+    # epochs
     rate = 0.001 if kind == "low" else 0.05
     asked = {"dtype": "float64", "record": "all"}
     slow = train_with(models, task, rate, 200, engine="torch", **asked)
@@ -237,7 +240,9 @@ def test_bits_do_not_depend_on_threads_stack_or_the_length_of_calls(task, rule, 
 
 
 def test_noise_has_the_variance_asked_for():
-    """Units without weights hold the noise alone: tanh of it, filtered, is what the identity readout sums."""
+    """Units without weights hold the noise alone: tanh of it, filtered, is what the identity
+    readout sums.
+    """
     units = 4000
     models = LowRankRNN(
         np.zeros((1, units, 1)), np.zeros((1, units, 1)), w_out=np.full((1, 1, units), 1.0), activation="identity",
@@ -245,7 +250,8 @@ def test_noise_has_the_variance_asked_for():
     )  # fmt: skip
     task = DelayedCueDiscrimination(5, 5, 5, noise=0.1)
     losses = train_with(models, task, 0.1, 400, record="all", engine="compiled", dtype="float64").history["loss"][0]
-    # x[1] = alpha tanh(noise), x[2] = (1 - alpha) x[1] + alpha tanh(noise); x[0] = 0; the response's target is +-1
+    # x[1] = alpha tanh(noise), x[2] = (1 - alpha) x[1] + alpha tanh(noise); x[0] = 0; the
+    # response's target is +-1
     each = np.mean(np.tanh(0.1 * np.random.default_rng(0).normal(size=10**6)) ** 2) * 0.25 * units
     wanted = (each + 1.25 * each + 1.0) / 3
     assert losses.mean().item() == pytest.approx(wanted, rel=0.1)

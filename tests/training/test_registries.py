@@ -1,4 +1,6 @@
-"""An optimiser, a remedy and an engine from outside, one class and one line each, are trained with."""
+"""An optimiser, a remedy and an engine from outside, one class and one line each, are trained
+with.
+"""
 
 from __future__ import annotations
 

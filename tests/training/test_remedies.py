@@ -1,4 +1,6 @@
-"""Remedies at work in the engines: gradients of escape times, what the factor is, and runs that it never touches."""
+"""Remedies at work in the engines: gradients of escape times, what the factor is, and runs that it
+never touches.
+"""
 
 from __future__ import annotations
 
@@ -159,7 +161,9 @@ def test_the_factor_is_the_rule_with_a_directional_derivative_by_differences(nam
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_a_split_update_is_the_rule_on_the_vectors_themselves(name):
-    """The parts by least squares on flattened gradients, the factors by loops; nothing of the rule's own code."""
+    """The parts by least squares on flattened gradients, the factors by loops; nothing of the
+    rule's own code.
+    """
     models, task = PROBLEMS[name]
     region = TrustRegion(h=0.03, eta=0.02, shrink=0.005, tilt=0.2, floor=0.3, growth=4.0, polyak=0.1)
     run = train_with(
@@ -286,7 +290,8 @@ def test_rewind_goes_back_to_the_lowest_loss_with_the_state_it_had(engine, optim
         for part in models.trainable:
             path = run.checkpoints[part].values[:, row]
             np.testing.assert_array_equal(path[entry + 1], path[best])
-            # with the state of then: momentum's next update is the one made there, at a quarter of the rate
+            # with the state of then: momentum's next update is the one made there, at a quarter of
+            # the rate
             if optimizer == "momentum":
                 again, first = path[entry + 2] - path[entry + 1], path[best + 1] - path[best]
                 np.testing.assert_allclose(again, first / 4, rtol=1e-7, atol=1e-13)

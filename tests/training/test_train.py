@@ -1,4 +1,6 @@
-"""``train``: events against runs recorded at every epoch, what is recorded, splitting a run, and what is refused."""
+"""``train``: events against runs recorded at every epoch, what is recorded, splitting a run, and
+what is refused.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ SHORT = DelayedActivation(30)
 ENGINES = pytest.mark.parametrize(
     "engine", [{"layout": "networks"}, {"layout": "units"}, {"engine": "reference", "dtype": "float64"}]
 )
-#: seeds of which some never learn, some learn, and some are lost, frozen or not, within 5000 epochs at rate 0.02
+#: seeds of which some never learn, some learn, and some are lost, frozen or not, within 5000 epochs
+#: at rate 0.02
 MIXED = range(24)
 EPOCHS = 5000
 
@@ -153,7 +156,8 @@ def test_log_is_a_choice_of_record(mixed):
 @settings(max_examples=15)
 @given(models=networks(most=5, units=9), task=tasks(5), data=st.data())
 def test_events_follow_from_the_history_whatever_happens(engine, models, task, data):
-    # rates from none to absurd, so that networks also freeze and diverge; a threshold that is crossed
+    # rates from none to absurd, so that networks also freeze and diverge; a threshold that is
+    # crossed
     rate = 10.0 ** np.array([data.draw(st.floats(-6, 12)) for _ in range(len(models))])
     solved = data.draw(st.floats(0.1, 1.0))
     with np.errstate(all="ignore"):
@@ -162,10 +166,12 @@ def test_events_follow_from_the_history_whatever_happens(engine, models, task, d
 
 
 def saturated(right):
-    """A network of 3 units without a gradient: tanh and output are saturated, at the right answer or a wrong one.
+    """A network of 3 units without a gradient: tanh and output are saturated, at the right answer
+    or a wrong one.
 
-    The units are at 1 (or -1) for any latent, which relaxes from 3 (0.3) to 3 (-3) times the weight 10/3 and crosses
-    the threshold 1 between steps 3 and 4 (never). With c = 10^4 the output is 0 or 1 to the last digit.
+    The units are at 1 (or -1) for any latent, which relaxes from 3 (0.3) to 3 (-3) times the weight
+    10/3 and crosses the threshold 1 between steps 3 and 4 (never). With c = 10^4 the output is 0 or
+    1 to the last digit.
     """
     n, x0 = (10 / 3, -0.3) if right else (10 / 3, 0.0)
     return LowRankRNN(

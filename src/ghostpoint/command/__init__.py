@@ -1,1 +1,3 @@
-"""The command ``ghostpoint``: a file per sub-command, the report, the folder of a reproduction, the progress."""
+"""The command ``ghostpoint``: a file per sub-command, the report, the folder of a reproduction, the
+progress.
+"""

@@ -1,4 +1,6 @@
-"""The code that judges the claims of an experiment, and the line of it at which each claim is made."""
+"""The code that judges the claims of an experiment, and the line of it at which each claim is
+made.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ class Listing:
 
     @cached_property
     def _sentences(self) -> list[tuple[int, re.Pattern[str]]]:
-        """Line and pattern of every text in the file that could be a sentence; what is filled in matches anything."""
+        """Line and pattern of every text in the file that could be a sentence; what is filled in
+        matches anything.
+        """
         found = []
         for node in ast.walk(ast.parse(self.source)):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):

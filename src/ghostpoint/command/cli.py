@@ -1,4 +1,6 @@
-"""The ``ghostpoint`` command. What is heavy is imported by the subcommand that needs it: help is instant."""
+"""The ``ghostpoint`` command. What is heavy is imported by the subcommand that needs it: help is
+instant.
+"""
 
 from __future__ import annotations
 
@@ -82,8 +84,8 @@ def reproduce(
 ) -> None:
     """Run the published experiments and write a report.
 
-    Saves each experiment when it is finished and writes DIR/report.html again. Exit status: 0 if all ran, 1
-    if one failed, 2 for wrong usage, 130 after Ctrl-C.
+    Saves each experiment when it is finished and writes DIR/report.html again. Exit status: 0 if
+    all ran, 1 if one failed, 2 for wrong usage, 130 after Ctrl-C.
     """
     from rich.console import Console
 
@@ -125,7 +127,9 @@ def report(
 
 
 def _ending(outcome: Outcome, advice: str = "") -> None:
-    """Say what failed, with ``advice``, and where the report is; exit with status 1 after a failure."""
+    """Say what failed, with ``advice``, and where the report is; exit with status 1 after a
+    failure.
+    """
     if outcome.failed:
         failed = ", ".join(outcome.failed)
         typer.echo(f"{len(outcome.failed)} failed: {failed}. The report says why{advice}.", err=True)
@@ -239,8 +243,9 @@ def sweep(
 ) -> None:
     """Train every network of a grid, and keep each where it is done.
 
-    The same command goes on after Ctrl-C, a crash or power loss, and computes what is new of a larger grid.
-    Exit status: 0 if all is done, 1 if a shard failed, 2 for wrong usage, 130 after Ctrl-C.
+    The same command goes on after Ctrl-C, a crash or power loss, and computes what is new of a
+    larger grid. Exit status: 0 if all is done, 1 if a shard failed, 2 for wrong usage, 130 after
+    Ctrl-C.
     """
     from rich.console import Console
 
@@ -329,7 +334,8 @@ def _ids(only: list[str]) -> list[str]:
 def run(arguments: list[str]) -> int:
     """Run the command with ``arguments`` and return its exit status.
 
-    A wrong input is one line on stderr and status 2. A fault of this program keeps its traceback and has status 70.
+    A wrong input is one line on stderr and status 2. A fault of this program keeps its traceback
+    and has status 70.
     """
     try:
         status = app(args=arguments, prog_name="ghostpoint", standalone_mode=False)
@@ -339,7 +345,8 @@ def run(arguments: list[str]) -> int:
         typer.echo("Interrupted.", err=True)
         return 130
     except Exception as error:
-        # A usage error: from typer's own copy of click, or from click itself in older releases of typer.
+        # A usage error: from typer's own copy of click, or from click itself in older releases of
+        # typer.
         message = getattr(error, "format_message", None)
         if message is None:
             traceback.print_exc()

@@ -27,7 +27,8 @@ def diagnose_file(
     targets: Path | None = None,
     as_json: bool = False,
 ) -> str:
-    """The diagnosis of the history in the file ``path``, as text: a table for many runs, all there is for one.
+    """The diagnosis of the history in the file ``path``, as text: a table for many runs, all there
+    is for one.
 
     Parameters
     ----------
@@ -81,14 +82,16 @@ def diagnose_file(
 def follow_file(
     path: Path, *, wait: float = 2.0, sleep: Callable[[float], object] = time.sleep, **options: Any
 ) -> Iterator[str]:
-    """The diagnosis of a history that is being written, again whenever its verdicts or phases have changed.
+    """The diagnosis of a history that is being written, again whenever its verdicts or phases have
+    changed.
 
     A file that is not there yet, or is empty, is waited for. It never ends by itself.
 
     Parameters
     ----------
     wait : float
-        Seconds between two looks at the file; more where reading it takes more than a tenth of that.
+        Seconds between two looks at the file; more where reading it takes more than a tenth of
+        that.
     sleep : callable
         Waits for so many seconds.
     **options
@@ -114,7 +117,9 @@ def follow_file(
 
 
 def _answers(path: Path) -> Any:
-    """The wanted answers in a file: an array, or numbers or labels, one a line or separated by commas."""
+    """The wanted answers in a file: an array, or numbers or labels, one a line or separated by
+    commas.
+    """
     import numpy as np
 
     if not path.is_file():

@@ -1,4 +1,6 @@
-"""What ``ghostpoint explore`` does: serve the explorer's page to the browser of this machine, or write it to a file."""
+"""What ``ghostpoint explore`` does: serve the explorer's page to the browser of this machine, or
+write it to a file.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ def explore(
     open_browser: bool = True,
     say: Callable[[str], object] = print,
 ) -> None:
-    """Show the page, with the runs saved at ``path`` in it, until Ctrl-C; with ``out``, write it there instead.
+    """Show the page, with the runs saved at ``path`` in it, until Ctrl-C; with ``out``, write it
+    there instead.
 
     Parameters
     ----------

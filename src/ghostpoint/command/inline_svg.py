@@ -1,4 +1,6 @@
-"""Matplotlib's SVG figures as elements of one HTML page, a third to a half as long as they were saved."""
+"""Matplotlib's SVG figures as elements of one HTML page, a third to a half as long as they were
+saved.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ _TOKEN = re.compile(r"[A-Za-z]|[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _NUMBER = re.compile(r"-?\d+\.\d{3,}(?![\d.]*[eE])")
 #: numbers that each command of a path takes; other commands leave a path as it is
 _TAKES = {"M": 2, "L": 2, "C": 6, "Q": 4, "Z": 0}
-#: steps of the coordinates: a hundredth of a point is far below a pixel at any zoom that a reader uses
+#: steps of the coordinates: a hundredth of a point is far below a pixel at any zoom that a reader
+#: uses
 _PER_POINT = 100
 
 Element = ElementTree.Element
@@ -32,10 +35,11 @@ class Plates:
     def add(self, svg: str, prefix: str, label: str) -> str:
         """``svg`` as an element for the page: every id and reference to one starts with ``prefix``.
 
-        Matplotlib gives its elements the same ids in every figure, and its style rules apply to the whole page; with
-        several figures in a page each has to refer to its own. The element scales with the page and carries ``label``
-        for readers who do not see it. Coordinates are rounded to hundredths of a point, ids that nothing refers to are
-        dropped, and equal styles become one class.
+        Matplotlib gives its elements the same ids in every figure, and its style rules apply to the
+        whole page; with several figures in a page each has to refer to its own. The element scales
+        with the page and carries ``label`` for readers who do not see it. Coordinates are rounded
+        to hundredths of a point, ids that nothing refers to are dropped, and equal styles become
+        one class.
         """
         root = ElementTree.fromstring(svg)
         _remove(root, "metadata")
@@ -61,7 +65,9 @@ class Plates:
         return _text(root)
 
     def definitions(self) -> str:
-        """The element, invisible, that holds what the figures share; the page needs it once, before any figure."""
+        """The element, invisible, that holds what the figures share; the page needs it once, before
+        any figure.
+        """
         glyphs = "".join(f'<path id="{name}" {shape}/>' for shape, name in self._glyphs.items())
         return f'<svg xmlns="{_SVG}" class="shared" width="0" height="0" aria-hidden="true"><defs>{glyphs}</defs></svg>'
 
@@ -98,8 +104,8 @@ class Plates:
 def relative_path(path: str) -> str:
     """The data of an SVG path with coordinates relative to the point before, rounded to hundredths.
 
-    Every point is rounded where it stands, so that errors do not add up along the path. A path with other commands
-    than matplotlib's M, L, C, Q and Z is returned as it is.
+    Every point is rounded where it stands, so that errors do not add up along the path. A path with
+    other commands than matplotlib's M, L, C, Q and Z is returned as it is.
 
     Examples
     --------
@@ -172,7 +178,9 @@ def _remove(root: Element, tag: str) -> None:
 
 
 def _unwrap(parent: Element) -> None:
-    """Put the children of every group without attributes, and of empty definitions, in its place."""
+    """Put the children of every group without attributes, and of empty definitions, in its
+    place.
+    """
     children: list[Element] = []
     for child in parent:
         _unwrap(child)

@@ -1,4 +1,6 @@
-"""What a person sees of a reproduction while it runs: a live display in a terminal, plain lines elsewhere."""
+"""What a person sees of a reproduction while it runs: a live display in a terminal, plain lines
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ def watcher(console: Console) -> Lines | Terminal:
 class Meter:
     """Where the current phase stands, and how fast it went over the last ``window`` seconds.
 
-    The first calls into compiled code compile it, so an average over the whole phase would long be too slow.
+    The first calls into compiled code compile it, so an average over the whole phase would long be
+    too slow.
     """
 
     def __init__(
@@ -144,7 +147,9 @@ class Lines(Watcher):
 
 
 class Terminal(Lines):
-    """Two live lines: which experiment, and where its phase stands; finished experiments stay above them."""
+    """Two live lines: which experiment, and where its phase stands; finished experiments stay above
+    them.
+    """
 
     live = True  # the display looks four times a second by itself
 

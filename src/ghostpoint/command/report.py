@@ -1,4 +1,6 @@
-"""The report of a reproduction: one self-contained HTML page made from what is saved, and nothing else."""
+"""The report of a reproduction: one self-contained HTML page made from what is saved, and nothing
+else.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ DPI = 200
 
 
 def draw_svg(id: str, dataset: xr.Dataset) -> str:
-    """The figure of experiment ``id`` from its saved ``dataset``, as SVG text; equal data give equal text."""
+    """The figure of experiment ``id`` from its saved ``dataset``, as SVG text; equal data give
+    equal text.
+    """
     from ghostpoint.figures.style import styled
 
     buffer = io.StringIO()
@@ -37,7 +41,9 @@ def draw_svg(id: str, dataset: xr.Dataset) -> str:
 
 
 def write_report(folder: Folder) -> Path:
-    """Write ``report.html`` of the reproduction ``folder`` from what it holds, and return its path."""
+    """Write ``report.html`` of the reproduction ``folder`` from what it holds, and return its
+    path.
+    """
     return write_text_atomic(render(folder, datetime.now(UTC)), folder.path / "report.html")
 
 

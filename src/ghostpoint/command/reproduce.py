@@ -1,4 +1,6 @@
-"""Run published experiments into a folder, one after the other, so that nothing computed is ever lost."""
+"""Run published experiments into a folder, one after the other, so that nothing computed is ever
+lost.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ from ghostpoint.storage import TEMPORARY_PREFIX
 
 
 class Watcher(Silent):
-    """Who is told how a reproduction goes, and how each run in it; this one does nothing about it."""
+    """Who is told how a reproduction goes, and how each run in it; this one does nothing about
+    it.
+    """
 
     def starting(self, number: int, total: int, experiment: Experiment) -> None:
         """Experiment ``number`` of ``total`` starts."""
@@ -36,7 +40,9 @@ class Watcher(Silent):
         """A finished experiment was found in the folder and is not run again."""
 
     def outdated(self, record: Record) -> None:
-        """A finished experiment was found in the folder and is run again, because its code has changed."""
+        """A finished experiment was found in the folder and is run again, because its code has
+        changed.
+        """
 
     def finished(self, record: Record) -> None:
         """An experiment is finished and saved."""
@@ -47,10 +53,11 @@ class Watcher(Silent):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a reproduction: where the report is, and the experiments asked for by what happened.
+    """What became of a reproduction: where the report is, and the experiments asked for by what
+    happened.
 
-    ``failed`` are those that raised, or whose claims or figure did; ``remaining`` those without saved data of the
-    present code.
+    ``failed`` are those that raised, or whose claims or figure did; ``remaining`` those without
+    saved data of the present code.
     """
 
     report: Path
@@ -68,20 +75,21 @@ def reproduce(
     resume: bool = False,
     watcher: Watcher | None = None,
 ) -> Outcome:
-    """Run the experiments ``ids`` (None for all) at ``scale`` and keep everything in the folder ``out``.
+    """Run the experiments ``ids`` (None for all) at ``scale`` and keep everything in the folder
+    ``out``.
 
-    Data, record and figure of an experiment are saved when it is finished, and the report is written again.
-    An experiment that raises is noted and the others run; KeyboardInterrupt ends the run with what is
-    finished. With ``resume``, finished experiments with the same parameters and the same code
-    (:func:`~ghostpoint.fingerprint.fingerprint`; the version does not matter) are kept and not run
-    again; the result of another code is replaced when the new one is there.
+    Data, record and figure of an experiment are saved when it is finished, and the report is
+    written again. An experiment that raises is noted and the others run; KeyboardInterrupt ends the
+    run with what is finished. With ``resume``, finished experiments with the same parameters and
+    the same code (:func:`~ghostpoint.fingerprint.fingerprint`; the version does not matter) are
+    kept and not run again; the result of another code is replaced when the new one is there.
 
     Raises
     ------
     ValueError
-        For an unknown id or scale; and, with nothing touched, if ``out`` is a file, holds other things, is in
-        use by another run, holds finished experiments and ``resume`` is not given, or was made at another
-        scale, with other parameters or in another format.
+        For an unknown id or scale; and, with nothing touched, if ``out`` is a file, holds other
+        things, is in use by another run, holds finished experiments and ``resume`` is not given, or
+        was made at another scale, with other parameters or in another format.
     """
     one_of("scale", scale, SCALES)
     wanted = list(experiments.IDS) if ids is None else list(ids)
@@ -129,7 +137,8 @@ def reproduce(
 
 
 def redraw(path: str | os.PathLike[str]) -> Outcome:
-    """Make claims, figures and report of the reproduction in ``path`` again from its saved data; run nothing.
+    """Make claims, figures and report of the reproduction in ``path`` again from its saved data;
+    run nothing.
 
     Raises
     ------
@@ -194,7 +203,9 @@ def _tell(watcher: Watcher, record: Record, kept: bool) -> list[str]:
 
 @contextmanager
 def _opened(out: Path, scale: str, chosen: list[Experiment], resume: bool) -> Iterator[Folder]:
-    """The folder for a run of ``chosen``, locked; everything is checked before anything is touched."""
+    """The folder for a run of ``chosen``, locked; everything is checked before anything is
+    touched.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except FileExistsError:

@@ -1,12 +1,12 @@
 """The folder of a reproduction: what lies in it, and what may be added to it.
 
-    DIR/manifest.json                     format, scale, version of ghostpoint, experiments that failed
-    DIR/report.html                       written again after every experiment
-    DIR/<experiment>/data.zarr.zip        what the experiment computed
-    DIR/<experiment>/record.json          exact parameters, seeds, machine, versions, duration, claims
-    DIR/<experiment>/figure.svg
+    DIR/manifest.json                     format, scale, version of ghostpoint, experiments that
+    failed DIR/report.html                       written again after every experiment
+    DIR/<experiment>/data.zarr.zip        what the experiment computed DIR/<experiment>/record.json
+    exact parameters, seeds, machine, versions, duration, claims DIR/<experiment>/figure.svg
 
-An experiment's folder appears complete, by one rename: a killed run leaves no half-written experiment.
+An experiment's folder appears complete, by one rename: a killed run leaves no half-written
+experiment.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ class Failure:
 class Record:
     """How an experiment's saved data came about, and what they say.
 
-    ``seconds`` is the wall time of the run, ``started`` its UTC start in ISO 8601; ``failures`` are claims or
-    a figure that could not be made from the data, which are complete all the same. ``fingerprint`` is that of the
-    code of the run (see ``ghostpoint.fingerprint``), and ``processor_seconds`` its processor
-    time over all threads, with that of the parts which an interrupted run had left; records from before these were
-    kept have "" and None.
+    ``seconds`` is the wall time of the run, ``started`` its UTC start in ISO 8601; ``failures`` are
+    claims or a figure that could not be made from the data, which are complete all the same.
+    ``fingerprint`` is that of the code of the run (see ``ghostpoint.fingerprint``), and
+    ``processor_seconds`` its processor time over all threads, with that of the parts which an
+    interrupted run had left; records from before these were kept have "" and None.
     """
 
     id: str
@@ -130,7 +130,9 @@ class Folder:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Folder:
-        """The reproduction in the folder ``path``; ``ValueError`` if none that this version reads."""
+        """The reproduction in the folder ``path``; ``ValueError`` if none that this version
+        reads.
+        """
         path = Path(path)
         manifest = path / "manifest.json"
         if not manifest.is_file():
@@ -170,7 +172,9 @@ class Folder:
         return read_dataset(self.path / id / "data.zarr.zip")
 
     def figure(self, id: str) -> str | None:
-        """The figure of the finished experiment ``id`` as SVG text, or None if it could not be drawn."""
+        """The figure of the finished experiment ``id`` as SVG text, or None if it could not be
+        drawn.
+        """
         path = self.path / id / "figure.svg"
         return path.read_text(encoding="utf-8") if path.is_file() else None
 

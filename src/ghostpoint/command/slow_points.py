@@ -1,4 +1,6 @@
-"""What ``ghostpoint slow-points`` does: read weights, find the slow points of one network, show and draw them."""
+"""What ``ghostpoint slow-points`` does: read weights, find the slow points of one network, show and
+draw them.
+"""
 
 from __future__ import annotations
 
@@ -50,13 +52,15 @@ def find_in_file(
     inputs : str, optional
         A constant input, numbers with commas between them.
     states : path, optional
-        States to start near, (..., N), such as those of trials: ``.npy``, ``.npz`` (of one array) or text with commas.
+        States to start near, (..., N), such as those of trials: ``.npy``, ``.npz`` (of one array)
+        or text with commas.
     equation, activation : str
         As for ``find_slow_points``.
     low_rank_scale, transpose
         As for ``open_weights``.
     tau, dt : float, optional
-        In ms. Without them times are in units of tau, and the map is the one with dt = tau, ``x <- tanh(W x + b)``.
+        In ms. Without them times are in units of tau, and the map is the one with dt = tau,
+        ``x <- tanh(W x + b)``.
     figure : path, optional
         Where to draw the flow; the suffix says the format.
     out : path, optional
@@ -117,7 +121,9 @@ def find_in_file(
 
 
 def rows(points: SlowPoints) -> list[dict[str, Any]]:
-    """One JSON-serialisable dictionary per point; None for numbers that are not finite. Times in ms if tau is known."""
+    """One JSON-serialisable dictionary per point; None for numbers that are not finite. Times in ms
+    if tau is known.
+    """
     from ghostpoint.slow_points.stability import map_eigenvalues
 
     known = points.tau is not None
@@ -266,7 +272,9 @@ def _summary(points: SlowPoints) -> dict[str, Any]:
 
 
 def _slowest(points: SlowPoints, i: int) -> float:
-    """The time constant of the smallest |Re lambda|, negative where that direction grows; inf at a ghost."""
+    """The time constant of the smallest |Re lambda|, negative where that direction grows; inf at a
+    ghost.
+    """
     times = points.time_constants[i]
     if points.kind[i] == "ghost":
         return math.inf

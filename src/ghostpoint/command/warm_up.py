@@ -1,8 +1,10 @@
-"""Compile the kernels that a reproduction needs, in a process beside it: ``python -m ghostpoint.command.warm_up``.
+"""Compile the kernels that a reproduction needs, in a process beside it:
+``python -m ghostpoint.command.warm_up``.
 
-Compiling takes a minute and one processor, once; what is compiled is kept on disk (``numerics/compiled_code.py``). The
-experiments that need no large kernel run in the meantime. Whatever is not ready when it is needed is compiled there
-too, so this process can end, fail or be killed at any time without changing a result.
+Compiling takes a minute and one processor, once; what is compiled is kept on disk
+(``numerics/compiled_code.py``). The experiments that need no large kernel run in the meantime.
+Whatever is not ready when it is needed is compiled there too, so this process can end, fail or be
+killed at any time without changing a result.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ def warming_up() -> Iterator[None]:
 
 
 def main() -> None:
-    """Train and search the smallest networks of each kind, in the order in which a reproduction needs them."""
+    """Train and search the smallest networks of each kind, in the order in which a reproduction
+    needs them.
+    """
     from ghostpoint.experiments.shared.base import Silent
     from ghostpoint.experiments.shared.networks import trained
     from ghostpoint.models import FullRankRNN, LowRankRNN

@@ -1,8 +1,10 @@
-"""When a readout crosses from one answer to the next, and how that time depends on every trainable number.
+"""When a readout crosses from one answer to the next, and how that time depends on every trainable
+number.
 
-The escape time t of a network is the time it spends at its ghost before it answers. Training moves it to the delay,
-and from there the size of its gradient says how far one update carries the network: the critical learning rate
-(:mod:`ghostpoint.critical_rate.prediction`) is a statement about t and its gradient.
+The escape time t of a network is the time it spends at its ghost before it answers. Training moves
+it to the delay, and from there the size of its gradient says how far one update carries the
+network: the critical learning rate (:mod:`ghostpoint.critical_rate.prediction`) is a statement
+about t and its gradient.
 """
 
 from __future__ import annotations
@@ -22,17 +24,19 @@ from ghostpoint.training.reference import approach, follow, global_norm
 
 @dataclass(frozen=True)
 class Escape:
-    """Escape times of R networks at the E crossings of a task, and their gradients where those were asked for.
+    """Escape times of R networks at the E crossings of a task, and their gradients where those were
+    asked for.
 
     Attributes
     ----------
     crossings : tuple of Crossing
         Which trial, output channel, readings and logit each of the E belongs to.
     time : (E, R)
-        Readings from the start of the crossing's window to the crossing; NaN where the readout does not cross in it.
+        Readings from the start of the crossing's window to the crossing; NaN where the readout does
+        not cross in it.
     speed : (E, R)
-        Logit per step at the crossing, in the direction of the target; NaN likewise. The output goes from one answer to
-        the other within about ``1 / speed`` steps.
+        Logit per step at the crossing, in the direction of the target; NaN likewise. The output
+        goes from one answer to the other within about ``1 / speed`` steps.
     gradient : dict or None
         Trainable part to ``d time / d part``, (E, R, ...); NaN where the readout does not cross.
     norm : (E, R) or None
@@ -47,7 +51,9 @@ class Escape:
 
     @property
     def delay(self) -> NDArray[np.int64]:
-        """T: readings from the start of each crossing's window to the transition of the target, (E,)."""
+        """T: readings from the start of each crossing's window to the transition of the target,
+        (E,).
+        """
         return np.array([crossing.delay for crossing in self.crossings], np.int64)
 
 
@@ -59,15 +65,18 @@ def escape_time(
     initial_states: NDArray[Any] | None = None,
     noise: NDArray[Any] | None = None,
 ) -> Escape:
-    """Times at which the networks' readouts cross midway between two successive targets, by linear interpolation.
+    """Times at which the networks' readouts cross midway between two successive targets, by linear
+    interpolation.
 
-    For a target that goes from a to b, with ``g[t] = sign(b - a) (z[t] - z*)`` the logit's distance beyond the one, z*,
-    whose output is ``(a + b) / 2`` (logit 0 between 0 and 1; outputs of +-0.5 between 0 and +-1), the escape time is
+    For a target that goes from a to b, with ``g[t] = sign(b - a) (z[t] - z*)`` the logit's distance
+    beyond the one, z*, whose output is ``(a + b) / 2`` (logit 0 between 0 and 1; outputs of +-0.5
+    between 0 and +-1), the escape time is
 
         t = j + 1 + g[j] / (g[j] - g[j + 1])
 
-    for the first j with ``g[j] <= 0 < g[j + 1]``. Readings of a window count from 1 at its start, which is the trial's
-    start or the target's previous transition; a readout that is read after each update is at time j after j steps.
+    for the first j with ``g[j] <= 0 < g[j + 1]``. Readings of a window count from 1 at its start,
+    which is the trial's start or the target's previous transition; a readout that is read after
+    each update is at time j after j steps.
 
     Parameters
     ----------
@@ -79,7 +88,8 @@ def escape_time(
     Raises
     ------
     ValueError
-        If no target of the task goes from one counted answer to another, or its trials are random and none is given.
+        If no target of the task goes from one counted answer to another, or its trials are random
+        and none is given.
     """
     return _escape(models, task, trial, initial_states, noise, gradient=False)
 
@@ -92,11 +102,13 @@ def escape_gradient(
     initial_states: NDArray[Any] | None = None,
     noise: NDArray[Any] | None = None,
 ) -> Escape:
-    """:func:`escape_time` with its gradient by every trainable part: one backward pass for each crossing.
+    """:func:`escape_time` with its gradient by every trainable part: one backward pass for each
+    crossing.
 
-    The pass starts at the two readings around the crossing, where ``dt/dg[j] = -g[j+1] / (g[j+1] - g[j])**2`` and
-    ``dt/dg[j+1] = g[j] / (g[j+1] - g[j])**2``. The time is a smooth function of the parameters as long as the crossing
-    stays between the same two readings, and continuous beyond. Arguments and errors as for :func:`escape_time`.
+    The pass starts at the two readings around the crossing, where
+    ``dt/dg[j] = -g[j+1] / (g[j+1] - g[j])**2`` and ``dt/dg[j+1] = g[j] / (g[j+1] - g[j])**2``. The
+    time is a smooth function of the parameters as long as the crossing stays between the same two
+    readings, and continuous beyond. Arguments and errors as for :func:`escape_time`.
     """
     return _escape(models, task, trial, initial_states, noise, gradient=True)
 
@@ -113,7 +125,8 @@ def _escape(models: Record, task: Task, trial: Trial | None, states: Any, noise:
     measured = [crossing.measure(path.logits[crossing.trial, :, :, crossing.output]) for crossing in found]
     crossed = np.stack([one[0] for one in measured])
     time = np.where(crossed, np.stack([one[1] for one in measured]), np.nan)
-    # d t / dz summed over the two readings is -1 / (g[j+1] - g[j]), whatever the fraction between them
+    # d t / dz summed over the two readings is -1 / (g[j+1] - g[j]), whatever the fraction between
+    # them
     slope = np.abs(np.stack([one[3].sum(axis=1) for one in measured]))
     speed = np.where(crossed, 1.0 / np.where(crossed, slope, 1.0), np.nan)
     if not gradient:

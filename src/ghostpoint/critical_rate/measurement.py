@@ -1,4 +1,6 @@
-"""The critical rate as it is measured: training on a grid of rates, and which probes end in the no-learning zone."""
+"""The critical rate as it is measured: training on a grid of rates, and which probes end in the
+no-learning zone.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from ghostpoint.training import Computing, train
 GRID: NDArray[np.float64] = 10.0 ** np.linspace(-4.5, -0.3, 29)
 #: updates of a measurement
 EPOCHS = 30_000
-#: accuracy that a network must have exceeded to count as having learned, as a share of the way from chance to 1
+#: accuracy that a network must have exceeded to count as having learned, as a share of the way from
+#: chance to 1
 LEARNED = 0.5
 #: network-epochs whose history is held at a time: about 100 MB
 HELD = 6_000_000
@@ -35,9 +38,11 @@ class Probes:
     rates : (P,)
         Ascending.
     learned, lost : (P, R) bool
-        Lost: learned, and at chance or below it in each of the last 50 epochs (or since it stopped changing).
+        Lost: learned, and at chance or below it in each of the last 50 epochs (or since it stopped
+            changing).
     learned_at, lost_at : (P, R) int
-        First epoch as a network that has learned, and first of the epochs at chance for good; -1 for never.
+        First epoch as a network that has learned, and first of the epochs at chance for good; -1
+        for never.
     """
 
     rates: NDArray[np.float64]
@@ -53,7 +58,9 @@ class Probes:
 
     @property
     def kept(self) -> NDArray[np.float64]:
-        """The rate of the grid just below :attr:`critical`; 0 where that is the grid's lowest, NaN with it."""
+        """The rate of the grid just below :attr:`critical`; 0 where that is the grid's lowest, NaN
+        with it.
+        """
         below = np.concatenate([[0.0], self.rates])[self.lost.argmax(axis=0)]
         return np.where(self.lost.any(axis=0), below, np.nan)
 
@@ -72,9 +79,10 @@ def probe(
 ) -> Probes:
     """Train every network at every rate, as stacks of probes, and see which are lost.
 
-    The critical rate is the lowest rate of the grid at which a network first exceeds an accuracy (0.75 where chance is
-    0.5) and then ends at chance or below. Not every rate above it loses the network, so a bisection would find some
-    rate at which it turns from kept to lost, not the lowest: the whole grid is trained.
+    The critical rate is the lowest rate of the grid at which a network first exceeds an accuracy
+    (0.75 where chance is 0.5) and then ends at chance or below. Not every rate above it loses the
+    network, so a bisection would find some rate at which it turns from kept to lost, not the
+    lowest: the whole grid is trained.
 
     Parameters
     ----------
@@ -119,10 +127,11 @@ def probe(
 
 
 def fates(accuracy: NDArray[Any], level: float, chance: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """From accuracies (probes, epochs): the first epoch above ``level``, and the first of those at chance for good.
+    """From accuracies (probes, epochs): the first epoch above ``level``, and the first of those at
+    chance for good.
 
-    -1 for never. Chance for good begins after the last epoch above it; it must come after the first epoch above
-    ``level`` and last for the whole window of the article's rule.
+    -1 for never. Chance for good begins after the last epoch above it; it must come after the first
+    epoch above ``level`` and last for the whole window of the article's rule.
     """
     epochs = accuracy.shape[1]
     above, learned = accuracy > chance, accuracy > level

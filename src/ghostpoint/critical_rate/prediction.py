@@ -1,18 +1,21 @@
-"""The critical rate without the long training: from a backward pass, and from short descents through the drop.
+"""The critical rate without the long training: from a backward pass, and from short descents
+through the drop.
 
 *First order.* With ``dL/dt`` the slope of the loss in the escape time t and T the delay, the update
 ``-alpha dL/dt grad t`` lengthens t by ``alpha |dL/dt| |grad t|**2``, and by (3/8) T at
 
     alpha = (3/8) T / (|dL/dt| |grad t|**2)
 
-which is exactly the toy model's critical rate (letter, eq. 15) at its minimum. It says whether *the next update* of
-*this* network can be lethal. A network in training does not keep its gradient: it sharpens until the curvature of the
-loss is 2 over the rate it is trained at and no further, so on a trained network the formula returns a multiple of that
-rate. What decides is how violently the network passes through its drop, while it is still sharper than the
-rate allows, and there each update changes the gradient by as much as the gradient is.
+which is exactly the toy model's critical rate (letter, eq. 15) at its minimum. It says whether *the
+next update* of *this* network can be lethal. A network in training does not keep its gradient: it
+sharpens until the curvature of the loss is 2 over the rate it is trained at and no further, so on a
+trained network the formula returns a multiple of that rate. What decides is how violently the
+network passes through its drop, while it is still sharper than the rate allows, and there each
+update changes the gradient by as much as the gradient is.
 
-*Short descents.* On the plateau training follows the gradient flow, whatever the rate. So the network is brought to the
-brink of its first crossing once, and descends from there at each rate of a grid.
+*Short descents.* On the plateau training follows the gradient flow, whatever the rate. So the
+network is brought to the brink of its first crossing once, and descends from there at each rate of
+a grid.
 """
 
 from __future__ import annotations
@@ -50,16 +53,18 @@ class CriticalRate:
     Attributes
     ----------
     predicted : (R,)
-        Lowest rate at which the short descent ends in the no-learning zone; NaN where none of the grid does.
+        Lowest rate at which the short descent ends in the no-learning zone; NaN where none of the
+        grid does.
     interval : (R, 2)
-        Highest rate below it that was kept (0 if it is the lowest of the grid), and ``predicted``: the descents cannot
-        tell rates between them.
+        Highest rate below it that was kept (0 if it is the lowest of the grid), and ``predicted``:
+        the descents cannot tell rates between them.
     first_order : (R,)
         :func:`first_order_rate` of the networks as given; NaN where they do not cross yet.
     measured : (R,) or None
         Lowest rate at which training of the networks as given ends there, if that was asked for.
     trained_first : (R,) bool
-        The network did not answer yet, and was first brought up to its first crossing (:func:`before_crossing`).
+        The network did not answer yet, and was first brought up to its first crossing
+        (:func:`before_crossing`).
     start : LowRankRNN or FullRankRNN
         The networks from which the short descents start.
     descents, training : Probes, and Probes or None
@@ -93,9 +98,10 @@ def critical_learning_rate(
 ) -> CriticalRate:
     """The learning rate above which training loses a network that it has taught, one per network.
 
-    ``predicted`` is the lowest rate of the grid at which a descent of ``horizon`` updates through the drop loses the
-    network; ``measured`` the same for ``epochs`` updates from the networks as given (:func:`probe` has the rule). The
-    first fits no constant and is the cheaper by about ``epochs / horizon``; it misses losses long after the drop.
+    ``predicted`` is the lowest rate of the grid at which a descent of ``horizon`` updates through
+    the drop loses the network; ``measured`` the same for ``epochs`` updates from the networks as
+    given (:func:`probe` has the rule). The first fits no constant and is the cheaper by about
+    ``epochs / horizon``; it misses losses long after the drop.
 
     Parameters
     ----------
@@ -110,7 +116,8 @@ def critical_learning_rate(
     rates : (P,) array
         The grid, ascending.
     horizon, epochs : int
-        Updates of a descent and of a measurement; more than the 50 over which a lost network must stay at chance.
+        Updates of a descent and of a measurement; more than the 50 over which a lost network must
+        stay at chance.
     on_progress : callable, optional
         Called with network-epochs done.
     keywords
@@ -119,7 +126,8 @@ def critical_learning_rate(
     Raises
     ------
     ValueError
-        For a task with random trials or without a transition between two answers, and as :func:`ghostpoint.train`.
+        For a task with random trials or without a transition between two answers, and as
+        :func:`ghostpoint.train`.
 
     Examples
     --------
@@ -149,11 +157,12 @@ def critical_learning_rate(
 
 
 def first_order_rate(escape: Escape, task: Task) -> NDArray[np.float64]:
-    """``(3/8) T / (|dL/dt| |grad t|**2)``: to first order one update at this rate reaches the point of no return, (R,).
+    """``(3/8) T / (|dL/dt| |grad t|**2)``: to first order one update at this rate reaches the point
+    of no return, (R,).
 
-    ``|dL/dt| = w (b - a)**2`` is the slope of the loss for confident outputs: an answer that comes a step late errs by
-    b - a once more, with weight w. For delayed activation w = 1 / T, and the rate is ``(3/8) T**2 / |grad t|**2``. The
-    lowest over the crossings; NaN where none crosses.
+    ``|dL/dt| = w (b - a)**2`` is the slope of the loss for confident outputs: an answer that comes
+    a step late errs by b - a once more, with weight w. For delayed activation w = 1 / T, and the
+    rate is ``(3/8) T**2 / |grad t|**2``. The lowest over the crossings; NaN where none crosses.
 
     Parameters
     ----------
@@ -183,11 +192,13 @@ def before_crossing(
 ) -> tuple[Any, NDArray[np.bool_]]:
     """Networks just before their readout first crosses, and which of them had to be trained for it.
 
-    Plain gradient descent at a rate of its own for each network and every ten updates: with g the largest margin of the
-    readout over the trial, an update moves it by 0.02 at most, ``rate |grad L| |grad g| = 0.02``. That is safe by the
-    theory, because a network that has not crossed cannot be lost, and follows the gradient flow (in the tail of a
-    sigmoid the gradient grows e-fold in half a logit) across the plateau in hundreds of updates, however flat it is. A
-    network that crosses already is left as it is; one that does not in 5,000 updates stays where it got to.
+    Plain gradient descent at a rate of its own for each network and every ten updates: with g the
+    largest margin of the readout over the trial, an update moves it by 0.02 at most,
+    ``rate |grad L| |grad g| = 0.02``. That is safe by the theory, because a network that has not
+    crossed cannot be lost, and follows the gradient flow (in the tail of a sigmoid the gradient
+    grows e-fold in half a logit) across the plateau in hundreds of updates, however flat it is. A
+    network that crosses already is left as it is; one that does not in 5,000 updates stays where it
+    got to.
     """
     trial = task.trial()
     found = crossings(task, trial, models.activation)

@@ -1,6 +1,7 @@
 """What phase a training is in, and why, from its record alone: :func:`diagnose`.
 
-Loss, and where they are known gradient norm, accuracy, output confidence, learning rate and validation loss, are
+Loss, and where they are known gradient norm, accuracy, output confidence, learning rate and
+validation loss, are
 enough: no network is looked at. :func:`read_history` reads what the common tools write.
 """
 

@@ -10,7 +10,9 @@ __all__ = ["advice_for"]
 
 
 def advice_for(judged: Judged, series: Series | None, levels: Levels | None) -> str:
-    """A sentence; names a learning rate where the history has one. "Go on" is never said of a flat tail."""
+    """A sentence; names a learning rate where the history has one. "Go on" is never said of a flat
+    tail.
+    """
     rate = None
     if series is not None and series.rate is not None and series.rate[-1] > 0:
         rate = float(series.rate[-1])

@@ -15,7 +15,9 @@ __all__ = ["ConstantAnswer", "constant_answer"]
 
 @dataclass(frozen=True)
 class ConstantAnswer:
-    """Losses of the best constant answer by the kind of loss, and its accuracy (None for numbers)."""
+    """Losses of the best constant answer by the kind of loss, and its accuracy (None for
+    numbers).
+    """
 
     losses: dict[str, float]
     accuracy: float | None
@@ -24,7 +26,8 @@ class ConstantAnswer:
     def levels(
         self, loss: NDArray[np.float64], given_loss: float | None, given_accuracy: float | None, taken: list[str]
     ) -> tuple[float | None, float | None]:
-        """Chance levels for a record: the kind whose level the record starts or stays near, none if no kind is.
+        """Chance levels for a record: the kind whose level the record starts or stays near, none if
+        no kind is.
 
         Levels that the caller gave stand. ``taken`` gets a sentence on what was taken and how.
         """
@@ -46,7 +49,8 @@ class ConstantAnswer:
 
 
 def constant_answer(classes: int | None, targets: ArrayLike | None) -> ConstantAnswer | None:
-    """The best constant answer to K equally frequent classes, or to the given targets; None for neither.
+    """The best constant answer to K equally frequent classes, or to the given targets; None for
+    neither.
 
     Raises
     ------

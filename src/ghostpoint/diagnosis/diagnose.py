@@ -29,7 +29,8 @@ from ghostpoint.results import TrainingRun
 
 __all__ = ["diagnose"]
 
-#: factors of all thresholds under which the verdict is asked again: it is sure if it does not change
+#: factors of all thresholds under which the verdict is asked again: it is sure if it does not
+#: change
 STRICTNESS = (0.6, 0.8, 1.25, 1.6)
 
 
@@ -50,26 +51,30 @@ def diagnose(
 ) -> Diagnosis:
     """What phase each run's training is in at its end, the phases it went through, and what to do.
 
-    The record is cut into straight segments by penalised likelihood, on a linear and a logarithmic scale, and every
-    verdict is a statement about segments (see docs/diagnosis.md for each rule). Nothing depends on the unit of the
-    loss. A run is *in the no-learning zone* when it was off chance and has been at chance for the last 50 epochs
-    (article, Fig. 8B; less where the collapse is plain); a drop is *abrupt* when its middle 80 % take less than 0.15
-    of the time since the plateau before it began.
+    The record is cut into straight segments by penalised likelihood, on a linear and a logarithmic
+    scale, and every verdict is a statement about segments (see docs/diagnosis.md for each rule).
+    Nothing depends on the unit of the loss. A run is *in the no-learning zone* when it was off
+    chance and has been at chance for the last 50 epochs (article, Fig. 8B; less where the collapse
+    is plain); a drop is *abrupt* when its middle 80 % take less than 0.15 of the time since the
+    plateau before it began.
 
     Parameters
     ----------
     history : History, TrainingRun, Dataset, DataFrame, mapping of arrays, list, or array
-        ``loss`` (R, E) or (E,), and where known ``gradient_norm`` (L2), ``accuracy`` in [0, 1] or percent,
-        ``confidence`` of the output, ``learning_rate`` and ``validation_loss``, each (E,), (R,) or (R, E); ``epoch``
-        (E,) ascending, 0 to E - 1 by default. NaN stands for not recorded. A plain array is the loss, a list of
-        arrays of different lengths the losses of several runs. :func:`read_history` makes a History of a file.
+        ``loss`` (R, E) or (E,), and where known ``gradient_norm`` (L2), ``accuracy`` in [0, 1] or
+        percent, ``confidence`` of the output, ``learning_rate`` and ``validation_loss``, each (E,),
+        (R,) or (R, E); ``epoch`` (E,) ascending, 0 to E - 1 by default. NaN stands for not
+        recorded. A plain array is the loss, a list of arrays of different lengths the losses of
+        several runs. :func:`read_history` makes a History of a file.
     chance_loss, chance_accuracy : float, optional
-        Of a network that always gives the same answer. From the task of a ``TrainingRun``; else inferred from the first
-        plateau, or without one from the first points, and a note says so.
+        Of a network that always gives the same answer. From the task of a ``TrainingRun``; else
+        inferred from the first plateau, or without one from the first points, and a note says so.
     classes : int, optional
-        Number K of equally frequent classes: chance is accuracy 1 / K and, for cross-entropy, a loss of log K.
+        Number K of equally frequent classes: chance is accuracy 1 / K and, for cross-entropy, a
+        loss of log K.
     targets : array, optional
-        Answers that are wanted, numbers or class labels: the best constant answer to them gives the chance levels.
+        Answers that are wanted, numbers or class labels: the best constant answer to them gives the
+        chance levels.
 
     Returns
     -------
@@ -78,7 +83,8 @@ def diagnose(
     Raises
     ------
     ValueError
-        If the loss is missing, shapes do not fit, epochs do not ascend, or a chance level is impossible.
+        If the loss is missing, shapes do not fit, epochs do not ascend, or a chance level is
+        impossible.
 
     Examples
     --------
@@ -202,7 +208,9 @@ def _swing(series: Series, levels: Levels) -> Swing | None:
 
 
 def _on_a_grid(series: Series) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Epochs and losses with missing ones interpolated, if few are: a swing keeps its phase over a gap."""
+    """Epochs and losses with missing ones interpolated, if few are: a swing keeps its phase over a
+    gap.
+    """
     steps = np.diff(series.epoch)
     step = float(median(steps))
     grid = np.arange(series.epoch[0], series.epoch[-1] + 0.5 * step, step)

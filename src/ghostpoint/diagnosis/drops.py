@@ -1,4 +1,6 @@
-"""Drops of the loss: from plateau to plateau, with epochs, size, duration, and the plateau before them."""
+"""Drops of the loss: from plateau to plateau, with epochs, size, duration, and the plateau before
+them.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +17,17 @@ from ghostpoint.diagnosis.series import Series, median, median_of_three
 Floats = NDArray[np.float64]
 __all__ = ["ABRUPT", "Drop", "abrupt_share", "drops_of", "stairs"]
 
-#: a drop is abrupt if its middle 80 % take less than this share of the time since the plateau before it began
+#: a drop is abrupt if its middle 80 % take less than this share of the time since the plateau
+#: before it began
 ABRUPT = 0.15
 _LEAST = 0.15  # share of the whole drop below which a step is not counted as one
 
 
 class Drop(NamedTuple):
-    """A fall of the course: epochs at 10 and 90 % of it, its size in units of the loss, its share of the whole drop on
-    its scale, ``haste`` (its duration over the time since the plateau before it began), ``plateau`` (epochs of that
-    plateau, equal if there is none), ``scheduled`` (it follows a cut of the learning rate), ``scale``."""
+    """A fall of the course: epochs at 10 and 90 % of it, its size in units of the loss, its share
+    of the whole drop on its scale, ``haste`` (its duration over the time since the plateau before
+    it began), ``plateau`` (epochs of that plateau, equal if there is none), ``scheduled`` (it
+    follows a cut of the learning rate), ``scale``."""
 
     start: float
     end: float
@@ -46,7 +50,9 @@ class Drop(NamedTuple):
 
 
 def drops_of(series: Series, levels: Levels) -> list[Drop]:
-    """The drops that make at least 15 % of the whole one, in order, on the scale on which more of it is abrupt."""
+    """The drops that make at least 15 % of the whole one, in order, on the scale on which more of
+    it is abrupt.
+    """
     if "drops" not in levels.found:
         levels.found["drops"] = _on_either_scale(series, levels)
     return list(levels.found["drops"])
@@ -58,18 +64,22 @@ def _on_either_scale(series: Series, levels: Levels) -> list[Drop]:
         return linear
     other = _drops(series, levels, levels.logarithmic, "logarithmic")
     sudden = [drop for drop in other if drop.abrupt]
-    # on a logarithmic scale noise at the floor makes much of little: a long plateau must come before the drop
+    # on a logarithmic scale noise at the floor makes much of little: a long plateau must come
+    # before the drop
     long = [d for d in sudden if d.plateau[1] - d.plateau[0] >= 0.15 * (series.epoch[-1] - series.epoch[0])]
     mine = [drop for drop in linear if drop.abrupt]
     more = abrupt_share(sudden) > max(abrupt_share(mine), 0.3) and abrupt_share(mine) < 0.5
-    # steps of a decade each look like one; each is a halving and more, clear of the noise at its end
+    # steps of a decade each look like one; each is a halving and more, clear of the noise at its
+    # end
     clear = 5 * float(levels.logarithmic.noise.max()) < np.log(2.0)
     further = clear and stairs(sudden) and len(sudden) > max(len(mine), 1) and all(_halves(d) for d in sudden)
     return other if (long and more) or further else linear
 
 
 def _halves(drop: Drop) -> bool:
-    """Whether a drop on the logarithmic scale halves the loss, after a plateau of a tenth of the time before it."""
+    """Whether a drop on the logarithmic scale halves the loss, after a plateau of a tenth of the
+    time before it.
+    """
     long = drop.plateau[1] - drop.plateau[0] >= 0.1 * drop.end
     return long and drop.factor > 2.0
 
@@ -147,7 +157,9 @@ def _drops(series: Series, levels: Levels, course: Course, scale: str) -> list[D
 def _crossings(
     series: Series, course: Course, log: bool, a: int, b: int, high: float, size: float
 ) -> tuple[float, float]:
-    """Epochs at 10 and 90 % of the fall between bins a and b, by single values where the noise allows it."""
+    """Epochs at 10 and 90 % of the fall between bins a and b, by single values where the noise
+    allows it.
+    """
     noise = float(median(course.noise[a : b + 1]))
     i, j = int(course.edges[a]), int(course.edges[min(b + 1, len(course.edges) - 1)])
     if 5 * noise < 0.1 * size or len(course.fit) == len(series.loss):
@@ -173,7 +185,9 @@ def _between(epoch: Floats, values: Floats, i: int, level: float) -> float:
 
 
 def _rate_cut(series: Series, start: float, end: float) -> bool:
-    """Whether the learning rate falls to less than 0.7 of itself at the onset of a drop, and suddenly."""
+    """Whether the learning rate falls to less than 0.7 of itself at the onset of a drop, and
+    suddenly.
+    """
     if series.rate is None:
         return False
     width = max(end - start, 1e-300)

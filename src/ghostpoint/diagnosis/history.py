@@ -1,4 +1,6 @@
-"""What is diagnosed: runs by name, each with its own epochs and curves, and an account of how they were read."""
+"""What is diagnosed: runs by name, each with its own epochs and curves, and an account of how they
+were read.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +30,11 @@ class RunHistory:
     epoch : array of shape (E,)
         Strictly ascending epochs or steps.
     curves : mapping of name to array of shape (E,)
-        Names of :data:`CURVES`; ``loss`` is always there. ``accuracy`` is in [0, 1]. ``answer_spread`` is the largest
-        difference between recorded answers to different inputs.
+        Names of :data:`CURVES`; ``loss`` is always there. ``accuracy`` is in [0, 1].
+        ``answer_spread`` is the largest difference between recorded answers to different inputs.
     broken : bool array of shape (E,), optional
-        Where a loss was written down and is not finite. None if the source cannot tell that from a gap.
+        Where a loss was written down and is not finite. None if the source cannot tell that from a
+        gap.
     padded : bool
         Whether NaN at the end may be padding, because other runs of the source are longer.
     chance_loss, chance_accuracy : float, optional
@@ -74,7 +77,9 @@ class History:
         return len(self.runs)
 
     def select(self, name: str) -> History:
-        """The run called ``name``, or the run of that number; a ``ValueError`` lists the names otherwise."""
+        """The run called ``name``, or the run of that number; a ``ValueError`` lists the names
+        otherwise.
+        """
         found = [run for run in self.runs if run.name == name]
         if not found and name.isdigit() and int(name) < len(self.runs):
             found = [self.runs[int(name)]]

@@ -17,7 +17,8 @@ __all__ = ["Levels", "levels_of", "tail_is_flat", "without_accuracy"]
 Floats = NDArray[np.float64]
 #: share of the drop from chance at which a run is off chance
 OFF = 0.1
-#: a constant answer to two equally frequent targets has half the loss of the worst: a start below was trained before
+#: a constant answer to two equally frequent targets has half the loss of the worst: a start below
+#: was trained before
 HEDGED = 0.45
 #: relative distance within which a first plateau is that of a given chance level
 NEAR = 0.12
@@ -32,7 +33,8 @@ class Levels:
     Attributes
     ----------
     linear, logarithmic : Course
-        Of the loss and of its logarithm; the latter None if some loss is not positive or the span is small.
+        Of the loss and of its logarithm; the latter None if some loss is not positive or the span
+        is small.
     chance, low, start, end : float
         Level of chance, lowest of the course, its first and its last value.
     early_noise : float
@@ -74,12 +76,16 @@ class Levels:
 
     @property
     def share(self) -> float:
-        """The deepest fall as a share of chance; NaN where losses are not all positive: a share would mean nothing."""
+        """The deepest fall as a share of chance; NaN where losses are not all positive: a share
+        would mean nothing.
+        """
         return self.drop / self.chance if self.low >= 0 and self.chance > 0 else np.nan
 
 
 def levels_of(series: Series, chance_loss: float | None, chance_accuracy: float | None) -> Levels:
-    """Measure the levels; a chance level that is not given is that of the first plateau, else the start."""
+    """Measure the levels; a chance level that is not given is that of the first plateau, else the
+    start.
+    """
     loss, epoch = series.loss, series.epoch
     n = len(loss)
     linear = course_of(epoch, loss)
@@ -128,8 +134,8 @@ def without_accuracy(levels: Levels, series: Series) -> Levels:
 
 
 def tail_is_flat(series: Series, levels: Levels) -> tuple[bool, float]:
-    """Whether the record ends flat on both scales, and since which epoch: the last third changes by under 3 % of the
-    loss and of the drop, or by no more than its errors."""
+    """Whether the record ends flat on both scales, and since which epoch: the last third changes by
+    under 3 % of the loss and of the drop, or by no more than its errors."""
     if "tail" not in levels.found:
         levels.found["tail"] = _flat_tail(levels)
     flat, since = levels.found["tail"]
@@ -154,7 +160,8 @@ def _flat_tail(levels: Levels) -> tuple[bool, float]:
 
 
 def _never_rises(values: Floats, noise: float) -> bool:
-    """Whether a noisy accuracy has one mean from its first points to its last, and could show a rise if there was one.
+    """Whether a noisy accuracy has one mean from its first points to its last, and could show a
+    rise if there was one.
 
     Not if a quarter of what is missing to 1 is within four standard errors of the first points.
     """
@@ -182,7 +189,9 @@ def _lowest(course: Course, loss: Floats) -> float:
 
 
 def _first_plateau(linear: Course, logarithmic: Course | None, loss: Floats, low: float) -> Segment | None:
-    """The first flat stretch that is long enough and lies above the middle of the drop, on either scale."""
+    """The first flat stretch that is long enough and lies above the middle of the drop, on either
+    scale.
+    """
     for course in (linear, logarithmic):
         if course is None:
             continue
@@ -213,7 +222,9 @@ def _first_plateau(linear: Course, logarithmic: Course | None, loss: Floats, low
 
 
 def _after_a_bad_start(course: Course, segment: Segment, log: bool) -> bool:
-    """Whether a brief first fall leads to the flat ``segment``, which lasts, and from which the loss halves later."""
+    """Whether a brief first fall leads to the flat ``segment``, which lasts, and from which the
+    loss halves later.
+    """
     after = course.fit[segment.last :]
     low = float(after.min())
     halves = segment.level - low > np.log(2.0) if log else low >= 0 and low < 0.5 * segment.level
@@ -242,10 +253,11 @@ def _by_loss(course: Course, loss: Floats, chance: float, low: float, noise: flo
 def _by_accuracy(
     series: Series, given: float | None, plateau: Segment | None, first: tuple[int, int], inferred: list[str]
 ) -> tuple[Floats | None, float | None, NDArray[np.bool_] | None]:
-    """Smoothed accuracy, its level at chance, and where it is above that; None where the column cannot say.
+    """Smoothed accuracy, its level at chance, and where it is above that; None where the column
+    cannot say.
 
-    Not used: an accuracy that never changes or is recorded at fewer than six points, and without a given level one
-    whose run starts off a plateau, for then its level at chance is not known.
+    Not used: an accuracy that never changes or is recorded at fewer than six points, and without a
+    given level one whose run starts off a plateau, for then its level at chance is not known.
     """
     raw = series.accuracy
     if raw is None:

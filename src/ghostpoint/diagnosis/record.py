@@ -1,4 +1,6 @@
-"""Records of a diagnosis: phases, the finding on one network, and the diagnosis of a stack of them."""
+"""Records of a diagnosis: phases, the finding on one network, and the diagnosis of a stack of
+them.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ PHASES = (
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training: one of :data:`PHASES`, its first and last recorded epoch, and numbers that show it."""
+    """A stretch of training: one of :data:`PHASES`, its first and last recorded epoch, and numbers
+    that show it.
+    """
 
     name: str
     start: float
@@ -77,8 +81,8 @@ class Finding:
 class Diagnosis(Summarised):
     """The findings on one network or a stack; ``diagnosis[i]`` is that of network i alone.
 
-    ``verdict``, ``confidence``, ``phases``, ``evidence`` and ``advice`` are values for one network and tuples, one
-    entry per network, for more:
+    ``verdict``, ``confidence``, ``phases``, ``evidence`` and ``advice`` are values for one network
+    and tuples, one entry per network, for more:
 
     * ``verdict``: the phase the training is in at its last epoch, one of :data:`PHASES`;
     * ``confidence``: in [0, 1], the probability that the verdict is right, by the share of right
@@ -150,7 +154,8 @@ class Diagnosis(Summarised):
     def history(self) -> xr.Dataset:
         """The curves over (network, epoch), NaN where a run has no value.
 
-        Where runs have few epochs in common they stand over (network, point) instead, with ``epoch`` beside them.
+        Where runs have few epochs in common they stand over (network, point) instead, with
+        ``epoch`` beside them.
         """
         runs = self.records.runs
         grid = _common_grid([run.epoch for run in runs])
@@ -176,8 +181,9 @@ class Diagnosis(Summarised):
         return xr.Dataset(variables, coords=coordinates, attrs=given)
 
     def to_dataset(self) -> xr.Dataset:
-        """The history with ``verdict``, ``verdict_confidence``, ``advice`` and ``evidence_*`` over network, and
-        ``phase_name``, ``phase_start`` and ``phase_end`` over (network, phase), padded with "" and NaN."""
+        """The history with ``verdict``, ``verdict_confidence``, ``advice`` and ``evidence_*`` over
+        network, and ``phase_name``, ``phase_start`` and ``phase_end`` over (network, phase), padded
+        with "" and NaN."""
         places = max((len(finding.phases) for finding in self.findings), default=0)
         shape = (len(self), places)
         start, end = np.full(shape, np.nan), np.full(shape, np.nan)
@@ -202,8 +208,8 @@ class Diagnosis(Summarised):
         return self.history.assign(variables).assign_attrs({"kind": KIND, "version": __version__})
 
     def to_json(self) -> dict[str, Any]:
-        """Names, verdicts, confidences, phases, evidence, advice and notes of all runs, and the account of the reading,
-        as JSON has them; numbers that are not finite are None."""
+        """Names, verdicts, confidences, phases, evidence, advice and notes of all runs, and the
+        account of the reading, as JSON has them; numbers that are not finite are None."""
         runs = [
             {
                 "name": run.name,
@@ -234,7 +240,8 @@ class Diagnosis(Summarised):
         return title, [(line.strip(),) for line in rest]
 
     def plot(self, network: int | None = None, *, axes: Axes | None = None) -> Axes:
-        """Draw one run's loss with its phases, or the losses of all runs coloured by verdict; needs matplotlib.
+        """Draw one run's loss with its phases, or the losses of all runs coloured by verdict; needs
+        matplotlib.
 
         Parameters
         ----------
@@ -280,7 +287,9 @@ def _rounded_down(confidence: float) -> float:
 
 
 def _common_grid(epochs: list[Floats]) -> Floats | None:
-    """The epochs of all runs in order, if they are not many more than those of the longest; else None."""
+    """The epochs of all runs in order, if they are not many more than those of the longest; else
+    None.
+    """
     longest = max(epochs, key=len)
     if all(len(each) <= len(longest) and np.array_equal(each, longest[: len(each)]) for each in epochs):
         return longest

@@ -1,12 +1,15 @@
-"""The record cut into straight pieces by exact penalised likelihood, and these joined to flat, falling and rising ones.
+"""The record cut into straight pieces by exact penalised likelihood, and these joined to flat,
+falling and rising ones.
 
-The values of M bins, ``y_b = f(t_b) + s_b e_b`` with normal e_b, are fitted by the piecewise linear f that minimises
+The values of M bins, ``y_b = f(t_b) + s_b e_b`` with normal e_b, are fitted by the piecewise linear
+f that minimises
 
     sum_b ((y_b - f(t_b)) / s_b)**2 + PENALTY log(M) (number of pieces)
 
-over all ways to cut them (optimal partitioning: Jackson, B. et al. (2005). An algorithm for optimal partitioning of
-data on an interval. IEEE Signal Processing Letters 12, 105-108; the exact recursion that PELT prunes). Bins keep M
-below 250, so the recursion over all pairs costs milliseconds and needs no pruning.
+over all ways to cut them (optimal partitioning: Jackson, B. et al. (2005). An algorithm for optimal
+partitioning of data on an interval. IEEE Signal Processing Letters 12, 105-108; the exact recursion
+that PELT prunes). Bins keep M below 250, so the recursion over all pairs costs milliseconds and
+needs no pruning.
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ _EVEN, _EARLY = 120, 50
 #: rows of the matrix of costs that are made at a time: what lies right of its diagonal is not
 #: needed
 _ROWS = 32
-#: times log(M), a piece must improve the fit by this: twice the Bayesian information criterion for three parameters
+#: times log(M), a piece must improve the fit by this: twice the Bayesian information criterion for
+#: three parameters
 PENALTY = 6.0
 #: standard errors by which the ends of a piece differ where it rises or falls
 CLEAR = 4.0
@@ -38,10 +42,12 @@ FLOOR = 0.004
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of the course: ``shape`` is "flat", "falling" or "rising"; ``first`` and ``last`` are bins, both in it.
+    """A stretch of the course: ``shape`` is "flat", "falling" or "rising"; ``first`` and ``last``
+    are bins, both in it.
 
-    ``start``, ``end`` are epochs, ``before``, ``after`` values of the fit at them, ``noise`` the standard deviation of
-    one value about it. It is ``steep`` if the whole range would be passed at its rate in less than twice the record.
+    ``start``, ``end`` are epochs, ``before``, ``after`` values of the fit at them, ``noise`` the
+    standard deviation of one value about it. It is ``steep`` if the whole range would be passed at
+    its rate in less than twice the record.
     """
 
     shape: str
@@ -104,7 +110,8 @@ def course_of(epoch: Floats, values: Floats) -> Course:
     if n <= _EVEN + _EARLY:
         edges = np.arange(n + 1)
     else:
-        # bins of 1, 2, 4, ... points at the beginning, where a record may fall fast, until they are of even size
+        # bins of 1, 2, 4, ... points at the beginning, where a record may fall fast, until they are
+        # of even size
         size = n // _EVEN
         early = [np.arange(20)]
         width = 1
@@ -136,7 +143,9 @@ def course_of(epoch: Floats, values: Floats) -> Course:
 
 
 def _despiked(values: Floats) -> Floats:
-    """Values that stand alone, eight deviations off the median of their five neighbours, replaced by it."""
+    """Values that stand alone, eight deviations off the median of their five neighbours, replaced
+    by it.
+    """
     if len(values) < 20:
         return values
     middle = median_of_five(np.pad(values, 2, mode="edge"))
@@ -251,7 +260,8 @@ def _joined(course: Course, pieces: list[tuple[int, int]], epoch: Floats) -> lis
                 if -jump > 0.15 * span:
                     steepest = max(steepest, -jump / max(t[i] - t[i - 1], 1e-300))
         change = fit[j - 1] - fit[i]
-        # standard error of the difference of the ends of a fitted line: sqrt(12 / size) that of a value
+        # standard error of the difference of the ends of a fitted line: sqrt(12 / size) that of a
+        # value
         doubt = float(errors[j] - errors[i]) / size * np.sqrt(12.0 / max(size, 2))
         duration = max(t[j - 1] - t[i], 1e-300)
         rate = abs(change) / duration

@@ -1,4 +1,6 @@
-"""One run's curves, cleaned: finite losses at ascending epochs, repeated and interpolated values found."""
+"""One run's curves, cleaned: finite losses at ascending epochs, repeated and interpolated values
+found.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ _GAP = 3
 
 
 def median(values: Floats) -> float:
-    """Median of finite numbers (n,), n >= 1: what ``np.median`` returns, at a third of its cost for few numbers."""
+    """Median of finite numbers (n,), n >= 1: what ``np.median`` returns, at a third of its cost for
+    few numbers.
+    """
     half = len(values) // 2
     if len(values) % 2:
         return float(np.partition(values, half)[half])
@@ -32,7 +36,9 @@ def median_of_three(values: Floats) -> Floats:
 
 
 def median_of_five(values: Floats) -> Floats:
-    """Running medians of five, (n,) to (n - 4,): the median of e and of what is neither least nor largest of a to d."""
+    """Running medians of five, (n,) to (n - 4,): the median of e and of what is neither least nor
+    largest of a to d.
+    """
     a, b, c, d, e = (values[i : len(values) - 4 + i] for i in range(5))
     low = np.maximum(np.minimum(a, b), np.minimum(c, d))
     high = np.minimum(np.maximum(a, b), np.maximum(c, d))
@@ -40,10 +46,11 @@ def median_of_five(values: Floats) -> Floats:
 
 
 def noise_of(values: Floats) -> float:
-    """Standard deviation of independent noise on a smooth curve: ``1.4826 median |y[i-1] - 2 y[i] + y[i+1]| / sqrt 6``.
+    """Standard deviation of independent noise on a smooth curve:
+    ``1.4826 median |y[i-1] - 2 y[i] + y[i+1]| / sqrt 6``.
 
-    Second differences remove what is linear over three points. Rounding to a grid of step q adds ``q / sqrt 12``. 0
-    for fewer than five points.
+    Second differences remove what is linear over three points. Rounding to a grid of step q adds
+    ``q / sqrt 12``. 0 for fewer than five points.
     """
     if len(values) < 5:
         return 0.0
@@ -52,7 +59,9 @@ def noise_of(values: Floats) -> float:
 
 
 def quantum_of(values: Floats) -> float:
-    """Step of the grid to which values are rounded; 0 if fewer than half of them repeat an earlier value."""
+    """Step of the grid to which values are rounded; 0 if fewer than half of them repeat an earlier
+    value.
+    """
     head = values if len(values) <= 4000 else values[:: len(values) // 4000 + 1]
     unique = np.unique(head)
     if 2 * len(unique) > len(head) or len(unique) < 4:
@@ -62,10 +71,11 @@ def quantum_of(values: Floats) -> float:
 
 
 def held(values: Floats) -> NDArray[np.int64] | None:
-    """Indices of the independent values, where others repeat or interpolate them; None if all are independent.
+    """Indices of the independent values, where others repeat or interpolate them; None if all are
+    independent.
 
-    A record is taken as held if at least half of its values equal the one before in runs of similar length, and as
-    interpolated if at least two thirds of its second differences vanish to rounding.
+    A record is taken as held if at least half of its values equal the one before in runs of similar
+    length, and as interpolated if at least two thirds of its second differences vanish to rounding.
     """
     n = len(values)
     if n < 12:
@@ -88,7 +98,8 @@ def held(values: Floats) -> NDArray[np.int64] | None:
         and (np.abs(np.diff(values, 2))[~straight] > 1e-6 * np.ptp(values)).any()
     ):
         knots = np.concatenate([[0], np.flatnonzero(~straight) + 1, [n - 1]])
-        # a curve of three straight pieces has few knots, an interpolated record has them at regular distances
+        # a curve of three straight pieces has few knots, an interpolated record has them at regular
+        # distances
         gaps = np.diff(knots)
         if len(knots) >= 8 and median(gaps) >= 2 and (gaps <= 2 * median(gaps)).mean() > 0.8:
             return knots
@@ -105,7 +116,8 @@ class Series:
     gradient, accuracy, confidence, rate, validation, spread : array of shape (n,) or None
         NaN where not recorded.
     blown : float
-        Epoch from which on the loss is never finite again, if that is no gap and no padding; else NaN.
+        Epoch from which on the loss is never finite again, if that is no gap and no padding; else
+        NaN.
     infinite : bool
         Whether any loss is infinite or was written down as NaN.
     missing : int
@@ -140,7 +152,8 @@ class Series:
         last, earlier = int(runs[-1]), int(runs[:-1].max(initial=0))
         infinite = bool(np.isinf(loss).any())
         shown = run.broken is not None and bool(run.broken[end - last : end].any())
-        # one missing value at the end among missing values elsewhere is a gap; a run longer than all gaps is the end
+        # one missing value at the end among missing values elsewhere is a gap; a run longer than
+        # all gaps is the end
         ended = last > 0 and (shown or last >= max(_GAP, 3 * earlier) or bool(np.isinf(loss[end - last : end]).any()))
         if ended and run.padded and not infinite and not shown:
             ended = False

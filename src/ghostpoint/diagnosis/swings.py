@@ -1,4 +1,6 @@
-"""Oscillation of the end of a record: regular of any period from two points on, or louder than the noise before it."""
+"""Oscillation of the end of a record: regular of any period from two points on, or louder than the
+noise before it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ _LONGEST = 8192
 CYCLES = 3
 #: an oscillation spans this share of the level between its 5 and 95 % quantiles
 SPAN = 0.03
-#: irregular swings exceed the noise of the beginning so many times, and turn at a tenth of the points
+#: irregular swings exceed the noise of the beginning so many times, and turn at a tenth of the
+#: points
 LOUDER, TURNS = 3.0, 0.1
 #: probability that the strongest frequency of independent noise is called a line
 _CHANCE = 1e-6
@@ -28,9 +31,10 @@ TAIL = 120
 
 
 class Swing(NamedTuple):
-    """An oscillation: ``points`` at the end that it fills, ``period`` in points, ``amplitude`` (half of the 5 to 95 %
-    range), ``growth`` (amplitude of the second half over that of the first), ``purity`` (share of the variance at the
-    strongest frequency), ``cycles``, ``regular`` (a line in the spectrum, not only louder than before)."""
+    """An oscillation: ``points`` at the end that it fills, ``period`` in points, ``amplitude``
+    (half of the 5 to 95 % range), ``growth`` (amplitude of the second half over that of the first),
+    ``purity`` (share of the variance at the strongest frequency), ``cycles``, ``regular`` (a line
+    in the spectrum, not only louder than before)."""
 
     points: int
     period: float
@@ -62,8 +66,8 @@ def reversals(values: Floats, threshold: float) -> int:
 def swing_at_end(values: Floats, early_noise: float, level: float, first: int = 0) -> Swing | None:
     """The oscillation that fills the end of ``values`` (n,), or None.
 
-    Windows of all, a half, a quarter, ... of the points after ``first`` are searched, the longest that oscillates
-    stands.
+    Windows of all, a half, a quarter, ... of the points after ``first`` are searched, the longest
+    that oscillates stands.
 
     Parameters
     ----------
@@ -90,10 +94,11 @@ def swing_at_end(values: Floats, early_noise: float, level: float, first: int = 
 
 
 def swing_inside(values: Floats, level: float, first: int, until: int) -> tuple[int, int, Swing] | None:
-    """The longest stretch of points between ``first`` and ``until`` that oscillates, with its swing; None for none.
+    """The longest stretch of points between ``first`` and ``until`` that oscillates, with its
+    swing; None for none.
 
-    Windows of a sixth of the points, which overlap by half, are searched; those that hold a line and follow one another
-    make a stretch. The quietest windows are passed over.
+    Windows of a sixth of the points, which overlap by half, are searched; those that hold a line
+    and follow one another make a stretch. The quietest windows are passed over.
     """
     size = (until - first) // 6
     if size < 24:
@@ -144,7 +149,8 @@ def _regular(window: Floats, level: float) -> Swing | None:
     if whole <= 0.0 or peak < CYCLES:
         return None
     line = float(power[max(peak - 1, 1) : peak + 2].sum()) / max(n * total / 2.0, 1e-300)
-    # Fisher's test: P(power[peak] / sum > g) < K (1 - g)**(K - 1) for independent noise at K frequencies
+    # Fisher's test: P(power[peak] / sum > g) < K (1 - g)**(K - 1) for independent noise at K
+    # frequencies
     bins = len(power) - CYCLES
     fisher = bins * max(1.0 - float(power[peak]) / whole, 1e-300) ** (bins - 1)
     place = np.arange(max(peak // 2, CYCLES), min(peak * 2 + 3, len(power)))

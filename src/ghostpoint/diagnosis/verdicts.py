@@ -1,4 +1,6 @@
-"""From segments and levels to the verdict on one run: the rules, in the order in which they are asked."""
+"""From segments and levels to the verdict on one run: the rules, in the order in which they are
+asked.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ FEWEST = 5
 NOTHING, SOMETHING = 0.03, 0.1
 #: gradient in the no-learning zone, as a share of its largest
 FLAT_GRADIENT = 1e-2
-#: losses of constant answers that are looked for: log K of cross-entropy, 1/4 of squared error to 0 and 1
+#: losses of constant answers that are looked for: log K of cross-entropy, 1/4 of squared error to 0
+#: and 1
 CONSTANTS = {"log 2": np.log(2), "log 3": np.log(3), "log 4": np.log(4), "log 10": np.log(10), "1/4": 0.25}
 #: odds that a loss ends at one of them and not elsewhere, and the factor within which it ends
 #: elsewhere
@@ -112,7 +115,9 @@ def _answers_rose(series: Series, levels: Levels) -> bool:
 
 
 def _wanders(levels: Levels) -> bool:
-    """Whether the course goes up and down without a trend: noise with memory, such as that of a running average."""
+    """Whether the course goes up and down without a trend: noise with memory, such as that of a
+    running average.
+    """
     value = levels.linear.value
     fifth = max(len(value) // 5, 1)
     trend = abs(float(median(value[-fifth:]) - median(value[:fifth])))
@@ -139,7 +144,9 @@ def _significant(levels: Levels) -> bool:
 
 
 def _falls_by_decades(levels: Levels) -> bool:
-    """Whether the loss halves after the plateau on a logarithmic scale, whatever the first fall was."""
+    """Whether the loss halves after the plateau on a logarithmic scale, whatever the first fall
+    was.
+    """
     course = levels.logarithmic
     if course is None or levels.chance <= 0:
         return False
@@ -233,7 +240,9 @@ def _swings(series: Series, levels: Levels, swing: Swing | None, k: float) -> Ju
 
 
 def _gap(levels: Levels, series: Series) -> tuple[int, int]:
-    """The longest stretch at chance between two off chance, if it is long enough for the no-learning zone."""
+    """The longest stretch at chance between two off chance, if it is long enough for the
+    no-learning zone.
+    """
     where = np.flatnonzero(levels.off)
     if len(where) < 2:
         return 0, 0
@@ -348,8 +357,9 @@ def _learned(series: Series, levels: Levels, k: float) -> Judged:
 
 
 def _hazard(series: Series, levels: Levels, last: int) -> float:
-    """Largest ``alpha |grad L|**2 / (3/8 L_chance)`` up to the entry: a first-order step over the distance to the point
-    of no return. An upper estimate on a time grid, where the gradient spikes as steps cross the threshold."""
+    """Largest ``alpha |grad L|**2 / (3/8 L_chance)`` up to the entry: a first-order step over the
+    distance to the point of no return. An upper estimate on a time grid, where the gradient spikes
+    as steps cross the threshold."""
     assert series.rate is not None
     assert series.gradient is not None
     part = slice(0, last + 1)
@@ -358,7 +368,9 @@ def _hazard(series: Series, levels: Levels, last: int) -> float:
 
 
 def _gradient_share(series: Series, start: int | None = None) -> float:
-    """Median of the gradient norm from ``start`` (the last tenth by default) over its largest; NaN if unknown."""
+    """Median of the gradient norm from ``start`` (the last tenth by default) over its largest; NaN
+    if unknown.
+    """
     if series.gradient is None:
         return np.nan
     start = len(series.gradient) * 9 // 10 if start is None else start

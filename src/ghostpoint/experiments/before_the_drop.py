@@ -1,4 +1,6 @@
-"""Article, central sentence: do ghosts precede the abrupt drop of the loss? Six readings, five families of networks."""
+"""Article, central sentence: do ghosts precede the abrupt drop of the loss? Six readings, five
+families of networks.
+"""
 
 from __future__ import annotations
 
@@ -46,8 +48,9 @@ def _first(seed: int, count: int) -> list[int]:
 
 LATENT_DCDT, LATENT_DMTS = latent_paths.PAPER_DCDT, latent_paths.PAPER_DMTS
 FULL_DCDT, FULL_DMTS = full_rank_paths.PAPER_DCDT, full_rank_paths.PAPER_DMTS
-# stride: epochs from one recorded loss to the next; kept: epochs with weights, over the whole run (0: a second
-# run keeps those that are looked at); dense: epochs that are looked at around each drop
+# stride: epochs from one recorded loss to the next; kept: epochs with weights, over the whole run
+# (0: a second run keeps those that are looked at); dense: epochs that are looked at around each
+# drop
 TRAINED: Mapping[str, Any] = {
     "rank_one": {
         "kind": "low", "figure": "3", "task": activation(), "seeds": _first(40, 100), "optimizer": "sgd",
@@ -99,17 +102,19 @@ PARAMETERS = {"quick": _quick(), "paper": PAPER}
 
 
 def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
-    """Train every family through its drop, and find when each reading first holds for each network that learns.
+    """Train every family through its drop, and find when each reading first holds for each network
+    that learns.
 
     Returns
     -------
     Dataset over network (with ``family`` and ``seed``), reading and share
-        ``learned``; ``drop_epoch``, the first recorded epoch at which the loss is below each share of the plateau, and
-        ``chance_drop_epoch``, below each share of the chance loss; ``moments``, at how many epochs it was looked at;
-        per reading ``first``, ``last_without``, ``since``, ``at_start`` and ``on_plateau``
-        (:func:`ghostpoint.experiments.precursor_runs.summary`), ``when`` (:func:`timing`), and how long after the drop
-        began it first exists, in durations of the drop (``lag``), and when, in durations of the plateau
-        (``first_over_plateau``); NaN for never.
+        ``learned``; ``drop_epoch``, the first recorded epoch at which the loss is below each share
+        of the plateau, and ``chance_drop_epoch``, below each share of the chance loss; ``moments``,
+        at how many epochs it was looked at; per reading ``first``, ``last_without``, ``since``,
+        ``at_start`` and ``on_plateau`` (:func:`ghostpoint.experiments.precursor_runs.summary`),
+        ``when`` (:func:`timing`), and how long after the drop began it first exists, in durations
+        of the drop (``lag``), and when, in durations of the plateau (``first_over_plateau``); NaN
+        for never.
     """
     whole = xr.concat(
         [_family(name, family, parameters, progress) for name, family in parameters["families"].items()],
@@ -139,8 +144,9 @@ def _family(name: str, family: Mapping[str, Any], parameters: Mapping[str, Any],
 
 
 def timing(first: NDArray[Any], drop: NDArray[Any]) -> NDArray[np.int64]:
-    """Where first epochs (R,) lie: 0 before the loss is below 0.99 (``drop`` is (R, share)), 1 before 0.9, 2 before
-    0.1, 3 later, 4 never. A loss that never falls below a share has not passed it.
+    """Where first epochs (R,) lie: 0 before the loss is below 0.99 (``drop`` is (R, share)), 1
+    before 0.9, 2 before 0.1, 3 later, 4 never. A loss that never falls below a share has not passed
+    it.
     """
     at = np.stack([drop[:, SHARES.index(level)] for level in (0.99, 0.9, 0.1)])
     places = ((at >= 0) & (first > at)).sum(axis=0)
@@ -157,7 +163,9 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
 
 
 def verdict(before: int, at_start: int, networks: int) -> Verdict:
-    """The rule: nearly all before the drop, and hardly any before training; see :data:`NEARLY_ALL`."""
+    """The rule: nearly all before the drop, and hardly any before training; see
+    :data:`NEARLY_ALL`.
+    """
     if not networks:
         return judge(False)
     often, early = before >= NEARLY_ALL * networks, at_start >= NOT_AT_START * networks
@@ -189,7 +197,9 @@ def _claim(d: xr.Dataset, family: str, reading: str) -> Claim:
 
 
 def _measured(at: xr.Dataset, where: NDArray[np.int64]) -> str:
-    """What was found of one reading in the networks of a family that learn, ``where`` as counts over `timing`."""
+    """What was found of one reading in the networks of a family that learn, ``where`` as counts
+    over `timing`.
+    """
     networks, first = at.sizes["network"], at["first"].values
     text = (
         f"first before the loss is below {DROP_FROM:g} of its plateau: {share(int(where[0] + where[1]), networks)}. "

@@ -1,4 +1,6 @@
-"""Article, Fig. 3B: at a high rate learning collapses through a saddle-node; one network shown, the claims over 100."""
+"""Article, Fig. 3B: at a high rate learning collapses through a saddle-node; one network shown, the
+claims over 100.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +77,8 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     changes = np.where(count >= 3, -1, np.arange(len(flow_epoch))).max(axis=1) + 1
     fold = np.where(ends_with_pair, flow_epoch[np.minimum(changes, len(flow_epoch) - 1)], -1)
 
-    # shown is the published network, if it is lost through a saddle-node; else one that is; else any
+    # shown is the published network, if it is lost through a saddle-node; else one that is; else
+    # any
     published = np.flatnonzero(np.asarray(seeds) == 40)
     candidates = np.flatnonzero((entry >= 0) & (fold > 0))
     order = [*np.intersect1d(published, candidates), *candidates, *published, 0]
@@ -86,7 +89,8 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     offsets = np.sign(offsets) * np.maximum(np.abs(offsets), stride * (offsets != 0))  # flows are this far apart
     around = fold[shown] + offsets if fold[shown] >= 0 else np.array([0, epochs // 2, epochs - 1])
     shown_epochs = np.unique(np.clip(around, 0, epochs - 1))
-    # a network's bits do not depend on its stack, so the one shown is trained again alone, keeping its weights
+    # a network's bits do not depend on its stack, so the one shown is trained again alone, keeping
+    # its weights
     again = trained(
         progress,
         "the network shown, once more",
@@ -142,7 +146,9 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
 
 
 def _in_float64(parameters: Mapping[str, Any], progress: Progress) -> dict[str, int]:
-    """How many networks learn, are lost, and are lost with three zeros, when the same training is done in float64."""
+    """How many networks learn, are lost, and are lost with three zeros, when the same training is
+    done in float64.
+    """
     result = trained(
         progress,
         "the same in float64",

@@ -1,4 +1,6 @@
-"""Article, Fig. 8B: lost networks learn again once their confidence is lowered; training itself does not lower it."""
+"""Article, Fig. 8B: lost networks learn again once their confidence is lowered; training itself
+does not lower it.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +42,9 @@ PAPER_TRAINABLE: Mapping[str, Any] = {
 def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     """Train 100 networks; go on with the lost ones at every confidence, from the same weights.
 
-    If no network is lost, the dimension ``lost`` is empty and means over it are missing. Along ``rounding`` stand the
-    counts of trainings whose initial weights differ from the published ones by one unit in the last place.
+    If no network is lost, the dimension ``lost`` is empty and means over it are missing. Along
+    ``rounding`` stand the counts of trainings whose initial weights differ from the published ones
+    by one unit in the last place.
     """
     rate, epochs = parameters["learning_rate"], parameters["epochs"]
     models = models_of(parameters, parameters["seeds"])
@@ -97,7 +100,8 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
 
 
 def _rounded(parameters: Mapping[str, Any], progress: Progress, models: Any) -> NDArray[np.int64]:
-    """Numbers (2, rounding) of networks that learn and that are lost, from weights moved by one unit in the last place.
+    """Numbers (2, rounding) of networks that learn and that are lost, from weights moved by one
+    unit in the last place.
 
     Every weight goes up or down by one unit, by a coin of its own.
     """
@@ -181,8 +185,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
 
 
 def run_trainable(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
-    """Train with c trainable from 10; set it to 1 and go on, c still trainable. Beside it the same with c fixed at
-    10."""
+    """Train with c trainable from 10; set it to 1 and go on, c still trainable. Beside it the same
+    with c fixed at 10."""
     rate, stride = parameters["learning_rate"], parameters["record_stride"]
     if parameters["shown_seed"] not in parameters["seeds"]:
         raise InputError(f"shown_seed must be one of the seeds, got {parameters['shown_seed']}")
@@ -234,7 +238,9 @@ def run_trainable(parameters: Mapping[str, Any], progress: Progress) -> xr.Datas
 
 
 def trainable_claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
-    """The confidence rises or stays, networks are lost as before, and setting it to 1 brings them back."""
+    """The confidence rises or stays, networks are lost as before, and setting it to 1 brings them
+    back.
+    """
     reset = dataset.attrs["reset_epoch"]
     learned = int((dataset["first_above_chance"].values >= 0).sum())
     lost = dataset["entry"].values >= 0

@@ -1,4 +1,6 @@
-"""The critical learning rate of networks over delay, size and confidence, beside the toy model's power of the delay."""
+"""The critical learning rate of networks over delay, size and confidence, beside the toy model's
+power of the delay.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from ghostpoint.tasks import DelayedActivation
 from ghostpoint.training import Computing, train
 from ghostpoint.training.reference import evaluate
 
-#: exponent of the delay in the toy model's critical rate (letter, eq. 15), after the loss is divided by the delay
+#: exponent of the delay in the toy model's critical rate (letter, eq. 15), after the loss is
+#: divided by the delay
 TOY_EXPONENT = -4.0
 SWEEPS = {
     "delay": "delay_steps", "size": "units", "confidence": "confidence", "rank_two": "delay_steps",
@@ -28,7 +31,9 @@ RESAMPLES = 1000
 
 
 def _condition(sweep: str, rates: list[float], **changes: Any) -> dict[str, Any]:
-    """One point of a sweep; ``rates`` are the limits, as powers of ten, of the part of the grid that is trained."""
+    """One point of a sweep; ``rates`` are the limits, as powers of ten, of the part of the grid
+    that is trained.
+    """
     standard = {"family": "rank_one", "delay_steps": 12, "units": 100, "confidence": 10.0, "epochs": 30_000}
     return {"sweep": sweep, "log10_rates": rates, **standard, **changes}
 
@@ -75,7 +80,9 @@ QUICK: Mapping[str, Any] = {
 
 
 def models_of(condition: Mapping[str, Any], seeds: list[int]) -> Record:
-    """The networks of a condition, drawn as published (sizes other than 100 with the same scaling)."""
+    """The networks of a condition, drawn as published (sizes other than 100 with the same
+    scaling).
+    """
     units, family = condition["units"], condition["family"]
     if family == "full_rank":
         return FullRankRNN.initialize(units, seeds)
@@ -84,7 +91,9 @@ def models_of(condition: Mapping[str, Any], seeds: list[int]) -> Record:
 
 
 def rates_of(condition: Mapping[str, Any]) -> NDArray[np.float64]:
-    """The measurement's grid within the condition's limits, continued beyond its upper end where they ask for it."""
+    """The measurement's grid within the condition's limits, continued beyond its upper end where
+    they ask for it.
+    """
     step = float(np.log10(GRID[1] / GRID[0]))
     low, high = condition["log10_rates"]
     exponents = float(np.log10(GRID[0])) + step * np.arange(100)
@@ -92,7 +101,9 @@ def rates_of(condition: Mapping[str, Any]) -> NDArray[np.float64]:
 
 
 def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
-    """Measure every condition; then train once more at the critical rate, to the update that loses each network."""
+    """Measure every condition; then train once more at the critical rate, to the update that loses
+    each network.
+    """
     seeds, conditions = parameters["seeds"], parameters["conditions"]
     table = (len(conditions), len(seeds))
     measures = "critical_rate kept_rate hazard gradient_norm loss_slope time ghost_height ghost_passage"
@@ -127,8 +138,9 @@ def lethal_update(
 ) -> dict[str, NDArray[np.float64]]:
     """The network one update before it is lost at its critical rate, and the hazard of that update.
 
-    The hazard of an update d is ``|grad t . d| / ((3/8) T)``, d being ``-rate grad L``. ``ghost_passage`` is the time
-    ``pi / sqrt(r a)`` for all of the slowest ghost over the escape time, ``ghost_height`` its r.
+    The hazard of an update d is ``|grad t . d| / ((3/8) T)``, d being ``-rate grad L``.
+    ``ghost_passage`` is the time ``pi / sqrt(r a)`` for all of the slowest ghost over the escape
+    time, ``ghost_height`` its r.
     """
     rate = probes.critical[networks]
     last = probes.lost_at[probes.lost.argmax(axis=0)[networks], networks] - 1
@@ -178,10 +190,12 @@ def _exponent_of(values: Mapping[str, Any], conditions: Any, sweep: str) -> tupl
 
 
 def exponent(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Exponent of the power law of y (conditions, seeds) in x (conditions,), with a bootstrap interval.
+    """Exponent of the power law of y (conditions, seeds) in x (conditions,), with a bootstrap
+    interval.
 
-    Least squares of log y on log x over all that are finite; 95 % of 1000 resamples of the seeds (whole columns,
-    since a seed's networks are alike across conditions). NaN where fewer than two conditions have values.
+    Least squares of log y on log x over all that are finite; 95 % of 1000 resamples of the seeds
+    (whole columns, since a seed's networks are alike across conditions). NaN where fewer than two
+    conditions have values.
     """
     rng = np.random.default_rng(0)
 
@@ -208,7 +222,9 @@ def _in_words(dataset: xr.Dataset, sweep: str, name: str) -> str:
 
 
 def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
-    """The exponent of the delay beside the toy's, why it is another, what the lethal update is, and the confidence."""
+    """The exponent of the delay beside the toy's, why it is another, what the lethal update is, and
+    the confidence.
+    """
 
     def of(sweep: str) -> xr.Dataset:
         return dataset.isel(condition=np.flatnonzero(dataset["sweep"].values == sweep))

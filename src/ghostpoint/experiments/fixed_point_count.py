@@ -1,4 +1,6 @@
-"""Article, Fig. 3, text: the fixed points of the latent flow, counted after every epoch of the run of Fig. 3A."""
+"""Article, Fig. 3, text: the fixed points of the latent flow, counted after every epoch of the run
+of Fig. 3A.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Article, Fig. 5: full-rank networks learn delayed cue discrimination (A-C) and delayed match to sample (D-F)."""
+"""Article, Fig. 5: full-rank networks learn delayed cue discrimination (A-C) and delayed match to
+sample (D-F).
+"""
 
 from __future__ import annotations
 
@@ -53,10 +55,11 @@ QUICK_DMTS = {**PAPER_DMTS, "seeds": [3, 2], "epochs": 70_001, "kept_points": 20
 def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     """Train every seed with its weights kept along the way, and look at the first of them.
 
-    Shown are the kept epochs nearest to the start, half way to the drop of the loss, the drop, twice its epoch, and the
-    end; slow points are searched at those nearest to multiples of the drop's epoch too. If the network does not learn,
-    the last epoch stands in for the drop. Trials are shown without noise,
-    from the model's initial state, in the two principal axes of the states of all epochs shown together.
+    Shown are the kept epochs nearest to the start, half way to the drop of the loss, the drop,
+    twice its epoch, and the end; slow points are searched at those nearest to multiples of the
+    drop's epoch too. If the network does not learn, the last epoch stands in for the drop. Trials
+    are shown without noise, from the model's initial state, in the two principal axes of the states
+    of all epochs shown together.
     """
     task, seeds, epochs, rate = task_of(parameters), parameters["seeds"], parameters["epochs"], parameters["rate"]
     models = networks_of(parameters, seeds)
@@ -142,7 +145,9 @@ def _slow_points(
     mean: NDArray[Any],
     axes: NDArray[Any],
 ) -> dict[str, Any]:
-    """Slow points of the flow without input at every epoch searched, padded with NaN and an empty kind."""
+    """Slow points of the flow without input at every epoch searched, padded with NaN and an empty
+    kind.
+    """
     progress.phase("slow points without input", len(kept))
     found = []
     for network, around in zip(kept, states, strict=True):
@@ -169,7 +174,9 @@ def _slow_points(
 
 
 def path_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str) -> list[Claim]:
-    """The network shown and most others learn, whether their drops are abrupt, and what is slow in the one shown."""
+    """The network shown and most others learn, whether their drops are abrupt, and what is slow in
+    the one shown.
+    """
     d, epoch, blind = dataset, dataset["epoch"].values, dataset.attrs["blind_loss"]
     seeds, shown = len(d["seed"]), f"seed {d.attrs['shown_seed']}"
     loss, learned = d["loss"].values, d["first_learned"].values
@@ -245,7 +252,9 @@ def _first(epoch: int) -> str:
 
 
 def _ghost_claim(d: xr.Dataset, source: str, start: int) -> Claim:
-    """Whether the network shown has a ghost when its loss starts to drop at epoch ``start`` (-1: it does not)."""
+    """Whether the network shown has a ghost when its loss starts to drop at epoch ``start`` (-1: it
+    does not).
+    """
     searched, ghosts = d["searched"].values, d["n_ghosts"].values
     has = searched[ghosts > 0]
     first = int(has[0]) if len(has) else -1

@@ -29,7 +29,8 @@ from ghostpoint.tasks import Task
 RANGE = 3
 #: a gradient has vanished below this share of the initial one
 VANISHED = 1e-3
-#: an output is sure of itself when a wrong answer costs at least this squared error, by the number of levels of a task
+#: an output is sure of itself when a wrong answer costs at least this squared error, by the number
+#: of levels of a task
 SURE = {2: 0.9, 3: 1.2}
 WHY_SURE = {
     2: "An output of 0 or 1 in place of the other costs 1, an undecided one 1/4.",
@@ -99,16 +100,18 @@ def sweep(
 ) -> xr.Dataset:
     """Train ``models`` (by default the parameters' networks) at every rate.
 
-    The rates are trained ``together`` at a time, each time as one stack and as a part that is kept: one by one, so that
-    no more than a rate is lost to an interruption, or several where a larger stack is the faster.
+    The rates are trained ``together`` at a time, each time as one stack and as a part that is kept:
+    one by one, so that no more than a rate is lost to an interruption, or several where a larger
+    stack is the faster.
 
     Returns
     -------
     Dataset over (learning_rate, seed) and epoch
-        ``loss`` (in units of chance), ``accuracy`` and ``gradient_norm`` at the epochs shown; ``first_learned``, the
-        first epoch with a loss below :data:`LEARNED` of chance, -1 for never; ``best_loss_at_end`` and
-        ``best_accuracy_at_end``, the best of the last epochs (as many as the no-learning zone is judged by);
-        ``kept``, whether that loss is below the same share; ``frozen`` and ``diverged`` as in a training run.
+        ``loss`` (in units of chance), ``accuracy`` and ``gradient_norm`` at the epochs shown;
+        ``first_learned``, the first epoch with a loss below :data:`LEARNED` of chance, -1 for
+        never; ``best_loss_at_end`` and ``best_accuracy_at_end``, the best of the last epochs (as
+        many as the no-learning zone is judged by); ``kept``, whether that loss is below the same
+        share; ``frozen`` and ``diverged`` as in a training run.
     """
     task, seeds = task_of(parameters), parameters["seeds"]
     rates = log_grid(parameters["log10_rates"], parameters["rates"])
@@ -158,9 +161,11 @@ def _at(
 
 
 class Fates:
-    """What became of each network of a sweep, as (rate, seed) arrays of bool, and the rates that follow from them.
+    """What became of each network of a sweep, as (rate, seed) arrays of bool, and the rates that
+    follow from them.
 
-    ``learned``: below :data:`LEARNED` of chance at some epoch. ``kept``: at one of the last epochs. ``lost``: learned
+    ``learned``: below :data:`LEARNED` of chance at some epoch. ``kept``: at one of the last epochs.
+        ``lost``: learned
     and not kept.
     """
 
@@ -183,14 +188,18 @@ class Fates:
 
 
 def longest_run(chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The indices of the longest stretch of neighbours that are chosen, the first of equals; empty for none."""
+    """The indices of the longest stretch of neighbours that are chosen, the first of equals; empty
+    for none.
+    """
     places = np.flatnonzero(chosen)
     stretches = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
     return max(stretches, key=len)
 
 
 def sweep_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str) -> list[Claim]:
-    """A range that learns, a highest rate, above it no gradient and wrong outputs, and fewer epochs at higher rates."""
+    """A range that learns, a highest rate, above it no gradient and wrong outputs, and fewer epochs
+    at higher rates.
+    """
     f = Fates(dataset)
     rates, seeds, top = f.rates, len(dataset["seed"]), f.highest
     grid = (
@@ -266,7 +275,8 @@ def _stuck_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], f: Fates, 
     norm = dataset["gradient_norm"].values
     start, end = float(np.median(norm[:, :, 0])), norm[:, :, -1][dead]
     vanished = int((end < VANISHED * start).sum())
-    # a loss of 1 and the chance accuracy are those of an output of 0, each of whose wrong answers costs 1
+    # a loss of 1 and the chance accuracy are those of an output of 0, each of whose wrong answers
+    # costs 1
     loss, wrong = dataset["loss"].values[:, :, -1][dead], 1 - dataset["accuracy"].values[:, :, -1][dead]
     cost = loss * (1 - dataset.attrs["chance_accuracy"]) / np.where(wrong > 0, wrong, np.nan)
     levels = len(task_of(parameters).levels)
@@ -298,7 +308,9 @@ def _stuck_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], f: Fates, 
 
 
 def _speed_claim(f: Fates, source: str) -> Claim:
-    """How the epochs until a network learns depend on the rate, below the highest at which all keep the task."""
+    """How the epochs until a network learns depend on the rate, below the highest at which all keep
+    the task.
+    """
     last = int(f.fine[-1]) if len(f.fine) else -1
     claim = partial(
         own_claim,

@@ -1,4 +1,6 @@
-"""Article, Fig. 3A: a rank-one network learns abruptly by making a ghost; the number of fixed points never changes."""
+"""Article, Fig. 3A: a rank-one network learns abruptly by making a ghost; the number of fixed
+points never changes.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ PAPER: Mapping[str, Any] = {
 }
 PARAMETERS = {"quick": {**PAPER, "flow_epochs": 1000}, "paper": PAPER}
 
-#: the drop is the stretch in which the loss goes from the first to the second of these, in units of chance
+#: the drop is the stretch in which the loss goes from the first to the second of these, in units of
+#: chance
 DROP_FROM, DROP_TO = 0.9, 0.1
 #: an output from this to one minus this is uncertain
 UNCERTAIN = 0.1
@@ -37,7 +40,9 @@ ABRUPT = 0.05
 
 
 def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
-    """Train once to find the drop, once more with the weights kept around it, and take the latent flows apart."""
+    """Train once to find the drop, once more with the weights kept around it, and take the latent
+    flows apart.
+    """
     epochs, rate = parameters["epochs"], parameters["learning_rate"]
     models = models_of(parameters, [parameters["seed"]])
     first = trained(progress, "training, to find the drop", models, parameters, rate, epochs, record=[0])
@@ -113,7 +118,9 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
 
 
 def crossing_time(path: Any, threshold: float) -> Any:
-    """Steps until paths (steps + 1, R) first exceed the threshold, by linear interpolation; NaN for never."""
+    """Steps until paths (steps + 1, R) first exceed the threshold, by linear interpolation; NaN for
+    never.
+    """
     above = path > threshold
     first = above.argmax(axis=0)
     rows = np.arange(path.shape[1])
@@ -122,7 +129,8 @@ def crossing_time(path: Any, threshold: float) -> Any:
 
 
 def _shown_epochs(kept: Any, drop: int, epochs: int) -> Any:
-    """The checkpoints nearest to: the start, just before and after the drop, the oscillation, the end.
+    """The checkpoints nearest to: the start, just before and after the drop, the oscillation, the
+    end.
 
     Without a drop: the start, the middle, the end.
     """
@@ -136,7 +144,9 @@ in_text_claim = partial(published_claim, source="Letter, text on Fig. 3A")
 
 
 def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
-    """Abrupt loss, rising gradient, one fixed point, a ghost near the drop, and what follows the drop."""
+    """Abrupt loss, rising gradient, one fixed point, a ghost near the drop, and what follows the
+    drop.
+    """
     d, drop = dataset, dataset.attrs["drop_epoch"]
     epoch, loss, norm = d["epoch"].values, d["loss"].values, d["gradient_norm"].values
     half = parameters["window"] // 2
@@ -212,7 +222,9 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
 
 
 def _timing_claims(d: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
-    """The ghost at the end: how near it is to a fixed point, and whether its passage times the delay."""
+    """The ghost at the end: how near it is to a fixed point, and whether its passage times the
+    delay.
+    """
     full = parameters["epochs"] >= PAPER["epochs"]
     delay = d.attrs["delay_in_tau"]
     predicted, simulated = float(d["escape_time"][-1]), float(d["crossing_time"][-1])

@@ -1,4 +1,6 @@
-"""Article, Fig. 8C: networks that collapsed at a high rate go on with a readout of a given norm; which recover?"""
+"""Article, Fig. 8C: networks that collapsed at a high rate go on with a readout of a given norm;
+which recover?
+"""
 
 from __future__ import annotations
 
@@ -38,14 +40,18 @@ PARAMETERS = {"quick": {**PAPER, "seeds": list(range(12)), "epochs": 500, "more_
 
 
 def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
-    """Train every seed at the high rate; then go on from there with each norm of the readout, and once without one.
+    """Train every seed at the high rate; then go on from there with each norm of the readout, and
+    once without one.
 
     Returns
     -------
-    Dataset over seed, epoch (of the first training), later (epochs after it) and norm (0: left alone)
-        ``loss`` and ``accuracy`` of both trainings, ``end_*`` of each network over the last epochs of each (as many as
-        the no-learning zone is judged by): the lowest loss, the highest accuracy and the median gradient norm.
-        ``readout_norm``: the L1 norm of the readout when the first training ends; ``least_loss``: see the function.
+    Dataset over seed, epoch (of the first training), later (epochs after it) and norm (0: left
+    alone)
+        ``loss`` and ``accuracy`` of both trainings, ``end_*`` of each network over the last epochs
+        of each (as many as the no-learning zone is judged by): the lowest loss, the highest
+        accuracy and the median gradient norm.
+        ``readout_norm``: the L1 norm of the readout when the first training ends; ``least_loss``:
+            see the function.
     """
     task, seeds, norms = task_of(parameters), parameters["seeds"], parameters["norms"]
     epochs, more = parameters["epochs"], parameters["more_epochs"]
@@ -82,7 +88,9 @@ def _window(epochs: int) -> NDArray[np.int64]:
 
 
 def _summary(run: TrainingRun, chance_loss: float, epoch: str) -> xr.Dataset:
-    """A run's losses (in units of chance) and accuracies over (seed, epoch), and what they are at its end."""
+    """A run's losses (in units of chance) and accuracies over (seed, epoch), and what they are at
+    its end.
+    """
     history, last = run.history, _window(run.config["epochs"])
     loss, end = history["loss"] / chance_loss, history.sel(epoch=last)
     return xr.Dataset(
@@ -98,10 +106,12 @@ def _summary(run: TrainingRun, chance_loss: float, epoch: str) -> xr.Dataset:
 
 
 def least_loss(norm: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Lower bound of the DCDT loss, in units of chance, of a tanh readout with weights of this L1 norm; 0 for norm 0.
+    """Lower bound of the DCDT loss, in units of chance, of a tanh readout with weights of this L1
+    norm; 0 for norm 0.
 
-    Rates are within [-1, 1], so the two answers are at best ``tanh(b_out +- norm)``. Their mean squared errors from +1
-    and -1 are least for b_out = 0, where they are ``(1 - tanh(norm))**2``, the loss of an output of 0 being 1.
+    Rates are within [-1, 1], so the two answers are at best ``tanh(b_out +- norm)``. Their mean
+    squared errors from +1 and -1 are least for b_out = 0, where they are ``(1 - tanh(norm))**2``,
+    the loss of an output of 0 being 1.
     """
     return np.where(norm > 0, (1 - np.tanh(norm)) ** 2, 0.0)
 
@@ -192,7 +202,8 @@ def _mean(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.
 def _loss_claim(dataset: xr.Dataset, lost: NDArray[np.bool_]) -> Claim:
     """Do networks come close to the least loss that each norm of the readout allows?"""
     count, norms, floor = int(lost.sum()), dataset["norm"].values, dataset["least_loss"].values
-    # three quarters of the way from a blind answer to the best that the norm allows; without a norm a loss of 1/4
+    # three quarters of the way from a blind answer to the best that the norm allows; without a norm
+    # a loss of 1/4
     goal = floor + LEARNED * (1 - floor)
     near = (dataset["end_loss"].values[:, lost] < goal[:, None]).sum(axis=1)
     return own_claim(
@@ -209,7 +220,9 @@ def _loss_claim(dataset: xr.Dataset, lost: NDArray[np.bool_]) -> Claim:
 
 
 def _clearly_more(many: int, few: int, total: int) -> bool:
-    """Whether a count out of ``total`` exceeds another by more than chance would, by Fisher's exact test at 0.01."""
+    """Whether a count out of ``total`` exceeds another by more than chance would, by Fisher's exact
+    test at 0.01.
+    """
     table = [[many, total - many], [few, total - few]]
     return bool(fisher_exact(table, alternative="greater").pvalue < 0.01)
 

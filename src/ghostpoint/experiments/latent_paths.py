@@ -1,4 +1,5 @@
-"""Article, Fig. 4: rank-two networks learn delayed cue discrimination (A-D) and delayed match to sample (E-H).
+"""Article, Fig. 4: rank-two networks learn delayed cue discrimination (A-D) and delayed match to
+sample (E-H).
 
 They are looked at in the plane of their latents: losses, flow maps, trials, and every zero of the
 flow without input, ``f(kappa) = -kappa + n^T tanh(m kappa + b)``. To that flow a network is left in
@@ -26,7 +27,8 @@ from ghostpoint.results import TrainingRun
 from ghostpoint.slow_points.latents import latent_ghosts, latent_speed, latent_zeros
 from ghostpoint.tasks import Task
 
-#: a flow map reaches this far beyond the trials and zeros that are in it, as a share of their extent
+#: a flow map reaches this far beyond the trials and zeros that are in it, as a share of their
+#: extent
 MARGIN = 0.15
 
 TASK_DCDT = cued("DelayedCueDiscrimination", 10.0, 50.0, copies=500, initial_scale=0.3)
@@ -57,7 +59,8 @@ PAPER_DMTS: Mapping[str, Any] = {
     "trials_shown": 4,
 }
 FEW: Mapping[str, Any] = {"history_points": 800, "kept_points": 48, "followed": 2, "ghost_starts": 32, "grid": 41}
-#: fewer copies of each trial; match to sample at ten times the published rate for a tenth of the epochs
+#: fewer copies of each trial; match to sample at ten times the published rate for a tenth of the
+#: epochs
 QUICK_DCDT = {**PAPER_DCDT, "seeds": list(range(20)), "task": {**TASK_DCDT, "copies": 5}, "epochs": 6000, **FEW}
 QUICK_DMTS = {
     **PAPER_DMTS, "seeds": list(range(8)), "task": {**TASK_DMTS, "copies": 10}, "rate": 1e-3, "epochs": 2000, **FEW,
@@ -65,21 +68,27 @@ QUICK_DMTS = {
 
 
 def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
-    """Train every seed with its weights kept along the way; follow zeros and ghosts, and map one network's flow.
+    """Train every seed with its weights kept along the way; follow zeros and ghosts, and map one
+    network's flow.
 
-    Mapped is the first seed that learns: at the start, half way to its drop, where the drop begins and ends, and at the
-    end, at the kept epochs next to these. The batches are random, so a drop is judged by a running median of the loss.
-    If no network learns, the first seed is followed and mapped, at epochs spread over the training.
+    Mapped is the first seed that learns: at the start, half way to its drop, where the drop begins
+    and ends, and at the end, at the kept epochs next to these. The batches are random, so a drop is
+    judged by a running median of the loss. If no network learns, the first seed is followed and
+    mapped, at epochs spread over the training.
 
     Returns
     -------
-    Dataset over seed, epoch (of losses), followed (seeds that learn), kept (epochs with weights), shown (with maps)
-        ``first_learned``, ``drop_begins``: see `drops`. Per followed seed and kept epoch the number of zeros of
-        the latent flow (all there are, but where ``n_undecided`` is positive), how many of them are stable, and the
-        ghosts that were found, minima of the speed that are no zeros, with the least of their speeds. Per shown epoch
-        the flow, its speed and the level of the task that is read out, on a grid (y, x) of the latents; the zeros with
-        their number of unstable directions; the ghosts; and the latents of some trials. Speeds are those of the latents
-        in an orthonormal basis of the span of n (`latent_speed`), places and the flow those of ``kappa = n^T x``.
+    Dataset over seed, epoch (of losses), followed (seeds that learn), kept (epochs with weights),
+    shown (with maps)
+        ``first_learned``, ``drop_begins``: see `drops`. Per followed seed and kept epoch the number
+            of zeros of
+        the latent flow (all there are, but where ``n_undecided`` is positive), how many of them are
+        stable, and the ghosts that were found, minima of the speed that are no zeros, with the
+        least of their speeds. Per shown epoch the flow, its speed and the level of the task that is
+        read out, on a grid (y, x) of the latents; the zeros with their number of unstable
+        directions; the ghosts; and the latents of some trials. Speeds are those of the latents in
+        an orthonormal basis of the span of n (`latent_speed`), places and the flow those of
+        ``kappa = n^T x``.
     """
     task, seeds = task_of(parameters), np.array(parameters["seeds"])
     run = _train(parameters, progress)
@@ -163,7 +172,8 @@ def _counted(
 
 
 def latent_trials(model: LowRankRNN, task: Task, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The latents (trial, steps + 1, K) and outputs (trial, step) of one network in the trials of a task.
+    """The latents (trial, steps + 1, K) and outputs (trial, step) of one network in the trials of a
+    task.
 
     Rates start at ``tanh(s z)`` with z drawn from ``seed``; noise is left out.
     """
@@ -178,7 +188,9 @@ def latent_trials(model: LowRankRNN, task: Task, seed: int) -> tuple[NDArray[np.
 
 
 def _maps(parameters: Mapping[str, Any], progress: Progress, shown: list[LowRankRNN], task: Any) -> dict[str, Any]:
-    """Flow, speed and levels on a grid around the trials and zeros of each network, and these themselves."""
+    """Flow, speed and levels on a grid around the trials and zeros of each network, and these
+    themselves.
+    """
     few = replace(task, copies=parameters["trials_shown"])
     progress.phase("flow maps", len(shown))
     zeros = [latent_zeros(model) for model in shown]
@@ -227,7 +239,9 @@ def _padded(arrays: list[NDArray[Any]], missing: float) -> NDArray[Any]:
 
 
 def latent_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str) -> list[Claim]:
-    """The published network and others learn; how abrupt drops are; whether zeros or ghosts appear before they end."""
+    """The published network and others learn; how abrupt drops are; whether zeros or ghosts appear
+    before they end.
+    """
     d, epoch, blind = dataset, dataset["epoch"].values, dataset.attrs["blind_loss"]
     learned, begins = d["first_learned"].values, d["drop_begins"].values
     final = np.median(d["loss"].values[:, epoch >= 0.9 * epoch[-1]], axis=1)
@@ -296,14 +310,18 @@ def latent_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: st
 
 
 def _followed(d: xr.Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Of the networks followed that learn: their places among them, and where their drops begin and end."""
+    """Of the networks followed that learn: their places among them, and where their drops begin and
+    end.
+    """
     of_seed = d[["drop_begins", "first_learned"]].sel(seed=d["followed"].values)
     places = np.flatnonzero(of_seed["first_learned"].values >= 0)
     return places, of_seed["drop_begins"].values[places], of_seed["first_learned"].values[places]
 
 
 def _bifurcation_claim(d: xr.Dataset, source: str) -> Claim:
-    """Whether number and stability of the zeros stay the same until after the drop, in each network followed."""
+    """Whether number and stability of the zeros stay the same until after the drop, in each network
+    followed.
+    """
     places, begins, ends = _followed(d)
     unsure, kept = d["n_undecided"].values[places], d["kept"].values
     both = np.stack([d["n_fixed"].values, d["n_stable"].values], axis=-1)[places]  # (network, kept, 2)
@@ -333,7 +351,9 @@ def _bifurcation_claim(d: xr.Dataset, source: str) -> Claim:
 
 
 def _ghost_claim(d: xr.Dataset, source: str) -> Claim:
-    """Whether the published network has a ghost at the last kept epoch before its drop, and the others followed."""
+    """Whether the published network has a ghost at the last kept epoch before its drop, and the
+    others followed.
+    """
     places, begins, _ = _followed(d)
     ghosts, kept = d["n_ghosts"].values[places], d["kept"].values
     last = np.searchsorted(kept, begins, "right") - 1  # the last kept epoch before the drop begins

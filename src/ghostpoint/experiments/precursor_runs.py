@@ -1,7 +1,9 @@
-"""Families of networks trained through their drop, and the readings of "a ghost precedes it" on the way.
+"""Families of networks trained through their drop, and the readings of "a ghost precedes it" on the
+way.
 
-A family is a task with the published networks that learn it. Each network is looked at at epochs of its own, dense
-around its drop (:func:`looked_at`), because drops of different networks lie far apart.
+A family is a task with the published networks that learn it. Each network is looked at at epochs of
+its own, dense around its drop (:func:`looked_at`), because drops of different networks lie far
+apart.
 """
 
 from __future__ import annotations
@@ -31,20 +33,22 @@ from ghostpoint.models import FullRankRNN, LowRankRNN, Record
 Ints = NDArray[np.int64]
 #: the drop is followed where the loss is first below these shares of its plateau
 SHARES = (0.99, 0.9, 0.5, 0.25, 0.1)
-#: a network has learned below the second of these shares; the drop is the stretch from the first to the second
+#: a network has learned below the second of these shares; the drop is the stretch from the first to
+#: the second
 DROP_FROM, DROP_TO = 0.9, 0.25
 #: after the drop a network is looked at at these multiples of the epoch at which the drop is over
 AFTER = (1.05, 1.2, 1.5, 2.0, 3.0)
-#: epochs trained at a time in the second pass of the rank-one networks; bounds the memory of its checkpoints
+#: epochs trained at a time in the second pass of the rank-one networks; bounds the memory of its
+#: checkpoints
 SEGMENT = 2000
 
 
 def family_readings(name: str, family: Mapping[str, Any], common: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     """Train the networks of a family and look at those that learn.
 
-    A network learns when its loss falls below :data:`DROP_TO` of the plateau: the chance loss, or, where that is lower,
-    the loss of the best answer that ignores the cues. For tasks with noise or random starts that is the
-    running median of the loss.
+    A network learns when its loss falls below :data:`DROP_TO` of the plateau: the chance loss, or,
+    where that is lower, the loss of the best answer that ignores the cues. For tasks with noise or
+    random starts that is the running median of the loss.
 
     Returns
     -------
@@ -110,12 +114,14 @@ def _filled(shape: Any, rows: Ints, values: list[Any], missing: float) -> NDArra
 
 
 def looked_at(kept: Ints, drop: Ints, dense: int, draws: int, generator: np.random.Generator) -> tuple[Ints, Ints]:
-    """Kept epochs at which one network is looked at, ascending, and those among them that were drawn at random.
+    """Kept epochs at which one network is looked at, ascending, and those among them that were
+    drawn at random.
 
-    Drawn are ``draws`` moments of the plateau, uniform from epoch 0 to the first below 0.9 of it, moved to the nearest
-    kept one before that. The others are epoch 0, ``draws`` epochs evenly spread over the plateau, the last kept epoch
-    before each crossing in ``drop``, at most ``dense`` evenly chosen of the kept ones around the drop (from a tenth of
-    its duration before the first crossing to half of it after the last), and some later ones.
+    Drawn are ``draws`` moments of the plateau, uniform from epoch 0 to the first below 0.9 of it,
+    moved to the nearest kept one before that. The others are epoch 0, ``draws`` epochs evenly
+    spread over the plateau, the last kept epoch before each crossing in ``drop``, at most ``dense``
+    evenly chosen of the kept ones around the drop (from a tenth of its duration before the first
+    crossing to half of it after the last), and some later ones.
     """
     begin, end = int(drop[SHARES.index(DROP_FROM)]), int(drop[SHARES.index(DROP_TO)])
     before = kept[kept <= begin]
@@ -175,10 +181,11 @@ def weights_at(
     name: str,
     progress: Progress,
 ) -> xr.Dataset:
-    """Trainable parts of each network at the epochs wanted of it: (row, ...), network after network.
+    """Trainable parts of each network at the epochs wanted of it: (row, ...), network after
+    network.
 
-    Trained by plain gradient descent without noise, which has no memory, in segments; networks that are not wanted any
-    more are left out.
+    Trained by plain gradient descent without noise, which has no memory, in segments; networks that
+    are not wanted any more are left out.
     """
     task, last = task_of(family), np.array([every[-1] for every in wanted])
     starts = range(0, int(last.max()) + 1, SEGMENT)
@@ -217,12 +224,15 @@ def _readings(family: Mapping[str, Any], models: Any, task: Any, starts: int) ->
 
 
 def summary(epoch: Ints, found: Mapping[str, NDArray[np.bool_]], drop: Ints, drawn: Ints) -> dict[str, NDArray[Any]]:
-    """When each reading of one network first holds, from what was found at epochs that ascend; arrays over readings.
+    """When each reading of one network first holds, from what was found at epochs that ascend;
+    arrays over readings.
 
-    ``first``: the first epoch at which it holds, -1 for never; ``last_without``: the one looked at before that;
-    ``since``: the first epoch of the unbroken run in which it holds at the last epoch before the loss is below half of
-    its plateau, -1 where it does not hold then; ``at_start``: whether it holds at epoch 0; ``on_plateau``: the share of
-    the ``drawn`` epochs at which it holds.
+    ``first``: the first epoch at which it holds, -1 for never; ``last_without``: the one looked at
+        before that;
+    ``since``: the first epoch of the unbroken run in which it holds at the last epoch before the
+        loss is below half of
+    its plateau, -1 where it does not hold then; ``at_start``: whether it holds at epoch 0;
+    ``on_plateau``: the share of the ``drawn`` epochs at which it holds.
     """
     half = int(np.searchsorted(epoch, drop[SHARES.index(0.5)], "right")) - 1
     random = np.searchsorted(epoch, drawn)

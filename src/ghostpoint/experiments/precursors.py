@@ -1,23 +1,29 @@
-"""Six readings of "a ghost precedes the drop", as tests of networks, and when the loss of a network drops.
+"""Six readings of "a ghost precedes the drop", as tests of networks, and when the loss of a network
+drops.
 
 Each reading is a property of one network at one moment of its training (:data:`READINGS`):
 
-* ``ghost``: the flow without input has a local minimum of the speed that is not zero, anywhere. The speed is that of
-  the latents ``z = Q^T x`` for a low-rank network, Q an orthonormal basis of the span of n, and ``|F(x)|`` for a
-  full-rank one.
-* ``path_minimum``: in a trial without noise the speed along the path has a local minimum inside the delay.
-* ``slow_stretch``: the path is slower than d / T for at least half of the delay T in one stretch. d is the distance
-  from the state at the start of the delay to the nearest threshold of the readout, so d / T is the constant speed that
-  would reach the threshold when the delay ends. A network slower than that for half of the delay times it by slowness.
-* ``transient``: such a stretch that the path also leaves: it is faster than d / T again before an input comes or the
-  trial ends. A path that comes to rest at a fixed point has a slow stretch but no transient one.
-* ``inflection``: the flow is flattest somewhere on the way. For rank one: f' has a local maximum between start and
-  threshold, where f'' = 0. Else: the slope of the speed along the path has one inside the delay. A ghost needs such a
-  point before it can form: f' must rise to zero there.
-* ``passage``: a ghost takes the delay, within a factor of two, by its normal form ``dy/dt = r + a y**2``: from start
-  to threshold for rank one, else from end to end, ``pi / sqrt(r a)``.
+* ``ghost``: the flow without input has a local minimum of the speed that is not zero, anywhere. The
+  speed is that of the latents ``z = Q^T x`` for a low-rank network, Q an orthonormal basis of the
+  span of n, and ``|F(x)|`` for a full-rank one.
+* ``path_minimum``: in a trial without noise the speed along the path has a local minimum inside the
+  delay.
+* ``slow_stretch``: the path is slower than d / T for at least half of the delay T in one stretch. d
+  is the distance from the state at the start of the delay to the nearest threshold of the readout,
+  so d / T is the constant speed that would reach the threshold when the delay ends. A network
+  slower than that for half of the delay times it by slowness.
+* ``transient``: such a stretch that the path also leaves: it is faster than d / T again before an
+  input comes or the trial ends. A path that comes to rest at a fixed point has a slow stretch but
+  no transient one.
+* ``inflection``: the flow is flattest somewhere on the way. For rank one: f' has a local maximum
+  between start and threshold, where f'' = 0. Else: the slope of the speed along the path has one
+  inside the delay. A ghost needs such a point before it can form: f' must rise to zero there.
+* ``passage``: a ghost takes the delay, within a factor of two, by its normal form
+  ``dy/dt = r + a y**2``: from start to threshold for rank one, else from end to end,
+  ``pi / sqrt(r a)``.
 
-A path has a property when it has it in at least one kind of trial. Trials start at the mean of the initial states.
+A path has a property when it has it in at least one kind of trial. Trials start at the mean of the
+initial states.
 """
 
 from __future__ import annotations
@@ -63,8 +69,8 @@ GRID = 65
 class Window:
     """The stretch of a trial in which the flow is that without input, in steps.
 
-    ``first`` is the state at which the delay starts, after the first cue if there is one; the delay is ``delay`` steps,
-    and no input comes for ``free`` steps.
+    ``first`` is the state at which the delay starts, after the first cue if there is one; the delay
+    is ``delay`` steps, and no input comes for ``free`` steps.
     """
 
     first: int
@@ -82,7 +88,9 @@ def window_of(task: Any) -> Window:
 
 
 def crossings(epoch: NDArray[np.int64], loss: Floats, shares: Any) -> NDArray[np.int64]:
-    """First of the recorded epochs at which losses (network, epoch) are below each share; -1 for never."""
+    """First of the recorded epochs at which losses (network, epoch) are below each share; -1 for
+    never.
+    """
     below = loss[:, None, :] < np.asarray(shares, float)[None, :, None]
     return np.where(below.any(axis=2), epoch[below.argmax(axis=2)], -1)
 
@@ -95,12 +103,14 @@ def of_paths(speed: Floats, distance: Floats, window: Window, alpha: float) -> F
     speed : (R, trial, free + 1)
         Speed of the flow without input at the states from the start of the delay on, per tau.
     distance : (R, trial)
-        From the first of these states to the readout's threshold, in the units of the speed times tau.
+        From the first of these states to the readout's threshold, in the units of the speed times
+        tau.
     """
     delay = speed[..., : window.delay + 1]
     resting = RESOLVED * speed.max(axis=-1, keepdims=True)
     slower = speed < distance[..., None] / (window.delay * alpha)
-    # a path of Euler steps covers alpha v between two states, so this is the slope of v over its length
+    # a path of Euler steps covers alpha v between two states, so this is the slope of v over its
+    # length
     with np.errstate(divide="ignore", invalid="ignore"):
         slope = np.diff(delay, axis=-1) / (alpha * delay[..., :-1])
     slope = np.where(delay[..., 1:] > resting, slope, np.nan)
@@ -140,7 +150,9 @@ def _runs(slow: Bools, needed: int) -> tuple[Bools, Bools]:
 
 
 def rank_one_readings(models: LowRankRNN, task: Any) -> Found:
-    """All readings of R rank-one networks with the fixed readout, on a task without input; each (R,)."""
+    """All readings of R rank-one networks with the fixed readout, on a task without input; each
+    (R,).
+    """
     m, n, b = (np.asarray(part, np.float64).reshape(len(models), -1) for part in (models.m, models.n, models.b))
     networks = models.replace(m=m, n=n, b=b)
     window, threshold = window_of(task), models.threshold.astype(np.float64)
@@ -166,7 +178,9 @@ def rank_one_readings(models: LowRankRNN, task: Any) -> Found:
 
 
 def _flattest(m: Floats, n: Floats, b: Floats, start: Floats, threshold: Floats) -> Bools:
-    """Whether f' has a local maximum between start and threshold: f'' changes there from positive to negative."""
+    """Whether f' has a local maximum between start and threshold: f'' changes there from positive
+    to negative.
+    """
     low, high = np.minimum(start, threshold), np.maximum(start, threshold)
     bend = np.empty((len(m), GRID))
     for place, share in enumerate(np.linspace(0.0, 1.0, GRID)):
@@ -176,7 +190,9 @@ def _flattest(m: Floats, n: Floats, b: Floats, start: Floats, threshold: Floats)
 
 
 def _on_the_way(r: float, a: float, ghost: float, start: float, threshold: float) -> float:
-    """Time that the normal form of a ghost takes from start up to threshold; infinite where it is not passed."""
+    """Time that the normal form of a ghost takes from start up to threshold; infinite where it is
+    not passed.
+    """
     if not (start < threshold and ghost < threshold and r > 0):
         return np.inf
     return NormalForm(r, a).escape_time(start - ghost, threshold - ghost)
@@ -190,9 +206,11 @@ def _takes(duration: float, delay: float) -> bool:
 
 
 def orthonormal(models: LowRankRNN) -> LowRankRNN:
-    """The same networks with latents ``z = Q^T x``, Q an orthonormal basis of the span of n (n = Q R, kappa = R^T z).
+    """The same networks with latents ``z = Q^T x``, Q an orthonormal basis of the span of n (n = Q
+    R, kappa = R^T z).
 
-    Outputs and states stay what they are; the speed of z does not depend on how ``W = m n^T`` is split.
+    Outputs and states stay what they are; the speed of z does not depend on how ``W = m n^T`` is
+    split.
     """
     Q, R = np.linalg.qr(np.asarray(models.n, np.float64))
     changes: dict[str, Any] = {"n": Q, "m": np.asarray(models.m, np.float64) @ R.swapaxes(1, 2)}
@@ -218,9 +236,11 @@ def latent_readings(models: LowRankRNN, task: Any, starts: int) -> Found:
 
 
 def passages(model: LowRankRNN, ghosts: Floats) -> list[float]:
-    """``pi / sqrt(r a)`` of ghosts (G, K) of one low-rank network, in tau, from the normal form in its latents.
+    """``pi / sqrt(r a)`` of ghosts (G, K) of one low-rank network, in tau, from the normal form in
+    its latents.
 
-    ``r = |f| / (w.v)``, ``a = w . D2f[v, v] / (2 w.v)`` with w = f / |f| and v the right null vector of the Jacobian.
+    ``r = |f| / (w.v)``, ``a = w . D2f[v, v] / (2 w.v)`` with w = f / |f| and v the right null
+    vector of the Jacobian.
     """
     m, n = np.asarray(model.m[0], np.float64), np.asarray(model.n[0], np.float64)
     times = []
@@ -239,8 +259,8 @@ def passages(model: LowRankRNN, ghosts: Floats) -> list[float]:
 def full_rank_readings(models: FullRankRNN, task: Any, starts: int) -> Found:
     """All readings of R full-rank networks; each (R,).
 
-    Ghosts are sought from ``starts`` starts, half of them near the states of the trials; some may be missed, and those
-    without a proof do not count.
+    Ghosts are sought from ``starts`` starts, half of them near the states of the trials; some may
+    be missed, and those without a proof do not count.
     """
     window = window_of(task)
     speed, distance, states = _travelled(models, task, window)
@@ -254,7 +274,8 @@ def full_rank_readings(models: FullRankRNN, task: Any, starts: int) -> Found:
 
 
 def _travelled(models: Any, task: Task, window: Window) -> tuple[Floats, Floats, Floats]:
-    """Speeds (R, trial, free + 1) and threshold distances (R, trial) as in `of_paths`, and the states (S, trial, R, .).
+    """Speeds (R, trial, free + 1) and threshold distances (R, trial) as in `of_paths`, and the
+    states (S, trial, R, .).
 
     The states are latents for low-rank networks. Without noise, from the model's initial state.
     """

@@ -1,4 +1,6 @@
-"""Article, Fig. 6B (letter: S2): networks of rank 1 to 100 over learning rates; do spare ranks stabilise learning?"""
+"""Article, Fig. 6B (letter: S2): networks of rank 1 to 100 over learning rates; do spare ranks
+stabilise learning?
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,8 @@ PAPER: Mapping[str, Any] = {
     # one low rate at which every epoch is looked at, for the drop and the oscillation after it
     "low_rate": 10 ** (-7 / 3),
     "low_rate_epochs": 20_000,
-    # networks of at most this rank are trained at all rates together: in large stacks they take half the time
+    # networks of at most this rank are trained at all rates together: in large stacks they take
+    # half the time
     "together_up_to": 3,
 }
 PARAMETERS = {
@@ -64,11 +67,12 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     Returns
     -------
     Dataset over (rank, learning_rate, seed) and epoch
-        What a sweep gives, and ``score``, final loss over first, the final one that of the last epoch, and
-        ``best_score``, with the lowest loss of the last :data:`NO_LEARNING_WINDOW` epochs instead. Losses oscillate, so
-        the two differ. At the low rate, per (rank, seed): ``drop_begins`` and ``drop_ends``, the first epochs below 0.9
-        and 0.1 of the first loss, and ``rises``, the share of the :data:`AFTERWARDS` updates after the drop in which
-        the loss rises.
+        What a sweep gives, and ``score``, final loss over first, the final one that of the last
+        epoch, and ``best_score``, with the lowest loss of the last :data:`NO_LEARNING_WINDOW`
+        epochs instead. Losses oscillate, so the two differ. At the low rate, per (rank, seed):
+        ``drop_begins`` and ``drop_ends``, the first epochs below 0.9 and 0.1 of the first loss, and
+        ``rises``, the share of the :data:`AFTERWARDS` updates after the drop in which the loss
+        rises.
     """
     ranks = parameters["ranks"]
     settings = {name: value for name, value in parameters.items() if name not in ("ranks", "together_up_to")}
@@ -93,7 +97,9 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
 def _at_low_rate(
     parameters: Mapping[str, Any], progress: Progress, models: LowRankRNN, rank: int
 ) -> tuple[NDArray[Any], ...]:
-    """Where the drops of networks begin and end at the low rate, and how often the loss rises after them."""
+    """Where the drops of networks begin and end at the low rate, and how often the loss rises after
+    them.
+    """
     task, epochs = task_of(parameters), parameters["low_rate_epochs"]
     name = f"rank {rank} at rate {parameters['low_rate']:.2g}"
     run = trained(
@@ -112,13 +118,17 @@ def _at_low_rate(
 
 
 def highest(learned: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Per rank the index of the highest rate at which some network learned, -1 for none, from (rank, rate, seed)."""
+    """Per rank the index of the highest rate at which some network learned, -1 for none, from
+    (rank, rate, seed).
+    """
     some: NDArray[np.bool_] = np.asarray(learned.any(axis=2))
     return np.where(some.any(axis=1), some.shape[1] - 1 - some[:, ::-1].argmax(axis=1), -1)
 
 
 def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
-    """More networks learn at more rates, at higher rates, and in fewer epochs, and what more ranks do not prevent."""
+    """More networks learn at more rates, at higher rates, and in fewer epochs, and what more ranks
+    do not prevent.
+    """
     ranks, rates, seeds = dataset["rank"].values, dataset["learning_rate"].values, len(dataset["seed"])
     score, best = dataset["score"].values, dataset["best_score"].values
     learned = score < SCORE
@@ -194,7 +204,9 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
 
 
 def _trend(ranks: NDArray[Any], values: NDArray[Any]) -> float:
-    """Spearman's correlation of a quantity with the rank, 0 where the quantity is the same for all."""
+    """Spearman's correlation of a quantity with the rank, 0 where the quantity is the same for
+    all.
+    """
     return float(spearmanr(ranks, values).statistic) if len(np.unique(values)) > 1 else 0.0
 
 
@@ -209,7 +221,9 @@ def _gone(dataset: xr.Dataset) -> NDArray[np.bool_]:
 
 
 def _low_rate_claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
-    """At the low rate: how abrupt the drops of rank one are, how gradual those of high ranks, what follows them."""
+    """At the low rate: how abrupt the drops of rank one are, how gradual those of high ranks, what
+    follows them.
+    """
     ranks = dataset["rank"].values
     begins, ends, rises = (dataset[name].values for name in LOW_RATE)
     dropped = (begins > 0) & (ends > 0)
@@ -266,7 +280,9 @@ def _low_rate_claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list
 
 
 def _epochs_claim(dataset: xr.Dataset, full: bool) -> Claim:
-    """How the epochs until a network learns depend on the rank, where every network of every rank learns."""
+    """How the epochs until a network learns depend on the rank, where every network of every rank
+    learns.
+    """
     ranks, rates, first = dataset["rank"].values, dataset["learning_rate"].values, dataset["first_learned"].values
     everywhere = np.flatnonzero((first > 0).all(axis=(0, 2)))
     fitted = len(everywhere) > 0 and len(ranks) > 2

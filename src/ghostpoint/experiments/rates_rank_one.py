@@ -1,4 +1,6 @@
-"""Article, Fig. 6A (letter: S1): rank-one networks over learning rates; too low never learns, too high is lost."""
+"""Article, Fig. 6A (letter: S1): rank-one networks over learning rates; too low never learns, too
+high is lost.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,9 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
 
 
 def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
-    """Rates too low, the range that works for all, the rate from which on all are lost, and the trade-off."""
+    """Rates too low, the range that works for all, the rate from which on all are lost, and the
+    trade-off.
+    """
     rates = dataset["learning_rate"].values
     first = np.asarray(dataset["first_above_chance"])
     left: NDArray[np.bool_] = first >= 0

@@ -1,4 +1,6 @@
-"""What prevents the collapse, compared: the remedies over learning rates, optimisers, delays, networks and tasks."""
+"""What prevents the collapse, compared: the remedies over learning rates, optimisers, delays,
+networks and tasks.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from ghostpoint.experiments.shared.base import Claim, Experiment, Progress
 from ghostpoint.experiments.shared.networks import NETWORKS, activation, cued
 from ghostpoint.remedies.records import AUTO_OF_SOME
 
-#: the critical rate of plain gradient descent on the published networks: half of those that learn are lost (Fig. 8B)
+#: the critical rate of plain gradient descent on the published networks: half of those that learn
+#: are lost (Fig. 8B)
 CRITICAL_RATE = 0.02
 
 
@@ -126,12 +129,16 @@ PARAMETERS = {
 
 
 def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
-    """Every sweep of the parameters; see :func:`ghostpoint.experiments.remedy_runs.sweep` for what is kept."""
+    """Every sweep of the parameters; see :func:`ghostpoint.experiments.remedy_runs.sweep` for what
+    is kept.
+    """
     return sweeps(parameters, progress)
 
 
 def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
-    """What each remedy does to the networks that learn, how fast and how well, and where it does not help."""
+    """What each remedy does to the networks that learn, how fast and how well, and where it does
+    not help.
+    """
     return claims_of(dataset)
 
 

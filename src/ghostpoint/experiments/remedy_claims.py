@@ -17,7 +17,8 @@ SOURCE = "this project"
 claim = partial(own_claim, source=SOURCE)
 REGION, PLAIN = "trust region", "plain"
 AFTERWARDS = ("rewind", "reduced rate")
-#: least share of networks to be solved at a rate: of all, and where a run of 12,000 epochs is mostly plateau
+#: least share of networks to be solved at a rate: of all, and where a run of 12,000 epochs is
+#: mostly plateau
 NEARLY_ALL, NEARLY_ALL_AT_CRITICAL, CRITICAL = 0.99, 0.95, 0.02
 #: networks of which a few that are lost are a percentage that shows
 ENOUGH = 100
@@ -25,10 +26,13 @@ ENOUGH = 100
 
 @dataclass(frozen=True)
 class Row:
-    """One treatment of one problem by one optimiser at one rate: counts and medians over its networks.
+    """One treatment of one problem by one optimiser at one rate: counts and medians over its
+    networks.
 
-    ``solved``: final loss below :data:`SOLVED` of chance. ``epoch``: median first epoch below it, infinite where half
-    of the networks never get there. ``loss``: median final loss, in units of chance, NaN counting as infinite.
+    ``solved``: final loss below :data:`SOLVED` of chance. ``epoch``: median first epoch below it,
+        infinite where half
+    of the networks never get there. ``loss``: median final loss, in units of chance, NaN counting
+    as infinite.
     """
 
     problem: str
@@ -47,7 +51,9 @@ class Row:
 
 
 def rows_of(dataset: xr.Dataset, problem: str = "", optimizer: str = "", treatment: str = "") -> list[Row]:
-    """The rows of a dataset, those of some problem, optimiser and treatment if named, rates ascending."""
+    """The rows of a dataset, those of some problem, optimiser and treatment if named, rates
+    ascending.
+    """
     rows = []
     for case in range(dataset.sizes["case"]):
         one = dataset.isel(case=case)
@@ -84,7 +90,9 @@ def total(rows: list[Row], name: str) -> int:
 
 
 def best_clip(rows: list[Row], name: str = "loss") -> Row | None:
-    """The row of the threshold that solves most networks (within one of them), and of these has the lowest ``name``."""
+    """The row of the threshold that solves most networks (within one of them), and of these has the
+    lowest ``name``.
+    """
     clips = [row for row in rows if row.treatment.startswith("clip ")]
     if not clips:
         return None
@@ -94,7 +102,9 @@ def best_clip(rows: list[Row], name: str = "loss") -> Row | None:
 
 
 def claims_of(dataset: xr.Dataset) -> list[Claim]:
-    """What the trust region does at every rate, beside clipping, Adam, the other remedies, and on other problems."""
+    """What the trust region does at every rate, beside clipping, Adam, the other remedies, and on
+    other problems.
+    """
     main = str(dataset["problem"].values[0])
     rows = rows_of(dataset, main)
     variants = sorted({row.treatment for row in rows if row.treatment.startswith(f"{REGION}, ")})
@@ -112,7 +122,9 @@ def claims_of(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _everywhere(rows: list[Row], treatment: str) -> list[Claim]:
-    """One treatment at all rates of both optimisers: does it lose networks, and do nearly all solve the task?"""
+    """One treatment at all rates of both optimisers: does it lose networks, and do nearly all solve
+    the task?
+    """
     mine = [row for row in rows if row.treatment == treatment and not row.rate < _least(row)]
     plain = _plain_beside(rows, mine)
     enough = [row.solved >= _enough(row) * row.networks for row in mine]
@@ -167,7 +179,9 @@ def _named(row: Row, count: int | None = None) -> str:
 
 
 def _pairs(rows: list[Row], treatment: str, name: str) -> list[tuple[Row, Row]]:
-    """The treatment's row and the best clipping's by ``name``, per rate at which both were tried."""
+    """The treatment's row and the best clipping's by ``name``, per rate at which both were
+    tried.
+    """
     found = []
     for mine in (row for row in rows if row.treatment == treatment):
         same = [row for row in rows if (row.optimizer, row.rate) == (mine.optimizer, mine.rate)]
@@ -196,7 +210,9 @@ def _beside_clipping(rows: list[Row]) -> Claim:
 
 
 def _beside_adam(rows: list[Row], variants: list[str]) -> Claim:
-    """Compare the epochs until the task is solved with those of plain Adam, each at its best rate."""
+    """Compare the epochs until the task is solved with those of plain Adam, each at its best
+    rate.
+    """
     best = {name: _soonest([row for row in rows if row.treatment == name]) for name in (REGION, *variants)}
     adam = _soonest([row for row in rows if (row.treatment, row.optimizer) == (PLAIN, "adam")])
     mine = best[REGION]
@@ -277,7 +293,9 @@ def _combined(rows: list[Row]) -> Claim:
 
 
 def _others(rows: list[Row]) -> Claim:
-    """Do the remedies that do not limit the update keep all networks, each at the rates it was tried at?"""
+    """Do the remedies that do not limit the update keep all networks, each at the rates it was
+    tried at?
+    """
     names = [name for name in dict.fromkeys(row.treatment for row in rows) if not _limits(name)]
     return own_claim(
         "A lower or rising confidence and spare ranks, each at the same rate, do not keep every network.",
@@ -308,7 +326,9 @@ def _beside_plain(rows: list[Row], name: str) -> str:
 
 
 def _rewind(rows: list[Row]) -> Claim:
-    """After a network is lost: compare a return to its best parameters with a smaller step alone."""
+    """After a network is lost: compare a return to its best parameters with a smaller step
+    alone.
+    """
     back, slower = ([row for row in rows if row.treatment == name] for name in AFTERWARDS)
     return claim(
         "Going back to the best parameters with a smaller step recovers networks that the smaller step alone does not.",

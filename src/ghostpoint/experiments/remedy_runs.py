@@ -1,4 +1,6 @@
-"""What the comparison of remedies trains: networks by description, treatments by name, and one row a training."""
+"""What the comparison of remedies trains: networks by description, treatments by name, and one row
+a training.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ _UNCOMPILED = (remedies.ConfidenceSchedule, remedies.ReduceRate)
 
 
 def remedies_of(treatment: Mapping[str, Any]) -> tuple[remedies.Remedy, ...]:
-    """The remedies of ``treatment["remedies"]``, each as its ``to_dict`` gives it; "inf" stands for infinity."""
+    """The remedies of ``treatment["remedies"]``, each as its ``to_dict`` gives it; "inf" stands for
+    infinity.
+    """
     return tuple(
         remedies.from_dict({name: float(value) if value == "inf" else value for name, value in given.items()})
         for given in treatment.get("remedies", ())
@@ -38,8 +42,8 @@ def models_of(problem: Mapping[str, Any], treatment: Mapping[str, Any], seeds: S
     Parameters
     ----------
     problem : mapping
-        ``task`` and ``networks``: "published" (rank one, with ``confidence``), or the figure whose published networks
-        are meant: "6B" with a ``rank``, "6A", "7A" and "7D" of full rank.
+        ``task`` and ``networks``: "published" (rank one, with ``confidence``), or the figure whose
+        published networks are meant: "6B" with a ``rank``, "6A", "7A" and "7D" of full rank.
     treatment : mapping
         ``confidence`` and ``spare_ranks`` change published networks, before the first epoch.
     """
@@ -55,9 +59,11 @@ def models_of(problem: Mapping[str, Any], treatment: Mapping[str, Any], seeds: S
 
 
 def with_spare_ranks(models: LowRankRNN, spare: int) -> LowRankRNN:
-    """Rank-one networks with ``spare`` more columns of m and n, normal with variance 1/N, that their readout ignores.
+    """Rank-one networks with ``spare`` more columns of m and n, normal with variance 1/N, that
+    their readout ignores.
 
-    Readout, confidence, and what is there of W stay, so that only the number of trainable ranks differs.
+    Readout, confidence, and what is there of W stay, so that only the number of trainable ranks
+    differs.
     """
     if not spare:
         return models
@@ -85,22 +91,27 @@ FILL: Mapping[str, Any] = {
 
 
 def sweep(parameters: Mapping[str, Any], settings: Mapping[str, Any], progress: Progress) -> xr.Dataset:
-    """Train one problem with one optimiser at several rates, once with each treatment; each treatment is a part.
+    """Train one problem with one optimiser at several rates, once with each treatment; each
+    treatment is a part.
 
     Parameters
     ----------
     settings : mapping
-        ``problem``, ``optimizer``, ``rates``, ``epochs``, ``seeds`` (how many) and ``treatments`` (their names).
+        ``problem``, ``optimizer``, ``rates``, ``epochs``, ``seeds`` (how many) and ``treatments``
+        (their names).
 
     Returns
     -------
     Dataset over (case, network)
-        A case is a treatment at a rate. ``above_chance``: the accuracy exceeded the task's chance at some epoch;
-        ``learned``: it exceeded the middle between chance and 1 (0.75 for delayed activation); ``lost``: learned, and
-        at none of the last :data:`NO_LEARNING_WINDOW` epochs above chance; ``first_solved``: first epoch with a loss
-        below :data:`SOLVED` of chance, -1 for never; ``final_loss``: median over the last
-        :data:`NO_LEARNING_WINDOW` epochs, as losses oscillate; ``acted``: share of the epochs in which a remedy
-        changed the update (clipping is part of the optimiser and not counted).
+        A case is a treatment at a rate. ``above_chance``: the accuracy exceeded the task's chance
+        at some epoch;
+        ``learned``: it exceeded the middle between chance and 1 (0.75 for delayed activation);
+            ``lost``: learned, and
+        at none of the last :data:`NO_LEARNING_WINDOW` epochs above chance; ``first_solved``: first
+        epoch with a loss below :data:`SOLVED` of chance, -1 for never; ``final_loss``: median over
+        the last :data:`NO_LEARNING_WINDOW` epochs, as losses oscillate; ``acted``: share of the
+        epochs in which a remedy changed the update (clipping is part of the optimiser and not
+        counted).
     """
     done = []
     for name in settings["treatments"]:

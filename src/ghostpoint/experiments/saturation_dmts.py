@@ -1,4 +1,6 @@
-"""Article, text on Fig. 7: firing rates and outputs just before and after delayed match to sample is lost."""
+"""Article, text on Fig. 7: firing rates and outputs just before and after delayed match to sample
+is lost.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from ghostpoint.results import TrainingRun
 
 #: a unit is saturated beyond this rate, an output within this distance of 0 or 1
 SATURATED_RATE, SATURATED_OUTPUT = 0.95, 0.05
-#: outputs are sure when more than this share is saturated, and wrong above this loss in units of chance
+#: outputs are sure when more than this share is saturated, and wrong above this loss in units of
+#: chance
 SURE, WRONG = 0.9, 0.4
 PAPER: Mapping[str, Any] = {
     "figure": "7D",
@@ -34,9 +37,11 @@ PARAMETERS = {"quick": {**PAPER, "seeds": list(range(8)), "epochs": 3000}, "pape
 
 
 def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
-    """Train every seed; look at those that are lost in the last epoch at which they have the task, and after it.
+    """Train every seed; look at those that are lost in the last epoch at which they have the task,
+    and after it.
 
-    If none is lost, the dimension ``lost`` is empty and what is shown of the first lost network is missing.
+    If none is lost, the dimension ``lost`` is empty and what is shown of the first lost network is
+    missing.
     """
     task, seeds, epochs = task_of(parameters), parameters["seeds"], parameters["epochs"]
     models, rate = networks_of(parameters, seeds), parameters["learning_rate"]
@@ -57,7 +62,8 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     outputs, window = np.full((3, task.n_trials, task.steps), np.nan), np.full((2, len(lag)), np.nan)
     shown_seed, moment_epoch = -1, np.full(3, -1)
     if len(lost):
-        # a network's bits do not depend on its stack, so the lost ones are trained again, now keeping their weights
+        # a network's bits do not depend on its stack, so the lost ones are trained again, now
+        # keeping their weights
         again = trained(
             progress, f"{len(lost)} lost networks once more", models[lost], parameters, rate, epochs, task,
             record=[0], checkpoints=np.unique(moments[:2]), keep="lost",
@@ -112,7 +118,9 @@ def _at(run: TrainingRun, epochs: NDArray[np.int64]) -> Any:
 
 
 def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
-    """Networks do not keep the task at this rate; in those that are lost units saturate and gradients vanish."""
+    """Networks do not keep the task at this rate; in those that are lost units saturate and
+    gradients vanish.
+    """
     d = dataset
     seeds, learned, lost = len(d["seed"]), int(d["learned"].sum()), len(d["lost"])
     units, outputs, norm, loss = (

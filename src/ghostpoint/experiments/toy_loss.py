@@ -1,4 +1,6 @@
-"""The loss of the toy model over its parameter: analytic limit, finite confidence, Euler variant."""
+"""The loss of the toy model over its parameter: analytic limit, finite confidence, Euler
+variant.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ PARAMETERS: Mapping[str, Any] = {
 
 
 def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
-    """Losses and gradients over r; ``r`` is the published grid, ``r_fine`` a finer one with r_star on it."""
+    """Losses and gradients over r; ``r`` is the published grid, ``r_fine`` a finer one with r_star
+    on it.
+    """
     limit = SaddleNodeToy(parameters["T"])
     unit = limit.r_star
     (low, high), (left, right) = parameters["r_limits"], parameters["minimum_limits"]
@@ -92,7 +96,9 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
 
 
 def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
-    """The statements of the letter about Fig. 2A and 8A, and how far the published Euler loss is off."""
+    """The statements of the letter about Fig. 2A and 8A, and how far the published Euler loss is
+    off.
+    """
     d, T, unit = dataset, dataset.attrs["T"], dataset.attrs["r_star"]
     fine, limit = d.u_fine.values, d.loss_limit.values
     spacing = float(fine[1] - fine[0])

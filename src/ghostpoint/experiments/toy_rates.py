@@ -1,4 +1,6 @@
-"""Final loss of the toy model over learning rates; the critical rate, measured from descents, over delays."""
+"""Final loss of the toy model over learning rates; the critical rate, measured from descents, over
+delays.
+"""
 
 from __future__ import annotations
 
@@ -35,13 +37,14 @@ PARAMETERS: Mapping[str, Any] = {
 
 
 def measured_critical_rate(toy: SaddleNodeToy, starts: np.ndarray[Any, Any], epochs: int, tolerance: float) -> float:
-    """The lowest learning rate at which any of ``starts`` is lost within ``epochs``, by bisection on
-    descents.
+    """The lowest learning rate at which any of ``starts`` is lost within ``epochs``, by bisection
+    on descents.
 
-    The bracket comes from descents too: its upper end throws the mean start below 0 in one update, and is
-    halved until no start is lost. Eq. 15 takes the largest jump there is, from r just above r_star; an orbit
-    comes within a small distance of that point sooner or later but not at once, so with N starts the result
-    lies above eq. 15 by a relative excess that falls as 1 / N. It cannot lie below.
+    The bracket comes from descents too: its upper end throws the mean start below 0 in one update,
+    and is halved until no start is lost. Eq. 15 takes the largest jump there is, from r just above
+    r_star; an orbit comes within a small distance of that point sooner or later but not at once, so
+    with N starts the result lies above eq. 15 by a relative excess that falls as 1 / N. It cannot
+    lie below.
     """
 
     def loses_any(rate: float) -> bool:
@@ -59,8 +62,8 @@ def measured_critical_rate(toy: SaddleNodeToy, starts: np.ndarray[Any, Any], epo
 
 
 def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
-    """The rate sweep of Fig. 2D, the share of lost runs near the critical rate, and critical rates over
-    delays.
+    """The rate sweep of Fig. 2D, the share of lost runs near the critical rate, and critical rates
+    over delays.
     """
     (shortest, longest), (low, high) = parameters["critical_delays"], parameters["log10_rates"]
     delays = np.geomspace(shortest, longest, parameters["critical_delay_count"])

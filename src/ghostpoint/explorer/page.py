@@ -13,7 +13,9 @@ _PLACE = '<script type="application/json" id="saved-runs"></script>'
 
 
 def page(saved: Mapping[str, Any] | None = None) -> str:
-    """The page as HTML text; with ``saved``, as :func:`read_saved` gives it, it opens on these runs."""
+    """The page as HTML text; with ``saved``, as :func:`read_saved` gives it, it opens on these
+    runs.
+    """
     text = files("ghostpoint.explorer").joinpath("page.html").read_text(encoding="utf-8")
     if saved is None:
         return text

@@ -1,4 +1,6 @@
-"""Saved runs and histories as the page wants them: curves, events, diagnosis, latent flow and slow points, as JSON."""
+"""Saved runs and histories as the page wants them: curves, events, diagnosis, latent flow and slow
+points, as JSON.
+"""
 
 from __future__ import annotations
 
@@ -31,16 +33,17 @@ def read_saved(path: str | os.PathLike[str]) -> dict[str, Any]:
     Parameters
     ----------
     path : path
-        A saved run (:meth:`ghostpoint.TrainingRun.save`), any record that :func:`ghostpoint.diagnosis.read_history`
-        reads, or a folder of saved runs.
+        A saved run (:meth:`ghostpoint.TrainingRun.save`), any record that
+        :func:`ghostpoint.diagnosis.read_history` reads, or a folder of saved runs.
 
     Returns
     -------
     dict
-        ``{"runs": [...]}``, JSON without NaN. A run has ``name``, ``epoch``, ``networks`` and, of networks of rank one
-        and two with checkpoints, ``checkpoints`` (their epochs), ``rank`` and ``units``. A network has ``name``,
-        ``loss``, ``gradient_norm``, ``accuracy``, ``events``, ``verdict``, ``confidence``, ``phases`` and ``advice``,
-        and with checkpoints ``weights`` (float32, base64) and ``points``, a list per checkpoint.
+        ``{"runs": [...]}``, JSON without NaN. A run has ``name``, ``epoch``, ``networks`` and, of
+        networks of rank one and two with checkpoints, ``checkpoints`` (their epochs), ``rank`` and
+        ``units``. A network has ``name``, ``loss``, ``gradient_norm``, ``accuracy``, ``events``,
+        ``verdict``, ``confidence``, ``phases`` and ``advice``, and with checkpoints ``weights``
+        (float32, base64) and ``points``, a list per checkpoint.
 
     Raises
     ------
@@ -133,7 +136,9 @@ def _finding(finding: Any) -> dict[str, Any]:
 
 
 def _flows(run: TrainingRun, networks: list[dict[str, Any]]) -> dict[str, Any]:
-    """Weights and slow points at the checkpoints of networks of rank one and two; written into ``networks``."""
+    """Weights and slow points at the checkpoints of networks of rank one and two; written into
+    ``networks``.
+    """
     models = run.models
     if run.checkpoints is None or not isinstance(models, LowRankRNN) or models.rank > 2:
         return {}
@@ -159,7 +164,9 @@ def _telling(events: dict[str, int]) -> int:
 
 
 def _packed(model: LowRankRNN) -> str:
-    """Weights as the page unpacks them: m, n, b and the initial state, or for rank two w_in and the readout."""
+    """Weights as the page unpacks them: m, n, b and the initial state, or for rank two w_in and the
+    readout.
+    """
     parts: list[Any] = [model.m[0], model.n[0], model.b[0]]
     if model.rank == 1:
         parts.append(model.initial_state[0])
@@ -201,7 +208,9 @@ def _point(kind: str, position: NDArray[Any]) -> dict[str, Any]:
 
 
 def _rows(epoch: NDArray[Any]) -> NDArray[np.int64]:
-    """Which recorded epochs are shown: evenly spread, and as many spread evenly in their logarithm."""
+    """Which recorded epochs are shown: evenly spread, and as many spread evenly in their
+    logarithm.
+    """
     last = len(epoch) - 1
     if last < MOST_POINTS:
         return np.arange(len(epoch))

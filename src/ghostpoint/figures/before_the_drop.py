@@ -1,4 +1,6 @@
-"""Does a ghost precede the drop? When six readings of it first hold, in five families of networks."""
+"""Does a ghost precede the drop? When six readings of it first hold, in five families of
+networks.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 
 def _dots(axes: Axes, at: xr.Dataset, values: xr.DataArray) -> None:
-    """One dot per network on the line of each reading, with a small vertical offset, and the median."""
+    """One dot per network on the line of each reading, with a small vertical offset, and the
+    median.
+    """
     networks = at.sizes["network"]
     shift = (np.arange(networks) % 7 - 3) * 0.08
     for place, reading in enumerate(at["reading"].values):

@@ -1,4 +1,6 @@
-"""Article, Fig. 8B: lost networks that go on with a lower confidence, and networks whose confidence is trainable."""
+"""Article, Fig. 8B: lost networks that go on with a lower confidence, and networks whose confidence
+is trainable.
+"""
 
 from __future__ import annotations
 

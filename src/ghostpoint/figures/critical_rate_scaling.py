@@ -1,4 +1,6 @@
-"""The critical learning rate of networks over delay, size and confidence, and the update that loses them."""
+"""The critical learning rate of networks over delay, size and confidence, and the update that loses
+them.
+"""
 
 from __future__ import annotations
 

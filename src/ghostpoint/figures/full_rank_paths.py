@@ -1,4 +1,6 @@
-"""What the figures of full_dcdt and full_dmts share: losses, answers and trajectories at several epochs."""
+"""What the figures of full_dcdt and full_dmts share: losses, answers and trajectories at several
+epochs.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ SPEEDS = (1e-4, 1.0)  # limits of the colours; fixed points are at the lower one
 
 @styled()
 def draw(dataset: xr.Dataset) -> Figure:
-    """Loss and gradient above, then a row of outputs and a row of trajectories, a column an epoch."""
+    """Loss and gradient above, then a row of outputs and a row of trajectories, a column an
+    epoch.
+    """
     figure = Figure(figsize=(9.6, 7.4), layout="constrained")
     halves: Any = figure.subfigures(2, 1, height_ratios=(1, 2))
     upper, lower = halves

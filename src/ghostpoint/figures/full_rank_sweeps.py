@@ -1,4 +1,6 @@
-"""Article, Figs. 6A and 7: loss, fates and epochs of learning of full-rank networks over learning rates."""
+"""Article, Figs. 6A and 7: loss, fates and epochs of learning of full-rank networks over learning
+rates.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from ghostpoint.figures.style import ACCENT, GHOST, GOOD, LOST, MUTED, Drawing, 
 
 @styled()
 def draw(dataset: xr.Dataset) -> Figure:
-    """Loss, fates and epochs of learning; with the rank-one networks beside it where the dataset has them."""
+    """Loss, fates and epochs of learning; with the rank-one networks beside it where the dataset
+    has them.
+    """
     rank_one = "rank_one_loss" in dataset
     figure, panels = new_figure(2, 2, height=3.2) if rank_one else new_figure(3)
     _losses(panels[0], dataset)

@@ -1,4 +1,6 @@
-"""Article, Fig. 3A: loss and gradient, the latent flow at several epochs, and the ghost over training."""
+"""Article, Fig. 3A: loss and gradient, the latent flow at several epochs, and the ghost over
+training.
+"""
 
 from __future__ import annotations
 

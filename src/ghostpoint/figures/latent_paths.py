@@ -1,4 +1,6 @@
-"""What the figures of latent_dcdt and latent_dmts share: losses, fixed points over epochs, and flow maps."""
+"""What the figures of latent_dcdt and latent_dmts share: losses, fixed points over epochs, and flow
+maps.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,9 @@ def _losses(axes: Axes, dataset: xr.Dataset) -> None:
 
 
 def _counts(panels: list[Axes], dataset: xr.Dataset) -> None:
-    """Fixed points and ghosts over the kept epochs, and the speed of the slowest ghost; the drop shaded."""
+    """Fixed points and ghosts over the kept epochs, and the speed of the slowest ghost; the drop
+    shaded.
+    """
     first = dataset["followed"].values[0]
     at, of_seed = dataset.sel(followed=first), dataset.sel(seed=first)
     x = dataset["kept"] + 1

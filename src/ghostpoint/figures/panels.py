@@ -18,7 +18,9 @@ POINTS = 2000
 
 
 def draw_spread(axes: Axes, values: xr.DataArray, **look: Any) -> None:
-    """Median of values (learning_rate, seed) over learning rates, with their range over the seeds."""
+    """Median of values (learning_rate, seed) over learning rates, with their range over the
+    seeds.
+    """
     middle = values.median("seed")
     spread = np.abs(np.stack([values.min("seed") - middle, values.max("seed") - middle]))
     axes.errorbar(values["learning_rate"], middle, yerr=spread, lw=1.1, marker="o", **look)
@@ -27,7 +29,9 @@ def draw_spread(axes: Axes, values: xr.DataArray, **look: Any) -> None:
 def draw_fates(
     axes: Axes, rates: NDArray[Any], fates: Iterable[tuple[NDArray[Any], str, str]], title: str, **legend: Any
 ) -> None:
-    """Stacked shares of networks over learning rates: each fate as (rate, seed), with colour and label."""
+    """Stacked shares of networks over learning rates: each fate as (rate, seed), with colour and
+    label.
+    """
     edges = np.append(rates, rates[-1] ** 2 / rates[-2]) * np.sqrt(rates[0] / rates[1])
     bottom = np.zeros(len(rates))
     for chosen, colour, label in fates:
@@ -40,7 +44,9 @@ def draw_fates(
 
 
 def flow_curves(axes: Axes, dataset: xr.Dataset, starts: Iterable[float], top: float, title: str) -> Any:
-    """Latent flow f(kappa) at the epochs shown, dark to light, with the initial latents as dots; the colours."""
+    """Latent flow f(kappa) at the epochs shown, dark to light, with the initial latents as dots;
+    the colours.
+    """
     shown, kappa = dataset["shown"].values, dataset["kappa"].values
     colours = colormaps["viridis"](np.linspace(0.05, 0.85, len(shown)))
     for colour, at, curve, start in zip(colours, shown, dataset["curve"].values, starts, strict=True):
@@ -62,7 +68,9 @@ def answers(axes: Axes, at: xr.Dataset, colours: Sequence[str], width: float, do
 
 
 def thinned(epoch: NDArray[Any], values: NDArray[Any], most: int = POINTS) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The finite points; of more than ``most``, the smallest and largest of each stretch, which keeps spikes."""
+    """The finite points; of more than ``most``, the smallest and largest of each stretch, which
+    keeps spikes.
+    """
     known = np.isfinite(values) & np.isfinite(epoch)
     x, y = epoch[known], values[known]
     size = -(-len(x) // (most // 2))
@@ -77,7 +85,9 @@ def thinned(epoch: NDArray[Any], values: NDArray[Any], most: int = POINTS) -> tu
 
 
 def logarithmic(loss: NDArray[Any]) -> bool:
-    """Whether all losses are positive and span more than a factor of 100, leaving out the outermost hundredth."""
+    """Whether all losses are positive and span more than a factor of 100, leaving out the outermost
+    hundredth.
+    """
     finite = loss[np.isfinite(loss)]
     if not len(finite) or finite.min() <= 0:
         return False

@@ -1,4 +1,6 @@
-"""Phase diagrams of sweeps: one value over two axes as a map, over one as a line with its interval."""
+"""Phase diagrams of sweeps: one value over two axes as a map, over one as a line with its
+interval.
+"""
 
 from __future__ import annotations
 

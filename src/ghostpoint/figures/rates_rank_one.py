@@ -1,4 +1,6 @@
-"""Article, Fig. 6A: loss over learning rates after several numbers of epochs, and what became of each network."""
+"""Article, Fig. 6A: loss over learning rates after several numbers of epochs, and what became of
+each network.
+"""
 
 from __future__ import annotations
 

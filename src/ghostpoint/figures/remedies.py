@@ -41,7 +41,9 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 
 def _solved(dataset: xr.Dataset) -> Any:
-    """Networks of each case that solve the task; those that a case does not have are not below anything."""
+    """Networks of each case that solve the task; those that a case does not have are not below
+    anything.
+    """
     return (dataset["final_loss"] < SOLVED).sum("network").values
 
 
@@ -67,7 +69,9 @@ def _fates(axes: Axes, dataset: xr.Dataset, treatments: list[str], title: str) -
 
 
 def _lines(dataset: xr.Dataset) -> list[tuple[xr.Dataset, str, str, str, str]]:
-    """What C and D show: cases of one treatment and optimiser by rate, with label, colour, line style and marker."""
+    """What C and D show: cases of one treatment and optimiser by rate, with label, colour, line
+    style and marker.
+    """
     found = []
     names = list(dict.fromkeys(dataset["treatment"].values.tolist()))
     shown = [(name, colour) for name, colour in SHOWN.items() if name in names]

@@ -13,14 +13,15 @@ from ghostpoint.figures.style import ACCENT, GHOST, GOOD, INK, LOST, styled
 
 @styled()
 def draw_on(axes: Axes, dataset: xr.Dataset, quantity: str, chance: float | None) -> Axes:
-    """The curves of ``quantity`` of all networks in a panel that is there, and the level of chance as a dashed line.
+    """The curves of ``quantity`` of all networks in a panel that is there, and the level of chance
+    as a dashed line.
 
     Parameters
     ----------
     axes : Axes
     dataset : Dataset over (network, epoch)
-        With ``quantity``, and over network ``diverged``, ``no_learning_zone_entry`` and ``first_solved`` (-1 for
-        never).
+        With ``quantity``, and over network ``diverged``, ``no_learning_zone_entry`` and
+        ``first_solved`` (-1 for never).
     quantity : str
     chance : float or None
     """

@@ -45,26 +45,34 @@ RC: Any = {
 
 @dataclass(frozen=True)
 class Drawing:
-    """The figure of an experiment: ``draw(dataset)``, which computes nothing, and the caption under it."""
+    """The figure of an experiment: ``draw(dataset)``, which computes nothing, and the caption under
+    it.
+    """
 
     draw: Callable[[xr.Dataset], Figure]
     caption: str
 
 
 def styled() -> Any:
-    """A context, and decorator, within which everything matplotlib makes has this project's look."""
+    """A context, and decorator, within which everything matplotlib makes has this project's
+    look.
+    """
     return rc_context(RC)
 
 
 def new_figure(columns: int, rows: int = 1, width: float = 9.6, height: float = 3.0) -> tuple[Figure, list[Axes]]:
-    """A figure of ``rows`` by ``columns`` panels (inches), without pyplot's global state; axes in reading order."""
+    """A figure of ``rows`` by ``columns`` panels (inches), without pyplot's global state; axes in
+    reading order.
+    """
     figure = Figure(figsize=(width, height * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
     return figure, list(grid.ravel())
 
 
 def axes_or_new(axes: Axes | None) -> Axes:
-    """The panel given, or one of a new figure of pyplot, so that notebooks and ``pyplot.show()`` show it."""
+    """The panel given, or one of a new figure of pyplot, so that notebooks and ``pyplot.show()``
+    show it.
+    """
     if axes is not None:
         return axes
     from matplotlib import pyplot

@@ -37,8 +37,8 @@ class TrialArrays(Protocol):
 def draw_trial(trial: TrialArrays, dt: float, *, outputs: ArrayLike | None = None, most: int = 4) -> Figure:
     """Inputs over targets over time in ms, a column per trial; grey where no answer counts.
 
-    Step t is drawn as the span from ``t dt`` to ``(t + 1) dt``. Several channels stand above each other, the first on
-    top, a zero line under each.
+    Step t is drawn as the span from ``t dt`` to ``(t + 1) dt``. Several channels stand above each
+    other, the first on top, a zero line under each.
 
     Parameters
     ----------
@@ -53,7 +53,8 @@ def draw_trial(trial: TrialArrays, dt: float, *, outputs: ArrayLike | None = Non
     Raises
     ------
     ValueError
-        For a dt that is not positive, ``most`` below 1, and outputs of another shape than the targets.
+        For a dt that is not positive, ``most`` below 1, and outputs of another shape than the
+        targets.
     """
     number("dt", dt, above=0)
     count = min(integer("most", most, at_least=1), len(trial.targets))
@@ -109,7 +110,9 @@ def _range(values: NDArray[Any]) -> tuple[float, float]:
 
 
 def _bases(values: NDArray[Any]) -> NDArray[Any]:
-    """Heights of the channels' zero lines, the first channel on top, a little more than their range apart."""
+    """Heights of the channels' zero lines, the first channel on top, a little more than their range
+    apart.
+    """
     low, high = _range(values)
     return np.arange(values.shape[2])[::-1] * 1.25 * (high - low)
 

@@ -1,4 +1,5 @@
-"""The networks, and their equations in one place. A record holds R networks stacked along the first axis.
+"""The networks, and their equations in one place. A record holds R networks stacked along the first
+axis.
 
 :class:`Record` is the contract of a family; :data:`FAMILIES` registers those there are.
 """

@@ -1,4 +1,6 @@
-"""Checks of the arguments that all families have: seeds, initial states, trainable parts, one value per network."""
+"""Checks of the arguments that all families have: seeds, initial states, trainable parts, one value
+per network.
+"""
 
 from __future__ import annotations
 

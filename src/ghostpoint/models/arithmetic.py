@@ -1,4 +1,6 @@
-"""The few operations in which a family writes its equations, so that the same lines serve NumPy and PyTorch."""
+"""The few operations in which a family writes its equations, so that the same lines serve NumPy and
+PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,11 @@ def logistic(z: NDArray[Any]) -> NDArray[Any]:
 
 
 class Arithmetic(Protocol):
-    """Operations on arrays or tensors; ``+``, ``-``, ``*``, indexing and ``...`` are those of the arrays themselves.
+    """Operations on arrays or tensors; ``+``, ``-``, ``*``, indexing and ``...`` are those of the
+    arrays themselves.
 
-    :data:`NUMPY` is one, for the reference; the torch engine (``training.by_epoch``) has another, ``TORCH``.
+    :data:`NUMPY` is one, for the reference; the torch engine (``training.by_epoch``) has another,
+    ``TORCH``.
     """
 
     def einsum(self, subscripts: str, *arrays: Any) -> Any:

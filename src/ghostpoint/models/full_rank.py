@@ -1,4 +1,6 @@
-"""Full-rank networks and their equations: ``tau dx/dt = -x + tanh(W x + W_in u + b)`` (letter, eq. 3)."""
+"""Full-rank networks and their equations: ``tau dx/dt = -x + tanh(W x + W_in u + b)`` (letter, eq.
+3).
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,8 @@ def _xavier_biased(generator: np.random.Generator, sizes: Sizes) -> dict[str, ND
 
 
 class FullRankRNN(TanhNetworks):
-    """R networks of N units with a full matrix W, which acts as ``W x``, and output ``activation(w_out x + b_out)``.
+    """R networks of N units with a full matrix W, which acts as ``W x``, and output
+    ``activation(w_out x + b_out)``.
 
     Parameters
     ----------
@@ -58,14 +61,15 @@ class FullRankRNN(TanhNetworks):
     seed : (R,) array of int, optional
         Where the weights came from; -1 for unknown. Only carried along.
 
-    Schemes of :meth:`initialize`: "normal" (article, Fig. 6A), W, w_out, b_out and w_in normal with variance 1/N,
-    b = 0; "xavier_biased" (article, Figs. 5, 7, 8C), W, w_in and w_out Xavier uniform, b uniform within 1, b_out within
-    ``1 / sqrt(N)``.
+    Schemes of :meth:`initialize`: "normal" (article, Fig. 6A), W, w_out, b_out and w_in normal with
+    variance 1/N, b = 0; "xavier_biased" (article, Figs. 5, 7, 8C), W, w_in and w_out Xavier
+    uniform, b uniform within 1, b_out within ``1 / sqrt(N)``.
 
     Raises
     ------
     ValueError
-        For shapes that do not fit, no unit, numbers that are not finite, and unknown trainable parts.
+        For shapes that do not fit, no unit, numbers that are not finite, and unknown trainable
+        parts.
 
     Examples
     --------
@@ -108,7 +112,8 @@ class FullRankRNN(TanhNetworks):
         found |= {ours: cell[name] for name, ours in TORCH_NAMES.items() if name in cell}
         return cls.from_arrays(found)
 
-    # The equations. x is (R, N) and u (I,), with any number of axes in front, such as trials: (B, R, N) and (B, I).
+    # The equations. x is (R, N) and u (I,), with any number of axes in front, such as trials: (B,
+    # R, N) and (B, I).
 
     def recurrent(self, lib: Arithmetic, p: Parts, x: Any) -> Any:
         """``W x``, shape (..., R, N)."""
@@ -129,7 +134,9 @@ class FullRankRNN(TanhNetworks):
         return np.asarray(self._driven(NUMPY, p, self.recurrent(NUMPY, p, x), u))
 
     def flow(self, x: NDArray[Any], u: NDArray[Any] | None = None) -> NDArray[Any]:
-        """``-x + tanh(W x + W_in u + b)``, the state's velocity in units of 1/tau, shape (..., R, N)."""
+        """``-x + tanh(W x + W_in u + b)``, the state's velocity in units of 1/tau, shape (..., R,
+        N).
+        """
         return np.asarray(np.tanh(self.drive(x, u)) - x)
 
     def flow_jacobian(self, x: NDArray[Any], u: NDArray[Any] | None = None) -> NDArray[Any]:

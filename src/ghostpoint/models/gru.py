@@ -1,8 +1,10 @@
-"""Gated recurrent units and their equations, in the form in which an Euler step of 1 is PyTorch's cell.
+"""Gated recurrent units and their equations, in the form in which an Euler step of 1 is PyTorch's
+cell.
 
-Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical machine translation", EMNLP 2014,
-with the reset gate after the recurrent product and its bias, as in ``torch.nn.GRU``. Symbols to names: the rows of
-``w_rec``, ``w_in`` and ``b`` are those of the reset gate r, the update gate z and the candidate c, N each.
+Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical machine
+translation", EMNLP 2014, with the reset gate after the recurrent product and its bias, as in
+``torch.nn.GRU``. Symbols to names: the rows of ``w_rec``, ``w_in`` and ``b`` are those of the reset
+gate r, the update gate z and the candidate c, N each.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from ghostpoint.models.record import TORCH_NAMES, Common, Gradient, Parts, Recor
 
 
 class _Gates(NamedTuple):
-    """What a step computes on its way, each (..., R, N): gates, the recurrent product h, the candidate."""
+    """What a step computes on its way, each (..., R, N): gates, the recurrent product h, the
+    candidate.
+    """
 
     reset: Any
     update: Any
@@ -56,8 +60,9 @@ class GRU(Record):
         c = tanh(r h + V_c u + b_c + noise)
         x <- (1 - alpha) x + alpha ((1 - z) c + z x)
 
-    At ``alpha = 1`` this is ``torch.nn.GRU``. PyTorch keeps two biases of each gate, of which only the sum counts. Here
-    that sum is one part, so an update of gradient descent moves it half as far as in PyTorch.
+    At ``alpha = 1`` this is ``torch.nn.GRU``. PyTorch keeps two biases of each gate, of which only
+    the sum counts. Here that sum is one part, so an update of gradient descent moves it half as far
+    as in PyTorch.
 
     Parameters
     ----------
@@ -82,13 +87,14 @@ class GRU(Record):
     seed : (R,) array of int, optional
         Where the weights came from; -1 for unknown. Only carried along.
 
-    The one scheme of :meth:`initialize` is PyTorch's: every weight and bias uniform within ``1 / sqrt(N)``; the biases
-    of r and z are sums of two such numbers, as PyTorch's two.
+    The one scheme of :meth:`initialize` is PyTorch's: every weight and bias uniform within
+    ``1 / sqrt(N)``; the biases of r and z are sums of two such numbers, as PyTorch's two.
 
     Raises
     ------
     ValueError
-        For shapes that do not fit, no unit, numbers that are not finite, and unknown trainable parts.
+        For shapes that do not fit, no unit, numbers that are not finite, and unknown trainable
+        parts.
 
     Examples
     --------
@@ -157,10 +163,12 @@ class GRU(Record):
     def advance_back(
         self, gradient: Gradient, y: NDArray[Any], x: NDArray[Any], u: NDArray[Any], alpha: float, kept: Any
     ) -> NDArray[Any]:
-        """The adjoint of a step. With ``g = alpha y`` and s the derivatives by the sums inside each gate::
+        """The adjoint of a step. With ``g = alpha y`` and s the derivatives by the sums inside each
+        gate::
 
-        s_c = g (1 - z) (1 - c**2),  s_z = g (x - c) z (1 - z),  s_r = s_c h r (1 - r),  dL/dh = s_c r
-        dL/dx = (1 - alpha) y + g z + W_r^T s_r + W_z^T s_z + W_c^T dL/dh
+            s_c = g (1 - z) (1 - c**2),  s_z = g (x - c) z (1 - z),  s_r = s_c h r (1 - r)
+            dL/dh = s_c r
+            dL/dx = (1 - alpha) y + g z + W_r^T s_r + W_z^T s_z + W_c^T dL/dh
         """
         reset, update, product, candidate = kept
         g = alpha * y
@@ -177,7 +185,8 @@ class GRU(Record):
             gradient["w_in"] += np.einsum("brm,bi->rmi", outer, u)
         return (1 - alpha) * y + g * update + NUMPY.transposed_times(self.w_rec, inner)
 
-    # Slow points. The flow is ``F = (1 - z) (c - x)``; as z < 1 and |c| < 1, fixed points have |x| < 1.
+    # Slow points. The flow is ``F = (1 - z) (c - x)``; as z < 1 and |c| < 1, fixed points have |x|
+    # < 1.
 
     def state_flow(self, p: Parts, x: NDArray[Any], u: NDArray[Any] | None = None) -> NDArray[Any]:
         """``(1 - z) (c - x)``."""
@@ -196,11 +205,12 @@ class GRU(Record):
     ) -> NDArray[Any]:
         """``sum_i q_i D2F_i`` for weights q.
 
-        With a the sum inside the tanh, sigma' and sigma'' the derivatives of the gates, and products of gradients
-        symmetric (``f g + g f``)::
+        With a the sum inside the tanh, sigma' and sigma'' the derivatives of the gates, and
+        products of gradients symmetric (``f g + g f``)::
 
             D2F = (1 - z) D2c - Dz (Dc - 1) - (Dc - 1) Dz - (c - x) D2z
-            D2c = tanh'' Da Da + tanh' D2a,  Da = h r' W_r + r W_c,  D2a = h r'' W_r W_r + r' (W_r W_c + W_c W_r)
+            D2c = tanh'' Da Da + tanh' D2a,  Da = h r' W_r + r W_c,
+            D2a = h r'' W_r W_r + r' (W_r W_c + W_c W_r)
         """
         reset, update, product, candidate = gates = self._gates(NUMPY, p, x, u)
         W_r, W_z, W_c = (p["w_rec"][..., k * self.n_units : (k + 1) * self.n_units, :] for k in range(3))

@@ -1,8 +1,9 @@
 """Low-rank networks and their equations.
 
 ``tau dx/dt = -x + tanh(W x + W_in u + b)`` (letter, eq. 3) with ``W = m n^T``, as an Euler map with
-``alpha = dt / tau`` (eq. 17). Symbols to names: m, n the factors; b ``b``; kappa = n^T x the latents (eq. 4); c
-``confidence`` and kappa* ``threshold`` of the output ``sigmoid(c (kappa_1 - kappa*))`` (eq. 5).
+``alpha = dt / tau`` (eq. 17). Symbols to names: m, n the factors; b ``b``; kappa = n^T x the
+latents (eq. 4); c ``confidence`` and kappa* ``threshold`` of the output
+``sigmoid(c (kappa_1 - kappa*))`` (eq. 5).
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ class LowRankRNN(TanhNetworks):
     """R networks of N units with ``W = m n^T`` of rank K.
 
     Without ``w_out`` the readout is the latent one, ``activation(c (kappa_1 - kappa*))``; with it,
-    ``activation(w_out x + b_out)`` (``readout="state"``) or ``activation(w_out kappa + b_out)`` (``"latent"``). The
-    defaults are those of the published networks for delayed activation.
+    ``activation(w_out x + b_out)`` (``readout="state"``) or ``activation(w_out kappa + b_out)``
+    (``"latent"``). The defaults are those of the published networks for delayed activation.
 
     Parameters
     ----------
@@ -92,17 +93,19 @@ class LowRankRNN(TanhNetworks):
 
     Schemes of :meth:`initialize` (figures of the article):
 
-    * "fixed_readout" (Figs. 3, 6A, 8B): m, n normal with variance 1/N, b = 0, the readout with confidence and
-      threshold;
-    * "state_readout" (Fig. 6B): the same with a trained readout of the state, w_out and b_out normal with variance 1/N;
-    * "latent_readout" (Fig. 4): m standard normal, n normal with variance 1/N, w_in Xavier uniform, b normal with
-      standard deviation 0.1, a trained readout of the latents, w_out Xavier uniform, b_out uniform within
-      ``1 / sqrt(K)``.
+    * "fixed_readout" (Figs. 3, 6A, 8B): m, n normal with variance 1/N, b = 0, the readout with
+      confidence and threshold;
+    * "state_readout" (Fig. 6B): the same with a trained readout of the state, w_out and b_out
+      normal with variance 1/N;
+    * "latent_readout" (Fig. 4): m standard normal, n normal with variance 1/N, w_in Xavier uniform,
+      b normal with standard deviation 0.1, a trained readout of the latents, w_out Xavier uniform,
+      b_out uniform within ``1 / sqrt(K)``.
 
     Raises
     ------
     ValueError
-        For shapes that do not fit, no unit, numbers that are not finite, and unknown trainable parts.
+        For shapes that do not fit, no unit, numbers that are not finite, and unknown trainable
+        parts.
 
     Examples
     --------
@@ -175,7 +178,9 @@ class LowRankRNN(TanhNetworks):
         return 1 if rank is None else integer("rank", rank, at_least=1)
 
     def present_parts(self) -> tuple[str, ...]:
-        """The parts these networks have, trainable or not; the confidence where there is no ``w_out``."""
+        """The parts these networks have, trainable or not; the confidence where there is no
+        ``w_out``.
+        """
         return tuple(part for part in super().present_parts() if part != "confidence" or self.w_out is None)
 
     def settings(self) -> dict[str, Any]:
@@ -189,7 +194,9 @@ class LowRankRNN(TanhNetworks):
 
     @classmethod
     def from_arrays(cls, arrays: Parts) -> Self:
-        """From m, n and perhaps the others; m and n of two axes are (N, K) where b is (N,), and (R, N) otherwise."""
+        """From m, n and perhaps the others; m and n of two axes are (N, K) where b is (N,), and (R,
+        N) otherwise.
+        """
         m = np.asarray(arrays["m"])
         single = m.ndim == 1 or (m.ndim == 2 and "b" in arrays and np.ndim(arrays["b"]) == 1)
         if m.ndim == 2 and "b" not in arrays:
@@ -205,8 +212,8 @@ class LowRankRNN(TanhNetworks):
             return cls(**found, readout="latent")
         return cls(**found)
 
-    # The equations. x is (R, N), kappa (R, K) and u (I,), each with any number of axes in front, such as trials:
-    # (B, R, N), (B, R, K) and (B, I). All return float64 for float64 input.
+    # The equations. x is (R, N), kappa (R, K) and u (I,), each with any number of axes in front,
+    # such as trials: (B, R, N), (B, R, K) and (B, I). All return float64 for float64 input.
 
     def latent(self, x: NDArray[Any]) -> NDArray[Any]:
         """``kappa = n^T x`` (letter, eq. 4), shape (..., R, K)."""
@@ -232,7 +239,9 @@ class LowRankRNN(TanhNetworks):
         return TanhForm(self.m, self.n, self.b, self.w_in)
 
     def in_full_state(self) -> FullRankRNN:
-        """Full-rank networks with W = m n^T; the readout, which no slow point depends on, is left out."""
+        """Full-rank networks with W = m n^T; the readout, which no slow point depends on, is left
+        out.
+        """
         W = np.einsum("rik,rjk->rij", self.m.astype(np.float64), self.n.astype(np.float64))
         return FullRankRNN(W, self.b, w_in=self.w_in, initial_state=self.initial_state)
 
@@ -246,16 +255,22 @@ class LowRankRNN(TanhNetworks):
         return np.asarray(np.tanh(self.drive(kappa, u)))
 
     def flow(self, kappa: NDArray[Any], u: NDArray[Any] | None = None) -> NDArray[Any]:
-        """``-kappa + n^T tanh(m kappa + W_in u + b)`` (letter, eq. 4), the latents' velocity in units of 1/tau."""
+        """``-kappa + n^T tanh(m kappa + W_in u + b)`` (letter, eq. 4), the latents' velocity in
+        units of 1/tau.
+        """
         return self.latent(self.rates(kappa, u)) - kappa
 
     def flow_jacobian(self, kappa: NDArray[Any], u: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Derivative of :meth:`flow` by kappa, ``-1 + n^T diag(1 - tanh**2) m``, shape (..., R, K, K)."""
+        """Derivative of :meth:`flow` by kappa, ``-1 + n^T diag(1 - tanh**2) m``, shape (..., R, K,
+        K).
+        """
         gain = 1 - self.rates(kappa, u) ** 2
         return np.einsum("rnk,...rn,rnl->...rkl", self.n, gain, self.m) - np.eye(self.rank)
 
     def latent_step(self, kappa: NDArray[Any], alpha: float, u: NDArray[Any] | None = None) -> NDArray[Any]:
-        """One Euler step of the latents, ``kappa + alpha flow(kappa)``: exactly ``latent(step(x))``."""
+        """One Euler step of the latents, ``kappa + alpha flow(kappa)``: exactly
+        ``latent(step(x))``.
+        """
         return kappa + alpha * self.flow(kappa, u)
 
     @property
@@ -292,7 +307,8 @@ class LowRankRNN(TanhNetworks):
         return self._latent_back(gradient, by_latent, x)
 
     def logit(self, kappa: NDArray[Any]) -> NDArray[Any]:
-        """Output pre-activation (logit) from the latents, shape (..., R); of the first output channel.
+        """Output pre-activation (logit) from the latents, shape (..., R); of the first output
+        channel.
 
         ``c (kappa_1 - kappa*)`` without ``w_out``.
         """
@@ -303,7 +319,9 @@ class LowRankRNN(TanhNetworks):
         return np.asarray(ACTIVATIONS[self.activation](self.logit(kappa)))
 
     def latent_path(self, steps: int, alpha: float) -> NDArray[Any]:
-        """The latents of a trial without input, kappa[0] to kappa[steps], shape (steps + 1, R, K)."""
+        """The latents of a trial without input, kappa[0] to kappa[steps], shape (steps + 1, R,
+        K).
+        """
         path = [self.latent(self.initial_state)]
         for _ in range(steps):
             path.append(self.latent_step(path[-1], alpha))

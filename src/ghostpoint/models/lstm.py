@@ -106,7 +106,8 @@ class LSTM(Record):
     parts = ("w_rec", "b", "w_in", "w_out", "b_out")
     required = ("w_rec",)
     torch_gates = 4
-    #: |h| < 1; cells can lie outside where a forget gate is nearly 1, and are reached by simulations
+    #: |h| < 1; cells can lie outside where a forget gate is nearly 1, and are reached by
+    #: simulations
     state_bound = 2.0
     schemes: ClassVar[dict[str, Scheme]] = {"uniform": Scheme(_uniform)}
 
@@ -161,10 +162,12 @@ class LSTM(Record):
     def advance_back(
         self, gradient: Gradient, y: NDArray[Any], x: NDArray[Any], u: NDArray[Any], alpha: float, kept: Any
     ) -> NDArray[Any]:
-        """The adjoint of a step. With ``(y_h, y_c) = alpha y``, t = tanh(c') and s the derivatives by the gates' sums::
+        """The adjoint of a step. With ``(y_h, y_c) = alpha y``, t = tanh(c') and s the derivatives
+        by the gates' sums::
 
-        y' = y_c + y_h o (1 - t**2),  s_i = y' g i (1 - i),  s_f = y' c f (1 - f),  s_g = y' i (1 -
-        g**2) s_o = y_h t o (1 - o),  dL/dh = W^T s,  dL/dc = y' f,  beside (1 - alpha) y
+            y' = y_c + y_h o (1 - t**2)
+            s_i = y' g i (1 - i),  s_f = y' c f (1 - f),  s_g = y' i (1 - g**2)
+            s_o = y_h t o (1 - o),  dL/dh = W^T s,  dL/dc = y' f,  beside (1 - alpha) y
         """
         i, f, g, o, before, cell = kept
         size = self.hidden

@@ -1,11 +1,13 @@
 """The initial weights of every published network, drawn as the publication drew them.
 
-Dinc et al., Phys. Rev. X 16, 021058 (2026) (*article*), and arXiv:2501.02378 (*letter*, its figures in brackets below).
-All networks have N = 100 units. Each function gives the float32 weights of one seed by the constructor's names.
+Dinc et al., Phys. Rev. X 16, 021058 (2026) (*article*), and arXiv:2501.02378 (*letter*, its figures
+in brackets below). All networks have N = 100 units. Each function gives the float32 weights of one
+seed by the constructor's names.
 
-The published code multiplies row vectors, ``x <- (1 - alpha) x + alpha tanh(x W_pub + ...)``. Our W is therefore the
-transpose of W_pub; of a published product ``S_l S_r`` the left factor is our n and the right one the transpose of our
-m. Draws that the publication overwrote later are made and dropped here, because they advance the generator.
+The published code multiplies row vectors, ``x <- (1 - alpha) x + alpha tanh(x W_pub + ...)``. Our W
+is therefore the transpose of W_pub; of a published product ``S_l S_r`` the left factor is our n and
+the right one the transpose of our m. Draws that the publication overwrote later are made and
+dropped here, because they advance the generator.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ Weights = dict[str, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Setup:
-    """How the networks of some panels start: ``draw(generator, rank)`` and the constructor's other ``settings``."""
+    """How the networks of some panels start: ``draw(generator, rank)`` and the constructor's other
+    ``settings``.
+    """
 
     panels: tuple[str, ...]
     draw: Callable[[TorchGenerator, int], Weights]
@@ -48,7 +52,9 @@ def _rank_one(generator: TorchGenerator, rank: int) -> Weights:
 
 
 def _rank_two(generator: TorchGenerator, rank: int) -> Weights:
-    """n normal with variance 1/N, m standard normal, b normal with standard deviation 0.1, the rest uniform."""
+    """n normal with variance 1/N, m standard normal, b normal with standard deviation 0.1, the rest
+    uniform.
+    """
     within = 1 / np.sqrt(rank)
     generator.uniform((UNITS,))
     generator.uniform((UNITS,))

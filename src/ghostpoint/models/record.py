@@ -1,7 +1,7 @@
 """The contract of a model family: :class:`Record`, R networks stacked along the first axis.
 
-Every family is a subclass, one file of ``models/``. Training, the analysis of slow points and saved results ask a
-record through the hooks that :class:`Record` lists, never which family it is.
+Every family is a subclass, one file of ``models/``. Training, the analysis of slow points and saved
+results ask a record through the hooks that :class:`Record` lists, never which family it is.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from ghostpoint.summary import Rows, Summarised
 #: arrays of a record by name, or the tensors that a training engine holds in their place
 Parts = Mapping[str, Any]
 Gradient = dict[str, NDArray[Any]]
-#: arrays beside the recurrent ones in the weights of a PyTorch cell, by :meth:`Record.from_torch`'s names and ours
+#: arrays beside the recurrent ones in the weights of a PyTorch cell, by :meth:`Record.from_torch`'s
+#: names and ours
 TORCH_NAMES = {"weight_ih": "w_in", "w_out": "w_out", "b_out": "b_out"}
 
 #: readout nonlinearities by name
@@ -41,11 +42,14 @@ LETTERS = {"input": "I", "output": "O"}
 class Common(TypedDict, total=False):
     """The constructor's arguments that all families have, by name.
 
-    ``w_in`` (R, N, I): input weights, or None. ``w_out`` (R, O, N) and ``b_out`` (R, O): the readout
-    ``activation(w_out x + b_out)``; ``b_out`` is zero by default. ``activation``: "sigmoid", "tanh" or "identity".
-    ``initial_state``: x at the start of a trial, a number, (N,) or (R, N). ``trainable``: the names of the parts that
-    training may change; by default all there are but the confidence. ``seed`` (R,): where the weights came from, -1 for
-    unknown; only carried along.
+    ``w_in`` (R, N, I): input weights, or None. ``w_out`` (R, O, N) and ``b_out`` (R, O): the
+        readout
+    ``activation(w_out x + b_out)``; ``b_out`` is zero by default. ``activation``: "sigmoid", "tanh"
+    or "identity".
+    ``initial_state``: x at the start of a trial, a number, (N,) or (R, N). ``trainable``: the names
+        of the parts that
+    training may change; by default all there are but the confidence. ``seed`` (R,): where the
+    weights came from, -1 for unknown; only carried along.
     """
 
     w_in: ArrayLike | None
@@ -67,17 +71,20 @@ class Sizes(NamedTuple):
 
 
 class Scheme(NamedTuple):
-    """How initial weights are drawn: the arrays of one network from a generator, and settings of the constructor."""
+    """How initial weights are drawn: the arrays of one network from a generator, and settings of
+    the constructor.
+    """
 
     draw: Callable[[np.random.Generator, Sizes], dict[str, NDArray[Any]]]
     settings: Mapping[str, Any] = {}
 
 
 class TanhForm(NamedTuple):
-    """Weights of R networks whose flow is ``-kappa + n^T tanh(m kappa + b + w_in u)`` in coordinates ``kappa = n^T x``.
+    """Weights of R networks whose flow is ``-kappa + n^T tanh(m kappa + b + w_in u)`` in
+    coordinates ``kappa = n^T x``.
 
-    ``m`` and ``n`` (R, N, K), ``b`` (R, N), ``w_in`` (R, N, I) or None. ``n`` is None where the coordinates are the
-    state itself: ``-x + tanh(m x + b + w_in u)``, m square.
+    ``m`` and ``n`` (R, N, K), ``b`` (R, N), ``w_in`` (R, N, I) or None. ``n`` is None where the
+    coordinates are the state itself: ``-x + tanh(m x + b + w_in u)``, m square.
     """
 
     m: NDArray[Any]
@@ -87,33 +94,36 @@ class TanhForm(NamedTuple):
 
 
 class Record(Summarised):
-    """R networks of one family with arrays that all have the networks as their first axis; immutable.
+    """R networks of one family with arrays that all have the networks as their first axis;
+    immutable.
 
-    **The contract of a family.** Notation: B trials, R networks, N units, I inputs, O outputs; x (B, R, N) is the
-    state, u (B, I) the input, alpha = dt / tau the Euler step, z (B, R, O) the logit, the output's pre-activation.
+    **The contract of a family.** Notation: B trials, R networks, N units, I inputs, O outputs; x
+    (B, R, N) is the state, u (B, I) the input, alpha = dt / tau the Euler step, z (B, R, O) the
+    logit, the output's pre-activation.
 
     What there is
-        :attr:`dims`: every array's name and the names of its axes after the network's; ``seed`` and ``initial_state``
-        are among them. :attr:`parts`: the names of those that training may change, in the order in which they are
-        listed everywhere. The constructor takes the family's own arrays, the recurrent ones first and ``b`` after them,
-        and :class:`Common` by name; it leaves checks and defaults to ``_build``. :attr:`rank`, where W is constrained.
-        :attr:`schemes`: how :meth:`initialize` draws weights. Saved runs, checkpoints, stacks and their indexing need
-        no more than this.
+        :attr:`dims`: every array's name and the names of its axes after the network's; ``seed`` and
+        ``initial_state`` are among them. :attr:`parts`: the names of those that training may
+        change, in the order in which they are listed everywhere. The constructor takes the family's
+        own arrays, the recurrent ones first and ``b`` after them, and :class:`Common` by name; it
+        leaves checks and defaults to ``_build``. :attr:`rank`, where W is constrained.
+        :attr:`schemes`: how :meth:`initialize` draws weights. Saved runs, checkpoints, stacks and
+        their indexing need no more than this.
     Forward, for every engine that is called once an epoch (reference and torch)
-        :meth:`advance` one step of the state, and :meth:`read` the logit, each written once in the operations of
-        :class:`~ghostpoint.models.arithmetic.Arithmetic`; the parts come as an argument. :attr:`readout_parts`. Both
-        of the readout, ``w_out x + b_out``, are here already.
+        :meth:`advance` one step of the state, and :meth:`read` the logit, each written once in the
+        operations of :class:`~ghostpoint.models.arithmetic.Arithmetic`; the parts come as an
+        argument. :attr:`readout_parts`. Both of the readout, ``w_out x + b_out``, are here already.
     Backward, for the reference alone (torch has its autograd)
         :meth:`advance_back` and :meth:`read_back`, the adjoints of these two, by hand.
     Compiled training
-        :attr:`kernels` names the entry of ``training.kernel_families.KERNELS`` that knows the family; without one,
-        ``engine="auto"`` takes torch.
+        :attr:`kernels` names the entry of ``training.kernel_families.KERNELS`` that knows the
+        family; without one, ``engine="auto"`` takes torch.
     Slow points
         Either :meth:`tanh_form` (then fixed points and ghosts are proven), or :meth:`state_flow`,
         :meth:`state_jacobian` and :meth:`state_curvature` (found by search). :attr:`state_bound`.
     Weights from files
-        :attr:`required` and :meth:`from_arrays`; :attr:`torch_gates` and :meth:`from_torch` where PyTorch has such a
-        cell.
+        :attr:`required` and :meth:`from_arrays`; :attr:`torch_gates` and :meth:`from_torch` where
+        PyTorch has such a cell.
 
     A family is registered by its name in ``ghostpoint.models.FAMILIES``.
     """
@@ -122,11 +132,13 @@ class Record(Summarised):
     parts: ClassVar[tuple[str, ...]]
     #: the compiled kernels that train the family; None where there are none
     kernels: ClassVar[str | None] = None
-    #: no fixed point has a unit outside +- this; the search for slow points scatters its starts inside
+    #: no fixed point has a unit outside +- this; the search for slow points scatters its starts
+    #: inside
     state_bound: ClassVar[float] = 1.0
     #: the arrays by which a file of weights is known as this family's
     required: ClassVar[tuple[str, ...]]
-    #: rows over columns of ``weight_hh`` in PyTorch's cell of this family; None where there is no such cell
+    #: rows over columns of ``weight_hh`` in PyTorch's cell of this family; None where there is no
+    #: such cell
     torch_gates: ClassVar[int | None] = None
 
     #: the default of ``initial_state``
@@ -143,7 +155,9 @@ class Record(Summarised):
     seed: NDArray[np.int64]
 
     def __init_subclass__(cls, **keywords: Any) -> None:
-        """Refuse a family, one that names its :attr:`dims`, without one of the hooks that belong together."""
+        """Refuse a family, one that names its :attr:`dims`, without one of the hooks that belong
+        together.
+        """
         super().__init_subclass__(**keywords)
         if "dims" not in cls.__dict__:
             return
@@ -163,7 +177,8 @@ class Record(Summarised):
         Parameters
         ----------
         arrays : mapping
-            The family's own, in the order of ``dims``; the first is checked already. None for zeros.
+            The family's own, in the order of ``dims``; the first is checked already. None for
+            zeros.
         common : mapping
             As in :class:`Common`; without ``w_out`` the readout is one of zeros.
         sizes : dict
@@ -206,7 +221,9 @@ class Record(Summarised):
         return name == "w_in"
 
     def _keep(self, fields: dict[str, Any]) -> None:
-        """Store the checked fields; arrays are copied, so that they do not change with the caller's."""
+        """Store the checked fields; arrays are copied, so that they do not change with the
+        caller's.
+        """
         for name, value in fields.items():
             if isinstance(value, np.ndarray):
                 value = np.array(value)
@@ -237,7 +254,8 @@ class Record(Summarised):
         seeds : whole numbers from 0
             One per network; the same seed gives the same network in any stack.
         scheme : str, optional
-            How the weights are drawn; the class says which schemes it has. By default the first of them.
+            How the weights are drawn; the class says which schemes it has. By default the first of
+            them.
         rank : int, optional
             K of low-rank networks, 1 by default; others have none.
         n_inputs, n_outputs : int
@@ -248,7 +266,8 @@ class Record(Summarised):
         Raises
         ------
         ValueError
-            For sizes below 1, no seed, an unknown scheme, and channels that the scheme draws no weights for.
+            For sizes below 1, no seed, an unknown scheme, and channels that the scheme draws no
+            weights for.
         MemoryError
             For networks that do not fit, with the argument and the size.
 
@@ -311,7 +330,8 @@ class Record(Summarised):
 
     @abstractmethod
     def advance(self, lib: Arithmetic, p: Parts, x: Any, u: Any, alpha: float, noise: Any = None) -> tuple[Any, Any]:
-        """One Euler step: the next state, and whatever :meth:`advance_back` wants to know of this step.
+        """One Euler step: the next state, and whatever :meth:`advance_back` wants to know of this
+        step.
 
         Parameters
         ----------
@@ -333,7 +353,9 @@ class Record(Summarised):
 
     @property
     def readout_parts(self) -> tuple[str, ...]:
-        """Parts in which the logit is linear together: multiplying them all by a number multiplies the logit."""
+        """Parts in which the logit is linear together: multiplying them all by a number multiplies
+        the logit.
+        """
         return ("w_out", "b_out")
 
     # The equations, backward: float64 NumPy, x of shape (B, R, N).
@@ -344,12 +366,13 @@ class Record(Summarised):
     ) -> NDArray[Any]:
         """The adjoint of :meth:`advance` at x: from y = dL/d(next state) to dL/dx, both (B, R, N).
 
-        Adds the step's share to ``gradient``, which has an array for each of :meth:`present_parts`, summed over trials.
-        ``kept`` is what :meth:`advance` gave beside the next state.
+        Adds the step's share to ``gradient``, which has an array for each of :meth:`present_parts`,
+        summed over trials. ``kept`` is what :meth:`advance` gave beside the next state.
         """
 
     def read_back(self, gradient: Gradient, by_logit: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
-        """The adjoint of :meth:`read` at x: from dL/dz (B, R, O) to dL/dx (B, R, N); adds to ``gradient`` too.
+        """The adjoint of :meth:`read` at x: from dL/dz (B, R, O) to dL/dx (B, R, N); adds to
+        ``gradient`` too.
 
         Here ``w_out^T dL/dz``, ``dL/dw_out += dL/dz x^T`` and ``dL/db_out += dL/dz``.
         """
@@ -357,10 +380,13 @@ class Record(Summarised):
         gradient["b_out"] += by_logit.sum(axis=0)
         return np.asarray(np.einsum("ron,bro->brn", self.w_out, by_logit))
 
-    # Slow points: the flow F(x) = (step(x) - x) / alpha, which does not depend on alpha, time in units of tau.
+    # Slow points: the flow F(x) = (step(x) - x) / alpha, which does not depend on alpha, time in
+    # units of tau.
 
     def tanh_form(self) -> TanhForm | None:
-        """The weights, of a family whose flow has the form of :class:`TanhForm`; None for others."""
+        """The weights, of a family whose flow has the form of :class:`TanhForm`; None for
+        others.
+        """
         return None
 
     def state_flow(self, p: Parts, x: NDArray[Any], u: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -381,7 +407,9 @@ class Record(Summarised):
         raise NotImplementedError(f"{type(self).__name__} has no tanh_form here, and no state_curvature")
 
     def in_full_state(self) -> Record:
-        """Networks with the same flow whose coordinates are the state; only families with latents make new ones."""
+        """Networks with the same flow whose coordinates are the state; only families with latents
+        make new ones.
+        """
         return self
 
     # Weights from files of other programs.
@@ -401,8 +429,8 @@ class Record(Summarised):
     def from_torch(cls, cell: Parts) -> Self:
         """One network from the weights of the PyTorch cell that has :attr:`torch_gates`.
 
-        ``cell`` has ``weight_hh`` (G N, N), and perhaps ``weight_ih`` (G N, I), ``bias_hh``, ``bias_ih`` (G N,), and
-        ``w_out`` (O, N), ``b_out`` (O,) of a linear readout.
+        ``cell`` has ``weight_hh`` (G N, N), and perhaps ``weight_ih`` (G N, I), ``bias_hh``,
+        ``bias_ih`` (G N,), and ``w_out`` (O, N), ``b_out`` (O,) of a linear readout.
         """
         raise NotImplementedError(f"PyTorch has no cell of {cls.__name__}")
 

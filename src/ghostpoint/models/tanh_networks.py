@@ -1,4 +1,5 @@
-"""What the families of the letter's eq. 3 share: ``tau dx/dt = -x + tanh(W x + W_in u + b)``, whatever W is made of.
+"""What the families of the letter's eq. 3 share: ``tau dx/dt = -x + tanh(W x + W_in u + b)``,
+whatever W is made of.
 
 Dinc et al., arXiv:2501.02378 (*letter*); as an Euler map with ``alpha = dt / tau``, eq. 17.
 """
@@ -20,7 +21,9 @@ from ghostpoint.models.record import Gradient, Parts, Record, checked_seeds
 
 
 class TanhNetworks(Record):
-    """Families with parts ``b`` (R, N), ``w_in`` (R, N, I) or None, and mostly ``w_out``; a subclass says what W is."""
+    """Families with parts ``b`` (R, N), ``w_in`` (R, N, I) or None, and mostly ``w_out``; a
+    subclass says what W is.
+    """
 
     b: NDArray[Any]
     at_start = -0.3
@@ -36,21 +39,24 @@ class TanhNetworks(Record):
         rank: int | None = None,
         **keywords: Any,
     ) -> Self:
-        """The published networks of a figure (article) from their own draws, with its readout and initial state.
+        """The published networks of a figure (article) from their own draws, with its readout and
+        initial state.
 
-        All have N = 100 units. Weights of a seed are those that PyTorch draws on the CPU after ``manual_seed(seed)``,
-        to one unit in the last place of float32 (:mod:`ghostpoint.models.published`). Trials of Figs. 4, 5 and 8C start
-        at random rates that the task draws, so the initial state of those networks is not used there.
+        All have N = 100 units. Weights of a seed are those that PyTorch draws on the CPU after
+        ``manual_seed(seed)``, to one unit in the last place of float32
+        (:mod:`ghostpoint.models.published`). Trials of Figs. 4, 5 and 8C start at random rates that
+        the task draws, so the initial state of those networks is not used there.
 
         Parameters
         ----------
         seeds : whole numbers from 0 to ``2**32 - 1``
         figure : str, optional
-            Low rank: "3" (default), "6A", "8B", rank one for delayed activation; "4" or a panel of "4A" to "4D", rank
-            two for cue discrimination; "4E" to "4H", the same weights with the output of match to sample; "6B", rank K.
-            Full rank: "5" (default), "7" (or a panel A to C of either) and "8C", one input, bias, output for cue
-            discrimination; "5D" to "5F" and "7D" to "7F", the same weights with the output of match to sample; "6A", no
-            input, no bias at first.
+            Low rank: "3" (default), "6A", "8B", rank one for delayed activation; "4" or a panel of
+            "4A" to "4D", rank two for cue discrimination; "4E" to "4H", the same weights with the
+            output of match to sample; "6B", rank K. Full rank: "5" (default), "7" (or a panel A to
+            C of either) and "8C", one input, bias, output for cue discrimination; "5D" to "5F" and
+            "7D" to "7F", the same weights with the output of match to sample; "6A", no input, no
+            bias at first.
         rank : int, optional
             K, for "6B" alone.
         **keywords
@@ -59,7 +65,8 @@ class TanhNetworks(Record):
         Raises
         ------
         ValueError
-            For another figure (the message lists them), and a rank where the figure has its own or needs one.
+            For another figure (the message lists them), and a rank where the figure has its own or
+            needs one.
 
         Examples
         --------
@@ -87,7 +94,9 @@ class TanhNetworks(Record):
 
     @abstractmethod
     def recurrent_back(self, gradient: Gradient, s: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
-        """The adjoint of :meth:`recurrent`: ``W^T s``; adds ``s x^T`` to the gradient of W's parts."""
+        """The adjoint of :meth:`recurrent`: ``W^T s``; adds ``s x^T`` to the gradient of W's
+        parts.
+        """
 
     def _driven(self, lib: Arithmetic, p: Parts, recurrent: Any, u: Any) -> Any:
         """The drive ``W x + b + W_in u`` from ``W x``."""
@@ -97,7 +106,9 @@ class TanhNetworks(Record):
         return drive
 
     def advance(self, lib: Arithmetic, p: Parts, x: Any, u: Any, alpha: float, noise: Any = None) -> tuple[Any, Any]:
-        """``(1 - alpha) x + alpha tanh(W x + b + W_in u + noise)`` (letter, eqs. 3 and 17), and the tanh."""
+        """``(1 - alpha) x + alpha tanh(W x + b + W_in u + noise)`` (letter, eqs. 3 and 17), and the
+        tanh.
+        """
         drive = self._driven(lib, p, self.recurrent(lib, p, x), u)
         rates = lib.tanh(drive if noise is None else drive + noise)
         return (1 - alpha) * x + alpha * rates, rates
@@ -105,7 +116,9 @@ class TanhNetworks(Record):
     def advance_back(
         self, gradient: Gradient, y: NDArray[Any], x: NDArray[Any], u: NDArray[Any], alpha: float, kept: Any
     ) -> NDArray[Any]:
-        """``(1 - alpha) y + W^T s`` with ``s = alpha y (1 - tanh**2)``; ``dL/db += s``, ``dL/dW_in += s u^T``."""
+        """``(1 - alpha) y + W^T s`` with ``s = alpha y (1 - tanh**2)``; ``dL/db += s``,
+        ``dL/dW_in += s u^T``.
+        """
         s = alpha * y * (1 - kept**2)
         gradient["b"] += s.sum(axis=0)
         if "w_in" in gradient:

@@ -1,9 +1,11 @@
-"""PyTorch's CPU random numbers in numpy: the generator from which the published networks were drawn.
+"""PyTorch's CPU random numbers in numpy: the generator from which the published networks were
+drawn.
 
-The generator is the Mersenne twister MT19937 (Matsumoto and Nishimura, ACM Trans. Model. Comput. Simul. 8, 3, 1998),
-seeded as ``numpy.random.RandomState(seed)`` is. PyTorch turns its 32-bit words into float32 numbers as the methods say.
-Its logarithm, sine and cosine are those of S. Moshier's Cephes library in float32, with fused multiply-adds; they are
-written here in the same order of operations, so the numbers equal PyTorch's bit for bit on processors with AVX2.
+The generator is the Mersenne twister MT19937 (Matsumoto and Nishimura, ACM Trans. Model. Comput.
+Simul. 8, 3, 1998), seeded as ``numpy.random.RandomState(seed)`` is. PyTorch turns its 32-bit words
+into float32 numbers as the methods say. Its logarithm, sine and cosine are those of S. Moshier's
+Cephes library in float32, with fused multiply-adds; they are written here in the same order of
+operations, so the numbers equal PyTorch's bit for bit on processors with AVX2.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from numpy.typing import NDArray
 
 from ghostpoint.errors import InputError
 
-#: normal numbers are made in blocks of this many; fewer than one block are made one by one, in float64
+#: normal numbers are made in blocks of this many; fewer than one block are made one by one, in
+#: float64
 BLOCK = 16
 
 
@@ -35,7 +38,7 @@ class TorchGenerator:
     Examples
     --------
     >>> generator = TorchGenerator(0)
-    >>> [float(value) for value in generator.uniform((2,))]  # torch.rand(2) after torch.manual_seed(0)
+    >>> [float(value) for value in generator.uniform((2,))]  # torch.rand(2), seed 0
     [0.49625658988952637, 0.7682217955589294]
     """
 
@@ -60,7 +63,9 @@ class TorchGenerator:
         return _fused(unit, high32 - low32, low32).reshape(shape)
 
     def normal(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """``torch.randn(shape)``: standard normal float32 numbers by the transform of Box and Muller (1958)."""
+        """``torch.randn(shape)``: standard normal float32 numbers by the transform of Box and
+        Muller (1958).
+        """
         count = int(np.prod(shape))
         if count < BLOCK:
             return np.array([self._one_normal() for _ in range(count)], np.float32).reshape(shape)
@@ -72,7 +77,9 @@ class TorchGenerator:
         return values.reshape(shape)
 
     def _one_normal(self) -> float:
-        """A normal number in float64; the transform gives two, and the second is kept for the next call."""
+        """A normal number in float64; the transform gives two, and the second is kept for the next
+        call.
+        """
         if self._kept_sine is not None:
             value, self._kept_sine = self._kept_sine, None
             return value
@@ -87,7 +94,9 @@ class TorchGenerator:
 
 
 def _box_muller(uniform: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Normal numbers from uniform ones, 16 from 16: ``sqrt(-2 log(1 - u))`` times a cosine (first 8) or a sine."""
+    """Normal numbers from uniform ones, 16 from 16: ``sqrt(-2 log(1 - u))`` times a cosine (first
+    8) or a sine.
+    """
     first, second = uniform.reshape(-1, 2, BLOCK // 2).swapaxes(0, 1)
     radius = np.sqrt(np.float32(-2) * _log(np.float32(1) - first))
     sine, cosine = _sine_and_cosine(np.float32(2 * np.pi) * second)
@@ -102,7 +111,8 @@ LOG = (
 )  # fmt: skip
 #: log(2) in a part of few bits and a small rest, so that multiples of the first are exact
 LOG_TWO = (0.693359375, -2.12194440e-4)
-#: sin(x) = x + x z poly(z) and cos(x) = 1 - z / 2 + z**2 poly(z) with z = x**2 (Cephes, sinf and cosf)
+#: sin(x) = x + x z poly(z) and cos(x) = 1 - z / 2 + z**2 poly(z) with z = x**2 (Cephes, sinf and
+#: cosf)
 SINE = (-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)
 COSINE = (2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)
 #: pi / 4 in three parts
@@ -110,7 +120,9 @@ QUARTER_PI = (0.78515625, 2.4187564849853515625e-4, 3.77489497744594108e-8)
 
 
 def _fused(a: Floats, b: Any, c: Any) -> Floats:
-    """``a b + c``, rounded once to float32: the product of two float32 numbers is exact in float64."""
+    """``a b + c``, rounded once to float32: the product of two float32 numbers is exact in
+    float64.
+    """
     return (a.astype(np.float64) * np.asarray(b, np.float32) + np.asarray(c, np.float32)).astype(np.float32)
 
 

@@ -1,8 +1,9 @@
 """The precision of ball arithmetic (python-flint), which belongs to the whole process.
 
-Arb's precision is one number for all threads. So all of this package that computes with balls does it in turn, each at
-its own precision, and gives back the one that it found. A thread of the caller's own that uses python-flint meanwhile
-sees the higher precision: its balls stay true, and are narrower.
+Arb's precision is one number for all threads. So all of this package that computes with balls does
+it in turn, each at its own precision, and gives back the one that it found. A thread of the
+caller's own that uses python-flint meanwhile sees the higher precision: its balls stay true, and
+are narrower.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
 """Register blocks: several SIMD vectors that stay in registers through a loop over a matrix.
 
-A block is a tuple of vectors. The operations here are makers of intrinsics, for the shape of a block must be known
-when it is compiled: an intrinsic reads a few vectors of a matrix and returns the block with their products added.
+A block is a tuple of vectors. The operations here are makers of intrinsics, for the shape of a
+block must be known when it is compiled: an intrinsic reads a few vectors of a matrix and returns
+the block with their products added.
 
-Matrices are stored in *panels* of ``lanes`` columns. Element ``(i, j)`` of a matrix with ``plane`` rows, a multiple of
-``lanes``, is at ``(j // lanes) plane lanes + (i // lanes) lanes**2 + (j % lanes) lanes + i % lanes``: a vector holds
-rows, the vectors of a panel's columns follow each other, then come the next rows. So both products, with the matrix (a
-sum of columns) and with its transpose (a dot product per column), read one copy of it at offsets known in advance.
+Matrices are stored in *panels* of ``lanes`` columns. Element ``(i, j)`` of a matrix with ``plane``
+rows, a multiple of ``lanes``, is at ``(j // lanes) plane lanes + (i // lanes) lanes**2 + (j %
+lanes) lanes + i % lanes``: a vector holds rows, the vectors of a panel's columns follow each other,
+then come the next rows. So both products, with the matrix (a sum of columns) and with its transpose
+(a dot product per column), read one copy of it at offsets known in advance.
 """
 
 from __future__ import annotations
@@ -99,7 +101,9 @@ def add_columns(rows: int, columns: int, trials: int) -> Any:
 
 
 def store_columns(rows: int, columns: int, trials: int) -> Any:
-    """``finish(block, out, at, stride)``: ``out[at + b stride + r lanes :] = sum_c block[c, b, r]``."""
+    """``finish(block, out, at, stride)``:
+    ``out[at + b stride + r lanes :] = sum_c block[c, b, r]``.
+    """
 
     @intrinsic
     def finish(typingctx: Any, block: Any, out: Any, at: Any, stride: Any) -> Any:
@@ -124,7 +128,8 @@ def store_columns(rows: int, columns: int, trials: int) -> Any:
 
 
 def add_sums(share: int, trials: int) -> Any:
-    """``add(block, matrix, at, s, s_at, stride)``: ``block[b, c] += matrix[., c] s[b]``, one vector of rows.
+    """``add(block, matrix, at, s, s_at, stride)``: ``block[b, c] += matrix[., c] s[b]``, one vector
+    of rows.
 
     ``c`` runs over ``lanes / share`` columns; ``s[b]`` is the vector at ``s[s_at + b stride]``.
     """
@@ -155,10 +160,12 @@ def add_sums(share: int, trials: int) -> Any:
 
 
 def _sums_over_lanes(builder: Any, vector: Vector, parts: list[Any]) -> Any:
-    """The vector of the sums over lanes of ``lanes`` vectors; each sum in the order of ``simd.tree_sum``.
+    """The vector of the sums over lanes of ``lanes`` vectors; each sum in the order of
+    ``simd.tree_sum``.
 
-    Halves, then quarters of the registers of 128 bits, are brought together by shuffles of one operation each. Those
-    inside 128 bits interleave, so the vectors that meet first are a quarter of ``lanes`` apart.
+    Halves, then quarters of the registers of 128 bits, are brought together by shuffles of one
+    operation each. Those inside 128 bits interleave, so the vectors that meet first are a quarter
+    of ``lanes`` apart.
     """
     width = vector.lanes
     quarter = width // 4
@@ -192,7 +199,9 @@ def _sums_over_lanes(builder: Any, vector: Vector, parts: list[Any]) -> Any:
 
 
 def store_sums(share: int, trials: int) -> Any:
-    """``finish(block, out, at, stride)``: ``out[at + b stride + c]`` becomes the sum over lanes of ``block[b, c]``."""
+    """``finish(block, out, at, stride)``: ``out[at + b stride + c]`` becomes the sum over lanes of
+    ``block[b, c]``.
+    """
 
     @intrinsic
     def finish(typingctx: Any, block: Any, out: Any, at: Any, stride: Any) -> Any:
@@ -219,7 +228,9 @@ def store_sums(share: int, trials: int) -> Any:
 
 
 def add_outer(rows: int, columns: int) -> Any:
-    """``add(block, s, s_at, x, x_at)``: ``block[c, r] += s[r] x[c]``, ``s[r]`` the vector at ``s[s_at + r lanes]``."""
+    """``add(block, s, s_at, x, x_at)``: ``block[c, r] += s[r] x[c]``, ``s[r]`` the vector at
+    ``s[s_at + r lanes]``.
+    """
 
     @intrinsic
     def add(typingctx: Any, block: Any, s: Any, s_at: Any, x: Any, x_at: Any) -> Any:
@@ -241,7 +252,9 @@ def add_outer(rows: int, columns: int) -> Any:
 
 
 def store_outer(rows: int, columns: int) -> Any:
-    """``finish(block, matrix, at)``: put ``block[c, r]`` in the panel of a matrix whose first vector is at ``at``."""
+    """``finish(block, matrix, at)``: put ``block[c, r]`` in the panel of a matrix whose first
+    vector is at ``at``.
+    """
 
     @intrinsic
     def finish(typingctx: Any, block: Any, matrix: Any, at: Any) -> Any:

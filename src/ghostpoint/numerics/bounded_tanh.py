@@ -1,4 +1,6 @@
-"""A compiled float64 tanh with a proven bound of its error, for proofs; and the constants of rounding they share."""
+"""A compiled float64 tanh with a proven bound of its error, for proofs; and the constants of
+rounding they share.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ _HALF_LN2_LOW = 1.4117645281515789e-13
 
 
 def _emit_power_of_two(typingctx: Any, shifted: Any) -> Any:
-    """2**k from ``_MAGIC + k``: k sits in the low bits of the mantissa and is moved into the exponent."""
+    """2**k from ``_MAGIC + k``: k sits in the low bits of the mantissa and is moved into the
+    exponent.
+    """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         i64 = ir.IntType(64)
@@ -41,10 +45,10 @@ _power_of_two: Any = intrinsic(_emit_power_of_two)
 def tanh(x: float) -> float:
     """tanh(x) for finite x, without branches, so that loops over it vectorise; odd to the last bit.
 
-    With ``|x| = k ln(2)/2 + z``, ``|z| <= ln(2)/4``, and ``tanh z = p/q`` (the [7/6] Pade approximant, exact
-    to 1e-21 there), the addition theorem gives
-    ``((2**k - 1) q + (2**k + 1) p) / ((2**k + 1) q + (2**k - 1) p)``. Rounding, term by term, is worst for
-    k = 1, where p cancels half of q: below 5.9 * 2**-52 of the result (the largest seen is 2.2).
+    With ``|x| = k ln(2)/2 + z``, ``|z| <= ln(2)/4``, and ``tanh z = p/q`` (the [7/6] Pade
+    approximant, exact to 1e-21 there), the addition theorem gives ``((2**k - 1) q + (2**k + 1) p) /
+    ((2**k + 1) q + (2**k - 1) p)``. Rounding, term by term, is worst for k = 1, where p cancels
+    half of q: below 5.9 * 2**-52 of the result (the largest seen is 2.2).
     """
     y = abs(x)
     y = y if y < 22.0 else 22.0  # tanh(22) is 1 in float64

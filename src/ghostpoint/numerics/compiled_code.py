@@ -1,9 +1,10 @@
 """Compiled functions, and the key under which their machine code is kept on disk.
 
-Numba keeps the machine code of a function under the time stamp and size of the one file that the function is written
-in. A function that uses an error bound, a constant or a helper of another file would go on with the old one after that
-file was edited. Here the key is the content of the function's own file and of all files of this package that it
-imports from, directly or through others.
+Numba keeps the machine code of a function under the time stamp and size of the one file that the
+function is written in. A function that uses an error bound, a constant or a helper of another file
+would go on with the old one after that file was edited. Here the key is the content of the
+function's own file and of all files of this package that it imports from, directly or through
+others.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ _PACKAGE = _ROOT.name
 def compiled(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """``numba.njit`` with a cache on disk that notices every change of the code.
 
-    The function releases the GIL and divides by zero as IEEE 754 says, unless ``options`` say otherwise.
+    The function releases the GIL and divides by zero as IEEE 754 says, unless ``options`` say
+    otherwise.
 
     Parameters
     ----------
@@ -46,9 +48,10 @@ def compiled(function: Callable[..., Any] | None = None, **options: Any) -> Any:
 def distinct(function: Function, name: str) -> Function:
     """``function`` under a name of its own, for one of several that the same lines of code make.
 
-    Numba names machine code by module, qualified name, types of arguments and a number that counts the functions
-    compiled so far in this process. Two cached kernels may come from two processes that counted differently. Then the
-    code of one closure can have the full name of another, and the kernel that is loaded second calls the wrong one.
+    Numba names machine code by module, qualified name, types of arguments and a number that counts
+    the functions compiled so far in this process. Two cached kernels may come from two processes
+    that counted differently. Then the code of one closure can have the full name of another, and
+    the kernel that is loaded second calls the wrong one.
     """
     function.__qualname__ = f"{function.__qualname__}_{name}"
     return function
@@ -65,7 +68,8 @@ def content_key(path: Path) -> str:
 
 
 def imported_files(path: Path) -> list[Path]:
-    """The file ``path`` and all files of this package that it imports from, directly or through others, sorted.
+    """The file ``path`` and all files of this package that it imports from, directly or through
+    others, sorted.
 
     A parent package counts only where something is imported from it by name.
     """
@@ -84,7 +88,9 @@ def _imports(path: Path) -> frozenset[Path]:
 
 
 def _names(path: Path) -> Iterator[str]:
-    """Absolute names of what a file imports; of ``from a import b`` both ``a`` and ``a.b``, which may be a module."""
+    """Absolute names of what a file imports; of ``from a import b`` both ``a`` and ``a.b``, which
+    may be a module.
+    """
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -99,7 +105,9 @@ def _names(path: Path) -> Iterator[str]:
 
 
 def _file(name: str) -> Path | None:
-    """The file of the module ``name``; ``None`` for what is no module of this package, and for its bare front."""
+    """The file of the module ``name``; ``None`` for what is no module of this package, and for its
+    bare front.
+    """
     package, *rest = name.split(".")
     if package != _PACKAGE or not rest:
         return None

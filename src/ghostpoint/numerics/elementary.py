@@ -1,7 +1,8 @@
 """tanh and the logistic function of a vector, in float32 and float64.
 
-No branches, one IEEE operation after the other, so a lane's result depends on nothing but its argument. The errors
-stated here are measured by ``tests/numerics/test_elementary.py`` (in float32 over every argument).
+No branches, one IEEE operation after the other, so a lane's result depends on nothing but its
+argument. The errors stated here are measured by ``tests/numerics/test_elementary.py`` (in float32
+over every argument).
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from ghostpoint.numerics.simd import Vector, exp2_of_whole, fma, full, greater, 
 #: :func:`tanh_of_moderate` takes arguments up to this size
 MODERATE = 8.0
 
-# tanh(x) = x P(x^2) / Q(x^2) for |x| <= 9.02, beyond which float32 tanh is 1: the minimax fit of these degrees to the
-# relative error (2.1e-8 before the coefficients are rounded), found by linear programming on Chebyshev nodes.
+# tanh(x) = x P(x^2) / Q(x^2) for |x| <= 9.02, beyond which float32 tanh is 1: the minimax fit of
+# these degrees to the relative error (2.1e-8 before the coefficients are rounded), found by linear
+# programming on Chebyshev nodes.
 SATURATION_32 = 9.02
 P0, P1, P2, P3, P4 = (
     1.0,
@@ -37,12 +39,14 @@ Q0, Q1, Q2, Q3, Q4 = (
 # beyond |x| = 20, float64 tanh is 1
 SATURATION_64 = 20.0
 LOG2_E = 1.0 / math.log(2.0)
-# ln 2 in two parts, the first with trailing zeros so that its product with a small whole number is exact
+# ln 2 in two parts, the first with trailing zeros so that its product with a small whole number is
+# exact
 LN2_HIGH_32, LN2_LOW_32 = 0.693145751953125, 1.428606765330187e-06
 LN2_HIGH_64, LN2_LOW_64 = 0.6931471803691238, 1.9082149292705877e-10
 FACTORIALS = tuple(1.0 / math.factorial(k) for k in range(16))
 (_, _, C2, C3, C4, C5, C6, C7, C8, C9, C10, C11, C12, C13, C14, _) = FACTORIALS
-# exp of less underflows to subnormal numbers, which are slow; e^-87 = 1.6e-38 is as good as zero here
+# exp of less underflows to subnormal numbers, which are slow; e^-87 = 1.6e-38 is as good as zero
+# here
 LOWEST_32, LOWEST_64 = -87.0, -708.0
 
 
@@ -75,7 +79,9 @@ def _tanh_32_of_moderate(x):
 
 @njit(inline="always")
 def _exp_minus_1_on_half_octave(r):
-    """``exp(r) - 1`` for float64 ``|r| <= ln(2) / 2``: the Taylor series, whose next term is below 2e-18 of it."""
+    """``exp(r) - 1`` for float64 ``|r| <= ln(2) / 2``: the Taylor series, whose next term is below
+    2e-18 of it.
+    """
     s = fma(r, full(r, C14), full(r, C13))
     s = fma(r, s, full(r, C12))
     s = fma(r, s, full(r, C11))
@@ -129,20 +135,25 @@ def _exp_64(x):
 def tanh(x):
     """``tanh(x)`` per lane; never outside [-1, 1]. For compiled code only.
 
-    Within 5.2 units in the last place in float32 (every argument from 2^-14 up), 3 in float64 (a sample).
+    Within 5.2 units in the last place in float32 (every argument from 2^-14 up), 3 in float64 (a
+    sample).
     """
     raise TypeError("tanh is for compiled code")
 
 
 def tanh_of_moderate(x):
-    """The same bits as :func:`tanh` where ``|x| <= MODERATE``, in fewer operations. For compiled code only."""
+    """The same bits as :func:`tanh` where ``|x| <= MODERATE``, in fewer operations. For compiled
+    code only.
+    """
     raise TypeError("tanh_of_moderate is for compiled code")
 
 
 def logistic(x):
-    """``1 / (1 + exp(-x))`` per lane, accurate relative to its own size at both ends. For compiled code only.
+    """``1 / (1 + exp(-x))`` per lane, accurate relative to its own size at both ends. For compiled
+    code only.
 
-    Within 2 machine epsilons of its size (a sample) down to e^-87 in float32 and e^-708 in float64, where it stays.
+    Within 2 machine epsilons of its size (a sample) down to e^-87 in float32 and e^-708 in float64,
+    where it stays.
     """
     raise TypeError("logistic is for compiled code")
 

@@ -1,6 +1,8 @@
-"""A compiled inverse of small matrices: Gauss-Jordan elimination in place, with pivots, a panel of columns at a time.
+"""A compiled inverse of small matrices: Gauss-Jordan elimination in place, with pivots, a panel of
+columns at a time.
 
-LAPACK's takes three times as long for 100 rows. Nothing is proven of the result: proofs bound what it lacks.
+LAPACK's takes three times as long for 100 rows. Nothing is proven of the result: proofs bound what
+it lacks.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ LARGEST_SIZE = 200  # beyond it the matrix leaves the cache between panels, and 
 
 @compiled
 def _eliminate(T: Any, first: int, size: int, A: Any, rows: Any, order: Any) -> bool:
-    """Gauss-Jordan steps for the columns in the rows of T, with the swaps of rows in A; False at a zero pivot."""
+    """Gauss-Jordan steps for the columns in the rows of T, with the swaps of rows in A; False at a
+    zero pivot.
+    """
     width = A.shape[1]
     for c in range(PANEL):
         # partial pivoting: the largest number of the column not yet eliminated
@@ -52,7 +56,9 @@ def _eliminate(T: Any, first: int, size: int, A: Any, rows: Any, order: Any) -> 
 
 @compiled
 def _invert(matrix: Any, A: Any, T: Any, rows: Any, order: Any, result: Any) -> bool:
-    """Fill ``result`` with the inverse; False where elimination meets a zero. T and ``rows`` are (PANEL, width)."""
+    """Fill ``result`` with the inverse; False where elimination meets a zero. T and ``rows`` are
+    (PANEL, width).
+    """
     n, (size, width) = matrix.shape[0], A.shape
     for i in range(size):
         order[i] = i

@@ -1,8 +1,9 @@
-"""Register blocks for networks across lanes: a few columns of every network's matrix at a time, as in ``blocks.py``.
+"""Register blocks for networks across lanes: a few columns of every network's matrix at a time, as
+in ``blocks.py``.
 
-Here a number is a vector of ``lanes`` networks, so nothing is spread over lanes or summed over them. The operations are
-makers of intrinsics, for the shape of a block must be known when it is compiled; ``zero_block`` of ``blocks.py`` makes
-the blocks.
+Here a number is a vector of ``lanes`` networks, so nothing is spread over lanes or summed over
+them. The operations are makers of intrinsics, for the shape of a block must be known when it is
+compiled; ``zero_block`` of ``blocks.py`` makes the blocks.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ def add_dot(columns: int, apart: bool) -> Any:
 
 
 def add_scaled(columns: int) -> Any:
-    """``add(block, matrix, at, value)``: ``block[c] += matrix[c] value``, the first entry at ``at``."""
+    """``add(block, matrix, at, value)``: ``block[c] += matrix[c] value``, the first entry at
+    ``at``.
+    """
 
     @intrinsic
     def add(typingctx: Any, block: Any, matrix: Any, at: Any, value: Any) -> Any:
@@ -81,7 +84,9 @@ def add_scaled(columns: int) -> Any:
 
 
 def add_two(columns: int) -> Any:
-    """``add(block, pair, pair_at, vectors, at)``: ``block[u, c] += pair[u] vectors[c]`` for u = 0 and 1."""
+    """``add(block, pair, pair_at, vectors, at)``: ``block[u, c] += pair[u] vectors[c]`` for u = 0
+    and 1.
+    """
 
     @intrinsic
     def add(typingctx: Any, block: Any, pair: Any, pair_at: Any, vectors: Any, at: Any) -> Any:
@@ -103,7 +108,9 @@ def add_two(columns: int) -> Any:
 
 
 def put_columns(first: int, columns: int) -> Any:
-    """``put(block, array, at, stride)``: the vectors of a block from number ``first`` on, ``stride`` apart."""
+    """``put(block, array, at, stride)``: the vectors of a block from number ``first`` on,
+    ``stride`` apart.
+    """
 
     @intrinsic
     def put(typingctx: Any, block: Any, array: Any, at: Any, stride: Any) -> Any:

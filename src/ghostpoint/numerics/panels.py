@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 
 def into_panels(matrix: NDArray[Any], out: NDArray[Any], plane: int, width: int) -> None:
-    """Write ``matrix`` to the flat ``out``, with zeros up to ``plane`` rows and as many columns as ``out`` has."""
+    """Write ``matrix`` to the flat ``out``, with zeros up to ``plane`` rows and as many columns as
+    ``out`` has.
+    """
     columns = out.size // plane
     padded = np.zeros((plane, columns))
     padded[: matrix.shape[0], : matrix.shape[1]] = matrix

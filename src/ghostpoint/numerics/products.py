@@ -1,11 +1,13 @@
-"""Products of a matrix in panels (see ``blocks.py``) with the vectors of a few trials, forwards and transposed.
+"""Products of a matrix in panels (see ``blocks.py``) with the vectors of a few trials, forwards and
+transposed.
 
-Each element of a result is a sum in an order that the source fixes: a column sum adds columns in turn (for one trial
-even and odd ones apart), a sum over rows is ``lanes`` partial sums and then a tree, an outer product adds vectors in
-turn.
+Each element of a result is a sum in an order that the source fixes: a column sum adds columns in
+turn (for one trial even and odd ones apart), a sum over rows is ``lanes`` partial sums and then a
+tree, an outer product adds vectors in turn.
 
-A matrix of 100 units fills the first-level cache but for a few lines. So the caller alternates ``backwards``, the
-direction in which the panels are read: a pass begins with what the one before it read last.
+A matrix of 100 units fills the first-level cache but for a few lines. So the caller alternates
+``backwards``, the direction in which the panels are read: a pass begins with what the one before it
+read last.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ from ghostpoint.numerics.simd import lanes, not_inlined
 
 
 def _make_columns(rows, columns, trials):
-    """The product of ``rows`` vectors of rows; ``columns`` sums at a time are in flight for each."""
+    """The product of ``rows`` vectors of rows; ``columns`` sums at a time are in flight for
+    each.
+    """
     zeros = zero_block(lambda width: rows * columns * trials)
     add, finish = add_columns(rows, columns, trials), store_columns(rows, columns, trials)
 
@@ -45,7 +49,9 @@ def _make_columns(rows, columns, trials):
 
 
 def _make_matrix_times(large, middle, small, columns, trials):
-    """Rows in blocks of that many vectors, and of one. More sizes would be faster still, and longer to compile."""
+    """Rows in blocks of that many vectors, and of one. More sizes would be faster still, and longer
+    to compile.
+    """
     most, more = _make_columns(large, columns, trials), _make_columns(middle, columns, trials)
     few, one = _make_columns(small, columns, trials), _make_columns(1, columns, trials)
 
@@ -78,7 +84,8 @@ _matrix_times_4 = _make_matrix_times(4, 3, 2, 1, 4)
 
 @njit
 def matrix_times(matrix, plane, count, x, x_at, stride, trials, out, backwards):
-    """``out[b plane + i] = sum_j matrix[i, j] x[x_at + b stride + j]`` for every trial b and ``j < count``.
+    """``out[b plane + i] = sum_j matrix[i, j] x[x_at + b stride + j]`` for every trial b and
+    ``j < count``.
 
     Where ``count`` is odd, x goes on with a zero.
     """
@@ -137,9 +144,11 @@ _transpose_times_4 = _make_transpose_times(_make_sums(4, 4), _make_sums(4, 4), 4
 
 @njit
 def transpose_times(matrix, plane, count, s, s_at, trials, out, stride, backwards):
-    """``out[b stride + j] = sum_i matrix[i, j] s[s_at + b plane + i]`` for every trial b and ``j < count``.
+    """``out[b stride + j] = sum_i matrix[i, j] s[s_at + b plane + i]`` for every trial b and
+    ``j < count``.
 
-    Up to ``lanes / 4 - 1`` further elements of ``out`` are written, with the sums of the columns that follow.
+    Up to ``lanes / 4 - 1`` further elements of ``out`` are written, with the sums of the columns
+    that follow.
     """
     not_inlined()
     # as for the product with the matrix itself
@@ -154,7 +163,9 @@ def transpose_times(matrix, plane, count, s, s_at, trials, out, stride, backward
 
 
 def _make_outer(rows, columns):
-    """The outer products of ``rows`` vectors of rows, ``columns`` (a divisor of 4) columns at a time."""
+    """The outer products of ``rows`` vectors of rows, ``columns`` (a divisor of 4) columns at a
+    time.
+    """
     zeros = zero_block(lambda width: rows * columns)
     add, finish = add_outer(rows, columns), store_outer(rows, columns)
 

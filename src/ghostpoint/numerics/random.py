@@ -1,13 +1,16 @@
-"""Normal random numbers inside a kernel, as a function of (seed, epoch, position) and of nothing else.
+"""Normal random numbers inside a kernel, as a function of (seed, epoch, position) and of nothing
+else.
 
-The generator has no state: Threefry-2x32 (Salmon, Moraes, Dror and Shaw, SC 2011) maps a key of 64 bits (the seed)
-and a counter of 64 bits to two words of 32 bits. It has 13 rounds, the fewest that its authors found to pass every test
-of BigCrush (20 are their margin of safety): noise is drawn at every step of every trial, and is a large part of an
-epoch. So a number depends on neither the thread nor what was drawn before it. Box and Muller's transform takes two
-words to two normals. All of it is one IEEE or integer operation per lane after the other, like the rest of the kernels;
-the polynomials are as long as the type's precision asks for.
+The generator has no state: Threefry-2x32 (Salmon, Moraes, Dror and Shaw, SC 2011) maps a key of 64
+bits (the seed) and a counter of 64 bits to two words of 32 bits. It has 13 rounds, the fewest that
+its authors found to pass every test of BigCrush (20 are their margin of safety): noise is drawn at
+every step of every trial, and is a large part of an epoch. So a number depends on neither the
+thread nor what was drawn before it. Box and Muller's transform takes two words to two normals. All
+of it is one IEEE or integer operation per lane after the other, like the rest of the kernels; the
+polynomials are as long as the type's precision asks for.
 
-Words become uniforms of 32 bits, so a normal is at most ``sqrt(2 ln 2**33) = 6.8`` from zero, in float64 too.
+Words become uniforms of 32 bits, so a normal is at most ``sqrt(2 ln 2**33) = 6.8`` from zero, in
+float64 too.
 """
 
 from __future__ import annotations
@@ -33,8 +36,8 @@ LN2_HIGH, LN2_LOW = 0.693145751953125, 1.428606820309417e-06  # the first with t
 (L1, L2, L3, L4, L5, L6, L7, L8, L9, L10, L11) = (2.0 / (2 * k + 1) for k in range(1, 12))
 # the same series in float32: near-minimax on the range of z, the next two terms as one
 M1, M2, M3 = 0.6666668503956625, 0.3998878056715556, 0.2957994936283446
-# sin(pi v) / v and (cos(pi v) - 1) / v^2 as polynomials in v^2 up to 1/4, interpolated at Chebyshev's nodes;
-# the errors of sine and cosine are 7e-9 and 9e-10
+# sin(pi v) / v and (cos(pi v) - 1) / v^2 as polynomials in v^2 up to 1/4, interpolated at
+# Chebyshev's nodes; the errors of sine and cosine are 7e-9 and 9e-10
 A0, A1, A2, A3, A4 = 3.141592640077201, -5.167710076668166, 2.5500773865261865, -0.5982904112667203, 0.07765591224331467
 (B0, B1, B2, B3, B4) = (
     -4.934802196986983,
@@ -139,7 +142,9 @@ def _atanh_tail_64(x, z):
 
 @njit(inline="always")
 def _log(x):
-    """``ln x`` for positive normal x: ``ln m = 2 atanh s`` with ``s = (m - 1) / (m + 1)``, at most 0.172 in size."""
+    """``ln x`` for positive normal x: ``ln m = 2 atanh s`` with ``s = (m - 1) / (m + 1)``, at most
+    0.172 in size.
+    """
     # x = 2^k m, s = (m - 1) / (m + 1)
     k, m = _split(x)
     f = m - full(x, 1.0)
@@ -221,7 +226,8 @@ def _typed_cos_sin_of_turns(v):
 
 @njit(inline="always")
 def normals(like, seed, stream, epoch, index):
-    """Two vectors of independent standard normals, for the positions ``index`` and ``index + 1`` of vectors.
+    """Two vectors of independent standard normals, for the positions ``index`` and ``index + 1`` of
+    vectors.
 
     ``index`` is even and below 2**27; ``epoch`` is below 2**31.
     """
@@ -236,9 +242,10 @@ def normals(like, seed, stream, epoch, index):
 def fill_normals(out, size, scale, seed, stream, epoch):
     """``out[:size]`` from ``scale`` times standard normals; ``size`` is a whole number of vectors.
 
-    The numbers are a function of ``(seed, stream, epoch)`` and of the place. With ``(u, v)`` the two
-    words of the counter ``(j lanes + lane, epoch + stream 2**31)`` under the key ``seed`` as uniforms, vectors
-    ``2 j`` and ``2 j + 1`` are ``scale sqrt(-2 ln u)`` times the cosine and the sine of ``2 pi v``.
+    The numbers are a function of ``(seed, stream, epoch)`` and of the place. With ``(u, v)`` the
+    two words of the counter ``(j lanes + lane, epoch + stream 2**31)`` under the key ``seed`` as
+    uniforms, vectors ``2 j`` and ``2 j + 1`` are ``scale sqrt(-2 ln u)`` times the cosine and the
+    sine of ``2 pi v``.
     """
     not_inlined()
     width = lanes(out)

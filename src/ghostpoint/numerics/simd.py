@@ -1,16 +1,18 @@
-"""Vectors of 512 bits as a numba type: 16 float32 or 8 float64 lanes, with exactly rounded operations.
+"""Vectors of 512 bits as a numba type: 16 float32 or 8 float64 lanes, with exactly rounded
+operations.
 
-Numba's loops are vectorised when LLVM sees fit, at 256 bits on most AVX-512 machines and in an order of operations
-that can change with the code around them. The kernels need neither: they spell out vectors, every operation is one
-IEEE operation per lane (``fma`` is fused, ``+ - * /`` are not), nothing is reassociated, and so two kernels that do
-the same operations in the same order return the same bits. On a machine with narrower registers LLVM splits a
-vector into several, which changes the speed and no bit.
+Numba's loops are vectorised when LLVM sees fit, at 256 bits on most AVX-512 machines and in an
+order of operations that can change with the code around them. The kernels need neither: they spell
+out vectors, every operation is one IEEE operation per lane (``fma`` is fused, ``+ - * /`` are not),
+nothing is reassociated, and so two kernels that do the same operations in the same order return the
+same bits. On a machine with narrower registers LLVM splits a vector into several, which changes the
+speed and no bit.
 
 Only what the kernels use is here. All functions are for use inside ``numba.njit`` code.
 
 :func:`fma`, :func:`greater`, :func:`maximum`, :func:`minimum`, :func:`select`, :func:`unequal`,
-:func:`full` and the operators take scalars of a float type as well as vectors. With :func:`take` and
-:func:`put` one source describes a network alone (scalars) and a network per lane (vectors).
+:func:`full` and the operators take scalars of a float type as well as vectors. With :func:`take`
+and :func:`put` one source describes a network alone (scalars) and a network per lane (vectors).
 """
 
 from __future__ import annotations
@@ -81,7 +83,8 @@ def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any
 def pointer(typingctx: Any, array: Any, index: Any) -> Any:
     """The place of ``array[index]``, to use like the array that begins there while ``array`` lives.
 
-    Numba counts references to an array whenever a function takes it, with atomic operations; it counts none to this.
+    Numba counts references to an array whenever a function takes it, with atomic operations; it
+    counts none to this.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -94,7 +97,9 @@ def pointer(typingctx: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def not_inlined(typingctx: Any) -> Any:
-    """Keep LLVM from copying the function that this is called in into its callers: compiled once, not at every call."""
+    """Keep LLVM from copying the function that this is called in into its callers: compiled once,
+    not at every call.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         # an attribute of the function that is being built, not of a call
@@ -106,7 +111,9 @@ def not_inlined(typingctx: Any) -> Any:
 
 @intrinsic
 def load(typingctx: Any, array: Any, index: Any) -> Any:
-    """The vector at ``array[index : index + lanes]``; ``array`` is flat and contiguous. No bounds are checked."""
+    """The vector at ``array[index : index + lanes]``; ``array`` is flat and contiguous. No bounds
+    are checked.
+    """
     vector = _of(array.dtype)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -121,7 +128,9 @@ def load(typingctx: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
-    """``array[index : index + lanes] = value``; ``array`` is flat and contiguous. No bounds are checked."""
+    """``array[index : index + lanes] = value``; ``array`` is flat and contiguous. No bounds are
+    checked.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         index = context.cast(builder, args[1], signature.args[1], types.intp)
@@ -144,7 +153,9 @@ def _broadcast(builder: Any, vector: Vector, scalar: Any) -> Any:
 
 @intrinsic
 def splat(typingctx: Any, scalar: Any) -> Any:
-    """``scalar`` in every lane; the vector's element type is the scalar's. A vector stays what it is."""
+    """``scalar`` in every lane; the vector's element type is the scalar's. A vector stays what it
+    is.
+    """
     vector = scalar if isinstance(scalar, Vector) else _of(scalar)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -155,7 +166,9 @@ def splat(typingctx: Any, scalar: Any) -> Any:
 
 @intrinsic
 def full(typingctx: Any, like: Any, number: Any) -> Any:
-    """``number`` rounded to the element type of ``like``: a scalar if it is one, else in every lane."""
+    """``number`` rounded to the element type of ``like``: a scalar if it is one, else in every
+    lane.
+    """
     alone = isinstance(like, types.Float)
     vector = like if alone or isinstance(like, Vector) else _of(like.dtype)
 
@@ -249,15 +262,19 @@ declare float @llvm.fma.f32(float, float, float)
 
 @cache
 def _has_fma(codegen: Any) -> bool:
-    """Whether the processor that code is made for has a fused multiply-add; without it LLVM calls the C library."""
+    """Whether the processor that code is made for has a fused multiply-add; without it LLVM calls
+    the C library.
+    """
     return "fmaf" not in codegen._tm.emit_assembly(binding.parse_assembly(_PROBE))
 
 
 def _fused(context: Any, builder: Any, suffix: str, args: Any) -> Any:
     """``a b + c`` of scalars or vectors, rounded once.
 
-    Without a fused multiply-add, float32 goes through float64, where the product is exact and the sum is rounded to
-    odd: its last bit is set where something was cut off. So the rounding to float32 is the only one that counts
+    Without a fused multiply-add, float32 goes through float64, where the product is exact and the
+    sum is rounded to
+    odd: its last bit is set where something was cut off. So the rounding to float32 is the only one
+        that counts
     (Boldo and Melquiond, IEEE Trans. Comput. 57, 462, 2008).
     """
     kind = args[0].type
@@ -320,7 +337,9 @@ def sqrt(typingctx: Any, a: Any) -> Any:
 
 @intrinsic
 def exp2_of_whole(typingctx: Any, a: Any) -> Any:
-    """``2**a`` per lane for whole ``a`` within the normal exponents, by writing the exponent bits."""
+    """``2**a`` per lane for whole ``a`` within the normal exponents, by writing the exponent
+    bits.
+    """
     bits, mantissa, bias = (32, 23, 127) if a.element == types.float32 else (64, 52, 1023)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -456,7 +475,9 @@ def any_nonzero(typingctx: Any, a: Any) -> Any:
 
 @njit(inline="always")
 def tree_of_vectors(parts):
-    """The sum of ``lanes`` vectors that follow each other, as :func:`tree_sum` adds the lanes of one; half change."""
+    """The sum of ``lanes`` vectors that follow each other, as :func:`tree_sum` adds the lanes of
+    one; half change.
+    """
     width = lanes(parts)
     half = width // 2
     # the tree of `tree_sum`, with vectors in the place of lanes

@@ -1,9 +1,10 @@
 """Arithmetic without subnormal numbers, for the time of a kernel call.
 
-The gradient of a network in the no-learning zone decays into the subnormal numbers (below 1.2e-38 in float32), with
-which processors compute up to a hundred times slower. They are worth nothing to a parameter of size 1e-30 or more, so
-kernels treat them as zero. The switch belongs to the thread that makes the call. On processors that it is not known for
-nothing is switched: subnormal numbers are then computed, and slowly.
+The gradient of a network in the no-learning zone decays into the subnormal numbers (below 1.2e-38
+in float32), with which processors compute up to a hundred times slower. They are worth nothing to a
+parameter of size 1e-30 or more, so kernels treat them as zero. The switch belongs to the thread
+that makes the call. On processors that it is not known for nothing is switched: subnormal numbers
+are then computed, and slowly.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from numba.extending import intrinsic
 
 from ghostpoint.numerics.compiled_code import compiled
 
-#: of the x86 control register MXCSR: results that are subnormal, and operands that are, count as zero
+#: of the x86 control register MXCSR: results that are subnormal, and operands that are, count as
+#: zero
 FLUSH_TO_ZERO, SUBNORMALS_ARE_ZERO = 1 << 15, 1 << 6
 KNOWN = platform.machine().lower() in ("x86_64", "amd64")
 

@@ -1,8 +1,10 @@
-"""Compiled algebra of the descent: the Hessian of q for a full-rank network, its Cholesky factor, the solution.
+"""Compiled algebra of the descent: the Hessian of q for a full-rank network, its Cholesky factor,
+the solution.
 
-Of symmetric matrices the upper triangles are made, by tiles of `tile_kernels`; below the diagonal they hold whatever
-the tiles left there. W, and with it every matrix and vector, is padded by zeros (see `pack`), so that no tile ends
-outside. Every sum has an order that the source fixes, and so returns the same bits whatever runs beside it.
+Of symmetric matrices the upper triangles are made, by tiles of `tile_kernels`; below the diagonal
+they hold whatever the tiles left there. W, and with it every matrix and vector, is padded by zeros
+(see `pack`), so that no tile ends outside. Every sum has an order that the source fixes, and so
+returns the same bits whatever runs beside it.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ LINE = 8  # numbers in a line of the cache
 class Packed(NamedTuple):
     """W (N, N) as the kernels read it.
 
-    ``rows`` has `ROWS` rows of zeros more, and columns of zeros up to a multiple of `COLUMNS`, at least as many more.
-    ``panels`` holds its columns in panels of `ROWS`, each row by row: the left factor of a `tile`.
+    ``rows`` has `ROWS` rows of zeros more, and columns of zeros up to a multiple of `COLUMNS`, at
+    least as many more. ``panels`` holds its columns in panels of `ROWS`, each row by row: the left
+    factor of a `tile`.
     """
 
     rows: Floats
@@ -31,7 +34,9 @@ class Packed(NamedTuple):
 
 
 def aligned(shape: tuple[int, ...]) -> Floats:
-    """Zeros that begin where a line of the cache does: a register that straddles two takes longer to fill."""
+    """Zeros that begin where a line of the cache does: a register that straddles two takes longer
+    to fill.
+    """
     count = math.prod(shape)
     room = np.zeros(count + LINE)
     first = -(room.ctypes.data // room.itemsize) % LINE
@@ -52,7 +57,8 @@ def pack(W: Floats) -> Packed:
 def weighted_square(W: Any, panels: Any, size: int, weights: Any, gain: Any, scaled: Any, out: Any) -> None:
     """Fill ``out`` with ``W^T diag(weights) W - G W - (G W)^T + 1``, G = diag(gain).
 
-    It is ``W^T (diag(weights) W - G)`` added to ``1 - G W``. For weights ``gain**2`` it is J^T J, as J = G W - 1.
+    It is ``W^T (diag(weights) W - G)`` added to ``1 - G W``. For weights ``gain**2`` it is J^T J,
+    as J = G W - 1.
     """
     not_inlined()
     width = W.shape[1]
@@ -76,7 +82,9 @@ def weighted_square(W: Any, panels: Any, size: int, weights: Any, gain: Any, sca
 
 @compiled
 def _corner(panel: Any, first: int, lower: Any, inverse: Any) -> bool:
-    """Fill ``inverse`` with L^-T, L the Cholesky factor of the square that begins at column ``first``."""
+    """Fill ``inverse`` with L^-T, L the Cholesky factor of the square that begins at column
+    ``first``.
+    """
     not_inlined()
     for i in range(ROWS):
         for j in range(i):
@@ -102,10 +110,11 @@ def _corner(panel: Any, first: int, lower: Any, inverse: Any) -> bool:
 
 @compiled
 def factorize(matrix: Any, size: int, damping: float, right: Any, U: Any, panel: Any, corner: Any) -> bool:
-    """Fill U with the Cholesky factor of ``matrix + damping``, damping >= 0; False where that is not positive definite.
+    """Fill U with the Cholesky factor of ``matrix + damping``, damping >= 0; False where that is
+    not positive definite.
 
-    The column after the last panel of `ROWS` becomes ``-U^-T right``. ``panel`` (ROWS, width) and ``corner``
-    (2, ROWS, ROWS), zeros at first, are for its own use.
+    The column after the last panel of `ROWS` becomes ``-U^-T right``. ``panel`` (ROWS, width) and
+    ``corner`` (2, ROWS, ROWS), zeros at first, are for its own use.
     """
     not_inlined()
     width, last = matrix.shape[1], -(-size // ROWS) * ROWS

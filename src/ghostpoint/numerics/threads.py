@@ -1,8 +1,9 @@
 """The same work for many items on several threads, with BLAS kept to one thread in each.
 
-BLAS and LAPACK as numpy and scipy bring them (OpenBLAS) split even a product of two 100 x 100 matrices over threads of
-their own. Those spin while they wait for each other: beside other programs that take the processors a search was 15 to
-30 times slower for it. Into how many parts a sum is split also changes its last bits.
+BLAS and LAPACK as numpy and scipy bring them (OpenBLAS) split even a product of two 100 x 100
+matrices over threads of their own. Those spin while they wait for each other: beside other programs
+that take the processors a search was 15 to 30 times slower for it. Into how many parts a sum is
+split also changes its last bits.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ class _Library(NamedTuple):
 
 @cache
 def _libraries() -> list[_Library]:
-    """How to read and set the number of threads of each OpenBLAS that numpy and scipy call; empty for other BLAS."""
+    """How to read and set the number of threads of each OpenBLAS that numpy and scipy call; empty
+    for other BLAS.
+    """
     found = []
     for module in (np.linalg._umath_linalg, lapack._flapack):
         try:
@@ -60,8 +63,8 @@ def _libraries() -> list[_Library]:
 def one_thread_each() -> Iterator[None]:
     """Inside, OpenBLAS starts no threads; calls may overlap.
 
-    OpenBLAS has one number of threads for the whole process. So other threads of the caller's that compute meanwhile
-    have one too, and a number that is set meanwhile does not last.
+    OpenBLAS has one number of threads for the whole process. So other threads of the caller's that
+    compute meanwhile have one too, and a number that is set meanwhile does not last.
     """
     global _inside, _before
     with _lock:
@@ -93,7 +96,9 @@ def at_most_threads(count: int) -> Iterator[None]:
 
 
 def mapped(work: Callable[[Item], Result], items: Sequence[Item], threads: int | None = None) -> list[Result]:
-    """``[work(item) for item in items]`` on ``threads`` threads; by default on as many as numba uses."""
+    """``[work(item) for item in items]`` on ``threads`` threads; by default on as many as numba
+    uses.
+    """
     count = min(len(items), numba.get_num_threads() if threads is None else threads)
     if count <= 1:
         return [work(item) for item in items]
@@ -105,9 +110,11 @@ def mapped(work: Callable[[Item], Result], items: Sequence[Item], threads: int |
 def begun(
     work: Callable[[Item], Result], threads: int | None = None
 ) -> Iterator[Callable[[Item], Callable[[], Result]]]:
-    """Gives a function that begins ``work(item)`` on one of ``threads`` (see `mapped`), and returns one that waits.
+    """Gives a function that begins ``work(item)`` on one of ``threads`` (see `mapped`), and returns
+    one that waits.
 
-    With one thread the work is done when it is waited for. Work that nobody waits for is not begun after the end.
+    With one thread the work is done when it is waited for. Work that nobody waits for is not begun
+    after the end.
     """
     count = numba.get_num_threads() if threads is None else threads
     if count <= 1:

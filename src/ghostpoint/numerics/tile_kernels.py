@@ -1,9 +1,11 @@
-"""Operations on rows of matrices in registers: a tile of a product, a multiple of a row, a scalar product.
+"""Operations on rows of matrices in registers: a tile of a product, a multiple of a row, a scalar
+product.
 
-They are the core of `descent_kernels`. Numba's own loops would load and store the tile at every product, take longer
-to compile (they ask first how arrays overlap), and sum in an order that the compiler picks; BLAS has threads of its own
-(see `threads`). Arrays are float64 and contiguous, and are meant from an
-offset on that is given with each, in numbers; nothing checks that they reach as far as they are read.
+They are the core of `descent_kernels`. Numba's own loops would load and store the tile at every
+product, take longer to compile (they ask first how arrays overlap), and sum in an order that the
+compiler picks; BLAS has threads of its own (see `threads`). Arrays are float64 and contiguous, and
+are meant from an offset on that is given with each, in numbers; nothing checks that they reach as
+far as they are read.
 """
 
 from __future__ import annotations
@@ -58,7 +60,9 @@ class _Emitter:
         return self.builder.call(self.fma, [a, b, c])
 
     def loop(self, count: Any, by: int, indices: list[tuple[Any, Any]], sums: list[Any], body: Any) -> list[Any]:
-        """Run ``body`` for 0, ``by``, ... below ``count``, on indices (start, stride) and sums; the last sums."""
+        """Run ``body`` for 0, ``by``, ... below ``count``, on indices (start, stride) and sums; the
+        last sums.
+        """
         builder = self.builder
         # a loop whose sums are LLVM values, not memory: they stay in registers throughout
         before, inside, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
@@ -157,10 +161,11 @@ def _emit_dot(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 def _tile(
     typingctx: Any, out: Any, at: Any, strides: Any, left: Any, right: Any, count: Any, factor: Any, keep: Any
 ) -> Any:
-    """``out[i, j] = factor sum_{k < count} left[k, i] right[k, j]``, added to what is there if ``keep``.
+    """``out[i, j] = factor sum_{k < count} left[k, i] right[k, j]``, added to what is there if
+    ``keep``.
 
-    For ``i < ROWS``, ``j < COLUMNS``. ``at`` are the offsets of out, left and right, ``strides`` lead from row to row
-    of each. Products are summed in turn.
+    For ``i < ROWS``, ``j < COLUMNS``. ``at`` are the offsets of out, left and right, ``strides``
+    lead from row to row of each. Products are summed in turn.
     """
     i, three = types.int64, types.UniTuple(types.int64, 3)
     return types.none(out, three, three, left, right, i, types.float64, types.boolean), _emit_tile

@@ -1,4 +1,5 @@
-"""Remedies: records of what to do about an update that would end in the no-learning zone. Training acts on them.
+"""Remedies: records of what to do about an update that would end in the no-learning zone. Training
+acts on them.
 
 :class:`Remedy` is the contract; a new one is a class and a line of :data:`REMEDIES`.
 """

@@ -1,4 +1,6 @@
-"""A run's remedies at work: what becomes of an update, per network and epoch, from the few numbers the rules need."""
+"""A run's remedies at work: what becomes of an update, per network and epoch, from the few numbers
+the rules need.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,11 @@ from ghostpoint.tasks import Task, Trial
 
 
 class Acting:
-    """The state of a run's remedies over R networks; :class:`Remedy` says how several of them work together.
+    """The state of a run's remedies over R networks; :class:`Remedy` says how several of them work
+    together.
 
-    ``rate`` is what :meth:`react` has left of the learning rate. All predictions are about the update that is already
-    multiplied by it.
+    ``rate`` is what :meth:`react` has left of the learning rate. All predictions are about the
+    update that is already multiplied by it.
     """
 
     def __init__(self, remedies: Sequence[Remedy], task: Task, activation: str, networks: int):
@@ -52,7 +55,9 @@ class Acting:
         return np.asarray(better)
 
     def react(self, epoch: int, loss: NDArray[Any], above: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Which networks go back to their lowest loss; to be asked once an epoch, before :meth:`step`."""
+        """Which networks go back to their lowest loss; to be asked once an epoch, before
+        :meth:`step`.
+        """
         back = np.zeros(len(above), bool)
         self.rate = np.ones(len(above))
         for remedy, state in zip(self.remedies, self.states, strict=True):
@@ -75,7 +80,8 @@ class Acting:
         Parameters
         ----------
         loss, gradient_norm, update_norm, ascent : (R,)
-            L, ``|grad L|`` before clipping, ``|d|`` and ``grad L . d``, d being the update that the optimiser proposes.
+            L, ``|grad L|`` before clipping, ``|d|`` and ``grad L . d``, d being the update that the
+            optimiser proposes.
         approached : list
             The :meth:`wanted` crossings.
         """

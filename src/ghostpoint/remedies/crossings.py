@@ -1,7 +1,7 @@
 """Where a task wants a readout to cross from one answer to the next, and when the readout does.
 
-Times are counted in readings: the first reading of a window is at 1, so that a readout that is read after each update,
-as in delayed activation, is at reading j after j steps.
+Times are counted in readings: the first reading of a window is at 1, so that a readout that is read
+after each update, as in delayed activation, is at reading j after j steps.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Crossing:
     trial, output : int
         Which trial and output channel.
     start, stop : int
-        The readings ``start <= t < stop`` belong to it: from the transition before (or the trial's start) to the
-        transition after (or the trial's end).
+        The readings ``start <= t < stop`` belong to it: from the transition before (or the trial's
+        start) to the transition after (or the trial's end).
     delay : int
         T: readings from ``start`` to the target's transition.
     logit : float
@@ -52,14 +52,17 @@ class Crossing:
     sign: float
 
     def margin(self, z: NDArray[Any]) -> NDArray[Any]:
-        """``g = sign (z - logit)`` of logits (..., steps) within the window; crossing is from g <= 0 to g > 0."""
+        """``g = sign (z - logit)`` of logits (..., steps) within the window; crossing is from g <=
+        0 to g > 0.
+        """
         return np.asarray(self.sign * (z[..., self.start : self.stop] - self.logit))
 
     def measure(self, z: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[Any], NDArray[Any], NDArray[Any]]:
         """What the readout does in the window, and the derivative of what the trust region watches.
 
-        The first crossing lies between the first readings j, j + 1 of the window with ``g[j] <= 0 < g[j+1]``, at
-        ``t = j + 1 + g[j] / (g[j] - g[j+1])`` by linear interpolation (j counts from 0 in the window), so that
+        The first crossing lies between the first readings j, j + 1 of the window with
+        ``g[j] <= 0 < g[j+1]``, at ``t = j + 1 + g[j] / (g[j] - g[j+1])`` by linear interpolation (j
+        counts from 0 in the window), so that
 
             dt/dg[j] = -g[j+1] / (g[j+1] - g[j])**2,  dt/dg[j+1] = g[j] / (g[j+1] - g[j])**2
 
@@ -76,7 +79,8 @@ class Crossing:
         peak : (R,)
             The largest g of the window.
         seed : (R, steps)
-            Derivative by z of t where crossed, else of the peak (the first reading that attains it).
+            Derivative by z of t where crossed, else of the peak (the first reading that attains
+            it).
         """
         g = self.margin(z)
         rows = np.arange(len(g))
@@ -98,10 +102,11 @@ class Crossing:
 
 
 def crossings(task: Task, trial: Trial, activation: str, most: int | None = None) -> list[Crossing]:
-    """The transitions between targets that both count, in the order of trial, output channel and time.
+    """The transitions between targets that both count, in the order of trial, output channel and
+    time.
 
-    None for tasks of continuous targets, nor where the mask hides the answer before or after the transition, nor
-    where the midpoint of the two targets is no output of the activation.
+    None for tasks of continuous targets, nor where the mask hides the answer before or after the
+    transition, nor where the midpoint of the two targets is no output of the activation.
 
     Parameters
     ----------

@@ -1,4 +1,6 @@
-"""Remedies beside the trust region, the names of all, and what ``train`` makes of its argument ``remedy``."""
+"""Remedies beside the trust region, the names of all, and what ``train`` makes of its argument
+``remedy``.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,10 @@ from ghostpoint.tasks import Task
 class HazardLimit(Remedy):
     """The trust region's cheap proxy: no extra backward pass.
 
-    ``prediction = |grad L| |d| / ((3/8) L0)``, for plain gradient descent ``alpha |grad L|**2 / ((3/8) L0)``: the
-    hazard of the update if the loss were the escape time's distance from T. It misses steps that fall between the
-    samples of the time grid, and saturated outputs. ``|grad L|`` is taken before any clipping.
+    ``prediction = |grad L| |d| / ((3/8) L0)``, for plain gradient descent
+    ``alpha |grad L|**2 / ((3/8) L0)``: the hazard of the update if the loss were the escape time's
+    distance from T. It misses steps that fall between the samples of the time grid, and saturated
+    outputs. ``|grad L|`` is taken before any clipping.
 
     Parameters
     ----------
@@ -44,7 +47,8 @@ class HazardLimit(Remedy):
 
 @dataclass(frozen=True)
 class ClipGradient(Remedy):
-    """Scale a network's gradient down to an L2 norm where it exceeds it (``torch.nn.utils.clip_grad_norm_``).
+    """Scale a network's gradient down to an L2 norm where it exceeds it
+    (``torch.nn.utils.clip_grad_norm_``).
 
     It counts as a part of the optimiser: the history has no ``update_scale`` for it.
 
@@ -65,11 +69,13 @@ class ClipGradient(Remedy):
 
 @dataclass(frozen=True)
 class ConfidenceSchedule(Remedy):
-    """Train at a lowered confidence that rises to the model's own (letter, Fig. 4; article, Fig. 8B-C).
+    """Train at a lowered confidence that rises to the model's own (letter, Fig. 4; article, Fig.
+    8B-C).
 
-    In epoch k the readout's logit is multiplied by ``s = start**(1 - k / epochs)`` for k < epochs, and by 1 from then
-    on. The parameters stay those of the model: the loss, the gradient and the recorded confidence are those of the
-    multiplied readout. For a readout by ``w_out`` this scales ``w_out`` and ``b_out`` in the forward pass.
+    In epoch k the readout's logit is multiplied by ``s = start**(1 - k / epochs)`` for k < epochs,
+    and by 1 from then on. The parameters stay those of the model: the loss, the gradient and the
+    recorded confidence are those of the multiplied readout. For a readout by ``w_out`` this scales
+    ``w_out`` and ``b_out`` in the forward pass.
 
     Parameters
     ----------
@@ -96,10 +102,12 @@ class ConfidenceSchedule(Remedy):
 
 @dataclass(frozen=True)
 class ReduceRate(Remedy):
-    """On entry into the no-learning zone, multiply every later update by ``factor``, and again on each entry.
+    """On entry into the no-learning zone, multiply every later update by ``factor``, and again on
+    each entry.
 
-    A network has entered when it was above the task's chance accuracy at some epoch, and at none of the last
-    ``patience``. Mostly too late, as the gradient is gone by then: the control for :class:`Rewind`.
+    A network has entered when it was above the task's chance accuracy at some epoch, and at none of
+    the last ``patience``. Mostly too late, as the gradient is gone by then: the control for
+    :class:`Rewind`.
 
     Parameters
     ----------
@@ -120,7 +128,9 @@ class ReduceRate(Remedy):
         integer("patience", self.patience, at_least=1)
 
     def react(self, epoch: int, loss: NDArray[Any], above: NDArray[np.bool_], state: dict[str, Any]) -> Reaction:
-        """``factor`` to the power of the number of entries; who enters in this epoch goes back, where that is done."""
+        """``factor`` to the power of the number of entries; who enters in this epoch goes back,
+        where that is done.
+        """
         last = state.setdefault("last_above", np.full(len(above), -1))  # -1 too after an entry, until above again
         rate = state.setdefault("rate", np.ones(len(above)))
         last[above] = epoch
@@ -132,10 +142,12 @@ class ReduceRate(Remedy):
 
 @dataclass(frozen=True)
 class Rewind(ReduceRate):
-    """On entry into the no-learning zone, go back to the parameters of the lowest loss so far, with a smaller step.
+    """On entry into the no-learning zone, go back to the parameters of the lowest loss so far, with
+    a smaller step.
 
-    The optimiser's state goes back too, and every later update is multiplied by ``factor`` (once more on each entry).
-    The epoch of the entry makes no other update. Entry as for :class:`ReduceRate`.
+    The optimiser's state goes back too, and every later update is multiplied by ``factor`` (once
+    more on each entry). The epoch of the entry makes no other update. Entry as for
+    :class:`ReduceRate`.
 
     Parameters
     ----------
@@ -157,8 +169,8 @@ REMEDIES: dict[str, Remedy] = {
     "reduce_rate": ReduceRate(),
     "rewind": Rewind(),
 }
-#: what "auto" stands for where every channel of every trial wants a crossing, and where only some do; of the settings
-#: compared these lose fewest (docs/remedies.md)
+#: what "auto" stands for where every channel of every trial wants a crossing, and where only some
+#: do; of the settings compared these lose fewest (docs/remedies.md)
 AUTO = TrustRegion()
 AUTO_OF_SOME = TrustRegion(tilt=0.5, polyak=0.03)
 
@@ -179,10 +191,10 @@ def from_dict(fields: Mapping[str, Any]) -> Remedy:
 def resolve(remedy: Any, task: Task, activation: str) -> tuple[Remedy, ...]:
     """The remedies that ``train`` is asked for, as a tuple; names are those of :data:`REMEDIES`.
 
-    "auto" stands for :data:`AUTO`, for :data:`AUTO_OF_SOME` where a channel of a trial wants no crossing or crossings
-    are more than are looked at, or for :class:`HazardLimit` where the task wants none at all (continuous targets, or no
-    answer before the transition that counts). Two of a kind are a ``ValueError``, and so is a trust region without a
-    crossing.
+    "auto" stands for :data:`AUTO`, for :data:`AUTO_OF_SOME` where a channel of a trial wants no
+    crossing or crossings are more than are looked at, or for :class:`HazardLimit` where the task
+    wants none at all (continuous targets, or no answer before the transition that counts). Two of a
+    kind are a ``ValueError``, and so is a trust region without a crossing.
     """
     if remedy is None:
         return ()

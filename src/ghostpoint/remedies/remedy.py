@@ -18,12 +18,14 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Near:
-    """How R networks approach one crossing, and what their updates would do to it; all (R,) but ``others``.
+    """How R networks approach one crossing, and what their updates would do to it; all (R,) but
+    ``others``.
 
-    ``crossed``, ``time`` and ``peak`` as :meth:`Crossing.measure` gives them. e is the gradient of the time where
-    crossed, else of the peak. ``slope`` is |e|, ``shift`` is e . d with the update d, ``by_loss`` is e . grad L.
-    ``others`` (R, i + 1), of the i-th crossing, are the products of e with the gradients of the crossings up to itself.
-    The last two are for remedies that split updates.
+    ``crossed``, ``time`` and ``peak`` as :meth:`Crossing.measure` gives them. e is the gradient of
+    the time where crossed, else of the peak. ``slope`` is |e|, ``shift`` is e . d with the update
+    d, ``by_loss`` is e . grad L. ``others`` (R, i + 1), of the i-th crossing, are the products of e
+    with the gradients of the crossings up to itself. The last two are for remedies that split
+    updates.
     """
 
     crossing: Crossing
@@ -40,8 +42,9 @@ class Near:
 class Update:
     """The updates d that the optimiser proposes to R networks; all (R,).
 
-    ``loss`` L, ``share`` L over the task's chance loss L0, ``gradient_norm`` |grad L| before clipping, ``length`` |d|,
-    ``ascent`` grad L . d (only its sign counts), ``chance_loss`` L0, and ``approached``, the crossings asked for.
+    ``loss`` L, ``share`` L over the task's chance loss L0, ``gradient_norm`` |grad L| before
+    clipping, ``length`` |d|, ``ascent`` grad L . d (only its sign counts), ``chance_loss`` L0, and
+    ``approached``, the crossings asked for.
     """
 
     loss: Floats
@@ -55,9 +58,11 @@ class Update:
 
 @dataclass(frozen=True)
 class Step:
-    """What becomes of R updates: d is replaced by ``factor d + sum_i weights[:, i] e_i``, e_i the crossings' gradients.
+    """What becomes of R updates: d is replaced by ``factor d + sum_i weights[:, i] e_i``, e_i the
+    crossings' gradients.
 
-    ``scale`` is the length of that over the length of d, exactly ``factor`` where every weight is 0.
+    ``scale`` is the length of that over the length of d, exactly ``factor`` where every weight is
+    0.
     """
 
     factor: Floats
@@ -80,15 +85,17 @@ class Reaction(NamedTuple):
 
 
 class Remedy:
-    """What to do about an update that would end in the no-learning zone: a frozen dataclass with some of these hooks.
+    """What to do about an update that would end in the no-learning zone: a frozen dataclass with
+    some of these hooks.
 
-    A remedy never changes a network by itself. The epoch loop asks it once an epoch, for all R networks at once, in the
-    order of the methods below; each has a default that does nothing. Several remedies work together: the factors of
-    :meth:`sharpness`, :meth:`gradient_factor` and :class:`Reaction` multiply, and the smallest
-    :meth:`largest_factor` counts. Where all factors are 1 the run is, bit for bit, the run without the remedy.
+    A remedy never changes a network by itself. The epoch loop asks it once an epoch, for all R
+    networks at once, in the order of the methods below; each has a default that does nothing.
+    Several remedies work together: the factors of :meth:`sharpness`, :meth:`gradient_factor` and
+    :class:`Reaction` multiply, and the smallest :meth:`largest_factor` counts. Where all factors
+    are 1 the run is, bit for bit, the run without the remedy.
 
-    A new remedy is trained with by the by-epoch engines as it is. The compiled engine needs it in its kernels and in
-    ``training/compiled/kernel_rules.py``.
+    A new remedy is trained with by the by-epoch engines as it is. The compiled engine needs it in
+    its kernels and in ``training/compiled/kernel_rules.py``.
 
     Examples
     --------
@@ -102,7 +109,8 @@ class Remedy:
     {'remedy': 'HalveUphill'}
     """
 
-    #: whether what it does depends on the present epoch alone, so that an update that changes no bit ends a run
+    #: whether what it does depends on the present epoch alone, so that an update that changes no
+    #: bit ends a run
     memoryless: ClassVar[bool] = True
     #: whether :meth:`react` may ask for the parameters of the lowest loss, which are then kept
     rewinds: ClassVar[bool] = False
@@ -122,11 +130,14 @@ class Remedy:
         return []
 
     def react(self, epoch: int, loss: NDArray[Any], above: Bools, state: dict[str, Any]) -> Reaction | None:
-        """Called after every evaluation; ``above``: the accuracy is above chance. ``state`` is kept between calls."""
+        """Called after every evaluation; ``above``: the accuracy is above chance. ``state`` is kept
+        between calls.
+        """
         return None
 
     def gradient_factor(self, norm: Any) -> Any:
-        """What the gradient is multiplied by before the optimiser sees it, from its norm (R,); None for nothing.
+        """What the gradient is multiplied by before the optimiser sees it, from its norm (R,); None
+        for nothing.
 
         NumPy arrays or tensors, so in operators only.
         """
@@ -137,12 +148,16 @@ class Remedy:
         return np.inf
 
     def reshape(self, update: Update, most: Floats) -> Step | None:
-        """The updates that are made, where more is done than scaling; ``most`` (R,) is the smallest of the factors."""
+        """The updates that are made, where more is done than scaling; ``most`` (R,) is the smallest
+        of the factors.
+        """
         return None
 
     @property
     def kind(self) -> type[Remedy]:
-        """The class of which a run may have one remedy: what derives from :class:`Remedy` at first hand."""
+        """The class of which a run may have one remedy: what derives from :class:`Remedy` at first
+        hand.
+        """
         line = type(self).__mro__
         return line[line.index(Remedy) - 1]
 

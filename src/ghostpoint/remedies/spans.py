@@ -11,16 +11,19 @@ from ghostpoint.remedies.rules import DEPENDENT
 
 
 class Factored:
-    """The Cholesky factor of R Gram matrices of C unit vectors, without those that depend on the ones before them."""
+    """The Cholesky factor of R Gram matrices of C unit vectors, without those that depend on the
+    ones before them.
+    """
 
     def __init__(self, lower: NDArray[Any], kept: NDArray[np.bool_], length: NDArray[Any]):
         self.lower, self.kept, self.length = lower, kept, length
 
     def coordinates(self, products: NDArray[Any]) -> NDArray[np.float64]:
-        """Of the projections of R vectors in an orthonormal basis of the spans, (R, C), zero where none is kept.
+        """Of the projections of R vectors in an orthonormal basis of the spans, (R, C), zero where
+        none is kept.
 
-        ``products`` (R, C) are their inner products with the vectors. The sum of squares is the squared length of the
-        projection.
+        ``products`` (R, C) are their inner products with the vectors. The sum of squares is the
+        squared length of the projection.
         """
         y = np.zeros_like(self.length)
         for i in range(self.length.shape[1]):
@@ -39,7 +42,9 @@ class Factored:
 
 
 def factor(gram: NDArray[Any], used: NDArray[np.bool_]) -> Factored:
-    """Factor the Gram matrices (R, C, C) of the ``used`` (R, C) vectors; those of no finite length do not count."""
+    """Factor the Gram matrices (R, C, C) of the ``used`` (R, C) vectors; those of no finite length
+    do not count.
+    """
     gram = np.asarray(gram, np.float64)
     squares = np.einsum("rii->ri", gram)
     whole = used & (squares > 0) & np.isfinite(squares)

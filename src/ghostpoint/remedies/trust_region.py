@@ -20,34 +20,40 @@ from ghostpoint.tasks import Task
 
 @dataclass(frozen=True)
 class TrustRegion(Remedy):
-    """Keep the escape time, or the readout's peak, from moving far in one update, for any optimiser.
+    """Keep the escape time, or the readout's peak, from moving far in one update, for any
+    optimiser.
 
-    For every crossing that the task wants (:class:`~ghostpoint.remedies.Crossing`), with T its delay, d the update
-    that the optimiser proposes, L the loss, L0 the task's chance loss, e the gradient of the time t at which the
-    readout crosses in the trial or, where it does not, of the peak g of its logit above the crossing's, and products
-    over the trainable parts, these are the predictions and their limits:
+    For every crossing that the task wants (:class:`~ghostpoint.remedies.Crossing`), with T its
+    delay, d the update that the optimiser proposes, L the loss, L0 the task's chance loss, e the
+    gradient of the time t at which the readout crosses in the trial or, where it does not, of the
+    peak g of its logit above the crossing's, and products over the trainable parts, these are the
+    predictions and their limits:
 
-    * where the readout crosses, of the time: ``|e . d|``, at most ``min(h, shrink L / L0) (3/8) min(T, t)``;
+    * where the readout crosses, of the time: ``|e . d|``, at most
+      ``min(h, shrink L / L0) (3/8) min(T, t)``;
     * where it does not, of the peak: ``|e| |d|``, at most ``eta max(-g, floor)``.
 
-    The limits of times and peaks are multiplied by ``brake`` where ``grad L . d > 0``. A limit allows the factor
-    ``min(growth, limit / prediction)`` (:func:`scale`).
+    The limits of times and peaks are multiplied by ``brake`` where ``grad L . d > 0``. A limit
+    allows the factor ``min(growth, limit / prediction)`` (:func:`scale`).
 
-    With ``split`` (the default) d is taken apart, ``d = p + q`` with p in the span of the gradients of the times and
-    q at right angles to it. Near a solution the loss is steep along p and flat along q, so a
-    limit on p must not shorten q. q is multiplied by the smallest factor of the peaks, of
-    ``tilt |e| |q|``, at most ``h (3/8) min(T, t)``, and of ``|grad L at right angles| |q|``, at most ``polyak L``;
-    p by the smallest of that and of the factors of the times. |q| counts as at least 0.001 |d|: less is the rounding of
-    float32. Without ``split`` all of d is multiplied by the smallest
-    factor, and the prediction of a time is ``max(|e . d|, tilt |e| |d|)``.
+    With ``split`` (the default) d is taken apart, ``d = p + q`` with p in the span of the gradients
+    of the times and q at right angles to it. Near a solution the loss is steep along p and flat
+    along q, so a limit on p must not shorten q. q is multiplied by the smallest factor of the
+    peaks, of ``tilt |e| |q|``, at most ``h (3/8) min(T, t)``, and of
+    ``|grad L at right angles| |q|``, at most ``polyak L``; p by the smallest of that and of the
+    factors of the times. |q| counts as at least 0.001 |d|: less is the rounding of float32. Without
+    ``split`` all of d is multiplied by the smallest factor, and the prediction of a time is
+    ``max(|e . d|, tilt |e| |d|)``.
 
-    (3/8) T is what leads from the minimum of the toy model's loss to its point of no return (letter, eq. 15; the
-    escape time there is T, and 2 T at r*/4). The share of it that one update may use falls with the loss, so that h
-    does not set the end. It falls with t, because the escape time goes as r**(-1/2), so that a linear prediction is
-    least to be trusted where the readout crosses early. The brake is for optimisers with memory, whose old direction
-    leads uphill after an overshoot; without it networks trained with momentum or Adam are lost. The limit by
-    ``polyak`` covers the part of the loss that does not depend on the crossing times: to first order no update may
-    lower the loss by more than its value (after Polyak's step, ``L / |grad L|**2``).
+    (3/8) T is what leads from the minimum of the toy model's loss to its point of no return
+    (letter, eq. 15; the escape time there is T, and 2 T at r*/4). The share of it that one update
+    may use falls with the loss, so that h does not set the end. It falls with t, because the escape
+    time goes as r**(-1/2), so that a linear prediction is least to be trusted where the readout
+    crosses early. The brake is for optimisers with memory, whose old direction leads uphill after
+    an overshoot; without it networks trained with momentum or Adam are lost. The limit by
+    ``polyak`` covers the part of the loss that does not depend on the crossing times: to first
+    order no update may lower the loss by more than its value (after Polyak's step,
+    ``L / |grad L|**2``).
 
     Parameters
     ----------
@@ -58,22 +64,25 @@ class TrustRegion(Remedy):
     shrink : float
         The share is at most this many times the loss over chance; ``inf`` keeps it at h.
     tilt : float
-        From 0 to 1: how much of the length of an update counts whatever its direction, after the crossing. Before it
-        all of it does: far from the threshold the linear prediction is too poor for its direction to be believed.
+        From 0 to 1: how much of the length of an update counts whatever its direction, after the
+        crossing. Before it all of it does: far from the threshold the linear prediction is too poor
+        for its direction to be believed.
     brake : float
         Above 0, at most 1.
     floor : float
-        Least distance, in units of the logit, of which eta is taken. 0.5 is 0.05 of the latent at confidence 10.
+        Least distance, in units of the logit, of which eta is taken. 0.5 is 0.05 of the latent at
+        confidence 10.
     growth : float
-        An update is multiplied by this at most. At 1 it is only ever made smaller, so that a plateau is as long as the
-        rate makes it; at ``inf`` every update is taken to the limit, and the length of what the optimiser proposes no
-        longer matters, only the direction.
+        An update is multiplied by this at most. At 1 it is only ever made smaller, so that a
+        plateau is as long as the rate makes it; at ``inf`` every update is taken to the limit, and
+        the length of what the optimiser proposes no longer matters, only the direction.
     crossings : int
         How many crossings are looked at in an epoch, the first ones; each costs a backward pass.
     split : bool
     polyak : float
-        With ``split`` only; ``inf`` for no such limit. What it must guard is what the crossings do not show: where some
-        trial or channel wants no crossing (delayed match to sample), 0.03 is needed.
+        With ``split`` only; ``inf`` for no such limit. What it must guard is what the crossings do
+        not show: where some trial or channel wants no crossing (delayed match to sample), 0.03 is
+        needed.
     """
 
     h: float = 0.5
@@ -117,12 +126,13 @@ class TrustRegion(Remedy):
         return found[: self.crossings]
 
     def prediction(self, crossed: Any, along: Any, size: Any) -> NDArray[Any]:
-        """How far an update that is not split moves the escape time or the peak, from ``along = e . d`` and
-        ``size = |e| |d|``."""
+        """How far an update that is not split moves the escape time or the peak, from
+        ``along = e . d`` and ``size = |e| |d|``."""
         return np.where(crossed, np.maximum(np.abs(along), self.tilt * np.asarray(size)), size)
 
     def limit(self, crossed: Any, time: Any, peak: Any, delay: float, share: Any, ascent: Any) -> NDArray[Any]:
-        """How far one update may move the escape time (in readings) or, where not crossed, the peak (in logits).
+        """How far one update may move the escape time (in readings) or, where not crossed, the peak
+        (in logits).
 
         Parameters
         ----------
@@ -155,11 +165,14 @@ class TrustRegion(Remedy):
         return factor
 
     def reshape(self, update: Update, most: NDArray[np.float64]) -> Step | None:
-        """``d = p + q`` with p in the span of the gradients of the times, each with a factor of its own."""
+        """``d = p + q`` with p in the span of the gradients of the times, each with a factor of its
+        own.
+        """
         approached, length, loss, ascent = update.approached, update.length, update.loss, update.ascent
         if not (self.split and approached):
             return None
-        # an orthonormal basis of the span, from inner products alone: coordinates of d and of grad L
+        # an orthonormal basis of the span, from inner products alone: coordinates of d and of grad
+        # L
         crossed = np.stack([near.crossed for near in approached], axis=1)
         gram = np.zeros((*crossed.shape, crossed.shape[1]))
         for i, near in enumerate(approached):

@@ -1,6 +1,8 @@
-"""Where a network hardly moves: fixed points and ghosts, found completely and with proof where that is possible.
+"""Where a network hardly moves: fixed points and ghosts, found completely and with proof where that
+is possible.
 
-The names below are for every network. `latents` holds what is special to networks of rank one to three.
+The names below are for every network. `latents` holds what is special to networks of rank one to
+three.
 """
 
 from __future__ import annotations

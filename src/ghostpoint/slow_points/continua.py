@@ -17,7 +17,8 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 from ghostpoint.numerics.arrays import Floats
 from ghostpoint.slow_points.search.starts import groups
 
-# |F| over the extent of the states, in 1/tau, below which they are slow: 30 tau for the extent, or more
+# |F| over the extent of the states, in 1/tau, below which they are slow: 30 tau for the extent, or
+# more
 SLOWER = 0.03
 APART = 1e-3  # distance over the extent from which two states are two
 SMALLEST = 0.05  # extent, over 1 + |x|, of a continuum
@@ -118,7 +119,8 @@ def _joined(flow: Any, x: Floats, limit: float) -> list[tuple[list[int], Floats]
     gap = distance[first, second]
     far = np.maximum(np.linalg.norm(middle - x[first], axis=1), np.linalg.norm(middle - x[second], axis=1))
     joined = (far <= BETWEEN * gap) & (np.linalg.norm(flow(middle), axis=1) <= limit)
-    # halfway between two attractors there may be a saddle, where it is slow; then it is not slow beside
+    # halfway between two attractors there may be a saddle, where it is slow; then it is not slow
+    # beside
     for ends in (first, second):
         beside = _settled(flow, (middle + x[ends]) / 2, BRIEF)
         joined &= np.linalg.norm(flow(beside), axis=1) <= limit

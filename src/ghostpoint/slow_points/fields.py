@@ -1,7 +1,7 @@
 """The vector fields that slow points are searched in: a network's, reduced to its latents if any.
 
-All of them say, for states x of shape (B, K), ``flow`` F (B, K), ``jacobian`` (B, K, K) and ``curvature``, the
-contraction ``sum_i p_i D2F_i`` (B, K, K) with vectors p (B, K).
+All of them say, for states x of shape (B, K), ``flow`` F (B, K), ``jacobian`` (B, K, K) and
+``curvature``, the contraction ``sum_i p_i D2F_i`` (B, K, K) with vectors p (B, K).
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class Field(Protocol):
 
     @property
     def saturates(self) -> bool:
-        """Whether F can be 0 in float64 where it is not, as where a gate is shut to the last bit."""
+        """Whether F can be 0 in float64 where it is not, as where a gate is shut to the last
+        bit.
+        """
 
     def flow(self, x: Floats) -> Floats:
         """F, shape (B, K)."""
@@ -60,8 +62,9 @@ class Field(Protocol):
 class TanhField:
     """``F(x) = -x + A tanh(B x + c)``, time in units of tau.
 
-    ``A`` (K, N), or ``None`` for the identity; ``B`` (N, K); ``c`` (N,). A full-rank network is A = 1, B = W; a
-    low-rank one, in its latents kappa (Dinc et al., arXiv:2501.02378, eq. 4), is A = n^T, B = m.
+    ``A`` (K, N), or ``None`` for the identity; ``B`` (N, K); ``c`` (N,). A full-rank network is A =
+    1, B = W; a low-rank one, in its latents kappa (Dinc et al., arXiv:2501.02378, eq. 4), is A =
+    n^T, B = m.
     """
 
     A: Floats | None
@@ -91,7 +94,9 @@ class TanhField:
 
     @cached_property
     def _products(self) -> tuple[Floats, Floats]:
-        """``A_ji B_ik`` and ``B_ij B_ik`` over (i, jk): with them each derivative is one product of matrices."""
+        """``A_ji B_ik`` and ``B_ij B_ik`` over (i, jk): with them each derivative is one product of
+        matrices.
+        """
         assert self.A is not None
         left, right = self.A.T[:, :, None] * self.B[:, None], self.B[:, :, None] * self.B[:, None]
         return left.reshape(len(self.B), -1), right.reshape(len(self.B), -1)
@@ -126,7 +131,8 @@ class TanhField:
 
 @dataclass(frozen=True, eq=False)
 class StateField:
-    """The flow of the state of one network of any family, by the hooks of :class:`ghostpoint.models.Record`.
+    """The flow of the state of one network of any family, by the hooks of
+    :class:`ghostpoint.models.Record`.
 
     Attributes
     ----------
@@ -170,7 +176,8 @@ class StateField:
 class UnitField:
     """``F(x) = -x + A phi(B x + c)`` for units that are no tanh; arrays as those of `TanhField`.
 
-    ``unit`` names phi in :data:`UNITS`. At the kink of a relu the derivative is that of its left side.
+    ``unit`` names phi in :data:`UNITS`. At the kink of a relu the derivative is that of its left
+    side.
     """
 
     A: Floats | None
@@ -204,13 +211,15 @@ class UnitField:
 class NetworkField:
     """One network's flow in coordinates kappa, and the way back to its state.
 
-    ``exact`` holds the weights as given. Of a tanh network these are ``A = n^T, B = m`` (kappa = n^T x) or ``A = 1,
-    B = W`` (kappa = x); of other families kappa is the state. Fixed points of state and latents correspond. The least
-    speed among states of the same kappa is ``f^T M^-1 f`` (squared), M = A A^T, at the state ``tanh(B kappa + c) - A^T
-    M^-1 f``, so the slow points of the state are those of the latents under this metric. ``search`` is the field that
-    the search descends in: orthonormal latents ``z = Q^T x`` of a low-rank network (`orthonormal_field`), where the
-    metric is the identity and ``kappa = root^T z``; else the state. ``bound`` is that of the units of a fixed point.
-    The coordinates of other equations and activations (``form``) are states less ``offset``.
+    ``exact`` holds the weights as given. Of a tanh network these are ``A = n^T, B = m`` (kappa =
+    n^T x) or ``A = 1, B = W`` (kappa = x); of other families kappa is the state. Fixed points of
+    state and latents correspond. The least speed among states of the same kappa is ``f^T M^-1 f``
+    (squared), M = A A^T, at the state ``tanh(B kappa + c) - A^T M^-1 f``, so the slow points of the
+    state are those of the latents under this metric. ``search`` is the field that the search
+    descends in: orthonormal latents ``z = Q^T x`` of a low-rank network (`orthonormal_field`),
+    where the metric is the identity and ``kappa = root^T z``; else the state. ``bound`` is that of
+    the units of a fixed point. The coordinates of other equations and activations (``form``) are
+    states less ``offset``.
     """
 
     exact: TanhField | StateField | UnitField
@@ -282,7 +291,9 @@ class NetworkField:
         return self.tanh.rates(kappa) - np.linalg.solve(self.metric, self.tanh.flow(kappa).T).T @ self.tanh.A
 
     def moved(self, kappa: Floats, nu: Floats) -> Floats:
-        """The direction (N,) of the state in which the network goes when its kappa (K,) goes along nu (K,)."""
+        """The direction (N,) of the state in which the network goes when its kappa (K,) goes along
+        nu (K,).
+        """
         if self.tanh is None or self.A is None:
             return nu
         return np.asarray((1 - self.tanh.rates(kappa[None])[0] ** 2) * (self.tanh.B @ nu))
@@ -295,12 +306,13 @@ class NetworkField:
 
 
 def orthonormal_field(m: Floats, n: Floats, drive: Floats) -> tuple[TanhField, Floats]:
-    """``dx/dt = -x + tanh(m n^T x + drive)`` in orthonormal latents ``z = Q^T x``, and ``root``, n = Q root.
+    """``dx/dt = -x + tanh(m n^T x + drive)`` in orthonormal latents ``z = Q^T x``, and ``root``, n
+    = Q root.
 
-    ``dz/dt = -z + Q^T tanh(m root^T z + drive)`` and ``kappa = n^T x = root^T z``. The columns of Q are the right
-    singular vectors of ``W = m n^T``, each with its largest element positive: they span the columns of n, and do not
-    depend on how W is split into m and n^T. Where n has dependent columns Q has further ones, whose z decay to what
-    the others say and are slow nowhere.
+    ``dz/dt = -z + Q^T tanh(m root^T z + drive)`` and ``kappa = n^T x = root^T z``. The columns of Q
+    are the right singular vectors of ``W = m n^T``, each with its largest element positive: they
+    span the columns of n, and do not depend on how W is split into m and n^T. Where n has dependent
+    columns Q has further ones, whose z decay to what the others say and are slow nowhere.
 
     Parameters
     ----------
@@ -323,10 +335,12 @@ def orthonormal_field(m: Floats, n: Floats, drive: Floats) -> tuple[TanhField, F
 
 
 def _other_form(drive: Floats, W: Floats, channel: Floats | None, form: tuple[str, str]) -> NetworkField:
-    """The field of W and a drive as ``tau dx/dt = -x + phi(W x + drive)`` or ``tau dv/dt = -v + W phi(v) + drive``.
+    """The field of W and a drive as ``tau dx/dt = -x + phi(W x + drive)`` or
+    ``tau dv/dt = -v + W phi(v) + drive``.
 
-    In coordinates y = v - drive the second is ``-y + W phi(y + drive)``. With ``phi(z) = 1/2 + tanh(z / 2) / 2`` the
-    logistic ones are of a tanh, in coordinates less by 1/2, or by W 1/2 more.
+    In coordinates y = v - drive the second is ``-y + W phi(y + drive)``. With
+    ``phi(z) = 1/2 + tanh(z / 2) / 2`` the logistic ones are of a tanh, in coordinates less by 1/2,
+    or by W 1/2 more.
     """
     equation, activation = form
     one = np.eye(len(W))
@@ -348,10 +362,12 @@ def _other_form(drive: Floats, W: Floats, channel: Floats | None, form: tuple[st
 def network_field(
     model: Any, inputs: ArrayLike | None = None, *, equation: str = "rate", activation: str = "tanh"
 ) -> NetworkField:
-    """The field of a record of one network under a constant input u (I,); as for `find_slow_points`.
+    """The field of a record of one network under a constant input u (I,); as for
+    `find_slow_points`.
 
-    The drive ``W_in u + b`` of a tanh network is rounded to float64 once; everything after takes it as exact. A
-    low-rank network whose n has (nearly) dependent columns has the state as coordinates, with W = m n^T rounded.
+    The drive ``W_in u + b`` of a tanh network is rounded to float64 once; everything after takes it
+    as exact. A low-rank network whose n has (nearly) dependent columns has the state as
+    coordinates, with W = m n^T rounded.
 
     Raises
     ------

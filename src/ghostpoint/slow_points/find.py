@@ -57,9 +57,9 @@ def find_slow_points(
 ) -> SlowPoints:
     """All fixed points and ghosts of ``tau dx/dt = F(x)``, proven where that is possible.
 
-    A *fixed point* has F = 0. A *ghost* is a local minimum of the speed |F| that is not zero: what is left of two fixed
-    points that met in a saddle-node bifurcation. ``complete`` of the result says whether every fixed point, and every
-    ghost, is proven to be listed:
+    A *fixed point* has F = 0. A *ghost* is a local minimum of the speed |F| that is not zero: what
+    is left of two fixed points that met in a saddle-node bifurcation. ``complete`` of the result
+    says whether every fixed point, and every ghost, is proven to be listed:
 
     ========================== ==================== ====================
     network                    fixed points         ghosts
@@ -69,37 +69,42 @@ def find_slow_points(
     any other                  searched from starts searched from starts
     ========================== ==================== ====================
 
-    The proofs of completeness are interval searches of the latent space (`slow_points.latents`). The search from starts
-    minimises ``q = |F|**2 / 2`` and polishes its minima as zeros of F or as solutions of a ghost's own equations (see
-    `slow_points.ghosts`). What it finds is proven point by point where F is a tanh network's (`slow_points.proofs`).
+    The proofs of completeness are interval searches of the latent space (`slow_points.latents`).
+    The search from starts minimises ``q = |F|**2 / 2`` and polishes its minima as zeros of F or as
+    solutions of a ghost's own equations (see `slow_points.ghosts`). What it finds is proven point
+    by point where F is a tanh network's (`slow_points.proofs`).
 
-    Low-rank networks are searched in orthonormal latents, ``z = Q^T x`` with the columns of Q spanning those of n.
-    Minima of |dz/dt| are those of |F|, of the same height, so ghosts do not depend on how W = m n^T is split.
+    Low-rank networks are searched in orthonormal latents, ``z = Q^T x`` with the columns of Q
+    spanning those of n. Minima of |dz/dt| are those of |F|, of the same height, so ghosts do not
+    depend on how W = m n^T is split.
 
-    A search from starts also simulates the network, of which the ends and the slow stretches are starts (see
-    `search.starts`). Where the network is odd, as without bias and input, mirror images are added. W that is of rank
-    one to three within rounding adds the zeros of that rank's complete search to the starts.
+    A search from starts also simulates the network, of which the ends and the slow stretches are
+    starts (see `search.starts`). Where the network is odd, as without bias and input, mirror images
+    are added. W that is of rank one to three within rounding adds the zeros of that rank's complete
+    search to the starts.
 
-    Descents and eigenvalues are computed on as many threads as numba uses (`numba.set_num_threads`), which changes no
-    bit; OpenBLAS is held to one thread in each meanwhile.
+    Descents and eigenvalues are computed on as many threads as numba uses
+    (`numba.set_num_threads`), which changes no bit; OpenBLAS is held to one thread in each
+    meanwhile.
 
     Parameters
     ----------
     model_or_field : LowRankRNN, FullRankRNN, another family, or UserField
-        A record of one network (``models[3]``), with ``F = (step(x) - x) / alpha``, which for the first two is ``-x +
-        tanh(W x + W_in u + b)``; or functions of one's own.
+        A record of one network (``models[3]``), with ``F = (step(x) - x) / alpha``, which for the
+        first two is ``-x + tanh(W x + W_in u + b)``; or functions of one's own.
     states : (..., N), optional
-        States to start near, such as those of trajectories: half of the starts (all of them for a `UserField`) are
-        drawn from these, with normal noise of standard deviation ``noise`` on each coordinate.
+        States to start near, such as those of trajectories: half of the starts (all of them for a
+        `UserField`) are drawn from these, with normal noise of standard deviation ``noise`` on each
+        coordinate.
     inputs : (I,), optional
         Constant input u; none by default.
     n_starts : int, optional
-        Starts of the search; at least 400 for rank two and 1600 for rank three; none are needed for rank one. By
-        default 128 (20,000 / N, but at least 24, beyond 156 units), and as many again while
-        fixed points are new or were found by one start alone, up to 1024 for small networks and once beyond 256
-        units; and up to 2048 simulations while some reach an attractor that no other one reached.
-        ``missing`` of the result estimates what is not found. The model's initial state and zero
-        are among the starts.
+        Starts of the search; at least 400 for rank two and 1600 for rank three; none are needed for
+        rank one. By default 128 (20,000 / N, but at least 24, beyond 156 units), and as many again
+        while fixed points are new or were found by one start alone, up to 1024 for small networks
+        and once beyond 256 units; and up to 2048 simulations while some reach an attractor that no
+        other one reached. ``missing`` of the result estimates what is not found. The model's
+        initial state and zero are among the starts.
     seed : int
         Of the draws.
     max_steps : int
@@ -127,7 +132,8 @@ def find_slow_points(
     Raises
     ------
     ValueError
-        For a record of several networks, states or inputs that do not fit, a `UserField` without states.
+        For a record of several networks, states or inputs that do not fit, a `UserField` without
+        states.
 
     Examples
     --------
@@ -199,7 +205,8 @@ def find_slow_points(
         if certifiers:
             found = as_known(proven(certifiers, exact, metric, found, on_continuum), known.zeros, all_zeros, exact)
         elif seen.continua:
-            # without proofs, what is on a continuum is listed where its Jacobian says that it is isolated
+            # without proofs, what is on a continuum is listed where its Jacobian says that it is
+            # isolated
             found = [c for c in found if not (_nearly_singular(c) and on_continuum(c.kappa))]
         if seen.continua:
             failed = [end for end in failed if not on_continuum(end.kappa)]
@@ -274,7 +281,9 @@ def _drawing(
 def _latent_starts(
     model: Any, network: NetworkField, given: Floats | None, count: int, noise: float, seed: int
 ) -> Floats:
-    """Starts for the ghosts of rank two and three, and for zeros where the complete search leaves doubt."""
+    """Starts for the ghosts of rank two and three, and for zeros where the complete search leaves
+    doubt.
+    """
     near = 0 if given is None else count // 2
     generator = np.random.default_rng(seed)
     parts = [near_given(given, near, noise, generator)] if given is not None and near else []
@@ -295,7 +304,8 @@ def _rounds(
     known: Known,
     odd: bool,
 ) -> tuple[list[Candidate], list[Failure], float]:
-    """What the search finds, what fails, and how many fixed points it is likely to lack (NaN where none can be).
+    """What the search finds, what fails, and how many fixed points it is likely to lack (NaN where
+    none can be).
 
     Without a ``count`` the search goes on while zeros are new or were found once, within limits.
     """
@@ -324,7 +334,9 @@ def _rounds(
 
 
 def _with_between(starts: Starts, found: list[Candidate], turn: int) -> Starts:
-    """The starts, with the last half moved to lines between two zeros found: there saddles are likely."""
+    """The starts, with the last half moved to lines between two zeros found: there saddles are
+    likely.
+    """
     zeros = np.array([c.kappa for c in found if c.ghost is None])
     if len(zeros) < 2 or zeros.shape[1] != starts.x.shape[1]:
         return starts
@@ -371,7 +383,9 @@ def _record(
     missing: float,
     seen: Fates,
 ) -> SlowPoints:
-    """The candidates as a record; ``without`` says why the search's have no proofs, empty where they have."""
+    """The candidates as a record; ``without`` says why the search's have no proofs, empty where
+    they have.
+    """
     exact: Field = search if network is None else network.exact
     units, count = search.size if network is None else network.n_units, len(found)
 

@@ -1,12 +1,13 @@
-"""Ghosts: stationary points of the speed, as regular solutions of a bordered system, and their normal form.
+"""Ghosts: stationary points of the speed, as regular solutions of a bordered system, and their
+normal form.
 
 In coordinates kappa with metric M (see `fields`), a ghost is a solution X = (kappa, omega, s) of
 
     F(kappa) - s M omega = 0,    J(kappa)^T omega = 0,    (omega . M omega - 1) / 2 = 0,    s > 0,
 
-s the speed and w = A^T omega the unit left null vector of the state's Jacobian: where q = |F|**2 / 2 is stationary,
-``J^T F = 0``, and w = F / |F| where F is not 0. The system stays regular as s goes to 0, where the Hessian of q is
-singular, so Newton's method reaches a ghost however slow.
+s the speed and w = A^T omega the unit left null vector of the state's Jacobian: where q = |F|**2 /
+2 is stationary, ``J^T F = 0``, and w = F / |F| where F is not 0. The system stays regular as s goes
+to 0, where the Hessian of q is singular, so Newton's method reaches a ghost however slow.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ SMALL = 32  # rows from which the compiled inverse is the faster one
 
 
 class GhostSolution(NamedTuple):
-    """A solution of the bordered system: kappa (K,), omega (K,), s >= 0, and whether Newton's method settled."""
+    """A solution of the bordered system: kappa (K,), omega (K,), s >= 0, and whether Newton's
+    method settled.
+    """
 
     kappa: Floats
     omega: Floats
@@ -35,7 +38,9 @@ class GhostSolution(NamedTuple):
 
 
 class GhostForm(NamedTuple):
-    """``dy/dt = r + a y**2`` along the unit vector v of the state; w . v > 0, so r > 0. v, w of shape (N,)."""
+    """``dy/dt = r + a y**2`` along the unit vector v of the state; w . v > 0, so r > 0. v, w of
+    shape (N,).
+    """
 
     r: float
     a: float
@@ -46,7 +51,9 @@ class GhostForm(NamedTuple):
 def bordered_system(
     field: Field, metric: Floats | None, kappa: Floats, omega: Floats, s: float
 ) -> tuple[Floats, Floats]:
-    """The 2 K + 1 equations at X, and their derivative ``[[J, -s M, -M omega], [H, J^T, 0], [0, omega^T M, 0]]``."""
+    """The 2 K + 1 equations at X, and their derivative
+    ``[[J, -s M, -M omega], [H, J^T, 0], [0, omega^T M, 0]]``.
+    """
     f, J = field.flow(kappa[None])[0], field.jacobian(kappa[None])[0]
     weighted = omega if metric is None else metric @ omega
     value = np.concatenate([f - s * weighted, omega @ J, [(omega @ weighted - 1) / 2]])
@@ -82,14 +89,18 @@ def inverse(matrix: Floats) -> Floats | None:
 
 
 class Border(NamedTuple):
-    """K ~ ``[[J, -p], [q^T, 0]]^-1`` of shape (K + 1, K + 1), with q a unit vector near the right null vector of J."""
+    """K ~ ``[[J, -p], [q^T, 0]]^-1`` of shape (K + 1, K + 1), with q a unit vector near the right
+    null vector of J.
+    """
 
     K: Floats
     q: Floats
 
 
 def border(J: Floats, p: Floats) -> Border | None:
-    """Of J and a unit vector p near its left null vector; None where it is singular, as when p and q are orthogonal."""
+    """Of J and a unit vector p near its left null vector; None where it is singular, as when p and
+    q are orthogonal.
+    """
     size = len(J)
     D = np.zeros((size + 1, size + 1))
     D[:size, :size], D[:size, -1], D[-1, :size] = J, -p, p
@@ -113,13 +124,15 @@ def border(J: Floats, p: Floats) -> Border | None:
 def bordered_inverse(
     J: Floats, H: Floats, M: Floats | None, weighted: Floats, s: float, edge: Border | None = None
 ) -> Floats | None:
-    """An approximate inverse of the derivative in `bordered_system`, with H its second block row; None if singular.
+    """An approximate inverse of the derivative in `bordered_system`, with H its second block row;
+    None if singular.
 
-    With P = ``[[J, -M omega], [q^T, 0]]`` (regular at a ghost, where J is not) and zeros to fill up H and M, the
-    derivative is ``E = [[P, -s M], [H, P^T]]`` without the column of one more unknown, t = q's multiplier, and the row
-    of one more equation, q . x = y. Two matrices of half the size invert E: K = P^-1, and U, the inverse of ``P^T + s H
-    K M``. Because E with its block rows swapped is symmetric, ``E^-1 = [[U^T, s K M U], [-U H K, U]]``. Then y is
-    chosen such that t = 0. ``edge`` is `border` at ``M omega / |M omega|``, where it is known already.
+    With P = ``[[J, -M omega], [q^T, 0]]`` (regular at a ghost, where J is not) and zeros to fill up
+    H and M, the derivative is ``E = [[P, -s M], [H, P^T]]`` without the column of one more unknown,
+    t = q's multiplier, and the row of one more equation, q . x = y. Two matrices of half the size
+    invert E: K = P^-1, and U, the inverse of ``P^T + s H K M``. Because E with its block rows
+    swapped is symmetric, ``E^-1 = [[U^T, s K M U], [-U H K, U]]``. Then y is chosen such that t =
+    0. ``edge`` is `border` at ``M omega / |M omega|``, where it is known already.
     """
     size = len(J)
     length = float(np.linalg.norm(weighted))
@@ -163,7 +176,9 @@ def null_pair(J: Floats) -> tuple[Floats, Floats]:
 
 
 def right_null(J: Floats, left: Floats) -> Floats:
-    """The unit right null vector of a singular J from its left one, without an SVD where the two are not orthogonal."""
+    """The unit right null vector of a singular J from its left one, without an SVD where the two
+    are not orthogonal.
+    """
     size = len(J)
     D = np.zeros((size + 1, size + 1))
     D[:size, :size], D[:size, -1], D[-1, :size] = J, left, left
@@ -178,9 +193,11 @@ def right_null(J: Floats, left: Floats) -> Floats:
 def solve_ghost(
     field: Field, metric: Floats | None, kappa: Floats, omega: Floats | None = None, max_steps: int = 12
 ) -> GhostSolution:
-    """Newton's method on the bordered system, from kappa and the left null vector nearest to J there.
+    """Newton's method on the bordered system, from kappa and the left null vector nearest to J
+    there.
 
-    One factorisation serves while each step is at most 1/20 of the one before, ``max_steps`` of them at most.
+    One factorisation serves while each step is at most 1/20 of the one before, ``max_steps`` of
+    them at most.
     """
     size = field.size
     M = np.eye(size) if metric is None else metric
@@ -226,10 +243,12 @@ def solve_ghost(
 
 
 def is_minimum(field: Field, metric: Floats | None, ghost: GhostSolution) -> bool:
-    """Whether the Hessian of q, ``J^T M^-1 J + s S``, ``S = sum_i omega_i D2F_i``, is positive definite.
+    """Whether the Hessian of q, ``J^T M^-1 J + s S``, ``S = sum_i omega_i D2F_i``, is positive
+    definite.
 
-    With J v = 0 it is so if ``v . S v > 0`` and the Schur complement of v, ``J^T M^-1 J + s (S - (S v)(S v)^T / (v . S
-    v))``, is positive across v. That has v as its null vector, and no small difference of large numbers as s goes to 0.
+    With J v = 0 it is so if ``v . S v > 0`` and the Schur complement of v,
+    ``J^T M^-1 J + s (S - (S v)(S v)^T / (v . S v))``, is positive across v. That has v as its null
+    vector, and no small difference of large numbers as s goes to 0.
     """
     J = field.jacobian(ghost.kappa[None])[0]
     bend = field.curvature(ghost.kappa[None], ghost.omega[None])[0]
@@ -251,7 +270,8 @@ def ghost_form(field: Field, network: NetworkField | None, ghost: GhostSolution)
 
     They are the terms of ``w . F(x* + y v) / (w . v) = r + a y**2 + O(y**3)``, the motion along v.
 
-    For latents ``w = A^T omega``, ``v = D B nu`` with J nu = 0 and D = 1 - tanh**2, scaled to length 1.
+    For latents ``w = A^T omega``, ``v = D B nu`` with J nu = 0 and D = 1 - tanh**2, scaled to
+    length 1.
     """
     kappa = ghost.kappa[None]
     nu = right_null(field.jacobian(kappa)[0], ghost.omega / np.linalg.norm(ghost.omega))

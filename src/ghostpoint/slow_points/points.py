@@ -23,13 +23,16 @@ if TYPE_CHECKING:
     from ghostpoint.figures.style import Axes
 
 
-#: what the real part of every other eigenvalue must be below for a slow direction to be the only one
+#: what the real part of every other eigenvalue must be below for a slow direction to be the only
+#: one
 ALONE = -0.1
 SHOWN = 10  # rows of the table
 
 
 class Completeness(NamedTuple):
-    """Whether every fixed point, and every ghost, is proven to be listed; ``reason`` says why not where one is not."""
+    """Whether every fixed point, and every ghost, is proven to be listed; ``reason`` says why not
+    where one is not.
+    """
 
     fixed_points: bool
     ghosts: bool
@@ -37,7 +40,9 @@ class Completeness(NamedTuple):
 
 
 class Unconverged(NamedTuple):
-    """Starts that reached no slow point: where they ended (U, N), |F| there (U,), and why, in words."""
+    """Starts that reached no slow point: where they ended (U, N), |F| there (U,), and why, in
+    words.
+    """
 
     position: Floats
     speed: Floats
@@ -50,7 +55,8 @@ UNKNOWN = Completeness(False, False, "the saved record does not say")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SlowPoints(Stored, Summarised):
-    """P slow points of ``tau dx/dt = F(x)``, slowest first; time in units of tau unless a name says otherwise.
+    """P slow points of ``tau dx/dt = F(x)``, slowest first; time in units of tau unless a name says
+    otherwise.
 
     Attributes
     ----------
@@ -61,8 +67,8 @@ class SlowPoints(Stored, Summarised):
     speed : (P,)
         |F|, zero to rounding at fixed points.
     kind : (P,) of "fixed", "ghost", "undecided"
-        A ghost is a local minimum of |F| that is not zero. Other stationary points of |F| (saddles between two
-        basins) delay nothing and are not listed.
+        A ghost is a local minimum of |F| that is not zero. Other stationary points of |F| (saddles
+        between two basins) delay nothing and are not listed.
     eigenvalues : (P, N) complex
         Of the flow's Jacobian, by descending real part.
     r, a : (P,)
@@ -70,20 +76,22 @@ class SlowPoints(Stored, Summarised):
     slow_direction, left_vector : (P, N)
         Unit null vectors v and w of the Jacobian at a ghost, w . F = |F|, w . v > 0; NaN elsewhere.
     radius, unique_radius, empty_radius : (P,)
-        In units of kappa for low-rank networks, else of the state. Within ``radius`` of the point lies a zero of F (a
-        fixed point) or a stationary point of |F| (a ghost); within ``unique_radius`` no second zero; within
-        ``empty_radius`` no zero at all. NaN where nothing is proven.
+        In units of kappa for low-rank networks, else of the state. Within ``radius`` of the point
+        lies a zero of F (a fixed point) or a stationary point of |F| (a ghost); within
+        ``unique_radius`` no second zero; within ``empty_radius`` no zero at all. NaN where nothing
+        is proven.
     certificate : (P,) of str
         The arithmetic the proof was made in: "interval" (the complete search of latents),
         "float64", "256 bits", "exact" (F is 0 at the point itself). "none" without a proof.
     reason : (P,) of str
         Why a point has no proof; empty for those that have.
     hits : (P,) int
-        Starts that reached it, or its mirror image where the network is odd; 0 for one found as the partner of another
-        at a nearby fold, or by a complete search.
+        Starts that reached it, or its mirror image where the network is odd; 0 for one found as the
+        partner of another at a nearby fold, or by a complete search.
     unconverged : Unconverged
     complete : Completeness
-        Of the whole list that `find_slow_points` returned; picking points from it leaves it as it is.
+        Of the whole list that `find_slow_points` returned; picking points from it leaves it as it
+        is.
     continua : tuple of Continuum
         Rings, lines and surfaces of near-fixed points; undecided points on them are not listed.
     cycles : tuple of Cycle
@@ -91,8 +99,8 @@ class SlowPoints(Stored, Summarised):
     fates : str
         A sentence on where simulations end; empty where none were needed.
     missing : float
-        How many fixed points the search is likely to lack, from how often it found each (`search.starts.unseen`; an
-        estimate from below); NaN where all are proven to be listed.
+        How many fixed points the search is likely to lack, from how often it found each
+        (`search.starts.unseen`; an estimate from below); NaN where all are proven to be listed.
     tau, dt : float or None
         In ms, where given.
     """
@@ -178,7 +186,9 @@ class SlowPoints(Stored, Summarised):
 
     @property
     def stable_under_map(self) -> Bools:
-        """(P,) every eigenvalue of the *Euler map* is inside the unit circle, and the point is fixed."""
+        """(P,) every eigenvalue of the *Euler map* is inside the unit circle, and the point is
+        fixed.
+        """
         return np.asarray((self.n_unstable_under_map == 0) & (self.kind == "fixed"))
 
     @property
@@ -195,7 +205,9 @@ class SlowPoints(Stored, Summarised):
 
     @property
     def escape_time(self) -> Floats:
-        """(P,) ``pi / sqrt(r a)``, the passage of a ghost from end to end, in units of tau; NaN elsewhere."""
+        """(P,) ``pi / sqrt(r a)``, the passage of a ghost from end to end, in units of tau; NaN
+        elsewhere.
+        """
         return np.asarray(np.pi / np.sqrt(self.r * self.a))
 
     @property
@@ -205,13 +217,14 @@ class SlowPoints(Stored, Summarised):
 
     @property
     def slow_alone(self) -> Bools:
-        """(P,) whether the slow direction is the only slow one: all other eigenvalues of the flow (all but the one
-        nearest to 0) have a real part below :data:`ALONE` and, where tau and dt are known, those of the Euler map are
-        inside the unit circle.
+        """(P,) whether the slow direction is the only slow one: all other eigenvalues of the flow
+        (all but the one nearest to 0) have a real part below :data:`ALONE` and, where tau and dt
+        are known, those of the Euler map are inside the unit circle.
 
-        Where it is not, the normal form of one direction does not describe the passage: ``escape_time`` can be wrong by
-        any factor (single passages took 0.03 times as long as predicted, or went elsewhere). `slow_passage` follows the
-        network itself along its slow manifold, and says how far it is to be believed.
+        Where it is not, the normal form of one direction does not describe the passage:
+        ``escape_time`` can be wrong by any factor (single passages took 0.03 times as long as
+        predicted, or went elsewhere). `slow_passage` follows the network itself along its slow
+        manifold, and says how far it is to be believed.
         """
         others = self._others()
         alone = others.max(axis=1, initial=-np.inf) < ALONE
@@ -221,7 +234,9 @@ class SlowPoints(Stored, Summarised):
 
     @property
     def attracts_across(self) -> Bools:
-        """(P,) whether all eigenvalues of the flow but the one nearest to 0 have a negative real part."""
+        """(P,) whether all eigenvalues of the flow but the one nearest to 0 have a negative real
+        part.
+        """
         return np.asarray(self._others().max(axis=1, initial=-np.inf) < 0)
 
     def _others(self) -> Floats:
@@ -230,13 +245,17 @@ class SlowPoints(Stored, Summarised):
         return np.where(np.arange(self.eigenvalues.shape[1]) != slowest[:, None], self.eigenvalues.real, -np.inf)
 
     def passage_time(self, y0: float, y1: float) -> Floats:
-        """(P,) time of the flow from y0 to y1 along ``slow_direction``, from the ghost, in units of tau."""
+        """(P,) time of the flow from y0 to y1 along ``slow_direction``, from the ghost, in units of
+        tau.
+        """
         return np.array(
             [NormalForm(r, a).escape_time(y0, y1) if r > 0 else np.nan for r, a in zip(self.r, self.a, strict=True)]
         )
 
     def passage_steps(self, y0: float, y1: float) -> Floats:
-        """(P,) steps of the Euler map from y0 to y1 along ``slow_direction``, see `stability.passage_steps`."""
+        """(P,) steps of the Euler map from y0 to y1 along ``slow_direction``, see
+        `stability.passage_steps`.
+        """
         return np.array(
             [
                 stability.passage_steps(r, a, self.alpha, y0, y1) if r > 0 else np.nan
@@ -247,8 +266,8 @@ class SlowPoints(Stored, Summarised):
     def plot(self, model: Any = None, *, inputs: ArrayLike | None = None, axes: Axes | None = None) -> Axes:
         """Draw the points, over the flow of their network where that is given; needs matplotlib.
 
-        Filled circles are stable fixed points, open ones unstable; diamonds are ghosts. One or two latents are the
-        axes; of more, and of states, two principal axes.
+        Filled circles are stable fixed points, open ones unstable; diamonds are ghosts. One or two
+        latents are the axes; of more, and of states, two principal axes.
 
         Parameters
         ----------
@@ -278,10 +297,11 @@ class SlowPoints(Stored, Summarised):
         return draw_on(axes_or_new(axes), portrait)
 
     def to_dataset(self) -> xr.Dataset:
-        """The record over ``point``, ``unit``, ``mode`` (eigenvalues), ``latent`` and ``start`` (unconverged).
+        """The record over ``point``, ``unit``, ``mode`` (eigenvalues), ``latent`` and ``start``
+        (unconverged).
 
-        :meth:`from_dataset` is the inverse; ``escape_time``, ``slow_alone`` and ``stable`` are there for readers
-        without this library.
+        :meth:`from_dataset` is the inverse; ``escape_time``, ``slow_alone`` and ``stable`` are
+        there for readers without this library.
         """
         point, unit = ("point",), ("point", "unit")
         variables: dict[str, Any] = {

@@ -1,4 +1,6 @@
-"""What a picture of a network's flow needs: a curve for one latent, a map for two, principal axes for more."""
+"""What a picture of a network's flow needs: a curve for one latent, a map for two, principal axes
+for more.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,11 @@ def flow_portrait(
 ) -> xr.Dataset:
     """The flow of one network around its slow points, to be drawn by `figures.slow_points`.
 
-    Over ``point`` always: ``x`` and ``y`` of the slow points, ``kind`` and ``stable``. For rank one ``flow`` over
-    ``kappa``; for rank two ``flow`` (component) over ``kappa_1``, ``kappa_2``; else ``path`` (path, step, axis),
-    trajectories of the flow (Euler steps of 0.1 tau for 40 tau) from states uniform in (-1, 1)^N, in the two principal
-    axes of all their states and of the points, ``explained`` the axes' shares of the variance.
+    Over ``point`` always: ``x`` and ``y`` of the slow points, ``kind`` and ``stable``. For rank one
+    ``flow`` over ``kappa``; for rank two ``flow`` (component) over ``kappa_1``, ``kappa_2``; else
+    ``path`` (path, step, axis), trajectories of the flow (Euler steps of 0.1 tau for 40 tau) from
+    states uniform in (-1, 1)^N, in the two principal axes of all their states and of the points,
+    ``explained`` the axes' shares of the variance.
 
     Parameters
     ----------
@@ -87,7 +90,8 @@ def flow_portrait(
 
 
 def point_portrait(points: SlowPoints) -> xr.Dataset:
-    """The slow points alone, as in `flow_portrait`: latents of rank one over the speed, two latents, or two axes.
+    """The slow points alone, as in `flow_portrait`: latents of rank one over the speed, two
+    latents, or two axes.
 
     The axes are the principal ones of the points' latents or states.
     """
@@ -110,7 +114,9 @@ def point_portrait(points: SlowPoints) -> xr.Dataset:
 
 
 def _reach(A: Floats | None, latent: Floats) -> Floats:
-    """Half-widths of a box with the points and a margin, within that which holds every fixed point."""
+    """Half-widths of a box with the points and a margin, within that which holds every fixed
+    point.
+    """
     assert A is not None
     box = np.abs(A).sum(axis=1)
     return np.asarray(np.maximum(np.minimum(box, 1.5 * np.abs(latent).max(axis=0, initial=0.0) + 0.1 * box), 1e-6))

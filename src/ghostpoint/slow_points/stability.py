@@ -1,4 +1,5 @@
-"""The flow and the Euler map that moves a network: same points, different stability and passage times.
+"""The flow and the Euler map that moves a network: same points, different stability and passage
+times.
 
 The map is ``x <- x + alpha F(x)``, alpha = dt / tau (Dinc et al., arXiv:2501.02378, eq. 17). It has
 the same zeros as the flow, with eigenvalues ``1 + alpha lambda``.
@@ -25,7 +26,9 @@ def map_eigenvalues(eigenvalues: ArrayLike, alpha: float) -> NDArray[Any]:
 
 
 def time_constants(eigenvalues: ArrayLike) -> Floats:
-    """``-1 / Re lambda`` of the flow, in units of tau: positive where it decays, negative where it grows."""
+    """``-1 / Re lambda`` of the flow, in units of tau: positive where it decays, negative where it
+    grows.
+    """
     with np.errstate(divide="ignore"):
         return np.asarray(-1.0 / np.real(np.asarray(eigenvalues)))
 
@@ -37,17 +40,20 @@ def map_time_constants(eigenvalues: ArrayLike, alpha: float) -> Floats:
 
 
 def passage_steps(r: float, a: float, alpha: float, y0: float, y1: float) -> float:
-    """Steps that the map ``y <- y + alpha (r + a y**2)`` takes from y0 to y1, for a passage (r, a > 0).
+    """Steps that the map ``y <- y + alpha (r + a y**2)`` takes from y0 to y1, for a passage (r, a >
+    0).
 
-    With ``z = y sqrt(a / r)`` and ``eps = alpha sqrt(r a)`` the map is ``z + eps g(z)``, g = 1 + z**2. It follows
-    exactly (as a series in eps) the flow ``g - (eps/2) g g' + eps**2 (g**2 g''/12 + g g'**2/3) - ...``, so it takes
+    With ``z = y sqrt(a / r)`` and ``eps = alpha sqrt(r a)`` the map is ``z + eps g(z)``, g = 1 +
+    z**2. It follows exactly (as a series in eps) the flow ``g - (eps/2) g g' + eps**2 (g**2 g''/12
+    + g g'**2/3) - ...``, so it takes
 
         (atan z1 - atan z0) / eps + (1/2) log(g(z1) / g(z0))
             - (eps/12) (6 (z1 - z0) - 4 (atan z1 - atan z0)) + O(eps**2 (z1**2 + z0**2))
 
-    steps: the time of the flow, a correction of O(1) that vanishes between -y and y, and a small one. Good while ``eps
-    |z| = alpha a |y|`` is small, that is where a step is short against the distance over which the flow changes;
-    limits are therefore finite.
+    steps: the time of the flow, a correction of O(1) that vanishes between -y and y, and a small
+        one. Good while ``eps
+    |z| = alpha a |y|`` is small, that is where a step is short against the distance over which the
+    flow changes; limits are therefore finite.
 
     Parameters
     ----------

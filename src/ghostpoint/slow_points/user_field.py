@@ -25,12 +25,13 @@ class UserField:
     f : function of (B, K) to (B, K)
         F, the velocity, time in units of tau; or the map, x to the next state.
     derivative : function of (B, K) to (B, K, K), or None
-        Of f, row i the gradient of f_i. It is compared with differences before a search. None: central differences of
-        f, with steps 1e-5 (1 + max |x|).
+        Of f, row i the gradient of f_i. It is compared with differences before a search. None:
+        central differences of f, with steps 1e-5 (1 + max |x|).
     size : int
         K.
     second : function of (B, K), (B, K) to (B, K, K), optional
-        ``second(x, v)``, the derivative of ``derivative`` along v. Otherwise a central difference of that.
+        ``second(x, v)``, the derivative of ``derivative`` along v. Otherwise a central difference
+        of that.
     kind : "flow" or "map"
         What f is. Of a map F is ``f(x) - x``, so that tau and dt are equal.
     """
@@ -73,7 +74,8 @@ class UserField:
         Raises
         ------
         ValueError
-            Where they differ by more than 1e-4 of the larger of 1 and the largest element, with the element.
+            Where they differ by more than 1e-4 of the larger of 1 and the largest element, with the
+            element.
         """
         if self.derivative is None:
             return
@@ -111,7 +113,9 @@ class UserField:
 
     @staticmethod
     def _called(name: str, function: Callable[[Floats], ArrayLike], x: Floats, shape: tuple[int, ...]) -> Floats:
-        """``function(x)``, or row by row where the function is of one state; of the ``shape`` that is due."""
+        """``function(x)``, or row by row where the function is of one state; of the ``shape`` that
+        is due.
+        """
         # infinities are left to the search, which steps back from them
         try:
             array = np.asarray(function(x), dtype=np.float64)

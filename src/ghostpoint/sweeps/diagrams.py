@@ -130,7 +130,9 @@ def _values(dataset: xr.Dataset, value: str, names: list[str]) -> xr.DataArray:
 
 
 def _quartiles(table: NDArray[Any]) -> NDArray[Any]:
-    """Lower quartile, median and upper quartile along the last axis; NaN where nothing is finite."""
+    """Lower quartile, median and upper quartile along the last axis; NaN where nothing is
+    finite.
+    """
     some = np.isfinite(table).any(axis=-1)
     filled = np.where(some[..., None], table, 0.0)
     return np.where(some, np.nanquantile(filled, [0.25, 0.5, 0.75], axis=-1), np.nan)

@@ -348,7 +348,9 @@ class SweepFolder:
         return said
 
     def remove_leftovers(self) -> None:
-        """Remove what killed processes left half-written: files of shards that nobody computes now."""
+        """Remove what killed processes left half-written: files of shards that nobody computes
+        now.
+        """
         for path in (self.path / "tmp").iterdir():
             key = path.name.rpartition("-")[0].partition("-")[0]
             if key in self.by_key:

@@ -1,8 +1,8 @@
 """Tasks: what a network is shown and what it should answer, with times in milliseconds.
 
-A task only says how long things last, which answers count, how the error is weighted and what chance is: see
-:class:`Task`. Three are those of the publication, three are classics with random trials, and :func:`from_arrays` takes
-any other.
+A task only says how long things last, which answers count, how the error is weighted and what
+chance is: see :class:`Task`. Three are those of the publication, three are classics with random
+trials, and :func:`from_arrays` takes any other.
 """
 
 from __future__ import annotations

@@ -18,18 +18,21 @@ MOST_LEVELS = 16
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ArrayTask(Task):
-    """A task whose trials are given; :func:`from_arrays` makes one and fills in what can be derived.
+    """A task whose trials are given; :func:`from_arrays` makes one and fills in what can be
+    derived.
 
-    The loss is the mean squared error over all that counts. Chance is the output 0 at every step: ``chance_loss`` is
-    the mean square of the targets that count, ``chance_accuracy`` the share of them that 0 gets right. An answer just
-    at a threshold counts as the lower level. Attributes are as in :class:`~ghostpoint.tasks.base.Task` and
-    :class:`~ghostpoint.tasks.base.Trial`; the arrays are read-only copies.
+    The loss is the mean squared error over all that counts. Chance is the output 0 at every step:
+    ``chance_loss`` is the mean square of the targets that count, ``chance_accuracy`` the share of
+    them that 0 gets right. An answer just at a threshold counts as the lower level. Attributes are
+    as in :class:`~ghostpoint.tasks.base.Task` and :class:`~ghostpoint.tasks.base.Trial`; the arrays
+    are read-only copies.
 
     Raises
     ------
     ValueError
-        For arrays that do not fit together, are empty or not finite, a mask that counts nothing, times that are not
-        positive, ``dt > tau``, and levels and thresholds that do not alternate and ascend.
+        For arrays that do not fit together, are empty or not finite, a mask that counts nothing,
+        times that are not positive, ``dt > tau``, and levels and thresholds that do not alternate
+        and ascend.
     """
 
     inputs: NDArray[np.float64]
@@ -149,17 +152,19 @@ def from_arrays(
     read_out : "after" or "before"
         Whether the output is read after each update or before it.
     levels, thresholds : ascending arrays, optional
-        What answers count as, and where one ends and the next begins. By default the distinct targets that count, up to
-        16 of them, and the middles between them.
+        What answers count as, and where one ends and the next begins. By default the distinct
+        targets that count, up to 16 of them, and the middles between them.
     tolerance : float, optional
-        Instead of levels, for continuous targets: an answer less than this far from the target is right.
+        Instead of levels, for continuous targets: an answer less than this far from the target is
+        right.
     initial_scale, noise : float
         As in :class:`~ghostpoint.tasks.base.Task`.
 
     Raises
     ------
     ValueError
-        As for :class:`ArrayTask`, and where levels cannot be told from the targets and no tolerance is given.
+        As for :class:`ArrayTask`, and where levels cannot be told from the targets and no tolerance
+        is given.
 
     Examples
     --------

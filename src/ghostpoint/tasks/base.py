@@ -1,4 +1,5 @@
-"""What every task is: times in milliseconds, trials, which answers count, how errors are weighted, what chance is.
+"""What every task is: times in milliseconds, trials, which answers count, how errors are weighted,
+what chance is.
 
 Equations of the networks never appear here. Arrays are batch first: ``(trial, step, channel)``.
 """
@@ -23,7 +24,8 @@ Seed = int | Sequence[int]
 
 
 def steps_in(name: str, period: float, dt: float) -> int:
-    """Whole Euler steps in a period: ``int(period / dt)`` as in the publication, safe against ``0.3 / 0.1 = 2.999...``.
+    """Whole Euler steps in a period: ``int(period / dt)`` as in the publication, safe against
+    ``0.3 / 0.1 = 2.999...``.
 
     Raises
     ------
@@ -68,20 +70,22 @@ class Task(Summarised):
     dt, tau : float
         Euler step and time constant of the units in ms; ``dt <= tau``.
     read_out : "before" or "after"
-        Whether the answer of step t (0, 1, ...) is read from the state before that step's update, x[t], or after it,
-        x[t + 1].
+        Whether the answer of step t (0, 1, ...) is read from the state before that step's update,
+        x[t], or after it, x[t + 1].
     random : bool
         Whether trials are drawn afresh: then :meth:`trial` needs a seed.
     initial_scale : float
-        s. If positive, every trial of every epoch starts at ``tanh(s z)``, z standard normal for each unit; at 0, it
-        starts at the model's ``initial_state``.
+        s. If positive, every trial of every epoch starts at ``tanh(s z)``, z standard normal for
+        each unit; at 0, it starts at the model's ``initial_state``.
     noise : float
-        Standard deviation of the normal numbers added inside the tanh, fresh for each unit, step, trial and epoch.
+        Standard deviation of the normal numbers added inside the tanh, fresh for each unit, step,
+        trial and epoch.
     levels, thresholds, inclusive : tuple
-        An answer counts as ``levels[k]``, k being the number of thresholds that it exceeds, or equals where
-        ``inclusive``. All ascend, and levels are one more than thresholds.
+        An answer counts as ``levels[k]``, k being the number of thresholds that it exceeds, or
+        equals where ``inclusive``. All ascend, and levels are one more than thresholds.
     tolerance : float or None
-        For continuous targets, whose task has no levels: an answer less than this far from the target is right.
+        For continuous targets, whose task has no levels: an answer less than this far from the
+        target is right.
     """
 
     dt: float
@@ -121,7 +125,8 @@ class Task(Summarised):
     @property
     @abstractmethod
     def chance_loss(self) -> float:
-        """Loss of a network that gives the same answer whatever it is shown; which answer, the task says.
+        """Loss of a network that gives the same answer whatever it is shown; which answer, the task
+        says.
 
         For random trials the expected one.
         """
@@ -133,7 +138,8 @@ class Task(Summarised):
 
     @abstractmethod
     def trial(self, seed: Seed | None = None) -> Trial:
-        """The trials. A task with ``random`` trials draws them from ``seed`` alone; the others ignore it.
+        """The trials. A task with ``random`` trials draws them from ``seed`` alone; the others
+        ignore it.
 
         Raises
         ------
@@ -147,7 +153,8 @@ class Task(Summarised):
         return self.dt / self.tau
 
     def weights(self, trial: Trial) -> NDArray[np.float64]:
-        """What squared errors are multiplied by before they are summed; by default the mean over all that count.
+        """What squared errors are multiplied by before they are summed; by default the mean over
+        all that count.
 
         Returns
         -------
@@ -156,14 +163,18 @@ class Task(Summarised):
         return trial.mask / trial.mask.sum()
 
     def loss(self, outputs: ArrayLike, trial: Trial) -> NDArray[Any]:
-        """``sum weights (outputs - targets)**2`` for outputs of shape (..., trial, step, output channel)."""
+        """``sum weights (outputs - targets)**2`` for outputs of shape (..., trial, step, output
+        channel).
+        """
         squares = (np.asarray(outputs) - trial.targets) ** 2
         return np.asarray((self.weights(trial) * squares).sum(axis=(-3, -2, -1)))
 
     def accuracy(self, outputs: ArrayLike, trial: Trial) -> NDArray[Any]:
-        """Share of the answers that count and are right, for outputs of shape (..., trial, step, output channel).
+        """Share of the answers that count and are right, for outputs of shape (..., trial, step,
+        output channel).
 
-        Right is what counts as the same level as the target, or lies within the tolerance. NaN exceeds no threshold.
+        Right is what counts as the same level as the target, or lies within the tolerance. NaN
+        exceeds no threshold.
         """
         values = np.asarray(outputs)
         if self.tolerance is None:
@@ -173,7 +184,9 @@ class Task(Summarised):
         return np.asarray((right & trial.mask).sum(axis=(-3, -2, -1)) / trial.mask.sum())
 
     def level(self, values: NDArray[Any]) -> NDArray[np.int64]:
-        """Which of the levels each value counts as, as its index: how many of the :meth:`cuts` it exceeds."""
+        """Which of the levels each value counts as, as its index: how many of the :meth:`cuts` it
+        exceeds.
+        """
         cuts = self.cuts(values.dtype if values.dtype.kind == "f" else np.float64)
         return np.asarray(sum((values > cut for cut in cuts), np.zeros(values.shape, np.int64)))
 
@@ -205,8 +218,9 @@ class Task(Summarised):
         Raises
         ------
         ValueError
-            For an unknown task, a parameter it does not have, or one that it needs and did not get. A task of
-            another package or program is known once the module that defines it has been imported.
+            For an unknown task, a parameter it does not have, or one that it needs and did not get.
+            A task of another package or program is known once the module that defines it has been
+            imported.
         """
         kinds = {_name(kind): kind for kind in _concrete(Task)}
         kind = kinds[one_of("task", parameters.get("task", ""), sorted(kinds))]
@@ -218,7 +232,9 @@ class Task(Summarised):
         return kind(**given)
 
     def summary(self) -> tuple[str, Rows]:
-        """The constructor's arguments (arrays by their shape), sizes, how answers are judged, and what chance is."""
+        """The constructor's arguments (arrays by their shape), sizes, how answers are judged, and
+        what chance is.
+        """
         shown = {
             name: f"array {value.shape}" if isinstance(value, np.ndarray) else repr(value)
             for name, value in self.parameters().items()
@@ -239,7 +255,9 @@ class Task(Summarised):
         ]
 
     def _check_times(self) -> None:
-        """``dt``, ``tau``, the periods, ``initial_scale`` and ``noise`` as valid floats, or a ``ValueError``."""
+        """``dt``, ``tau``, the periods, ``initial_scale`` and ``noise`` as valid floats, or a
+        ``ValueError``.
+        """
         for name in (*self._periods, "dt", "tau"):
             object.__setattr__(self, name, number(name, getattr(self, name), above=0))
         if self.dt > self.tau:
@@ -264,7 +282,9 @@ def generator(seed: Seed | None) -> np.random.Generator:
 
 
 def _name(kind: type) -> str:
-    """Under which a task is saved: its bare name for one of this library, ``module:name`` for any other."""
+    """Under which a task is saved: its bare name for one of this library, ``module:name`` for any
+    other.
+    """
     own = kind.__module__.startswith(f"{__name__.rpartition('.')[0]}.")
     return kind.__name__ if own else f"{kind.__module__}:{kind.__qualname__}"
 

@@ -14,13 +14,15 @@ from ghostpoint.tasks.base import Seed, Task, Trial, steps_in
 class DelayedActivation(Task):
     """Stay at 0 for the delay T, then answer 1 for as long again (letter, eq. 1 and end matter).
 
-    There is no input: the network has to time the delay by itself. The target is 0 for the first ``delay / dt`` steps
-    and 1 for as many more. Conventions of the publication, which the engine reads from here:
+    There is no input: the network has to time the delay by itself. The target is 0 for the first
+    ``delay / dt`` steps and 1 for as many more. Conventions of the publication, which the engine
+    reads from here:
 
-    * the output is read *after* each update (``read_out = "after"``), so step 1 answers to ``kappa[1]``;
-    * the loss is the squared error summed over the steps and divided by the steps T of one period (``loss_scale``),
-      so that a network that never answers (output 0) has loss 1 (``chance_loss``) and accuracy 1/2
-      (``chance_accuracy``);
+    * the output is read *after* each update (``read_out = "after"``), so step 1 answers to
+      ``kappa[1]``;
+    * the loss is the squared error summed over the steps and divided by the steps T of one period
+      (``loss_scale``), so that a network that never answers (output 0) has loss 1 (``chance_loss``)
+      and accuracy 1/2 (``chance_accuracy``);
     * an output above 0.5 counts as 1;
     * the start is the model's ``initial_state`` and there is no noise.
 

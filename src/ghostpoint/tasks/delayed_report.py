@@ -1,4 +1,6 @@
-"""A random stream, a delay, and a report on the whole of the stream: the adding problem and integrated evidence."""
+"""A random stream, a delay, and a report on the whole of the stream: the adding problem and
+integrated evidence.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,16 @@ from ghostpoint.tasks.base import Seed, Task, Trial, generator
 
 @dataclass(frozen=True)
 class DelayedAddition(Task):
-    """Add the two marked numbers of a stream, and say the sum after a delay: the adding problem, with a delay.
+    """Add the two marked numbers of a stream, and say the sum after a delay: the adding problem,
+    with a delay.
 
-    Channel 0 shows ``items`` numbers uniform on [0, 1), each for ``item`` ms; channel 1 is 1 during one number of the
-    first half (the shorter one) and one of the second, else 0. Both are 0 in the ``delay`` and the ``response``. The
-    target in the response is the sum of the two marked numbers, and only the response counts. The problem is that of
-    Hochreiter and Schmidhuber (Neural Computation 9:1735, 1997, experiment 4), who call an error below 0.04 right; the
-    numbers on [0, 1) and a mark in each half are as in Arjovsky, Shah and Bengio (ICML 2016, sec. 4.2). Numbers that
-    last for ``item`` ms and the delay are our additions. The output is read after each update.
+    Channel 0 shows ``items`` numbers uniform on [0, 1), each for ``item`` ms; channel 1 is 1 during
+    one number of the first half (the shorter one) and one of the second, else 0. Both are 0 in the
+    ``delay`` and the ``response``. The target in the response is the sum of the two marked numbers,
+    and only the response counts. The problem is that of Hochreiter and Schmidhuber (Neural
+    Computation 9:1735, 1997, experiment 4), who call an error below 0.04 right; the numbers on [0,
+    1) and a mark in each half are as in Arjovsky, Shah and Bengio (ICML 2016, sec. 4.2). Numbers
+    that last for ``item`` ms and the delay are our additions. The output is read after each update.
 
     Chance is the best constant, 1: expected loss 1/6, the variance of the sum, and accuracy
     ``1 - max(0, 1 - tolerance)**2``, the part of its triangular density within the tolerance.
@@ -103,14 +107,15 @@ class DelayedAddition(Task):
 class EvidenceIntegration(Task):
     """Report, after a delay, on which side of 0 noisy evidence was on the whole.
 
-    A fixed-duration form of the random-dot task with delayed response (Shadlen and Newsome, J. Neurophysiol. 86:1916,
-    2001; as a network: Wong and Wang, J. Neurosci. 26:1314, 2006). In each step of the ``stimulus`` the one input is
-    ``side strength + spread sqrt(tau / dt) z``: side +1 or -1 and strength one of ``strengths``, equally likely, for
-    the trial; z standard normal for the step. The average over a time ``tau`` so has standard deviation ``spread``,
-    whatever dt. Then the input is 0 in the ``delay`` and the ``response``. The target in the response is the sign of
-    the *sum* of the evidence shown (+1 for a sum of exactly 0), which a perfect integrator always knows, while the
-    side itself no observer can; before it, 0. Every answer counts, and is read after each update. An output up to
-    -0.33 counts as -1, from 0.33 as +1, and as 0 between.
+    A fixed-duration form of the random-dot task with delayed response (Shadlen and Newsome, J.
+    Neurophysiol. 86:1916, 2001; as a network: Wong and Wang, J. Neurosci. 26:1314, 2006). In each
+    step of the ``stimulus`` the one input is ``side strength + spread sqrt(tau / dt) z``: side +1
+    or -1 and strength one of ``strengths``, equally likely, for the trial; z standard normal for
+    the step. The average over a time ``tau`` so has standard deviation ``spread``, whatever dt.
+    Then the input is 0 in the ``delay`` and the ``response``. The target in the response is the
+    sign of the *sum* of the evidence shown (+1 for a sum of exactly 0), which a perfect integrator
+    always knows, while the side itself no observer can; before it, 0. Every answer counts, and is
+    read after each update. An output up to -0.33 counts as -1, from 0.33 as +1, and as 0 between.
 
     Chance is the output 0 throughout: loss ``response_steps / steps``, accuracy one minus that.
 
@@ -127,7 +132,8 @@ class EvidenceIntegration(Task):
     n_trials : int
         Trials in a batch.
     initial_scale, noise : float
-        As in :class:`~ghostpoint.tasks.base.Task`; this noise is in the network, not in the evidence.
+        As in :class:`~ghostpoint.tasks.base.Task`; this noise is in the network, not in the
+        evidence.
 
     Raises
     ------
@@ -182,7 +188,9 @@ class EvidenceIntegration(Task):
         return (self.steps - self._steps_in("response")) / self.steps
 
     def trial(self, seed: Seed | None = None) -> Trial:
-        """Sides, strengths and noise of the evidence drawn from the seed, and the signs of its sums."""
+        """Sides, strengths and noise of the evidence drawn from the seed, and the signs of its
+        sums.
+        """
         rng = generator(seed)
         shown = self._steps_in("stimulus")
         side = np.where(rng.random(self.n_trials) < 0.5, 1.0, -1.0)
@@ -197,7 +205,9 @@ class EvidenceIntegration(Task):
 def _response(
     answers: NDArray[np.float64], steps: int, response: int, *, only: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Targets that are 0 and then the answers, and a mask of everything or ``only`` the response."""
+    """Targets that are 0 and then the answers, and a mask of everything or ``only`` the
+    response.
+    """
     targets = np.zeros((len(answers), steps, 1))
     targets[:, -response:, 0] = answers[:, None]
     mask = np.full(targets.shape, not only)

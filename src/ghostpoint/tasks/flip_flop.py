@@ -13,12 +13,14 @@ from ghostpoint.tasks.base import Seed, Task, Trial, generator
 
 @dataclass(frozen=True)
 class NBitFlipFlop(Task):
-    """Hold the sign of the last pulse of each of n channels (Sussillo and Barak, Neural Computation 25:626, 2013).
+    """Hold the sign of the last pulse of each of n channels (Sussillo and Barak, Neural Computation
+    25:626, 2013).
 
-    Time is cut into slots as long as a pulse. Each bit has a pulse of +1 or -1, equally likely, in the first slot and,
-    with probability ``pulse / interval``, in each later one; the last slot and what is left after it stay quiet. The
-    target is the sign of the latest pulse. Answers count while no pulse is on in their own channel, so the last ones
-    always do. An output above 0 counts as +1, any other as -1; it is read after each update.
+    Time is cut into slots as long as a pulse. Each bit has a pulse of +1 or -1, equally likely, in
+    the first slot and, with probability ``pulse / interval``, in each later one; the last slot and
+    what is left after it stay quiet. The target is the sign of the latest pulse. Answers count
+    while no pulse is on in their own channel, so the last ones always do. An output above 0 counts
+    as +1, any other as -1; it is read after each update.
 
     Chance is the output 0: loss 1, and right for half of the answers (on average over trials).
 

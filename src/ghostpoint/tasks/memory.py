@@ -1,4 +1,6 @@
-"""The published working-memory tasks: a cue, a delay, and an answer that depends on what was shown before it."""
+"""The published working-memory tasks: a cue, a delay, and an answer that depends on what was shown
+before it.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from ghostpoint.tasks.base import Seed, Task, Trial
 
 @dataclass(frozen=True)
 class _Cued(Task):
-    """Trials given by a table: what each shows in each of its periods, and what it wants in the last of them."""
+    """Trials given by a table: what each shows in each of its periods, and what it wants in the
+    last of them.
+    """
 
     cue: float
     delay: float
@@ -28,7 +32,8 @@ class _Cued(Task):
     n_inputs = 1
     n_outputs = 1
     _periods = ("cue", "delay", "response")
-    #: the periods of a trial in order, what each trial shows in them, and each trial's target in the last
+    #: the periods of a trial in order, what each trial shows in them, and each trial's target in
+    #: the last
     _order: ClassVar[tuple[str, ...]]
     _shown: ClassVar[tuple[tuple[float, ...], ...]]
     _answers: ClassVar[tuple[float, ...]]
@@ -79,7 +84,9 @@ class _Cued(Task):
         return sum(answer != 0 for answer in self._answers) * self.response_steps
 
     def trial(self, seed: Seed | None = None) -> Trial:
-        """All trials in the order of the class, then all again for each further copy; every answer counts."""
+        """All trials in the order of the class, then all again for each further copy; every answer
+        counts.
+        """
         lengths = [self._steps_in(period) for period in self._order]
         inputs = np.repeat(np.array(self._shown, dtype=np.float64), lengths, axis=1)
         targets = np.zeros(inputs.shape)
@@ -90,18 +97,21 @@ class _Cued(Task):
 
 @dataclass(frozen=True)
 class DelayedCueDiscrimination(_Cued):
-    """Remember whether the cue was +1 or -1, and answer the same after a delay (DCDT; letter, end matter).
+    """Remember whether the cue was +1 or -1, and answer the same after a delay (DCDT; letter, end
+    matter).
 
-    One input channel and two trials, +1 then -1: the cue is on for ``cue`` ms, then the input is 0 for ``delay +
-    response`` ms. The target is the cue in the response and 0 before it. Conventions of the publication:
+    One input channel and two trials, +1 then -1: the cue is on for ``cue`` ms, then the input is 0
+    for ``delay + response`` ms. The target is the cue in the response and 0 before it. Conventions
+    of the publication:
 
-    * the output is read *before* each update (``read_out = "before"``), so the first answer is that of the initial
-      state;
+    * the output is read *before* each update (``read_out = "before"``), so the first answer is that
+      of the initial state;
     * the loss is the mean squared error over trials and steps, all of them counted;
     * an output up to -0.33 counts as -1, from 0.33 as +1, and as 0 between.
 
-    A network that never responds (output 0) has loss ``response_steps / steps`` and accuracy one minus that. One that
-    always answers +1 in time is better in accuracy (half of the response is right) and worse in loss, by a factor of 2.
+    A network that never responds (output 0) has loss ``response_steps / steps`` and accuracy one
+    minus that. One that always answers +1 in time is better in accuracy (half of the response is
+    right) and worse in loss, by a factor of 2.
 
     Parameters
     ----------
@@ -110,17 +120,20 @@ class DelayedCueDiscrimination(_Cued):
     dt, tau : float
         Euler step and time constant of the units in ms; ``dt <= tau``.
     copies : int
-        How often each trial is repeated in a batch. Published: 1, 10, and 500 for the networks of rank two.
+        How often each trial is repeated in a batch. Published: 1, 10, and 500 for the networks of
+        rank two.
     initial_scale : float
-        s of the random initial states ``tanh(s z)``. Published: 0.3 (rank two), 0.1 (full rank), 0 (sweep over rates).
+        s of the random initial states ``tanh(s z)``. Published: 0.3 (rank two), 0.1 (full rank), 0
+        (sweep over rates).
     noise : float
-        Standard deviation of the noise inside the tanh. Published: 0, 0.01 (full rank), 0.001 (intervention).
+        Standard deviation of the noise inside the tanh. Published: 0, 0.01 (full rank), 0.001
+        (intervention).
 
     Raises
     ------
     ValueError
-        For times that are not positive and finite, a period shorter than ``dt``, ``dt > tau``, no copy, or a negative
-        scale or noise.
+        For times that are not positive and finite, a period shorter than ``dt``, ``dt > tau``, no
+        copy, or a negative scale or noise.
     """
 
     levels = (-1.0, 0.0, 1.0)
@@ -135,13 +148,14 @@ class DelayedCueDiscrimination(_Cued):
 class DelayedMatchToSample(_Cued):
     """Answer 1 if the cues before and after a delay were the same (DMTS; letter, end matter).
 
-    One input channel and four trials, cues (+1, +1), (-1, -1), (-1, +1), (+1, -1): the first cue for ``cue`` ms, 0 for
-    ``delay`` ms, the second cue for ``cue`` ms, 0 for ``response`` ms. The target is 1 in the response of the
-    first two and 0 otherwise. Conventions of the publication: as for :class:`DelayedCueDiscrimination`, but an output
-    above 0.5 counts as 1 and any other as 0.
+    One input channel and four trials, cues (+1, +1), (-1, -1), (-1, +1), (+1, -1): the first cue
+    for ``cue`` ms, 0 for ``delay`` ms, the second cue for ``cue`` ms, 0 for ``response`` ms. The
+    target is 1 in the response of the first two and 0 otherwise. Conventions of the publication: as
+    for :class:`DelayedCueDiscrimination`, but an output above 0.5 counts as 1 and any other as 0.
 
-    A network that never responds (output 0) has loss ``response_steps / (2 steps)`` and accuracy one minus that. No
-    other blind answer is better in accuracy; 0.5 in the response halves the loss.
+    A network that never responds (output 0) has loss ``response_steps / (2 steps)`` and accuracy
+    one minus that. No other blind answer is better in accuracy; 0.5 in the response halves the
+    loss.
 
     Parameters
     ----------
@@ -150,11 +164,14 @@ class DelayedMatchToSample(_Cued):
     dt, tau : float
         Euler step and time constant of the units in ms; ``dt <= tau``.
     copies : int
-        How often each trial is repeated in a batch. Published: 1, and 500 for the networks of rank two.
+        How often each trial is repeated in a batch. Published: 1, and 500 for the networks of rank
+        two.
     initial_scale : float
-        s of the random initial states ``tanh(s z)``. Published: 0.3 (rank two), 0.1 (full rank), 0 (sweep over rates).
+        s of the random initial states ``tanh(s z)``. Published: 0.3 (rank two), 0.1 (full rank), 0
+        (sweep over rates).
     noise : float
-        Standard deviation of the noise inside the tanh. Published: 0.01, and 0 in the sweep over rates.
+        Standard deviation of the noise inside the tanh. Published: 0.01, and 0 in the sweep over
+        rates.
 
     Raises
     ------

@@ -1,8 +1,9 @@
-"""Closed forms: the toy model, its gradient descent, and the normal form of a ghost. Networks are tested against them.
+"""Closed forms: the toy model, its gradient descent, and the normal form of a ghost. Networks are
+tested against them.
 
-``SaddleNodeToy`` holds the equations of the published toy model; ``descent`` runs gradient descent on its
-loss, ``quadrature`` integrates it at finite confidence, ``euler`` is the published discretisation of the same
-loss.
+``SaddleNodeToy`` holds the equations of the published toy model; ``descent`` runs gradient descent
+on its loss, ``quadrature`` integrates it at finite confidence, ``euler`` is the published
+discretisation of the same loss.
 """
 
 from ghostpoint.theory.descent import OUTCOMES, Descent

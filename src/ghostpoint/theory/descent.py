@@ -1,12 +1,12 @@
 """Gradient descent on the loss of the toy model: many runs at once, with the exact outcome of each.
 
 What the analytic limit does (derived for this project): with ``u = r / r_star`` and
-``k = (3/4) learning_rate / critical_learning_rate`` an update is ``u -> u -+ k u**-1.5``, minus above u = 1.
-The loss is steeper below the minimum than above it, so each pair of updates across it drifts up, by ``1.5
-k**2`` for small k: there is no orbit of period two. For small k the orbit turns slowly through ``1 - k < u <
-1 + k``, closes after many updates, and has mean loss ``T k / 4``. From 0.41 of the critical rate on
-most runs settle on an orbit of period three, one update up and two down. It outlives the critical rate: see
-``SaddleNodeToy.surviving_learning_rate``.
+``k = (3/4) learning_rate / critical_learning_rate`` an update is ``u -> u -+ k u**-1.5``, minus
+above u = 1. The loss is steeper below the minimum than above it, so each pair of updates across it
+drifts up, by ``1.5 k**2`` for small k: there is no orbit of period two. For small k the orbit turns
+slowly through ``1 - k < u < 1 + k``, closes after many updates, and has mean loss ``T k / 4``. From
+0.41 of the critical rate on most runs settle on an orbit of period three, one update up and two
+down. It outlives the critical rate: see ``SaddleNodeToy.surviving_learning_rate``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class Descent:
     Attributes
     ----------
     r0, learning_rate : array
-        The runs, broadcast together; their shape S is the shape of everything that has one value per run.
+        The runs, broadcast together; their shape S is the shape of everything that has one value
+        per run.
     epochs : int
         Updates made.
     epoch : array of int, (E,)
@@ -47,17 +48,18 @@ class Descent:
     r_final, loss_final, r_min : array
         After the last epoch, and the lowest r of all epochs.
     outcome : array of str
-        ``"no-learning zone"`` if the run ended there, else ``"oscillation"`` if r has been on both sides of
-        the minimum, else ``"converging"``. The zone is r at or below the r whose readout crosses its
-        threshold at 2T; with a step readout nothing leaves it.
+        ``"no-learning zone"`` if the run ended there, else ``"oscillation"`` if r has been on both
+        sides of the minimum, else ``"converging"``. The zone is r at or below the r whose readout
+        crosses its threshold at 2T; with a step readout nothing leaves it.
     lost_epoch, crossing_epoch : array of int
-        First epoch in the no-learning zone; first epoch at which r has reached or crossed the minimum, seen
-        from its start; -1 if never. Exact, whatever was recorded.
+        First epoch in the no-learning zone; first epoch at which r has reached or crossed the
+        minimum, seen from its start; -1 if never. Exact, whatever was recorded.
     period : array of int
         Number of updates after which r repeats to the last bit; 0 if it did not within the run.
     r_low, r_high : array
-        Limits of the settled oscillation: of the closed orbit if ``period`` is above 0, else of at least the
-        last half of the epochs since the crossing. NaN unless the outcome is an oscillation.
+        Limits of the settled oscillation: of the closed orbit if ``period`` is above 0, else of at
+        least the last half of the epochs since the crossing. NaN unless the outcome is an
+        oscillation.
     loss_high : array
         The highest loss of the settled oscillation; NaN likewise.
     """
@@ -93,8 +95,8 @@ def descend(
     Parameters
     ----------
     toy : SaddleNodeToy
-        The loss. A step readout runs compiled, 1e8 updates in about a second; a finite confidence costs a
-        quadrature an update.
+        The loss. A step readout runs compiled, 1e8 updates in about a second; a finite confidence
+        costs a quadrature an update.
     r0 : array_like
         Starts, finite.
     learning_rate : array_like
@@ -102,7 +104,8 @@ def descend(
     epochs : int
         Updates, at least 0.
     record : int or iterable of int
-        A stride (1 is every epoch; 0 and the last epoch are always among them), or the epochs to record.
+        A stride (1 is every epoch; 0 and the last epoch are always among them), or the epochs to
+        record.
 
     Returns
     -------

@@ -1,8 +1,8 @@
-"""The compiled loops of ``descent``; imported on first use, so that importing the theory does not import
-numba.
+"""The compiled loops of ``descent``; imported on first use, so that importing the theory does not
+import numba.
 
-Scalars and plain loops only: array expressions would take numba seconds to compile. Errors as in numpy, so
-that a division by zero is no branch.
+Scalars and plain loops only: array expressions would take numba seconds to compile. Errors as in
+numpy, so that a division by zero is no branch.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ LANES = 8  # runs advanced together in the approach: their divisions and square 
 def observe(epoch: int, r: float, r0: float, lost: float, best: float, s: Any) -> None:
     """Bookkeeping of one run at one epoch, in the row ``s``; called in order from epoch 0 on.
 
-    From the crossing on, r is compared with a mark that is set anew after 1, 2, 4, ... epochs (Brent's search
-    for cycles): when it comes back to the bit, the map being deterministic, the orbit is closed and its
-    period known. The limits start afresh at every mark, and those of the block before are kept, so they span
-    half of the epochs or more.
+    From the crossing on, r is compared with a mark that is set anew after 1, 2, 4, ... epochs
+    (Brent's search for cycles): when it comes back to the bit, the map being deterministic, the
+    orbit is closed and its period known. The limits start afresh at every mark, and those of the
+    block before are kept, so they span half of the epochs or more.
     """
     if epoch == 0:
         s[LOWEST], s[CROSSED], s[LOST], s[PERIOD] = r, -1.0, -1.0, 0.0
@@ -58,11 +58,11 @@ def observe_all(epoch: int, r: Any, r0: Any, lost: float, best: float, state: An
 
 @compiled
 def approach(r: Any, rates: Any, epochs: int, kept: Any, best: float, path: Any, made: Any) -> None:
-    """Analytic limit, from above the minimum until each run crosses it; ``r`` and ``made``, the updates, in
-    place.
+    """Analytic limit, from above the minimum until each run crosses it; ``r`` and ``made``, the
+    updates, in place.
 
-    The sizes of ``r``, ``rates`` and ``made`` are multiples of ``LANES``. A run that has crossed stays where
-    it is.
+    The sizes of ``r``, ``rates`` and ``made`` are multiples of ``LANES``. A run that has crossed
+    stays where it is.
     """
     for first in range(0, r.size, LANES):
         epoch, column, moving = 0, 0, True
@@ -103,8 +103,8 @@ def step_readout(
     state: Any,
     path: Any,
 ) -> None:
-    """A step readout: every run from ``r`` after ``made`` updates to the last epoch; ``r``, state, path in
-    place.
+    """A step readout: every run from ``r`` after ``made`` updates to the last epoch; ``r``, state,
+    path in place.
     """
     for run in range(r0.size):
         value, rate, row, epoch, column = r[run], rates[run], state[run], made[run], 0

@@ -1,5 +1,5 @@
-"""The published discretisation of the toy model: explicit Euler steps and a sum over them instead of the
-integral.
+"""The published discretisation of the toy model: explicit Euler steps and a sum over them instead
+of the integral.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 class EulerLoss(NamedTuple):
-    """Loss (time units) and its derivative in r of the discretised toy model; floats for a scalar r, else
-    arrays.
+    """Loss (time units) and its derivative in r of the discretised toy model; floats for a scalar
+    r, else arrays.
     """
 
     loss: Any
@@ -27,13 +27,14 @@ class EulerLoss(NamedTuple):
 
 
 def euler_loss(toy: SaddleNodeToy, r: ArrayLike, dt: float = 0.1, x_max: float = 1e6) -> EulerLoss:
-    """The loss of Fig. 2A as it was published: ``dt sum_k (o(x_k) - target(t_k))**2``, ``t_k = k dt < 2 T``.
+    """The loss of Fig. 2A as it was published: ``dt sum_k (o(x_k) - target(t_k))**2``,
+    ``t_k = k dt < 2 T``.
 
-    ``x_0 = 0`` and ``x_(k+1) = min(x_k + dt (x_k**2 + r), x_max)``. The gradient is the exact derivative of
-    this sum, with zero derivative where x is clipped (what automatic differentiation of a clamp gives).
-    Explicit Euler lags behind the flow where that accelerates, so x escapes late and the minimum lies above
-    that of the exact loss. The letter does not say whether the readout is taken before or after the update;
-    it is taken before here.
+    ``x_0 = 0`` and ``x_(k+1) = min(x_k + dt (x_k**2 + r), x_max)``. The gradient is the exact
+    derivative of this sum, with zero derivative where x is clipped (what automatic differentiation
+    of a clamp gives). Explicit Euler lags behind the flow where that accelerates, so x escapes late
+    and the minimum lies above that of the exact loss. The letter does not say whether the readout
+    is taken before or after the update; it is taken before here.
 
     Parameters
     ----------

@@ -1,11 +1,12 @@
-"""Loss and gradient of the toy model at finite confidence: one-dimensional Gauss-Legendre quadrature.
+"""Loss and gradient of the toy model at finite confidence: one-dimensional Gauss-Legendre
+quadrature.
 
-The integrand is sharp where x crosses the threshold (width 1 / confidence in x) and where x escapes. For r >
-0 the integral is therefore taken over x, with ``dt = dx / (x**2 + r)``: there the escape to infinity is the
-end of an algebraic tail, and the poles that limit the quadrature are known, ``+-i sqrt(r)`` of the flow and
-``x_threshold +-i pi / confidence`` of the readout. Panels grow by factors of two away from both, so that
-every panel is at least its own length away from every pole. For r <= 0 nothing escapes and the integral is
-taken over time.
+The integrand is sharp where x crosses the threshold (width 1 / confidence in x) and where x
+escapes. For r > 0 the integral is therefore taken over x, with ``dt = dx / (x**2 + r)``: there the
+escape to infinity is the end of an algebraic tail, and the poles that limit the quadrature are
+known, ``+-i sqrt(r)`` of the flow and ``x_threshold +-i pi / confidence`` of the readout. Panels
+grow by factors of two away from both, so that every panel is at least its own length away from
+every pole. For r <= 0 nothing escapes and the integral is taken over time.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ SATURATED = 40.0  # 1 - sigmoid(40) is 4e-18: beyond this the readout is 1 in fl
 
 
 def loss_and_gradient(toy: SaddleNodeToy, r: Array) -> tuple[Array, Array]:
-    """``L`` and ``dL/dr`` (letter, eq. 1) for a one-dimensional array of r, to about 1e-12 of the largest loss T.
+    """``L`` and ``dL/dr`` (letter, eq. 1) for a one-dimensional array of r, to about 1e-12 of the
+    largest loss T.
 
-    ``dL/dr = int 2 (o - target) c o (1 - o) dx/dr dt``; after escape o = 1 and dx/dr contributes nothing.
+    ``dL/dr = int 2 (o - target) c o (1 - o) dx/dr dt``; after escape o = 1 and dx/dr contributes
+    nothing.
     """
     loss, gradient = np.empty(r.shape), np.empty(r.shape)
     escapes = r > 0
@@ -45,8 +48,8 @@ def _doublings(ratio: Array) -> Array:
 
 
 def _panels(breakpoints: list[Array], low: Array, high: Array) -> tuple[Array, Array]:
-    """Nodes and weights, (R, panels, nodes), between the ``breakpoints`` clipped to ``[low, high]``, (R, 1)
-    each.
+    """Nodes and weights, (R, panels, nodes), between the ``breakpoints`` clipped to
+    ``[low, high]``, (R, 1) each.
     """
     edges = np.concatenate([low, *[np.clip(b, low, high) for b in breakpoints], high], axis=1)
     edges.sort(axis=1)

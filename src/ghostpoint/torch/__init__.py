@@ -1,7 +1,8 @@
-"""For anyone's PyTorch network: watch its training and say what phase it is in, and keep its updates from killing it.
+"""For anyone's PyTorch network: watch its training and say what phase it is in, and keep its
+updates from killing it.
 
-:class:`Monitor` observes, :class:`Guard` acts. Nothing else of the library imports torch when it is imported; this
-package needs the extra ``torch``.
+:class:`Monitor` observes, :class:`Guard` acts. Nothing else of the library imports torch when it is
+imported; this package needs the extra ``torch``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""How far outputs have moved, in the unit of the loss: squared error, cross-entropy, binary cross-entropy.
+"""How far outputs have moved, in the unit of the loss: squared error, cross-entropy, binary
+cross-entropy.
 
-Each distance is the loss of the new outputs as answers to the old ones, less what the old ones would lose themselves:
-the squared change for squared error, the Kullback-Leibler divergence for the two entropies.
+Each distance is the loss of the new outputs as answers to the old ones, less what the old ones
+would lose themselves: the squared change for squared error, the Kullback-Leibler divergence for the
+two entropies.
 """
 
 from __future__ import annotations
@@ -47,9 +49,11 @@ class Distance:
     total : bool
         Whether the loss is a sum over what counts and not a mean.
     classes : int
-        Of cross-entropy, where known; else 0. Their axis is 1 if that has this length and the last one has not.
+        Of cross-entropy, where known; else 0. Their axis is 1 if that has this length and the last
+        one has not.
     counted : bool tensor or None
-        Of cross-entropy with an index that is ignored: which answers count, in the order of the flat targets.
+        Of cross-entropy with an index that is ignored: which answers count, in the order of the
+        flat targets.
     """
 
     kind: str
@@ -107,9 +111,11 @@ def single_tensor(outputs: Any) -> torch.Tensor:
 
 
 def distance_of_graph(loss: torch.Tensor, outputs: torch.Tensor) -> Distance | None:
-    """The distance that fits a loss, read from the operators between the outputs and it; None if they are not known.
+    """The distance that fits a loss, read from the operators between the outputs and it; None if
+    they are not known.
 
-    The nearest known operator to the loss decides. A loss computed by a compiled function shows no operators.
+    The nearest known operator to the loss decides. A loss computed by a compiled function shows no
+    operators.
     """
     edge, seen = outputs.grad_fn, 0
     level: list[Callable[..., Any]] = [loss.grad_fn] if loss.grad_fn is not None else []
@@ -132,7 +138,9 @@ def distance_of_graph(loss: torch.Tensor, outputs: torch.Tensor) -> Distance | N
 
 
 def _refined(distance: Distance, node: Any, name: str) -> Distance:
-    """With the reduction, the number of classes and the mask that the operator holds, before its backward pass."""
+    """With the reduction, the number of classes and the mask that the operator holds, before its
+    backward pass.
+    """
     found = replace(distance, total=getattr(node, "_saved_reduction", 1) == 2)
     if name.startswith("NllLoss"):
         target, ignored = node._saved_target, node._saved_ignore_index

@@ -1,7 +1,9 @@
-"""Recurrent layers of PyTorch as vector fields: float64 copies of their equations, with derivatives by ``torch.func``.
+"""Recurrent layers of PyTorch as vector fields: float64 copies of their equations, with derivatives
+by ``torch.func``.
 
-A layer or a step moves its state by ``x <- step(u, x)``; the field is ``F(x) = step(u, x) - x`` at a constant input u.
-The equations are written out in elementary operations, since ``vmap`` has no rules for the fused cells.
+A layer or a step moves its state by ``x <- step(u, x)``; the field is ``F(x) = step(u, x) - x`` at
+a constant input u. The equations are written out in elementary operations, since ``vmap`` has no
+rules for the fused cells.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ RECURRENT = (nn.RNN, nn.GRU, nn.LSTM, nn.RNNCell, nn.GRUCell, nn.LSTMCell)
 
 @dataclass(frozen=True)
 class Layout:
-    """How a state is made of those of layers: ``layers`` times ``kinds`` (2 for LSTM: h, c) vectors of ``units``."""
+    """How a state is made of those of layers: ``layers`` times ``kinds`` (2 for LSTM: h, c) vectors
+    of ``units``.
+    """
 
     layers: int
     kinds: int
@@ -44,8 +48,8 @@ class Layout:
     def flat(self, states: Any) -> Floats:
         """States as an array (S, K), layer by layer, h before c.
 
-        ``states`` may be (..., K); PyTorch's own (layers, ..., units), with a pair (h, c) of them for an LSTM; or for a
-        single layer (..., units).
+        ``states`` may be (..., K); PyTorch's own (layers, ..., units), with a pair (h, c) of them
+        for an LSTM; or for a single layer (..., units).
         """
         given = states if isinstance(states, tuple) else (states,)
         arrays = [np.asarray(x.detach().cpu().double() if isinstance(x, torch.Tensor) else x, float) for x in given]
@@ -63,19 +67,21 @@ class Layout:
 
 
 class TorchField(UserField):
-    """The field of a step in float64, its Jacobian and its curvature, for :func:`ghostpoint.find_slow_points`.
+    """The field of a step in float64, its Jacobian and its curvature, for
+    :func:`ghostpoint.find_slow_points`.
 
     Parameters
     ----------
     make : function of arrays by name to a step
-        A step is a function of a state (K,), or with ``batched`` of states (B, K), to the next; of tensors in float64.
+        A step is a function of a state (K,), or with ``batched`` of states (B, K), to the next; of
+        tensors in float64.
     parts : dict of str to tensor
         The weights.
     size : int
         K.
     batched : bool
-        Whether the step only takes batches, whose rows must not depend on each other; derivatives are then taken by
-        ``size`` backward passes and not by ``vmap``.
+        Whether the step only takes batches, whose rows must not depend on each other; derivatives
+        are then taken by ``size`` backward passes and not by ``vmap``.
     """
 
     def __init__(self, make: Callable[[Parts], Step], parts: Parts, size: int, *, batched: bool = False):
@@ -183,7 +189,8 @@ def _stepped(x: torch.Tensor, u: torch.Tensor, weights: list[Any], kind: str, la
 def field_of_step(step: Callable[[Any, Any], Any], states: Floats, inputs: Any) -> TorchField:
     """The field of any ``step(input, state) -> state`` of batches (B, I) and (B, K).
 
-    A module is copied, in float64, on the CPU, in evaluation mode. A function is called with float64 tensors.
+    A module is copied, in float64, on the CPU, in evaluation mode. A function is called with
+    float64 tensors.
 
     Raises
     ------

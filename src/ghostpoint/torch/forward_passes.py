@@ -1,4 +1,6 @@
-"""Forward passes of a training step that can be repeated: same batch, same random numbers, same buffers."""
+"""Forward passes of a training step that can be repeated: same batch, same random numbers, same
+buffers.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,8 @@ class ForwardPasses:
     pending : list
         Those of the update to come, several where gradients are accumulated.
     pure : bool
-        Whether the last one drew no random number and changed no buffer, so that only the parameters decide.
+        Whether the last one drew no random number and changed no buffer, so that only the
+        parameters decide.
     calls : int
         Forward passes so far.
     """
@@ -63,7 +66,9 @@ class ForwardPasses:
         self._kept: tuple[Closure, torch.Tensor, Any, Measure, list[tuple[int, int]]] | None = None
 
     def evaluate(self, closure: Closure, *, reuse: bool) -> tuple[torch.Tensor, Any]:
-        """``closure()`` with the graph; with ``reuse`` the last trial's pass, if the parameters are still those."""
+        """``closure()`` with the graph; with ``reuse`` the last trial's pass, if the parameters are
+        still those.
+        """
         if all(p.grad is None for p in self.parameters.tensors):
             self.pending = []  # gradients were put to zero, after a step or after one that AMP skipped
         elif len(self.pending) >= MOST:
@@ -82,7 +87,8 @@ class ForwardPasses:
         return loss, outputs
 
     def repeat(self, *, keep: bool) -> tuple[float, float]:
-        """Mean loss and mean distance of the outputs of the pending passes at the present parameters.
+        """Mean loss and mean distance of the outputs of the pending passes at the present
+        parameters.
 
         Generators and buffers are put back. With ``keep`` the graph is kept, for :meth:`evaluate`.
         """

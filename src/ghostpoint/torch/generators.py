@@ -1,4 +1,6 @@
-"""States of PyTorch's random number generators: kept before a forward pass, put back to repeat it."""
+"""States of PyTorch's random number generators: kept before a forward pass, put back to repeat
+it.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ __all__ = ["GeneratorStates"]
 
 @dataclass(frozen=True)
 class GeneratorStates:
-    """The states of the default generators of the CPU and of some devices, and of generators of one's own."""
+    """The states of the default generators of the CPU and of some devices, and of generators of
+    one's own.
+    """
 
     cpu: torch.Tensor
     devices: tuple[tuple[torch.device, torch.Tensor], ...]

@@ -39,8 +39,9 @@ class Update:
     number : int
         Updates before it.
     action : str
-        "kept" (the optimizer's own, to the last bit), "changed", "stayed" (every trial refused), "skipped" (a loss or a
-        gradient that is not finite), or "unguarded" (the guard had nothing to judge it by).
+        "kept" (the optimizer's own, to the last bit), "changed", "stayed" (every trial refused),
+        "skipped" (a loss or a gradient that is not finite), or "unguarded" (the guard had nothing
+        to judge it by).
     rule : "fixed" or "fresh"
     factor : float
         Of the optimizer's update; 0 where the parameters stay.
@@ -61,13 +62,15 @@ class Update:
 
 
 class Guard:
-    """Tries each update of a ``torch.optim`` optimizer on its batch and takes it back, or part of it, where it breaks.
+    """Tries each update of a ``torch.optim`` optimizer on its batch and takes it back, or part of
+    it, where it breaks.
 
-    Outputs may not move farther than half the root of the loss, the loss may not rise (on a plateau not at all), and
-    along stiff directions no update goes farther than Newton's step: :class:`~ghostpoint.torch.FixedBatch` and
-    :class:`~ghostpoint.torch.FreshBatches` are the rules. The optimizer stays what it is: the guard acts in its step
-    hooks, so schedulers, ``isinstance``, clipping, accumulation and ``GradScaler`` see nothing of it, and its state
-    travels in ``optimizer.state_dict()``.
+    Outputs may not move farther than half the root of the loss, the loss may not rise (on a plateau
+    not at all), and along stiff directions no update goes farther than Newton's step:
+    :class:`~ghostpoint.torch.FixedBatch` and :class:`~ghostpoint.torch.FreshBatches` are the rules.
+    The optimizer stays what it is: the guard acts in its step hooks, so schedulers, ``isinstance``,
+    clipping, accumulation and ``GradScaler`` see nothing of it, and its state travels in
+    ``optimizer.state_dict()``.
 
     Two ways to use it. The guard makes the step::
 
@@ -90,12 +93,13 @@ class Guard:
     criterion : callable (outputs, targets) to loss, optional
         For ``guard.step(inputs=x, targets=y)``, without a closure.
     batch : "auto", "fixed" or "fresh"
-        Which rule. "fixed" promises that every step has the same batch, and saves the trial's forward pass, which is
-        the next step's. "auto" begins with "fresh" and takes the rule for a fixed batch while the loss of each step
-        repeats the last trial's.
+        Which rule. "fixed" promises that every step has the same batch, and saves the trial's
+        forward pass, which is the next step's. "auto" begins with "fresh" and takes the rule for a
+        fixed batch while the loss of each step repeats the last trial's.
     distance : str or callable
-        "squared", "cross_entropy", "bce" (of logits), "probabilities", a function ``(old outputs, new outputs)`` to a
-        scalar tensor in the unit of the loss, or "auto": read from the graph of the loss.
+        "squared", "cross_entropy", "bce" (of logits), "probabilities", a function
+        ``(old outputs, new outputs)`` to a scalar tensor in the unit of the loss, or "auto": read
+        from the graph of the loss.
     fixed, fresh : FixedBatch, FreshBatches
         The numbers of the two rules.
     on_update : callable (Update), optional
@@ -106,8 +110,8 @@ class Guard:
     Attributes
     ----------
     counts : dict of str to int
-        ``updates`` and how they ended (``kept``, ``changed``, ``stayed``, ``skipped``, ``unguarded``), ``refused``
-        trials, ``forward`` and ``backward`` passes.
+        ``updates`` and how they ended (``kept``, ``changed``, ``stayed``, ``skipped``,
+        ``unguarded``), ``refused`` trials, ``forward`` and ``backward`` passes.
     last : Update or None
 
     Raises
@@ -178,8 +182,10 @@ class Guard:
         Parameters
         ----------
         closure : callable to (loss, outputs), optional
-            A forward pass of the batch, without backward pass and without effects other than on the model's buffers and
-            generators: it is called again with the parameters of a trial. ``outputs`` are the answers that count.
+            A forward pass of the batch, without backward pass and without effects other than on the
+            model's buffers and
+            generators: it is called again with the parameters of a trial. ``outputs`` are the
+                answers that count.
         inputs, targets : optional
             In place of the closure: the batch for ``model(inputs)`` and the guard's ``criterion``.
         before_step : callable, optional
@@ -215,8 +221,8 @@ class Guard:
     def evaluate(self, closure: Closure) -> tuple[torch.Tensor, Any]:
         """``closure()`` with the graph, remembered for the trials of the next ``optimizer.step()``.
 
-        Several calls before one step are an accumulated gradient. The closure returns the loss as it is; scale it
-        afterwards, as in ``(loss / k).backward()``.
+        Several calls before one step are an accumulated gradient. The closure returns the loss as
+        it is; scale it afterwards, as in ``(loss / k).backward()``.
         """
         if not self._passes.pending and self._expected_at != self.parameters.versions():
             self._expected = None  # somebody else has written to the parameters
@@ -226,7 +232,9 @@ class Guard:
         return loss, outputs
 
     def forget_older_passes(self) -> None:
-        """Forget the forward passes before the last one, where gradients are put to zero only after it."""
+        """Forget the forward passes before the last one, where gradients are put to zero only after
+        it.
+        """
         del self._passes.pending[:-1]
 
     def remove(self) -> None:
@@ -429,7 +437,9 @@ class Guard:
     # State.
 
     def state_dict(self) -> dict[str, Any]:
-        """What the guard has learned: factors, levels, counts, secants. Also part of ``optimizer.state_dict()``."""
+        """What the guard has learned: factors, levels, counts, secants. Also part of
+        ``optimizer.state_dict()``.
+        """
         return {
             "fixed": self._fixed.state_dict(),
             "fresh": self._fresh.state_dict(),

@@ -1,4 +1,6 @@
-"""What a guard accepts, as numbers: one rule for a batch that stays, one for batches that are drawn afresh."""
+"""What a guard accepts, as numbers: one rule for a batch that stays, one for batches that are drawn
+afresh.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +20,18 @@ NUMBERS, MOST = 8_000_000, 32
 class FixedBatch:
     """The rule for training on the whole data set, or on one batch, over and over.
 
-    With L and o the loss and the outputs before the update, L1 and o1 those after it, L_best the lowest loss so far and
-    D a distance of outputs (:mod:`ghostpoint.torch.distances`), an update is accepted if
+    With L and o the loss and the outputs before the update, L1 and o1 those after it, L_best the
+    lowest loss so far and D a distance of outputs (:mod:`ghostpoint.torch.distances`), an update is
+    accepted if
 
         D(o, o1) <= kappa**2 L   and   L1 <= L_best (1 + jump clip(1 - L_best / L_first, 0, 1)).
 
-    (Measured against L in place of L_best, rises of a fifth each carried one network from 0.06 of chance back to 0.7.)
+    (Measured against L in place of L_best, rises of a fifth each carried one network from 0.06 of
+    chance back to 0.7.)
 
-    Accepted or not decides the factor of the next trial. Stiff directions come from secants of the gradient
-    (:mod:`ghostpoint.torch.secants`), and along them no update goes farther than Newton's step.
+    Accepted or not decides the factor of the next trial. Stiff directions come from secants of the
+    gradient (:mod:`ghostpoint.torch.secants`), and along them no update goes farther than Newton's
+    step.
 
     Parameters
     ----------
@@ -35,17 +40,18 @@ class FixedBatch:
     jump : float
         By what share the loss may exceed its lowest value where that is far below the first one.
     cap : float
-        How far the parameters may move beside the stiff directions in one update, relative to their norm.
+        How far the parameters may move beside the stiff directions in one update, relative to their
+        norm.
     growth : float
         Largest factor of the optimizer's update.
     raised : float
         What the factor is multiplied by after an accepted update.
     secants : int, optional
-        Pairs of gradient and parameter differences that are kept. By default as many as take 32 MB in float32 and at
-        most 32 for up to a million parameters, 4 for more.
+        Pairs of gradient and parameter differences that are kept. By default as many as take 32 MB
+        in float32 and at most 32 for up to a million parameters, 4 for more.
     compact : bool, optional
-        Whether they are stored in 8 bits a number: four then take the memory of one copy of the parameters. By default
-        for more than a million parameters.
+        Whether they are stored in 8 bits a number: four then take the memory of one copy of the
+        parameters. By default for more than a million parameters.
     tries : int
         Trials of one update before the parameters stay where they are.
     """
@@ -77,7 +83,8 @@ class FixedBatch:
         return secants, large if self.compact is None else self.compact
 
     def most(self, loss: float, first: float) -> float:
-        """The largest loss that is accepted; ``loss`` is the lowest so far, ``first`` the first of the training.
+        """The largest loss that is accepted; ``loss`` is the lowest so far, ``first`` the first of
+        the training.
 
         No rise at all on the first plateau, one by the share ``jump`` once the task is learned.
         """
@@ -91,20 +98,21 @@ class FreshBatches:
 
     An update is accepted if
 
-        D(o, o1) <= kappa**2 max(L, floor L_first)   and, after ``warm`` updates,   L1 <= L + noise sd,
+        D(o, o1) <= kappa**2 max(L, floor L_first)   and, after ``warm`` updates,   L1 <= L + noise
+        sd,
 
-    sd the standard deviation of the loss from batch to batch, from a running average of half the squared differences
-    of successive losses. The factor never exceeds 1: an update that is accepted at once is the optimizer's own, to the
-    last bit. While more than the share ``often`` of the updates is refused, a cap on |update| / |parameters| comes
-    down.
+    sd the standard deviation of the loss from batch to batch, from a running average of half the
+    squared differences of successive losses. The factor never exceeds 1: an update that is accepted
+    at once is the optimizer's own, to the last bit. While more than the share ``often`` of the
+    updates is refused, a cap on |update| / |parameters| comes down.
 
     Parameters
     ----------
     kappa, raised, tries
         As for :class:`FixedBatch`.
     floor : float
-        The share of the first loss from which down the outputs may move as far as there. A move that small loses no
-        network, and forbidding it keeps the last part of the loss from falling.
+        The share of the first loss from which down the outputs may move as far as there. A move
+        that small loses no network, and forbidding it keeps the last part of the loss from falling.
     noise : float
         By how many standard deviations the loss of the batch may rise.
     warm : int

@@ -17,7 +17,8 @@ from ghostpoint.torch.secants import Secants
 
 __all__ = ["FixedJudge", "FreshJudge", "Judgement"]
 
-#: rounding errors of a loss that are no rise of it: multiples of the precision of losses and outputs
+#: rounding errors of a loss that are no rise of it: multiples of the precision of losses and
+#: outputs
 ROUNDING = 4.0
 #: by what share a loss is above all that is accepted, if no update led to it
 MOVED = 1e-3
@@ -25,10 +26,11 @@ MOVED = 1e-3
 
 @dataclass(frozen=True)
 class Judgement:
-    """The end of the trials of one update d: its accepted factor, 0 for none, and what was refused before.
+    """The end of the trials of one update d: its accepted factor, 0 for none, and what was refused
+    before.
 
-    ``own`` says that the parameters are where the optimizer put them, to the last bit; ``trial`` and ``distance`` are
-    L1 and D of the last trial.
+    ``own`` says that the parameters are where the optimizer put them, to the last bit; ``trial``
+    and ``distance`` are L1 and D of the last trial.
     """
 
     factor: float
@@ -39,7 +41,8 @@ class Judgement:
 
 
 class FixedJudge:
-    """:class:`~ghostpoint.torch.guard_rules.FixedBatch` with its factor, its first loss and its secants.
+    """:class:`~ghostpoint.torch.guard_rules.FixedBatch` with its factor, its first loss and its
+    secants.
 
     Between two updates ``gradient`` is the gradient of the last one, or None.
     """
@@ -54,7 +57,9 @@ class FixedJudge:
         self.gradient: torch.Tensor | None = None
 
     def learn(self, theta: torch.Tensor) -> torch.Tensor | None:
-        """Make a secant of the last gradient and the present one; the memory of the last one, to be used again."""
+        """Make a secant of the last gradient and the present one; the memory of the last one, to be
+        used again.
+        """
         work, self.gradient = self.gradient, None
         if work is not None and len(work) == len(theta):
             for p, part in self.parameters.pieces():  # y = g - g_previous, in place
@@ -77,7 +82,9 @@ class FixedJudge:
     def judge(
         self, passes: ForwardPasses, theta: torch.Tensor, d: torch.Tensor, loss: float, *, keep: bool
     ) -> Judgement:
-        """Try ``theta + factor d``, less what is too far along stiff directions, until it is accepted."""
+        """Try ``theta + factor d``, less what is too far along stiff directions, until it is
+        accepted.
+        """
         rule = self.rule
         stiff = self.secants.parts(d)
         d_d, theta_theta = torch.stack([d.dot(d), theta.dot(theta)]).tolist()
@@ -91,8 +98,8 @@ class FixedJudge:
         factor = min(self.factor, rule.cap * size / beside) if beside > 0 and size > 0 else self.factor
         most = rule.most(best, first) + ROUNDING * passes.precision() * abs(loss)
 
-        # a trial that is refused shrinks as a whole: where the limits along stiff directions are too
-        # wide, a smaller factor alone would not
+        # a trial that is refused shrinks as a whole: where the limits along stiff directions are
+        # too wide, a smaller factor alone would not
         limited = stiff.correction(factor) if len(stiff.along) else np.zeros(0)
         begun = factor
 
@@ -117,7 +124,9 @@ class FixedJudge:
 
 
 class FreshJudge:
-    """:class:`~ghostpoint.torch.guard_rules.FreshBatches` with its factor, its cap and the noise of the loss."""
+    """:class:`~ghostpoint.torch.guard_rules.FreshBatches` with its factor, its cap and the noise of
+    the loss.
+    """
 
     def __init__(self, rule: FreshBatches, parameters: Parameters):
         self.rule, self.parameters = rule, parameters
@@ -182,8 +191,9 @@ def _tried(
 ) -> tuple[Judgement, float]:
     """Trials with a factor that shrinks until one is accepted; the judgement, and the last factor.
 
-    A trial that moves the outputs by more than ``farthest`` is followed by 0.9 of the factor at which D, quadratic in
-    it, would just do, within 0.05 and 0.7; one that raises the loss above ``most`` by at most half.
+    A trial that moves the outputs by more than ``farthest`` is followed by 0.9 of the factor at
+    which D, quadratic in it, would just do, within 0.05 and 0.7; one that raises the loss above
+    ``most`` by at most half.
     """
     refused: list[str] = []
     trial = distance = float("nan")
@@ -214,7 +224,8 @@ def _move(
     coefficients: NDArray[np.float64],
     secants: Secants | None,
 ) -> bool:
-    """Put the parameters at ``theta + factor d + sum_j a_j y_j``; whether that is where the optimizer put them.
+    """Put the parameters at ``theta + factor d + sum_j a_j y_j``; whether that is where the
+    optimizer put them.
 
     ``untouched`` says that they are still there.
     """

@@ -1,4 +1,6 @@
-"""Monitor and guard as callbacks of Lightning; imported when asked for, with ``lightning`` or ``pytorch_lightning``."""
+"""Monitor and guard as callbacks of Lightning; imported when asked for, with ``lightning`` or
+``pytorch_lightning``.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +30,12 @@ _Callback: Any = _callback()
 
 
 class MonitorCallback(_Callback):
-    """A :class:`~ghostpoint.torch.Monitor` over ``trainer.fit``; its record travels in the checkpoints.
+    """A :class:`~ghostpoint.torch.Monitor` over ``trainer.fit``; its record travels in the
+    checkpoints.
 
-    The loss is that of ``training_step``, averaged over the batches of an update. Where that returns a dict, its
-    entries ``outputs`` and ``targets``, if there are any, give confidence, saturation and accuracy.
+    The loss is that of ``training_step``, averaged over the batches of an update. Where that
+    returns a dict, its entries ``outputs`` and ``targets``, if there are any, give confidence,
+    saturation and accuracy.
 
     Parameters
     ----------
@@ -111,14 +115,17 @@ class MonitorCallback(_Callback):
 
 
 class GuardCallback(_Callback):
-    """A :class:`~ghostpoint.torch.Guard` over ``trainer.fit``; its state travels in the optimizer's.
+    """A :class:`~ghostpoint.torch.Guard` over ``trainer.fit``; its state travels in the
+    optimizer's.
 
-    With automatic optimization ``training_step`` must return a dict with the loss and the answers that count,
-    ``{"loss": loss, "outputs": outputs}``, and is called again for each trial, with the same random numbers. What it
-    logs in a trial is left out. It must have no other effects: metrics that it updates would count trials too, and
+    With automatic optimization ``training_step`` must return a dict with the loss and the answers
+    that count, ``{"loss": loss, "outputs": outputs}``, and is called again for each trial, with the
+    same random numbers. What it logs in a trial is left out. It must have no other effects: metrics
+    that it updates would count trials too, and
     belong into ``on_train_batch_end``. With manual optimization it makes its own closure::
 
-        loss, outputs = self.guard_callback.guard.evaluate(lambda: (criterion(out := self(x), y), out))
+        guard = self.guard_callback.guard
+        loss, outputs = guard.evaluate(lambda: (criterion(out := self(x), y), out))
         self.manual_backward(loss)
         self.optimizers().step()
 
@@ -175,7 +182,9 @@ class GuardCallback(_Callback):
         self._state = state_dict or None
 
     def on_before_zero_grad(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
-        """Forget the forward passes of an update that AMP has skipped: Lightning's own comes before its zeros."""
+        """Forget the forward passes of an update that AMP has skipped: Lightning's own comes before
+        its zeros.
+        """
         if self.guard is not None and pl_module.automatic_optimization:
             self.guard.forget_older_passes()
 

@@ -69,9 +69,11 @@ class Cost(NamedTuple):
 class Monitor:
     """Observes a training through the hooks of its optimizer, and says what phase it is in.
 
-    Nothing that training computes depends on it: weights, gradients, losses and generators are the same to the last bit
-    with and without it. Numbers stay on their device until 50 steps or 5 s have gone by, then all are fetched at once.
-    In the loop there is one more line, outside of compiled functions, before or after ``optimizer.step()``::
+    Nothing that training computes depends on it: weights, gradients, losses and generators are the
+    same to the last bit with and without it. Numbers stay on their device until 50 steps or 5 s
+    have gone by, then all are fetched at once.
+    In the loop there is one more line, outside of compiled functions, before or after
+    ``optimizer.step()``::
 
         monitor = Monitor(model, optimizer, path="run.jsonl")
         for x, y in batches:
@@ -79,22 +81,23 @@ class Monitor:
             monitor.log(loss, outputs=outputs, targets=y)
         print(monitor.verdict())
 
-    A step is one of the optimizer. Losses logged between two steps (accumulated gradients, or a step that AMP skipped)
-    are averaged. Gradients are what the optimizer sees: accumulated, unscaled, clipped.
+    A step is one of the optimizer. Losses logged between two steps (accumulated gradients, or a
+    step that AMP skipped) are averaged. Gradients are what the optimizer sees: accumulated,
+    unscaled, clipped.
 
-    =========================  =========================================================================================
-    loss                       as logged
-    gradient_norm              L2 norm over all parameters of the optimizer
-    update_size                L2 norm of the change of the parameters in one step
-    effective_learning_rate    ``-u.g / g.g`` of update u and gradient g; of plain gradient descent the learning rate
-    learning_rate              of the first group
-    confidence                 mean probability of the likelier answer
-    saturation                 share of answers whose probability is within 0.01 of certain
-    accuracy                   share of right answers, where targets are class labels, or 0 and 1
-    state_saturation           share of hidden states beyond 0.99, where states are logged
-    slow_points                on request, near the logged states, not proven: how many ``fixed_points`` and ``ghosts``
+    =========================
+    ========================================================================================= loss
+    as logged gradient_norm              L2 norm over all parameters of the optimizer update_size
+    L2 norm of the change of the parameters in one step effective_learning_rate    ``-u.g / g.g`` of
+    update u and gradient g; of plain gradient descent the learning rate learning_rate
+    of the first group confidence                 mean probability of the likelier answer saturation
+    share of answers whose probability is within 0.01 of certain accuracy                   share of
+    right answers, where targets are class labels, or 0 and 1 state_saturation           share of
+    hidden states beyond 0.99, where states are logged slow_points                on request, near
+    the logged states, not proven: how many ``fixed_points`` and ``ghosts``
                                were found, and ``ghost_speed``, |F| at the slowest ghost
-    =========================  =========================================================================================
+    =========================
+    =========================================================================================
 
     Parameters
     ----------
@@ -102,20 +105,23 @@ class Monitor:
         For the number of its parameters that the optimizer does not have.
     optimizer : torch.optim.Optimizer
     path : path, optional
-        Log of JSON lines to append to, for ``ghostpoint diagnose FILE`` and ``ghostpoint diagnose --follow FILE``. In a
-        distributed training the process of rank 0 alone writes.
+        Log of JSON lines to append to, for ``ghostpoint diagnose FILE`` and
+        ``ghostpoint diagnose --follow FILE``. In a distributed training the process of rank 0 alone
+        writes.
     every : int, or mapping of quantity to int or None, optional
-        Steps between two measurements, where not the default (1 for loss and learning rate, never for slow points, 10
-        for the others); None for never. A number is for all but loss, learning rate and slow points.
+        Steps between two measurements, where not the default (1 for loss and learning rate, never
+        for slow points, 10 for the others); None for never. A number is for all but loss, learning
+        rate and slow points.
     outputs : str
-        What ``outputs`` are: "classes" and "logits" (before softmax or sigmoid), "probabilities", "tanh", "values"
-        (unbounded: no confidence), or "auto", by targets and range.
+        What ``outputs`` are: "classes" and "logits" (before softmax or sigmoid), "probabilities",
+        "tanh", "values" (unbounded: no confidence), or "auto", by targets and range.
     sinks : iterable
         More places to write to: ``CSV``, ``TensorBoard``, ``WandB`` of ``ghostpoint.torch``.
     guard : Guard, optional
         Its counts are logged too.
     on_verdict : callable (Diagnosis), optional
-        Called when the verdict has changed; judging on the way takes at most a hundredth of the time.
+        Called when the verdict has changed; judging on the way takes at most a hundredth of the
+        time.
     chance_loss, chance_accuracy, classes : optional
         As for ``ghostpoint.diagnose``.
 
@@ -354,7 +360,8 @@ class Monitor:
             self._judge_if_cheap()
 
     def read_out(self, *, last: bool = False) -> None:
-        """Fetch what was measured, and write the rows that are complete; with ``last`` the present step's too.
+        """Fetch what was measured, and write the rows that are complete; with ``last`` the present
+        step's too.
 
         This waits for the devices once.
         """
@@ -393,7 +400,9 @@ class Monitor:
 
     @property
     def record(self) -> dict[str, NDArray[np.float64]]:
-        """What has been read out: ``epoch`` (steps with a loss) and curves over it, NaN where not measured."""
+        """What has been read out: ``epoch`` (steps with a loss) and curves over it, NaN where not
+        measured.
+        """
         steps, losses = (np.array(part) for part in self._record.get("loss", (array("d"), array("d"))))
         epoch, first = np.unique(steps, return_index=True)
         curves = {"epoch": epoch, "loss": losses[first]}
@@ -439,7 +448,9 @@ class Monitor:
             self.on_verdict(found)
 
     def costs(self) -> dict[str, Cost]:
-        """What measuring has cost so far, by quantity; those that are measured together stand under the first."""
+        """What measuring has cost so far, by quantity; those that are measured together stand under
+        the first.
+        """
         elapsed = max(time.monotonic() - self._started, 1e-9) if self._started is not None else float("inf")
         return {
             name: Cost(self.every.get(name, STEPS), int(calls), seconds, seconds / elapsed)

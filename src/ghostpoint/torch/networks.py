@@ -1,4 +1,6 @@
-"""The library's networks as PyTorch modules, and PyTorch's recurrent layers as the library's networks."""
+"""The library's networks as PyTorch modules, and PyTorch's recurrent layers as the library's
+networks.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,13 @@ _ACTIVATIONS = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "identity": lambda
 
 
 class NetworkModule(nn.Module):
-    """A stack of R networks of any family with the family's own equations; :func:`to_module` makes one.
+    """A stack of R networks of any family with the family's own equations; :func:`to_module` makes
+    one.
 
-    Its parameters are the parts of the record that are trainable, under their own names and with their first axis for
-    the networks; the other arrays are buffers. So each bias is one parameter, as in the library's training, and not two
-    as in PyTorch's layers, where plain gradient descent moves the sum of the two twice as far.
+    Its parameters are the parts of the record that are trainable, under their own names and with
+    their first axis for the networks; the other arrays are buffers. So each bias is one parameter,
+    as in the library's training, and not two as in PyTorch's layers, where plain gradient descent
+    moves the sum of the two twice as far.
 
     Attributes
     ----------
@@ -123,11 +127,11 @@ def to_module(
 def from_module(module: nn.Module, *, activation: str = "identity", initial_state: Any = 0.0) -> Record:
     """The network of a module as a record of the library, with alpha = 1 (``dt = tau`` in a task).
 
-    ``torch.nn.RNN`` (tanh) and ``torch.nn.GRU`` with one layer in one direction, their cells, and modules that hold one
-    of them and at most one ``Linear`` that takes its states: the readout. PyTorch's two biases become one,
-    ``b = bias_ih + bias_hh``, but for the candidate of a GRU, whose inner bias stands inside the reset gate
-    (``b_rec``).
-    A :class:`NetworkModule` gives its own record back.
+    ``torch.nn.RNN`` (tanh) and ``torch.nn.GRU`` with one layer in one direction, their cells, and
+    modules that hold one of them and at most one ``Linear`` that takes its states: the readout.
+    PyTorch's two biases become one, ``b = bias_ih + bias_hh``, but for the candidate of a GRU,
+    whose inner bias stands inside the reset gate (``b_rec``). A :class:`NetworkModule` gives its
+    own record back.
 
     Parameters
     ----------
@@ -141,8 +145,8 @@ def from_module(module: nn.Module, *, activation: str = "identity", initial_stat
     Raises
     ------
     ValueError
-        For another kind of network, with what it is: LSTM, several layers or directions, ReLU, projections, more than
-        one recurrent layer or readout.
+        For another kind of network, with what it is: LSTM, several layers or directions, ReLU,
+        projections, more than one recurrent layer or readout.
     """
     if isinstance(module, NetworkModule):
         return module.to_record()

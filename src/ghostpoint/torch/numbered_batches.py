@@ -15,8 +15,8 @@ __all__ = ["NumberedBatches"]
 class NumberedBatches(IterableDataset):
     """Batches, one an update; the k-th of the e-th pass is ``batch(e batches + k)``.
 
-    The workers of a ``DataLoader(..., batch_size=None)`` take turns. Where they are not persistent each pass is the
-    first.
+    The workers of a ``DataLoader(..., batch_size=None)`` take turns. Where they are not persistent
+    each pass is the first.
 
     Parameters
     ----------

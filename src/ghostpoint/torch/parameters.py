@@ -14,8 +14,9 @@ __all__ = ["Parameters"]
 class Parameters:
     """The parameters of all groups of an optimizer, in order, each once.
 
-    Vectors are on the device of the first parameter, in float64 if all parameters are, else in float32. No method but
-    :meth:`values` and :meth:`gradients` makes a copy of more than one parameter.
+    Vectors are on the device of the first parameter, in float64 if all parameters are, else in
+    float32. No method but :meth:`values` and :meth:`gradients` makes a copy of more than one
+    parameter.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer):

@@ -1,4 +1,5 @@
-"""What a monitor measures, as tensors that stay on their device: norms of updates, confidence of outputs.
+"""What a monitor measures, as tensors that stay on their device: norms of updates, confidence of
+outputs.
 
 Nothing here changes what it is given, draws random numbers, or waits for a device.
 """
@@ -40,10 +41,11 @@ CADENCES: dict[str, int | None] = {
 }
 #: those that need outputs
 OF_OUTPUTS = ("confidence", "saturation", "accuracy")
-#: what outputs may be: "classes" and "logits" before softmax and sigmoid, "probabilities" after a sigmoid, "tanh" after
-#: a tanh, "values" without bounds
+#: what outputs may be: "classes" and "logits" before softmax and sigmoid, "probabilities" after a
+#: sigmoid, "tanh" after a tanh, "values" without bounds
 OUTPUTS = ("auto", "classes", "logits", "probabilities", "tanh", "values")
-#: an answer nearer than this to its bound is saturated (probability; states and tanh outputs likewise)
+#: an answer nearer than this to its bound is saturated (probability; states and tanh outputs
+#: likewise)
 BOUND = 0.01
 #: numbers of outputs that are looked at: the first ones
 MOST = 1 << 16
@@ -63,7 +65,9 @@ def norm(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
 def update_and_rate(
     before: Sequence[torch.Tensor], after: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """``|u|`` and ``-u.g / g.g`` of the update u: the rate at which plain gradient descent goes as far along g."""
+    """``|u|`` and ``-u.g / g.g`` of the update u: the rate at which plain gradient descent goes as
+    far along g.
+    """
     u = torch._foreach_sub(list(after), list(before))
     device = u[0].device
     along = [torch.sum(a * b).to(device, torch.float64, non_blocking=True) for a, b in zip(u, gradients, strict=True)]
@@ -72,10 +76,12 @@ def update_and_rate(
 
 
 class Answers:
-    """Statistics of outputs under every reading that their range leaves open; :meth:`read` decides on the host.
+    """Statistics of outputs under every reading that their range leaves open; :meth:`read` decides
+    on the host.
 
-    ``vector`` is one tensor: the range of the outputs, whether all targets are 0 or 1, and (confidence, saturation,
-    accuracy) as classes or, for real outputs, as probabilities, tanh and logits. NaN stands for "does not apply".
+    ``vector`` is one tensor: the range of the outputs, whether all targets are 0 or 1, and
+    (confidence, saturation, accuracy) as classes or, for real outputs, as probabilities, tanh and
+    logits. NaN stands for "does not apply".
     """
 
     def __init__(self, vector: torch.Tensor, classes: bool):
@@ -83,7 +89,9 @@ class Answers:
 
     @staticmethod
     def read(numbers: Sequence[float], classes: bool, kind: str, widest: tuple[float, float]) -> dict[str, float]:
-        """Quantities by name from the numbers of ``vector``; ``widest`` is the range of all outputs so far."""
+        """Quantities by name from the numbers of ``vector``; ``widest`` is the range of all outputs
+        so far.
+        """
         if kind == "auto":
             if classes:
                 kind = "classes"
@@ -103,9 +111,10 @@ class Answers:
 def answers(outputs: torch.Tensor, targets: torch.Tensor | None) -> Answers | None:
     """Confidence, saturation and accuracy of outputs; None where the two do not fit together.
 
-    Confidence is the mean probability of the likelier answer, saturation the share of answers whose probability is
-    within 0.01 of certain. Targets that are whole numbers, of one axis less than the outputs, are class labels: the
-    axis of the classes is 1, as for ``nn.CrossEntropyLoss``, or the last one. Negative labels do not count.
+    Confidence is the mean probability of the likelier answer, saturation the share of answers whose
+    probability is within 0.01 of certain. Targets that are whole numbers, of one axis less than the
+    outputs, are class labels: the axis of the classes is 1, as for ``nn.CrossEntropyLoss``, or the
+    last one. Negative labels do not count.
     """
     o = outputs.detach()
     y = None if targets is None else targets.detach()
@@ -150,7 +159,9 @@ def state_saturation(states: torch.Tensor) -> torch.Tensor:
 
 
 def cadences(every: int | Mapping[str, int | None] | None) -> dict[str, int | None]:
-    """The default cadences with those of ``every`` in their place; a number is for what costs something alone."""
+    """The default cadences with those of ``every`` in their place; a number is for what costs
+    something alone.
+    """
     found = dict(CADENCES)
     if every is None:
         return found

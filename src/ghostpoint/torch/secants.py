@@ -48,7 +48,9 @@ class StiffParts:
     most: Floats
 
     def correction(self, factor: float) -> Floats:
-        """Coefficients a (K,) such that ``factor d + sum_j a_j y_j`` goes along each q_i no farther than it may."""
+        """Coefficients a (K,) such that ``factor d + sum_j a_j y_j`` goes along each q_i no farther
+        than it may.
+        """
         wanted = factor * self.along
         return np.asarray((np.clip(wanted, -self.most, self.most) - wanted) @ self.combine)
 
@@ -56,16 +58,17 @@ class StiffParts:
 class Secants:
     """The newest pairs ``y = g - g_previous``, ``s = theta - theta_previous`` of one batch.
 
-    On a quadratic loss with Hessian H they obey ``y_j = H s_j``. The steps are made conjugate, newest
-    first, with ``s_i . y_j`` of the newer i and the older j alone, so that only the y are kept; those
-    with a negative curvature are left out. With z_i the differences of the conjugate steps,
+    On a quadratic loss with Hessian H they obey ``y_j = H s_j``. The steps are made conjugate,
+    newest first, with ``s_i . y_j`` of the newer i and the older j alone, so that only the y are
+    kept; those with a negative curvature are left out. With z_i the differences of the conjugate
+    steps,
 
         B = sum_i z_i z_i^T / (s_i . z_i)
 
     is the curvature that the pairs imply together (a block form of the update of Broyden, Fletcher,
     Goldfarb and Shanno; Schnabel, Quasi-Newton methods using multiple secant equations, 1983). Its
-    eigenvectors are the stiff directions q_i and its eigenvalues the curvatures lambda_i. Along q_i an
-    update d goes at most Newton's step ``|g . q_i| / lambda_i``, a tenth of it uphill.
+    eigenvectors are the stiff directions q_i and its eigenvalues the curvatures lambda_i. Along q_i
+    an update d goes at most Newton's step ``|g . q_i| / lambda_i``, a tenth of it uphill.
 
     Each pair's own curvature ``y.y / y.s`` in place of lambda_i would be that of the stiffest
     direction in nearly all of them, and would hold the update back along the others.
@@ -77,8 +80,8 @@ class Secants:
     count : int
         How many are kept.
     compact : bool
-        Whether the y are stored in 8 bits a number, ``127 sqrt(|y| / max |y|)`` with the sign of y: a
-        quarter of the memory of float32.
+        Whether the y are stored in 8 bits a number, ``127 sqrt(|y| / max |y|)`` with the sign of y:
+        a quarter of the memory of float32.
     """
 
     def __init__(self, parameters: Parameters, count: int, compact: bool):
@@ -93,7 +96,8 @@ class Secants:
         self.cross: Floats = np.zeros((0, 0))  # s_i . y_j of the newer i
 
     def add(self, y: torch.Tensor, theta: torch.Tensor) -> None:
-        """Keep the pair of y and of the way from ``theta`` to the present parameters, in place of the oldest.
+        """Keep the pair of y and of the way from ``theta`` to the present parameters, in place of
+        the oldest.
 
         A pair without length says nothing and is left out.
         """
@@ -124,7 +128,9 @@ class Secants:
             setattr(self, name, grown)
 
     def parts(self, d: torch.Tensor) -> StiffParts:
-        """What ``d`` does along the directions in which the loss is stiff, and what it may do at this gradient."""
+        """What ``d`` does along the directions in which the loss is stiff, and what it may do at
+        this gradient.
+        """
         combine, curvature = self.directions()
         by_d, by_gradient = self._products(lambda p, part: [d[part], self.parameters.gradient_of(p)]).T
         along, slope = combine @ by_d, combine @ by_gradient
@@ -148,7 +154,9 @@ class Secants:
         return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
 
     def directions(self) -> tuple[Floats, Floats]:
-        """Coefficients (S, K) of the stiff directions q_i in the y_j, and the curvatures (S,) along them."""
+        """Coefficients (S, K) of the stiff directions q_i in the y_j, and the curvatures (S,) along
+        them.
+        """
         kept = len(self.y)
         conjugate, curvatures = np.zeros((0, kept)), np.zeros(0)
         for i in range(kept):
@@ -168,14 +176,18 @@ class Secants:
         return vectors.T @ z / np.sqrt(values)[:, None], values
 
     def _blocks(self, part: slice) -> Iterator[tuple[slice, torch.Tensor]]:
-        """The y in rows, over a part of the vectors that is cut into blocks, each with its place in the part."""
+        """The y in rows, over a part of the vectors that is cut into blocks, each with its place in
+        the part.
+        """
         for first in range(part.start, part.stop, _BLOCK):
             block = slice(first, min(first + _BLOCK, part.stop))
             rows = torch.stack([self.piece(j, block) for j in range(len(self.y))])
             yield slice(block.start - part.start, block.stop - part.start), rows
 
     def _products(self, given: Callable[[torch.Tensor, slice], list[torch.Tensor]]) -> Floats:
-        """Inner products of the y with two vectors, which are given parameter by parameter, (K, 2)."""
+        """Inner products of the y with two vectors, which are given parameter by parameter, (K,
+        2).
+        """
         if not self.y:
             return np.zeros((0, 2))
         own = self.parameters

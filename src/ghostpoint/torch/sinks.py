@@ -30,10 +30,12 @@ class Sink(Protocol):
 
 
 class JSONLines:
-    """A file with one JSON object a line, appended to, which ``ghostpoint diagnose`` reads while it grows.
+    """A file with one JSON object a line, appended to, which ``ghostpoint diagnose`` reads while it
+    grows.
 
-    Every call writes whole lines and hands them to the operating system, so a program that dies loses nothing that was
-    written. A line that a machine's crash has torn is closed before the next one is written.
+    Every call writes whole lines and hands them to the operating system, so a program that dies
+    loses nothing that was written. A line that a machine's crash has torn is closed before the next
+    one is written.
 
     Parameters
     ----------
@@ -66,7 +68,8 @@ class JSONLines:
 
 
 class CSV:
-    """A table with a column for each quantity; the first rows say which there are, and later ones are left out.
+    """A table with a column for each quantity; the first rows say which there are, and later ones
+    are left out.
 
     A file that is there is appended to, with the columns of its own header.
     """
@@ -145,7 +148,9 @@ class WandB:
         self.run = run
 
     def write(self, rows: Sequence[Row]) -> None:
-        """One row a step; the step is a column of its own, so that it need not be that of the run."""
+        """One row a step; the step is a column of its own, so that it need not be that of the
+        run.
+        """
         for row in rows:
             self.run.log({self.prefix + name: value for name, value in row.items()})
 

@@ -25,38 +25,44 @@ __all__ = ["find_slow_points", "track_slow_points"]
 def find_slow_points(
     module_or_step: nn.Module | Callable[[Any, Any], Any], states: Any, inputs: Any = None, **options: Any
 ) -> SlowPoints:
-    """Fixed points and ghosts of ``x <- step(u, x)`` near states that a task visits, at a constant input u.
+    """Fixed points and ghosts of ``x <- step(u, x)`` near states that a task visits, at a constant
+    input u.
 
-    The field is ``F(x) = step(u, x) - x``, so its zeros are the fixed points of the network, and 1 + an eigenvalue of
-    its Jacobian is one of the map. The search is that of ``ghostpoint.find_slow_points``, in float64 and on copies: the
-    module keeps its numbers, gradients, flags, mode, dtype and device, and no generator is drawn from.
+    The field is ``F(x) = step(u, x) - x``, so its zeros are the fixed points of the network, and 1
+    + an eigenvalue of its Jacobian is one of the map. The search is that of
+    ``ghostpoint.find_slow_points``, in float64 and on copies: the module keeps its numbers,
+    gradients, flags, mode, dtype and device, and no generator is drawn from.
 
     Parameters
     ----------
     module_or_step : torch.nn.Module, or callable (input, state) to state
-        * ``nn.RNN`` (tanh, relu), ``nn.GRU``, ``nn.LSTM``, also stacked, their cells, or a module that holds one of
-          them and no other. A single layer of tanh units gets the library's proofs, as a network of its own.
+        * ``nn.RNN`` (tanh, relu), ``nn.GRU``, ``nn.LSTM``, also stacked, their cells, or a module
+          that holds one of them and no other. A single layer of tanh units gets the library's
+          proofs, as a network of its own.
         * A module that :func:`to_module` made, of one network.
-        * Anything else is called: ``step(input, state)`` with an input (B, I), or None, and states (B, K) in float64.
-          A module is copied for that, in evaluation mode.
+        * Anything else is called: ``step(input, state)`` with an input (B, I), or None, and states
+          (B, K) in float64. A module is copied for that, in evaluation mode.
     states : tensor or array
-        (..., K), such as the hidden states of trials. For an LSTM K is 2 N: h and c one after the other, or a pair
-        (h, c). For stacked layers one layer after the other, or PyTorch's own (layers, batch, N).
+        (..., K), such as the hidden states of trials. For an LSTM K is 2 N: h and c one after the
+        other, or a pair (h, c). For stacked layers one layer after the other, or PyTorch's own
+        (layers, batch, N).
     inputs : (I,), optional
         Zeros by default; None for a step that takes no input.
     **options
-        Of ``ghostpoint.find_slow_points``: ``n_starts``, ``seed``, ``noise``, ``max_steps``, ``tau``, ``dt``, ...
-        Times are in steps by default.
+        Of ``ghostpoint.find_slow_points``: ``n_starts``, ``seed``, ``noise``, ``max_steps``,
+        ``tau``, ``dt``, ... Times are in steps by default.
 
     Returns
     -------
     SlowPoints
-        Coordinates are states as in ``states``. Dropout between layers is left out, as in evaluation.
+        Coordinates are states as in ``states``. Dropout between layers is left out, as in
+        evaluation.
 
     Raises
     ------
     ValueError
-        For several recurrent layers in a module, two directions, projections, states or inputs that do not fit.
+        For several recurrent layers in a module, two directions, projections, states or inputs that
+        do not fit.
     """
     if not callable(module_or_step):
         raise InputError(f"module_or_step must be a module or a callable, got {type(module_or_step).__name__}")
@@ -78,21 +84,23 @@ def track_slow_points(
     seed: int = 0,
     certify: bool = True,
 ) -> Tracks:
-    """The slow points of a module followed over its checkpoints, with births and deaths of fixed points.
+    """The slow points of a module followed over its checkpoints, with births and deaths of fixed
+    points.
 
-    As :func:`ghostpoint.track_slow_points`: each checkpoint is searched, near the states and the points of the one
-    before, and between two checkpoints every point is followed while the weights are interpolated.
+    As :func:`ghostpoint.track_slow_points`: each checkpoint is searched, near the states and the
+    points of the one before, and between two checkpoints every point is followed while the weights
+    are interpolated.
 
     Parameters
     ----------
     module : torch.nn.Module
         As for :func:`find_slow_points`; it is only copied.
     checkpoints : sequence of state dicts, at least two
-        What ``module.state_dict()`` gave, or ``torch.load`` of it. A dict must be a copy (``copy.deepcopy``): what
-        ``state_dict()`` returns changes with the module.
+        What ``module.state_dict()`` gave, or ``torch.load`` of it. A dict must be a copy
+        (``copy.deepcopy``): what ``state_dict()`` returns changes with the module.
     states : tensor or array, or function of the module to one
-        As for :func:`find_slow_points`. A function is called with a copy of the module at each checkpoint, in
-        evaluation mode and without gradients.
+        As for :func:`find_slow_points`. A function is called with a copy of the module at each
+        checkpoint, in evaluation mode and without gradients.
     epochs : (E,), optional
         Ascending; 0 to E - 1 by default.
     inputs : (I,), optional
@@ -109,7 +117,8 @@ def track_slow_points(
     Raises
     ------
     ValueError
-        For fewer than two checkpoints, one that does not fit the module, and as :func:`find_slow_points`.
+        For fewer than two checkpoints, one that does not fit the module, and as
+        :func:`find_slow_points`.
     """
     if not isinstance(module, nn.Module):
         raise InputError(f"module must be a torch.nn.Module, got {type(module).__name__}")
@@ -145,7 +154,9 @@ def track_slow_points(
 
 
 def _field(module_or_step: Any, states: Any, inputs: Any) -> tuple[Any, Any, dict[str, float]]:
-    """A record of the library or a field, states (S, K) in its coordinates, and its time constant and step."""
+    """A record of the library or a field, states (S, K) in its coordinates, and its time constant
+    and step.
+    """
     steps = {"tau": 1.0, "dt": 1.0}
     if isinstance(module_or_step, NetworkModule):
         record = module_or_step.to_record()

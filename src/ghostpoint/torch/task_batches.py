@@ -22,7 +22,8 @@ class TaskBatch(NamedTuple):
     inputs : (trial, step, input channel)
     targets : (trial, step, output channel)
     weights : (trial, step, output channel)
-        What squared errors are multiplied by before they are summed; 0 where an answer does not count.
+        What squared errors are multiplied by before they are summed; 0 where an answer does not
+        count.
     mask : (trial, step, output channel) bool
         Which answers count.
     """
@@ -33,12 +34,15 @@ class TaskBatch(NamedTuple):
     mask: torch.Tensor
 
     def loss(self, outputs: torch.Tensor) -> torch.Tensor:
-        """The task's loss of outputs (trial, step, output channel): ``sum weights (outputs - targets)**2``."""
+        """The task's loss of outputs (trial, step, output channel):
+        ``sum weights (outputs - targets)**2``.
+        """
         return (self.weights * (outputs - self.targets) ** 2).sum()
 
 
 class TaskBatches(NumberedBatches):
-    """Batches of a task, one an update: the trials that ``gp.train`` with the same seed has in the same epochs.
+    """Batches of a task, one an update: the trials that ``gp.train`` with the same seed has in the
+    same epochs.
 
     Use it as an iterator, or in ``DataLoader(batches, batch_size=None)``, whose workers take turns.
 
@@ -48,8 +52,8 @@ class TaskBatches(NumberedBatches):
     batches : int
         How many there are in one pass.
     seed : int
-        Of random trials. The k-th batch of the e-th pass is drawn from ``(seed, e batches + k)``; with the workers of a
-        loader that are not persistent each pass is the first.
+        Of random trials. The k-th batch of the e-th pass is drawn from ``(seed, e batches + k)``;
+        with the workers of a loader that are not persistent each pass is the first.
     dtype : torch.dtype
 
     Raises

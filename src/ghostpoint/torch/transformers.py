@@ -1,4 +1,6 @@
-"""Monitor and guard in the ``Trainer`` of Hugging Face; imported when asked for, with ``transformers``."""
+"""Monitor and guard in the ``Trainer`` of Hugging Face; imported when asked for, with
+``transformers``.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,10 @@ __all__ = ["GuardedTrainer", "MonitorCallback"]
 class MonitorCallback(TrainerCallback, ExportableState):
     """A :class:`~ghostpoint.torch.Monitor` over ``trainer.train()``.
 
-    Loss and logits are read in a forward hook of the model, so the model must compute its loss (be given labels); else
-    the losses that the trainer logs are taken. Its record is part of ``trainer_state.json``, and training goes on from
-    it with ``TrainingArguments(restore_callback_states_from_checkpoint=True)``.
+    Loss and logits are read in a forward hook of the model, so the model must compute its loss (be
+    given labels); else the losses that the trainer logs are taken. Its record is part of
+    ``trainer_state.json``, and training goes on from it with
+    ``TrainingArguments(restore_callback_states_from_checkpoint=True)``.
 
     Parameters
     ----------
@@ -108,7 +111,8 @@ class MonitorCallback(TrainerCallback, ExportableState):
 
 
 class GuardedTrainer(Trainer):
-    """A ``Trainer`` whose updates are guarded; the guard's state is part of the optimizer's in its checkpoints.
+    """A ``Trainer`` whose updates are guarded; the guard's state is part of the optimizer's in its
+    checkpoints.
 
     ``compute_loss`` is called again in each trial, with the same batch and random numbers.
 
@@ -117,7 +121,8 @@ class GuardedTrainer(Trainer):
     *args, **kwargs
         Of ``transformers.Trainer``.
     guard : mapping, optional
-        Options of :class:`~ghostpoint.torch.Guard`: ``batch``, ``distance``, ``fixed``, ``fresh``, ...
+        Options of :class:`~ghostpoint.torch.Guard`: ``batch``, ``distance``, ``fixed``, ``fresh``,
+        ...
 
     Attributes
     ----------

@@ -1,8 +1,9 @@
-"""Environments with NeuroGym's interface as data sets of PyTorch, by shape: the package is not needed.
+"""Environments with NeuroGym's interface as data sets of PyTorch, by shape: the package is not
+needed.
 
-NeuroGym: Molano-Mazon, Barbosa, Pastor-Ciurana, Fradera, Zhang, Forest, del Pozo Lerida, Ji-An, Cueva, de la Rocha,
-Narain and Yang, NeuroGym: An open resource for developing and sharing neuroscience tasks (2022),
-https://doi.org/10.31234/osf.io/aqc9n.
+NeuroGym: Molano-Mazon, Barbosa, Pastor-Ciurana, Fradera, Zhang, Forest, del Pozo Lerida, Ji-An,
+Cueva, de la Rocha, Narain and Yang, NeuroGym: An open resource for developing and sharing
+neuroscience tasks (2022), https://doi.org/10.31234/osf.io/aqc9n.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ class TrialBatch(NamedTuple):
     mask: torch.Tensor
 
     def loss(self, outputs: torch.Tensor) -> torch.Tensor:
-        """Mean cross-entropy of logits (trial, step, class), or mean squared error of values, where it counts."""
+        """Mean cross-entropy of logits (trial, step, class), or mean squared error of values, where
+        it counts.
+        """
         answers, targets = outputs[self.mask], self.targets[self.mask]
         if targets.is_floating_point():
             return functional.mse_loss(answers, targets)
@@ -49,9 +52,10 @@ class TrialBatch(NamedTuple):
 class TrialBatches(NumberedBatches):
     """Batches of trials of an environment, one an update.
 
-    Of the environment are used ``new_trial(**options)``, after it ``ob`` (step, channel) and ``gt`` (step,) or (step,
-    channel), ``start_ind`` and ``end_ind`` (dicts of period to step) where periods are named, and ``seed(int)`` where
-    there is one. What stands behind wrappers is found through ``unwrapped``.
+    Of the environment are used ``new_trial(**options)``, after it ``ob`` (step, channel) and ``gt``
+    (step,) or (step, channel), ``start_ind`` and ``end_ind`` (dicts of period to step) where
+    periods are named, and ``seed(int)`` where there is one. What stands behind wrappers is found
+    through ``unwrapped``.
 
     Parameters
     ----------
@@ -64,8 +68,8 @@ class TrialBatches(NumberedBatches):
     counted : sequence of str, optional
         Periods whose steps count, such as ``["decision"]``; by default all steps do.
     seed : int
-        Batch k is drawn after ``env.seed(...)`` with a number from (seed, k). An environment without ``seed`` draws as
-        it likes.
+        Batch k is drawn after ``env.seed(...)`` with a number from (seed, k). An environment
+        without ``seed`` draws as it likes.
     dtype : torch.dtype
         Of inputs and of targets that are values.
     **options
@@ -74,7 +78,8 @@ class TrialBatches(NumberedBatches):
     Raises
     ------
     ValueError
-        For an environment without that interface, periods that a trial has not, and numbers below 1.
+        For an environment without that interface, periods that a trial has not, and numbers below
+        1.
 
     Examples
     --------

@@ -1,4 +1,6 @@
-"""Training: a readable reference, compiled kernels, and ``train``, which checks, dispatches and records."""
+"""Training: a readable reference, compiled kernels, and ``train``, which checks, dispatches and
+records.
+"""
 
 from ghostpoint.training.computing import Computing
 from ghostpoint.training.engines import ENGINES, ByEpochEngine, Engine

@@ -1,4 +1,6 @@
-"""How a training is computed: the settings that change its speed, its precision and what is heard of it."""
+"""How a training is computed: the settings that change its speed, its precision and what is heard
+of it.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +20,17 @@ INTERRUPTS = ("raise", "return")
 
 @dataclass(frozen=True)
 class Computing:
-    """How :func:`ghostpoint.train` computes: pass it as ``engine=``, where the engine's name alone will not do.
+    """How :func:`ghostpoint.train` computes: pass it as ``engine=``, where the engine's name alone
+    will not do.
 
     Parameters
     ----------
     engine : str
-        A name in ``ghostpoint.training.ENGINES``, or "auto" for the first of them that can train what is asked for and
-        may be chosen so. "cuda": kernels on an NVIDIA GPU, for stacks of many networks (extra ``cuda``).
-        "compiled": kernels, for the models, tasks, optimisers and remedies they know. "torch": PyTorch, batched over
-        networks, for all. "reference": the readable float64 loop that the others are tested against.
+        A name in ``ghostpoint.training.ENGINES``, or "auto" for the first of them that can train
+        what is asked for and may be chosen so. "cuda": kernels on an NVIDIA GPU, for stacks of many
+        networks (extra ``cuda``). "compiled": kernels, for the models, tasks, optimisers and
+        remedies they know. "torch": PyTorch, batched over networks, for all. "reference": the
+        readable float64 loop that the others are tested against.
     dtype : "float32" or "float64"
         Of parameters, states and gradients.
     layout : "auto", "networks" or "units"
@@ -36,11 +40,13 @@ class Computing:
     on_progress : callable, optional
         Called with the number of network-epochs done since the last call.
     on_record : callable, optional
-        Called with each recorded epoch and a dictionary of its loss, gradient norm and accuracy, each (R,). By
-        the compiled engine it is called some seconds later, when the round of epochs has ended.
+        Called with each recorded epoch and a dictionary of its loss, gradient norm and accuracy,
+        each (R,). By the compiled engine it is called some seconds later, when the round of epochs
+        has ended.
     on_interrupt : "raise" or "return"
-        What Ctrl-C does: raise :class:`~ghostpoint.training.TrainingInterrupted`, whose ``run`` is the run up to there,
-        or return that run. Before anything is done it is a plain ``KeyboardInterrupt``.
+        What Ctrl-C does: raise :class:`~ghostpoint.training.TrainingInterrupted`, whose ``run`` is
+        the run up to there, or return that run. Before anything is done it is a plain
+        ``KeyboardInterrupt``.
 
     Raises
     ------

@@ -1,4 +1,6 @@
-"""What a run was asked to do, as JSON has it: the ``config`` of a :class:`~ghostpoint.results.TrainingRun`."""
+"""What a run was asked to do, as JSON has it: the ``config`` of a
+:class:`~ghostpoint.results.TrainingRun`.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def configuration(
     dtype: str,
     engine: str,
 ) -> dict[str, Any]:
-    """The arguments of ``train`` as they were given, and what of the models and the task is not in their arrays."""
+    """The arguments of ``train`` as they were given, and what of the models and the task is not in
+    their arrays.
+    """
     asked: dict[str, Any] = {
         "task": task.to_dict(array=brief),
         "chance_loss": float(task.chance_loss),
@@ -66,9 +70,11 @@ def _same(values: NDArray[Any]) -> Any:
 
 
 def brief(values: ArrayLike) -> Any:
-    """A number or list as it is, evenly spaced whole numbers as a range, and more than 500 others as a digest.
+    """A number or list as it is, evenly spaced whole numbers as a range, and more than 500 others
+    as a digest.
 
-    A digest has the shape and the SHA-256 of the values in C order: enough to tell whether two are the same.
+    A digest has the shape and the SHA-256 of the values in C order: enough to tell whether two are
+    the same.
     """
     array = np.asarray(values)
     if array.ndim == 1 and len(array) > 2 and array.dtype.kind in "iu":

@@ -1,7 +1,7 @@
 """The engines that train: what an engine must offer, and those there are.
 
-A new engine is a class derived from :class:`Engine` (or :class:`ByEpochEngine`, which brings the epoch loop with every
-optimiser and remedy) and one line: ``ENGINES["name"] = MyEngine()``.
+A new engine is a class derived from :class:`Engine` (or :class:`ByEpochEngine`, which brings the
+epoch loop with every optimiser and remedy) and one line: ``ENGINES["name"] = MyEngine()``.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from ghostpoint.training.plan import Plan
 class Engine(ABC):
     """Trains R networks as a :class:`~ghostpoint.training.plan.Plan` says.
 
-    ``train`` has checked all arguments before it asks an engine. What an engine needs beyond NumPy it imports in
-    :meth:`run`, so that ``import ghostpoint`` stays cheap.
+    ``train`` has checked all arguments before it asks an engine. What an engine needs beyond NumPy
+    it imports in :meth:`run`, so that ``import ghostpoint`` stays cheap.
     """
 
     #: the types of floating-point numbers that it computes in
@@ -47,13 +47,16 @@ class Engine(ABC):
     def run(self, models: Record, task: Task, plan: Plan, computing: Computing) -> Outcome:
         """Train.
 
-        ``computing`` has the dtype, the threads and the callables that hear of progress. Ctrl-C after the first epoch
-        ends the run early with ``Outcome.interrupted`` set; before it, the ``KeyboardInterrupt`` goes on.
+        ``computing`` has the dtype, the threads and the callables that hear of progress. Ctrl-C
+        after the first epoch ends the run early with ``Outcome.interrupted`` set; before it, the
+        ``KeyboardInterrupt`` goes on.
         """
 
 
 class ByEpochEngine(Engine):
-    """An engine that is called once an epoch, for loss and gradient; the rest is in ``by_epoch/loop.py``."""
+    """An engine that is called once an epoch, for loss and gradient; the rest is in
+    ``by_epoch/loop.py``.
+    """
 
     @abstractmethod
     def backend(self, models: Record, task: Task, computing: Computing) -> Backend:
@@ -148,7 +151,8 @@ class ReferenceEngine(ByEpochEngine):
         return ReferenceBackend(models, task)
 
 
-#: the engines by name; "auto" takes the first that is automatic and has no obstacle. New ones are registered here
+#: the engines by name; "auto" takes the first that is automatic and has no obstacle. New ones are
+#: registered here
 ENGINES: dict[str, Engine] = {
     "cuda": CudaEngine(),
     "compiled": CompiledEngine(),
@@ -163,7 +167,8 @@ def choose(models: Record, task: Task, plan: Plan, computing: Computing) -> str:
     Raises
     ------
     ValueError
-        If the one asked for cannot train these networks on this task; the message says why, and which can.
+        If the one asked for cannot train these networks on this task; the message says why, and
+        which can.
     """
     asked, dtype = computing.engine, computing.dtype
     one_of("engine", asked, ("auto", *ENGINES))

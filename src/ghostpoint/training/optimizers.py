@@ -1,8 +1,9 @@
-"""Optimisers with the semantics of ``torch.optim``, for stacks: a rate per network, and a norm per network.
+"""Optimisers with the semantics of ``torch.optim``, for stacks: a rate per network, and a norm per
+network.
 
-A new optimiser is a frozen dataclass derived from :class:`Optimizer` and one line: ``OPTIMIZERS["name"] = Mine()``. The
-by-epoch engines train with it as it is; the compiled engine needs a rule in its kernels and a line in
-``training/compiled/kernel_rules.py``.
+A new optimiser is a frozen dataclass derived from :class:`Optimizer` and one line:
+``OPTIMIZERS["name"] = Mine()``. The by-epoch engines train with it as it is; the compiled engine
+needs a rule in its kernels and a line in ``training/compiled/kernel_rules.py``.
 """
 
 from __future__ import annotations
@@ -30,21 +31,25 @@ class Optimizer(ABC):
 
     @property
     def stateless(self) -> bool:
-        """Whether an update depends on the present gradient only; then one that changes no bit ends the run."""
+        """Whether an update depends on the present gradient only; then one that changes no bit ends
+        the run.
+        """
         return False
 
     @abstractmethod
     def update(self, part: str, gradient: Any, rate: Any, state: dict[str, Any], epoch: int) -> Any:
         """What is added to ``part`` (R, ...).
 
-        ``gradient`` (R, ...) and ``rate`` (R, 1, ...) are NumPy arrays or torch tensors, so operators must do.
-        ``state`` is kept between calls, with an array or a tuple of arrays under ``part``. ``epoch`` counts from 0.
+        ``gradient`` (R, ...) and ``rate`` (R, 1, ...) are NumPy arrays or torch tensors, so
+        operators must do. ``state`` is kept between calls, with an array or a tuple of arrays under
+        ``part``. ``epoch`` counts from 0.
         """
 
 
 @dataclass(frozen=True)
 class SGD(Optimizer):
-    """Gradient descent with momentum mu, ``v <- mu v + g``, ``p <- p - rate v``, as ``torch.optim.SGD``; plain without.
+    """Gradient descent with momentum mu, ``v <- mu v + g``, ``p <- p - rate v``, as
+    ``torch.optim.SGD``; plain without.
 
     Examples
     --------
@@ -75,7 +80,8 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     """Adam with bias correction, as ``torch.optim.Adam``.
 
-    D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1. With the gradient g at
+    D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1.
+    With the gradient g at
     update k = 1, 2, ... and ``betas`` (b1, b2)::
 
         v <- b1 v + (1 - b1) g,  w <- b2 w + (1 - b2) g**2

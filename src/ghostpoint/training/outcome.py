@@ -15,7 +15,9 @@ EVENTS = ("first_above_chance", "last_above_chance", "first_solved", "frozen", "
 
 
 def hold_above(events: NDArray[np.int64], done: int) -> None:
-    """After ``done`` epochs: a network that froze or diverged above chance has stayed above it to the end."""
+    """After ``done`` epochs: a network that froze or diverged above chance has stayed above it to
+    the end.
+    """
     end = events[EVENTS.index("frozen") :].max(axis=0)
     events[1, (end >= 0) & (events[1] >= end)] = done - 1
 
@@ -36,7 +38,8 @@ class Outcome:
     epochs : int
         Updates done; fewer than asked for when the run was interrupted before its last epoch.
     acted : (R,) int64, optional
-        In how many epochs a remedy changed a network's update, where one was asked for; up to where it froze.
+        In how many epochs a remedy changed a network's update, where one was asked for; up to where
+        it froze.
     interrupted : bool
         Whether Ctrl-C ended the run, be it in its last epoch.
     """

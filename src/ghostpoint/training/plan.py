@@ -19,8 +19,8 @@ from ghostpoint.training.optimizers import Optimizer
 class Plan:
     """What a run is asked to do.
 
-    ``readout_norm`` has one value per network; ``remedies`` are those that change the update or the readout, without
-    :class:`~ghostpoint.remedies.ClipGradient`, which is ``clip_norm``.
+    ``readout_norm`` has one value per network; ``remedies`` are those that change the update or the
+    readout, without :class:`~ghostpoint.remedies.ClipGradient`, which is ``clip_norm``.
     """
 
     rate: NDArray[Any]
@@ -36,15 +36,18 @@ class Plan:
 
 
 WORD = 2**32
-#: streams of networks whose seed is known, of those with a place in the stack only, and of seeds of more than a word
+#: streams of networks whose seed is known, of those with a place in the stack only, and of seeds of
+#: more than a word
 SEEDED, PLACED, LONG = 0, 1, 2
 
 
 def entropy(plan_seed: int, network_seed: int, place: int) -> tuple[int, ...]:
-    """32-bit words from which a network's initial states and noise are drawn; no two pairs of seeds share them.
+    """32-bit words from which a network's initial states and noise are drawn; no two pairs of seeds
+    share them.
 
-    ``(seed of the run, seed of the network, stream, ...)``, or the place in the stack for the seed of the network
-    where that is unknown (negative). Zeros at the end do not count for :class:`numpy.random.SeedSequence`.
+    ``(seed of the run, seed of the network, stream, ...)``, or the place in the stack for the seed
+    of the network where that is unknown (negative). Zeros at the end do not count for
+    :class:`numpy.random.SeedSequence`.
     """
     key, stream = (place, PLACED) if network_seed < 0 else (network_seed, SEEDED)
     if max(plan_seed, key) < WORD:
@@ -59,8 +62,9 @@ def entropy(plan_seed: int, network_seed: int, place: int) -> tuple[int, ...]:
 def kernel_key(plan_seed: int, network_seed: int, place: int) -> int:
     """The kernels' 64-bit key of a network's random numbers, as a signed integer.
 
-    ``2**32 seed of the run + seed of the network`` for seeds of up to 31 and 32 bits. All other pairs have a negative
-    key, a digest of :func:`entropy`; two of n networks then share one with a probability of about n**2 / 2**64.
+    ``2**32 seed of the run + seed of the network`` for seeds of up to 31 and 32 bits. All other
+    pairs have a negative key, a digest of :func:`entropy`; two of n networks then share one with a
+    probability of about n**2 / 2**64.
     """
     if plan_seed < WORD // 2 and 0 <= network_seed < WORD:
         return plan_seed * WORD + network_seed
@@ -69,10 +73,12 @@ def kernel_key(plan_seed: int, network_seed: int, place: int) -> int:
 
 
 def draws(models: Record, task: Task, plan_seed: int) -> Callable[[], tuple[Any, Any]]:
-    """A function that gives an epoch's initial states (trials, R, N) and noise (steps, trials, R, N), or ``None``.
+    """A function that gives an epoch's initial states (trials, R, N) and noise (steps, trials, R,
+    N), or ``None``.
 
-    Network r draws from a generator of its own, made from the run's seed and the network's (its place in the stack
-    where that is unknown), so that a network's draws do not depend on the others.
+    Network r draws from a generator of its own, made from the run's seed and the network's (its
+    place in the stack where that is unknown), so that a network's draws do not depend on the
+    others.
     """
     words = [entropy(plan_seed, int(seed), place) for place, seed in enumerate(models.seed)]
     generators = [np.random.default_rng(one) for one in words]

@@ -1,6 +1,8 @@
-"""The specification: training as a readable float64 loop over the full state, for every model and task.
+"""The specification: training as a readable float64 loop over the full state, for every model and
+task.
 
-Nothing here is fast. Every faster engine is tested against :func:`evaluate`, and :func:`evaluate` against autograd.
+Nothing here is fast. Every faster engine is tested against :func:`evaluate`, and :func:`evaluate`
+against autograd.
 """
 
 from __future__ import annotations
@@ -44,22 +46,26 @@ def evaluate(
     initial_states: NDArray[Any] | None = None,
     noise: NDArray[Any] | None = None,
 ) -> Evaluation:
-    """Loss ``L = sum weights (o - target)**2`` of the task, and its gradient by backpropagation through time.
+    """Loss ``L = sum weights (o - target)**2`` of the task, and its gradient by backpropagation
+    through time.
 
-    The equations are the family's own (:class:`ghostpoint.models.Record`). Forward: ``x[t+1] = step(x[t])``; the answer
-    of step t is ``activation(z)`` of the logit z of x[t] or x[t+1], as the task says. Backward, ``y[t] = dL/dx[t]``::
+    The equations are the family's own (:class:`ghostpoint.models.Record`). Forward:
+    ``x[t+1] = step(x[t])``; the answer
+    of step t is ``activation(z)`` of the logit z of x[t] or x[t+1], as the task says. Backward,
+    ``y[t] = dL/dx[t]``::
 
         y[t] = (dx[t+1]/dx[t])^T y[t+1] + (dz/dx)^T dL/dz
 
-    and every step adds its share to the gradient. For the networks of the letter, with the drive ``a[t] = W x[t] + W_in
-    u[t] + b + noise[t]``, the step is ``x[t+1] = (1 - alpha) x[t] + alpha tanh(a[t])``, and with ``s[t] = alpha y[t+1]
+    and every step adds its share to the gradient. For the networks of the letter, with the drive
+    ``a[t] = W x[t] + W_in u[t] + b + noise[t]``, the step is
+    ``x[t+1] = (1 - alpha) x[t] + alpha tanh(a[t])``, and with ``s[t] = alpha y[t+1]
     (1 - tanh(a[t])**2)``::
 
         (dx[t+1]/dx[t])^T y[t+1] = (1 - alpha) y[t+1] + W^T s[t]
         dL/dW = sum_t s[t] x[t]^T,  dL/dW_in = sum_t s[t] u[t]^T,  dL/db = sum_t s[t]
 
-    and for ``W = m n^T``: ``dL/dm = sum_t s[t] kappa[t]^T``, ``dL/dn = sum_t x[t] (m^T s[t])^T``. Written without the
-    latent recursion that the kernels use, so that it checks that too.
+    and for ``W = m n^T``: ``dL/dm = sum_t s[t] kappa[t]^T``, ``dL/dn = sum_t x[t] (m^T s[t])^T``.
+    Written without the latent recursion that the kernels use, so that it checks that too.
 
     Parameters
     ----------
@@ -88,8 +94,8 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Path:
-    """Trials of R networks: ``states`` x[0] to x[steps], a list of (B, R, N); ``kept``, what the family's backward step
-    wants of each step; ``logits`` z (B, R, steps, O)."""
+    """Trials of R networks: ``states`` x[0] to x[steps], a list of (B, R, N); ``kept``, what the
+    family's backward step wants of each step; ``logits`` z (B, R, steps, O)."""
 
     states: list[NDArray[Any]]
     kept: list[Any]
@@ -121,7 +127,8 @@ def follow(
 def backpropagate(
     models: Record, task: Task, trial: Trial, path: Path, by_logit: NDArray[Any]
 ) -> dict[str, NDArray[Any]]:
-    """Gradient, by every part, of anything whose derivative by the logits (B, R, steps, O) is ``by_logit``.
+    """Gradient, by every part, of anything whose derivative by the logits (B, R, steps, O) is
+    ``by_logit``.
 
     The backward pass of :func:`evaluate`, with dL/dz as its seed.
     """

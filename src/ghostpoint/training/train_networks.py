@@ -81,49 +81,54 @@ def train(
 ) -> TrainingRun:
     """Train a stack of networks, each with its own learning rate.
 
-    One update changes every trainable part p of a model by the optimiser's rule; plain gradient descent is
-    ``p <- p - learning_rate dL/dp``. With the compiled engine the result of a network depends on nothing but its own
-    weights and settings: not on the stack, the layout or the number of threads, to the last bit.
+    One update changes every trainable part p of a model by the optimiser's rule; plain gradient
+    descent is ``p <- p - learning_rate dL/dp``. With the compiled engine the result of a network
+    depends on nothing but its own weights and settings: not on the stack, the layout or the number
+    of threads, to the last bit.
 
     Parameters
     ----------
     models : Record
         R networks of a family: LowRankRNN, FullRankRNN or GRU.
     task : Task
-        Its channels must be the models', and its targets within the range of their outputs. Random trials are drawn
-        anew every epoch.
+        Its channels must be the models', and its targets within the range of their outputs. Random
+        trials are drawn anew every epoch.
     learning_rate : scalar or (R,)
         Positive.
     epochs : int
         Number of updates.
-    optimizer : "sgd", "momentum", "adam" or an ``Optimizer`` such as ``ghostpoint.training.SGD(momentum=0.5)``
+    optimizer : "sgd", "momentum", "adam" or an ``Optimizer`` such as
+    ``ghostpoint.training.SGD(momentum=0.5)``
         With the semantics of ``torch.optim``; "momentum" is SGD with momentum 0.9.
-    remedy : None, "auto", or one or several of ``ghostpoint.remedies`` (``REMEDIES`` has their names)
-        What to do about updates that would end in the no-learning zone: shorten or lengthen them, each network's by a
-        factor of its own, the trust region two parts of an update by two. The history then has the length of the update
-        over that of the optimiser's as ``update_scale``, the events the number of epochs in which a remedy changed
-        anything as ``remedy_epochs``.
-        "auto": a :class:`~ghostpoint.remedies.TrustRegion` where the task wants the readout to cross from one level to
-        another (a more careful one where only some channels of some trials do), else
-        :class:`~ghostpoint.remedies.HazardLimit`.
+    remedy : None, "auto", or one or several of ``ghostpoint.remedies`` (``REMEDIES`` has their
+    names)
+        What to do about updates that would end in the no-learning zone: shorten or lengthen them,
+        each network's by a factor of its own, the trust region two parts of an update by two. The
+        history then has the length of the update over that of the optimiser's as ``update_scale``,
+        the events the number of epochs in which a remedy changed anything as ``remedy_epochs``.
+        "auto": a :class:`~ghostpoint.remedies.TrustRegion` where the task wants the readout to
+        cross from one level to another (a more careful one where only some channels of some trials
+        do), else :class:`~ghostpoint.remedies.HazardLimit`.
     readout_norm : scalar or (R,), optional
-        Before every epoch's forward pass, ``w_out`` and ``b_out`` of a network are multiplied by what makes the L1
-        norm of its ``w_out`` (over all outputs) this, trainable or not (article, Fig. 8C). No gradient goes through
-        it. The final models are those after the last update, not projected once more.
+        Before every epoch's forward pass, ``w_out`` and ``b_out`` of a network are multiplied by
+        what makes the L1 norm of its ``w_out`` (over all outputs) this, trainable or not (article,
+        Fig. 8C). No gradient goes through it. The final models are those after the last update, not
+        projected once more.
     seed : int
         Of the trials, the initial rates and the noise, where the task has them.
     record : "auto", "all", "log", int or epochs
-        Which epochs the history keeps: all of them, every k-th, or those listed; "auto" is every epoch up to
-        10,000 of them and evenly spaced ones beyond; "log" is the first, the last, and 100 per factor of ten evenly
-        on a logarithmic scale, rounded. Events are exact in any case.
+        Which epochs the history keeps: all of them, every k-th, or those listed; "auto" is every
+        epoch up to 10,000 of them and evenly spaced ones beyond; "log" is the first, the last, and
+        100 per factor of ten evenly on a logarithmic scale, rounded. Events are exact in any case.
     checkpoints : epochs
         At which the parameters are kept too (epoch k is after k updates, k < epochs).
     solved : float
         A network is solved at a loss below this share of the task's chance loss, at most 1.
     engine : str or Computing
-        The name of an engine: "auto", "compiled", "torch" or "reference"; or a :class:`~ghostpoint.Computing`, which
-        also has the floating-point type, the threads, the vector layout, what hears of progress, and what Ctrl-C does.
-        "auto" is the compiled engine where it can, else torch, with a warning about speed.
+        The name of an engine: "auto", "compiled", "torch" or "reference"; or a
+        :class:`~ghostpoint.Computing`, which also has the floating-point type, the threads, the
+        vector layout, what hears of progress, and what Ctrl-C does. "auto" is the compiled engine
+        where it can, else torch, with a warning about speed.
 
     Returns
     -------
@@ -132,7 +137,8 @@ def train(
     Raises
     ------
     ValueError
-        For anything out of range, with its name and what is valid. A network that diverges is no error but an event.
+        For anything out of range, with its name and what is valid. A network that diverges is no
+        error but an event.
     TrainingInterrupted
         After Ctrl-C, so that a loop around this call ends too; it is a ``KeyboardInterrupt``.
     MemoryError
@@ -145,7 +151,8 @@ def train(
     >>> run = gp.train(models, task, 0.02, 10)
     >>> run.history["loss"].shape
     (2, 10)
-    >>> gp.train(models, task, 0.02, 10, engine=gp.Computing("reference", dtype="float64")).config["dtype"]
+    >>> slow = gp.Computing("reference", dtype="float64")
+    >>> gp.train(models, task, 0.02, 10, engine=slow).config["dtype"]
     'float64'
     """
     if not isinstance(models, Record):

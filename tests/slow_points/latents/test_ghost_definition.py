@@ -1,4 +1,6 @@
-"""One definition of a ghost: latents in an orthonormal basis, the state, and any split of W say the same."""
+"""One definition of a ghost: latents in an orthonormal basis, the state, and any split of W say the
+same.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ def test_the_networks_of_the_agreement_have_ghosts():
 
 
 def test_the_speed_of_kappa_has_other_minima():
-    """What disagreed before: minima of |f(kappa)| are as many as those of |dz/dt| in some networks only."""
+    """What disagreed before: minima of |f(kappa)| are as many as those of |dz/dt| in some networks
+    only.
+    """
     fewer = 0
     for seed in range(15):
         m, n, b = random_weights(seed, 3)
@@ -159,7 +163,9 @@ def test_the_basis_of_the_latents_is_that_of_the_matrix():
 @settings(max_examples=50)
 @given(seed=st.integers(0, 1000), rank=st.integers(1, 4), size=st.floats(0.01, 3.0))
 def test_the_speed_of_the_state_is_that_of_the_latents_and_a_distance(seed, rank, size):
-    """``|F(Q z + p)|**2 = |f(z)|**2 + |p - p*(z)|**2`` for every z and every p at right angles to Q."""
+    """``|F(Q z + p)|**2 = |f(z)|**2 + |p - p*(z)|**2`` for every z and every p at right angles to
+    Q.
+    """
     m, n, b = random_weights(seed, rank)
     model = low_rank(m, n, b)
     field, root = orthonormal_field(m, n, b)
@@ -193,7 +199,9 @@ def test_ghosts_of_the_latents_are_those_of_the_state(seed, rank):
 
 
 def test_near_a_fold_the_state_has_the_same_ghost_and_other_bases_one_beside_it():
-    """Ratio of speeds 1 for the state; in a basis that is not orthonormal distance and passage are off as the speed."""
+    """Ratio of speeds 1 for the state; in a basis that is not orthonormal distance and passage are
+    off as the speed.
+    """
     m, n, b = random_weights(8, 2)
     split = np.array([[1.0, 0.6], [0.0, 0.5]])
     m, n = m @ np.linalg.inv(split).T, n @ split
@@ -251,7 +259,9 @@ def test_rank_one_speeds_differ_by_the_norm_of_n():
 
 @pytest.mark.parametrize("seed", [0, 3, 9])
 def test_dependent_columns_make_a_network_of_lower_rank(seed):
-    """With n = (n, 2 n) the network is one of rank one with m_1 + 2 m_2, whose ghosts are known completely."""
+    """With n = (n, 2 n) the network is one of rank one with m_1 + 2 m_2, whose ghosts are known
+    completely.
+    """
     m, n, b = random_weights(seed, 1, gain=6.0)
     second = 0.3 * random_weights(seed + 50, 1)[0]
     pair = low_rank(np.hstack([m - 2 * second, second]), np.hstack([n, 2 * n]), b)
@@ -262,7 +272,8 @@ def test_dependent_columns_make_a_network_of_lower_rank(seed):
     assert matched(np.stack([k, 2 * k], axis=1), ghosts.position, 1e-6)
     np.testing.assert_allclose(ghosts.speed, np.abs(expected.height[0]) / np.linalg.norm(n), rtol=1e-6)
     assert matched(points.position @ np.hstack([n, 2 * n]), ghosts.position, 1e-6)
-    # the latent without effect adds the square of its distance from what the other says, and a factor 1 to the Hessian
+    # the latent without effect adds the square of its distance from what the other says, and a
+    # factor 1 to the Hessian
     bends = 2 * expected.height[0] * expected.curvature[0]
     np.testing.assert_allclose(np.prod(ghosts.curvature, axis=1), bends, rtol=1e-6)
 

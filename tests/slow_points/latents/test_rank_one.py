@@ -32,7 +32,9 @@ def kept(record, name, row=0):
 
 
 def assert_zeros_are_real(zeros, m, n, b, row=0):
-    """Each lies where an extended-precision f changes sign, in disjoint intervals, with the slope claimed."""
+    """Each lies where an extended-precision f changes sign, in disjoint intervals, with the slope
+    claimed.
+    """
     position, radius, slope = (kept(zeros, name, row) for name in ("position", "radius", "slope"))
     assert np.all((position + radius)[:-1] < (position - radius)[1:])
     for x, width, df, stable in zip(position, radius, slope, kept(zeros, "stable", row), strict=True):
@@ -55,7 +57,8 @@ def test_zeros_against_a_dense_scan(network):
     for x in scanned:
         assert np.abs(position - x).min() <= 1e-7 * (1 + abs(x))
     assert zeros.count[0] >= len(scanned)
-    # f > 0 far to the left, f < 0 far to the right: stable and unstable alternate, stable ones outside
+    # f > 0 far to the left, f < 0 far to the right: stable and unstable alternate, stable ones
+    # outside
     assert list(kept(zeros, "stable")) == [i % 2 == 0 for i in range(zeros.count[0])]
     assert zeros.count[0] % 2 == 1
 
@@ -72,11 +75,12 @@ def test_many_zeros():
 
 
 def fold_network(nm, distance, split):
-    """``-kappa + n tanh(m kappa) + c`` with c near its fold value; the exact distance c_fold - c; m, n, b.
+    """``-kappa + n tanh(m kappa) + c`` with c near its fold value; the exact distance c_fold - c;
+    m, n, b.
 
-    The unit is split in equal parts (a power of two, so exactly); the constant is a unit with m = 0. The
-    extrema, at sech(m kappa)**2 = 1 / (n m), give c_fold = n t - atanh(t) / m, t = sqrt(1 - 1 / (n m)): three
-    zeros for c inside, one beyond.
+    The unit is split in equal parts (a power of two, so exactly); the constant is a unit with m =
+    0. The extrema, at sech(m kappa)**2 = 1 / (n m), give c_fold = n t - atanh(t) / m, t = sqrt(1 -
+    1 / (n m)): three zeros for c inside, one beyond.
     """
     m, n = 1.0, float(nm)
     with mpmath.workprec(PRECISION):
@@ -123,7 +127,9 @@ def test_ghost_of_a_fold_has_its_closed_form(nm, distance):
 
 
 def test_escape_time_is_the_passage_time():
-    """``integral d kappa / f`` across the ghost tends to pi / sqrt(r a) as the fold is approached."""
+    """``integral d kappa / f`` across the ghost tends to pi / sqrt(r a) as the fold is
+    approached.
+    """
     gaps = []
     for distance in (-1e-3, -1e-5, -1e-7):
         m, n, b, _, place = fold_network(3.0, distance, 1)

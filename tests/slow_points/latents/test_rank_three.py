@@ -1,4 +1,6 @@
-"""All zeros in the latent space: products of known cases, planted folds, symmetries, and what cannot be decided."""
+"""All zeros in the latent space: products of known cases, planted folds, symmetries, and what
+cannot be decided.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ def model(m, n, b, **keywords):
 
 
 def product(networks, mixed):
-    """Rank-one networks side by side, one a latent, in another basis of the latents if ``mixed``; m, n, b.
+    """Rank-one networks side by side, one a latent, in another basis of the latents if ``mixed``;
+    m, n, b.
 
     ``kappa = P kappa'`` makes ``m = m' P**-1``, ``n = n' P^T``: exact for small whole numbers.
     """
@@ -35,7 +38,9 @@ def product(networks, mixed):
 
 
 def assert_zeros_are_real(zeros, m, n, b):
-    """Newton's iteration in extended precision from each ends within its radius, and no two end together."""
+    """Newton's iteration in extended precision from each ends within its radius, and no two end
+    together.
+    """
     ends = []
     for position, radius in zip(zeros.position, zeros.radius, strict=True):
         with mpmath.workprec(PRECISION):
@@ -97,7 +102,9 @@ distances = st.builds(lambda e, s: s * 10.0**e, st.floats(-14, -2), st.sampled_f
     pull=st.sampled_from([0.0, 0.5, -0.25]),
 )
 def test_planted_fold_is_counted_right(nm, distance, split, rank, pull):
-    """A fold in the first latent, which drives the second by ``pull``; that has one zero for every drive."""
+    """A fold in the first latent, which drives the second by ``pull``; that has one zero for every
+    drive.
+    """
     m1, n1, b1, gap, _ = fold_network(nm, distance, split)
     m, n, b, p = product([(m1, n1, b1), *[(np.array([0.5]), np.array([1.0]), np.array([0.1]))] * (rank - 1)], False)
     drive = np.zeros((2, 1, rank))
@@ -128,7 +135,9 @@ def test_extended_precision_decides_what_rounding_hides(gap):
 @pytest.mark.parametrize("rank", [1, 2, 3])
 @pytest.mark.parametrize("gain", [1.0, 1 - 1e-3, 1 + 1e-3, 1 - 1e-6, 1 + 1e-6])
 def test_pitchfork(rank, gain):
-    """``-kappa + tanh(gain kappa)`` in one latent: a triple zero at gain 1, which no proof can count."""
+    """``-kappa + tanh(gain kappa)`` in one latent: a triple zero at gain 1, which no proof can
+    count.
+    """
     quiet = [(np.array([0.5]), np.array([1.0]), np.array([0.25]))] * (rank - 1)
     m, n, b, _ = product([(np.array([gain]), np.array([1.0]), np.array([0.0])), *quiet], rank > 1)
     zeros = latent_zeros(model(m, n, b))
@@ -236,7 +245,9 @@ def test_constant_input_shifts_the_bias():
 
 
 def test_stability_of_a_rotation_depends_on_the_step():
-    """``f = -kappa + R tanh(kappa)`` with R a rotation times 2: eigenvalues ``-1 + 2 exp(+-i angle)`` at 0."""
+    """``f = -kappa + R tanh(kappa)`` with R a rotation times 2: eigenvalues
+    ``-1 + 2 exp(+-i angle)`` at 0.
+    """
     angle = 2.0
     turn = 2 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     zeros = latent_zeros(model(np.eye(2), turn.T, np.zeros(2)))
@@ -276,9 +287,11 @@ def test_ghosts_of_rank_one_are_the_proven_ones(seed, gain):
 @pytest.mark.parametrize("mixed", [False, True])
 @pytest.mark.parametrize("third", [False, True])
 def test_ghosts_of_latents_that_do_not_interact(third, mixed):
-    """q is a sum, so its minima are products of zeros and ghosts of the latents; not all of them zeros.
+    """q is a sum, so its minima are products of zeros and ghosts of the latents; not all of them
+    zeros.
 
-    The orthonormal latent of each network is kappa / |n|. In another basis of the latents the ghosts are the same.
+    The orthonormal latent of each network is kappa / |n|. In another basis of the latents the
+    ghosts are the same.
     """
     networks = [fold_network(3.0, -0.05, 1)[:3], fold_network(4.0, -0.1, 1)[:3]]
     networks += [(np.array([2.0]), np.array([1.0]), np.array([0.0]))] * third

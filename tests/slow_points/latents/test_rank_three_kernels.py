@@ -1,4 +1,6 @@
-"""What the compiled search proves box by box: enclosures, cuts and cubes, against extended precision."""
+"""What the compiled search proves box by box: enclosures, cuts and cubes, against extended
+precision.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +100,9 @@ def test_error_of_f_at_a_point_is_rounding():
 @settings(deadline=None, max_examples=40)
 @given(networks, st.integers(0, 2**32 - 1), st.floats(-10, 1))
 def test_a_cut_keeps_every_zero(weights, seed, width):
-    """A zero is planted at a point of the box by a unit of constant tanh, up to an offset that rounding leaves."""
+    """A zero is planted at a point of the box by a unit of constant tanh, up to an offset that
+    rounding leaves.
+    """
     m, n, b = weights
     generator, rank = np.random.default_rng(seed), m.shape[1]
     zero = generator.normal(size=rank)
@@ -129,7 +133,9 @@ def test_a_cut_keeps_every_zero(weights, seed, width):
 @pytest.mark.parametrize("rank", [1, 2, 3])
 @pytest.mark.parametrize("gain", [1.01, 1.5, 4.0])
 def test_a_cube_with_several_zeros_or_none_is_never_proven(rank, gain):
-    """Latents that do not interact, ``-kappa + tanh(gain kappa)`` each: zeros at -a, 0 and a in every coordinate."""
+    """Latents that do not interact, ``-kappa + tanh(gain kappa)`` each: zeros at -a, 0 and a in
+    every coordinate.
+    """
     m, n, b = gain * np.eye(rank), np.eye(rank), np.zeros(rank)
     a = float(
         mpmath.findroot(lambda v: mpmath.tanh(gain * v) - v, 0.99 if gain > 2 else np.sqrt(3 * (gain - 1)) / gain)

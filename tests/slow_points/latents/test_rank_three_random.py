@@ -1,4 +1,6 @@
-"""Random networks: the certified list against thousands of Newton iterations, and against dense scans for rank one."""
+"""Random networks: the certified list against thousands of Newton iterations, and against dense
+scans for rank one.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ def drawn(seed, rank):
 
 
 def compare(seed, rank, starts):
-    """How many zeros there are; raises if the list is not complete or Newton's iterations end elsewhere."""
+    """How many zeros there are; raises if the list is not complete or Newton's iterations end
+    elsewhere.
+    """
     m, n, b = drawn(seed, rank)
     zeros = latent_zeros(LowRankRNN(m[None], n[None], b[None]))
     assert zeros.complete

@@ -1,4 +1,6 @@
-"""The vectorised tanh and the error bounds of f, f', f'' built on it, against extended precision."""
+"""The vectorised tanh and the error bounds of f, f', f'' built on it, against extended
+precision.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Passages along the slow manifold: against closed forms, quadrature, and simulation of the whole network."""
+"""Passages along the slow manifold: against closed forms, quadrature, and simulation of the whole
+network.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,8 @@ def the_ghost(field):
 @given(r=st.floats(1e-6, 1e-2), a=st.floats(0.3, 2.0), fall=st.floats(0.8, 2.0), bend=st.floats(-1.0, 1.0))
 @settings(max_examples=25, deadline=None)
 def test_a_flow_whose_slow_coordinate_obeys_the_normal_form(r, a, fall, bend):
-    # y does not depend on z here, so the time between two y is that of the normal form, whatever the curve is
+    # y does not depend on z here, so the time between two y is that of the normal form, whatever
+    # the curve is
     field, mix = bent(r, a, fall, bend)
     ghost = the_ghost(field)
     passage = slow_passage(field, ghost)
@@ -55,7 +58,9 @@ def test_a_flow_whose_slow_coordinate_obeys_the_normal_form(r, a, fall, bend):
 
 
 def coupled(r):
-    """``dy/dt = r + y**2 + y z / 2, dz/dt = -z + y**2``: the fast coordinate acts on the slow one."""
+    """``dy/dt = r + y**2 + y z / 2, dz/dt = -z + y**2``: the fast coordinate acts on the slow
+    one.
+    """
 
     def flow(x):
         y, z = x.T

@@ -80,7 +80,9 @@ def test_error_bounds_of_the_flow_and_its_jacobian(seed, units, latents, gain):
 
 
 def state_zeros(m, n, b):
-    """Every zero of the state's flow of a rank-one network, from the complete search in the latent."""
+    """Every zero of the state's flow of a rank-one network, from the complete search in the
+    latent.
+    """
     zeros = flow_zeros(m, n, b)
     kappa = zeros.position[0, : zeros.count[0]]
     return bool(zeros.complete[0]), np.tanh(np.outer(kappa, m) + b), zeros.radius[0, : zeros.count[0]]
@@ -172,7 +174,9 @@ def test_zero_free_radius_of_a_parabola():
     seed=seeds, units=st.integers(2, 6), gain=st.sampled_from([0.7, 2.0]), reach=st.sampled_from([1e-3, 0.03, 0.3, 2.0])
 )
 def test_the_reduction_bounds_every_term_it_drops(seed, units, gain, reach):
-    """``psi.F(x + h)`` beyond its linear part, and the rest of h, against values at random h; F holds no zero there."""
+    """``psi.F(x + h)`` beyond its linear part, and the rest of h, against values at random h; F
+    holds no zero there.
+    """
     W, b = vanilla(seed, units, gain, 0.5)
     generator = np.random.default_rng(seed)
     x = generator.uniform(-1, 1, units)
@@ -232,7 +236,9 @@ def exact_defect(inverse, derivative, rows):
 @pytest.mark.parametrize("latents", [None, 3])
 @pytest.mark.parametrize("s", [1e-8, 0.4])
 def test_defects_are_bounded_whatever_the_inverse(monkeypatch, spoil, latents, s):
-    """A bad inverse, or border, has the defect it has, block by block, and no more than rounding is added to it."""
+    """A bad inverse, or border, has the defect it has, block by block, and no more than rounding is
+    added to it.
+    """
     generator = np.random.default_rng(7)
     A = None if latents is None else generator.normal(size=(latents, 6))
     field = TanhField(A, generator.normal(size=(6, latents or 6)), generator.normal(size=6))

@@ -28,7 +28,9 @@ def derivative(x):
 
 
 class Rational(Certifier):
-    """|F| >= |x - c| / 2 where |x - c| <= 1, so the one zero there is within 2 |F|; exact for this field alone."""
+    """|F| >= |x - c| / 2 where |x - c| <= 1, so the one zero there is within 2 |F|; exact for this
+    field alone.
+    """
 
     in_tracking = True
     made = 0

@@ -1,4 +1,6 @@
-"""No proof is wrong about networks that are hard to tell: near eigenvalue 1, duplicated, scaled or rounded."""
+"""No proof is wrong about networks that are hard to tell: near eigenvalue 1, duplicated, scaled or
+rounded.
+"""
 
 from __future__ import annotations
 

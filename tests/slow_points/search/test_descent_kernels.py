@@ -1,4 +1,6 @@
-"""The compiled descent against the one in numpy, its algebra against numpy's, and that threads change no bit."""
+"""The compiled descent against the one in numpy, its algebra against numpy's, and that threads
+change no bit.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,9 @@ EPOCHS = np.array([0, 100, 200, 300, 400])
 
 
 def drop_at(begin, end):
-    """A loss at chance before ``begin``, and at a hundredth of it from ``end`` on; and its epochs."""
+    """A loss at chance before ``begin``, and at a hundredth of it from ``end`` on; and its
+    epochs.
+    """
     epochs = np.arange(401)
     return np.interp(epochs, [begin - 1, begin, end - 1, end], [1.0, 0.85, 0.15, 0.01]), epochs
 

@@ -1,4 +1,6 @@
-"""Slow points over training: planted folds in closed form, complete counts, embeddings, what is lost and said."""
+"""Slow points over training: planted folds in closed form, complete counts, embeddings, what is
+lost and said.
+"""
 
 from __future__ import annotations
 
@@ -192,7 +194,8 @@ def test_the_collapse_of_published_networks(collapsing):
         assert tracks.complete_zeros.all()
         assert tracks.complete_ghosts.all()
         assert (tracks.source == "search").all()
-        # a pair that is born and dies between two recorded epochs is seen here and not in the counts
+        # a pair that is born and dies between two recorded epochs is seen here and not in the
+        # counts
         seen_twice = [e.bracket[1] for e in tracks.events if e.kind.startswith("pair")]
         folds = fold_epochs(zeros.count, epochs=kept["epoch"].values)
         assert seen_twice == folds.epoch.tolist()

@@ -1,4 +1,6 @@
-"""Remedies in the kernels: the factors of the reference engine, and no bit changed where they do not act."""
+"""Remedies in the kernels: the factors of the reference engine, and no bit changed where they do
+not act.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ PROBLEMS = {
 
 
 def crossing(models, task, epochs):
-    """The networks when they have learned to cross, so that there are times to watch, not only peaks."""
+    """The networks when they have learned to cross, so that there are times to watch, not only
+    peaks.
+    """
     return train_with(models, task, 0.5, epochs, engine="reference", dtype="float64", remedy=TrustRegion()).models
 
 
@@ -73,7 +77,9 @@ def test_the_factors_are_those_of_the_reference(name, rule, remedy, monkeypatch)
 
 
 def count_divided(monkeypatch):
-    """A list that gets the number of networks whose two parts have two factors, from every epoch of the reference."""
+    """A list that gets the number of networks whose two parts have two factors, from every epoch of
+    the reference.
+    """
     found, split = [], TrustRegion.reshape
 
     def counted(*arguments):
@@ -104,7 +110,9 @@ def test_a_remedy_that_never_acts_changes_no_bit(name, dtype, rule):
 
 
 def test_bits_of_a_split_update_do_not_depend_on_the_layout():
-    """Once only the blocks of networks were rounded differently, from epoch 51 of one network in eighteen."""
+    """Once only the blocks of networks were rounded differently, from epoch 51 of one network in
+    eighteen.
+    """
     models = LowRankRNN.initialize(37, range(18), trainable=("m", "n", "b", "confidence"))
     asked = {"record": "all", "remedy": TrustRegion()}
     runs = [
@@ -145,7 +153,9 @@ def test_a_network_that_would_be_lost_is_kept():
 
 
 def test_one_crossing_of_several_is_the_same_in_both_kinds_of_rank_one_kernels(monkeypatch):
-    """A target that goes up and down has two crossings: with one looked at, networks share a kernel call."""
+    """A target that goes up and down has two crossings: with one looked at, networks share a kernel
+    call.
+    """
     targets = np.array([0.0] * 6 + [1.0] * 6 + [0.0] * 4)[None, :, None]
     task = from_arrays(np.zeros((1, 16, 0)), targets, dt=5, tau=10, read_out="after")
     start = LowRankRNN.published(range(3), trainable=("m", "n", "b", "confidence"))

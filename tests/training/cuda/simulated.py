@@ -1,8 +1,10 @@
-"""Training by the CUDA kernels in numba-cuda's simulator: run as a program, in a process whose environment asks for it.
+"""Training by the CUDA kernels in numba-cuda's simulator: run as a program, in a process whose
+environment asks for it.
 
     NUMBA_ENABLE_CUDASIM=1 python -m tests.training.cuda.simulated NAME ...
 
-Prints a line of JSON for each case. On a machine with a device, and without that variable, the same cases run on it.
+Prints a line of JSON for each case. On a machine with a device, and without that variable, the same
+cases run on it.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ SIGNED = FULL(7, [3], "xavier_biased", n_inputs=1, activation="tanh")
 CLIPPED = {"optimizer": SGD(0.7), "remedy": ClipGradient(0.05)}
 ADAM = {"optimizer": Adam((0.8, 0.95), 1e-6)}
 
-#: networks, task, epochs, settings, and the engine that says what is right ("compiled" where numbers are drawn)
+#: networks, task, epochs, settings, and the engine that says what is right ("compiled" where
+#: numbers are drawn)
 CASES: dict[str, tuple[Any, Any, int, dict[str, Any], str]] = {
     "rank one": (ONE, DelayedActivation(30), 4, {}, "reference"),
     "rank one, clipped": (ONE, SHORT, 3, CLIPPED, "reference"),
@@ -54,7 +57,9 @@ CASES: dict[str, tuple[Any, Any, int, dict[str, Any], str]] = {
 
 
 def differences(models: Any, task: Any, epochs: int, settings: dict[str, Any], engine: str, dtype: str) -> Any:
-    """Largest differences of history, checkpoints and weights, and whether the events are the same."""
+    """Largest differences of history, checkpoints and weights, and whether the events are the
+    same.
+    """
     asked = {"record": "all", "checkpoints": [0, epochs - 1], "solved": 0.9, **settings}
     wanted = train_with(
         models, task, 0.05, epochs, engine=engine, dtype="float64" if engine == "reference" else dtype, **asked
@@ -98,7 +103,9 @@ def in_memory() -> Any:
 
 
 def in_rounds() -> Any:
-    """Whether rounds, pieces, and the stack around a network change a bit; what is heard of on the way."""
+    """Whether rounds, pieces, and the stack around a network change a bit; what is heard of on the
+    way.
+    """
     epochs, asked = 7, {"record": [0, 3, 4, 6], "checkpoints": [0, 5], "optimizer": "momentum"}
     whole = train_with(ONE, SHORT, 0.05, epochs, engine="cuda", **asked)
     rows, progress = [], []
@@ -123,7 +130,9 @@ def in_rounds() -> Any:
 
 
 def ends() -> Any:
-    """Networks that freeze and diverge, beside one that goes on; what is left of the run repeats their last values."""
+    """Networks that freeze and diverge, beside one that goes on; what is left of the run repeats
+    their last values.
+    """
     base = LOW(9, [3, 4, 5])
     models = base.replace(confidence=[0.0, 10.0, 10.0], trainable=("m", "n", "b"))
     rates = [0.05, 1e25, 0.05]

@@ -1,4 +1,6 @@
-"""The CUDA kernels compile to PTX without a device, for compute capability 8.0 and 9.0, and stay in registers."""
+"""The CUDA kernels compile to PTX without a device, for compute capability 8.0 and 9.0, and stay in
+registers.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 NONE = np.zeros(0, np.int64)
 NOISY = DelayedCueDiscrimination(30, 80, 50, initial_scale=0.3, noise=0.1)
 LOW, FULL = gp.LowRankRNN.initialize, gp.FullRankRNN.initialize
-#: networks, task, optimiser, type, compute capability; the largest kernels are compiled for one capability alone
+#: networks, task, optimiser, type, compute capability; the largest kernels are compiled for one
+#: capability alone
 KERNELS = {
     "rank one": (LOW(100, [0]), DelayedActivation(), "sgd", "float32", (9, 0)),
     "rank one, Adam": (LOW(30, [0]), DelayedActivation(), "adam", "float32", (8, 0)),
@@ -80,6 +83,6 @@ def test_kernels_compile_without_a_device(name, monkeypatch):
     assert "shfl.sync.bfly" in ptx
     if dtype == "float32":
         assert "rcp.approx.ftz.f32" in ptx
-        # no array of a thread's is indexed at run time: that would put it, and the weights in it, into memory. In
-        # float64 the library's sine has such an array
+        # no array of a thread's is indexed at run time: that would put it, and the weights in it,
+        # into memory. In float64 the library's sine has such an array
         assert not re.search(r"^\s*\.local ", ptx, re.MULTILINE)

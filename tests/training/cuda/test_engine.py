@@ -1,7 +1,9 @@
-"""The CUDA engine in numba-cuda's simulator, against the specification: every kind of network, task and optimiser.
+"""The CUDA engine in numba-cuda's simulator, against the specification: every kind of network, task
+and optimiser.
 
-The simulator replaces ``numba.cuda`` for a whole process, so the cases run in processes of their own. On a device the
-same cases, and the sizes of the publication: ``python benchmarks/cuda.py --only verify``.
+The simulator replaces ``numba.cuda`` for a whole process, so the cases run in processes of their
+own. On a device the same cases, and the sizes of the publication:
+``python benchmarks/cuda.py --only verify``.
 """
 
 from __future__ import annotations

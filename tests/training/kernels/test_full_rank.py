@@ -1,4 +1,6 @@
-"""The compiled full-rank kernel against autograd and ``torch.optim``, and against itself bit for bit."""
+"""The compiled full-rank kernel against autograd and ``torch.optim``, and against itself bit for
+bit.
+"""
 
 from __future__ import annotations
 
@@ -150,7 +152,9 @@ def test_bits_are_the_same_in_threads(dtype):
 
 
 def test_trials_weigh_in_alone():
-    """The loss and the gradient of several trials are the sums of those of each: what the batch mixes up would show."""
+    """The loss and the gradient of several trials are the sums of those of each: what the batch
+    mixes up would show.
+    """
     case = random_case(11, units=33, trials=3, inputs=2).but(settings=FAR)
     single = [
         case.but(**{name: getattr(case, name)[b : b + 1] for name in ("inputs", "targets", "weights", "counted")})

@@ -1,4 +1,6 @@
-"""Networks of low rank together in one kernel call: the bits that each of them has alone, whatever the others do."""
+"""Networks of low rank together in one kernel call: the bits that each of them has alone, whatever
+the others do.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +75,9 @@ stacks = st.builds(
 
 
 def same(a, b):
-    """Whether two runs have the same bits; an infinite number of a network that diverges may be NaN in the other."""
+    """Whether two runs have the same bits; an infinite number of a network that diverges may be NaN
+    in the other.
+    """
     finite = np.isfinite(a.history["loss"])
     assert finite.identical(np.isfinite(b.history["loss"]))
     histories = [one.history.where(np.isfinite(one.history)).where(finite) for one in (a, b)]
@@ -122,7 +126,9 @@ def test_networks_finish_each_in_its_own_time(calls, monkeypatch):
 
 
 def test_networks_whose_latents_overflow_diverge_in_both():
-    """The answers of saturated units are finite, and their gradient is zero: only the latents show it."""
+    """The answers of saturated units are finite, and their gradient is zero: only the latents show
+    it.
+    """
     models = LowRankRNN.initialize(10, range(3), "state_readout", rank=2)
     models = models.replace(m=np.abs(models.m), n=np.full_like(models.n, 3e38), trainable=("b_out",))
     asked = {"record": "all", "checkpoints": [0, 3]}

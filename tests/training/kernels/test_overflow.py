@@ -1,4 +1,6 @@
-"""An update that overflows float32 is seen in its own epoch, by every kernel and engine; weights stay finite."""
+"""An update that overflows float32 is seen in its own epoch, by every kernel and engine; weights
+stay finite.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ def test_an_update_that_overflows_float32_ends_the_network_in_its_own_epoch(name
     models, settings = KERNELS[name]
     task = gp.tasks.DelayedActivation(10)
     norm = train_with(models, task, 1e-3, 1, record="all", **settings).history["gradient_norm"].values[:, 0]
-    # float32 holds the square of the first of these lengths; float64, in which rates are kept, those of all
+    # float32 holds the square of the first of these lengths; float64, in which rates are kept,
+    # those of all
     lengths = np.array([1e-2, 1e20, 1e30])
     run = train_with(models, task, lengths / norm, 3, record="all", **settings)
     assert run.events["diverged"].values.tolist() == [-1, 0, 0]

@@ -18,7 +18,9 @@ LAYOUTS = pytest.mark.parametrize("layout", ["networks", "units"])
 
 
 def unit_rates(models, task):
-    """Learning rates with which the update has length one, so that it shows the gradient to the last digits."""
+    """Learning rates with which the update has length one, so that it shows the gradient to the
+    last digits.
+    """
     return 1 / np.maximum(evaluate(models, task).gradient_norm, 1e-30)
 
 
@@ -52,7 +54,8 @@ def test_float64_follows_the_reference_over_several_updates(layout, models, task
         train_with(models, task, rate, epochs, dtype="float64", layout=layout, threads=1, checkpoints=[0, epochs // 2]),
         train_with(models, task, rate, epochs, dtype="float64", engine="reference", checkpoints=[0, epochs // 2]),
     ]
-    # small steps on a smooth loss: rounding grows by a modest factor only, unless the gradient nearly vanishes
+    # small steps on a smooth loss: rounding grows by a modest factor only, unless the gradient
+    # nearly vanishes
     if rate.max() > 10:
         return
     compiled, reference = runs
@@ -69,7 +72,8 @@ def test_float64_follows_the_reference_over_several_updates(layout, models, task
 @settings(max_examples=40)
 @given(models=networks(most=10), task=tasks())
 def test_float32_is_the_reference_to_its_own_precision(layout, models, task):
-    # from weights that float32 holds; the output's error is that of its argument, c times the latent's
+    # from weights that float32 holds; the output's error is that of its argument, c times the
+    # latent's
     models = models.replace(**{part: getattr(models, part).astype(np.float32) for part in PARTS})
     rate = np.minimum(unit_rates(models, task), 1e3)
     run = train_with(models, task, rate, 1, layout=layout, threads=1)
@@ -107,7 +111,8 @@ def test_bits_depend_on_neither_layout_nor_stack_nor_threads(dtype, models, task
 
 
 def test_saturated_units_have_the_same_bits_in_both_layouts():
-    # one network far beyond the bound up to which the block kernel takes the shorter tanh, in a block with others
+    # one network far beyond the bound up to which the block kernel takes the shorter tanh, in a
+    # block with others
     models = LowRankRNN.initialize(20, range(17))
     scale = np.where(np.arange(17) == 5, 60.0, 1.0)[:, None, None]
     stretched = models.replace(m=models.m * scale, b=models.b + 3.0)

@@ -1,4 +1,6 @@
-"""Two pairs of seeds that differ give other noise, whatever their size; the ordinary ones keep the noise they had."""
+"""Two pairs of seeds that differ give other noise, whatever their size; the ordinary ones keep the
+noise they had.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Kernels compiled for other processors: the same bits, with AVX-512, without it, and without a fused multiply-add."""
+"""Kernels compiled for other processors: the same bits, with AVX-512, without it, and without a
+fused multiply-add.
+"""
 
 from __future__ import annotations
 

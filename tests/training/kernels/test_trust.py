@@ -1,4 +1,6 @@
-"""The split of an update in the kernels, on scalars: against the rule in NumPy, for any gradients."""
+"""The split of an update in the kernels, on scalars: against the rule in NumPy, for any
+gradients.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def numbers(region, hazard):
 
 
 def both(region, hazard, slopes, crossed, times, peaks, d, g, loss):
-    """(factor, scale, weights, whether anything is changed) of the kernel and of the specification."""
+    """(factor, scale, weights, whether anything is changed) of the kernel and of the
+    specification.
+    """
     count = len(slopes)
     crossings = [Crossing(0, 0, 0, 20, 6 + i, 0.0, 1.0) for i in range(count)]
     with np.errstate(all="ignore"):
@@ -96,7 +100,9 @@ def test_the_kernel_splits_as_the_rule_says(seed, count, odd):
 
 
 def test_more_than_two_gradients_make_a_span():
-    """So that every loop of the factorisation runs: the part that is left is at right angles to all four."""
+    """So that every loop of the factorisation runs: the part that is left is at right angles to all
+    four.
+    """
     generator = np.random.default_rng(0)
     slopes, g = generator.normal(size=(4, 9)), generator.normal(size=9)
     d = -5 * g
@@ -111,7 +117,9 @@ def test_more_than_two_gradients_make_a_span():
 
 @pytest.mark.parametrize("side", [0.0, 1e-30, 1e-9])
 def test_the_factor_does_not_jump_where_a_prediction_vanishes(side):
-    """A loss whose gradient is all the crossing's but for rounding: growth is what it would be without the rounding."""
+    """A loss whose gradient is all the crossing's but for rounding: growth is what it would be
+    without the rounding.
+    """
     e = np.array([[1e-3, 0.0, 0.0]])
     g = np.array([1e-3, side, 0.0])
     kernel, rule = both(TrustRegion(), np.inf, e, np.array([True]), np.array([5.0]), np.array([1.0]), -g, g, 1e-3)

@@ -1,4 +1,6 @@
-"""Cells of text files as numbers: decimal commas, percents, ``tensor(0.5)``, and the ways to write nothing."""
+"""Cells of text files as numbers: decimal commas, percents, ``tensor(0.5)``, and the ways to write
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +40,8 @@ class CellError(ValueError):
 def cell_number(cell: str) -> tuple[float, bool]:
     """The number in ``cell``, and whether anything was written there.
 
-    ``("50.0%")`` is 0.5, ``"tensor(0.5, device='cuda:0')"`` and ``"[0.5]"`` are 0.5, ``"0,5"`` is 0.5, ``"None"`` is
-    (NaN, False) and ``"nan"`` is (NaN, True).
+    ``("50.0%")`` is 0.5, ``"tensor(0.5, device='cuda:0')"`` and ``"[0.5]"`` are 0.5, ``"0,5"`` is
+    0.5, ``"None"`` is (NaN, False) and ``"nan"`` is (NaN, True).
 
     Raises
     ------
@@ -72,7 +74,9 @@ def cell_number(cell: str) -> tuple[float, bool]:
 
 
 def column_numbers(cells: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Numbers and marks of what was written, one per cell; a :class:`CellError` names the first that is no number."""
+    """Numbers and marks of what was written, one per cell; a :class:`CellError` names the first
+    that is no number.
+    """
     if not isinstance(cells, np.ndarray) or cells.dtype != object:
         array = np.asarray(cells)
         if array.dtype.kind in "fiub":

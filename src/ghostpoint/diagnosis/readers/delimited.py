@@ -1,4 +1,6 @@
-"""Delimited text as a table: separator, header, comment lines, repeated headers and rows that are cut short."""
+"""Delimited text as a table: separator, header, comment lines, repeated headers and rows that are
+cut short.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ _COMMENT = ("#", "%", "//", ";;")
 
 
 def decoded(blob: bytes) -> str:
-    """Text of a file: UTF-8 or UTF-16, with or without a byte-order mark, else Latin-1; lines end in ``\\n``."""
+    """Text of a file: UTF-8 or UTF-16, with or without a byte-order mark, else Latin-1; lines end
+    in ``\\n``.
+    """
     if blob.startswith((b"\xff\xfe", b"\xfe\xff")):
         text = blob.decode("utf-16", errors="replace")
     elif len(blob) > 3 and blob[1:2] == b"\0" and b"\0" in blob[3:40:2]:
@@ -96,7 +100,9 @@ def _above_the_table(sample: list[str], separator: str) -> int:
 
 
 def _separator(sample: list[str]) -> str | None:
-    """The separator that cuts the most lines into the same number of cells, at least two; "," for one column."""
+    """The separator that cuts the most lines into the same number of cells, at least two; "," for
+    one column.
+    """
     best: tuple[float, str] | None = None
     for weight, separator in ((1.0, "\t"), (0.99, ";"), (0.98, ","), (0.97, "|"), (0.5, " ")):
         counts = Counter(len(_cells(line, separator)) for line in sample)
@@ -119,7 +125,9 @@ def _separator(sample: list[str]) -> str | None:
 
 
 def _nearly(sample: list[str]) -> str | None:
-    """A comma where the header has one and the rows are those of a table that is wrong: its errors name the cell."""
+    """A comma where the header has one and the rows are those of a table that is wrong: its errors
+    name the cell.
+    """
     first = _cells(sample[0], ",")
     rows = [_cells(line, ",") for line in sample[1:]]
     simple = re.fullmatch(r"[\w ./-]+(,[\w ./-]*)*", sample[0].strip())
@@ -130,7 +138,9 @@ def _nearly(sample: list[str]) -> str | None:
 
 
 def _decimal(rows: list[list[str]]) -> bool:
-    """Whether a comma seems to stand inside numbers: rows of integers with two cells or an even number of them."""
+    """Whether a comma seems to stand inside numbers: rows of integers with two cells or an even
+    number of them.
+    """
     return bool(rows) and all(re.search(r"[;\t|]", ",".join(row)) for row in rows)
 
 
@@ -159,7 +169,9 @@ def _cells(line: str, separator: str) -> list[str]:
 
 
 def _is_header(cells: list[str]) -> bool:
-    """Whether a row names columns: some cell is text that is no number and not a way to write nothing."""
+    """Whether a row names columns: some cell is text that is no number and not a way to write
+    nothing.
+    """
     return any(cell.strip().lower() not in MISSING and not _is_number(cell) for cell in cells)
 
 
@@ -184,7 +196,9 @@ def _unique(names: list[str]) -> list[str]:
 
 
 def _fast(lines: list[str], header: list[str], body: list[int], separator: str, source: str) -> Table | None:
-    """The table by pandas' compiled parser, where every row has as many separators as the header; else None."""
+    """The table by pandas' compiled parser, where every row has as many separators as the header;
+    else None.
+    """
     rows = lines[body[0] : body[-1] + 1]
     text = "\n".join(rows)
     if '"' in text or text.count(separator) != len(body) * (len(header) - 1) or len(body) != len(rows):

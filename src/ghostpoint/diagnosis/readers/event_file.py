@@ -1,10 +1,11 @@
 """Scalars of a TensorBoard event file, read without TensorBoard.
 
-A file is a row of records: length (uint64), masked CRC-32C of the length, data, masked CRC-32C of the data, little
-endian. The mask is ``rotate right by 15, plus 0xa282ead8``. The data are a protocol-buffer ``Event``: step (field 2),
-summary (5); a summary's values (1) have a tag (1) and a number, as ``simple_value`` (2) or as a tensor (8) of one
-float or double. Anything else is passed over. (Formats: tensorflow/core/lib/io/record_writer.cc, util/event.proto,
-framework/summary.proto and tensor.proto.)
+A file is a row of records: length (uint64), masked CRC-32C of the length, data, masked CRC-32C of
+the data, little endian. The mask is ``rotate right by 15, plus 0xa282ead8``. The data are a
+protocol-buffer ``Event``: step (field 2), summary (5); a summary's values (1) have a tag (1) and a
+number, as ``simple_value`` (2) or as a tensor (8) of one float or double. Anything else is passed
+over. (Formats: tensorflow/core/lib/io/record_writer.cc, util/event.proto, framework/summary.proto
+and tensor.proto.)
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ def event_scalars(path: Path) -> dict[str, dict[int, float]]:
     Raises
     ------
     ValueError
-        If a record is damaged (checksum, or no such data). A last record that is cut short, as a running training
-        leaves it, ends the file.
+        If a record is damaged (checksum, or no such data). A last record that is cut short, as a
+        running training leaves it, ends the file.
     """
     found: dict[str, dict[int, float]] = {}
     for data in _records(path):

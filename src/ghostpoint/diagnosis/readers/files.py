@@ -46,8 +46,10 @@ def read_history(
 ) -> History:
     """The runs in a file or folder, for :func:`ghostpoint.diagnosis.diagnose`.
 
-    Text: delimited tables of any separator (UTF-8 or UTF-16, decimal commas, comment lines), JSON, JSON lines, logs.
-    Binary: ``.npy``, ``.npz``, netCDF, Zarr, this library's runs, TensorBoard event files, parquet, feather, pickles
+    Text: delimited tables of any separator (UTF-8 or UTF-16, decimal commas, comment lines), JSON,
+        JSON lines, logs.
+    Binary: ``.npy``, ``.npz``, netCDF, Zarr, this library's runs, TensorBoard event files, parquet,
+        feather, pickles
     and ``.pt`` files of plain numbers. Each may be compressed (gzip, bzip2, xz). Folders:
     TensorBoard, MLflow, DVCLive, Zarr, and those with a ``metrics.csv`` or ``trainer_state.json``.
     The first bytes say what a file is, its name only where they do not.
@@ -60,8 +62,8 @@ def read_history(
     Raises
     ------
     ValueError
-        If the file is missing, damaged or of no known kind, a cell is no number, or no column, or more than one, could
-        be the loss.
+        If the file is missing, damaged or of no known kind, a cell is no number, or no column, or
+        more than one, could be the loss.
     """
     path = Path(path)
     choice = Choice(step, loss, accuracy)
@@ -407,9 +409,10 @@ def _kinds() -> str:
     return ", ".join(["a table", "JSON", "a log with a loss", *READERS])
 
 
-#: The readers by the kind of file or folder, asked in this order; what none of them knows is read as text. Each gives
-#: None for what is of another kind, else anything that ``history_of`` makes a history of: a DataFrame, a Dataset, a
-#: mapping of curves, an array or a History. New ones are registered here.
+#: The readers by the kind of file or folder, asked in this order; what none of them knows is read
+#: as text. Each gives None for what is of another kind, else anything that ``history_of`` makes a
+#: history of: a DataFrame, a Dataset, a mapping of curves, an array or a History. New ones are
+#: registered here.
 READERS: dict[str, Callable[[Source, Choice], Any]] = {
     "NumPy": _numpy,
     "zip archive": _zip,

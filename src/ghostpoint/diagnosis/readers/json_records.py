@@ -1,4 +1,6 @@
-"""JSON and JSON lines: histories of Keras, logs of Hugging Face, W&B and MLflow, records and columns of pandas."""
+"""JSON and JSON lines: histories of Keras, logs of Hugging Face, W&B and MLflow, records and
+columns of pandas.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +92,9 @@ def _lines(text: str) -> tuple[list[tuple[int, dict[str, Any]]], list[int]]:
 
 
 def tables_of_value(value: Any, source: str, run: str | None = None) -> list[Table]:
-    """Tables of plain Python data: lists of numbers or of records, mappings of columns, and these by run."""
+    """Tables of plain Python data: lists of numbers or of records, mappings of columns, and these
+    by run.
+    """
     if isinstance(value, list):
         if value and all(isinstance(row, dict) for row in value):
             return [_of_records(value, source, run)]

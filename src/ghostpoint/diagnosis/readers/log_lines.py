@@ -1,4 +1,6 @@
-"""Plain text logs: ``Epoch 3/100 - loss: 0.69 - acc: 0.51``, ``step 200 | train loss 1.23``, printed dictionaries."""
+"""Plain text logs: ``Epoch 3/100 - loss: 0.69 - acc: 0.51``, ``step 200 | train loss 1.23``,
+printed dictionaries.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +27,11 @@ _STAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?|\b\d\d:\d\d:
 
 
 def log_table(text: str, source: str) -> Table | None:
-    """Pairs of names and numbers in every line as a table with one row a line; None if no line has a loss.
+    """Pairs of names and numbers in every line as a table with one row a line; None if no line has
+    a loss.
 
-    A line with a step and no loss (``Epoch 4/100``) gives its step to the lines below it. Of a progress bar that is
-    written again for the same step, the last state stands.
+    A line with a step and no loss (``Epoch 4/100``) gives its step to the lines below it. Of a
+    progress bar that is written again for the same step, the last state stands.
     """
     rows: list[dict[str, Any]] = []
     places: list[int] = []

@@ -1,4 +1,6 @@
-"""Histories in memory: runs of this library, xarray, pandas, mappings, lists and arrays, as one record."""
+"""Histories in memory: runs of this library, xarray, pandas, mappings, lists and arrays, as one
+record.
+"""
 
 from __future__ import annotations
 
@@ -113,7 +115,9 @@ def _of_mapping(source: Mapping[Any, Any], choice: Choice, name: str) -> History
 
 
 def _levels_of_run(run: TrainingRun) -> tuple[float, float | None]:
-    """Loss and accuracy at chance of the task of a run, written beside it; older runs have the task alone."""
+    """Loss and accuracy at chance of the task of a run, written beside it; older runs have the task
+    alone.
+    """
     if "chance_loss" in run.config:
         return run.config["chance_loss"], run.config["chance_accuracy"]
     task = Task.from_dict(run.config["task"])
@@ -149,7 +153,9 @@ def _of_dataset(source: xr.Dataset, choice: Choice, name: str, levels: tuple[flo
 
 
 def _dimensions(loss: xr.DataArray, step: str | None) -> tuple[str, str | None]:
-    """The dimension of epochs and that of networks, by name, else the longer one is that of epochs."""
+    """The dimension of epochs and that of networks, by name, else the longer one is that of
+    epochs.
+    """
     dims = [str(d) for d in loss.dims]
     if not 1 <= len(dims) <= 2:
         raise InputError(f"loss must have dimensions (network, epoch) or (epoch,), got {loss.dims}")
@@ -209,7 +215,9 @@ def _of_arrays(
 
 
 def _ask_about_shape(loss: Floats, epochs: Any) -> None:
-    """Refuse arrays that look transposed or hold (epoch, loss) pairs: many verdicts on them would be wrong."""
+    """Refuse arrays that look transposed or hold (epoch, loss) pairs: many verdicts on them would
+    be wrong.
+    """
     rows, length = loss.shape
     if length == 2 and rows > 2 and epochs is None:
         steps = np.diff(loss[:, 0])
@@ -241,7 +249,9 @@ def _numbers(name: str, values: Any) -> Floats:
 
 
 def _spread(name: str, values: Floats, networks: int, length: int) -> Floats:
-    """``values`` of shape (), (E,), (R,), (1, E) or (R, E) as (R, E); (E,) before (R,) where both fit."""
+    """``values`` of shape (), (E,), (R,), (1, E) or (R, E) as (R, E); (E,) before (R,) where both
+    fit.
+    """
     shape = values.shape
     if shape in ((), (length,), (1, length), (networks, length)):
         return np.array(np.broadcast_to(values, (networks, length)))

@@ -1,8 +1,10 @@
-"""Pickles and ``.pt`` files of plain numbers, by an unpickler that makes numbers, containers and arrays and no more.
+"""Pickles and ``.pt`` files of plain numbers, by an unpickler that makes numbers, containers and
+arrays and no more.
 
-A pickle names functions that its reader calls, so reading one can run anything. Only the few names below are known
-here, and each stands for code of this module or of NumPy that builds data. PyTorch's format is a zip archive with a
-pickle whose tensors are persistent ids of raw files in it (torch/serialization.py), which needs no PyTorch.
+A pickle names functions that its reader calls, so reading one can run anything. Only the few names
+below are known here, and each stands for code of this module or of NumPy that builds data.
+PyTorch's format is a zip archive with a pickle whose tensors are persistent ids of raw files in it
+(torch/serialization.py), which needs no PyTorch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""From a table of columns to runs: which column is what, which rows belong together, in which order."""
+"""From a table of columns to runs: which column is what, which rows belong together, in which
+order.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Choice:
-    """Columns that the caller names: ``step``, ``loss`` and ``accuracy``, each None to find them by name."""
+    """Columns that the caller names: ``step``, ``loss`` and ``accuracy``, each None to find them by
+    name.
+    """
 
     step: str | None = None
     loss: str | None = None
@@ -42,7 +46,8 @@ class Choice:
 
 
 class Source(NamedTuple):
-    """A file or folder to be read: its path, its name in lower case without the suffix of a compression, its bytes.
+    """A file or folder to be read: its path, its name in lower case without the suffix of a
+    compression, its bytes.
 
     The bytes are decompressed; a folder has none.
     """
@@ -56,7 +61,8 @@ class Source(NamedTuple):
 class Table:
     """Columns of cells of one source, all of one length, and the account of what reading left out.
 
-    ``lines`` are the lines of the file that the rows stood on, for messages; None if there are none.
+    ``lines`` are the lines of the file that the rows stood on, for messages; None if there are
+    none.
     """
 
     source: str
@@ -79,13 +85,15 @@ class Table:
 def history_of_table(table: Table, choice: Choice) -> History:
     """The runs of ``table``.
 
-    Runs are told apart by a column (``run``, ``seed``, ``network``, ...), by W&B's ``"name - metric"`` headers, by
-    numbered losses (``loss_0``, ``loss_1``), or by steps that begin again at the first value.
+    Runs are told apart by a column (``run``, ``seed``, ``network``, ...), by W&B's
+    ``"name - metric"`` headers, by numbered losses (``loss_0``, ``loss_1``), or by steps that begin
+    again at the first value.
 
     Raises
     ------
     ValueError
-        If no column, or several, could be the loss; if a named column is missing; if a cell is no number.
+        If no column, or several, could be the loss; if a named column is missing; if a cell is no
+        number.
     """
     account = list(table.account)
     for role, name in (("step", choice.step), ("loss", choice.loss), ("accuracy", choice.accuracy)):
@@ -195,7 +203,9 @@ def _fullest(table: Table, names: list[str]) -> list[str]:
 
 
 def _only_numbers(table: Table, names: list[str]) -> list[str]:
-    """The loss of a table whose names say nothing: TensorBoard's ``Value``, a column alone, or one beside a step."""
+    """The loss of a table whose names say nothing: TensorBoard's ``Value``, a column alone, or one
+    beside a step.
+    """
     for name in names:
         if words_of(name) in ("value", "values"):
             return [name]
@@ -206,7 +216,9 @@ def _only_numbers(table: Table, names: list[str]) -> list[str]:
 
 
 def _outputs(table: Table, names: list[str], roles: Mapping[str, str]) -> list[str]:
-    """Two columns or more that hold a network's answers to different inputs, such as ``out_a`` and ``out_b``."""
+    """Two columns or more that hold a network's answers to different inputs, such as ``out_a`` and
+    ``out_b``.
+    """
     pattern = r"(out|output|pred|prediction|answer|y_hat)_.+"
     found = [name for name in names if re.fullmatch(pattern, words_of(name)) and name not in roles.values()]
     try:

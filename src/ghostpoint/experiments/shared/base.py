@@ -1,7 +1,8 @@
 """What an experiment is: parameters at two scales, a run, and the claims it tests.
 
-An experiment computes a labelled dataset and never draws; ``ghostpoint.figures`` draws the dataset and never
-computes. Claims are made from the saved dataset, so a report can be written again without running anything.
+An experiment computes a labelled dataset and never draws; ``ghostpoint.figures`` draws the dataset
+and never computes. Claims are made from the saved dataset, so a report can be written again without
+running anything.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ class Progress(Protocol):
     """What an experiment tells whoever watches it run."""
 
     def phase(self, description: str, total: int, networks: int | None = None) -> None:
-        """A new phase starts: ``total`` units of work; for training, network-epochs of ``networks`` networks."""
+        """A new phase starts: ``total`` units of work; for training, network-epochs of ``networks``
+        networks.
+        """
 
     def advance(self, amount: int) -> None:
         """``amount`` more units of the current phase are done."""
@@ -55,13 +58,13 @@ class Claim:
     published : str
         The publication's value, or what its picture shows; "-" where it gives neither.
     rule : str
-        The test with its threshold, in words. It is fixed before the run: it depends on the parameters at most, never
-        on the data. Empty in results saved before rules were kept.
+        The test with its threshold, in words. It is fixed before the run: it depends on the
+        parameters at most, never on the data. Empty in results saved before rules were kept.
     measured : str
         What was measured, with its uncertainty and the sample that it comes from.
     verdict : str
-        Whether the rule is met. Where the phenomenon does not occur the claim does not hold; where the sample cannot
-        decide, it is not testable at this scale.
+        Whether the rule is met. Where the phenomenon does not occur the claim does not hold; where
+        the sample cannot decide, it is not testable at this scale.
     note : str
         What explains a difference, or limits the test.
     """
@@ -82,7 +85,8 @@ class Claim:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Claim:
-        """The inverse of :meth:`to_dict`; claims saved without ``origin`` and ``rule`` are read too.
+        """The inverse of :meth:`to_dict`; claims saved without ``origin`` and ``rule`` are read
+        too.
 
         Such a claim is this project's own where its source says so.
         """
@@ -116,12 +120,14 @@ class Experiment:
     question : str
         A few sentences for the report: what is asked and how.
     parameters : mapping
-        ``"quick"`` and ``"paper"`` to the complete, JSON-serialisable configuration, seeds included.
+        ``"quick"`` and ``"paper"`` to the complete, JSON-serialisable configuration, seeds
+        included.
     run : callable
-        ``run(parameters, progress) -> xarray.Dataset``. Deterministic: same parameters, same machine, same bits.
-        The dataset's attributes are JSON-serialisable.
+        ``run(parameters, progress) -> xarray.Dataset``. Deterministic: same parameters, same
+        machine, same bits. The dataset's attributes are JSON-serialisable.
     claims : callable
-        ``claims(dataset, parameters) -> list[Claim]``. It never raises for data in which a phenomenon is absent.
+        ``claims(dataset, parameters) -> list[Claim]``. It never raises for data in which a
+        phenomenon is absent.
     origin : "published" or "own"
         Whether the publication has this experiment. All claims of an own experiment are own.
     """

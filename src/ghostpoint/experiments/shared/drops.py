@@ -17,18 +17,23 @@ WINDOW = 15
 
 
 def running_median(loss: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Median over :data:`WINDOW` recorded epochs around each, of losses (network, epoch); mirrored at the ends."""
+    """Median over :data:`WINDOW` recorded epochs around each, of losses (network, epoch); mirrored
+    at the ends.
+    """
     return np.asarray(median_filter(loss, size=(1, WINDOW), mode="reflect"))
 
 
 def drops(
     epoch: NDArray[np.int64], loss: NDArray[np.float64], plateau: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where the drop of each network begins and ends, by the running median of its loss in units of chance.
+    """Where the drop of each network begins and ends, by the running median of its loss in units of
+    chance.
 
-    It ends at the first of the recorded epochs below :data:`LEARNED`, -1 for never. It begins at the last one before
-    that with at least :data:`DROP_FROM` of ``plateau``, 0 if there is none, and -1 where it never ends. The plateau is
-    `best_blind_loss`: 1 for cue discrimination and 1/2 for match to sample, where networks that have learned when to
+    It ends at the first of the recorded epochs below :data:`LEARNED`, -1 for never. It begins at
+    the last one before that with at least :data:`DROP_FROM` of ``plateau``, 0 if there is none, and
+    -1 where it never ends. The plateau is
+    `best_blind_loss`: 1 for cue discrimination and 1/2 for match to sample, where networks that
+        have learned when to
     answer wait for long before they learn what.
     """
     middle = running_median(loss)

@@ -1,4 +1,6 @@
-"""What the full-rank experiments share: their networks and task, trials in full, principal axes, slow points."""
+"""What the full-rank experiments share: their networks and task, trials in full, principal axes,
+slow points.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from ghostpoint.models import ACTIVATIONS, FullRankRNN
 from ghostpoint.slow_points import SlowPoints, find_slow_points
 from ghostpoint.tasks import Task
 
-#: a network has learned below this share of the chance loss: no answer that ignores the cues comes below a half
+#: a network has learned below this share of the chance loss: no answer that ignores the cues comes
+#: below a half
 LEARNED = 0.25
 
 
@@ -28,10 +31,11 @@ def networks_of(parameters: Mapping[str, Any], seeds: Sequence[int]) -> FullRank
 
 
 def best_blind_loss(task: Task) -> float:
-    """Loss of the best answer that depends on the step alone, the same in every trial: the mean target.
+    """Loss of the best answer that depends on the step alone, the same in every trial: the mean
+    target.
 
-    In units of the chance loss: 1 for DCDT, whose targets cancel, and 1/2 for DMTS. It is the plateau of a network
-    that has learned when to answer and not yet what.
+    In units of the chance loss: 1 for DCDT, whose targets cancel, and 1/2 for DMTS. It is the
+    plateau of a network that has learned when to answer and not yet what.
     """
     trial = task.trial()
     mean = np.broadcast_to(trial.targets.mean(axis=0), trial.targets.shape)
@@ -40,7 +44,9 @@ def best_blind_loss(task: Task) -> float:
 
 @dataclass(frozen=True)
 class Answers:
-    """Trials in full: ``rates`` x (R, trial, steps + 1, N) and ``outputs`` (R, trial, step), of the first channel."""
+    """Trials in full: ``rates`` x (R, trial, steps + 1, N) and ``outputs`` (R, trial, step), of the
+    first channel.
+    """
 
     rates: NDArray[np.float64]
     outputs: NDArray[np.float64]
@@ -59,7 +65,8 @@ def answers(models: FullRankRNN, task: Task) -> Answers:
 
 
 def principal_axes(states: NDArray[Any], count: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Mean (N,), first ``count`` principal axes (count, N) and their shares of the variance, of states (..., N).
+    """Mean (N,), first ``count`` principal axes (count, N) and their shares of the variance, of
+    states (..., N).
 
     An axis' sign is such that its largest entry is positive.
     """
@@ -72,5 +79,7 @@ def principal_axes(states: NDArray[Any], count: int) -> tuple[NDArray[Any], NDAr
 
 
 def slow_points_of(models: FullRankRNN, states: NDArray[Any], starts: int) -> SlowPoints:
-    """Slow points of one network without input, from ``starts`` starts, half of them near its ``states`` (..., N)."""
+    """Slow points of one network without input, from ``starts`` starts, half of them near its
+    ``states`` (..., N).
+    """
     return find_slow_points(models, states=states, n_starts=starts)

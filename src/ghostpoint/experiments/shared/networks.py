@@ -1,5 +1,5 @@
-"""What the experiments on networks share: the published networks and tasks, training under a progress display,
-and training in segments whose every epoch is looked at."""
+"""What the experiments on networks share: the published networks and tasks, training under a
+progress display, and training in segments whose every epoch is looked at."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def activation(delay: float = NETWORKS["delay_ms"]) -> dict[str, Any]:
 
 
 def cued(task: str, cue: float, delay: float, **more: Any) -> dict[str, Any]:
-    """A task with cues, by its class name, as JSON; periods in ms, the response and the step as published."""
+    """A task with cues, by its class name, as JSON; periods in ms, the response and the step as
+    published.
+    """
     return {"task": task, "cue": cue, "delay": delay, "response": 50.0, "dt": 5.0, "tau": 10.0, **more}
 
 
@@ -46,7 +48,9 @@ def task_of(parameters: Mapping[str, Any]) -> DelayedActivation:
 
 
 def models_of(parameters: Mapping[str, Any], seeds: list[int], **changes: Any) -> LowRankRNN:
-    """The published networks of these seeds, with the readout and initial state of the parameters."""
+    """The published networks of these seeds, with the readout and initial state of the
+    parameters.
+    """
     readout = {name: parameters[name] for name in ("confidence", "threshold", "initial_state")}
     return LowRankRNN.published(seeds, **readout, **changes)
 
@@ -63,10 +67,12 @@ def trained(
     keep: str = "",
     **keywords: Any,
 ) -> TrainingRun:
-    """``train`` on ``task`` (by default the parameters' delayed activation) in their dtype, as a phase of ``progress``.
+    """``train`` on ``task`` (by default the parameters' delayed activation) in their dtype, as a
+    phase of ``progress``.
 
-    Without a ``description`` it goes on in the phase there is. With ``keep`` the run is a part of that name, which an
-    interrupted reproduction finds again by its initial weights, its settings and the code of the training.
+    Without a ``description`` it goes on in the phase there is. With ``keep`` the run is a part of
+    that name, which an interrupted reproduction finds again by its initial weights, its settings
+    and the code of the training.
     """
     if description:
         progress.phase(description, len(models) * epochs, len(models))
@@ -103,7 +109,8 @@ def digest(models: Record) -> str:
 class Segments:
     """A training of ``epochs`` epochs in segments: ``models`` and the events so far.
 
-    Gradient descent has no memory, so the epochs of the segments are those of one long run, to the bit.
+    Gradient descent has no memory, so the epochs of the segments are those of one long run, to the
+    bit.
     """
 
     def __init__(self, models: LowRankRNN, epochs: int):
@@ -157,7 +164,9 @@ def train_segments(
 
 
 def spread_epochs(epochs: int, count: int) -> NDArray[np.int64]:
-    """At most ``count`` epochs from 0 to ``epochs - 1``, half of them evenly and half logarithmically spaced."""
+    """At most ``count`` epochs from 0 to ``epochs - 1``, half of them evenly and half
+    logarithmically spaced.
+    """
     even = np.linspace(0, epochs - 1, count // 2)
     logarithmic = np.geomspace(1, epochs, count - count // 2) - 1
     return np.unique(np.concatenate([even, logarithmic]).round().astype(np.int64))

@@ -1,4 +1,6 @@
-"""Parts of a long run that are kept where they are done, so that an interrupted run goes on from them."""
+"""Parts of a long run that are kept where they are done, so that an interrupted run goes on from
+them.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ SECONDS = "processor_seconds"
 
 @dataclass
 class Ledger:
-    """The folder of the parts of a run, and the processor time that parts from earlier runs took, in seconds."""
+    """The folder of the parts of a run, and the processor time that parts from earlier runs took,
+    in seconds.
+    """
 
     folder: Path | None
     earlier_seconds: float = 0.0
@@ -36,7 +40,9 @@ _LEDGER: ContextVar[Ledger | None] = ContextVar("parts", default=None)
 
 @contextmanager
 def keeping_parts(folder: Path | None) -> Iterator[Ledger]:
-    """Within this context :func:`part` keeps the parts of a run in ``folder``; with None it keeps nothing."""
+    """Within this context :func:`part` keeps the parts of a run in ``folder``; with None it keeps
+    nothing.
+    """
     ledger = Ledger(folder)
     token = _LEDGER.set(ledger)
     try:
@@ -48,17 +54,19 @@ def keeping_parts(folder: Path | None) -> Iterator[Ledger]:
 def part(
     name: str, settings: Any, make: Callable[[], xr.Dataset], code: Callable[..., Any], inputs: str = ""
 ) -> xr.Dataset:
-    """The dataset that ``make()`` returns, read from the folder of parts where an earlier run left it.
+    """The dataset that ``make()`` returns, read from the folder of parts where an earlier run left
+    it.
 
-    A part is found again by what is computed: its name, its ``settings`` and the code that computes it.
+    A part is found again by what is computed: its name, its ``settings`` and the code that computes
+    it.
 
     Parameters
     ----------
     settings : JSON
         Everything that ``make`` depends on.
     code : function
-        The module-level function that ``make`` calls; a change of its code, or of code that it reaches, makes another
-        part (:func:`ghostpoint.fingerprint.fingerprint`).
+        The module-level function that ``make`` calls; a change of its code, or of code that it
+        reaches, makes another part (:func:`ghostpoint.fingerprint.fingerprint`).
     inputs : str
         A digest of what is not JSON, such as initial weights.
     """
@@ -94,7 +102,9 @@ def counted_part(
     progress: Progress, total: int, name: str, settings: Any, make: Callable[[Progress], xr.Dataset],
     code: Callable[..., Any], inputs: str = "",
 ) -> xr.Dataset:  # fmt: skip
-    """:func:`part`, of ``total`` units of work that ``make`` tells the progress it is called with."""
+    """:func:`part`, of ``total`` units of work that ``make`` tells the progress it is called
+    with.
+    """
     told = _Told(progress)
     dataset = part(name, settings, lambda: make(told), code, inputs)
     progress.advance(total - told.amount)  # all of it, where the part was there already

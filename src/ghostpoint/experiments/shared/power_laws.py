@@ -13,7 +13,9 @@ from ghostpoint.experiments.shared.base import Claim, judge
 
 
 def power_law(x: ArrayLike, y: ArrayLike) -> Any:
-    """Least squares fit of ``log y = p log x + const``: ``slope`` is the exponent p, ``stderr`` its standard error."""
+    """Least squares fit of ``log y = p log x + const``: ``slope`` is the exponent p, ``stderr`` its
+    standard error.
+    """
     return linregress(np.log(x), np.log(y))
 
 
@@ -39,7 +41,8 @@ def epochs_claim(
     chosen : (rate, seed) array of bool
         The networks that are fitted.
     until, detail, none : str, callable, str
-        What the network does; what is said beside the exponent; and in place of it below three rates.
+        What the network does; what is said beside the exponent; and in place of it below three
+        rates.
     """
     x, y = np.broadcast_to(rates[:, None], first.shape)[chosen], np.maximum(first[chosen], 1)
     slope, error, measured = np.nan, np.nan, none

@@ -1,8 +1,10 @@
-"""Shares of networks: their interval, and what "most", "nearly all" and "hardly any" networks means in every claim.
+"""Shares of networks: their interval, and what "most", "nearly all" and "hardly any" networks means
+in every claim.
 
-A statement about networks is judged by the share of those that were tried and the share's 95 % interval by Wilson's
-score (E. B. Wilson, Probable inference, the law of succession, and statistical inference, Journal of the American
-Statistical Association 22, 209-212, 1927), never by one network that happens to do as stated.
+A statement about networks is judged by the share of those that were tried and the share's 95 %
+interval by Wilson's score (E. B. Wilson, Probable inference, the law of succession, and statistical
+inference, Journal of the American Statistical Association 22, 209-212, 1927), never by one network
+that happens to do as stated.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ def share(count: int, total: int) -> str:
 
 
 def most(count: int, total: int) -> bool:
-    """Whether most networks do as stated, by :data:`MOST_OF`; never for fewer than :data:`ENOUGH`."""
+    """Whether most networks do as stated, by :data:`MOST_OF`; never for fewer than
+    :data:`ENOUGH`.
+    """
     return interval(count, total)[0] > MOST
 
 
@@ -55,7 +59,8 @@ def hardly_any(count: int, total: int) -> bool:
 def judge_share(holds: bool, total: int, testable: bool = True) -> Verdict:
     """The verdict of a claim about ``total`` networks.
 
-    One to three networks cannot decide such a claim. No network at all means that what the claim is about did not
+    One to three networks cannot decide such a claim. No network at all means that what the claim is
+    about did not
     occur: then it does not hold.
     """
     return judge(holds and total > 0, testable and not 0 < total < ENOUGH)

@@ -1,7 +1,8 @@
-"""Latent flows of networks of rank one to three: all zeros and ghosts, proven where that is possible.
+"""Latent flows of networks of rank one to three: all zeros and ghosts, proven where that is
+possible.
 
-`gp.find_slow_points` uses these for one network. Here they are for stacks of networks, parts of the space, and flows
-on a grid.
+`gp.find_slow_points` uses these for one network. Here they are for stacks of networks, parts of the
+space, and flows on a grid.
 """
 
 from __future__ import annotations

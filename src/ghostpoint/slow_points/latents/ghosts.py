@@ -1,4 +1,6 @@
-"""Ghosts of a network of rank one, two or three: minima of the speed of its orthonormal latents that are not zeros."""
+"""Ghosts of a network of rank one, two or three: minima of the speed of its orthonormal latents
+that are not zeros.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,13 @@ STEPS = 200  # of a descent, at most
 
 
 def latent_speed(model: Any, kappa: ArrayLike, *, inputs: ArrayLike | None = None) -> Floats:
-    """``|dz/dt|`` at ``kappa = n^T x``, the speed whose minima the ghosts of a low-rank network are.
+    """``|dz/dt|`` at ``kappa = n^T x``, the speed whose minima the ghosts of a low-rank network
+    are.
 
-    ``z = Q^T x`` for orthonormal columns of Q that span those of n = Q R, so ``kappa = R^T z`` and ``|dz/dt| = |R^-T
-    f(kappa)|``, f the flow of kappa (Dinc et al., arXiv:2501.02378, eq. 4). It is the least speed |dx/dt| of all states
-    x with this kappa. It does not depend on how W = m n^T is split; |f| does.
+    ``z = Q^T x`` for orthonormal columns of Q that span those of n = Q R, so ``kappa = R^T z`` and
+    ``|dz/dt| = |R^-T f(kappa)|``, f the flow of kappa (Dinc et al., arXiv:2501.02378, eq. 4). It is
+    the least speed |dx/dt| of all states x with this kappa. It does not depend on how W = m n^T is
+    split; |f| does.
 
     Parameters
     ----------
@@ -65,17 +69,20 @@ def latent_speed(model: Any, kappa: ArrayLike, *, inputs: ArrayLike | None = Non
 def latent_ghosts(
     model: Any, *, inputs: ArrayLike | None = None, starts: int | None = None, seed: int = 0
 ) -> LatentGhosts:
-    """Local minima of ``q(z) = |dz/dt|**2 / 2`` with dz/dt not 0, z the latents in an orthonormal basis.
+    """Local minima of ``q(z) = |dz/dt|**2 / 2`` with dz/dt not 0, z the latents in an orthonormal
+    basis.
 
-    ``z = Q^T x``, n = Q R with orthonormal columns of Q, and ``dz/dt = -z + Q^T tanh(m R^T z + b)``. These ghosts are
-    those of the state: each is a minimum of ``|dx/dt|`` at ``x = tanh(m kappa + b) - Q dz/dt``, of the same height, and
-    there are no others (docs/slow_points.md). So they do not depend on how W = m n^T is split. `find_slow_points` lists
-    the same ones, with proofs and normal forms.
+    ``z = Q^T x``, n = Q R with orthonormal columns of Q, and
+    ``dz/dt = -z + Q^T tanh(m R^T z + b)``. These ghosts are those of the state: each is a minimum
+    of ``|dx/dt|`` at ``x = tanh(m kappa + b) - Q dz/dt``, of the same height, and there are no
+    others (docs/slow_points.md). So they do not depend on how W = m n^T is split.
+    `find_slow_points` lists the same ones, with proofs and normal forms.
 
-    For rank one all of them, proven, with the heights of `flow_ghosts`: their ``speed`` is that of kappa, ``|f(kappa)|
-    = |n| |dz/dt|``, which has the same minima. For rank two and three a search without proof: descents from
-    ``starts`` points, by Newton's method on q with a damping that only accepts lower q. A minimum whose basin none
-    of them hits is missed. What ends in a proven zero of the flow (`latent_zeros`) is left out.
+    For rank one all of them, proven, with the heights of `flow_ghosts`: their ``speed`` is that of
+    kappa, ``|f(kappa)| = |n| |dz/dt|``, which has the same minima. For rank two and three a search
+    without proof: descents from ``starts`` points, by Newton's method on q with a damping that only
+    accepts lower q. A minimum whose basin none of them hits is missed. What ends in a proven zero
+    of the flow (`latent_zeros`) is left out.
 
     Parameters
     ----------
@@ -84,8 +91,8 @@ def latent_ghosts(
     inputs : (I,), optional
         A constant input u.
     starts : int, optional
-        By default 400 for rank two and 1600 for rank three. Half of them uniform in the box of z, half the images
-        ``Q^T tanh(m kappa + b)`` of such points, where slow points are more likely.
+        By default 400 for rank two and 1600 for rank three. Half of them uniform in the box of z,
+        half the images ``Q^T tanh(m kappa + b)`` of such points, where slow points are more likely.
     seed : int
         Of the starts.
 
@@ -138,7 +145,9 @@ def latent_ghosts(
 
 
 def _proven(m: Floats, n: Floats, b: Floats, half: Floats) -> LatentGhosts:
-    """Those of rank one: ``f = |n| dz/dt`` and ``kappa = |n| z``, so q's second derivative by z is ``f f''``."""
+    """Those of rank one: ``f = |n| dz/dt`` and ``kappa = |n| z``, so q's second derivative by z is
+    ``f f''``.
+    """
     found = flow_ghosts(m, n, b)
     height, bend = found.height[0], 2.0 * found.curvature[0]
     return LatentGhosts(

@@ -1,4 +1,6 @@
-"""What is proven of a network of rank one to three before any search: all zeros; for rank one all ghosts too."""
+"""What is proven of a network of rank one to three before any search: all zeros; for rank one all
+ghosts too.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,8 @@ def known_points(
     zeros, rank = [], model.rank
     for kappa, radius, isolation in zip(found.position, found.radius, found.isolation, strict=True):
         if network.low_rank:
-            # a cube of half-width r lies in the ball of radius sqrt(K) r, and holds that of radius r
+            # a cube of half-width r lies in the ball of radius sqrt(K) r, and holds that of radius
+            # r
             proof = Certificate("fixed", float(radius) * np.sqrt(rank) * (1 + 1e-12), float(isolation))
             zeros.append(Candidate(kappa, None, 0, proof, "interval"))
         else:
@@ -120,15 +123,18 @@ def _ghosts(
 def default_starts(rank: int) -> int:
     """Starts for the ghosts of ranks two and three: 400 and 1600.
 
-    Of the 113 ghosts that 6000 starts find in 45 random networks of rank three, 400 starts miss five and 1600 none.
+    Of the 113 ghosts that 6000 starts find in 45 random networks of rank three, 400 starts miss
+    five and 1600 none.
     """
     return 400 if rank <= 2 else 1600
 
 
 def latent_starts(network: NetworkField, count: int, generator: np.random.Generator) -> Floats:
-    """(count, L) starts in orthonormal latents: half uniform in the box that holds every ``Q^T x`` with ``|x_i| <= 1``.
+    """(count, L) starts in orthonormal latents: half uniform in the box that holds every ``Q^T x``
+    with ``|x_i| <= 1``.
 
-    The others are the images ``Q^T tanh(m kappa + c)`` of such points, where slow points are more likely.
+    The others are the images ``Q^T tanh(m kappa + c)`` of such points, where slow points are more
+    likely.
     """
     search, Q = network.search, network.basis
     assert Q is not None

@@ -1,16 +1,18 @@
-"""The latent flow of rank-one networks: all of its zeros and ghosts, proven, for stacks of networks.
+"""The latent flow of rank-one networks: all of its zeros and ghosts, proven, for stacks of
+networks.
 
 A rank-one network moves by ``tau d kappa/dt = f(kappa)``,
 
     f(kappa) = -kappa + sum_i n_i tanh(m_i kappa + b_i),
 
-in float64 (the given weights are taken as exact). Zeros of f are its fixed points; a *ghost* is a point
-where |f| has a positive local minimum: f' = 0 and f f'' > 0. As |tanh| < 1, every zero has ``|kappa| <= sum
+in float64 (the given weights are taken as exact). Zeros of f are its fixed points; a *ghost* is a
+point where |f| has a positive local minimum: f' = 0 and f f'' > 0. As |tanh| < 1, every zero has
+``|kappa| <= sum
 |n_i|``, the *box*.
 
-The search (`rank_one_kernels`) is complete: each stretch of the line is proven free of zeros, or proven
-to hold exactly one, or reported as undecided - which happens only where f comes so close to a double zero
-that float64 cannot tell (about ``1e-13 sum |n|``), or where a zero sits on a limit.
+The search (`rank_one_kernels`) is complete: each stretch of the line is proven free of zeros, or
+proven to hold exactly one, or reported as undecided - which happens only where f comes so close to
+a double zero that float64 cannot tell (about ``1e-13 sum |n|``), or where a zero sits on a limit.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ _TANH2 = 0.7698003589195011  # max |d2 tanh / du2| = 4 / (3 sqrt 3), rounded up
 def latent_flow(kappa: Any, m: Any, n: Any, b: Any) -> Floats:
     """``f(kappa) = -kappa + sum_i n_i tanh(m_i kappa + b_i)`` on a grid.
 
-    The latent dynamics of a rank-one network without input, in units of tau (Dinc et al., arXiv:2501.02378, eq. 4).
+    The latent dynamics of a rank-one network without input, in units of tau (Dinc et al.,
+    arXiv:2501.02378, eq. 4).
 
     Parameters
     ----------
@@ -70,15 +73,17 @@ def latent_flow(kappa: Any, m: Any, n: Any, b: Any) -> Floats:
 
 
 def flow_zeros(m: Any, n: Any = None, b: Any = None, *, limits: tuple[float, float] | None = None) -> FlowZeros:
-    """All zeros of ``f(kappa) = -kappa + sum_i n_i tanh(m_i kappa + b_i)``, none missed, none invented.
+    """All zeros of ``f(kappa) = -kappa + sum_i n_i tanh(m_i kappa + b_i)``, none missed, none
+    invented.
 
     Parameters
     ----------
     m, n, b : arrays (R, N), or (N,) for one network
-        Float32 or float64, taken as exact; R may be the epochs of a training. Or networks of rank one, alone.
+        Float32 or float64, taken as exact; R may be the epochs of a training. Or networks of rank
+        one, alone.
     limits : (low, high), optional
-        Where to look; by default, and wherever it reaches beyond, the box ``|kappa| <= sum |n_i|``. A zero
-        within rounding of a limit is undecided.
+        Where to look; by default, and wherever it reaches beyond, the box ``|kappa| <= sum |n_i|``.
+        A zero within rounding of a limit is undecided.
 
     Raises
     ------
@@ -87,8 +92,8 @@ def flow_zeros(m: Any, n: Any = None, b: Any = None, *, limits: tuple[float, flo
 
     Notes
     -----
-    Each network is computed by itself, so the result does not depend on the stack or on the number of
-    threads.
+    Each network is computed by itself, so the result does not depend on the stack or on the number
+    of threads.
 
     Examples
     --------
@@ -125,8 +130,8 @@ def flow_ghosts(m: Any, n: Any = None, b: Any = None, *, limits: tuple[float, fl
     ----------
     m, n, b : arrays (R, N), or (N,) for one network
     limits : (low, high), optional
-        Where to look, by default the box ``|kappa| <= sum |n_i|``. Extrema of f beyond the box are possible,
-        where f has the sign of ``-kappa``; limits that reach beyond it find them.
+        Where to look, by default the box ``|kappa| <= sum |n_i|``. Extrema of f beyond the box are
+        possible, where f has the sign of ``-kappa``; limits that reach beyond it find them.
 
     Raises
     ------
@@ -164,16 +169,20 @@ def flow_ghosts(m: Any, n: Any = None, b: Any = None, *, limits: tuple[float, fl
 
 
 class Folds(NamedTuple):
-    """Where the number of zeros changes: ``epoch``, the first with the new number, and ``change``."""
+    """Where the number of zeros changes: ``epoch``, the first with the new number, and
+    ``change``.
+    """
 
     epoch: Ints
     change: Ints
 
 
 def fold_epochs(count: Any, *, epochs: Any = None, complete: Any = None) -> Folds:
-    """Epochs at which the number of zeros changes: +2 for the birth of a pair (a fold), -2 for a death.
+    """Epochs at which the number of zeros changes: +2 for the birth of a pair (a fold), -2 for a
+    death.
 
-    A change by an odd number is a zero that crossed a limit of the search, or a count that is not complete.
+    A change by an odd number is a zero that crossed a limit of the search, or a count that is not
+    complete.
 
     Parameters
     ----------
@@ -182,8 +191,8 @@ def fold_epochs(count: Any, *, epochs: Any = None, complete: Any = None) -> Fold
     epochs : (E,), optional
         Labels of the epochs, 0 to E - 1 by default.
     complete : bools (E,), optional
-        As in ``FlowZeros.complete``. Epochs that are not are passed over: the next complete one is compared
-        with the last.
+        As in ``FlowZeros.complete``. Epochs that are not are passed over: the next complete one is
+        compared with the last.
 
     Raises
     ------
@@ -227,7 +236,8 @@ def _weights(m: Any, n: Any, b: Any) -> tuple[NDArray[Any], NDArray[Any], NDArra
         m, n, b = form.m[:, :, 0], form.n[:, :, 0], form.b
     arrays: list[NDArray[Any]] = []
     for name, value in (("m", m), ("n", n), ("b", b)):
-        # float32 is kept here and converted by blocks, so that 500,000 epochs are not copied at once
+        # float32 is kept here and converted by blocks, so that 500,000 epochs are not copied at
+        # once
         single = getattr(value, "dtype", None) == np.float32
         array = checks.finite_array(name, value, np.float32 if single else np.float64)
         array = array[None] if array.ndim == 1 else array

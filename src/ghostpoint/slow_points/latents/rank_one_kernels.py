@@ -1,11 +1,12 @@
 """Compiled search behind `latent_flow`: every zero of f or of f' on an interval, proven.
 
-A depth-first bisection. On a leaf [a, a + h] the function g (g = f, or g = f' for ghosts) is compared with
-the cubic that matches g and g' at both ends: it is at most ``M h**4 / 384`` away, its derivative ``sqrt(3) M
-h**3 / 216``, where M bounds |g''''| on that leaf. Bernstein coefficients enclose the range of the cubic, so
-a leaf is proven free of zeros, or proven monotone, or cut in two. All that is computed carries a bound of
-its own rounding error; a leaf on which g stays within that bound is *undecided*. Units are summed in any
-order (the loops are vectorised), and the bounds hold for any order.
+A depth-first bisection. On a leaf [a, a + h] the function g (g = f, or g = f' for ghosts) is
+compared with the cubic that matches g and g' at both ends: it is at most ``M h**4 / 384`` away, its
+derivative ``sqrt(3) M h**3 / 216``, where M bounds |g''''| on that leaf. Bernstein coefficients
+enclose the range of the cubic, so a leaf is proven free of zeros, or proven monotone, or cut in
+two. All that is computed carries a bound of its own rounding error; a leaf on which g stays within
+that bound is *undecided*. Units are summed in any order (the loops are vectorised), and the bounds
+hold for any order.
 """
 
 from __future__ import annotations
@@ -48,8 +49,9 @@ def _sums(t: Any, n: Any, nm: Any, nmm: Any, nb: Any) -> tuple[float, float, flo
 def _evaluate(x: float, w: Any, c: Any, t: Any) -> tuple[float, float, float, float, float, float]:
     """f, f', f'' at x and bounds of their rounding errors; leaves tanh(m x + b) in ``t``.
 
-    With eps = 2**-53: m x + b is off by at most 2 eps (|m x| + |b|), so t by eps (2 TANH_ULP |t| + 2 s (|m
-    x| + |b|)), s = 1 - t**2; sums of N terms, in any order, by N eps times the sum of their sizes.
+    With eps = 2**-53: m x + b is off by at most 2 eps (|m x| + |b|), so t by eps (2 TANH_ULP |t| +
+    2 s (|m x| + |b|)), s = 1 - t**2; sums of N terms, in any order, by N eps times the sum of their
+    sizes.
     """
     _fill_tanh(x, w[0], w[1], t)
     f, f1, f2, em, eb = _sums(t, w[2], w[3], w[4], w[5])
@@ -94,7 +96,9 @@ def _fifth(left: Any, right: Any, size: Any) -> float:
 
 @compiled
 def _classify(h: float, bound: float, fa: float, da: float, fb: float, db: float, e: float, ed: float) -> int:
-    """What is proven of g on a leaf: +-1 its sign, +-2 its direction, 3 undecidable, 0 nothing yet."""
+    """What is proven of g on a leaf: +-1 its sign, +-2 its direction, 3 undecidable, 0 nothing
+    yet.
+    """
     rest = SLACK * bound * h**4 / 384.0
     error = SLACK * (e + ed * h / 3.0 + 8.0 * EPS * (abs(fa) + abs(fb) + h * (abs(da) + abs(db))))
     c1, c2 = fa + h * da / 3.0, fb - h * db / 3.0
@@ -122,10 +126,11 @@ def _sign(value: float, error: float) -> int:
 def _polish(
     order: int, a: float, fa: float, b: float, fb: float, w: Any, c: Any, t: Any
 ) -> tuple[float, float, float, float, float, float, float, float]:
-    """The zero of a monotone g in [a, b], end signs proven and different; its radius; f, f', f'', errors.
+    """The zero of a monotone g in [a, b], end signs proven and different; its radius; f, f', f'',
+    errors.
 
-    Newton from the secant's zero, halving where it leaves the bracket. The radius is proven by the signs on
-    both sides.
+    Newton from the secant's zero, halving where it leaves the bracket. The radius is proven by the
+    signs on both sides.
     """
     low, high = a, b
     x = a - fa * ((b - a) / (fb - fa))
@@ -159,10 +164,12 @@ def _polish(
 
 @compiled
 def _prepare(order: int, reach: float, m: Any, n: Any, b: Any, w: Any) -> Any:
-    """Rows of ``w``: m, b, n, n m, n m**2, |n b|, |n| |m|**(4 + order), padded by units of weight zero.
+    """Rows of ``w``: m, b, n, n m, n m**2, |n b|, |n| |m|**(4 + order), padded by units of weight
+    zero.
 
-    Returns their number, the sums of |n|, |n m|, |n| m**2 and |n b|, the largest |m|, and the factor by
-    which rounding of m x + b, for |x| up to ``reach``, can change any 1 - tanh(m x + b)**2, with ``SLACK``.
+    Returns their number, the sums of |n|, |n m|, |n| m**2 and |n b|, the largest |m|, and the
+    factor by which rounding of m x + b, for |x| up to ``reach``, can change any 1 - tanh(m x +
+    b)**2, with ``SLACK``.
     """
     w[:] = 0.0
     size = sum_n = sum_nm = sum_nmm = sum_nb = steepest = farthest = 0.0
@@ -201,9 +208,9 @@ def _search_one(
 ) -> tuple[int, int]:
     """Fill ``found`` (P, 9) and ``open_`` (P,); the numbers of each, which may exceed what fits.
 
-    Leaves come from left to right. Between two nodes of proven sign lies either one leaf of that sign, or
-    leaves monotone in one direction (one zero if the signs differ, none otherwise), or anything else:
-    undecided.
+    Leaves come from left to right. Between two nodes of proven sign lies either one leaf of that
+    sign, or leaves monotone in one direction (one zero if the signs differ, none otherwise), or
+    anything else: undecided.
     """
     count = n_open = 0
     spare = tanhs[DEPTH]
@@ -281,8 +288,9 @@ def search(
 ) -> None:
     """Every zero of f (``order`` 0) or f' (1) in [lower, upper] for each row of m, n, b (R, N).
 
-    Writes ``found`` (R, P, 9): position, radius, f, f', f'', their error bounds, direction; ``open_`` (R,
-    P), the middles of undecided stretches; ``count``, ``n_open`` (R,), which exceed P where P is too small.
+    Writes ``found`` (R, P, 9): position, radius, f, f', f'', their error bounds, direction;
+    ``open_`` (R, P), the middles of undecided stretches; ``count``, ``n_open`` (R,), which exceed P
+    where P is too small.
     """
     rows, units = m.shape
     padded = (units + 7) // 8 * 8

@@ -14,7 +14,8 @@ from ghostpoint.numerics.arrays import Bools, Floats, Ints
 
 @dataclass(frozen=True, eq=False)
 class FlowZeros:
-    """Zeros of R latent flows; P is the largest count. Unused places hold NaN, or False in ``stable``.
+    """Zeros of R latent flows; P is the largest count. Unused places hold NaN, or False in
+    ``stable``.
 
     Attributes
     ----------
@@ -27,7 +28,8 @@ class FlowZeros:
     slope : (R, P)
         f', in 1/tau.
     stable : (R, P)
-        f' < 0 at the exact zero, proven. This is stability of the *flow*; `stable_under_map` has that of the Euler map.
+        f' < 0 at the exact zero, proven. This is stability of the *flow*; `stable_under_map` has
+        that of the Euler map.
     n_undecided : (R,), undecided : (R, U)
         How many stretches of kappa could hold further zeros, and their middles.
     lower, upper : (R,)
@@ -49,14 +51,17 @@ class FlowZeros:
 
     @property
     def complete(self) -> Bools:
-        """(R,) True where nothing is undecided: exactly ``count`` zeros in the interval searched."""
+        """(R,) True where nothing is undecided: exactly ``count`` zeros in the interval
+        searched.
+        """
         return np.asarray(self.n_undecided == 0)
 
     def stable_under_map(self, alpha: float) -> Bools:
-        """(R, P) ``|1 + alpha f'| < 1``: stable under ``kappa <- kappa + alpha f(kappa)``, alpha = dt/tau.
+        """(R, P) ``|1 + alpha f'| < 1``: stable under ``kappa <- kappa + alpha f(kappa)``, alpha =
+        dt/tau.
 
-        Stricter than ``stable``: the map also loses a zero with ``f' < -2/alpha``. From the computed slope, so
-        not proven within rounding of either boundary.
+        Stricter than ``stable``: the map also loses a zero with ``f' < -2/alpha``. From the
+        computed slope, so not proven within rounding of either boundary.
         """
         step = checks.number("alpha", alpha, above=0.0)
         return np.asarray(np.abs(1.0 + step * self.slope) < 1.0)
@@ -68,10 +73,12 @@ class FlowZeros:
 
 @dataclass(frozen=True, eq=False)
 class FlowGhosts:
-    """Ghosts of R latent flows, laid out as in `FlowZeros`; P is the largest count, unused places hold NaN.
+    """Ghosts of R latent flows, laid out as in `FlowZeros`; P is the largest count, unused places
+    hold NaN.
 
-    Near a ghost ``tau dy/dt = r + a y**2`` with y = kappa - position and r a > 0. An undecided stretch is one where f'
-    may have a double zero, or one with an extremum at which the sign of f is unknown (a fold within rounding).
+    Near a ghost ``tau dy/dt = r + a y**2`` with y = kappa - position and r a > 0. An undecided
+    stretch is one where f' may have a double zero, or one with an extremum at which the sign of f
+    is unknown (a fold within rounding).
 
     Attributes
     ----------
@@ -97,16 +104,22 @@ class FlowGhosts:
 
     @property
     def complete(self) -> Bools:
-        """(R,) True where nothing is undecided: exactly ``count`` ghosts in the interval searched."""
+        """(R,) True where nothing is undecided: exactly ``count`` ghosts in the interval
+        searched.
+        """
         return np.asarray(self.n_undecided == 0)
 
     @property
     def escape_time(self) -> Floats:
-        """(R, P) ``pi / sqrt(r a)``, in units of tau: the passage of the normal form from -inf to inf."""
+        """(R, P) ``pi / sqrt(r a)``, in units of tau: the passage of the normal form from -inf to
+        inf.
+        """
         return np.asarray(np.pi / np.sqrt(self.height * self.curvature))
 
     def to_dataset(self) -> xr.Dataset:
-        """The record, with ``escape_time``, over dimensions ``network``, ``ghost`` and ``stretch``."""
+        """The record, with ``escape_time``, over dimensions ``network``, ``ghost`` and
+        ``stretch``.
+        """
         return _dataset(self, "ghost", ("position", "radius", "height", "curvature", "escape_time"))
 
 

@@ -4,10 +4,11 @@ The latents move by ``tau dkappa/dt = f(kappa)`` (Dinc et al., arXiv:2501.02378,
 
     f(kappa) = -kappa + n^T tanh(m kappa + b + W_in u),
 
-and every fixed point of the N-dimensional network is ``x = tanh(m kappa + b + W_in u)`` at a zero kappa of f. As
-|tanh| < 1, every zero has ``|kappa_k| <= sum_i |n_ik|``. The search is in `rank_three_kernels`; boxes that float64
-cannot decide, which lie within about ``1e-13 sum |n|`` of a fold, are searched again in extended precision
-(`rank_three_balls`).
+and every fixed point of the N-dimensional network is ``x = tanh(m kappa + b + W_in u)`` at a zero
+kappa of f. As
+|tanh| < 1, every zero has ``|kappa_k| <= sum_i |n_ik|``. The search is in `rank_three_kernels`;
+boxes that float64 cannot decide, which lie within about ``1e-13 sum |n|`` of a fold, are searched
+again in extended precision (`rank_three_balls`).
 """
 
 from __future__ import annotations
@@ -39,19 +40,20 @@ def latent_zeros(
     inputs: ArrayLike | None = None,
     boxes: int = 1_000_000,
 ) -> LatentZeros:
-    """All zeros of ``f(kappa) = -kappa + n^T tanh(m kappa + b + W_in u)``, none missed, none invented.
+    """All zeros of ``f(kappa) = -kappa + n^T tanh(m kappa + b + W_in u)``, none missed, none
+    invented.
 
-    The float64 weights are taken as exact, and so is the float64 value of ``b + W_in u``. Every rounding is bounded.
-    What the proof cannot settle is listed as undecided: degenerate zeros, or a search that would take more than
-    ``boxes``; a typical network of rank three needs ten thousand.
+    The float64 weights are taken as exact, and so is the float64 value of ``b + W_in u``. Every
+    rounding is bounded. What the proof cannot settle is listed as undecided: degenerate zeros, or a
+    search that would take more than ``boxes``; a typical network of rank three needs ten thousand.
 
     Parameters
     ----------
     model : LowRankRNN
         One network of rank K = 1, 2 or 3.
     box : (lower, upper), each a number or (K,), optional
-        Where to look; by default, and wherever it reaches beyond, ``|kappa_k| <= sum_i |n_ik|``, which holds every
-        zero. Zeros within rounding of a limit are undecided.
+        Where to look; by default, and wherever it reaches beyond, ``|kappa_k| <= sum_i |n_ik|``,
+        which holds every zero. Zeros within rounding of a limit are undecided.
     inputs : (I,), optional
         A constant input u; none by default.
     boxes : int
@@ -60,8 +62,8 @@ def latent_zeros(
     Raises
     ------
     ValueError
-        If there is more than one network, the rank is above 3, a weight is beyond 1e30, the box is empty, or inputs
-        come without input weights.
+        If there is more than one network, the rank is above 3, a weight is beyond 1e30, the box is
+        empty, or inputs come without input weights.
 
     Examples
     --------
@@ -109,12 +111,16 @@ def latent_zeros(
 
 
 def whole_box(n: Floats) -> Floats:
-    """Half-widths (K,) of a box around 0 that holds every zero, ``sum_i |n_ik|`` and a little more."""
+    """Half-widths (K,) of a box around 0 that holds every zero, ``sum_i |n_ik|`` and a little
+    more.
+    """
     return np.asarray(1.001 * np.abs(n).sum(axis=0) + 1e-30)
 
 
 def one_low_rank(model: Any, inputs: ArrayLike | None) -> Floats | None:
-    """The constant input (I,) of one low-rank network, checked as the network is; None without one."""
+    """The constant input (I,) of one low-rank network, checked as the network is; None without
+    one.
+    """
     form = model.tanh_form() if isinstance(model, Record) else None
     if form is None or form.n is None:
         raise InputError(f"model must be a LowRankRNN, got {type(model).__name__}")
@@ -238,10 +244,12 @@ def _stability(position: Floats, radius: Floats, table: tuple[Floats, ...]) -> t
 
 
 def _hurwitz(jacobian: Floats, error: Floats) -> tuple[Floats, Floats]:
-    """Bounds of the quantities that are all positive exactly if every eigenvalue has a negative real part.
+    """Bounds of the quantities that are all positive exactly if every eigenvalue has a negative
+    real part.
 
-    Of the characteristic polynomial ``x**K + c_1 x**(K-1) + ...``: its coefficients, and ``c_1 c_2 - c_3`` for K = 3.
-    A negative one means an eigenvalue with a positive real part (Routh and Hurwitz).
+    Of the characteristic polynomial ``x**K + c_1 x**(K-1) + ...``: its coefficients, and
+    ``c_1 c_2 - c_3`` for K = 3. A negative one means an eigenvalue with a positive real part (Routh
+    and Hurwitz).
     """
     rank = len(jacobian)
     a, size = -jacobian, np.abs(jacobian)

@@ -1,8 +1,10 @@
-"""The search of `rank_three_kernels` once more, in extended precision, for the little that float64 leaves undecided.
+"""The search of `rank_three_kernels` once more, in extended precision, for the little that float64
+leaves undecided.
 
-f, its Jacobian and its second derivatives are summed in ball arithmetic (Arb, through python-flint) at the float64
-centre of a box; what is left of them then has the relative precision of float64, where before it was the difference of
-sums of the size of ``sum |n|``. Thousands of times slower, so for boxes near folds only.
+f, its Jacobian and its second derivatives are summed in ball arithmetic (Arb, through python-flint)
+at the float64 centre of a box; what is left of them then has the relative precision of float64,
+where before it was the difference of sums of the size of ``sum |n|``. Thousands of times slower, so
+for boxes near folds only.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ SLACK = 1.0 + 2.0**-20
 
 
 class Refined(NamedTuple):
-    """Zeros (P, K + 2) and undecided boxes (U, 2 K + 1), laid out as by the compiled `search`; boxes examined."""
+    """Zeros (P, K + 2) and undecided boxes (U, 2 K + 1), laid out as by the compiled `search`;
+    boxes examined.
+    """
 
     zeros: Floats
     undecided: Floats
@@ -31,7 +35,9 @@ class Refined(NamedTuple):
 
 
 class _Flow:
-    """f and its derivatives at float64 points, each a float64 with a bound of its absolute error."""
+    """f and its derivatives at float64 points, each a float64 with a bound of its absolute
+    error.
+    """
 
     def __init__(self, m: Floats, n: Floats, b: Floats):
         self.m, self.n = m, n
@@ -43,7 +49,8 @@ class _Flow:
     def at(self, c: Floats) -> tuple[Floats, Floats, Floats, Floats, float]:
         """f (K,), Jacobian (K, K), second derivatives (K, K, K) at c, and their errors.
 
-        Those are the bound for each f (K,), and one for all the others before they are rounded to float64.
+        Those are the bound for each f (K,), and one for all the others before they are rounded to
+        float64.
         """
         k = range(self.rank)
         point = [arb(v) for v in c.tolist()]
@@ -82,9 +89,11 @@ class _Flow:
 
 
 def refine(box: Floats, zeros: Floats, weights: tuple[Floats, Floats, Floats], budget: int = 3000) -> Refined:
-    """All zeros of f in ``box`` (2, K), its lower and upper ends, beyond those already listed in ``zeros`` (P, K + 2).
+    """All zeros of f in ``box`` (2, K), its lower and upper ends, beyond those already listed in
+    ``zeros`` (P, K + 2).
 
-    ``weights`` are m, n (N, K) and b (N,) of one network. New zeros, like the old, may lie beyond the box.
+    ``weights`` are m, n (N, K) and b (N,) of one network. New zeros, like the old, may lie beyond
+    the box.
     """
     with ball_precision(BITS):
         return _refine(box, zeros, _Flow(*weights), budget)
@@ -159,7 +168,9 @@ def _reduce(flow: _Flow, c: Floats, h: Floats) -> tuple[int, float]:
 
 
 def _zero_near(flow: _Flow, c: Floats, h: Floats, largest: float) -> Floats | None:
-    """The zero that Newton's iteration reaches from c, with its smallest and largest verified cube, or None."""
+    """The zero that Newton's iteration reaches from c, with its smallest and largest verified cube,
+    or None.
+    """
     z, a = c.copy(), np.empty((flow.rank, flow.rank))
     for _ in range(30):
         f, g, second, rounding, off = flow.at(z)

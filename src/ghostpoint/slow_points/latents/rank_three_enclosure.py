@@ -1,15 +1,17 @@
-"""Compiled enclosures of the flow of a low-rank network over a box, which `rank_three_kernels` cuts boxes with.
+"""Compiled enclosures of the flow of a low-rank network over a box, which `rank_three_kernels` cuts
+boxes with.
 
 On a box ``c + [-h, h]`` each unit is enclosed by a polynomial of its argument u_i + delta,
 
-    tanh(u_i + delta) in mu_i + sigma_i delta + q_i delta**2 +- err_i    for |delta| <= rho_i = |m_i| h,
+    tanh(u_i + delta) in mu_i + sigma_i delta + q_i delta**2 +- err_i    for |delta| <= rho_i =
+    |m_i| h,
 
-the better of the quadratic Taylor polynomial (error ``max|tanh'''| rho**3 / 6``) and the line of the least slope
-there (error half of what tanh rises above it: good for boxes much wider than a unit's sigmoid). Summed with their
-signs, these enclose f by a quadratic.
+the better of the quadratic Taylor polynomial (error ``max|tanh'''| rho**3 / 6``) and the line of
+the least slope there (error half of what tanh rises above it: good for boxes much wider than a
+unit's sigmoid). Summed with their signs, these enclose f by a quadratic.
 
-``err`` also carries every rounding: of the argument, of tanh, of the coefficients, of the sums over units in any order.
-The tanh is `numerics.bounded_tanh.tanh`, whose error is proven.
+``err`` also carries every rounding: of the argument, of tanh, of the coefficients, of the sums over
+units in any order. The tanh is `numerics.bounded_tanh.tanh`, whose error is proven.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ SCRATCH = 10
 
 @compiled
 def _arguments(c: Any, h: Any, m: Any, b: Any, x: Any) -> None:
-    """Arguments at the centre, the sum of the sizes of their terms, and how far they vary over the box."""
+    """Arguments at the centre, the sum of the sizes of their terms, and how far they vary over the
+    box.
+    """
     u, a, rho = x[_U], x[_A], x[_RHO]
     for i in range(b.size):
         u[i], a[i], rho[i] = b[i], abs(b[i]), 0.0
@@ -44,7 +48,9 @@ def _arguments(c: Any, h: Any, m: Any, b: Any, x: Any) -> None:
 
 @compiled
 def _units(rank: int, taylor: bool, x: Any) -> None:
-    """mu, sigma, q, err of every unit; the part of err that is rounding; a bound of |tanh'''| over the box."""
+    """mu, sigma, q, err of every unit; the part of err that is rounding; a bound of |tanh'''| over
+    the box.
+    """
     units = x.shape[1]
     total = EPS * (units + 8.0)
     tanh_error = 2.0 * TANH_ULP * EPS
@@ -99,11 +105,12 @@ def _dot_abs(p: Any, q: Any) -> float:
 
 @compiled
 def enclose(c: Any, h: Any, w: Any, taylor: bool, x: Any, f: Any, g: Any, q: Any, e: Any) -> None:
-    """``f(c + d)`` in ``f + g d + sum_(i <= j) q[:, i, j] d_i d_j +- e[0]`` for |d| <= h; e[1] is rounding's part.
+    """``f(c + d)`` in ``f + g d + sum_(i <= j) q[:, i, j] d_i d_j +- e[0]`` for |d| <= h; e[1] is
+    rounding's part.
 
-    ``w = (m, n, b, nm, nmm)``, units last: m, n (K, N), b (N,), nm (K, K, N) and nmm (K, K, K, N) the products with one
-    and two factors of m. ``taylor`` takes the Taylor polynomial for every unit: f, g and 2 q are then f, its
-    Jacobian and its second derivatives at c.
+    ``w = (m, n, b, nm, nmm)``, units last: m, n (K, N), b (N,), nm (K, K, N) and nmm (K, K, K, N)
+    the products with one and two factors of m. ``taylor`` takes the Taylor polynomial for every
+    unit: f, g and 2 q are then f, its Jacobian and its second derivatives at c.
     """
     m, n, b, nm, nmm = w
     rank = c.size
@@ -124,7 +131,9 @@ def enclose(c: Any, h: Any, w: Any, taylor: bool, x: Any, f: Any, g: Any, q: Any
 
 @compiled
 def invert(g: Any, a: Any) -> bool:
-    """``a`` = g's inverse, approximately (K <= 3, by cofactors); its adjugate, and False, where g has none."""
+    """``a`` = g's inverse, approximately (K <= 3, by cofactors); its adjugate, and False, where g
+    has none.
+    """
     rank = g.shape[0]
     if rank == 1:
         a[0, 0] = 1.0
@@ -147,7 +156,9 @@ def invert(g: Any, a: Any) -> bool:
 
 @compiled
 def scratch(rank: int, units: int) -> Any:
-    """Work space: one row per quantity and unit; f, g, q, e, A, the errors of A f, and two vectors."""
+    """Work space: one row per quantity and unit; f, g, q, e, A, the errors of A f, and two
+    vectors.
+    """
     square, vector = (rank, rank), np.empty(rank)
     small = (vector, np.empty(square), np.zeros((rank, rank, rank)), np.empty((2, rank)), np.empty(square))
     return np.empty((SCRATCH, units)), (*small, np.empty((2, rank)), np.empty(rank), np.empty(rank))

@@ -1,10 +1,11 @@
 """Compiled search behind `latent_zeros`: every zero of a low-rank network's flow in a box, proven.
 
-Branch and prune. On a box ``c + [-h, h]`` the flow is enclosed by a quadratic (`rank_three_enclosure`). Where it can
-vanish cuts the box, coordinate by coordinate, for f itself and for ``A f``, A the inverse of the linear part. A box of
-which nothing is left has no zero. Where the quadratic is nearly linear Newton's iteration looks for a zero z, and
-``|A f(z)| + |1 - A J| r < r`` over the cube of radius r (Krawczyk) proves that the cube holds exactly one; boxes inside
-such a cube are done. Other boxes are halved.
+Branch and prune. On a box ``c + [-h, h]`` the flow is enclosed by a quadratic
+(`rank_three_enclosure`). Where it can vanish cuts the box, coordinate by coordinate, for f itself
+and for ``A f``, A the inverse of the linear part. A box of which nothing is left has no zero. Where
+the quadratic is nearly linear Newton's iteration looks for a zero z, and
+``|A f(z)| + |1 - A J| r < r`` over the cube of radius r (Krawczyk) proves that the cube holds
+exactly one; boxes inside such a cube are done. Other boxes are halved.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ STEPS = 12  # of the Newton iteration
 
 @compiled
 def _cut(f: float, g: Any, q: Any, e: float, h: Any, lo: Any, hi: Any) -> bool:
-    """Shrink [lo, hi] to where ``f + g d + sum q d d`` can come within e of 0 for |d| <= h; False if nowhere."""
+    """Shrink [lo, hi] to where ``f + g d + sum q d d`` can come within e of 0 for |d| <= h; False
+    if nowhere.
+    """
     rank = h.size
     low, high, size = f - e, f + e, abs(f) + e
     linear = 0.0
@@ -78,11 +81,12 @@ def _cut(f: float, g: Any, q: Any, e: float, h: Any, lo: Any, hi: Any) -> bool:
 
 @compiled
 def prune(c: Any, h: Any, f: Any, g: Any, q: Any, e: Any, a: Any, ea: Any, lo: Any, hi: Any) -> tuple[int, float]:
-    """Cut the box c +- h in place to where the quadratic of `enclose` can be zero; a state and how much volume is left.
+    """Cut the box c +- h in place to where the quadratic of `enclose` can be zero; a state and how
+    much volume is left.
 
-    ``a`` (K, K) is any matrix, well chosen if near the inverse of g, and ``ea`` (2, K) bound the errors of ``a f`` as e
-    does those of f. States: 0 nothing left, 1 undecidable (all of ``a f`` is within rounding of 0 in the whole box),
-    2 nearly linear, 3 none of these.
+    ``a`` (K, K) is any matrix, well chosen if near the inverse of g, and ``ea`` (2, K) bound the
+    errors of ``a f`` as e does those of f. States: 0 nothing left, 1 undecidable (all of ``a f`` is
+    within rounding of 0 in the whole box), 2 nearly linear, 3 none of these.
     """
     rank = c.size
     row, bent = np.empty(rank), np.empty((rank, rank))
@@ -144,7 +148,9 @@ def _combine(row: Any, n: Any, result: Any) -> None:
 
 @compiled
 def _reduce(c: Any, h: Any, w: Any, x: Any, s: Any) -> tuple[int, float]:
-    """`prune` with the enclosure of the box and the inverse of its linear part, their errors combined unit by unit."""
+    """`prune` with the enclosure of the box and the inverse of its linear part, their errors
+    combined unit by unit.
+    """
     f, g, q, e, a, ea = s[0], s[1], s[2], s[3], s[4], s[5]
     rank = c.size
     enclose(c, h, w, False, x, f, g, q, e)
@@ -170,7 +176,9 @@ def evaluate(z: Any, w: Any, x: Any, s: Any) -> bool:
 
 @compiled
 def _newton(z: Any, c: Any, h: Any, w: Any, x: Any, s: Any) -> bool:
-    """Newton's iteration from z until its steps are rounding; False where it leaves the box far or does not settle."""
+    """Newton's iteration from z until its steps are rounding; False where it leaves the box far or
+    does not settle.
+    """
     for _ in range(STEPS):
         if not evaluate(z, w, x, s):
             return False
@@ -192,7 +200,9 @@ def _newton(z: Any, c: Any, h: Any, w: Any, x: Any, s: Any) -> bool:
 
 @compiled
 def _slopes(z: Any, r: float, w: Any, x: Any, s: Any) -> None:
-    """How far the slope of a unit on the cube is from ``sigma + 2 q delta``: third order, and rounding; in err."""
+    """How far the slope of a unit on the cube is from ``sigma + 2 q delta``: third order, and
+    rounding; in err.
+    """
     rank, units = w[1].shape
     s[7][:] = r
     _arguments(z, s[7], w[0], w[2], x)
@@ -207,9 +217,11 @@ def _slopes(z: Any, r: float, w: Any, x: Any, s: Any) -> None:
 
 @compiled
 def verify(z: Any, r: float, w: Any, x: Any, s: Any) -> tuple[bool, float]:
-    """Whether the cube ``|kappa - z| <= r`` is proven to hold exactly one zero; a bound of ``|A f(z)|``.
+    """Whether the cube ``|kappa - z| <= r`` is proven to hold exactly one zero; a bound of
+    ``|A f(z)|``.
 
-    Krawczyk: with A = J(z)**-1 approximately, ``|A f(z)| + |1 - A J(kappa)| r < r`` for all kappa of the cube, row by
+    Krawczyk: with A = J(z)**-1 approximately, ``|A f(z)| + |1 - A J(kappa)| r < r`` for all kappa
+        of the cube, row by
     row. J(kappa) is J(z) + (second derivatives) d +- (third derivatives) d**2 / 2.
     """
     f, g, q, e, a = s[0], s[1], s[2], s[3], s[4]
@@ -258,7 +270,9 @@ def verify(z: Any, r: float, w: Any, x: Any, s: Any) -> tuple[bool, float]:
 
 @compiled
 def jacobian(z: Any, r: float, w: Any, x: Any, s: Any, result: Any, error: Any) -> None:
-    """The Jacobian at z, and how far that on the cube ``|kappa - z| <= r`` can be from it, (K, K) each."""
+    """The Jacobian at z, and how far that on the cube ``|kappa - z| <= r`` can be from it, (K, K)
+    each.
+    """
     evaluate(z, w, x, s)
     _slopes(z, r, w, x, s)
     rank = z.size
@@ -285,7 +299,9 @@ def _known(c: Any, h: Any, count: int, zeros: Any) -> bool:
 
 @compiled
 def _adopt(z: Any, largest: float, count: int, zeros: Any, w: Any, x: Any, s: Any) -> bool:
-    """List the zero near z with the smallest and the largest cube around it that verify, unless it is listed."""
+    """List the zero near z with the smallest and the largest cube around it that verify, unless it
+    is listed.
+    """
     rank = z.size
     # the smallest cube that verifies, from rounding on upwards
     r = 8.0 * EPS * np.abs(z).max() + UNDERFLOW
@@ -322,12 +338,14 @@ def _adopt(z: Any, largest: float, count: int, zeros: Any, w: Any, x: Any, s: An
 
 @compiled
 def search(lower: Any, upper: Any, w: Any, budget: int, zeros: Any, open_: Any) -> tuple[int, int, int]:
-    """All zeros of f in the box [lower, upper] (K,); how many, how many boxes are left undecided, boxes examined.
+    """All zeros of f in the box [lower, upper] (K,); how many, how many boxes are left undecided,
+    boxes examined.
 
-    Fills ``zeros`` (P, K + 2): position, radius of the smallest cube around it proven to hold exactly one zero, and of
-    the largest; and ``open_`` (U, 2 K + 1): lower and upper ends of what is undecided, and why (`DEGENERATE`; `BUDGET`
-    after ``budget`` boxes; `TOO_MANY` where P zeros are not enough). More undecided boxes than U are joined into the
-    last. Zeros beyond the box may be listed: Newton's iteration finds them.
+    Fills ``zeros`` (P, K + 2): position, radius of the smallest cube around it proven to hold
+    exactly one zero, and of the largest; and ``open_`` (U, 2 K + 1): lower and upper ends of what
+    is undecided, and why (`DEGENERATE`; `BUDGET` after ``budget`` boxes; `TOO_MANY` where P zeros
+    are not enough). More undecided boxes than U are joined into the last. Zeros beyond the box may
+    be listed: Newton's iteration finds them.
     """
     rank, units = w[1].shape
     x, s = scratch(rank, units)

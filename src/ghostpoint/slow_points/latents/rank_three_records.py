@@ -29,10 +29,12 @@ class LatentZeros:
     eigenvalues : (P, K)
         Of the Jacobian at ``position``, in 1/tau, by descending real part.
     stable, stability_proven : (P,)
-        Whether all of them have negative real parts at the exact zero, and whether that is proven or as computed.
+        Whether all of them have negative real parts at the exact zero, and whether that is proven
+        or as computed.
     undecided : (U, 2, K), reason : (U,)
-        Lower and upper ends of boxes that may hold further zeros, and why: "degenerate" (a zero of higher order, or
-        too near one), "limit" (a zero within rounding of the limits), "budget" (the search was cut short).
+        Lower and upper ends of boxes that may hold further zeros, and why: "degenerate" (a zero of
+        higher order, or too near one), "limit" (a zero within rounding of the limits), "budget"
+        (the search was cut short).
     lower, upper : (K,)
         The box that was searched.
     whole_space : bool
@@ -70,17 +72,20 @@ class LatentZeros:
         return self.n_undecided == 0
 
     def stable_under_map(self, alpha: float) -> Bools:
-        """(P,) ``|1 + alpha lambda| < 1`` for every eigenvalue: stable under ``kappa <- kappa + alpha f(kappa)``.
+        """(P,) ``|1 + alpha lambda| < 1`` for every eigenvalue: stable under
+        ``kappa <- kappa + alpha f(kappa)``.
 
-        Stricter than ``stable``: the map also loses a zero where ``1 + alpha lambda`` leaves the unit circle by -1 or
-        by a complex pair. From the computed eigenvalues, so not proven within rounding of
-        the boundary.
+        Stricter than ``stable``: the map also loses a zero where ``1 + alpha lambda`` leaves the
+        unit circle by -1 or by a complex pair. From the computed eigenvalues, so not proven within
+        rounding of the boundary.
         """
         step = checks.number("alpha", alpha, above=0.0)
         return np.asarray(np.all(np.abs(1.0 + step * self.eigenvalues) < 1.0, axis=1))
 
     def to_dataset(self) -> xr.Dataset:
-        """The record over dimensions ``zero``, ``latent``, ``box`` (undecided ones) and ``end`` (lower, upper)."""
+        """The record over dimensions ``zero``, ``latent``, ``box`` (undecided ones) and ``end``
+        (lower, upper).
+        """
         return xr.Dataset(
             {
                 "position": (("zero", "latent"), self.position),
@@ -106,24 +111,26 @@ class LatentZeros:
 
 @dataclass(frozen=True, eq=False)
 class LatentGhosts:
-    """Local minima of ``q = |dz/dt|**2 / 2`` over orthonormal latents z, not 0, in the order of kappa_1.
+    """Local minima of ``q = |dz/dt|**2 / 2`` over orthonormal latents z, not 0, in the order of
+    kappa_1.
 
     Attributes
     ----------
     position : (G, K)
         In units of kappa.
     speed : (G,)
-        |dz/dt| in 1/tau, the least speed of the state there, as in `SlowPoints`. For rank one it is |dkappa/dt|, which
-        is larger by the factor |n|.
+        |dz/dt| in 1/tau, the least speed of the state there, as in `SlowPoints`. For rank one it is
+        |dkappa/dt|, which is larger by the factor |n|.
     curvature : (G, L)
-        Eigenvalues of the Hessian of q by z, ascending, in 1/tau**2; L is the smaller one of K and N.
+        Eigenvalues of the Hessian of q by z, ascending, in 1/tau**2; L is the smaller one of K and
+        N.
     starts : int
         How many points the descents began from.
     lower, upper : (K,)
         A box that holds kappa of every state in (-1, 1)^N.
     complete : bool
-        Whether the list is proven to have every minimum in the box. For rank one it is, unless something is undecided;
-        a higher rank is searched without proof.
+        Whether the list is proven to have every minimum in the box. For rank one it is, unless
+        something is undecided; a higher rank is searched without proof.
     """
 
     position: Floats

@@ -17,7 +17,8 @@ from ghostpoint.slow_points.points import SlowPoints
 from ghostpoint.slow_points.user_field import UserField
 from ghostpoint.summary import Rows, Summarised
 
-#: limits that are tried where none are given, in units of ``sqrt(r / a)``: 0.8, 0.7 and 0.5 of the time from end to end
+#: limits that are tried where none are given, in units of ``sqrt(r / a)``: 0.8, 0.7 and 0.5 of the
+#: time from end to end
 REACHES = (3.0, 2.0, 1.0)
 #: error of the polynomials that is small enough, in parts of the duration
 RESOLVED = 1e-6
@@ -31,14 +32,16 @@ class Passage(Summarised):
     Attributes
     ----------
     duration : float
-        In units of tau under the flow, in steps (not rounded) under the Euler map; NaN where there is no passage. With
-        a ``reason`` it is that of the last usable curve, and not to be relied on.
+        In units of tau under the flow, in steps (not rounded) under the Euler map; NaN where there
+        is no passage. With a ``reason`` it is that of the last usable curve, and not to be relied
+        on.
     error : float
-        Half-width of the error bar, in the same units: what the slow manifold's orders before and after change, what
-        the polynomials and the expansion in alpha leave out, and rounding, added. An estimate, not a bound; infinite
-        where ``reason`` says why nothing can be said.
+        Half-width of the error bar, in the same units: what the slow manifold's orders before and
+        after change, what the polynomials and the expansion in alpha leave out, and rounding,
+        added. An estimate, not a bound; infinite where ``reason`` says why nothing can be said.
     off_curve : float
-        What is added for a start at ``ghost + y0 v`` instead of on the curve, to first order; in the same units.
+        What is added for a start at ``ghost + y0 v`` instead of on the curve, to first order; in
+        the same units.
     y : (M,)
         Slow coordinate ``w . (x - ghost) / (w . v)``, from y0 to y1; empty where there is no curve.
     velocity : (M,)
@@ -83,13 +86,15 @@ def slow_passage(
     alpha: float | None = None,
     inputs: ArrayLike | None = None,
 ) -> Passage:
-    """Time that a network takes past a ghost, from y0 to y1 of its slow coordinate, along its slow manifold.
+    """Time that a network takes past a ghost, from y0 to y1 of its slow coordinate, along its slow
+    manifold.
 
-    The normal form ``dy/dt = r + a y**2`` (`SlowPoints.passage_time`) is exact in the limit of a slow passage only.
-    Here dy/dt = g(y) is that of the whole network on the curve that carries it (see `slow_manifold`). For rank one
-    there is nothing beside the curve: what remains is the error of the polynomial g, and rounding. The
-    iteration is stopped at the order at which the duration changes least. The changes from the order before and to the
-    order after are most of the error bar.
+    The normal form ``dy/dt = r + a y**2`` (`SlowPoints.passage_time`) is exact in the limit of a
+    slow passage only. Here dy/dt = g(y) is that of the whole network on the curve that carries it
+    (see `slow_manifold`). For rank one there is nothing beside the curve: what remains is the error
+    of the polynomial g, and rounding. The iteration is stopped at the order at which the duration
+    changes least. The changes from the order before and to the order after are most of the error
+    bar.
 
     Parameters
     ----------
@@ -98,24 +103,28 @@ def slow_passage(
     point : SlowPoints
         One ghost, ``points.ghosts[i]``.
     y0, y1 : float, optional
-        y0 < 0 < y1, in units of the state along the unit vector v; by default ``-+ 3 sqrt(r / a)``, 0.8 of
-        the time from end to end of the normal form, or where that gives no error bar -+ 2 or -+ 1 of it (0.7, 0.5).
+        y0 < 0 < y1, in units of the state along the unit vector v; by default ``-+ 3 sqrt(r / a)``,
+        0.8 of the time from end to end of the normal form, or where that gives no error bar -+ 2 or
+        -+ 1 of it (0.7, 0.5).
     alpha : float, optional
-        dt / tau (``points.alpha``), for steps of the Euler map. By default the flow's time, in units of tau.
+        dt / tau (``points.alpha``), for steps of the Euler map. By default the flow's time, in
+        units of tau.
     inputs : (I,), optional
         As given to `find_slow_points`.
 
     Returns
     -------
     Passage
-        With an infinite ``error`` and a ``reason`` where the curve is not found as far as y0 or y1, where F vanishes on
-        it, where the network is driven away from it on the way (by the eigenvalues across it, an indicator), where
-        there are fewer than three orders to compare, or where steps are long against the change of dy/dt.
+        With an infinite ``error`` and a ``reason`` where the curve is not found as far as y0 or y1,
+        where F vanishes on it, where the network is driven away from it on the way (by the
+        eigenvalues across it, an indicator), where there are fewer than three orders to compare, or
+        where steps are long against the change of dy/dt.
 
     Raises
     ------
     ValueError
-        If ``point`` is not one ghost of this network under these inputs; for limits that are not on both sides of 0.
+        If ``point`` is not one ghost of this network under these inputs; for limits that are not on
+        both sides of 0.
 
     Examples
     --------
@@ -152,7 +161,9 @@ def slow_passage(
 def _between(
     field: Field, at: Floats, v: Floats, w: Floats, width: float, low: float, high: float, alpha: float | None
 ) -> Passage:
-    """With as many nodes as it takes to resolve g; of several, the one with the smallest error bar."""
+    """With as many nodes as it takes to resolve g; of several, the one with the smallest error
+    bar.
+    """
     best: Passage | None = None
     for count in NODES:
         passage, unresolved = _at_nodes(field, at, v, w, width, low, high, alpha, count)
@@ -175,7 +186,9 @@ def _at_nodes(
     alpha: float | None,
     count: int,
 ) -> tuple[Passage, float]:
-    """The passage, and what of its error bar is due to the polynomial of g; 0 where more nodes would not help."""
+    """The passage, and what of its error bar is due to the polynomial of g; 0 where more nodes
+    would not help.
+    """
     try:
         first = straight(field, at, v, w, low, high, count)
     except Lost as lost:
@@ -217,7 +230,9 @@ def _at_nodes(
 def _slow_coordinate(
     model_or_field: Any, point: SlowPoints, inputs: ArrayLike | None
 ) -> tuple[Field, Floats, Floats, Floats]:
-    """The field, the ghost and its v and w in the field's coordinates, with ``w . (kappa - ghost)`` the state's y."""
+    """The field, the ghost and its v and w in the field's coordinates, with ``w . (kappa - ghost)``
+    the state's y.
+    """
     at, v, w = point.position[0], point.slow_direction[0], point.left_vector[0]
     network: NetworkField | None = None
     if isinstance(model_or_field, UserField):
@@ -244,7 +259,9 @@ def _slow_coordinate(
 
 
 class _Timed(NamedTuple):
-    """Duration of a curve, what the polynomial and the expansion in alpha leave out, the largest ``alpha |dg/dy|``."""
+    """Duration of a curve, what the polynomial and the expansion in alpha leave out, the largest
+    ``alpha |dg/dy|``.
+    """
 
     duration: float
     unresolved: float
@@ -255,12 +272,14 @@ class _Timed(NamedTuple):
 def _timed(curve: Curve, w: Floats, width: float, alpha: float | None) -> _Timed:
     """Time from end to end at dy/dt = g(y); not finite unless all g > 0.
 
-    The map ``y + alpha g`` follows the flow ``g - alpha g g'/2 + alpha**2 (g**2 g''/12 + g g'**2/3) - ...``: it takes
+    The map ``y + alpha g`` follows the flow ``g - alpha g g'/2 + alpha**2 (g**2 g''/12 + g g'**2/3)
+    - ...``: it takes
 
         (1/alpha) int dy / g + (1/2) log(g(y1) / g(y0)) - (alpha/12) int (g'' + g'**2 / g) dy
 
-    steps and a remainder, for which the last integral, of absolute values, is taken times the largest alpha |g'|, and
-    ``alpha g'(y1) / 8`` for cutting the last step linearly. The error of g counts by ``int |error| dy / g**2``.
+    steps and a remainder, for which the last integral, of absolute values, is taken times the
+    largest alpha |g'|, and ``alpha g'(y1) / 8`` for cutting the last step linearly. The error of g
+    counts by ``int |error| dy / g**2``.
     """
     velocity = curve.velocity()
     y, weights = _nodes(curve.y[0], curve.y[-1], width)
@@ -280,7 +299,9 @@ def _timed(curve: Curve, w: Floats, width: float, alpha: float | None) -> _Timed
 
 
 def _nodes(y0: float, y1: float, width: float) -> tuple[Floats, Floats]:
-    """Gauss-Legendre nodes and weights on panels that double in length away from 0, beside which 1 / g has poles."""
+    """Gauss-Legendre nodes and weights on panels that double in length away from 0, beside which 1
+    / g has poles.
+    """
     nodes, weights = np.polynomial.legendre.leggauss(PANEL)
     edges = [0.0]
     for end in (y0, y1):

@@ -1,4 +1,6 @@
-"""How a ghost's normal form changes with the weights: exact gradients, by the implicit function theorem."""
+"""How a ghost's normal form changes with the weights: exact gradients, by the implicit function
+theorem.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from ghostpoint.slow_points.points import SlowPoints
 
 
 class NormalFormGradient(NamedTuple):
-    """Derivatives by part ("W", "b", "w_in" or "m", "n", "b", "w_in"), each of the part's shape with its R = 1."""
+    """Derivatives by part ("W", "b", "w_in" or "m", "n", "b", "w_in"), each of the part's shape
+    with its R = 1.
+    """
 
     r: dict[str, Floats]
     a: dict[str, Floats]
@@ -22,11 +26,13 @@ class NormalFormGradient(NamedTuple):
 
 
 def normal_form_gradient(model: Any, point: SlowPoints, inputs: ArrayLike | None = None) -> NormalFormGradient:
-    """Gradients of r, a and ``pi / sqrt(r a)`` of a ghost with respect to the weights, the ghost moving with them.
+    """Gradients of r, a and ``pi / sqrt(r a)`` of a ghost with respect to the weights, the ghost
+    moving with them.
 
-    The ghost Y = (x, w, s, v) solves ``F - s w = 0, J^T w = 0, w.w = 1, J v + e w = 0, v.v = 1`` (e = 0 takes up the
-    one equation too many), so for a function g of Y and the weights ``dg = (d/d weights)(g - lambda . equations)`` with
-    ``equations'^T lambda = g'``: one linear system for r and a. In particular ds = w . dF, as q is stationary.
+    The ghost Y = (x, w, s, v) solves ``F - s w = 0, J^T w = 0, w.w = 1, J v + e w = 0, v.v = 1`` (e
+    = 0 takes up the one equation too many), so for a function g of Y and the weights
+    ``dg = (d/d weights)(g - lambda . equations)`` with ``equations'^T lambda = g'``: one linear
+    system for r and a. In particular ds = w . dF, as q is stationary.
 
     Parameters
     ----------
@@ -40,7 +46,8 @@ def normal_form_gradient(model: Any, point: SlowPoints, inputs: ArrayLike | None
     Raises
     ------
     ValueError
-        If ``point`` is not one ghost, or of another network's size; for families without a :class:`TanhForm`.
+        If ``point`` is not one ghost, or of another network's size; for families without a
+        :class:`TanhForm`.
 
     Examples
     --------
@@ -49,7 +56,8 @@ def normal_form_gradient(model: Any, point: SlowPoints, inputs: ArrayLike | None
     >>> import ghostpoint as gp
     >>> model = gp.LowRankRNN(m=[2.0], n=[1.5], b=[1.4])
     >>> gradient = gp.slow_points.normal_form_gradient(model, gp.find_slow_points(model).ghosts[0])
-    >>> gradient.r["b"].shape, bool(gradient.r["b"][0, 0] > 0), bool(gradient.escape_time["b"][0, 0] < 0)
+    >>> slower = gradient.escape_time["b"]
+    >>> gradient.r["b"].shape, bool(gradient.r["b"][0, 0] > 0), bool(slower[0, 0] < 0)
     ((1, 1), True, True)
     """
     if len(point) != 1 or point.kind[0] != "ghost":

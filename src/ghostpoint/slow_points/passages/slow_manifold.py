@@ -1,15 +1,17 @@
-"""The curve that carries a network past a ghost: its slow manifold, as a polynomial in the slow coordinate.
+"""The curve that carries a network past a ghost: its slow manifold, as a polynomial in the slow
+coordinate.
 
-The slow coordinate of a ghost x* is ``y = w . (x - x*)``, w scaled to w . v = 1. A slow manifold is a curve X(y), with
-y that of X(y), that the motion does not leave:
+The slow coordinate of a ghost x* is ``y = w . (x - x*)``, w scaled to w . v = 1. A slow manifold is
+a curve X(y), with y that of X(y), that the motion does not leave:
 
     F(X(y)) = g(y) X'(y)                       under the flow dx/dt = F,
     alpha F(X(y)) = X(y + alpha g(y)) - X(y)   under the Euler map x <- x + alpha F(x),
 
-and dy/dt = g(y) is the motion along it; the normal form ``g = r + a y**2`` is its beginning. It is found by iteration:
-the tangent (for the map, the chord) of one curve is the direction that F is asked to have on the next, beginning with
-the fixed direction v (Fraser 1988; Roussel and Fraser 1990). Each pass gains an order in the ratio of slow to fast
-time. Like the expansion it sums, the iteration converges at first and then may diverge.
+and dy/dt = g(y) is the motion along it; the normal form ``g = r + a y**2`` is its beginning. It is
+found by iteration: the tangent (for the map, the chord) of one curve is the direction that F is
+asked to have on the next, beginning with the fixed direction v (Fraser 1988; Roussel and Fraser
+1990). Each pass gains an order in the ratio of slow to fast time. Like the expansion it sums, the
+iteration converges at first and then may diverge.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ class Lost(Exception):
 
 
 class Curve(NamedTuple):
-    """At Chebyshev nodes y (M,), ascending: states X (M, K), velocities g (M,), the directions F has (M, K)."""
+    """At Chebyshev nodes y (M,), ascending: states X (M, K), velocities g (M,), the directions F
+    has (M, K).
+    """
 
     y: Floats
     x: Floats
@@ -55,7 +59,9 @@ class Curve(NamedTuple):
         return Chebyshev(_coefficients(self.g), domain=(self.y[0], self.y[-1]))
 
     def unresolved(self, w: Floats) -> float:
-        """An estimate of that polynomial's error: the last quarter of its coefficients, and rounding of F."""
+        """An estimate of that polynomial's error: the last quarter of its coefficients, and
+        rounding of F.
+        """
         tail = float(np.abs(_coefficients(self.g)[-(len(self.y) // 4) :]).sum())
         size = float(
             np.linalg.norm(self.x, axis=1).max() + np.linalg.norm(self.g[:, None] * self.direction, axis=1).max()
@@ -66,8 +72,8 @@ class Curve(NamedTuple):
 def straight(field: Field, at: Floats, v: Floats, w: Floats, y0: float, y1: float, count: int = NODES[0]) -> Curve:
     """The curve on which F is parallel to v: X(0) is near the ghost ``at``, w . v = 1.
 
-    At ``count`` nodes, found by continuation from y = 0 (y0 < 0 < y1) with Newton's method on the bordered system
-    ``F(x) - g v = 0, w . (x - at) = y``, whose matrix is regular at a ghost.
+    At ``count`` nodes, found by continuation from y = 0 (y0 < 0 < y1) with Newton's method on the
+    bordered system ``F(x) - g v = 0, w . (x - at) = y``, whose matrix is regular at a ghost.
 
     Raises
     ------
@@ -90,7 +96,9 @@ def straight(field: Field, at: Floats, v: Floats, w: Floats, y0: float, y1: floa
 def _walk(
     field: Field, at: Floats, w: Floats, v: Floats, x: Floats, g: float, y: float, end: float, shortest: float
 ) -> tuple[Floats, float]:
-    """From the curve's point at y to that at ``end``, in shorter steps where Newton's method needs them."""
+    """From the curve's point at y to that at ``end``, in shorter steps where Newton's method needs
+    them.
+    """
     step = end - y
     while y != end:
         try:
@@ -149,7 +157,8 @@ def _newton(
 
 
 def refined(field: Field, at: Floats, w: Floats, curve: Curve, alpha: float | None) -> Iterator[Curve]:
-    """The curves after it, one order better each, for as long as Newton's method finds them (at most `PASSES`).
+    """The curves after it, one order better each, for as long as Newton's method finds them (at
+    most `PASSES`).
 
     ``alpha`` is the step of the Euler map, None for the flow.
     """
@@ -181,7 +190,9 @@ def _coefficients(values: Floats) -> Floats:
 
 
 def across(field: Field, w: Floats, curve: Curve) -> NDArray[np.complex128]:
-    """Eigenvalues (M, K - 1) of the motion across the curve: ``(1 - t w^T) J`` on w . x = 0, t the direction of F."""
+    """Eigenvalues (M, K - 1) of the motion across the curve: ``(1 - t w^T) J`` on w . x = 0, t the
+    direction of F.
+    """
     # an orthonormal basis of w . x = 0
     basis = np.linalg.svd(w[None])[2][1:].T
     jacobian = field.jacobian(curve.x)
@@ -190,10 +201,12 @@ def across(field: Field, w: Floats, curve: Curve) -> NDArray[np.complex128]:
 
 
 def delay_of_start(field: Field, w: Floats, curve: Curve, start: Floats) -> float:
-    """How far along y a start beside the curve's first point, with the same y, is carried while it falls onto it.
+    """How far along y a start beside the curve's first point, with the same y, is carried while it
+    falls onto it.
 
-    To first order in ``d = start - X(y0)``, the motion along the curve taken as frozen meanwhile: across it d decays by
-    ``M = (1 - t w^T) J``, and y gains the integral of w . J d, which is m in ``J z - m t = -d, w . z = 0``.
+    To first order in ``d = start - X(y0)``, the motion along the curve taken as frozen meanwhile:
+    across it d decays by ``M = (1 - t w^T) J``, and y gains the integral of w . J d, which is m in
+    ``J z - m t = -d, w . z = 0``.
     """
     first = slice(0, 1)
     matrix = _bordered(field.jacobian(curve.x[first]), curve.direction[first], w)[0]

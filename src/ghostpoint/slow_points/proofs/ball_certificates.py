@@ -1,7 +1,8 @@
 """The same proofs with F in ball arithmetic, for points so near a fold that float64 cannot tell.
 
-Only the residuals need more digits: the approximate inverses are those of float64, whose defects stay small until the
-slow eigenvalue nears 1e-13. Centres are sums of float64 steps kept in balls of many bits (python-flint).
+Only the residuals need more digits: the approximate inverses are those of float64, whose defects
+stay small until the slow eigenvalue nears 1e-13. Centres are sums of float64 steps kept in balls of
+many bits (python-flint).
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Compiled evaluation of ``B x + c``, ``tanh`` and ``f(x) = -x + A tanh(B x + c)`` with bounds of their rounding.
+"""Compiled evaluation of ``B x + c``, ``tanh`` and ``f(x) = -x + A tanh(B x + c)`` with bounds of
+their rounding.
 
-Sums are compensated (Ogita, Rump and Oishi 2005): a sum of n products is off by at most ``eps |sum| + gamma_n**2 sum of
-sizes``, eps = 2**-53, gamma_n = n eps / (1 - n eps). The tanh is `numerics.bounded_tanh.tanh`, whose error is proven.
+Sums are compensated (Ogita, Rump and Oishi 2005): a sum of n products is off by at most
+``eps |sum| + gamma_n**2 sum of sizes``, eps = 2**-53, gamma_n = n eps / (1 - n eps). The tanh is
+`numerics.bounded_tanh.tanh`, whose error is proven.
 """
 
 from __future__ import annotations
@@ -48,9 +50,11 @@ def _dot(row: Any, x: Any, start: float) -> tuple[float, float]:
 
 @compiled
 def drive_and_rates(B: Any, c: Any, x: Any, u: Any, t: Any, gain: Any, e_t: Any, e_gain: Any) -> None:
-    """Fill u = B x + c, t = tanh(u), gain = 1 - t**2 and bounds ``e_t``, ``e_gain`` of the errors of the last two.
+    """Fill u = B x + c, t = tanh(u), gain = 1 - t**2 and bounds ``e_t``, ``e_gain`` of the errors
+    of the last two.
 
-    tanh has slope at most 1, and over a distance d of u its slope changes by a factor of at most ``exp(2 d)``.
+    tanh has slope at most 1, and over a distance d of u its slope changes by a factor of at most
+    ``exp(2 d)``.
     """
     for k in range(c.size):
         u[k], e_u = _dot(B[k], x, c[k])

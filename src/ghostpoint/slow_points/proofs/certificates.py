@@ -1,24 +1,27 @@
-"""Proofs about one candidate: a zero exists and is alone in a ball, or a ghost exists in a ball without zeros.
+"""Proofs about one candidate: a zero exists and is alone in a ball, or a ghost exists in a ball
+without zeros.
 
-Every bound holds for the weights as given and includes the rounding of its own computation. Norms of vectors are
-Euclidean in the field's coordinates, |X| of a matrix X is bounded by its Frobenius norm unless said. With
-phi = tanh, ``|phi''| <= 4 / (3 sqrt 3)`` and ``|phi'''| <= 2``; b_k is row k of B.
+Every bound holds for the weights as given and includes the rounding of its own computation. Norms
+of vectors are Euclidean in the field's coordinates, |X| of a matrix X is bounded by its Frobenius
+norm unless said. With phi = tanh, ``|phi''| <= 4 / (3 sqrt 3)`` and ``|phi'''| <= 2``; b_k is row k
+of B.
 
-*Zero* (Newton-Kantorovich with an approximate inverse C of J). With ``eta >= |C F(x)|``, ``Z >= |1 - C J|`` and L a
-Lipschitz constant of C DF, T(y) = y - C F(y) contracts the ball of radius ``2 eta / (d + sqrt(d**2 - 2 L eta))``, d =
-1 - Z, into itself, so one zero is in it; C F is injective on the ball of radius d / L, so there is no other.
+*Zero* (Newton-Kantorovich with an approximate inverse C of J). With ``eta >= |C F(x)|``,
+``Z >= |1 - C J|`` and L a Lipschitz constant of C DF, T(y) = y - C F(y) contracts the ball of
+radius ``2 eta / (d + sqrt(d**2 - 2 L eta))``, d = 1 - Z, into itself, so one zero is in it; C F is
+injective on the ball of radius d / L, so there is no other.
 
-*No zero in a ball* (a Lyapunov-Schmidt reduction). With C an approximate inverse of ``[[J, -p], [q^T, 0]]`` and (-psi,
-sigma) its last row, a zero at x + h makes
+*No zero in a ball* (a Lyapunov-Schmidt reduction). With C an approximate inverse of
+``[[J, -p], [q^T, 0]]`` and (-psi, sigma) its last row, a zero at x + h makes
 
     psi . F(x) + integral_0^1 (1 - t) psi . D2F(x + t h)[h, h] dt + (rounding) h = 0,
 
-where h is ``(q . h) v`` (v from the last column of C) and a rest of second order. At a ghost the first term is its
-speed and the second is ``a (q . h)**2`` and terms of third order, so the sum is positive out to where those take
-over; `zero_free_radius` bounds it from below shell by shell.
+where h is ``(q . h) v`` (v from the last column of C) and a rest of second order. At a ghost the
+first term is its speed and the second is ``a (q . h)**2`` and terms of third order, so the sum is
+positive out to where those take over; `zero_free_radius` bounds it from below shell by shell.
 
-*A ghost exists*: Newton-Kantorovich for the bordered system of `ghosts`, whose solution lies inside the ball without
-zeros; hence its speed is not zero.
+*A ghost exists*: Newton-Kantorovich for the bordered system of `ghosts`, whose solution lies inside
+the ball without zeros; hence its speed is not zero.
 """
 
 from __future__ import annotations
@@ -42,7 +45,9 @@ SHELL = 1.04  # ratio of the radii between which a bound is taken to hold
 
 
 def _up(value: float, terms: float = 1.0) -> float:
-    """Above ``value`` computed from non-negative numbers by at most ``terms`` roundings in a row."""
+    """Above ``value`` computed from non-negative numbers by at most ``terms`` roundings in a
+    row.
+    """
     return value * (1.0 + 4.0 * (terms + 8.0) * EPS) + 1e-290
 
 
@@ -59,15 +64,18 @@ def gamma(n: float) -> float:
 
 
 def spectral_norm(matrix: Floats) -> float:
-    """An upper bound of the 2-norm: ``|X|_2**2 = |G|_2``, G = X^T X, and ``|G|_2 <= |G**16|_F**(1/16)``."""
+    """An upper bound of the 2-norm: ``|X|_2**2 = |G|_2``, G = X^T X, and
+    ``|G|_2 <= |G**16|_F**(1/16)``.
+    """
     X = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
     size = norm(X)
     if size < 1e-60 or size > 1e60:
         return size
     X = X / 2.0 ** math.floor(math.log2(size))  # exact, so that powers stay in range
     n = float(X.shape[1])
-    # (|computed G|_2 + its error) at each squaring; the computed matrix is taken as exact afterwards
-    # made symmetric, because |G**2|_2 = |G|_2**2 needs it; that brings no matrix further from the exact one
+    # (|computed G|_2 + its error) at each squaring; the computed matrix is taken as exact
+    # afterwards made symmetric, because |G**2|_2 = |G|_2**2 needs it; that brings no matrix further
+    # from the exact one
     G = X.T @ X
     G = (G + G.T) / 2
     slack = [_up(gamma(X.shape[0] + 6.0) * norm(X) ** 2)]
@@ -86,7 +94,9 @@ def spectral_norm(matrix: Floats) -> float:
 
 
 class FieldBounds:
-    """Norms of a field's weights, once for all of its candidates. ``metric`` is A A^T of latents, else None."""
+    """Norms of a field's weights, once for all of its candidates. ``metric`` is A A^T of latents,
+    else None.
+    """
 
     def __init__(self, field: TanhField, metric: Floats | None = None):
         self.field = field
@@ -168,9 +178,11 @@ class Local:
 
 
 def newton_ball(eta: float, defect: float, lipschitz: float) -> tuple[float, float] | None:
-    """Radii of a ball that holds a zero and of one that holds no other; None where the theorem does not apply.
+    """Radii of a ball that holds a zero and of one that holds no other; None where the theorem does
+    not apply.
 
-    ``eta`` bounds the first step, ``defect`` |1 - C J|, ``lipschitz`` that of C DF; all non-negative.
+    ``eta`` bounds the first step, ``defect`` |1 - C J|, ``lipschitz`` that of C DF; all
+    non-negative.
     """
     slack = 1.0 - defect
     if not (math.isfinite(eta) and math.isfinite(lipschitz) and slack > 0):
@@ -184,7 +196,9 @@ def newton_ball(eta: float, defect: float, lipschitz: float) -> tuple[float, flo
 
 
 class Operator(NamedTuple):
-    """An approximate inverse C of a derivative D at a point, bounds of |C| and |1 - C D|, a Lipschitz constant of D."""
+    """An approximate inverse C of a derivative D at a point, bounds of |C| and |1 - C D|, a
+    Lipschitz constant of D.
+    """
 
     C: Floats
     inverse: float
@@ -225,12 +239,15 @@ def certify_fixed(bounds: FieldBounds, x: Floats) -> Certificate:
 
 
 def fixed_from_step(here: Local, operator: Operator, eta: float, shift: float = 0.0) -> Certificate:
-    """The proof of a zero from a bound ``eta`` of the first step |C F| at a centre within ``shift`` of the point."""
+    """The proof of a zero from a bound ``eta`` of the first step |C F| at a centre within ``shift``
+    of the point.
+    """
     defect, size = operator.defect, operator.inverse
     # first with the Lipschitz constant of the whole space
     best = newton_ball(eta, defect, _up(size * operator.lipschitz))
     reach = best[1] if best else _up(4.0 * eta)
-    # a smaller ball has a smaller Lipschitz constant, which may allow a larger ball than the global one
+    # a smaller ball has a smaller Lipschitz constant, which may allow a larger ball than the global
+    # one
     for _ in range(3):
         ball = newton_ball(eta, defect, _up(size * here.lipschitz(reach + shift)))
         if ball is None:
@@ -248,9 +265,10 @@ def fixed_from_step(here: Local, operator: Operator, eta: float, shift: float = 
 class Reduction(NamedTuple):
     """Bounds that `zero_free_radius` needs; see the module's first lines.
 
-    ``value`` <= psi.F; ``tilt`` >= |rounding|; ``curve`` <= (1/2) psi.D2F[v, v]; ``v`` >= |v|; ``cross`` >=
-    |psi.D2F[v, .]|; ``square`` >= half the norm of psi.D2F; ``cube`` >= the coefficient of |h|**3; ``q`` >= |q|; and
-    the rest of h is at most ``rest0 + rest1 |h| + rest2 |h|**2``.
+    ``value`` <= psi.F; ``tilt`` >= |rounding|; ``curve`` <= (1/2) psi.D2F[v, v]; ``v`` >= |v|;
+    ``cross`` >=
+    |psi.D2F[v, .]|; ``square`` >= half the norm of psi.D2F; ``cube`` >= the coefficient of |h|**3;
+    ``q`` >= |q|; and the rest of h is at most ``rest0 + rest1 |h| + rest2 |h|**2``.
     """
 
     value: float
@@ -267,11 +285,12 @@ class Reduction(NamedTuple):
 
 
 def zero_free_radius(b: Reduction) -> float:
-    """The largest radius (of a grid) within which the bounds leave no room for a zero; 0.0 for none.
+    """The largest radius (of a grid) within which the bounds leave no room for a zero; 0.0 for
+    none.
 
-    For |h| = h and y = q . h: ``sum >= value - tilt h + curve y**2 - q h cross z - square z**2 - cube h**3``, with the
-    rest ``z <= rest0 + rest1 h + rest2 h**2`` and ``|y| >= (h - z) / v``. On a shell, gains are taken at its inner
-    and losses at its outer radius.
+    For |h| = h and y = q . h: ``sum >= value - tilt h + curve y**2 - q h cross z - square z**2 -
+    cube h**3``, with the rest ``z <= rest0 + rest1 h + rest2 h**2`` and ``|y| >= (h - z) / v``. On
+    a shell, gains are taken at its inner and losses at its outer radius.
     """
     numbers = np.array(b)
     if not np.isfinite(numbers).all() or b.value <= 0:
@@ -292,7 +311,9 @@ def zero_free_radius(b: Reduction) -> float:
 
 
 def certify_ghost(bounds: FieldBounds, kappa: Floats, omega: Floats, s: float) -> Certificate:
-    """Prove that a stationary point of q lies near (kappa, omega, s), in a ball without zeros of F."""
+    """Prove that a stationary point of q lies near (kappa, omega, s), in a ball without zeros of
+    F.
+    """
     here = bounds.at(kappa)
     edge = slow_border(here, omega)
     operator = ghost_operator(here, omega, s, edge)
@@ -312,7 +333,9 @@ def ghost_from_step(
     e_f: Floats,
     edge: Border | None = None,
 ) -> Certificate:
-    """The proof of a ghost from a bound ``eta`` of the first step of its system; F at the centre is within e_f of f."""
+    """The proof of a ghost from a bound ``eta`` of the first step of its system; F at the centre is
+    within e_f of f.
+    """
     ball = newton_ball(eta, operator.defect, _up(operator.inverse * operator.lipschitz))
     if ball is None:
         return Certificate("undecided", reason=f"Newton-Kantorovich fails for the ghost's system: step {eta:.3g}")
@@ -332,7 +355,8 @@ def slow_border(here: Local, omega: Floats) -> Border | None:
 def ghost_operator(here: Local, omega: Floats, s: float, edge: Border | None = None) -> Operator | None:
     """Of the bordered system of `ghosts` at (x, omega, s); None where it is singular.
 
-    However C was found, its defect is that of the product with the whole derivative. ``edge``: `slow_border`, if known.
+    However C was found, its defect is that of the product with the whole derivative. ``edge``:
+    `slow_border`, if known.
     """
     bounds, size = here.bounds, here.bounds.size
     units = float(len(bounds.c))
@@ -394,7 +418,9 @@ def empty_ball(here: Local, omega: Floats, f: Floats, e_f: Floats, edge: Border 
 def reduction(
     here: Local, omega: Floats, f: Floats, e_f: Floats, edge: Border | None = None
 ) -> tuple[Reduction, Floats, Floats] | None:
-    """The bounds at the point, with the C and q they hold for; any p and q are valid, these make it far-reaching."""
+    """The bounds at the point, with the C and q they hold for; any p and q are valid, these make it
+    far-reaching.
+    """
     bounds, size = here.bounds, here.bounds.size
     p = bounds.metric_times(omega)[0]
     p = p / np.linalg.norm(p)
@@ -472,7 +498,9 @@ class InFloat64(Certifier):
 
 
 class AtZero(Certifier):
-    """That 0 is a zero of an odd tanh network, where F(0) is 0 exactly, although its Jacobian is singular."""
+    """That 0 is a zero of an odd tanh network, where F(0) is 0 exactly, although its Jacobian is
+    singular.
+    """
 
     in_tracking = True
 

@@ -22,10 +22,13 @@ def proven(
     found: list[Candidate],
     on_continuum: Callable[[Floats], bool],
 ) -> list[Candidate]:
-    """The candidates with their proofs, by the first certifier that decides; zeros that are one are merged.
+    """The candidates with their proofs, by the first certifier that decides; zeros that are one are
+    merged.
 
-    Those that the certifiers fit for tracking leave undecided, and that lie on a continuum, are left to
-    it: slower certifiers are asked about a few of them, and about the others only if these decide one.
+    Those that the certifiers fit for tracking leave undecided, and that lie on a continuum, are
+    left to
+    it: slower certifiers are asked about a few of them, and about the others only if these decide
+        one.
     """
     if all(candidate.proof.kind != "undecided" for candidate in found):
         return _unique(found)
@@ -48,7 +51,9 @@ def proven(
 
 
 def _decided(certifiers: dict[str, Certifier], candidate: Candidate) -> list[Candidate]:
-    """The points that the first certifier to decide makes of a candidate; itself where none does."""
+    """The points that the first certifier to decide makes of a candidate; itself where none
+    does.
+    """
     for name, certifier in certifiers.items():
         if candidate.proof.kind != "undecided":
             break
@@ -61,7 +66,9 @@ def _decided(certifiers: dict[str, Certifier], candidate: Candidate) -> list[Can
 
 
 def _unique(listed: list[Candidate]) -> list[Candidate]:
-    """Zeros that are not proven to be two are one, with the smaller ball; ghosts where they are at one place."""
+    """Zeros that are not proven to be two are one, with the smaller ball; ghosts where they are at
+    one place.
+    """
     unique: list[Candidate] = []
     for candidate in listed:
         for i, other in enumerate(unique):
@@ -70,7 +77,8 @@ def _unique(listed: list[Candidate]) -> list[Candidate]:
                 continue
             if candidate.proof.kind == "fixed":
                 one, two = candidate.proof, other.proof
-                # the zero in one's ball lies where the other has no second one; or the balls overlap
+                # the zero in one's ball lies where the other has no second one; or the balls
+                # overlap
                 same = (
                     distance + one.radius < two.unique_radius
                     or distance + two.radius < one.unique_radius

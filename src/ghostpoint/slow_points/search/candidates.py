@@ -30,9 +30,11 @@ NEAR_FOLD = 0.05  # a fixed point with |J^-1| above 1 / NEAR_FOLD is asked for a
 
 @dataclass
 class Candidate:
-    """A polished point: coordinates, the ghost's omega and s (None for a zero), starts that reached it, its proof.
+    """A polished point: coordinates, the ghost's omega and s (None for a zero), starts that reached
+    it, its proof.
 
-    ``arithmetic`` is that of the proof. ``eigenvalues()`` waits for those of its Jacobian, where they have been begun.
+    ``arithmetic`` is that of the proof. ``eigenvalues()`` waits for those of its Jacobian, where
+    they have been begun.
     """
 
     kappa: Floats
@@ -75,7 +77,8 @@ def descended(
     weight : (S,), optional
         How many starts each one stands for.
     odd : bool
-        Whether F(-x) = -F(x): of each pair of mirror images one is found, which counts the starts of both.
+        Whether F(-x) = -F(x): of each pair of mirror images one is found, which counts the starts
+        of both.
     """
     ends = minimize_energy(field, starts, max_steps)
     weight = np.ones(len(starts), np.int64) if weight is None else weight
@@ -88,7 +91,8 @@ def descended(
     ]
     done = ends.done.copy()
     for zero in zeros:
-        # an end within the ball of a known zero, whose speed Newton's method would remove, is that zero
+        # an end within the ball of a known zero, whose speed Newton's method would remove, is that
+        # zero
         near = np.linalg.norm(x - zero.kappa, axis=1) <= min(1e-6 * (1 + np.linalg.norm(zero.kappa)), _alone(zero))
         near &= done & (ends.speed <= 1e-6)
         zero.hits += int(weight[near].sum())
@@ -108,8 +112,8 @@ def _alone(zero: Candidate) -> float:
 def as_known(found: list[Candidate], zeros: list[Candidate], complete: bool, exact: Field) -> list[Candidate]:
     """The known zeros and, behind them, what else was found, each point once.
 
-    A zero found within the ball in which a known one is alone is that one. Where the known ones are ``complete`` every
-    zero found is the nearest of them.
+    A zero found within the ball in which a known one is alone is that one. Where the known ones are
+    ``complete`` every zero found is the nearest of them.
     """
     places = np.array([zero.kappa for zero in zeros]).reshape(len(zeros), exact.size)
     others = []
@@ -137,8 +141,8 @@ def _polish(
 ) -> tuple[list[Candidate], list[Failure]]:
     """Zeros and ghosts that the ends of the descent lead to, and the ends that lead to neither.
 
-    ``listed`` holds all zeros there are, if they are known: away from them F is 0 to rounding only at
-    a ghost.
+    ``listed`` holds all zeros there are, if they are known: away from them F is 0 to rounding only
+    at a ghost.
     """
     candidates: list[Candidate] = []
     failed: list[Failure] = []
@@ -172,7 +176,9 @@ def _polish(
 def _stationary(
     exact: Field, metric: Floats | None, kappa: Floats, slope: float, speed: float
 ) -> tuple[list[Candidate], str]:
-    """The ghost, or the zeros at a fold, that an end of the descent leads to; else the reason why to neither."""
+    """The ghost, or the zeros at a fold, that an end of the descent leads to; else the reason why
+    to neither.
+    """
     if speed == 0:  # as where a gate is shut to the last bit
         return [], "the velocity is 0 in float64 there, but the Jacobian is singular: no zero is resolved"
     ghost = solve_ghost(exact, metric, kappa, _direction(exact, metric, kappa, slope))
@@ -186,7 +192,9 @@ def _stationary(
 
 
 def _direction(exact: Field, metric: Floats | None, kappa: Floats, slope: float) -> Floats | None:
-    """Where J^T M^-1 F nearly vanishes, ``M^-1 F`` is the left null vector; elsewhere that is left to an SVD."""
+    """Where J^T M^-1 F nearly vanishes, ``M^-1 F`` is the left null vector; elsewhere that is left
+    to an SVD.
+    """
     if slope > 1e-6:
         return None
     f = exact.flow(kappa[None])[0]
@@ -194,7 +202,9 @@ def _direction(exact: Field, metric: Floats | None, kappa: Floats, slope: float)
 
 
 def _pair(exact: Field, metric: Floats | None, fold: GhostSolution) -> list[Floats]:
-    """The two zeros beside a solution of the bordered system with ``r a < 0``, at ``y = +- sqrt(-r / a)``."""
+    """The two zeros beside a solution of the bordered system with ``r a < 0``, at
+    ``y = +- sqrt(-r / a)``.
+    """
     nu = right_null(exact.jacobian(fold.kappa[None])[0], fold.omega / np.linalg.norm(fold.omega))
     weighted = fold.omega if metric is None else metric @ fold.omega
     bend = float(nu @ exact.curvature(fold.kappa[None], fold.omega[None])[0] @ nu) / 2
@@ -226,7 +236,8 @@ def with_partners(exact: Field, metric: Floats | None, found: list[Candidate]) -
 
 
 def _left(inverse_jacobian: Floats) -> Floats | None:
-    """The left singular vector of J's smallest singular value, by iteration; None where another one is nearly as small.
+    """The left singular vector of J's smallest singular value, by iteration; None where another one
+    is nearly as small.
 
     Near a fold it is far below the others, and the iteration costs a tenth of an SVD.
     """
@@ -241,8 +252,8 @@ def _left(inverse_jacobian: Floats) -> Floats | None:
 
 
 def fused(found: list[Candidate], exact: Field) -> list[Candidate]:
-    """The candidates, with zeros between which F is 0 to rounding all along as one: a degenerate zero is found anywhere
-    in a whole neighbourhood."""
+    """The candidates, with zeros between which F is 0 to rounding all along as one: a degenerate
+    zero is found anywhere in a whole neighbourhood."""
     zeros = [c for c in found if c.ghost is None]
     places = np.array([c.kappa for c in zeros]).reshape(len(zeros), exact.size)
     # the one at 0, which may be exact, stands for the others
@@ -264,13 +275,17 @@ def fused(found: list[Candidate], exact: Field) -> list[Candidate]:
 
 
 def upright(x: Floats) -> Floats:
-    """Of x and its mirror image -x the one on the positive side of a plane in general position; x is (B, K)."""
+    """Of x and its mirror image -x the one on the positive side of a plane in general position; x
+    is (B, K).
+    """
     normal = np.random.default_rng(0).normal(size=x.shape[1])
     return np.where((x @ normal < 0)[:, None], -x, x)
 
 
 def with_images(found: list[Candidate], exact: Field) -> list[Candidate]:
-    """The candidates of an odd field and their mirror images, which have the same proofs, each point once."""
+    """The candidates of an odd field and their mirror images, which have the same proofs, each
+    point once.
+    """
     images = []
     for c in found:
         if np.linalg.norm(c.kappa) <= SAME:

@@ -1,4 +1,6 @@
-"""Second-order minimisation of the energy ``q = |F|**2 / 2`` from many starts, and Newton's method on F."""
+"""Second-order minimisation of the energy ``q = |F|**2 / 2`` from many starts, and Newton's method
+on F.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ BLOCK = 200_000  # numbers in the matrices of the starts that move together: the
 
 
 class Descent(NamedTuple):
-    """Ends of the starts: x (B, K), |F| (B,), ``|J^T F| / |F|`` (B,), whether each is done, and why not."""
+    """Ends of the starts: x (B, K), |F| (B,), ``|J^T F| / |F|`` (B,), whether each is done, and why
+    not.
+    """
 
     x: Floats
     speed: Floats
@@ -48,11 +52,13 @@ class Descent(NamedTuple):
 
 
 def minimize_energy(field: Field, starts: Floats, max_steps: int) -> Descent:
-    """Minimise q from every start by damped Newton steps, until each is near a zero of F or a stationary point of q.
+    """Minimise q from every start by damped Newton steps, until each is near a zero of F or a
+    stationary point of q.
 
-    The step solves ``(H + mu) d = -J^T F`` with the whole Hessian ``H = J^T J + sum_i F_i D2F_i``, which alone sees a
-    ghost (there J is singular); where that is not positive definite, with ``J^T J + mu`` (Levenberg-Marquardt).
-    The damping mu follows the agreement of q with its quadratic model (Nielsen 1999).
+    The step solves ``(H + mu) d = -J^T F`` with the whole Hessian ``H = J^T J + sum_i F_i D2F_i``,
+    which alone sees a ghost (there J is singular); where that is not positive definite, with
+    ``J^T J + mu`` (Levenberg-Marquardt). The damping mu follows the agreement of q with its
+    quadratic model (Nielsen 1999).
     """
     if isinstance(field, TanhField) and field.A is None:
         if field.size > LARGE:
@@ -138,7 +144,8 @@ def _descend(field: Field, starts: Floats, max_steps: int) -> Descent:
         damping[refused] = np.maximum(damping[refused] * growth[refused], 1e-6)
         growth[refused] *= 2.0
         stuck = damping[active] > LARGEST
-        # near a ghost q stops falling at rounding before its slope has reached the tolerance: that is for the polish
+        # near a ghost q stops falling at rounding before its slope has reached the tolerance: that
+        # is for the polish
         for index in active[stuck & (slope[active] > NEARLY)]:
             reason[index] = _reason(STUCK, max_steps, speed[index], slope[index])
         active = active[~stuck]
@@ -180,7 +187,9 @@ class _Systems:
         return steps, trusted
 
     def _steps_at_once(self, rows: NDArray[np.int64], damping: Floats) -> tuple[Floats, Bools]:
-        """The same by eigenvalues, which say whether a matrix is positive definite, for all starts in one call."""
+        """The same by eigenvalues, which say whether a matrix is positive definite, for all starts
+        in one call.
+        """
         values, vectors = np.linalg.eigh(self.whole[rows])
         shifted = values + damping[:, None]
         trusted = shifted[:, 0] > 0
@@ -201,11 +210,13 @@ def hessian(field: Field, x: Floats) -> Floats:
 
 
 def newton(field: Field, x: Floats, max_steps: int = 60) -> tuple[Floats, Floats, Bools]:
-    """Newton's method on F, which never raises |F|: points, their speeds and whether each has settled at rounding.
+    """Newton's method on F, which never raises |F|: points, their speeds and whether each has
+    settled at rounding.
 
-    A step that does not lower |F| is halved, up to `HALVINGS` times; a point from which none does so stays. Where F is
-    exactly 0 the point is a zero whatever its Jacobian, but for gated units, whose velocity is 0 to the last bit
-    wherever a gate is shut. There, as elsewhere, a zero needs a Jacobian that is not singular.
+    A step that does not lower |F| is halved, up to `HALVINGS` times; a point from which none does
+    so stays. Where F is exactly 0 the point is a zero whatever its Jacobian, but for gated units,
+    whose velocity is 0 to the last bit wherever a gate is shut. There, as elsewhere, a zero needs a
+    Jacobian that is not singular.
     """
     x = np.array(x)
     settled = np.zeros(len(x), bool)
@@ -230,7 +241,8 @@ def newton(field: Field, x: Floats, max_steps: int = 60) -> tuple[Floats, Floats
             size = np.linalg.norm(step, axis=1)
             usable = np.isfinite(size) & (size < 0.5 * scale)
         floor = 1e-14 * scale * np.sqrt(field.size)
-        # at a zero steps fall to rounding over the smallest singular value, which |F| / step estimates
+        # at a zero steps fall to rounding over the smallest singular value, which |F| / step
+        # estimates
         rounding = speed[active] <= 16e-16 * scale * np.sqrt(field.size)
         exact = (speed[active] == 0) & (usable | (not field.saturates))
         settled[active[exact | (usable & ((size <= floor) | rounding))]] = True

@@ -1,7 +1,8 @@
-"""Compiled descent of ``q = |F|**2 / 2`` for a full-rank network, ``F = -x + tanh(W x + c)``, one start a call.
+"""Compiled descent of ``q = |F|**2 / 2`` for a full-rank network, ``F = -x + tanh(W x + c)``, one
+start a call.
 
-What `descent` says of the method holds here. What a call returns depends on its own start alone: threads and the
-other starts change no bit.
+What `descent` says of the method holds here. What a call returns depends on its own start alone:
+threads and the other starts change no bit.
 """
 
 from __future__ import annotations
@@ -79,7 +80,9 @@ def _weigh(rates: Any, velocity: Any, gain: Any, plain: int, weights: Any) -> No
 
 @compiled
 def descend(packed: Any, c: Any, max_steps: int, scratch: Any, end: Any) -> tuple[int, float, float]:
-    """Move ``end`` (N,) from a start to where the descent ends; how that went, |F| and ``|J^T F| / |F|`` there."""
+    """Move ``end`` (N,) from a start to where the descent ends; how that went, |F| and
+    ``|J^T F| / |F|`` there.
+    """
     W, panels = packed
     matrices, vectors, panel, corner, scaled = scratch
     size, width, U = c.size, W.shape[1], matrices[2]
@@ -131,7 +134,8 @@ def descend(packed: Any, c: Any, max_steps: int, scratch: Any, end: Any) -> tupl
         else:
             damping, growth = max(damping * growth, 1e-6), 2.0 * growth
         if damping > LARGEST:
-            # near a ghost q stops falling at rounding before its slope is below the tolerance: that is for the polish
+            # near a ghost q stops falling at rounding before its slope is below the tolerance: that
+            # is for the polish
             status = STUCK if slope > NEARLY else DONE
     for k in range(size):
         end[k] = x[k]

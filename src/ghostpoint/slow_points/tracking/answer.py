@@ -1,4 +1,6 @@
-"""The question of abrupt learning, answered from tracks: a ghost or a bifurcation, and when, against the loss."""
+"""The question of abrupt learning, answered from tracks: a ghost or a bifurcation, and when,
+against the loss.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
     from ghostpoint.slow_points.tracking.tracks import Tracks
 
 
-#: the drop is the stretch in which the loss goes from the first to the second of these, in units of chance
+#: the drop is the stretch in which the loss goes from the first to the second of these, in units of
+#: chance
 DROP_FROM, DROP_TO = 0.9, 0.1
 
 
@@ -26,19 +29,20 @@ class Answer:
     Attributes
     ----------
     drop : (int, int)
-        The epoch since which the loss had been below 0.9 of chance, and the first one below 0.1. Where the loss never
-        comes below 0.1, the first epoch below 0.9, and -1.
+        The epoch since which the loss had been below 0.9 of chance, and the first one below 0.1.
+        Where the loss never comes below 0.1, the first epoch below 0.9, and -1.
     window : (int, int)
         The recorded epochs around the drop.
     ghost : int
-        The branch of the ghost with the longest passage, among those present at the first recorded epoch after the
-        drop, or else at the first epoch that has any.
+        The branch of the ghost with the longest passage, among those present at the first recorded
+        epoch after the drop, or else at the first epoch that has any.
     ghost_epoch : float
         Where the interpolated weights make that ghost appear.
     ghost_bracket : (int, int)
         The recorded epochs between which it appeared.
     ghost_from : str
-        How: "ghost appeared" (without a bifurcation), "pair died" (two fixed points turned into it), "start" (it is
+        How: "ghost appeared" (without a bifurcation), "pair died" (two fixed points turned into
+            it), "start" (it is
         there at the first recorded epoch), "lost", "other".
     bifurcations : tuple of float
         Epochs of the events of fixed points within ``window``.
@@ -73,7 +77,8 @@ class Answer:
 
 
 def abrupt_drop(loss: ArrayLike, epochs: ArrayLike | None, tracks: Tracks) -> Answer:
-    """When the ghost appeared, when the loss dropped, and whether fixed points bifurcated in between.
+    """When the ghost appeared, when the loss dropped, and whether fixed points bifurcated in
+    between.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Curves ``G(X; t) = 0`` followed by arclength, through the points where they turn back in t.
 
-A step is a prediction along the tangent and Newton's method on the hyperplane at that distance (Keller 1977), which is
-regular at a turn, where the derivative by X is singular. A step is taken only if the tangent keeps its direction, so
-that the curve is not left for another one nearby.
+A step is a prediction along the tangent and Newton's method on the hyperplane at that distance
+(Keller 1977), which is regular at a turn, where the derivative by X is singular. A step is taken
+only if the tangent keeps its direction, so that the curve is not left for another one nearby.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ class Turn(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """Where a curve ended: ``end`` "left" (at t = 0 or 1), "stopped" (``stop`` changed sign) or "failed"; its turns."""
+    """Where a curve ended: ``end`` "left" (at t = 0 or 1), "stopped" (``stop`` changed sign) or
+    "failed"; its turns.
+    """
 
     end: str
     X: Floats
@@ -116,7 +118,9 @@ def _bordered(problem: Problem, y: Floats, row: Floats) -> Floats:
 
 
 def _advance(problem: Problem, here: _Point, distance: float) -> _Point | None:
-    """The point of the curve at ``tangent . (y - here) = distance``; None if it is not reached, or round a bend."""
+    """The point of the curve at ``tangent . (y - here) = distance``; None if it is not reached, or
+    round a bend.
+    """
     y = here.y + distance * here.tangent
     last = np.inf
     for _ in range(8):

@@ -1,4 +1,6 @@
-"""Where two fixed points meet between two epochs, and what is measured there to call it a saddle-node."""
+"""Where two fixed points meet between two epochs, and what is measured there to call it a
+saddle-node.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,10 @@ DEGENERATE = 1e-6  # a below this is not told from zero, as at a pitchfork
 class Fold(NamedTuple):
     """A turn of a curve of fixed points at t: kappa, omega and the kernel nu of J there (K,).
 
-    ``r_before``, ``r_after``: r of the normal form ``r + a y**2``, in the sense in which a > 0 (so r > 0 is a ghost and
-    r < 0 a pair), at ``t -+ 1e-6``; NaN where the bordered system has no solution. ``a >= 0`` and ``rate`` dr/dt at the
-    turn itself; both vanish at a pitchfork.
+    ``r_before``, ``r_after``: r of the normal form ``r + a y**2``, in the sense in which a > 0 (so
+        r > 0 is a ghost and
+    r < 0 a pair), at ``t -+ 1e-6``; NaN where the bordered system has no solution. ``a >= 0`` and
+    ``rate`` dr/dt at the turn itself; both vanish at a pitchfork.
     """
 
     t: float
@@ -39,7 +42,9 @@ class Fold(NamedTuple):
 
 
 def _normal_form(network: NetworkField, ghost: GhostSolution) -> tuple[float, float, float]:
-    """r and a, both times the sign of a, and the sign: r > 0 for a ghost, r < 0 between two fixed points."""
+    """r and a, both times the sign of a, and the sign: r > 0 for a ghost, r < 0 between two fixed
+    points.
+    """
     form = ghost_form(network.exact, network, ghost)
     sign = 1.0 if form.a > 0 else -1.0
     return sign * form.r, sign * form.a, sign

@@ -1,9 +1,10 @@
 """Which slow point of one epoch is which of the next: by the curves that join them between the two.
 
-Every point is followed from its epoch to the neighbouring one while the weights are interpolated. The curve of a fixed
-point ends at a point of the other epoch, which then is the same one, or turns back at a fold and ends at the point's
-partner. From the fold the ghost of the pair is followed to the other side. A curve that ends where the search had found
-nothing adds a point there; so what the search lost is found again, and told from what has ceased to exist.
+Every point is followed from its epoch to the neighbouring one while the weights are interpolated.
+The curve of a fixed point ends at a point of the other epoch, which then is the same one, or turns
+back at a fold and ends at the point's partner. From the fold the ghost of the pair is followed to
+the other side. A curve that ends where the search had found nothing adds a point there; so what the
+search lost is found again, and told from what has ceased to exist.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ SAME = 1e-6  # a curve that ends this near a point, times 1 + |kappa|, ends at i
 
 @dataclass(eq=False)
 class Node:
-    """A slow point of one epoch; ``ghost`` is None for a fixed point. Its neighbours are points, or changes."""
+    """A slow point of one epoch; ``ghost`` is None for a fixed point. Its neighbours are points, or
+    changes.
+    """
 
     kappa: Floats
     ghost: GhostSolution | None
@@ -49,7 +52,9 @@ class Node:
 
 @dataclass(eq=False)
 class Change:
-    """What happened between epochs i and i + 1 at t: see `tracks.EVENTS`. ``fold`` where there is one."""
+    """What happened between epochs i and i + 1 at t: see `tracks.EVENTS`. ``fold`` where there is
+    one.
+    """
 
     interval: int
     t: float
@@ -64,8 +69,9 @@ class Change:
 class Linker:
     """Points of all epochs and the changes between them; `run` links them.
 
-    ``complete`` (E, 2) says where the search is proven to have found every fixed point, and every ghost. ``certify`` is
-    called with an epoch's index, kappa and the ghost solution or None, for points that are added.
+    ``complete`` (E, 2) says where the search is proven to have found every fixed point, and every
+    ghost. ``certify`` is called with an epoch's index, kappa and the ghost solution or None, for
+    points that are added.
     """
 
     def __init__(
@@ -107,7 +113,9 @@ class Linker:
     # the short way, for most intervals: one step, accepted only where nothing else is near
 
     def _at_once(self, i: int, segment: Segment) -> None:
-        """Link points that a single prediction by the tangent identifies beyond doubt, all of an epoch or none."""
+        """Link points that a single prediction by the tangent identifies beyond doubt, all of an
+        epoch or none.
+        """
         first = [n for n in self.nodes[i] if n.after is None]
         last = [n for n in self.nodes[i + 1] if n.before is None]
         if len(first) != len(last):
@@ -137,7 +145,8 @@ class Linker:
         others = [np.linalg.norm(n.kappa - node.kappa) for n in here if n is not node]
         others += [np.linalg.norm(n.kappa - there[best].kappa) for k, n in enumerate(there) if k != best]
         room = min([float(o) for o in others] + [0.3 * (1 + float(np.linalg.norm(node.kappa)))])
-        # the miss is of second order in the step, so a small one says that the step was short for this curve
+        # the miss is of second order in the step, so a small one says that the step was short for
+        # this curve
         if distances[best] > 0.1 * room or np.linalg.norm(motion[:size]) > 0.3 * room:
             return None
         if node.ghost is not None and there[best].ghost is not None:
@@ -207,7 +216,9 @@ class Linker:
                 change.ghosts.append(other)
 
     def _ghost(self, i: int, segment: Segment, node: Node, forward: bool) -> None:
-        """Follow a ghost to the other epoch, to the fold of its pair, or to where its minimum of the speed ends."""
+        """Follow a ghost to the other epoch, to the fold of its pair, or to where its minimum of
+        the speed ends.
+        """
         X = unknowns(node)
         hint = np.append(np.zeros_like(X), 1.0 if forward else -1.0)
         curve = follow(FoldCurve(segment), X, 0.0 if forward else 1.0, hint, stop=lambda X: float(X[-1]))
@@ -255,7 +266,9 @@ class Linker:
         return change
 
     def _arrival(self, i: int, segment: Segment, curve: Curve, origin: Node | None) -> Node | None:
-        """The point that a curve ends at, added where the search had none; None where that cannot be."""
+        """The point that a curve ends at, added where the search had none; None where that cannot
+        be.
+        """
         if curve.end != "left":
             return None
         at = i + 1 if curve.t > 0.5 else i
@@ -292,7 +305,9 @@ class Linker:
         return None
 
     def _lost(self, i: int, node: Node, forward: bool, reason: str) -> None:
-        """A curve that could not be followed. Where the search is complete, the point has ceased or begun for sure."""
+        """A curve that could not be followed. Where the search is complete, the point has ceased or
+        begun for sure.
+        """
         at = i + 1 if forward else i
         proven = bool(self.complete[at, int(node.ghost is not None)])
         kind = "other" if proven else "lost"

@@ -1,8 +1,10 @@
-"""A network between two recorded epochs, its weights interpolated linearly, and the curves of its slow points.
+"""A network between two recorded epochs, its weights interpolated linearly, and the curves of its
+slow points.
 
-At ``0 <= t <= 1`` every array of the network is ``(1 - t)`` times that of the first epoch plus t times that of the
-second. A fixed point moves on a curve ``F(kappa; t) = 0``; a ghost, and through its fold the pair of fixed points it
-turns into, on a curve of the bordered system of `ghosts` with a signed speed s.
+At ``0 <= t <= 1`` every array of the network is ``(1 - t)`` times that of the first epoch plus t
+times that of the second. A fixed point moves on a curve ``F(kappa; t) = 0``; a ghost, and through
+its fold the pair of fixed points it turns into, on a curve of the bordered system of `ghosts` with
+a signed speed s.
 """
 
 from __future__ import annotations
@@ -68,7 +70,9 @@ class ZeroCurve:
 
 
 class FoldCurve:
-    """The bordered system with X = (kappa, omega, s); s changes its sign where the curve passes a fold."""
+    """The bordered system with X = (kappa, omega, s); s changes its sign where the curve passes a
+    fold.
+    """
 
     def __init__(self, segment: Segment):
         self.segment = segment

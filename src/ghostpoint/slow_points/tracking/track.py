@@ -37,17 +37,20 @@ def track_slow_points(
     seed: int = 0,
     certify: bool = True,
 ) -> Tracks:
-    """Every slow point of one network followed over its training, with the births and deaths of fixed points.
+    """Every slow point of one network followed over its training, with the births and deaths of
+    fixed points.
 
-    At each recorded epoch `find_slow_points` finds them, all with proof where that is possible, else from the points of
-    the epoch before among other starts. Between epochs e and e' the weights are interpolated, ``(1 - t) weights(e) + t
-    weights(e')``, and each point is followed by arclength along the curve that it then makes. That says which point of
-    e' it is, or at which t it ends, and in what: see `tracks.EVENTS`. An event's epoch ``e + t (e' - e)`` is exact for
-    that interpolation. Training itself takes another way between recorded epochs, so what is known of it is the bracket
-    (e, e'), and that only as far as no two events in it cancel. Low-rank networks are interpolated in m and n, not in
-    W. Fixed points cannot leave: all have |x| < 1.
+    At each recorded epoch `find_slow_points` finds them, all with proof where that is possible,
+    else from the points of the epoch before among other starts. Between epochs e and e' the weights
+    are interpolated, ``(1 - t) weights(e) + t weights(e')``, and each point is followed by
+    arclength along the curve that it then makes. That says which point of e' it is, or at which t
+    it ends, and in what: see `tracks.EVENTS`. An event's epoch ``e + t (e' - e)`` is exact for that
+    interpolation. Training itself takes another way between recorded epochs, so what is known of it
+    is the bracket (e, e'), and that only as far as no two events in it cancel. Low-rank networks
+    are interpolated in m and n, not in W. Fixed points cannot leave: all have |x| < 1.
 
-    A point that the search misses at an epoch and a curve arrives at is added there (``source`` "continuation").
+    A point that the search misses at an epoch and a curve arrives at is added there (``source``
+    "continuation").
 
     Parameters
     ----------
@@ -58,7 +61,8 @@ def track_slow_points(
     network : int
         Which network of a run.
     loss : (E,), optional
-        At ``epochs``, in units of the loss at chance, unless ``task`` says what chance is. The run's for a run.
+        At ``epochs``, in units of the loss at chance, unless ``task`` says what chance is. The
+        run's for a run.
     task : Task, optional
         Its trials (without noise) are states near which to search in networks above rank three.
     inputs : (I,), optional
@@ -135,7 +139,8 @@ def track_fields(
     certify: bool = True,
     known: Callable[[int, Any], Any] | None = None,
 ) -> Tracks:
-    """:func:`track_slow_points` of fields in one coordinate system, whose arrays can be interpolated.
+    """:func:`track_slow_points` of fields in one coordinate system, whose arrays can be
+    interpolated.
 
     Parameters
     ----------

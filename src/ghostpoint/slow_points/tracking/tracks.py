@@ -1,4 +1,6 @@
-"""The record of slow points followed over training: branches, and what happened between the recorded epochs."""
+"""The record of slow points followed over training: branches, and what happened between the
+recorded epochs.
+"""
 
 from __future__ import annotations
 
@@ -42,13 +44,13 @@ class Event(NamedTuple):
         Where, for weights interpolated between the recorded epochs ``bracket``.
     bracket : (int, int)
     zeros, ghosts : tuple of int
-        Branches that begin or end here, -1 for a fixed point that exists at no recorded epoch. A pair that dies into
-        a ghost, and a ghost that becomes a pair, has both.
+        Branches that begin or end here, -1 for a fixed point that exists at no recorded epoch. A
+        pair that dies into a ghost, and a ghost that becomes a pair, has both.
     position : (N,)
         The state there.
     r_before, r_after, a : float
-        At a fold, r of ``dy/dt = r + a y**2`` (a > 0) a millionth of the bracket before and after it: positive for a
-        ghost, negative for a pair. NaN where there is no fold.
+        At a fold, r of ``dy/dt = r + a y**2`` (a > 0) a millionth of the bracket before and after
+        it: positive for a ghost, negative for a pair. NaN where there is no fold.
     evidence : str
         What was seen, in words.
     """
@@ -76,12 +78,13 @@ class Tracks(Stored, Summarised):
     complete_zeros, complete_ghosts : (E,) bool
         Whether every fixed point, every ghost, is proven to be among the points of the epoch.
     branch, epoch : (P,) int
-        Branch and epoch of each point, in the order of branch and epoch. A branch is one fixed point or one ghost.
+        Branch and epoch of each point, in the order of branch and epoch. A branch is one fixed
+        point or one ghost.
     kind : (P,) of "fixed", "ghost"
     position : (P, N)
     eigenvalues : (P, K) complex
-        Of the Jacobian of the latent flow (low rank) or of the state's, by descending real part. The state of a
-        low-rank network has N - K further ones at -1.
+        Of the Jacobian of the latent flow (low rank) or of the state's, by descending real part.
+        The state of a low-rank network has N - K further ones at -1.
     speed, r, a : (P,)
         As in `SlowPoints`; r and a are NaN at fixed points.
     certificate : (P,) of str
@@ -144,7 +147,9 @@ class Tracks(Stored, Summarised):
         return abrupt_drop(loss, epochs, self)
 
     def to_dataset(self) -> xr.Dataset:
-        """Over ``epoch_recorded``, ``point``, ``event``, ``unit``, ``mode``; :meth:`from_dataset` is the inverse."""
+        """Over ``epoch_recorded``, ``point``, ``event``, ``unit``, ``mode``; :meth:`from_dataset`
+        is the inverse.
+        """
         point, at = ("point",), ("epoch_recorded",)
         variables: dict[str, Any] = {
             "epochs": (at, self.epochs),

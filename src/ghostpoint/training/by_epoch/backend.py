@@ -17,15 +17,21 @@ class Backend(Protocol):
     """Computes a loss and its gradient for a stack of networks."""
 
     def running(self, watched: bool) -> AbstractContextManager[Any]:
-        """Entered for the time of a run; ``watched`` says whether :meth:`approaches` will be asked for."""
+        """Entered for the time of a run; ``watched`` says whether :meth:`approaches` will be asked
+        for.
+        """
 
     def evaluate(
         self, trial: Trial, initial_states: NDArray[Any] | None, noise: NDArray[Any] | None
     ) -> tuple[NDArray[Any], NDArray[Any], dict[str, Any]]:
-        """Loss and accuracy (R,), and the gradient by every trainable part, in the backend's own arrays."""
+        """Loss and accuracy (R,), and the gradient by every trainable part, in the backend's own
+        arrays.
+        """
 
     def approaches(self, wanted: Sequence[Crossing]) -> list[Approach]:
-        """Escape times or peaks in the trials evaluated last, with gradients by every trainable part."""
+        """Escape times or peaks in the trials evaluated last, with gradients by every trainable
+        part.
+        """
 
     def inner(self, one: dict[str, Any], other: dict[str, Any]) -> Any:
         """Inner product over all parts per network, (R,), as the backend's array."""

@@ -31,7 +31,9 @@ class Best:
             ]
 
     def restore(self, backend: Backend, state: dict[str, Any], rows: NDArray[np.bool_]) -> None:
-        """Put some networks back; where the lowest loss was the first, the optimiser starts afresh."""
+        """Put some networks back; where the lowest loss was the first, the optimiser starts
+        afresh.
+        """
         for part, value in self.parts.items():
             now = backend.numpy(backend.get(part))
             backend.set(part, backend.native(np.where(per_network(rows, now), value, now)))

@@ -1,7 +1,7 @@
 """The epoch loop of the engines that are called once an epoch: the reference and torch.
 
-Everything but the gradient is here, once: which trials, initial rates and noise an epoch sees, the optimiser, clipping,
-remedies, interruption. What is kept of it is in ``recorder.py``.
+Everything but the gradient is here, once: which trials, initial rates and noise an epoch sees, the
+optimiser, clipping, remedies, interruption. What is kept of it is in ``recorder.py``.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ def run(
 
 
 class _Loop:
-    """The state of a run between epochs: which networks still move, the optimiser's memory, what was seen last."""
+    """The state of a run between epochs: which networks still move, the optimiser's memory, what
+    was seen last.
+    """
 
     def __init__(self, models: Record, task: Task, plan: Plan, backend: Backend, acting: Acting):
         self.task, self.plan, self.backend, self.acting = task, plan, backend, acting
@@ -112,7 +114,9 @@ class _Loop:
     def _evaluated(
         self, epoch: int, trial: Trial
     ) -> tuple[dict[str, Any], Any, list[tuple[Crossing, Approach]], float]:
-        """Gradients of the loss and of the escape times, the norm of the former, and the readout's sharpness."""
+        """Gradients of the loss and of the escape times, the norm of the former, and the readout's
+        sharpness.
+        """
         backend = self.backend
         if self.plan.readout_norm is not None:
             _project(backend, self.plan.readout_norm, self.running)
@@ -236,7 +240,9 @@ def _reshaped(backend: Backend, step: Step, update: dict[str, Any], approaches: 
 
 
 def _project(backend: Backend, norms: NDArray[Any], rows: NDArray[np.bool_]) -> None:
-    """Multiply readout weights and bias of some networks so that the L1 norm of the weights is what is asked for."""
+    """Multiply readout weights and bias of some networks so that the L1 norm of the weights is what
+    is asked for.
+    """
     weights = backend.numpy(backend.get("w_out"))
     norm = np.abs(weights).sum(axis=(1, 2), dtype=np.float64)
     by = np.where(rows & (norm > 0), norms / np.where(norm > 0, norm, 1.0), 1.0)

@@ -14,7 +14,9 @@ from ghostpoint.training.plan import Plan
 
 
 class Diary:
-    """Of R networks: ``quantities`` at the recorded epochs, ``parts`` at the checkpoints, events."""
+    """Of R networks: ``quantities`` at the recorded epochs, ``parts`` at the checkpoints,
+    events.
+    """
 
     def __init__(self, plan: Plan, count: int, quantities: Sequence[str], parts: Sequence[str]):
         self.plan, self.count = plan, count
@@ -33,7 +35,9 @@ class Diary:
         self.events["last_above_chance"][above] = epoch
 
     def write(self, epoch: int, seen: dict[str, NDArray[Any]], backend: Backend) -> None:
-        """What was seen in an epoch, and the weights before its update, where it is one of those to be kept."""
+        """What was seen in an epoch, and the weights before its update, where it is one of those to
+        be kept.
+        """
         if epoch in self.recorded:
             for name, recordings in self.history.items():
                 recordings.append(seen[name])
@@ -51,7 +55,9 @@ class Diary:
         self.snapshots = {part: arrays[:kept] for part, arrays in self.snapshots.items()}
 
     def fill_from(self, epoch: int, seen: dict[str, NDArray[Any]], backend: Backend) -> None:
-        """All networks are finished before the epoch ``epoch``: what is left of the run repeats the one before it."""
+        """All networks are finished before the epoch ``epoch``: what is left of the run repeats the
+        one before it.
+        """
         last = self.events["last_above_chance"]
         last[last == epoch - 1] = self.plan.epochs - 1
         for name in self.history:

@@ -1,4 +1,5 @@
-"""PyTorch as an engine, for every model and task: batched over networks, gradients by autograd, on CPU or CUDA.
+"""PyTorch as an engine, for every model and task: batched over networks, gradients by autograd, on
+CPU or CUDA.
 
 The only module of training that imports torch; imported when asked for.
 """
@@ -19,13 +20,15 @@ from ghostpoint.remedies import Crossing
 from ghostpoint.tasks import Task, Trial
 from ghostpoint.training.reference import Approach
 
-#: numbers in one state of the whole stack below which threads cost more than they save (on two shared processors two
-#: threads took 2.6 to 12 times as long as one, over 100 to 200,000 numbers)
+#: numbers in one state of the whole stack below which threads cost more than they save (on two
+#: shared processors two threads took 2.6 to 12 times as long as one, over 100 to 200,000 numbers)
 ONE_THREAD_BELOW = 250_000
 
 
 class _Torch:
-    """:class:`ghostpoint.models.Arithmetic` of tensors: products as matrix products over the networks."""
+    """:class:`ghostpoint.models.Arithmetic` of tensors: products as matrix products over the
+    networks.
+    """
 
     einsum = staticmethod(torch.einsum)
     tanh = staticmethod(torch.tanh)
@@ -51,10 +54,11 @@ TORCH: Arithmetic = _Torch()
 
 
 class TorchBackend:
-    """All networks of a stack as one batch; see :class:`ghostpoint.training.by_epoch.backend.Backend`.
+    """All networks of a stack as one batch; see
+    :class:`ghostpoint.training.by_epoch.backend.Backend`.
 
-    The loss of the stack is the sum of the networks' losses, which do not depend on each other's parameters, so one
-    backward pass gives every network its own gradient.
+    The loss of the stack is the sum of the networks' losses, which do not depend on each other's
+    parameters, so one backward pass gives every network its own gradient.
     """
 
     def __init__(self, models: Record, task: Task, dtype: str, device: str = "cpu"):
@@ -102,7 +106,9 @@ class TorchBackend:
     def evaluate(
         self, trial: Trial, initial_states: NDArray[Any] | None, noise: NDArray[Any] | None
     ) -> tuple[NDArray[Any], NDArray[Any], dict[str, torch.Tensor]]:
-        """Loss, accuracy and gradient of the present parameters, as ``reference.evaluate`` defines them."""
+        """Loss, accuracy and gradient of the present parameters, as ``reference.evaluate`` defines
+        them.
+        """
         p = {name: value.detach().requires_grad_(name in self.models.trainable) for name, value in self.values.items()}
         inputs, targets = self.native(trial.inputs), self.native(trial.targets)
         weights = self.native(np.where(trial.mask, self.task.weights(trial), 0.0))
@@ -128,7 +134,9 @@ class TorchBackend:
         return self.numpy(loss), self.task.accuracy(per_network, trial), gradient
 
     def approaches(self, wanted: Sequence[Crossing]) -> list[Approach]:
-        """Crossings in the trials evaluated last, with gradients by the trainable parts, by autograd of the formula."""
+        """Crossings in the trials evaluated last, with gradients by the trainable parts, by
+        autograd of the formula.
+        """
         return [self._approach(crossing) for crossing in wanted]
 
     def _approach(self, crossing: Crossing) -> Approach:

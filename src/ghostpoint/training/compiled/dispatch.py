@@ -1,4 +1,6 @@
-"""The compiled engine: which models and tasks the kernels know, and how a stack is put in their terms."""
+"""The compiled engine: which models and tasks the kernels know, and how a stack is put in their
+terms.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ def obstacle(models: Record, task: Task, plan: Plan) -> str:
 def across_lanes(models: Record, task: Task, plan: Plan) -> bool:
     """Whether the rank-one kernels know the problem, which train a block of networks at once.
 
-    They keep the gradient of one crossing: a region that splits updates by several goes through ``low_rank``.
+    They keep the gradient of one crossing: a region that splits updates by several goes through
+    ``low_rank``.
     """
     region = next((one for one in plan.remedies if isinstance(one, TrustRegion)), None)
     split_of_many = region is not None and region.split and region.crossings > 1 and not task.random
@@ -84,7 +87,9 @@ def run(
     on_progress: Callable[[int], None] | None,
     on_record: Callable[[int, dict[str, NDArray[Any]]], None] | None = None,
 ) -> Outcome:
-    """Train with the kernels; ``on_record`` hears of the recorded epochs of a round when it has ended."""
+    """Train with the kernels; ``on_record`` hears of the recorded epochs of a round when it has
+    ended.
+    """
     if not across_lanes(models, task, plan):
         return rounds.run(
             models, task, plan, dtype, layout=layout, threads=threads, on_progress=on_progress, on_record=on_record

@@ -1,6 +1,7 @@
 """Which model families the compiled kernels know, and their networks in the kernels' terms.
 
-A family names its entry of :data:`KERNELS` in ``Record.kernels``. The modules that drive the kernels ask the entry.
+A family names its entry of :data:`KERNELS` in ``Record.kernels``. The modules that drive the
+kernels ask the entry.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ CACHE = 400_000  # bytes of what a kernel keeps of a chunk of trials: part of a 
 class Packed(NamedTuple):
     """One network as its kernel takes it.
 
-    ``state`` the flat weights, ``unpack`` gives the parts of such a state by name, ``segments`` what of it is trained,
-    ``plane`` the length of a padded state of the units, ``work(crossings)`` the size of the kernel's scratch memory.
+    ``state`` the flat weights, ``unpack`` gives the parts of such a state by name, ``segments``
+    what of it is trained, ``plane`` the length of a padded state of the units, ``work(crossings)``
+    the size of the kernel's scratch memory.
     """
 
     state: NDArray[Any]
@@ -52,7 +54,8 @@ class KernelFamily(Protocol):
     kernel: Any
     #: the parts in the order of the kernel's flags of what is trainable
     parts: tuple[str, ...]
-    #: whether several networks may share a call, one per vector lane: ``network_blocks`` and ``dispatch`` say which
+    #: whether several networks may share a call, one per vector lane: ``network_blocks`` and
+    #: ``dispatch`` say which
     lanes: bool
 
     def columns(self, models: Record) -> float:

@@ -16,7 +16,8 @@ from ghostpoint.tasks import Task
 from ghostpoint.training.optimizers import SGD, Adam, Optimizer
 from ghostpoint.training.plan import Plan
 
-#: optimiser to the rule's name in ``kernels/optimizers.py`` and decay, second decay and epsilon of its ``SETTINGS``
+#: optimiser to the rule's name in ``kernels/optimizers.py`` and decay, second decay and epsilon of
+#: its ``SETTINGS``
 OPTIMIZERS: dict[type[Optimizer], Callable[[Any], tuple[str, tuple[float, float, float]]]] = {
     SGD: lambda one: ("momentum" if one.momentum else "sgd", (one.momentum, 0.0, 0.0)),
     Adam: lambda one: ("adam", (*one.betas, one.eps)),
@@ -26,7 +27,9 @@ REMEDIES: tuple[type[Remedy], ...] = (TrustRegion, HazardLimit)
 
 
 def unknown(task: Task, plan: Plan) -> str:
-    """What of the optimiser and the remedies the kernels do not know, as half a sentence; empty if all is known."""
+    """What of the optimiser and the remedies the kernels do not know, as half a sentence; empty if
+    all is known.
+    """
     if type(plan.optimizer) not in OPTIMIZERS:
         names = " and ".join(kind.__name__ for kind in OPTIMIZERS)
         return f"the kernels know the optimisers {names}, got {type(plan.optimizer).__name__}"

@@ -1,7 +1,8 @@
-"""Blocks of networks of low rank that a kernel trains together, one per vector lane: which, and in the kernel's terms.
+"""Blocks of networks of low rank that a kernel trains together, one per vector lane: which, and in
+the kernel's terms.
 
-A network's bits are those it has alone (``single_network.py``); only the speed differs. A block takes the time of a
-full one until the last of its networks is finished.
+A network's bits are those it has alone (``single_network.py``); only the speed differs. A block
+takes the time of a full one until the last of its networks is finished.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from ghostpoint.training.plan import Plan
 #: cost of a network alone over its share of a full block, on the careful side: rank two in
 #: ``benchmarks/results/engines.json`` has 1.8 on one trial and 2.4 on two, 100 units in float32
 COST_ALONE = 1.8
-#: more trials would not stay in a second-level cache, and one network then has work enough to fill its waiting
+#: more trials would not stay in a second-level cache, and one network then has work enough to fill
+#: its waiting
 TRIALS = 2
 
 
@@ -45,7 +47,9 @@ def in_lanes(models: Record, task: Task, plan: Plan) -> bool:
 
 
 def _sizes(models: Any) -> tuple[int, int]:
-    """Columns of the two matrices of a low-rank network: m, W_in, b; and n with a readout of the state."""
+    """Columns of the two matrices of a low-rank network: m, W_in, b; and n with a readout of the
+    state.
+    """
     outputs = models.n_outputs if models.w_out is not None and models.readout == "state" else 0
     return models.rank + models.n_inputs + 1, models.rank + outputs
 

@@ -1,9 +1,10 @@
-"""Run the compiled kernels on a stack: which networks share a call, on which thread, and when they are done.
+"""Run the compiled kernels on a stack: which networks share a call, on which thread, and when they
+are done.
 
-Networks are independent, so the schedule changes the speed and no bit. Rounds of epochs; within a round every group
-of networks advances in short calls that the threads take in turn, the group furthest behind first; between rounds
-the networks that are finished (an update that changed no bit, or a number that is not finite) leave, and the rest
-are packed anew.
+Networks are independent, so the schedule changes the speed and no bit. Rounds of epochs; within a
+round every group of networks advances in short calls that the threads take in turn, the group
+furthest behind first; between rounds the networks that are finished (an update that changed no bit,
+or a number that is not finite) leave, and the rest are packed anew.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from ghostpoint.training.outcome import hold_above
 #: crossings, marks and region without remedies
 NOTHING = (np.zeros((0, 5), np.int64), np.zeros((0, 2)), np.full(len(trust.REGION), np.inf))
 LAYOUTS = ("auto", "networks", "units")
-#: cost of one network alone (units across lanes) over its share of a full block (networks across lanes), measured
+#: cost of one network alone (units across lanes) over its share of a full block (networks across
+#: lanes), measured
 COST_ALONE = 1.25
 CALL = 60_000  # network-epochs in one kernel call: about a tenth of a second
 ROUND = 2_000_000  # network-epochs between two packings, at most: some seconds
@@ -37,10 +39,12 @@ SHORTEST_ROUND = 256  # epochs
 
 @dataclass
 class Problem:
-    """A stack in the kernels' terms: ``parameters`` (R, 4, N) are m, n, b and x[0]; the rest is one value per network.
+    """A stack in the kernels' terms: ``parameters`` (R, 4, N) are m, n, b and x[0]; the rest is one
+    value per network.
 
-    ``targets``, ``weights`` (of the squared error) and ``counted`` (in the accuracy) have one value per step.
-    ``watch`` is what the remedies look at: ``crossings``, ``marks`` and ``region`` of ``kernels/trust.py``.
+    ``targets``, ``weights`` (of the squared error) and ``counted`` (in the accuracy) have one value
+    per step. ``watch`` is what the remedies look at: ``crossings``, ``marks`` and ``region`` of
+    ``kernels/trust.py``.
     """
 
     parameters: NDArray[Any]
@@ -59,7 +63,9 @@ class Problem:
 
 @dataclass
 class Outcome:
-    """What a run leaves: histories ``(quantity, R, recorded)``, snapshots, events ``(event, R)``, final parameters."""
+    """What a run leaves: histories ``(quantity, R, recorded)``, snapshots, events ``(event, R)``,
+    final parameters.
+    """
 
     history: NDArray[Any]
     snapshots: NDArray[Any]
@@ -82,7 +88,8 @@ class _Group:
         n_units, steps = outcome.parameters.shape[2], len(problem.targets)
         columns = 1 if alone else width
         self.units = -(-n_units // width) * width if alone else n_units
-        # unit i belongs to partial sum i mod width; a block keeps the units of a partial sum together
+        # unit i belongs to partial sum i mod width; a block keeps the units of a partial sum
+        # together
         self.order = np.arange(n_units) if alone else np.argsort(np.arange(n_units) % width, kind="stable")
         partials = np.searchsorted(np.sort(np.arange(n_units) % width), np.arange(width + 1))
         if alone:
@@ -141,7 +148,9 @@ class _Group:
         )
 
     def advance(self, stop: int) -> int:
-        """Go on to epoch ``stop`` or until all are finished; the network-epochs that this covered."""
+        """Go on to epoch ``stop`` or until all are finished; the network-epochs that this
+        covered.
+        """
         start = self.epoch
         with flushing_subnormals():
             self.epoch = self.kernel(self.weights, self.task, self.watch, self.recorder, self.work, start, stop)
@@ -153,7 +162,9 @@ class _Group:
         return np.asarray((self.recorder.events[FROZEN:, : len(self.members)] >= 0).any(axis=0))
 
     def unpack(self, outcome: Outcome, first_record: int, first_snapshot: int) -> None:
-        """Write this round's results to their places; what a finished group left out repeats its last values."""
+        """Write this round's results to their places; what a finished group left out repeats its
+        last values.
+        """
         count, recorder, confidence = len(self.members), self.recorder, self.weights.confidence
         n_units = outcome.parameters.shape[2]
         recorder.history[recorder.cursor[0] :] = recorder.now
@@ -178,10 +189,11 @@ class _Group:
 def blocks_of(
     networks: NDArray[np.int64], width: int, threads: int, layout: str, cost_alone: float
 ) -> list[NDArray[np.int64]]:
-    """The networks, from the first on, in blocks of ``width``, but for those that are sooner done one by one.
+    """The networks, from the first on, in blocks of ``width``, but for those that are sooner done
+    one by one.
 
-    ``cost_alone`` is the cost of a network alone over its share of a full block. ``layout`` is one of :data:`LAYOUTS`:
-    all in blocks for "networks", none for "units".
+    ``cost_alone`` is the cost of a network alone over its share of a full block. ``layout`` is one
+    of :data:`LAYOUTS`: all in blocks for "networks", none for "units".
     """
     blocks = [networks[i : i + width] for i in range(0, len(networks), width)]
     if layout == "units":
@@ -214,7 +226,9 @@ class Advancing(Protocol):
     members: NDArray[np.int64]
 
     def advance(self, stop: int) -> int:
-        """Go on to epoch ``stop`` or until all are finished; the network-epochs that this covered."""
+        """Go on to epoch ``stop`` or until all are finished; the network-epochs that this
+        covered.
+        """
 
     @property
     def finished(self) -> NDArray[np.bool_]:
@@ -229,7 +243,9 @@ def advance_all(
     done: Callable[[int], None],
     call_size: int = CALL,
 ) -> None:
-    """Advance every group to ``stop``, in calls of about ``call_size`` network-epochs, the furthest behind first."""
+    """Advance every group to ``stop``, in calls of about ``call_size`` network-epochs, the furthest
+    behind first.
+    """
     waiting = [(group.epoch, index) for index, group in enumerate(groups)]
     heapq.heapify(waiting)
     interrupted = threading.Event()
@@ -271,8 +287,8 @@ def run(
 ) -> Outcome:
     """Do ``epochs`` updates of every network.
 
-    ``on_progress`` hears of network-epochs done, finished ones included; ``on_record`` of the recorded epochs of every
-    round, and of those that are left once all networks are finished.
+    ``on_progress`` hears of network-epochs done, finished ones included; ``on_record`` of the
+    recorded epochs of every round, and of those that are left once all networks are finished.
     """
     networks, _, n_units = problem.parameters.shape
     dtype = problem.parameters.dtype

@@ -1,7 +1,8 @@
-"""The compiled engine for what the rank-one kernels do not know: calls of kernels handed to the threads in turn.
+"""The compiled engine for what the rank-one kernels do not know: calls of kernels handed to the
+threads in turn.
 
-One network a call (``single_network.py``) or, where several are sooner trained together, a block of them
-(``network_blocks.py``). Networks are independent, so neither that nor the order changes a bit.
+One network a call (``single_network.py``) or, where several are sooner trained together, a block of
+them (``network_blocks.py``). Networks are independent, so neither that nor the order changes a bit.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ def run(
     on_progress: Callable[[int], None] | None,
     on_record: OnRecord | None = None,
 ) -> Outcome:
-    """Train every network; Ctrl-C goes back to the end of the last round and returns what there is."""
+    """Train every network; Ctrl-C goes back to the end of the last round and returns what there
+    is.
+    """
     kind = np.dtype(dtype)
     trials = Trials(task, plan, kind, KERNELS[models.kernels].chunk(models, task, kind.itemsize))
     watched = watch(models, task, plan)

@@ -1,4 +1,6 @@
-"""Networks that take a kernel call each, in the kernels' terms: full rank, and any rank with inputs and optimisers."""
+"""Networks that take a kernel call each, in the kernels' terms: full rank, and any rank with inputs
+and optimisers.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +28,11 @@ DRAWN = 1 << 20  # numbers of random trials that are held at a time
 
 
 class Trials:
-    """The trials of a task in the kernels' terms: one row for good, or the rows of the epochs of a round.
+    """The trials of a task in the kernels' terms: one row for good, or the rows of the epochs of a
+    round.
 
-    Many trials come in ``chunks`` of ``size``, each a row; those that fill up the last one do not count.
+    Many trials come in ``chunks`` of ``size``, each a row; those that fill up the last one do not
+    count.
     """
 
     def __init__(self, task: Task, plan: Plan, dtype: np.dtype[Any], size: int):
@@ -65,9 +69,11 @@ class Trials:
 
 
 class Group(ABC):
-    """Networks that share a kernel call, in its terms: what is written down, and the way back to the last round.
+    """Networks that share a kernel call, in its terms: what is written down, and the way back to
+    the last round.
 
-    A group is packed once. ``lanes`` columns are kept for ``members``; empty ones are finished from the start.
+    A group is packed once. ``lanes`` columns are kept for ``members``; empty ones are finished from
+    the start.
     """
 
     def __init__(self, members: NDArray[np.int64], state: NDArray[Any], plan: Plan, lanes: int):
@@ -123,7 +129,9 @@ class Group(ABC):
         self.state[:], self.recorder.events[:], self.recorder.acted[:] = self.kept
 
     def advance(self, stop: int) -> int:
-        """Go on to epoch ``stop`` or until all are finished; the network-epochs that this covered."""
+        """Go on to epoch ``stop`` or until all are finished; the network-epochs that this
+        covered.
+        """
         start = self.epoch
         with flushing_subnormals():
             self.epoch = self.train(start, stop)
@@ -189,7 +197,9 @@ def task_record(task: Task, plan: Plan, arrays: Sequence[NDArray[Any]], kind: np
 
 
 def watch(models: Record, task: Task, plan: Plan) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Crossings, their logits and signs, and the numbers of the trust region and the hazard limit (``trust.py``)."""
+    """Crossings, their logits and signs, and the numbers of the trust region and the hazard limit
+    (``trust.py``).
+    """
     region = next((one for one in plan.remedies if isinstance(one, TrustRegion)), None)
     limit = next((one.limit for one in plan.remedies if isinstance(one, HazardLimit)), np.inf)
     found = [] if region is None else crossings(task, task.trial(), models.activation, region.crossings)

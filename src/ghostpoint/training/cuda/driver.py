@@ -1,9 +1,10 @@
-"""The CUDA engine: which models and tasks its kernels know, and a stack of networks on a device, round by round.
+"""The CUDA engine: which models and tasks its kernels know, and a stack of networks on a device,
+round by round.
 
-A round is one launch of some hundred epochs for all networks. While it runs, the host takes what the round before has
-recorded, on a stream of its own. Networks are independent and a network is summed up in an order that depends on its
-size alone, so neither the stack nor the rounds change a bit. Stacks larger than the device's memory go through it in
-pieces, every round.
+A round is one launch of some hundred epochs for all networks. While it runs, the host takes what
+the round before has recorded, on a stream of its own. Networks are independent and a network is
+summed up in an order that depends on its size alone, so neither the stack nor the rounds change a
+bit. Stacks larger than the device's memory go through it in pieces, every round.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ def compiled(spec: Specification) -> Any:
 
 
 class Launcher:
-    """How a kernel is launched: threads of a block, blocks for some networks, ``work`` and shared memory of a block."""
+    """How a kernel is launched: threads of a block, blocks for some networks, ``work`` and shared
+    memory of a block.
+    """
 
     def __init__(self, spec: Specification, steps: int):
         self.threads = full_rank.threads(spec) if spec.kind == "full_rank" else WARP
@@ -54,7 +57,8 @@ class Launcher:
         size = work_size(spec, steps)
         self.work = 1 if spec.on_chip else size
         self.shared = size * spec.real(0).itemsize if spec.on_chip else 0
-        # kernels that keep a trial in memory go over the stack with as many blocks as fit on the chip
+        # kernels that keep a trial in memory go over the stack with as many blocks as fit on the
+        # chip
         processors = 1 if SIMULATED else int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
         self.resident = processors * (1024 // self.threads) if self.work > 1 else None
 
@@ -177,7 +181,9 @@ class Run:
         return [slice(at, min(at + most, count)) for at in range(0, count, most)]
 
     def round(self, start: int, stop: int) -> None:
-        """Launch the epochs of a round for all that have not had them, and collect those of the rounds before."""
+        """Launch the epochs of a round for all that have not had them, and collect those of the
+        rounds before.
+        """
         trials = self.trials.epochs(start, stop)
         for piece in self.pieces:
             if piece.epoch < stop:
@@ -188,7 +194,8 @@ class Run:
         plan, real, launch = self.plan, self.spec.real, self.launch
         records = slice(*np.searchsorted(plan.record_epochs, (start, stop)))
         kept = slice(*np.searchsorted(plan.snapshot_epochs, (start, stop)))
-        # a list without epochs gets one that never comes, since a device takes no array without elements
+        # a list without epochs gets one that never comes, since a device takes no array without
+        # elements
         listed = [
             cuda.to_device(epochs if len(epochs) else np.array([-1]))
             for epochs in (plan.record_epochs[records], plan.snapshot_epochs[kept])
@@ -252,7 +259,8 @@ class Run:
             del self.pending[0]
 
     def reached(self) -> int:
-        """The epoch up to which every network has been trained once the launches under way are done.
+        """The epoch up to which every network has been trained once the launches under way are
+        done.
 
         After an interrupt between the pieces of a stack, those that lag behind are launched first.
         """

@@ -1,4 +1,6 @@
-"""A stack of networks and a task in the CUDA kernels' terms: the specification, flat states, arrays of trials."""
+"""A stack of networks and a task in the CUDA kernels' terms: the specification, flat states, arrays
+of trials.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ from ghostpoint.training.plan import Plan
 #: latents and outputs of the state together, and units, of a low-rank network at most
 MOST_ROWS, MOST_UNITS = 32, 512
 DRAWN = 1 << 22  # numbers of random trials that are held at a time
-#: bytes of a trial that a block keeps in shared memory at most; 48 KiB go without asking, some are for other things
+#: bytes of a trial that a block keeps in shared memory at most; 48 KiB go without asking, some are
+#: for other things
 SHARED = 36 * 1024
 #: threads of a rank-one network, by the units that they can hold
 LANES = (8, 16, 32)
@@ -112,7 +115,9 @@ def unpacked(flat: NDArray[Any], spec: Specification) -> dict[str, NDArray[Any]]
 
 
 class Trials:
-    """The trials of a task as the kernels take them: for good, or of the epochs of a launch where they are random."""
+    """The trials of a task as the kernels take them: for good, or of the epochs of a launch where
+    they are random.
+    """
 
     def __init__(self, task: Task, plan: Plan, real: Any):
         self.task, self.plan, self.real = task, plan, real
@@ -122,13 +127,17 @@ class Trials:
         self.constant = None if task.random else self._arrays([task.trial()])
 
     def epochs(self, start: int, stop: int) -> list[Any]:
-        """On the device: ``inputs``, ``targets``, ``weights``, ``counted`` and ``n_counted`` of the kernels."""
+        """On the device: ``inputs``, ``targets``, ``weights``, ``counted`` and ``n_counted`` of the
+        kernels.
+        """
         if self.constant is not None:
             return self.constant
         return self._arrays([self.task.trial((self.plan.seed, epoch)) for epoch in range(start, stop)])
 
     def _arrays(self, trials: list[Trial]) -> list[Any]:
-        """As ``Specification`` wants them; an array without elements gets one, since a device takes no empty ones."""
+        """As ``Specification`` wants them; an array without elements gets one, since a device takes
+        no empty ones.
+        """
         masks = [np.broadcast_to(trial.mask, trial.targets.shape) for trial in trials]
         weights = [np.where(trial.mask, self.task.weights(trial), 0.0) for trial in trials]
         wanted = [[trial.inputs for trial in trials], [trial.targets for trial in trials], weights, masks]

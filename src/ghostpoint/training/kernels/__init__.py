@@ -1,1 +1,3 @@
-"""The kernels of the compiled engine: equations, forward passes and adjoints; `training.compiled` drives them."""
+"""The kernels of the compiled engine: equations, forward passes and adjoints; `training.compiled`
+drives them.
+"""

@@ -1,4 +1,6 @@
-"""What ends an epoch in every kernel: outputs compared with targets, and what happened to the network."""
+"""What ends an epoch in every kernel: outputs compared with targets, and what happened to the
+network.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ LOSS, NORM, ACCURACY, CONFIDENCE, SCALE = range(5)
 
 @njit
 def remember(recorder, epoch):
-    """Write what ``epoch`` saw to the history, if it is recorded; the row of a snapshot that is due, or -1."""
+    """Write what ``epoch`` saw to the history, if it is recorded; the row of a snapshot that is
+    due, or -1.
+    """
     cursor = recorder.cursor
     record, snapshot = cursor[0], cursor[1]
     if record < recorder.record_epochs.size and recorder.record_epochs[record] == epoch:
@@ -49,7 +53,8 @@ def remember(recorder, epoch):
 
 @njit(inline="always")
 def note(events, now, i, epoch, changed, bad, chance_accuracy, solved_loss):
-    """Update the events of network ``i`` with what happened at ``epoch``; whether the network is finished.
+    """Update the events of network ``i`` with what happened at ``epoch``; whether the network is
+    finished.
 
     Answers do not count where the loss is not finite.
     """
@@ -70,13 +75,16 @@ def note(events, now, i, epoch, changed, bad, chance_accuracy, solved_loss):
 
 @njit(inline="always")
 def judged(argument, target, weight, thresholds, tolerance, activation):
-    """Of vectors of answers: ``weight (o - target)``, ``o - target``, dL/dz, and 1 where the answer is wrong."""
+    """Of vectors of answers: ``weight (o - target)``, ``o - target``, dL/dz, and 1 where the answer
+    is wrong.
+    """
     zero, one = full(argument, 0.0), full(argument, 1.0)
     # output o = f(z), error o - target and bend f'(z)
     if activation == IDENTITY:
         output, error, bend = argument, argument - target, one
     else:
-        # with p, q = logistic(+-steep z), both outputs are p - low q with 1 = p + q, and keep their digits near an end
+        # with p, q = logistic(+-steep z), both outputs are p - low q with 1 = p + q, and keep their
+        # digits near an end
         steep, low, gain = one, zero, one
         if activation == TANH:
             steep, low, gain = one + one, one, full(argument, 4.0)
@@ -99,8 +107,8 @@ def judged(argument, target, weight, thresholds, tolerance, activation):
 def compare(z, size, targets, weights, counted, thresholds, tolerance, activation):
     """Loss and the sum of what is counted as right; ``z`` becomes dL/dz.
 
-    An output is right when it is above as many of ``thresholds`` as its target is or, where ``tolerance`` is positive,
-    when it is less than this far from it.
+    An output is right when it is above as many of ``thresholds`` as its target is or, where
+    ``tolerance`` is positive, when it is less than this far from it.
     """
     not_inlined()
     width = lanes(z)

@@ -1,10 +1,12 @@
-"""Training of one full-rank network, compiled: one call does many epochs without leaving the kernel.
+"""Training of one full-rank network, compiled: one call does many epochs without leaving the
+kernel.
 
 With ``alpha = dt / tau``, for each of B trials (x a column, e elementwise, W acts as ``W x``)::
 
     phi[t] = tanh(W x[t] + W_in u[t] + b + noise[t]),   e[t] = 1 - phi[t]**2
     x[t+1] = (1 - alpha) x[t] + alpha phi[t]
-    o[t] = f(W_out x' + b_out),   x' = x[t] (read out before the update) or x[t+1] (after),   f in ACTIVATIONS
+    o[t] = f(W_out x' + b_out),   x' = x[t] (read out before the update) or x[t+1] (after),
+    f in ACTIVATIONS
     L = sum weights (o - target)**2 over trials, steps and channels
     d[t] = dL/d(W_out x' + b_out) = 2 weights (o - target) f'
     y[t] = dL/dx[t] = (1 - alpha) y[t+1] + W^T s[t] + W_out^T (d of the step that reads x[t])
@@ -12,18 +14,21 @@ With ``alpha = dt / tau``, for each of B trials (x a column, e elementwise, W ac
     dL/dW = sum s[t] x[t]^T,   dL/dW_in = sum s[t] u[t]^T,   dL/db = sum s[t]
     dL/dW_out = sum d[t] x'^T,   dL/db_out = sum d[t]
 
-Layout: units across lanes. The state of a trial is followed by its input and by a one, ``(x, u, 1)``, in ``plane`` =
-``units + inputs + 1`` numbers, rounded up to whole vectors with zeros. So ``W, W_in, b`` are the columns of one matrix
-of ``plane x plane`` numbers, in panels as in ``blocks.py``, with zeros in the rows beyond ``units``; and
-``W_out, b_out`` are ``outputs`` rows of ``plane``, zero at the inputs and beyond. Both in one flat array, the matrix
-first: ``state``. What has a value per step and trial is ordered ``k = step B + trial``; with C steps and ``K = C B``,
-``padded`` is K rounded up to whole vectors. ``packing.py`` makes these arrays; ``records.py`` says what the
-arguments hold.
+Layout: units across lanes. The state of a trial is followed by its input and by a one,
+    ``(x, u, 1)``, in ``plane`` =
+``units + inputs + 1`` numbers, rounded up to whole vectors with zeros. So ``W, W_in, b`` are the
+columns of one matrix of ``plane x plane`` numbers, in panels as in ``blocks.py``, with zeros in the
+rows beyond ``units``; and ``W_out, b_out`` are ``outputs`` rows of ``plane``, zero at the inputs
+and beyond. Both in one flat array, the matrix
+first: ``state``. What has a value per step and trial is ordered ``k = step B + trial``; with C
+steps and ``K = C B``, ``padded`` is K rounded up to whole vectors. ``packing.py`` makes these
+arrays; ``records.py`` says what the arguments hold.
 
-The call does epochs ``start`` to ``stop - 1``; epoch k is evaluated after k updates. No array but the snapshots and
-the history has to be kept between calls except the state, the moments and ``cursor``; epochs can be cut into
-calls anywhere, which changes no bit. A trust region (``trust.py``) takes a second backward pass for each crossing, of
-one trial and from the readings that define its time.
+The call does epochs ``start`` to ``stop - 1``; epoch k is evaluated after k updates. No array but
+the snapshots and the history has to be kept between calls except the state, the moments and
+``cursor``; epochs can be cut into calls anywhere, which changes no bit. A trust region
+(``trust.py``) takes a second backward pass for each crossing, of one trial and from the readings
+that define its time.
 """
 
 from __future__ import annotations
@@ -57,7 +62,9 @@ def plane_size(units: int, inputs: int, width: int) -> int:
 
 
 def work_size(plane: int, outputs: int, trials: int, steps: int, width: int, watched: int) -> int:
-    """The number of elements of ``work``; ``watched`` is how many crossings are, -1 if no remedy acts."""
+    """The number of elements of ``work``; ``watched`` is how many crossings are, -1 if no remedy
+    acts.
+    """
     padded = -(-steps * trials // width) * width
     plain = plane * (plane + outputs + 3 + (3 * steps + 3) * trials) + outputs * padded
     acting = steps * trials * plane + outputs * padded + (1 + watched) * plane * (plane + outputs)
@@ -78,7 +85,9 @@ class _Sizes(NamedTuple):
 
 
 class _Memory(NamedTuple):
-    """Pointers: the weights, the path ``(x, u, 1)``, ``slope = alpha e``, and vectors of one or all trials."""
+    """Pointers: the weights, the path ``(x, u, 1)``, ``slope = alpha e``, and vectors of one or all
+    trials.
+    """
 
     matrix: Any
     readout: Any
@@ -93,7 +102,9 @@ class _Memory(NamedTuple):
 
 @njit(inline="always")
 def _begin(x, at, sizes, inputs, k):
-    """Put ``(u, 1)`` of step-and-trial k after the state; beyond the last step, where u is not used, zeros."""
+    """Put ``(u, 1)`` of step-and-trial k after the state; beyond the last step, where u is not
+    used, zeros.
+    """
     there = k < sizes.steps * sizes.trials
     for i in range(sizes.inputs):
         x[at + sizes.units + i] = inputs[k * sizes.inputs + i] if there else 0
@@ -104,7 +115,9 @@ def _begin(x, at, sizes, inputs, k):
 
 @njit
 def _forward(memory, sizes, inputs, noise, noisy):
-    """The states of every step and ``slope = alpha (1 - phi**2)``, from the initial states in ``x``."""
+    """The states of every step and ``slope = alpha (1 - phi**2)``, from the initial states in
+    ``x``.
+    """
     not_inlined()
     x, slope, net, alphas = memory.x, memory.slope, memory.net, memory.alphas
     plane, trials = sizes.plane, sizes.trials
@@ -176,7 +189,9 @@ def _backward(memory, sizes, by_z, s, last, trial, count):
 
 @njit
 def _readout_gradient(memory, sizes, gradient, first, by_z, start, stop, jump):
-    """``sum d x'^T`` over the answers ``range(start, stop, jump)``, of W_out and b_out; zero where ``mask`` is."""
+    """``sum d x'^T`` over the answers ``range(start, stop, jump)``, of W_out and b_out; zero where
+    ``mask`` is.
+    """
     not_inlined()
     x, mask, plane = memory.x, memory.mask, sizes.plane
     width = lanes(x)
@@ -206,12 +221,15 @@ def _normalize(readout, sizes, norm):
 
 @compiled
 def train(weights, shape, task, draws, rule, watch, recorder, work, start, stop):
-    """Do epochs ``start`` to ``stop - 1``, or fewer if the network is finished; return the next epoch to do."""
+    """Do epochs ``start`` to ``stop - 1``, or fewer if the network is finished; return the next
+    epoch to do.
+    """
     state, now = weights.state, recorder.now
     crossings, marks, seen = watch.crossings, watch.marks, watch.seen
     units, n_inputs, outputs, trials, steps = shape.units, shape.inputs, shape.outputs, shape.trials, shape.steps
     width = lanes(state)
-    # numbers that are not literals: a function is compiled anew for every literal that it is called with
+    # numbers that are not literals: a function is compiled anew for every literal that it is called
+    # with
     none, once = np.int64(0), np.int64(1)
     noise_stream, initial_stream = np.int64(NOISE), np.int64(INITIAL)
     plane = (units + n_inputs + width) // width * width

@@ -1,10 +1,12 @@
-"""The passes of ``low_rank_lanes.train``: a block of networks, one per lane; see there for the layout.
+"""The passes of ``low_rank_lanes.train``: a block of networks, one per lane; see there for the
+layout.
 
-The three products of a matrix A (units, columns) of every network add in the order in which ``products.py`` adds for
-one network: a sum of columns adds them in turn, even and odd ones apart for a trial that is not one of a pair; a sum
-over units is ``lanes`` partial sums, unit i in number ``i mod lanes``, and then a tree; an outer product adds step
-after step. All columns, at most :data:`MOST`, are taken at once: loops over units are long and their bodies known,
-while a loop over two or three columns would cost more than its body.
+The three products of a matrix A (units, columns) of every network add in the order in which
+``products.py`` adds for one network: a sum of columns adds them in turn, even and odd ones apart
+for a trial that is not one of a pair; a sum over units is ``lanes`` partial sums, unit i in number
+``i mod lanes``, and then a tree; an outer product adds step after step. All columns, at most
+:data:`MOST`, are taken at once: loops over units are long and their bodies known, while a loop over
+two or three columns would cost more than its body.
 """
 
 from __future__ import annotations
@@ -20,12 +22,15 @@ from ghostpoint.numerics.lanes_blocks import add_dot, add_scaled, add_two, put_c
 from ghostpoint.numerics.simd import fma, full, lanes, load, not_inlined, pointer, splat, store, tree_of_vectors
 from ghostpoint.training.kernels.low_rank_passes import add_pull_of_output
 
-#: columns of a matrix; with more, weights of 16 networks leave the first-level cache, and nothing is gained
+#: columns of a matrix; with more, weights of 16 networks leave the first-level cache, and nothing
+#: is gained
 MOST = 4
 
 
 class Memory(NamedTuple):
-    """Pointers: M, P, x[0] and the rest of the weights; g, rho (``path``), phi, lambda and s; scratch."""
+    """Pointers: M, P, x[0] and the rest of the weights; g, rho (``path``), phi, lambda and s;
+    scratch.
+    """
 
     left: Any
     right: Any
@@ -240,7 +245,9 @@ def outer(matrix, columns, s, units, vectors, terms, buffer):
 
 @njit
 def outer_rates(memory, sizes, matrix, alpha):
-    """``dL/dP = x[0] lambda[0]^T + sum alpha phi[t] lambda[t+1]^T``: over the x[0] of every trial, then all steps."""
+    """``dL/dP = x[0] lambda[0]^T + sum alpha phi[t] lambda[t+1]^T``: over the x[0] of every trial,
+    then all steps.
+    """
     not_inlined()
     initial, rates, buffer = memory.initial, memory.rates, memory.buffer
     width, units, trials, terms = lanes(matrix), sizes.units, sizes.trials, sizes.steps * sizes.trials

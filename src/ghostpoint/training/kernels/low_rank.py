@@ -1,29 +1,35 @@
-"""Training of one network of any rank, compiled, on its latents: one call does many epochs without leaving the kernel.
+"""Training of one network of any rank, compiled, on its latents: one call does many epochs without
+leaving the kernel.
 
 ``W = m n^T`` with K latents ``kappa = n^T x``. A readout ``zeta = W_out x`` of the state follows as
-latents that do not feed back, so no state of the units is kept. With ``g[t] = (kappa[t], u[t], 1)``,
-``rho = (kappa, zeta)``, M the matrix with the columns m, W_in and b, and P that with the columns n and the rows of
+latents that do not feed back, so no state of the units is kept. With
+``g[t] = (kappa[t], u[t], 1)``, ``rho = (kappa, zeta)``, M the matrix with the columns m, W_in and
+b, and P that with the columns n and the rows of
 W_out (without them where the readout is of the latents)::
 
     phi[t] = tanh(M g[t] + noise[t]),   e[t] = 1 - phi[t]**2,   rho[0] = P^T x[0]
     rho[t+1] = (1 - alpha) rho[t] + alpha P^T phi[t]
     o[t] = f(z[t]),   z[t] = zeta' + b_out   or   W_out kappa' + b_out   or   c (kappa_1' - kappa*)
-    lambda[t] = dL/drho[t] = (1 - alpha) lambda[t+1] + (m^T s[t], 0) + (dz/drho)^T dL/dz of the step that reads rho[t]
+    lambda[t] = dL/drho[t] = (1 - alpha) lambda[t+1] + (m^T s[t], 0)
+        + (dz/drho)^T dL/dz of the step that reads rho[t]
     s[t] = alpha e[t] P lambda[t+1]
     dL/dM = sum s[t] g[t]^T,   dL/dP = x[0] lambda[0]^T + sum alpha phi[t] lambda[t+1]^T
 
-where a prime is the value before or after the update, as the task says. In float operations this is about
-``6 (K + 1)`` multiply-adds per unit, step and trial, and one tanh.
+where a prime is the value before or after the update, as the task says. In float operations this is
+about ``6 (K + 1)`` multiply-adds per unit, step and trial, and one tanh.
 
-Layout: units across lanes, ``plane`` = N rounded up to whole vectors. M and P are matrices of ``plane`` rows in panels
-(``blocks.py``). After them in the flat ``state`` come W_out (O, K) of a latent readout, then b_out, or the confidence
-alone, rounded up to whole vectors with zeros. ``packing.py`` makes the arrays; ``records.py`` says what they hold,
-where ``initial`` and ``noise`` have this plane and ``trainable`` has a flag for each of :data:`PARTS`.
+Layout: units across lanes, ``plane`` = N rounded up to whole vectors. M and P are matrices of
+    ``plane`` rows in panels
+(``blocks.py``). After them in the flat ``state`` come W_out (O, K) of a latent readout, then b_out,
+or the confidence alone, rounded up to whole vectors with zeros. ``packing.py`` makes the arrays;
+``records.py`` says what they hold, where ``initial`` and ``noise`` have this plane and
+``trainable`` has a flag for each of :data:`PARTS`.
 
-The trials come in ``chunks`` of ``trials`` each, so that what is kept of a chunk stays in the cache: the rows of
-``inputs``, ``targets``, ``weights`` and ``counted`` are those of the chunks; ``initial`` and ``noise`` are shared.
-Epochs and calls are as in ``full_rank.py``. A trust region takes a second backward pass for each crossing, from the
-readings that define its time, of one trial and no further than these.
+The trials come in ``chunks`` of ``trials`` each, so that what is kept of a chunk stays in the
+cache: the rows of ``inputs``, ``targets``, ``weights`` and ``counted`` are those of the chunks;
+``initial`` and ``noise`` are shared. Epochs and calls are as in ``full_rank.py``. A trust region
+takes a second backward pass for each crossing, from the readings that define its time, of one trial
+and no further than these.
 """
 
 from __future__ import annotations
@@ -58,7 +64,9 @@ PARTS = ("m", "n", "w_in", "b", "w_out", "b_out", "confidence")
 
 
 def sizes(units: int, latents: int, inputs: int, outputs: int, kind: int, width: int) -> tuple[int, int, int, int]:
-    """``plane``, the columns of M and of P with their padding, and the rest of the state, in numbers."""
+    """``plane``, the columns of M and of P with their padding, and the rest of the state, in
+    numbers.
+    """
 
     def whole(count: int) -> int:
         return -(-count // width) * width
@@ -83,13 +91,16 @@ def work_size(state: int, shape: Any, width: int, watched: int) -> int:
 
 @compiled
 def train(weights, shape, task, draws, rule, watch, recorder, work, start, stop):
-    """Do epochs ``start`` to ``stop - 1``, or fewer if the network is finished; return the next epoch to do."""
+    """Do epochs ``start`` to ``stop - 1``, or fewer if the network is finished; return the next
+    epoch to do.
+    """
     state, now = weights.state, recorder.now
     crossings, marks, seen = watch.crossings, watch.marks, watch.seen
     units, latents, outputs = shape.units, shape.latents, shape.outputs
     chunks, trials, steps, kind = shape.chunks, shape.trials, shape.steps, shape.readout
     width, like = lanes(state), state[0]
-    # numbers that are not literals: a function is compiled anew for every literal that it is called with
+    # numbers that are not literals: a function is compiled anew for every literal that it is called
+    # with
     none, once = np.int64(0), np.int64(1)
     noise_stream, initial_stream = np.int64(NOISE), np.int64(INITIAL)
     columns, rows = latents + shape.inputs + 1, latents + (outputs if kind == STATE else 0)

@@ -1,19 +1,22 @@
 """Plain gradient descent on a block of networks of any rank, one network per lane, compiled.
 
-The mathematics is that of ``low_rank.py``, and so are the operations and their order: a network has the same bits here
-and there. (What a network that diverges gives in its last epoch may be infinite here and NaN there, where the units
-that fill up a vector are infinity times zero.) One network alone spends its time waiting: a step needs the latents of
-the step before it, which take two products, a tanh and a sum over lanes one after the other. ``lanes`` networks at once
-have other work to do meanwhile, and no sum over lanes. So this is the faster kernel for stacks of networks of low rank.
-It is for fixed trials without noise, SGD, and neither clipping nor remedies nor a norm of the readout.
+The mathematics is that of ``low_rank.py``, and so are the operations and their order: a network has
+the same bits here and there. (What a network that diverges gives in its last epoch may be infinite
+here and NaN there, where the units that fill up a vector are infinity times zero.) One network
+alone spends its time waiting: a step needs the latents of the step before it, which take two
+products, a tanh and a sum over lanes one after the other. ``lanes`` networks at once have other
+work to do meanwhile, and no sum over lanes. So this is the faster kernel for stacks of networks of
+low rank. It is for fixed trials without noise, SGD, and neither clipping nor remedies nor a norm of
+the readout.
 
-Layout, each number a vector of ``lanes`` networks: ``state`` is M, (units, K + inputs + 1), then P, (units, rows) with
-``rows`` = K or, for a readout of the state, K + outputs; then W_out (O, K) of a latent readout and b_out, or the
-confidence alone. Both numbers of columns are at most ``lanes_passes.MOST``.
+Layout, each number a vector of ``lanes`` networks: ``state`` is M, (units, K + inputs + 1), then P,
+(units, rows) with ``rows`` = K or, for a readout of the state, K + outputs; then W_out (O, K) of a
+latent readout and b_out, or the confidence alone. Both numbers of columns are at most
+``lanes_passes.MOST``.
 
-``records.py`` says what the arguments hold; ``inputs``, ``targets``, ``weights`` and ``counted`` are flat, a row of
-those of ``low_rank.train``, and the recorder has a column per network. A lane whose ``events`` say that it is finished
-when the call begins is empty.
+``records.py`` says what the arguments hold; ``inputs``, ``targets``, ``weights`` and ``counted``
+are flat, a row of those of ``low_rank.train``, and the recorder has a column per network. A lane
+whose ``events`` say that it is finished when the call begins is empty.
 """
 
 from __future__ import annotations
@@ -67,7 +70,9 @@ def work_size(state: int, shape: Any, width: int) -> int:
 
 @njit
 def _compare(z, task, sizes, activation, parts):
-    """Loss and the sum of what is right; ``z`` becomes dL/dz. Answer k is in partial sum ``k mod lanes``."""
+    """Loss and the sum of what is right; ``z`` becomes dL/dz. Answer k is in partial sum
+    ``k mod lanes``.
+    """
     not_inlined()
     targets, weights, counted = pointer(task.targets, 0), pointer(task.weights, 0), pointer(task.counted, 0)
     width, zero, one = lanes(z), full(z, 0.0), full(z, 1.0)
@@ -144,7 +149,9 @@ def _update(state, gradient, segments, count, back, bad):
 
 @compiled
 def train(weights, shape, task, recorder, work, start, stop):
-    """Do epochs ``start`` to ``stop - 1``, or fewer if all networks are finished; return the next epoch to do."""
+    """Do epochs ``start`` to ``stop - 1``, or fewer if all networks are finished; return the next
+    epoch to do.
+    """
     state, now, events, rates = weights.state, recorder.now, recorder.events, weights.rates
     latents, outputs, trials, steps = shape.latents, shape.outputs, shape.trials, shape.steps
     width = lanes(state)
@@ -204,7 +211,8 @@ def train(weights, shape, task, recorder, work, start, stop):
             now[NORM, i] = math.sqrt(values[width + i])
             now[ACCURACY, i] = values[2 * width + i] / n_counted
             now[CONFIDENCE, i] = memory.small[i]
-            # the length of the update, rounded to the state's type, in which its square must be finite too
+            # the length of the update, rounded to the state's type, in which its square must be
+            # finite too
             now[SCALE, i] = rates[i] * now[NORM, i]
             total = values[i] + values[width + i] + now[SCALE, i] * now[SCALE, i]
             now[SCALE, i] = 1

@@ -1,7 +1,8 @@
-"""The passes of ``low_rank.train``: forwards, the readout, backwards; see there for the mathematics.
+"""The passes of ``low_rank.train``: forwards, the readout, backwards; see there for the
+mathematics.
 
-What is small, the logits and their derivatives, is written for one network (scalars) and for a network per
-lane (vectors) at once: ``like`` is a value of the kind meant.
+What is small, the logits and their derivatives, is written for one network (scalars) and for a
+network per lane (vectors) at once: ``like`` is a value of the kind meant.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ STATE, LATENT, CONFIDENCE = range(3)
 class Sizes(NamedTuple):
     """Whole numbers of a chunk of trials.
 
-    ``columns`` of M and ``rows`` of P, with padding ``g_stride`` and ``stride``; ``rho[t]`` is read at step
-    ``t - 1 + shift``.
+    ``columns`` of M and ``rows`` of P, with padding ``g_stride`` and ``stride``; ``rho[t]`` is read
+    at step ``t - 1 + shift``.
     """
 
     readout: int
@@ -43,7 +44,9 @@ class Sizes(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """Pointers: M, P and the rest of the weights; g, rho (``path``), phi, alpha e and lambda; scratch."""
+    """Pointers: M, P and the rest of the weights; g, rho (``path``), phi, alpha e and lambda;
+    scratch.
+    """
 
     left: Any
     right: Any
@@ -60,7 +63,9 @@ class Memory(NamedTuple):
 
 @njit
 def forward(memory, sizes, noise, noisy, leak):
-    """rho of every step, ``alpha phi`` from the plane ``trials`` of ``phi`` on, and ``slope = alpha (1 - phi**2)``."""
+    """rho of every step, ``alpha phi`` from the plane ``trials`` of ``phi`` on, and
+    ``slope = alpha (1 - phi**2)``.
+    """
     not_inlined()
     g, path, phi, slope, net, pull = memory.g, memory.path, memory.phi, memory.slope, memory.net, memory.pull
     alphas, plane, trials = memory.alphas, sizes.plane, sizes.trials
@@ -132,7 +137,9 @@ def add_pull_of_output(sizes, small, adjoint, at, by_z, k, like):
 
 @njit
 def backward(memory, sizes, by_z, s, leak, last, trial, count):
-    """lambda and s of ``count`` trials from ``trial`` on, for rho up to ``rho[last]``, beyond which none is read."""
+    """lambda and s of ``count`` trials from ``trial`` on, for rho up to ``rho[last]``, beyond which
+    none is read.
+    """
     not_inlined()
     adjoint, slope, net, pull = memory.adjoint, memory.slope, memory.net, memory.pull
     plane, stride, trials, latents = sizes.plane, sizes.stride, sizes.trials, sizes.latents
@@ -165,7 +172,8 @@ def backward(memory, sizes, by_z, s, leak, last, trial, count):
 
 @njit
 def readout_gradient(sizes, gradient, path, first, by_z, answers, threshold, trainable, like):
-    """Of W_out of a latent readout and b_out, or of the confidence, from the ``answers`` (start, stop, jump).
+    """Of W_out of a latent readout and b_out, or of the confidence, from the ``answers`` (start,
+    stop, jump).
 
     The states are those of :func:`logits`. Zero where not trainable.
     """

@@ -5,16 +5,17 @@ With the gradient g (after clipping) and the rate eta:
 * ``SGD``: ``p <- p - eta g``;
 * ``MOMENTUM``: ``v <- mu v + g`` (no dampening, v = 0 at first), ``p <- p - eta v``;
 * ``ADAM`` (Kingma and Ba, Adam: a method for stochastic optimization, ICLR 2015):
-  ``v <- beta_1 v + (1 - beta_1) g``, ``w <- beta_2 w + (1 - beta_2) g**2``, and at update k = 1, 2, ...
-  ``p <- p - eta / (1 - beta_1**k) v / (sqrt(w / (1 - beta_2**k)) + epsilon)``.
+  ``v <- beta_1 v + (1 - beta_1) g``, ``w <- beta_2 w + (1 - beta_2) g**2``, and at update k = 1, 2,
+  ... ``p <- p - eta / (1 - beta_1**k) v / (sqrt(w / (1 - beta_2**k)) + epsilon)``.
 
-Clipping multiplies g by ``min(1, largest / (|g| + 1e-6))`` as ``torch.nn.utils.clip_grad_norm_`` does,
+Clipping multiplies g by ``min(1, largest / (|g| + 1e-6))`` as ``torch.nn.utils.clip_grad_norm_``
+does,
 |g| over all that is trained.
 
-A rule gives a direction q, of which ``p`` becomes ``p - by q``. :func:`update` does both in one pass; with
-:func:`direct` and :func:`apply` a remedy can change q in between. What is trained is a list of *segments*
-(int64): one is the vectors at ``start``, ``start + jump``, ... below ``stop``, such as a column of a
-matrix in panels; ``updates`` says what else a segment holds.
+A rule gives a direction q, of which ``p`` becomes ``p - by q``. :func:`update` does both in one
+pass; with :func:`direct` and :func:`apply` a remedy can change q in between. What is trained is a
+list of *segments* (int64): one is the vectors at ``start``, ``start + jump``, ... below ``stop``,
+such as a column of a matrix in panels; ``updates`` says what else a segment holds.
 """
 
 from __future__ import annotations
@@ -30,14 +31,17 @@ from ghostpoint.numerics.simd import fma, full, lanes, load, maximum, not_inline
 #: names of the rules, in the order of their codes
 RULES = ("sgd", "momentum", "adam")
 SGD, MOMENTUM, ADAM = range(3)
-#: what a kernel's ``settings`` holds; ``decay`` is mu or beta_1, and ``largest_norm`` is infinite for no clipping
+#: what a kernel's ``settings`` holds; ``decay`` is mu or beta_1, and ``largest_norm`` is infinite
+#: for no clipping
 SETTINGS = ("rate", "decay", "second_decay", "epsilon", "largest_norm")
 #: numbers of a segment
 SEGMENT = 5
 
 
 class Vectors(NamedTuple):
-    """Pointers to parameters p, their gradient g, the moments v and w, the direction q and crossings' gradients."""
+    """Pointers to parameters p, their gradient g, the moments v and w, the direction q and
+    crossings' gradients.
+    """
 
     parameters: Any
     gradient: Any
@@ -66,7 +70,9 @@ def clipping(norm, largest):
 
 @njit(inline="always")
 def step_of(rule, factor, epoch):
-    """The scalars of the update at ``epoch = k - 1``, Adam's ``1 / sqrt(1 - beta_2**k)`` among them."""
+    """The scalars of the update at ``epoch = k - 1``, Adam's ``1 / sqrt(1 - beta_2**k)`` among
+    them.
+    """
     settings = rule.settings
     by, root = settings[0], 0.0
     if rule.code == ADAM:
@@ -151,7 +157,9 @@ def update(rule, vectors, segments, count, step):
 
 @njit
 def direct(rule, vectors, segments, count, step):
-    """The directions q and the moments; :func:`apply` with ``step.by`` then does what :func:`update` does."""
+    """The directions q and the moments; :func:`apply` with ``step.by`` then does what
+    :func:`update` does.
+    """
     if rule == ADAM:
         _direct_adam(vectors, segments, count, step)
     elif rule == MOMENTUM:
@@ -179,7 +187,8 @@ def apply(vectors, segments, count, by):
 
 @njit
 def blend(vectors, size, factor, seen, row, at, count, by):
-    """``q <- factor q - sum_i (weight_i / by) e_i``, so that ``by q`` is the update that ``trust.split`` wants.
+    """``q <- factor q - sum_i (weight_i / by) e_i``, so that ``by q`` is the update that
+    ``trust.split`` wants.
 
     e_i is at ``slopes[i size]``, its weight at ``seen[i row + at]``.
     """

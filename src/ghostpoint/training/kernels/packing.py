@@ -1,7 +1,8 @@
-"""The arrays of the kernels from those of networks and tasks, and back; and the lists of what is trained.
+"""The arrays of the kernels from those of networks and tasks, and back; and the lists of what is
+trained.
 
-A state is a few matrices and a rest. For one network the matrices are in panels (``numerics/blocks.py``); for a
-block of networks every number is a vector with a lane per network.
+A state is a few matrices and a rest. For one network the matrices are in panels
+(``numerics/blocks.py``); for a block of networks every number is a vector with a lane per network.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ def _width(dtype: Any) -> int:
 
 
 def pack_by_step(values: NDArray[Any], plane: int, dtype: Any) -> NDArray[Any]:
-    """``(rows, steps B plane)`` from ``(rows, B, steps, N)``: noise, or initial states as one step."""
+    """``(rows, steps B plane)`` from ``(rows, B, steps, N)``: noise, or initial states as one
+    step.
+    """
     rows, trials, steps, units = values.shape
     packed = aligned(rows * steps * trials * plane, dtype).reshape(rows, steps, trials, plane)
     # time outermost, as the kernels run: all trials of a step lie next to each other
@@ -35,7 +38,9 @@ def pack_by_step(values: NDArray[Any], plane: int, dtype: Any) -> NDArray[Any]:
 
 
 def pack_readings(values: NDArray[Any], dtype: Any) -> NDArray[Any]:
-    """The flat ``(outputs, padded)`` from ``(B, steps, outputs)``: targets, weights or what counts."""
+    """The flat ``(outputs, padded)`` from ``(B, steps, outputs)``: targets, weights or what
+    counts.
+    """
     trials, steps, outputs = values.shape
     width = _width(dtype)
     padded = -(-steps * trials // width) * width
@@ -46,7 +51,9 @@ def pack_readings(values: NDArray[Any], dtype: Any) -> NDArray[Any]:
 
 
 def pack_lanes(values: NDArray[Any], dtype: Any) -> NDArray[Any]:
-    """``values`` (networks, ...) as a flat array of vectors with a lane per network, zeros in the empty lanes."""
+    """``values`` (networks, ...) as a flat array of vectors with a lane per network, zeros in the
+    empty lanes.
+    """
     rest, width = values.shape[1:], _width(dtype)
     flat = aligned(int(np.prod(rest)) * width, dtype)
     flat.reshape(*rest, width)[..., : len(values)] = np.moveaxis(values, 0, -1)
@@ -54,7 +61,9 @@ def pack_lanes(values: NDArray[Any], dtype: Any) -> NDArray[Any]:
 
 
 def _table(sums: Iterable[Sequence[tuple[int, int, int, int]]]) -> NDArray[np.int64]:
-    """Rows of ``updates`` from the segments of every sum, each ``start, stop, jump, whether added in turn``."""
+    """Rows of ``updates`` from the segments of every sum, each
+    ``start, stop, jump, whether added in turn``.
+    """
     rows = [(*one, int(k == len(part) - 1)) for part in sums for k, one in enumerate(part)]
     return np.array(rows, np.int64).reshape(-1, 5)
 
@@ -65,7 +74,9 @@ def _table(sums: Iterable[Sequence[tuple[int, int, int, int]]]) -> NDArray[np.in
 def pack_full_rank(
     w: NDArray[Any], w_in: NDArray[Any], b: NDArray[Any], w_out: NDArray[Any], b_out: NDArray[Any], dtype: Any
 ) -> NDArray[Any]:
-    """The flat state of ``w`` (N, N), ``w_in`` (N, I), ``b`` (N,), ``w_out`` (O, N) and ``b_out`` (O,)."""
+    """The flat state of ``w`` (N, N), ``w_in`` (N, I), ``b`` (N,), ``w_out`` (O, N) and ``b_out``
+    (O,).
+    """
     units, inputs, outputs, width = len(w), w_in.shape[1], len(w_out), _width(dtype)
     plane = plane_size(units, inputs, width)
     state = aligned(plane * (plane + outputs), dtype)
@@ -92,7 +103,9 @@ def unpack_full_rank(state: NDArray[Any], units: int, inputs: int, outputs: int)
 def full_rank_segments(
     trainable: Sequence[bool], units: int, inputs: int, outputs: int, width: int
 ) -> NDArray[np.int64]:
-    """The columns of W, W_in and b, and the readout, whose gradient is zero where it is not trainable: one sum."""
+    """The columns of W, W_in and b, and the readout, whose gradient is zero where it is not
+    trainable: one sum.
+    """
     plane = plane_size(units, inputs, width)
     flags = [trainable[0]] * units + [trainable[1]] * inputs + [trainable[2]]
     segments = [_panel_column(0, j, plane, width) for j, flag in enumerate(flags) if flag]
@@ -111,7 +124,9 @@ def _panel_column(at: int, j: int, plane: int, width: int) -> tuple[int, int, in
 
 
 def _matrices(parts: Parts, kind: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """M (..., N, K + I + 1), P (..., N, rows) and the rest (..., numbers), from the parts of networks by name."""
+    """M (..., N, K + I + 1), P (..., N, rows) and the rest (..., numbers), from the parts of
+    networks by name.
+    """
     inputs = [parts["w_in"]] if "w_in" in parts else []
     # M = [m, W_in, b] multiplies (kappa, u, 1); P = [n, W_out^T] reads kappa and logit from phi
     left = np.concatenate([parts["m"], *inputs, parts["b"][..., None]], axis=-1)
@@ -124,7 +139,9 @@ def _matrices(parts: Parts, kind: int) -> tuple[NDArray[Any], NDArray[Any], NDAr
 
 
 def _parts(left: NDArray[Any], right: NDArray[Any], rest: NDArray[Any], latents: int, outputs: int, kind: int) -> Parts:
-    """The parts by name, as copies, from what :func:`_matrices` gives; those that the kind of readout has."""
+    """The parts by name, as copies, from what :func:`_matrices` gives; those that the kind of
+    readout has.
+    """
     parts = {"m": left[..., :latents], "n": right[..., :latents], "w_in": left[..., latents:-1], "b": left[..., -1]}
     if kind == CONFIDENCE:
         parts["confidence"] = rest[..., 0]
@@ -137,7 +154,9 @@ def _parts(left: NDArray[Any], right: NDArray[Any], rest: NDArray[Any], latents:
 
 
 def pack_low_rank(parts: Parts, kind: int, dtype: Any) -> NDArray[Any]:
-    """The flat state of one network from its parts: ``m``, ``n`` (N, K), ``b`` (N,), and those it has."""
+    """The flat state of one network from its parts: ``m``, ``n`` (N, K), ``b`` (N,), and those it
+    has.
+    """
     left, right, rest = _matrices(parts, kind)
     (units, latents), width = parts["m"].shape, _width(dtype)
     outputs = 1 if kind == CONFIDENCE else len(parts["b_out"])
@@ -167,7 +186,9 @@ def _numbers(latents: int, outputs: int, kind: int) -> int:
 
 
 def pack_networks(parts: Parts, kind: int, dtype: Any) -> NDArray[Any]:
-    """The flat state of at most a block of networks, from their parts by name, each (networks, ...)."""
+    """The flat state of at most a block of networks, from their parts by name, each (networks,
+    ...).
+    """
     matrices = _matrices(parts, kind)
     flat = np.concatenate([each.reshape(len(parts["m"]), -1) for each in matrices], axis=1)
     return pack_lanes(flat, dtype)
@@ -176,7 +197,9 @@ def pack_networks(parts: Parts, kind: int, dtype: Any) -> NDArray[Any]:
 def unpack_networks(
     state: NDArray[Any], count: int, units: int, latents: int, inputs: int, outputs: int, kind: int
 ) -> Parts:
-    """The parts of the first ``count`` networks of a flat state, each (networks, ...), as copies."""
+    """The parts of the first ``count`` networks of a flat state, each (networks, ...), as
+    copies.
+    """
     columns, rows = latents + inputs + 1, latents + (outputs if kind == STATE else 0)
     values = np.moveaxis(state.reshape(-1, _width(state.dtype))[:, :count], -1, 0)
     left, right, rest = np.split(values, [units * columns, units * (columns + rows)], axis=1)
@@ -186,7 +209,9 @@ def unpack_networks(
 
 
 def _low_rank_columns(latents: int, inputs: int, outputs: int, kind: int) -> list[tuple[int, int, int]]:
-    """Matrix (0: M, 1: P) and range of columns of m, n, W_in, b and, of a readout of the state, W_out."""
+    """Matrix (0: M, 1: P) and range of columns of m, n, W_in, b and, of a readout of the state,
+    W_out.
+    """
     left, right = latents + inputs, latents + (outputs if kind == STATE else 0)
     return [(0, 0, latents), (1, 0, latents), (0, latents, left), (0, left, left + 1), (1, latents, right)]
 
@@ -194,7 +219,9 @@ def _low_rank_columns(latents: int, inputs: int, outputs: int, kind: int) -> lis
 def low_rank_segments(
     trainable: Sequence[bool], units: int, latents: int, inputs: int, outputs: int, kind: int, width: int
 ) -> NDArray[np.int64]:
-    """The rest of the state, whose gradient is zero where it is not trainable, and the columns of every part: sums."""
+    """The rest of the state, whose gradient is zero where it is not trainable, and the columns of
+    every part: sums.
+    """
     plane, columns, rows, small = sizes(units, latents, inputs, outputs, kind, width)
     starts, end = (0, plane * columns), plane * (columns + rows)
     # one sum for the rest of the state, and one for each part

@@ -1,9 +1,11 @@
-"""Gradient descent on rank-one networks, compiled: one call does many epochs without leaving the kernel.
+"""Gradient descent on rank-one networks, compiled: one call does many epochs without leaving the
+kernel.
 
-The mathematics is that of ``training/reference.py`` on the latent: ``W = m n^T`` with ``kappa = n^T x``. With
+The mathematics is that of ``training/reference.py`` on the latent: ``W = m n^T`` with
+``kappa = n^T x``. With
 ``phi_i[t] = tanh(m_i kappa[t] + b_i)``, ``e_i = 1 - phi_i**2`` and ``alpha = dt / tau``::
 
-    kappa[t+1] = (1 - alpha) kappa[t] + alpha sum_i n_i phi_i[t]            kappa[0] = sum_i n_i x_i[0]
+    kappa[t+1] = (1 - alpha) kappa[t] + alpha sum_i n_i phi_i[t],      kappa[0] = sum_i n_i x_i[0]
     o[t] = logistic(z[t]),   z[t] = c (kappa[t+1] - kappa*)
     lambda[t]  = dL/dkappa[t] + lambda[t+1] (1 - alpha + alpha sum_i n_i m_i e_i[t])
     dL/dn_i = sum_t alpha lambda[t+1] phi_i[t] + lambda[0] x_i[0]
@@ -12,20 +14,22 @@ The mathematics is that of ``training/reference.py`` on the latent: ``W = m n^T`
 
 Two layouts of the same operations, from one source:
 
-* :func:`networks_across_lanes`: one network per lane. No shuffles and no padding of units, but the rates of a block
-  (steps x units x lanes) fill the second-level cache. The faster one for many networks.
-* :func:`units_across_lanes`: one network, its units across lanes. Everything stays in the first-level cache; each
-  step ends in two sums over lanes. The faster one for few networks.
+* :func:`networks_across_lanes`: one network per lane. No shuffles and no padding of units, but the
+  rates of a block (steps x units x lanes) fill the second-level cache. The faster one for many
+  networks.
+* :func:`units_across_lanes`: one network, its units across lanes. Everything stays in the
+  first-level cache; each step ends in two sums over lanes. The faster one for few networks.
 
-What a network has one number of, such as kappa, is a vector in the first and a scalar in the second; ``like`` is such
-a number, and :func:`~ghostpoint.numerics.simd.take` and ``put`` read and write them. What has a value per unit is a
-vector in both. A network's bits depend neither on the layout nor on the networks beside it: a sum over units is always
-``lanes`` partial sums (unit i goes to partial ``i mod lanes``, in the order of i) and then a tree over the
-partials. In the second layout all units are in the first two lists of ``partials``, of which the second is empty.
+What a network has one number of, such as kappa, is a vector in the first and a scalar in the
+second; ``like`` is such a number, and :func:`~ghostpoint.numerics.simd.take` and ``put`` read and
+write them. What has a value per unit is a vector in both. A network's bits depend neither on the
+layout nor on the networks beside it: a sum over units is always ``lanes`` partial sums (unit i goes
+to partial ``i mod lanes``, in the order of i) and then a tree over the partials. In the second
+layout all units are in the first two lists of ``partials``, of which the second is empty.
 
-``records.py`` says what the arguments hold; the units of the second layout are padded with zeros to a
-whole number of vectors. Epoch k is evaluated after k updates; a call does epochs ``start`` to ``stop - 1``, stops early
-when every network is finished, and returns the next epoch to do.
+``records.py`` says what the arguments hold; the units of the second layout are padded with zeros to
+a whole number of vectors. Epoch k is evaluated after k updates; a call does epochs ``start`` to
+``stop - 1``, stops early when every network is finished, and returns the next epoch to do.
 """
 
 from __future__ import annotations
@@ -75,14 +79,17 @@ from ghostpoint.training.kernels.trust import (
     splits,
 )
 
-#: numbers of a network that scalar code reads: the loss, |g|^2, |e|^2 and e . g; the factor of the update, what
-#: gradient and e are multiplied by where the region splits; dt/dc; accuracy, whether a bit changed, whether bad
+#: numbers of a network that scalar code reads: the loss, |g|^2, |e|^2 and e . g; the factor of the
+#: update, what gradient and e are multiplied by where the region splits; dt/dc; accuracy, whether a
+#: bit changed, whether bad
 LOSS, SQUARE, STEEP, PRODUCT, SCALE, MOST, SHARE, BY_C, RIGHT, CHANGED, BAD = range(11)
 VALUES = 16
 
 
 class _Memory(NamedTuple):
-    """Pointers to planes (a vector per unit, or per ``lanes`` units), to steps (a number each) and to scratch."""
+    """Pointers to planes (a vector per unit, or per ``lanes`` units), to steps (a number each) and
+    to scratch.
+    """
 
     m: Any
     n: Any
@@ -115,7 +122,9 @@ def work_size(plane: int, steps: int, width: int, networks: int) -> int:
 
 
 def _total(parts, like):
-    """The sum over all units from the partial sums: a tree over vectors, or over the lanes of the first."""
+    """The sum over all units from the partial sums: a tree over vectors, or over the lanes of the
+    first.
+    """
     raise TypeError("for compiled code")
 
 
@@ -141,7 +150,8 @@ def _typed_anywhere(differs, like):
 def _make_step(bounded_tanh):
     """The rates phi of one step and, in ``parts``, the partial sums of n phi and n m e.
 
-    Two partial sums at a time: their units are independent, which hides the latency of the division.
+    Two partial sums at a time: their units are independent, which hides the latency of the
+    division.
     """
 
     def step(memory, kappa, at, partials, groups):
@@ -181,7 +191,8 @@ _step, _step_of_moderate = _make_step(tanh), _make_step(tanh_of_moderate)
 
 @njit
 def _adjoint(memory, weight, alpha, last, like):
-    """lambda[0], from the derivatives ``weight`` by kappa up to step ``last``, which becomes alpha lambda[t+1].
+    """lambda[0], from the derivatives ``weight`` by kappa up to step ``last``, which becomes alpha
+    lambda[t+1].
 
     ``carried`` becomes that times kappa[t].
     """
@@ -254,10 +265,12 @@ def _product(memory, am, an, ab, bm, bn, bb, trainable, partials, groups, like):
 
 @njit
 def _restrain(memory, weights, watch, task, dc, plane, alpha, groups, like):
-    """The factor that a trust region and a hazard limit allow each network's update, to number SCALE of ``values``.
+    """The factor that a trust region and a hazard limit allow each network's update, to number
+    SCALE of ``values``.
 
-    Where the region splits (one crossing only): the ratio of the lengths there, and what the gradients of the loss
-    and of the crossing are multiplied by (MOST, SHARE), and the latter's derivative by the confidence (BY_C).
+    Where the region splits (one crossing only): the ratio of the lengths there, and what the
+    gradients of the loss and of the crossing are multiplied by (MOST, SHARE), and the latter's
+    derivative by the confidence (BY_C).
     """
     crossings, region, trainable = watch.crossings, watch.region, weights.trainable
     confidence, threshold, rate = weights.confidence, weights.threshold, weights.rate

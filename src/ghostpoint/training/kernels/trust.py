@@ -1,7 +1,9 @@
-"""The trust region and the hazard limit inside a kernel: the rules of ``ghostpoint.remedies``, on scalars.
+"""The trust region and the hazard limit inside a kernel: the rules of ``ghostpoint.remedies``, on
+scalars.
 
-``crossings`` (C, 5) holds trial, output, start, stop and delay of the crossings that are looked at; ``marks`` (C, 2)
-their logit and sign; ``region`` the numbers :data:`REGION`. Everything here is float64.
+``crossings`` (C, 5) holds trial, output, start, stop and delay of the crossings that are looked at;
+``marks`` (C, 2) their logit and sign; ``region`` the numbers :data:`REGION`. Everything here is
+float64.
 """
 
 from __future__ import annotations
@@ -17,10 +19,11 @@ from ghostpoint.remedies.rules import CRITICAL_SHIFT, DEPENDENT, RESOLVED
 #: what ``region`` holds; without a hazard limit it is infinite
 REGION = ("h", "eta", "shrink", "tilt", "brake", "floor", "growth", "hazard", "chance_loss", "split", "polyak")
 H, ETA, SHRINK, TILT, BRAKE, FLOOR, GROWTH, HAZARD, CHANCE_LOSS, SPLIT, POLYAK = range(len(REGION))
-#: what is kept about a crossing: whether it happens, when, the peak, two readings and the derivatives by their logits;
-#: of its gradient e the products with the update and with the loss's gradient, the two coordinates of these along what
-#: e adds to the span, and what e is multiplied by. After them come the products with the gradients of the crossings
-#: (those up to this one) and e's row of the Cholesky factor.
+#: what is kept about a crossing: whether it happens, when, the peak, two readings and the
+#: derivatives by their logits; of its gradient e the products with the update and with the loss's
+#: gradient, the two coordinates of these along what e adds to the span, and what e is multiplied
+#: by. After them come the products with the gradients of the crossings (those up to this one) and
+#: e's row of the Cholesky factor.
 SEEN = (
     "crossed", "time", "peak", "first", "by_first", "second", "by_second",
     "along", "by_loss", "of_update", "of_loss", "weight",
@@ -48,10 +51,12 @@ def splits(crossings, region):
 
 @njit
 def measure(crossings, marks, i, first, z, padded, trials, seen):
-    """Fill ``seen`` for crossing i from the logits (``z[output padded + step trials + trial - first]``).
+    """Fill ``seen`` for crossing i from the logits
+    (``z[output padded + step trials + trial - first]``).
 
     As ``Crossing.measure``: the first reading j with ``g[j] <= 0 < g[j+1]`` gives the time
-    ``j + 1 + g[j] / (g[j] - g[j+1])`` in readings of the window; without one, the first largest g is the peak.
+    ``j + 1 + g[j] / (g[j] - g[j+1])`` in readings of the window; without one, the first largest g
+    is the peak.
     """
     not_inlined()
     place = crossings[i, 1] * padded + crossings[i, 0] - first
@@ -82,8 +87,8 @@ def measure(crossings, marks, i, first, z, padded, trials, seen):
 def allowed(region, seen, delay, loss, slope, length, along, uphill):
     """The factor that one crossing allows.
 
-    ``slope`` and ``length`` are the norms of the crossing's gradient and of the update, ``along`` their inner product;
-    ``uphill`` says whether the update raises the loss.
+    ``slope`` and ``length`` are the norms of the crossing's gradient and of the update, ``along``
+    their inner product; ``uphill`` says whether the update raises the loss.
     """
     not_inlined()
     loss, slope, length, along = np.float64(loss), np.float64(slope), np.float64(length), np.float64(along)
@@ -94,7 +99,9 @@ def allowed(region, seen, delay, loss, slope, length, along, uphill):
 
 @njit(inline="always")
 def _limit(region, seen, at, delay, loss, uphill):
-    """How far the time or peak of the crossing at ``seen[at:]`` may move; an infinite loss leaves the share at h."""
+    """How far the time or peak of the crossing at ``seen[at:]`` may move; an infinite loss leaves
+    the share at h.
+    """
     if seen[at + CROSSED] > 0:
         share, most = region[SHRINK] * (loss / region[CHANCE_LOSS]), region[H]
         share = share if share < most else most  # an infinite shrink at no loss leaves h
@@ -106,20 +113,22 @@ def _limit(region, seen, at, delay, loss, uphill):
 
 @njit
 def split(region, crossings, seen, row, loss, norm, length, uphill):
-    """What a region that splits makes of an update d: ``factor d + sum_i weight_i e_i``; see ``remedies.acting``.
+    """What a region that splits makes of an update d: ``factor d + sum_i weight_i e_i``; see
+    ``remedies.acting``.
 
     Parameters
     ----------
     seen : pointer
-        Rows of ``row`` numbers; :data:`SEEN` up to ``by_loss`` and the inner products must be there, the rest is
-        filled.
+        Rows of ``row`` numbers; :data:`SEEN` up to ``by_loss`` and the inner products must be
+        there, the rest is filled.
     loss, norm, length
         L, the norms of its gradient and of d.
 
     Returns
     -------
     factor, scale : float
-        ``scale`` is the length of what comes out over that of d, exactly ``factor`` where every weight is 0.
+        ``scale`` is the length of what comes out over that of d, exactly ``factor`` where every
+        weight is 0.
     touched : bool
         Whether anything is changed.
     """
@@ -210,7 +219,9 @@ def _allowed(prediction, limit, growth):
 
 @njit(inline="always")
 def _scale(prediction, limit, growth):
-    """``min(growth, limit / prediction)``; 1 where the prediction is not positive or anything is NaN."""
+    """``min(growth, limit / prediction)``; 1 where the prediction is not positive or anything is
+    NaN.
+    """
     if not prediction > 0:
         return 1.0
     most = limit / prediction

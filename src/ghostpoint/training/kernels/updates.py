@@ -1,12 +1,13 @@
 """The end of an epoch of one network, whatever its weights: from the gradient to the events.
 
-The gradient is clipped, the optimiser makes a direction q of it, a trust region or a hazard limit shortens
-or splits the update ``-by q``, what was seen is written down, the weights change, and events are noted.
+The gradient is clipped, the optimiser makes a direction q of it, a trust region or a hazard limit
+shortens or splits the update ``-by q``, what was seen is written down, the weights change, and
+events are noted.
 
-What is trained is the array ``segments`` (S, 5). A row is ``start, stop, jump`` of the vectors of a segment
-(``optimizers``), then two flags for inner products: whether its terms are added to the running sum one after the
-other (they are summed apart first, and even and odd segments have sums of their own), and whether the
-sum ends here. The inner product is the total of the sums.
+What is trained is the array ``segments`` (S, 5). A row is ``start, stop, jump`` of the vectors of a
+segment (``optimizers``), then two flags for inner products: whether its terms are added to the
+running sum one after the other (they are summed apart first, and even and odd segments have sums of
+their own), and whether the sum ends here. The inner product is the total of the sums.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ from ghostpoint.training.kernels.trust import (
 
 @njit
 def draw_states(x, draws, seed, stream, epoch, trials, units, plane):
-    """The initial rates of every trial, to ``x``: fixed, or ``tanh(spread normal)``. ``stream`` is INITIAL."""
+    """The initial rates of every trial, to ``x``: fixed, or ``tanh(spread normal)``. ``stream`` is
+    INITIAL.
+    """
     width = lanes(x)
     if draws.spread > 0:
         fill_normals(x, trials * plane, draws.spread, seed, stream, epoch)
@@ -111,8 +114,8 @@ def _restrain(vectors, segments, count, size, watch, now, length, by, norm):
     Returns
     -------
     scale, touched : float, bool
-        The length that remains over that of d, and whether anything is changed. Where the region splits, q is
-        changed here; else d is still to be multiplied by ``scale``.
+        The length that remains over that of d, and whether anything is changed. Where the region
+        splits, q is changed here; else d is still to be multiplied by ``scale``.
     """
     not_inlined()
     crossings, region, direction = watch.crossings, watch.region, vectors.direction
@@ -144,11 +147,12 @@ def _restrain(vectors, segments, count, size, watch, now, length, by, norm):
 
 @njit
 def finish_epoch(weights, rule, vectors, watch, recorder, task, epoch, memory):
-    """Update the weights by ``vectors.gradient`` and note what happened; whether the network is finished.
+    """Update the weights by ``vectors.gradient`` and note what happened; whether the network is
+    finished.
 
-    ``recorder.now`` holds the loss and the accuracy. A network whose loss, gradient or step is not finite keeps
-    its last parameters (``diverged``); one that an update changes in no bit is ``frozen``, but only where all
-    later epochs must then be the same: not with ``memory``.
+    ``recorder.now`` holds the loss and the accuracy. A network whose loss, gradient or step is not
+    finite keeps its last parameters (``diverged``); one that an update changes in no bit is
+    ``frozen``, but only where all later epochs must then be the same: not with ``memory``.
     """
     not_inlined()
     now, acting = recorder.now, acts(watch.crossings, watch.region)

@@ -1,7 +1,9 @@
-"""What every kernel does around the mathematics of an epoch, as ``kernels/epoch.py`` and ``kernels/updates.py`` do.
+"""What every kernel does around the mathematics of an epoch, as ``kernels/epoch.py`` and
+``kernels/updates.py`` do.
 
-A thread keeps of its network ``marks``, the events (first and last epoch above chance, first solved, frozen,
-diverged; -1 for never), and ``seen``, the quantities of the last epoch before its update (:data:`QUANTITIES`).
+A thread keeps of its network ``marks``, the events (first and last epoch above chance, first
+solved, frozen, diverged; -1 for never), and ``seen``, the quantities of the last epoch before its
+update (:data:`QUANTITIES`).
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ def write(history, w, at, seen):
 
 @device
 def note(marks, seen, epoch, chance, solved, bad, changed):
-    """Note what happened at ``epoch``; without a changed bit every later epoch is this one again."""
+    """Note what happened at ``epoch``; without a changed bit every later epoch is this one
+    again.
+    """
     if seen[ACCURACY] > chance and finite(seen[LOSS]):
         if marks[FIRST_ABOVE] < 0:
             marks[FIRST_ABOVE] = epoch
@@ -57,7 +61,9 @@ def note(marks, seen, epoch, chance, solved, bad, changed):
 
 @device
 def end(history, events, now, w, recorded, records, marks, seen):
-    """Hand back what is known of network w; what is left of the history repeats its last quantities."""
+    """Hand back what is known of network w; what is left of the history repeats its last
+    quantities.
+    """
     for k in range(recorded, records):
         write(history, w, k, seen)
     for k in range(N_EVENTS):
@@ -67,7 +73,9 @@ def end(history, events, now, w, recorded, records, marks, seen):
 
 
 def limiter(spec: Specification) -> Any:
-    """``f(seen, square, eta, largest)``: the factor of the gradient, and whether anything of the step is not finite."""
+    """``f(seen, square, eta, largest)``: the factor of the gradient, and whether anything of the
+    step is not finite.
+    """
     clipping = clip_factor(spec.clips, spec.real)
 
     @device
@@ -80,7 +88,9 @@ def limiter(spec: Specification) -> Any:
 
 
 def stepper(spec: Specification) -> Any:
-    """``f(eta, corrections, k)``: Adam's ``1 / sqrt(1 - beta_2**k)`` or 1, and what the direction is multiplied by."""
+    """``f(eta, corrections, k)``: Adam's ``1 / sqrt(1 - beta_2**k)`` or 1, and what the direction
+    is multiplied by.
+    """
     adam, one = spec.rule == ADAM, spec.real(1)
 
     @device
@@ -91,10 +101,11 @@ def stepper(spec: Specification) -> Any:
 
 
 def mover(spec: Specification) -> Any:
-    """``f(value, g, changed, at, how)``: the updated value, and 1 where a bit changed, else ``changed``.
+    """``f(value, g, changed, at, how)``: the updated value, and 1 where a bit changed, else
+    ``changed``.
 
-    g is the value's gradient, ``at`` its place in the flat state, ``how`` (first, second, w, moving, root, by) as in
-    ``rules.direction``.
+    g is the value's gradient, ``at`` its place in the flat state, ``how`` (first, second, w,
+    moving, root, by) as in ``rules.direction``.
     """
     rule, one = direction(spec.rule, spec.real), spec.real(1)
 

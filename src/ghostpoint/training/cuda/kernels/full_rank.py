@@ -1,18 +1,22 @@
-"""Full-rank networks of up to 128 units: one network a block, W and its gradient in the block's registers.
+"""Full-rank networks of up to 128 units: one network a block, W and its gradient in the block's
+registers.
 
 The mathematics is that of ``kernels/full_rank.py``, for one trial after the other::
 
     phi[t] = tanh(W x[t] + W_in u[t] + b + noise[t]),   x[t+1] = (1 - alpha) x[t] + alpha phi[t]
     y[t] = dL/dx[t] = (1 - alpha) y[t+1] + W^T s[t] + W_out^T dL/dz of the step that reads x[t]
-    s[t] = alpha (1 - phi[t]**2) y[t+1],   dL/dW = sum s[t] x[t]^T,   dL/dW_in = sum s[t] u[t]^T,   dL/db = sum s[t]
+    s[t] = alpha (1 - phi[t]**2) y[t+1],   dL/dW = sum s[t] x[t]^T,   dL/dW_in = sum s[t] u[t]^T,
+    dL/db = sum s[t]
 
-Layout: threads form a grid of ``down x across``; the one at (r, c) holds the tile of W of ``tall`` rows from ``r tall``
-and ``wide`` columns from ``c wide`` on, and the gradient of the same. The numbers of x and s that go with a tile lie
-together in shared memory, four to a load. For W x it takes part of x from shared memory and its sums go over the
-threads of a row, which are neighbours in a warp; for W^T s it takes part of s, and its sums go over the rows: within a
-warp by shuffles, over the warps through shared memory. Both come from the same registers, and so does the outer
-product. Beside W, unit j is thread j's. x and phi of a trial are in shared memory or, where a trial is too long for
-that, in ``work``, of the networks on the chip alone.
+Layout: threads form a grid of ``down x across``; the one at (r, c) holds the tile of W of ``tall``
+    rows from ``r tall``
+and ``wide`` columns from ``c wide`` on, and the gradient of the same. The numbers of x and s that
+go with a tile lie together in shared memory, four to a load. For W x it takes part of x from shared
+memory and its sums go over the threads of a row, which are neighbours in a warp; for W^T s it takes
+part of s, and its sums go over the rows: within a warp by shuffles, over the warps through shared
+memory. Both come from the same registers, and so does the outer product. Beside W, unit j is thread
+j's. x and phi of a trial are in shared memory or, where a trial is too long for that, in ``work``,
+of the networks on the chip alone.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ from ghostpoint.training.kernels.epoch import IDENTITY, TANH
 
 #: ``tanh_of_small`` and ``tanh_of_moderate`` take arguments up to these sizes
 SMALL, MODERATE = 1.5, 4.0
-# tanh(x) = x P(x^2) / Q(x^2) for |x| <= 4: the minimax fit of these degrees, relative error 3.1e-8 before rounding
+# tanh(x) = x P(x^2) / Q(x^2) for |x| <= 4: the minimax fit of these degrees, relative error 3.1e-8
+# before rounding
 A1, A2, A3 = 0.1266610465367372, 0.002629681925094652, 5.9902251873686955e-06
 B1, B2, B3 = 0.45999437950186095, 0.02262783096093553, 0.00018423061844100383
 # the same for |x| <= 1.5, relative error 2.0e-8
@@ -44,8 +45,8 @@ else:
 
 
 class Functions(NamedTuple):
-    """Of one type: ``tanh(x)``, the same for ``|x| <= SMALL`` and ``<= MODERATE`` in fewer operations, and
-    ``logistics(x)``, which gives ``1 / (1 + exp(-x))`` and ``1 / (1 + exp(x))``."""
+    """Of one type: ``tanh(x)``, the same for ``|x| <= SMALL`` and ``<= MODERATE`` in fewer
+    operations, and ``logistics(x)``, which gives ``1 / (1 + exp(-x))`` and ``1 / (1 + exp(x))``."""
 
     tanh: Any
     tanh_of_small: Any
@@ -56,10 +57,11 @@ class Functions(NamedTuple):
 def functions(real: Any) -> Functions:
     """The functions of float32 or float64.
 
-    In float32 tanh is a rational function, the compiled engine's beyond :data:`MODERATE` and shorter ones up to there,
-    with a hardware reciprocal in place of the division. All are within 7 units in the last place of tanh
-    (``tests/training/cuda/test_functions.py``). The hardware's own tanh is wrong by up to 2**-11 of it, which is no
-    float32 any more. In float64 it is the library's.
+    In float32 tanh is a rational function, the compiled engine's beyond :data:`MODERATE` and
+    shorter ones up to there, with a hardware reciprocal in place of the division. All are within 7
+    units in the last place of tanh (``tests/training/cuda/test_functions.py``). The hardware's own
+    tanh is wrong by up to 2**-11 of it, which is no float32 any more. In float64 it is the
+    library's.
     """
     one = real(1)
 
@@ -115,10 +117,11 @@ def functions(real: Any) -> Functions:
 
 
 def judge(real: Any, activation: int, cuts_count: int) -> Any:
-    """``f(z, target, weight, cuts, tolerance)``: loss, dL/dz, and 1 where the answer is right, as in ``epoch.judged``.
+    """``f(z, target, weight, cuts, tolerance)``: loss, dL/dz, and 1 where the answer is right, as
+    in ``epoch.judged``.
 
-    An answer is right when it exceeds as many of the ``cuts_count`` cuts as its target does or, where this is negative,
-    when it is less than ``tolerance`` far from it.
+    An answer is right when it exceeds as many of the ``cuts_count`` cuts as its target does or,
+    where this is negative, when it is less than ``tolerance`` far from it.
     """
     logistics = functions(real).logistics
     tolerant = cuts_count < 0
@@ -131,7 +134,8 @@ def judge(real: Any, activation: int, cuts_count: int) -> Any:
         if identity:
             output, error, bend = z, z - target, one
         else:
-            # with p, q = logistic(+-steep z), both outputs are p - low q with 1 = p + q: digits are kept at both ends
+            # with p, q = logistic(+-steep z), both outputs are p - low q with 1 = p + q: digits are
+            # kept at both ends
             p, q = logistics(steep * z)
             output = p - low * q
             error = (one - target) * p - (target + low) * q

@@ -1,8 +1,9 @@
-"""Sums over the threads of a warp or block, and the other operations that the simulator of numba-cuda lacks.
+"""Sums over the threads of a warp or block, and the other operations that the simulator of
+numba-cuda lacks.
 
-A warp exchanges registers by shuffles. The simulator has none, so every function here has a second form for it, over
-shared memory; ``scratch`` is that memory (:func:`scratch_size`), which a GPU does not touch but for sums over a block.
-All threads of a block call these functions together.
+A warp exchanges registers by shuffles. The simulator has none, so every function here has a second
+form for it, over shared memory; ``scratch`` is that memory (:func:`scratch_size`), which a GPU does
+not touch but for sums over a block. All threads of a block call these functions together.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ if SIMULATED:
 
     @device
     def barrier():
-        """Wait for the warp: what its threads wrote is seen by all of them. A simulated block is one warp or waits."""
+        """Wait for the warp: what its threads wrote is seen by all of them. A simulated block is
+        one warp or waits.
+        """
         cuda.syncthreads()
 
     @device
@@ -70,7 +73,8 @@ else:
     def _address(context: Any, builder: Any, kind: Any, array: Any, i: Any) -> Any:
         return builder.gep(context.make_array(kind)(context, builder, array).data, [i])
 
-    # Numba's own indexing asks whether an index is negative, which is a third of the instructions of a short loop.
+    # Numba's own indexing asks whether an index is negative, which is a third of the instructions
+    # of a short loop.
 
     @intrinsic
     def load(typingctx, array, i):
@@ -97,7 +101,9 @@ else:
 
     @intrinsic
     def load_four(typingctx, array, i):
-        """``array[i : i + 4]`` of an array at a multiple of 16 bytes, ``i`` a multiple of 4: one instruction."""
+        """``array[i : i + 4]`` of an array at a multiple of 16 bytes, ``i`` a multiple of 4: one
+        instruction.
+        """
 
         def generate(context, builder, signature, args):
             address, _ = _address_of_four(context, builder, signature.args[0], *args)
@@ -130,11 +136,13 @@ else:
 
 
 def total(count: int, lanes: int) -> Any:
-    """``f(values, scratch, thread)``: the sums of ``values[:count]`` over groups of ``lanes`` threads, in place.
+    """``f(values, scratch, thread)``: the sums of ``values[:count]`` over groups of ``lanes``
+    threads, in place.
 
-    Every thread of a group gets the same bits. ``values`` has ``power_of_two(count)`` elements, zero beyond ``count``.
-    Few numbers are exchanged whole. Of many, every exchange sends one half and keeps the other, so that ``lanes``
-    threads end with a number each, which is then handed round: ``count`` log2(lanes) shuffles become about 2 ``count``.
+    Every thread of a group gets the same bits. ``values`` has ``power_of_two(count)`` elements,
+    zero beyond ``count``. Few numbers are exchanged whole. Of many, every exchange sends one half
+    and keeps the other, so that ``lanes`` threads end with a number each, which is then handed
+    round: ``count`` log2(lanes) shuffles become about 2 ``count``.
     """
     if SIMULATED:
         return _simulated_total(count, lanes)
@@ -177,10 +185,12 @@ def _butterfly(count: int, mask: int, least: int = 1) -> Any:
 
 
 def scatter(count: int, masks: Sequence[int]) -> Any:
-    """``f(values, scratch, thread)``: sums of ``count`` numbers over the threads that differ in the bits ``masks``.
+    """``f(values, scratch, thread)``: sums of ``count`` numbers over the threads that differ in the
+    bits ``masks``.
 
-    After it a thread holds ``count >> len(masks)`` of them, from the place ``sum (count >> k) [bit masks[k - 1] of
-    thread]`` on, k = 1, 2, .... ``count`` is divisible by ``2**len(masks)``.
+    After it a thread holds ``count >> len(masks)`` of them, from the place
+    ``sum (count >> k) [bit masks[k - 1] of thread]`` on, k = 1, 2, .... ``count`` is divisible by
+    ``2**len(masks)``.
     """
     if SIMULATED:
         return _simulated_scatter(count, masks)
@@ -201,8 +211,8 @@ def scatter(count: int, masks: Sequence[int]) -> Any:
 
 
 def first_total(least: int, most: int) -> Any:
-    """``f(values, scratch, thread)``: ``values[0]`` summed over the threads that differ in the bits from ``least`` to
-    ``most``, both powers of two; nothing to do where ``least > most``."""
+    """``f(values, scratch, thread)``: ``values[0]`` summed over the threads that differ in the bits
+    from ``least`` to ``most``, both powers of two; nothing to do where ``least > most``."""
     if not SIMULATED:
         return _butterfly(1, most, least)
     masks = [1 << bit for bit in range(least.bit_length() - 1, most.bit_length())]
@@ -246,7 +256,9 @@ def _simulated_total(count: int, lanes: int) -> Any:
 
 
 def _partners(masks: Sequence[int]) -> Any:
-    """What a thread's number is combined with by exclusive or, for all threads that differ in the bits ``masks``."""
+    """What a thread's number is combined with by exclusive or, for all threads that differ in the
+    bits ``masks``.
+    """
     others = [0]
     for mask in masks:
         others += [other ^ mask for other in others]

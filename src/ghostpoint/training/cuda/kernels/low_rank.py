@@ -1,18 +1,22 @@
 """Low-rank networks of any task: one network a warp, its weights in registers, on latents as in
 ``kernels/low_rank.py``.
 
-With ``g[t] = (kappa[t], u[t], 1)``, M the matrix with the columns m, W_in and b, P that with the columns n and the rows
+With ``g[t] = (kappa[t], u[t], 1)``, M the matrix with the columns m, W_in and b, P that with the
+columns n and the rows
 of W_out of a readout of the state, ``rho = (kappa, zeta)``::
 
-    phi[t] = tanh(M g[t] + noise[t]),   rho[t+1] = (1 - alpha) rho[t] + alpha P^T phi[t],   rho[0] = P^T x[0]
-    lambda[t] = dL/drho[t] = (1 - alpha) lambda[t+1] + (m^T s[t], 0) + (dz/drho)^T dL/dz of the step that reads rho[t]
+    phi[t] = tanh(M g[t] + noise[t]),   rho[t+1] = (1 - alpha) rho[t] + alpha P^T phi[t],
+    rho[0] = P^T x[0]
+    lambda[t] = dL/drho[t] = (1 - alpha) lambda[t+1] + (m^T s[t], 0)
+        + (dz/drho)^T dL/dz of the step that reads rho[t]
     s[t] = alpha (1 - phi[t]**2) P lambda[t+1]
     dL/dM = sum s[t] g[t]^T,   dL/dP = x[0] lambda[0]^T + sum alpha phi[t] lambda[t+1]^T
 
-Layout: unit ``32 u + lane`` in register u of a thread. Trials are taken one after the other, forwards and back; what is
-kept of one, phi and rho, is in shared memory or, where a trial is too long for that, in ``work``, of the networks on
-the chip alone. rho and lambda are in every thread's registers. What W_out of a latent readout, b_out and the
-confidence are is in shared memory.
+Layout: unit ``32 u + lane`` in register u of a thread. Trials are taken one after the other,
+    forwards and back; what is
+kept of one, phi and rho, is in shared memory or, where a trial is too long for that, in ``work``,
+of the networks on the chip alone. rho and lambda are in every thread's registers. What W_out of a
+latent readout, b_out and the confidence are is in shared memory.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The normal random numbers of ``numerics/random.py``, one at a time: the same words, the same positions.
+"""The normal random numbers of ``numerics/random.py``, one at a time: the same words, the same
+positions.
 
 A normal agrees with the compiled engine's within a few units in the last place of its size.
 """

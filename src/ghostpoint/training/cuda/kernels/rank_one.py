@@ -1,17 +1,24 @@
-"""Rank-one networks on one fixed trial without input: several networks a warp, everything in registers.
+"""Rank-one networks on one fixed trial without input: several networks a warp, everything in
+registers.
 
-The gradient is carried forwards. With one latent, ``kappa[t+1] = (1 - alpha) kappa[t] + alpha sum_i n_i phi_i[t]``, the
-Jacobian of a step is one number, ``a[t] = 1 - alpha + alpha sum_i n_i m_i e_i[t]`` (``phi = tanh(m kappa + b)``,
-``e = 1 - phi**2``), so the derivatives of kappa by all parameters need a multiply-add each and no stored path::
+The gradient is carried forwards. With one latent, ``kappa[t+1] = (1 - alpha) kappa[t] + alpha sum_i
+n_i phi_i[t]``, the Jacobian of a step is one number,
+``a[t] = 1 - alpha + alpha sum_i n_i m_i e_i[t]`` (``phi = tanh(m kappa + b)``,
+``e = 1 - phi**2``), so the derivatives of kappa by all parameters need a multiply-add each and no
+stored path::
 
-    S_n[t+1] = a[t] S_n[t] + phi[t],   S_b[t+1] = a[t] S_b[t] + e[t],   S_m[t+1] = a[t] S_m[t] + kappa[t] e[t]
-    dL/dn_i = alpha sum_t l[t] S_n,i[t],   dL/db_i = alpha n_i sum_t l[t] S_b,i[t],   dL/dm_i likewise
+    S_n[t+1] = a[t] S_n[t] + phi[t],   S_b[t+1] = a[t] S_b[t] + e[t],
+    S_m[t+1] = a[t] S_m[t] + kappa[t] e[t]
+    dL/dn_i = alpha sum_t l[t] S_n,i[t],   dL/db_i = alpha n_i sum_t l[t] S_b,i[t],
+    dL/dm_i likewise
 
-with ``l[t]`` the derivative of what is read from kappa[t] and ``S_n[0] = x[0] / alpha``. That is one tanh and about 20
-multiply-adds for a unit and step; going backwards would take a second tanh, or a path that does not fit on the chip.
-Rounding is that of the backward recursion: both multiply by the same ``a[t]``.
+with ``l[t]`` the derivative of what is read from kappa[t] and ``S_n[0] = x[0] / alpha``. That is
+one tanh and about 20 multiply-adds for a unit and step; going backwards would take a second tanh,
+or a path that does not fit on the chip. Rounding is that of the backward recursion: both multiply
+by the same ``a[t]``.
 
-Layout: ``lanes`` threads a network, unit ``u lanes + lane`` in register u of a thread; 32 / lanes networks a warp, one
+Layout: ``lanes`` threads a network, unit ``u lanes + lane`` in register u of a thread; 32 / lanes
+    networks a warp, one
 warp a block. Moments of an optimiser stay in global memory, which is touched once an epoch.
 """
 
@@ -55,9 +62,11 @@ def kernel(spec: Specification) -> Any:
     scratch_shape = scratch_size(WARP, 2)
 
     def activation(tanh_here):
-        """phi, the thread's share of ``sum n phi`` and ``sum n m e``, and what the answer read from kappa is worth.
+        """phi, the thread's share of ``sum n phi`` and ``sum n m e``, and what the answer read from
+        kappa is worth.
 
-        The two have nothing to do with each other but kappa, so that one fills the waiting of the other.
+        The two have nothing to do with each other but kappa, so that one fills the waiting of the
+        other.
         """
 
         @device

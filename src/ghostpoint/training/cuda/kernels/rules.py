@@ -1,4 +1,6 @@
-"""Optimisers and events of the CUDA kernels, as ``kernels/optimizers.py`` and ``kernels/epoch.py`` define them."""
+"""Optimisers and events of the CUDA kernels, as ``kernels/optimizers.py`` and ``kernels/epoch.py``
+define them.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ NUMBERS = (
 def direction(rule: int, real: Any) -> Any:
     """``f(g, first, second, w, at, moving, root)``: q, of which ``p`` becomes ``p - by q``.
 
-    The moments of network w at ``at`` are changed. ``moving`` is ``numbers`` from "decay" on, ``root`` Adam's ``1 /
-    sqrt(1 - beta_2**k)``.
+    The moments of network w at ``at`` are changed. ``moving`` is ``numbers`` from "decay" on,
+    ``root`` Adam's ``1 / sqrt(1 - beta_2**k)``.
     """
     if rule == ADAM:
 

@@ -10,18 +10,20 @@ import numpy as np
 #: rows of ``history`` and ``now``
 QUANTITIES = ("loss", "gradient_norm", "accuracy", "confidence")
 
-#: Arguments of every kernel: name, type ("real" is that of the run), axes. R networks, Q quantities, E epochs of the
-#: launch, B trials, T steps.
+#: Arguments of every kernel: name, type ("real" is that of the run), axes. R networks, Q
+#: quantities, E epochs of the launch, B trials, T steps.
 #:
-#: ``state`` (R, parameters), the parts one after the other as in ``Specification.parts``, changed in place; ``first``
-#: and ``second`` the optimiser's moments, shaped like it or empty; ``rate`` (R,); ``corrections`` (E, 2) Adam's
-#: ``1 / (1 - beta_1**k)`` and ``1 / sqrt(1 - beta_2**k)``; ``numbers`` as in ``rules.NUMBERS``; ``solved`` the loss
-#: below which a network is solved; ``trials`` B and ``steps`` T; ``inputs`` (rows, B T I), ``targets``, ``weights``,
-#: ``counted`` (rows, B T O) and ``n_counted`` (rows,), epoch k of the launch takes row ``k mod rows``; ``cuts``
-#: thresholds; ``initial`` (R, N); ``threshold`` (R,) kappa*; ``norms`` (R,) the L1 norm of W_out before every epoch;
-#: ``keys`` (R,) of random numbers; ``order`` the networks in the order in which they are taken; ``start`` and ``stop``;
-#: ``records`` and ``kept``, the launch's epochs to be recorded and checkpointed; ``history`` (Q, R, records),
-#: ``snapshots`` (kept, R, parameters); ``events`` (R, 5); ``now`` (R, Q); ``work`` (blocks, size), any content.
+#: ``state`` (R, parameters), the parts one after the other as in ``Specification.parts``, changed
+#: in place; ``first`` and ``second`` the optimiser's moments, shaped like it or empty; ``rate``
+#: (R,); ``corrections`` (E, 2) Adam's ``1 / (1 - beta_1**k)`` and ``1 / sqrt(1 - beta_2**k)``;
+#: ``numbers`` as in ``rules.NUMBERS``; ``solved`` the loss below which a network is solved;
+#: ``trials`` B and ``steps`` T; ``inputs`` (rows, B T I), ``targets``, ``weights``, ``counted``
+#: (rows, B T O) and ``n_counted`` (rows,), epoch k of the launch takes row ``k mod rows``; ``cuts``
+#: thresholds; ``initial`` (R, N); ``threshold`` (R,) kappa*; ``norms`` (R,) the L1 norm of W_out
+#: before every epoch; ``keys`` (R,) of random numbers; ``order`` the networks in the order in which
+#: they are taken; ``start`` and ``stop``; ``records`` and ``kept``, the launch's epochs to be
+#: recorded and checkpointed; ``history`` (Q, R, records), ``snapshots`` (kept, R, parameters);
+#: ``events`` (R, 5); ``now`` (R, Q); ``work`` (blocks, size), any content.
 ARGUMENTS = (
     ("state", "real", 2), ("first", "real", 2), ("second", "real", 2), ("rate", "real", 1), ("corrections", "real", 2),
     ("numbers", "real", 1), ("solved", "float64", 0), ("trials", "int64", 0), ("steps", "int64", 0),
@@ -37,11 +39,12 @@ ARGUMENTS = (
 class Specification:
     """One kernel: what is a constant in it.
 
-    ``parts`` are the present parts with their shapes, in the order of the flat state; ``rule``, ``activation``,
-    ``shift`` (0: read out before the update) and ``readout`` are the compiled kernels' codes; ``cuts`` is the number of
-    thresholds, -1 where answers are judged by a tolerance; ``chunk`` is how many
-    trials share a key of the random numbers, ``lanes`` how many threads a network of rank one has;
-    ``on_chip`` is whether a trial is kept in shared memory, not in ``work``.
+    ``parts`` are the present parts with their shapes, in the order of the flat state; ``rule``,
+    ``activation``, ``shift`` (0: read out before the update) and ``readout`` are the compiled
+    kernels' codes; ``cuts`` is the number of thresholds, -1 where answers are judged by a
+    tolerance; ``chunk`` is how many trials share a key of the random numbers, ``lanes`` how many
+    threads a network of rank one has; ``on_chip`` is whether a trial is kept in shared memory, not
+    in ``work``.
     """
 
     kind: str
