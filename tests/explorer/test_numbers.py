@@ -27,7 +27,7 @@ def tab(browser, page_file):
 
 
 def same(found, wanted, scale=None):
-    """Equal to 1e-9 of the larger of each number and ``scale``; infinities and NaN where they are."""
+    """Equal to 1e-9 of the larger of a number and ``scale``; infinities, NaN where they are."""
     wanted = np.asarray(wanted, float).ravel()
     found = np.array([np.nan if value is None else value for value in np.ravel(found)], float)
     finite = np.isfinite(wanted)
