@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import ghostpoint as gp
-from ghostpoint.command.slow_points import find_in_file
+from ghostpoint.command.slow_points import Output, find_in_file
 from ghostpoint.models import GRU
 from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination
 from ghostpoint.training.reference import evaluate
@@ -155,7 +155,7 @@ def test_the_command_takes_a_file_of_a_gru(tmp_path):
     torch.manual_seed(1)
     np.savez(tmp_path / "gru.npz", **weights_of(torch.nn.GRU(2, 6).double()))
     figure = tmp_path / "flow.png"
-    text = find_in_file(tmp_path / "gru.npz", starts=8, inputs="0.5,-1", figure=figure, passages=True)
+    text = find_in_file(tmp_path / "gru.npz", starts=8, inputs="0.5, -1", output=Output(figure=figure, passages=True))
     assert "found by search: nothing is proven about points that are not listed" in text
     assert figure.stat().st_size > 0
 

@@ -20,7 +20,7 @@ ROOMS = {
     "catalogue": set(),
     "errors": set(),
     "summary": set(),
-    "fingerprint": set(),
+    "fingerprint": {"errors"},
     "system": {"errors"},
     "checks": set(),
     "figures": {"checks", "catalogue"},  # draws what was saved, so it needs no science

@@ -23,6 +23,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ghostpoint.errors import InputError
+
 PACKAGE = "ghostpoint"
 #: modules whose definitions are taken one by one; all others are taken whole
 BY_NAME = f"{PACKAGE}.experiments"
@@ -46,7 +48,7 @@ def fingerprint(function: Callable[..., Any], called: str = "") -> str:
     """
     name, module = getattr(function, "__qualname__", ""), getattr(function, "__module__", "")
     if "." in name or "<" in name or not name:
-        raise ValueError(f"function must be defined in a module, by name, got {name or function!r}")
+        raise InputError(f"function must be defined in a module, by name, got {name or function!r}")
     return _SOURCES.fingerprint(module, name, called)
 
 
@@ -108,7 +110,7 @@ class Sources:
         none.
         """
         if not self._is_module(module) or name not in self._read(module).defined:
-            raise ValueError(f"function must be defined in a module of {PACKAGE}, got {name!r} of {module!r}")
+            raise InputError(f"function must be defined in a module of {PACKAGE}, got {name!r} of {module!r}")
         texts: set[str] = set()
         whole: set[str] = set()
         todo, seen = [(module, name)], set()
@@ -205,7 +207,7 @@ class Sources:
         if module not in self._modules:
             path = self._path(module)
             if path is None:
-                raise ValueError(f"module must be one of {PACKAGE}, got {module!r}")
+                raise InputError(f"module must be one of {PACKAGE}, got {module!r}")
             package = module if path.name == "__init__.py" else module.rpartition(".")[0]
             self._modules[module] = _Module(path.read_text(encoding="utf-8"), package)
         return self._modules[module]

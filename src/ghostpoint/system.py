@@ -1,11 +1,12 @@
-"""What differs between operating systems: how many processors there are for this process, and locks
-on files.
+"""What differs between operating systems: how many processors there are for this process, locks on
+files, and making a new name in a folder durable.
 
 Nothing else in this package asks which system it runs on.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,24 @@ def processors() -> int:
         if found:
             return int(found)
     return 1
+
+
+def flush_folder(folder: Path) -> None:
+    """Make the names in ``folder`` survive a loss of power, where the system can: fsync of a
+    folder.
+
+    Windows has no such call, and some network file systems refuse it; both are passed over.
+    """
+    if os.name == "nt":
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(opened)
 
 
 def _affinity() -> int | None:

@@ -47,7 +47,17 @@ class WeightsFile(NamedTuple):
 
 def read_weights(path: str | os.PathLike[str], **options: Any) -> Record:
     """The networks in a file: ``open_weights(path, **options).models``, where files and options are
-    described."""
+    described.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import ghostpoint as gp
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = gp.write_weights(gp.LowRankRNN(m=[1.0, 1.0], n=[1.0, 1.0]), f"{folder}/w.npz")
+    ...     gp.read_weights(path).n_units
+    2
+    """
     return open_weights(path, **options).models
 
 
@@ -137,6 +147,15 @@ def write_weights(model: Record, path: str | os.PathLike[str]) -> Path:
         For another suffix.
     ImportError
         For ``.safetensors`` without the package of that name.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import ghostpoint as gp
+    >>> model = gp.LowRankRNN(m=[1.0, 1.0], n=[1.0, 1.0])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     gp.write_weights(model, f"{folder}/w.npz").name
+    'w.npz'
     """
     path = Path(path)
     writers = {suffix: each.write for suffix, each in CONTAINERS.items() if each.write is not None}
@@ -209,7 +228,7 @@ def _read_pytorch(path: Path) -> Arrays:
         held = inner
     arrays = {name: value for name, value in dict(held).items() if isinstance(value, np.ndarray)}
     if not arrays:
-        raise ValueError("it holds none")
+        raise InputError("it holds none")
     return arrays
 
 

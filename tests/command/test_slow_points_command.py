@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from ghostpoint.command.slow_points import find_in_file
+from ghostpoint.command.slow_points import Output, Reading, find_in_file
 from ghostpoint.figures import slow_points as picture
 from ghostpoint.models import FullRankRNN, LowRankRNN
 from ghostpoint.slow_points import SlowPoints, find_slow_points, flow_portrait, slow_passage
@@ -51,18 +51,18 @@ def test_passages_are_those_of_the_library(near_fold):
     points = find_slow_points(model[0], n_starts=4)
     alone = int(np.flatnonzero(points.kind == "ghost")[0])
     passage = slow_passage(model[0], points[alone])
-    text = find_in_file(path, starts=4, passages=True)
+    text = find_in_file(path, starts=4, output=Output(passages=True))
     (line,) = [line for line in text.splitlines() if "+-" in line]
     assert line.split()[:2] == [str(alone), f"{passage.duration:.4g}"]
     assert line.split()[4] == "tau,"
-    answer = json.loads(find_in_file(path, starts=4, tau=10.0, dt=1.0, passages=True, as_json=True))
+    answer = json.loads(find_in_file(path, starts=4, tau=10.0, dt=1.0, output=Output(passages=True, as_json=True)))
     (row,) = answer["passages"]
     steps = slow_passage(model[0], points[alone], alpha=0.1)
     assert (row["unit"], row["reason"]) == ("steps", "")
     assert row["duration"] == pytest.approx(steps.duration)
     assert row["y1"] == pytest.approx(steps.y[-1])
     # the other network has fixed points in place of the ghost
-    assert find_in_file(path, network=1, starts=4, passages=True).endswith("none")
+    assert find_in_file(path, network=1, starts=4, output=Output(passages=True)).endswith("none")
 
 
 def test_json_in_ms_and_the_map_of_the_step(tmp_path):
@@ -70,7 +70,7 @@ def test_json_in_ms_and_the_map_of_the_step(tmp_path):
     path = write_weights(
         FullRankRNN(W, np.zeros((1, 1)), w_out=np.zeros((1, 1, 1)), b_out=np.zeros((1, 1))), tmp_path / "w.npz"
     )
-    answer = json.loads(find_in_file(path, starts=3, tau=10.0, dt=5.0, as_json=True))
+    answer = json.loads(find_in_file(path, starts=3, tau=10.0, dt=5.0, output=Output(as_json=True)))
     (point,) = answer["points"]
     assert (answer["unit_of_time"], answer["map_step"]) == ("ms", 0.5)
     assert (point["unstable_flow"], point["unstable_map"]) == (0, 1)
@@ -82,7 +82,7 @@ def test_json_in_ms_and_the_map_of_the_step(tmp_path):
 
 def test_what_is_saved_is_what_was_found(near_fold, tmp_path):
     model, path = near_fold
-    find_in_file(path, starts=4, network=1, out=tmp_path / "points.zarr.zip")
+    find_in_file(path, starts=4, network=1, output=Output(out=tmp_path / "points.zarr.zip"))
     saved = SlowPoints.load(tmp_path / "points.zarr.zip")
     found = find_slow_points(model[1], n_starts=4).position
     np.testing.assert_allclose(np.sort(saved.position, axis=0), np.sort(found, axis=0), atol=1e-12)
@@ -91,7 +91,7 @@ def test_what_is_saved_is_what_was_found(near_fold, tmp_path):
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_the_flow_is_drawn(tmp_path, rank):
     path = write_weights(low_rank(rank), tmp_path / "weights.npz")
-    find_in_file(path, starts=6, figure=tmp_path / "new" / "flow.png")
+    find_in_file(path, starts=6, output=Output(figure=tmp_path / "new" / "flow.png"))
     assert (tmp_path / "new" / "flow.png").read_bytes()[:4] == b"\x89PNG"
 
 
@@ -122,7 +122,7 @@ def test_a_portrait_holds_the_flow_and_survives_the_disk(tmp_path, rank):
 def test_few_starts_miss_no_fixed_point_of_a_low_rank_network(tmp_path, rank):
     model = low_rank(rank)
     path = write_weights(model, tmp_path / "weights.npz")
-    answer = json.loads(find_in_file(path, starts=1, as_json=True))
+    answer = json.loads(find_in_file(path, starts=1, output=Output(as_json=True)))
     assert answer["fixed_points_complete"]
     assert sum(p["kind"] == "fixed" for p in answer["points"]) == latent_zeros(model[0]).count > 1
     assert "nothing is proven" in find_in_file(write_weights(embedded(model), tmp_path / "full.npz"), starts=2)
@@ -131,7 +131,7 @@ def test_few_starts_miss_no_fixed_point_of_a_low_rank_network(tmp_path, rank):
 def test_inputs_are_given_as_text(tmp_path):
     model = FullRankRNN.initialize(6, [0], n_inputs=2)
     path = write_weights(model, tmp_path / "weights.npz")
-    found = json.loads(find_in_file(path, starts=4, inputs="0.5,-1", as_json=True))
+    found = json.loads(find_in_file(path, starts=4, inputs="0.5, -1", output=Output(as_json=True)))
     np.testing.assert_allclose(
         [point["position"] for point in found["points"]],
         find_slow_points(model, inputs=[0.5, -1.0], n_starts=4).position,
@@ -150,7 +150,7 @@ def test_inputs_are_given_as_text(tmp_path):
 )
 def test_wrong_options_are_named(near_fold, tmp_path, options, message):
     if "figure" in options:
-        options = {"figure": tmp_path / options["figure"]}
+        options = {"output": Output(figure=tmp_path / options["figure"])}
     with pytest.raises(ValueError, match=message):
         find_in_file(near_fold[1], **{"starts": 2, **options})
 
@@ -162,7 +162,7 @@ def test_the_equation_is_said_and_can_be_another(tmp_path):
     assert "come to rest" in text
     np.savez(tmp_path / "more.npz", W=np.eye(2), mask=np.ones(2))
     assert "arrays not used: mask" in find_in_file(tmp_path / "more.npz", starts=16)
-    text = find_in_file(path, equation="voltage", activation="sigmoid")
+    text = find_in_file(path, reading=Reading(equation="voltage", activation="sigmoid"))
     assert "equation: tau dv/dt = -v + W sigmoid(v) + w_in u + b" in text
     np.savetxt(tmp_path / "states.csv", np.zeros((3, 2)), delimiter=",")
     assert "fixed" in find_in_file(path, states=tmp_path / "states.csv")
@@ -170,4 +170,4 @@ def test_the_equation_is_said_and_can_be_another(tmp_path):
     with pytest.raises(ValueError, match="states must have shape"):
         find_in_file(path, states=tmp_path / "states.csv")
     with pytest.raises(ValueError, match="figure and passages"):
-        find_in_file(path, equation="voltage", passages=True)
+        find_in_file(path, reading=Reading(equation="voltage"), output=Output(passages=True))

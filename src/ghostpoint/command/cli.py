@@ -213,12 +213,12 @@ def slow_points(
     as_json: Annotated[bool, typer.Option("--json", help="JSON in place of the table.")] = False,
 ) -> None:
     """Find the fixed points and ghosts of a network, with proof."""
-    from ghostpoint.command.slow_points import find_in_file
+    from ghostpoint.command.slow_points import Output, Reading, find_in_file
 
     text = find_in_file(
         weights, network=network, starts=starts, seed=seed, inputs=inputs, states=states, tau=tau, dt=dt,
-        equation=equation, activation=activation, low_rank_scale=low_rank_scale, transpose=transpose, figure=figure,
-        out=out, passages=passages, as_json=as_json,
+        reading=Reading(equation, activation, low_rank_scale, transpose),
+        output=Output(figure, out, passages, as_json),
     )  # fmt: skip
     typer.echo(text)
 

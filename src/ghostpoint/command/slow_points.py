@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ghostpoint.errors import InputError
 
@@ -22,6 +22,30 @@ EQUATIONS = {
 HEADER = ("", "kind", "proof", "|F|", "flow", "map", "slowest", "passage", "alone/empty")
 
 
+class Reading(NamedTuple):
+    """What the numbers in a file of weights mean: ``equation`` and ``activation`` as for
+    `find_slow_points`, ``low_rank_scale`` and ``transpose`` as for `open_weights`.
+    """
+
+    equation: str = "rate"
+    activation: str = "tanh"
+    low_rank_scale: str | None = None
+    transpose: bool = False
+
+
+class Output(NamedTuple):
+    """What is made of the points: a picture of the flow at ``figure``, whose suffix says the
+    format; a file at ``out`` (``SlowPoints.load`` reads it); with ``passages`` also how long each
+    ghost holds the network, with an error bar (`slow_passage`); with ``as_json`` JSON in place of
+    the table.
+    """
+
+    figure: Path | None = None
+    out: Path | None = None
+    passages: bool = False
+    as_json: bool = False
+
+
 def find_in_file(
     path: Path,
     *,
@@ -32,14 +56,8 @@ def find_in_file(
     states: Path | None = None,
     tau: float | None = None,
     dt: float | None = None,
-    equation: str = "rate",
-    activation: str = "tanh",
-    low_rank_scale: str | None = None,
-    transpose: bool = False,
-    figure: Path | None = None,
-    out: Path | None = None,
-    passages: bool = False,
-    as_json: bool = False,
+    reading: Reading | None = None,
+    output: Output | None = None,
 ) -> str:
     """The slow points of one network in the file ``path``, as a table or as JSON.
 
@@ -54,21 +72,13 @@ def find_in_file(
     states : path, optional
         States to start near, (..., N), such as those of trials: ``.npy``, ``.npz`` (of one array)
         or text with commas.
-    equation, activation : str
-        As for ``find_slow_points``.
-    low_rank_scale, transpose
-        As for ``open_weights``.
     tau, dt : float, optional
         In ms. Without them times are in units of tau, and the map is the one with dt = tau,
         ``x <- tanh(W x + b)``.
-    figure : path, optional
-        Where to draw the flow; the suffix says the format.
-    out : path, optional
-        Where to save the points (``SlowPoints.load`` reads them).
-    passages : bool
-        Also how long each ghost holds the network, with an error bar (`slow_passage`).
-    as_json : bool
-        JSON in place of the table.
+    reading : Reading
+        What the numbers in the file mean.
+    output : Output
+        What is made of the points.
 
     Raises
     ------
@@ -79,6 +89,8 @@ def find_in_file(
     from ghostpoint.slow_points import find_slow_points, flow_portrait
     from ghostpoint.weights import open_weights
 
+    equation, activation, low_rank_scale, transpose = reading or Reading()
+    figure, out, passages, as_json = output or Output()
     if (tau is None) != (dt is None):
         raise InputError(f"tau and dt must be given together, got tau = {tau} and dt = {dt}")
     try:

@@ -140,7 +140,7 @@ def _flows(run: TrainingRun, networks: list[dict[str, Any]]) -> dict[str, Any]:
     ``networks``.
     """
     models = run.models
-    if run.checkpoints is None or not isinstance(models, LowRankRNN) or models.rank > 2:
+    if run.checkpoints is None or not {"m", "n"} <= set(models.parts) or models.rank > 2:
         return {}
     kept = np.unique(np.linspace(0, run.checkpoints.sizes["checkpoint"] - 1, MOST_CHECKPOINTS).round().astype(int))
     telling = sorted(range(len(networks)), key=lambda k: -_telling(networks[k]["events"]))[:MOST_FLOWS]

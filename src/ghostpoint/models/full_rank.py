@@ -13,8 +13,8 @@ from ghostpoint.checks import finite_array, shape
 from ghostpoint.errors import InputError
 from ghostpoint.models.arithmetic import NUMPY, Arithmetic
 from ghostpoint.models.published import FULL_RANK
-from ghostpoint.models.record import TORCH_NAMES, Common, Gradient, Parts, Scheme, Sizes, TanhForm, xavier
-from ghostpoint.models.tanh_networks import TanhNetworks
+from ghostpoint.models.record import TORCH_NAMES, Common, Gradient, Parts, Scheme, Sizes, TanhForm
+from ghostpoint.models.tanh_networks import TanhNetworks, xavier
 
 
 def _normal(generator: np.random.Generator, sizes: Sizes) -> dict[str, NDArray[Any]]:

@@ -19,8 +19,8 @@ from ghostpoint.errors import InputError
 from ghostpoint.models.arithmetic import NUMPY, Arithmetic
 from ghostpoint.models.full_rank import FullRankRNN
 from ghostpoint.models.published import LOW_RANK
-from ghostpoint.models.record import ACTIVATIONS, Common, Gradient, Parts, Scheme, Sizes, TanhForm, xavier
-from ghostpoint.models.tanh_networks import TanhNetworks
+from ghostpoint.models.record import ACTIVATIONS, Common, Gradient, Parts, Scheme, Sizes, TanhForm
+from ghostpoint.models.tanh_networks import TanhNetworks, xavier
 
 READOUTS = ("state", "latent")
 

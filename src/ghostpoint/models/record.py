@@ -496,9 +496,3 @@ class Record(Summarised):
 
     def _with_rows(self, rows: NDArray[np.int64]) -> Self:
         return type(self)(**{name: value[rows] for name, value in self.arrays().items()}, **self.settings())
-
-
-def xavier(generator: np.random.Generator, rows: int, columns: int) -> NDArray[np.float64]:
-    """Uniform within ``sqrt(6 / (rows + columns))`` (Glorot and Bengio, AISTATS 2010)."""
-    limit = np.sqrt(6.0 / (rows + columns))
-    return generator.uniform(-limit, limit, (rows, columns))

@@ -128,3 +128,9 @@ class TanhNetworks(Record):
     def rates_of_state(self, x: NDArray[Any], u: NDArray[Any] | None = None, noise: Any = None) -> NDArray[Any]:
         """``tanh(W x + W_in u + b + noise)``, shape (..., R, N)."""
         return np.asarray(self.advance(NUMPY, self.arrays(), x, u, 1.0, noise)[1])
+
+
+def xavier(generator: np.random.Generator, rows: int, columns: int) -> NDArray[np.float64]:
+    """Uniform within ``sqrt(6 / (rows + columns))`` (Glorot and Bengio, AISTATS 2010)."""
+    limit = np.sqrt(6.0 / (rows + columns))
+    return generator.uniform(-limit, limit, (rows, columns))

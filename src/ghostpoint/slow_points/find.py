@@ -37,6 +37,8 @@ from ghostpoint.slow_points.search.low_rank_part import low_rank_zeros
 from ghostpoint.slow_points.search.starts import Starts, near_given, network_starts, unseen
 from ghostpoint.slow_points.user_field import UserField
 
+SMALL = 32  # coordinates up to which the search goes on while a point was found RARE times or less
+RARE = 10
 NEVER_FAST = 0.02  # |eigenvalue|, at most, of the lone fixed point of a continuum: 50 tau
 
 
@@ -101,10 +103,10 @@ def find_slow_points(
     n_starts : int, optional
         Starts of the search; at least 400 for rank two and 1600 for rank three; none are needed for
         rank one. By default 128 (20,000 / N, but at least 24, beyond 156 units), and as many again
-        while fixed points are new or were found by one start alone, up to 1024 for small networks
-        and once beyond 256 units; and up to 2048 simulations while some reach an attractor that no
-        other one reached. ``missing`` of the result estimates what is not found. The model's
-        initial state and zero are among the starts.
+        while fixed points are new or were found by one start alone (up to 32 units: by ten or
+        less), up to 2048 for small networks and once beyond 256 units; and up to 2048 simulations
+        while some reach an attractor that no other one reached. ``missing`` of the result estimates
+        what is not found. The model's initial state and zero are among the starts.
     seed : int
         Of the draws.
     max_steps : int
@@ -308,12 +310,24 @@ def _rounds(
     none can be).
 
     Without a ``count`` the search goes on while zeros are new or were found once, within limits.
+    Networks of few units are cheap, and saddles of theirs that one start in 300 reaches count too:
+    there it goes on until every zero was found more than `RARE` times.
     """
     exact: Field = search if network is None else network.exact
     size, all_zeros = search.size, not known.zeros_missing
     first = count or int(np.clip(20_000 // size, 24, 128))
     again = (
-        1 if count or all_zeros or known.zeros else 8 if size <= 64 else 4 if size <= 128 else 2 if size <= 256 else 1
+        1
+        if count or all_zeros or known.zeros
+        else 16
+        if size <= SMALL
+        else 8
+        if size <= 64
+        else 4
+        if size <= 128
+        else 2
+        if size <= 256
+        else 1
     )
     found, failed, missing, before = list[Candidate](), list[Failure](), np.nan, 0
     for turn in range(again):
@@ -326,9 +340,10 @@ def _rounds(
             found = fused(found, exact)
         hits = np.array([c.hits for c in found if c.ghost is None], np.int64)
         missing, once = np.nan if all_zeros else unseen(hits), int((hits == 1).sum())
+        rare = int((hits <= RARE).sum()) if size <= SMALL else once
         new, before = len(hits) - before, len(hits)
         # a continuum of zeros has no end of new ones
-        if not (once or new) or once > max(16, 0.5 * len(hits)):
+        if not (rare or new) or once > max(16, 0.5 * len(hits)):
             break
     return found, failed, missing
 

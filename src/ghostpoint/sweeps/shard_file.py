@@ -10,7 +10,6 @@ the rest, and nothing is read that is not checked. Equal content has equal bytes
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -23,6 +22,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ghostpoint.system import flush_folder
 
 __all__ = ["Damaged", "Header", "Labelled", "check", "read_header", "read_rows", "write_durably", "write_shard"]
 
@@ -104,15 +105,7 @@ def write_durably(path: Path, temporary: Path, parts: list[Any], *, fresh: bool 
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    if os.name != "nt":  # which has no folders to flush
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems cannot
-                raise
-        finally:
-            os.close(folder)
+    flush_folder(path.parent)
 
 
 def read_header(path: Path, key: str) -> Header:

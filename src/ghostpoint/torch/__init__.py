@@ -12,9 +12,10 @@ try:
 except ImportError:
     raise ImportError("ghostpoint.torch needs PyTorch: pip install 'ghostpoint[torch]'") from None
 
+from ghostpoint.torch.cost import Cost
 from ghostpoint.torch.guard import Guard, Update
 from ghostpoint.torch.guard_rules import FixedBatch, FreshBatches
-from ghostpoint.torch.monitor import Cost, Monitor
+from ghostpoint.torch.monitor import Monitor
 from ghostpoint.torch.networks import NetworkModule, from_module, to_module
 from ghostpoint.torch.sinks import CSV, JSONLines, TensorBoard, WandB
 from ghostpoint.torch.slow_points import find_slow_points, track_slow_points

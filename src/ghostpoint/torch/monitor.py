@@ -9,7 +9,7 @@ import warnings
 import weakref
 from array import array
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ghostpoint._version import __version__
 from ghostpoint.checks import integer, number, one_of
 from ghostpoint.errors import InputError
+from ghostpoint.torch.cost import Cost
 from ghostpoint.torch.quantities import (
     CADENCES,
     OF_OUTPUTS,
@@ -44,26 +45,6 @@ _is_compiling: Callable[[], bool] = getattr(torch.compiler, "is_compiling", lamb
 STEPS, SECONDS = 50, 5.0
 #: largest share of the time of a training that judging it on the way may take
 JUDGING = 0.01
-
-
-class Cost(NamedTuple):
-    """What measuring a quantity has cost.
-
-    Attributes
-    ----------
-    every : int or None
-        Steps from one measurement to the next.
-    calls : int
-    seconds : float
-        Of the host, in all. Work that a device does later is not in it.
-    share : float
-        Of the time since the first step.
-    """
-
-    every: int | None
-    calls: int
-    seconds: float
-    share: float
 
 
 class Monitor:

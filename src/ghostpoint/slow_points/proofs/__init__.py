@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ghostpoint.slow_points.proofs.at_zero import AtZero
 from ghostpoint.slow_points.proofs.ball_certificates import InBalls
-from ghostpoint.slow_points.proofs.certificates import AtZero, InFloat64
+from ghostpoint.slow_points.proofs.certificates import InFloat64
 from ghostpoint.slow_points.proofs.certifier import Certificate, Certifier, Proven
 
 __all__ = ["CERTIFIERS", "Certificate", "Certifier", "Proven"]

@@ -495,27 +495,3 @@ class InFloat64(Certifier):
         if ghost is None:
             return [Proven(kappa, None, certify_fixed(self.bounds, kappa))]
         return [Proven(kappa, ghost, certify_ghost(self.bounds, ghost.kappa, ghost.omega, ghost.speed))]
-
-
-class AtZero(Certifier):
-    """That 0 is a zero of an odd tanh network, where F(0) is 0 exactly, although its Jacobian is
-    singular.
-    """
-
-    in_tracking = True
-
-    def __init__(self, field: Field, metric: Floats | None = None):
-        assert isinstance(field, TanhField)
-        self.odd = not field.c.any()
-
-    @classmethod
-    def knows(cls, field: Field) -> bool:
-        """Tanh networks."""
-        return isinstance(field, TanhField)
-
-    def prove(self, kappa: Floats, ghost: GhostSolution | None, before: Certificate) -> list[Proven]:
-        """By the point itself; nothing is claimed of its neighbourhood."""
-        if ghost is not None or kappa.any() or not self.odd:
-            return [Proven(kappa, ghost, before)]
-        text = "degenerate: F(0) = 0 exactly, but the Jacobian is singular, and nothing is proven of zeros nearby"
-        return [Proven(kappa, None, Certificate("fixed", radius=0.0, reason=text))]
