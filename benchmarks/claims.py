@@ -2,8 +2,8 @@
 
     python benchmarks/claims.py FOLDER [--into benchmarks/results/claims_paper.json]
 
-Experiments that are not in FOLDER stay in the file as they are.
-``ghostpoint reproduce --out FOLDER`` made FOLDER.
+Experiments that are not in FOLDER stay in the file as they are. The claims are judged anew from the
+saved data, by the rules of today. ``ghostpoint reproduce --out FOLDER`` made FOLDER.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from ghostpoint.command.reproduction import Folder
-from ghostpoint.experiments import IDS
+from ghostpoint.experiments import IDS, get
 from ghostpoint.storage import write_json_atomic
 
 RESULTS = Path(__file__).parent / "results"
@@ -32,7 +32,7 @@ def main():
             "processor_seconds": record.processor_seconds,
             "started": record.started,
             "versions": dict(record.versions),
-            "claims": [claim.to_dict() for claim in record.claims],
+            "claims": [claim.to_dict() for claim in get(id).claims(folder.dataset(id), record.parameters)],
         }
     ordered = {id: experiments[id] for id in IDS if id in experiments}
     whole = {"command": f"ghostpoint reproduce --scale {folder.scale}", "experiments": ordered}

@@ -109,7 +109,7 @@ def _rounded(parameters: Mapping[str, Any], progress: Progress, models: Any) -> 
     draws = np.random.default_rng(0)
 
     def moved(weights: NDArray[Any]) -> NDArray[Any]:
-        near = np.repeat(weights, times, axis=0).astype(parameters["dtype"])
+        near = np.concatenate([weights] * times).astype(parameters["dtype"])
         towards = np.where(draws.random(near.shape) < 0.5, -np.inf, np.inf)
         return np.nextafter(near, towards.astype(near.dtype))
 
@@ -119,7 +119,7 @@ def _rounded(parameters: Mapping[str, Any], progress: Progress, models: Any) -> 
         parameters["epochs"], record=10,
     )  # fmt: skip
     events = [run.events[name].values >= 0 for name in ("first_above_chance", "no_learning_zone_entry")]
-    return np.array([event.reshape(count, times).sum(axis=0) for event in events])
+    return np.array([event.reshape(times, count).sum(axis=1) for event in events])
 
 
 def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:

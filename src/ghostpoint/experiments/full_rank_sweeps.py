@@ -165,8 +165,7 @@ class Fates:
     follow from them.
 
     ``learned``: below :data:`LEARNED` of chance at some epoch. ``kept``: at one of the last epochs.
-        ``lost``: learned
-    and not kept.
+    ``lost``: learned and not kept.
     """
 
     def __init__(self, dataset: xr.Dataset):

@@ -81,14 +81,13 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     Dataset over seed, epoch (of losses), followed (seeds that learn), kept (epochs with weights),
     shown (with maps)
         ``first_learned``, ``drop_begins``: see `drops`. Per followed seed and kept epoch the number
-            of zeros of
-        the latent flow (all there are, but where ``n_undecided`` is positive), how many of them are
-        stable, and the ghosts that were found, minima of the speed that are no zeros, with the
-        least of their speeds. Per shown epoch the flow, its speed and the level of the task that is
-        read out, on a grid (y, x) of the latents; the zeros with their number of unstable
-        directions; the ghosts; and the latents of some trials. Speeds are those of the latents in
-        an orthonormal basis of the span of n (`latent_speed`), places and the flow those of
-        ``kappa = n^T x``.
+        of zeros of the latent flow (all there are, but where ``n_undecided`` is positive), how many
+        of them are stable, and the ghosts that were found, minima of the speed that are no zeros,
+        with the least of their speeds. Per shown epoch the flow, its speed and the level of the
+        task that is read out, on a grid (y, x) of the latents; the zeros with their number of
+        unstable directions; the ghosts; and the latents of some trials. Speeds are those of the
+        latents in an orthonormal basis of the span of n (`latent_speed`), places and the flow those
+        of ``kappa = n^T x``.
     """
     task, seeds = task_of(parameters), np.array(parameters["seeds"])
     run = _train(parameters, progress)

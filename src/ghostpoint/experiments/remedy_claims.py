@@ -30,9 +30,8 @@ class Row:
     networks.
 
     ``solved``: final loss below :data:`SOLVED` of chance. ``epoch``: median first epoch below it,
-        infinite where half
-    of the networks never get there. ``loss``: median final loss, in units of chance, NaN counting
-    as infinite.
+    infinite where half of the networks never get there. ``loss``: median final loss, in units of
+    chance, NaN counting as infinite.
     """
 
     problem: str

@@ -106,12 +106,11 @@ def sweep(parameters: Mapping[str, Any], settings: Mapping[str, Any], progress: 
         A case is a treatment at a rate. ``above_chance``: the accuracy exceeded the task's chance
         at some epoch;
         ``learned``: it exceeded the middle between chance and 1 (0.75 for delayed activation);
-            ``lost``: learned, and
-        at none of the last :data:`NO_LEARNING_WINDOW` epochs above chance; ``first_solved``: first
-        epoch with a loss below :data:`SOLVED` of chance, -1 for never; ``final_loss``: median over
-        the last :data:`NO_LEARNING_WINDOW` epochs, as losses oscillate; ``acted``: share of the
-        epochs in which a remedy changed the update (clipping is part of the optimiser and not
-        counted).
+        ``lost``: learned, and at none of the last :data:`NO_LEARNING_WINDOW` epochs above chance;
+        ``first_solved``: first epoch with a loss below :data:`SOLVED` of chance, -1 for never;
+        ``final_loss``: median over the last :data:`NO_LEARNING_WINDOW` epochs, as losses oscillate;
+        ``acted``: share of the epochs in which a remedy changed the update (clipping is part of the
+        optimiser and not counted).
     """
     done = []
     for name in settings["treatments"]:

@@ -43,13 +43,11 @@ class Common(TypedDict, total=False):
     """The constructor's arguments that all families have, by name.
 
     ``w_in`` (R, N, I): input weights, or None. ``w_out`` (R, O, N) and ``b_out`` (R, O): the
-        readout
-    ``activation(w_out x + b_out)``; ``b_out`` is zero by default. ``activation``: "sigmoid", "tanh"
-    or "identity".
+    readout ``activation(w_out x + b_out)``; ``b_out`` is zero by default. ``activation``:
+    "sigmoid", "tanh" or "identity".
     ``initial_state``: x at the start of a trial, a number, (N,) or (R, N). ``trainable``: the names
-        of the parts that
-    training may change; by default all there are but the confidence. ``seed`` (R,): where the
-    weights came from, -1 for unknown; only carried along.
+    of the parts that training may change; by default all there are but the confidence. ``seed``
+    (R,): where the weights came from, -1 for unknown; only carried along.
     """
 
     w_in: ArrayLike | None

@@ -69,9 +69,8 @@ def run_prefix(name: str) -> tuple[str, str]:
 def rank_of(name: str, role: str) -> tuple[int, int, int] | None:
     """How well ``name`` fits ``role``, smaller is better; None if it does not.
 
-    First: 0 the word itself or of training, 1 with other words, 2 of validation. Then the number of
-        words that say
-    something else, then the place of the word among its synonyms.
+    First: 0 the word itself or of training, 1 with other words, 2 of validation. Then the number
+    of words that say something else, then the place of the word among its synonyms.
     """
     words = words_of(name)
     for place, word in enumerate(_NAMES[role]):

@@ -42,8 +42,7 @@ class Answer:
         The recorded epochs between which it appeared.
     ghost_from : str
         How: "ghost appeared" (without a bifurcation), "pair died" (two fixed points turned into
-            it), "start" (it is
-        there at the first recorded epoch), "lost", "other".
+        it), "start" (it is there at the first recorded epoch), "lost", "other".
     bifurcations : tuple of float
         Epochs of the events of fixed points within ``window``.
     fixed_points : (int, int)

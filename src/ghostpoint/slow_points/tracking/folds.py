@@ -21,9 +21,8 @@ class Fold(NamedTuple):
     """A turn of a curve of fixed points at t: kappa, omega and the kernel nu of J there (K,).
 
     ``r_before``, ``r_after``: r of the normal form ``r + a y**2``, in the sense in which a > 0 (so
-        r > 0 is a ghost and
-    r < 0 a pair), at ``t -+ 1e-6``; NaN where the bordered system has no solution. ``a >= 0`` and
-    ``rate`` dr/dt at the turn itself; both vanish at a pitchfork.
+    r > 0 is a ghost and r < 0 a pair), at ``t -+ 1e-6``; NaN where the bordered system has no
+    solution. ``a >= 0`` and ``rate`` dr/dt at the turn itself; both vanish at a pitchfork.
     """
 
     t: float
