@@ -41,6 +41,7 @@ def entry(claim: Claim) -> str:
     """One claim as an item of a list, at 100 columns."""
     origin = "Source" if claim.origin == "published" else "Derived from"
     words = f"**{claim.sentence}** Rule: {claim.rule} {origin}: {claim.source}."
+    words = words.replace("r*", r"r\*")
     return fill(words, 100, initial_indent="* ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
