@@ -2,10 +2,9 @@
 networks.
 
 Truth: 2,000 Euler simulations of the flow, from states uniform in (-1, 1)^N times a uniform number
-    each, in steps of
-0.2 tau for 200 tau; ends that Newton's method takes to a stable fixed point nearby. An attractor
-counts as listed where a stable fixed point of the list is within 1e-6 of it, or where it lies on a
-continuum of the list. The program goes on where a file of results ends.
+each, in steps of 0.2 tau for 200 tau; ends that Newton's method takes to a stable fixed point
+nearby. An attractor counts as listed where a stable fixed point of the list is within 1e-6 of it,
+or where it lies on a continuum of the list. The program goes on where a file of results ends.
 
     python benchmarks/attractors.py --networks 100 --output benchmarks/results/attractors.json
 """

@@ -5,8 +5,7 @@
         [--confidence 10] [--decade-window 1.2] [--json FILE]
 
 Prediction: short descents from just before the first crossing. Measurement: 30,000 epochs from the
-    initial weights at
-every rate of the same grid.
+initial weights at every rate of the same grid.
 """
 
 from __future__ import annotations

@@ -13,9 +13,8 @@ on two threads; *figure*, Fig. 6A of rank one end to end. N = 100, float32, plai
 delayed activation of 40 steps.
 
 *bound*: the time of the arithmetic alone, at the device's highest clock: 16 tanh and 128
-    multiply-adds a cycle and
-processor; of a unit and step one tanh and 9 multiply-adds at rank one, 6 (K + 1) at rank K, 3 N at
-full rank.
+multiply-adds a cycle and processor; of a unit and step one tanh and 9 multiply-adds at rank one, 6
+(K + 1) at rank K, 3 N at full rank.
 """
 
 from __future__ import annotations

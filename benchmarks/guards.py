@@ -9,12 +9,10 @@ A run is one network; runs that the file already holds are not made again, so a 
 or rates adds to it. The full batch for the tasks of the publication (400 updates; match to sample
 with the tanh cell 1200), fresh batches of 16 for the adding problem and the copy task (3000
 updates). *learned*: the loss was below half of chance at some update. *lost*: learned, and the
-median loss of the last 20 updates is above 0.9 of chance, or not finite.
-*solved*: that median is below 0.05 of chance. *epoch*: first update of 20 in a row below 0.05 of
-    chance. *passes*:
-forward and backward passes an update. Cells: ``nn.RNN`` (tanh), ``nn.GRU``, ``nn.LSTM`` with
-PyTorch's own initial weights, a linear readout and the task's output function; the torch seed is
-the run's.
+median loss of the last 20 updates is above 0.9 of chance, or not finite. *solved*: that median is
+below 0.05 of chance. *epoch*: first update of 20 in a row below 0.05 of chance. *passes*: forward
+and backward passes an update. Cells: ``nn.RNN`` (tanh), ``nn.GRU``, ``nn.LSTM`` with PyTorch's own
+initial weights, a linear readout and the task's output function; the torch seed is the run's.
 """
 
 from __future__ import annotations

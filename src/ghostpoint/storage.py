@@ -13,6 +13,7 @@ import os
 import secrets
 import warnings
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, Self
@@ -131,17 +132,17 @@ def write_json_atomic(value: Any, path: str | os.PathLike[str]) -> Path:
     return write_text_atomic(text + "\n", path)
 
 
-class Stored:
+class Stored(ABC):
     """A record that is one dataset: :meth:`save` writes it to a file and :meth:`load` reads it."""
 
+    @abstractmethod
     def to_dataset(self) -> xr.Dataset:
         """The record as a dataset."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def from_dataset(cls, dataset: xr.Dataset) -> Self:
         """The inverse of :meth:`to_dataset`."""
-        raise NotImplementedError
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write to one file, atomically (see `storage`); :meth:`load` reads it."""

@@ -38,8 +38,8 @@ class Probes:
     rates : (P,)
         Ascending.
     learned, lost : (P, R) bool
-        Lost: learned, and at chance or below it in each of the last 50 epochs (or since it stopped
-            changing).
+        Lost: learned, and at chance or below it in each of the last 50 epochs (or since it
+        stopped changing).
     learned_at, lost_at : (P, R) int
         First epoch as a network that has learned, and first of the epochs at chance for good; -1
         for never.

@@ -50,8 +50,8 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
         ``loss`` and ``accuracy`` of both trainings, ``end_*`` of each network over the last epochs
         of each (as many as the no-learning zone is judged by): the lowest loss, the highest
         accuracy and the median gradient norm.
-        ``readout_norm``: the L1 norm of the readout when the first training ends; ``least_loss``:
-            see the function.
+        ``readout_norm``: the L1 norm of the readout when the first training ends;
+        ``least_loss``: see the function.
     """
     task, seeds, norms = task_of(parameters), parameters["seeds"], parameters["norms"]
     epochs, more = parameters["epochs"], parameters["more_epochs"]

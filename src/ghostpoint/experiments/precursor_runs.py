@@ -228,11 +228,10 @@ def summary(epoch: Ints, found: Mapping[str, NDArray[np.bool_]], drop: Ints, dra
     arrays over readings.
 
     ``first``: the first epoch at which it holds, -1 for never; ``last_without``: the one looked at
-        before that;
-    ``since``: the first epoch of the unbroken run in which it holds at the last epoch before the
-    loss is below half of its plateau, -1 where it does not hold then; ``at_start``: whether it
-    holds at epoch 0;
-    ``on_plateau``: the share of the ``drawn`` epochs at which it holds.
+    before that; ``since``: the first epoch of the unbroken run in which it holds at the last epoch
+    before the loss is below half of its plateau, -1 where it does not hold then; ``at_start``:
+    whether it holds at epoch 0; ``on_plateau``: the share of the ``drawn`` epochs at which it
+    holds.
     """
     half = int(np.searchsorted(epoch, drop[SHARES.index(0.5)], "right")) - 1
     random = np.searchsorted(epoch, drawn)

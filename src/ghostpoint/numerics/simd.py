@@ -272,10 +272,8 @@ def _fused(context: Any, builder: Any, suffix: str, args: Any) -> Any:
     """``a b + c`` of scalars or vectors, rounded once.
 
     Without a fused multiply-add, float32 goes through float64, where the product is exact and the
-    sum is rounded to
-    odd: its last bit is set where something was cut off. So the rounding to float32 is the only one
-        that counts
-    (Boldo and Melquiond, IEEE Trans. Comput. 57, 462, 2008).
+    sum is rounded to odd: its last bit is set where something was cut off. So the rounding to
+    float32 is the only one that counts (Boldo and Melquiond, IEEE Trans. Comput. 57, 462, 2008).
     """
     kind = args[0].type
     vector = isinstance(kind, ir.VectorType)

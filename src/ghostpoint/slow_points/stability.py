@@ -51,9 +51,8 @@ def passage_steps(r: float, a: float, alpha: float, y0: float, y1: float) -> flo
             - (eps/12) (6 (z1 - z0) - 4 (atan z1 - atan z0)) + O(eps**2 (z1**2 + z0**2))
 
     steps: the time of the flow, a correction of O(1) that vanishes between -y and y, and a small
-        one. Good while ``eps
-    |z| = alpha a |y|`` is small, that is where a step is short against the distance over which the
-    flow changes; limits are therefore finite.
+    one. Good while ``eps |z| = alpha a |y|`` is small, that is where a step is short against the
+    distance over which the flow changes; limits are therefore finite.
 
     Parameters
     ----------

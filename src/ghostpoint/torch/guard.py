@@ -183,9 +183,8 @@ class Guard:
         ----------
         closure : callable to (loss, outputs), optional
             A forward pass of the batch, without backward pass and without effects other than on the
-            model's buffers and
-            generators: it is called again with the parameters of a trial. ``outputs`` are the
-                answers that count.
+            model's buffers and generators: it is called again with the parameters of a trial.
+            ``outputs`` are the answers that count.
         inputs, targets : optional
             In place of the closure: the batch for ``model(inputs)`` and the guard's ``criterion``.
         before_step : callable, optional

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from ghostpoint.checks import integer
 __all__ = ["NumberedBatches"]
 
 
-class NumberedBatches(IterableDataset):
+class NumberedBatches(IterableDataset, ABC):
     """Batches, one an update; the k-th of the e-th pass is ``batch(e batches + k)``.
 
     The workers of a ``DataLoader(..., batch_size=None)`` take turns. Where they are not persistent
@@ -43,6 +44,6 @@ class NumberedBatches(IterableDataset):
         for k in range(start, self.batches, step):
             yield self.batch(first + k)
 
+    @abstractmethod
     def batch(self, number: int) -> Any:
         """The batch of one update, counted from 0."""
-        raise NotImplementedError

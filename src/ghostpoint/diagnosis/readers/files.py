@@ -47,12 +47,11 @@ def read_history(
     """The runs in a file or folder, for :func:`ghostpoint.diagnosis.diagnose`.
 
     Text: delimited tables of any separator (UTF-8 or UTF-16, decimal commas, comment lines), JSON,
-        JSON lines, logs.
-    Binary: ``.npy``, ``.npz``, netCDF, Zarr, this library's runs, TensorBoard event files, parquet,
-        feather, pickles
-    and ``.pt`` files of plain numbers. Each may be compressed (gzip, bzip2, xz). Folders:
-    TensorBoard, MLflow, DVCLive, Zarr, and those with a ``metrics.csv`` or ``trainer_state.json``.
-    The first bytes say what a file is, its name only where they do not.
+    JSON lines, logs. Binary: ``.npy``, ``.npz``, netCDF, Zarr, this library's runs, TensorBoard
+    event files, parquet, feather, pickles and ``.pt`` files of plain numbers. Each may be
+    compressed (gzip, bzip2, xz). Folders: TensorBoard, MLflow, DVCLive, Zarr, and those with a
+    ``metrics.csv`` or ``trainer_state.json``. The first bytes say what a file is, its name only
+    where they do not.
 
     Parameters
     ----------

@@ -31,10 +31,9 @@ def drops(
 
     It ends at the first of the recorded epochs below :data:`LEARNED`, -1 for never. It begins at
     the last one before that with at least :data:`DROP_FROM` of ``plateau``, 0 if there is none, and
-    -1 where it never ends. The plateau is
-    `best_blind_loss`: 1 for cue discrimination and 1/2 for match to sample, where networks that
-        have learned when to
-    answer wait for long before they learn what.
+    -1 where it never ends. The plateau is `best_blind_loss`: 1 for cue discrimination and 1/2 for
+    match to sample, where networks that have learned when to answer wait for long before they learn
+    what.
     """
     middle = running_median(loss)
     low = middle < LEARNED

@@ -221,8 +221,8 @@ def verify(z: Any, r: float, w: Any, x: Any, s: Any) -> tuple[bool, float]:
     ``|A f(z)|``.
 
     Krawczyk: with A = J(z)**-1 approximately, ``|A f(z)| + |1 - A J(kappa)| r < r`` for all kappa
-        of the cube, row by
-    row. J(kappa) is J(z) + (second derivatives) d +- (third derivatives) d**2 / 2.
+    of the cube, row by row. J(kappa) is J(z) + (second derivatives) d +- (third derivatives) d**2 /
+    2.
     """
     f, g, q, e, a = s[0], s[1], s[2], s[3], s[4]
     m, n = w[0], w[1]

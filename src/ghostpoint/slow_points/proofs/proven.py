@@ -26,9 +26,8 @@ def proven(
     merged.
 
     Those that the certifiers fit for tracking leave undecided, and that lie on a continuum, are
-    left to
-    it: slower certifiers are asked about a few of them, and about the others only if these decide
-        one.
+    left to it: slower certifiers are asked about a few of them, and about the others only if these
+    decide one.
     """
     if all(candidate.proof.kind != "undecided" for candidate in found):
         return _unique(found)

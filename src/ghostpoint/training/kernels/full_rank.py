@@ -14,15 +14,14 @@ With ``alpha = dt / tau``, for each of B trials (x a column, e elementwise, W ac
     dL/dW = sum s[t] x[t]^T,   dL/dW_in = sum s[t] u[t]^T,   dL/db = sum s[t]
     dL/dW_out = sum d[t] x'^T,   dL/db_out = sum d[t]
 
-Layout: units across lanes. The state of a trial is followed by its input and by a one,
-    ``(x, u, 1)``, in ``plane`` =
-``units + inputs + 1`` numbers, rounded up to whole vectors with zeros. So ``W, W_in, b`` are the
-columns of one matrix of ``plane x plane`` numbers, in panels as in ``blocks.py``, with zeros in the
-rows beyond ``units``; and ``W_out, b_out`` are ``outputs`` rows of ``plane``, zero at the inputs
-and beyond. Both in one flat array, the matrix
-first: ``state``. What has a value per step and trial is ordered ``k = step B + trial``; with C
-steps and ``K = C B``, ``padded`` is K rounded up to whole vectors. ``packing.py`` makes these
-arrays; ``records.py`` says what the arguments hold.
+Layout: units across lanes. The state of a trial is followed by its input and by a one, ``(x, u,
+1)``, in ``plane`` = ``units + inputs + 1`` numbers, rounded up to whole vectors with zeros. So ``W,
+W_in, b`` are the columns of one matrix of ``plane x plane`` numbers, in panels as in ``blocks.py``,
+with zeros in the rows beyond ``units``; and ``W_out, b_out`` are ``outputs`` rows of ``plane``,
+zero at the inputs and beyond. Both in one flat array, the matrix first: ``state``. What has a value
+per step and trial is ordered ``k = step B + trial``; with C steps and ``K = C B``, ``padded`` is K
+rounded up to whole vectors. ``packing.py`` makes these arrays; ``records.py`` says what the
+arguments hold.
 
 The call does epochs ``start`` to ``stop - 1``; epoch k is evaluated after k updates. No array but
 the snapshots and the history has to be kept between calls except the state, the moments and

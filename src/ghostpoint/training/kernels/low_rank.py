@@ -19,11 +19,10 @@ where a prime is the value before or after the update, as the task says. In floa
 about ``6 (K + 1)`` multiply-adds per unit, step and trial, and one tanh.
 
 Layout: units across lanes, ``plane`` = N rounded up to whole vectors. M and P are matrices of
-    ``plane`` rows in panels
-(``blocks.py``). After them in the flat ``state`` come W_out (O, K) of a latent readout, then b_out,
-or the confidence alone, rounded up to whole vectors with zeros. ``packing.py`` makes the arrays;
-``records.py`` says what they hold, where ``initial`` and ``noise`` have this plane and
-``trainable`` has a flag for each of :data:`PARTS`.
+``plane`` rows in panels (``blocks.py``). After them in the flat ``state`` come W_out (O, K) of a
+latent readout, then b_out, or the confidence alone, rounded up to whole vectors with zeros.
+``packing.py`` makes the arrays; ``records.py`` says what they hold, where ``initial`` and ``noise``
+have this plane and ``trainable`` has a flag for each of :data:`PARTS`.
 
 The trials come in ``chunks`` of ``trials`` each, so that what is kept of a chunk stays in the
 cache: the rows of ``inputs``, ``targets``, ``weights`` and ``counted`` are those of the chunks;

@@ -9,14 +9,13 @@ The mathematics is that of ``kernels/full_rank.py``, for one trial after the oth
     dL/db = sum s[t]
 
 Layout: threads form a grid of ``down x across``; the one at (r, c) holds the tile of W of ``tall``
-    rows from ``r tall``
-and ``wide`` columns from ``c wide`` on, and the gradient of the same. The numbers of x and s that
-go with a tile lie together in shared memory, four to a load. For W x it takes part of x from shared
-memory and its sums go over the threads of a row, which are neighbours in a warp; for W^T s it takes
-part of s, and its sums go over the rows: within a warp by shuffles, over the warps through shared
-memory. Both come from the same registers, and so does the outer product. Beside W, unit j is thread
-j's. x and phi of a trial are in shared memory or, where a trial is too long for that, in ``work``,
-of the networks on the chip alone.
+rows from ``r tall`` and ``wide`` columns from ``c wide`` on, and the gradient of the same. The
+numbers of x and s that go with a tile lie together in shared memory, four to a load. For W x it
+takes part of x from shared memory and its sums go over the threads of a row, which are neighbours
+in a warp; for W^T s it takes part of s, and its sums go over the rows: within a warp by shuffles,
+over the warps through shared memory. Both come from the same registers, and so does the outer
+product. Beside W, unit j is thread j's. x and phi of a trial are in shared memory or, where a trial
+is too long for that, in ``work``, of the networks on the chip alone.
 """
 
 from __future__ import annotations

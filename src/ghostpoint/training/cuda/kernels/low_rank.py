@@ -13,10 +13,9 @@ of W_out of a readout of the state, ``rho = (kappa, zeta)``::
     dL/dM = sum s[t] g[t]^T,   dL/dP = x[0] lambda[0]^T + sum alpha phi[t] lambda[t+1]^T
 
 Layout: unit ``32 u + lane`` in register u of a thread. Trials are taken one after the other,
-    forwards and back; what is
-kept of one, phi and rho, is in shared memory or, where a trial is too long for that, in ``work``,
-of the networks on the chip alone. rho and lambda are in every thread's registers. What W_out of a
-latent readout, b_out and the confidence are is in shared memory.
+forwards and back; what is kept of one, phi and rho, is in shared memory or, where a trial is too
+long for that, in ``work``, of the networks on the chip alone. rho and lambda are in every thread's
+registers. What W_out of a latent readout, b_out and the confidence are is in shared memory.
 """
 
 from __future__ import annotations

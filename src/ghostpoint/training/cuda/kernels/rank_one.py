@@ -18,8 +18,8 @@ or a path that does not fit on the chip. Rounding is that of the backward recurs
 by the same ``a[t]``.
 
 Layout: ``lanes`` threads a network, unit ``u lanes + lane`` in register u of a thread; 32 / lanes
-    networks a warp, one
-warp a block. Moments of an optimiser stay in global memory, which is touched once an epoch.
+networks a warp, one warp a block. Moments of an optimiser stay in global memory, which is touched
+once an epoch.
 """
 
 from __future__ import annotations
