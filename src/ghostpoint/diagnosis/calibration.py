@@ -16,6 +16,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ghostpoint.diagnosis.calibration_table import COEFFICIENTS
+from ghostpoint.diagnosis.drops import ABRUPT
 from ghostpoint.diagnosis.judged import Judged
 from ghostpoint.diagnosis.levels import Levels
 from ghostpoint.diagnosis.series import Series, median
@@ -57,6 +58,13 @@ def signs_of(judged: Judged, series: Series, levels: Levels, lost: int, second: 
     }
     signs[f"turns: {judged.name}"] = signs["turns"]
     signs["turns without noise"] = float(signs["turns"] > 0 and signs["noise"] < SMOOTH)
+    signs["noise with memory"] = signs["noise"] * signs["memory"]
+    drop = max(judged.drops, key=lambda each: each.share, default=None)
+    if drop is not None and judged.name in ("abrupt learning", "staircase learning", "gradual learning"):
+        # 1 at the threshold, 1/e at a factor of two from it
+        signs[f"near the threshold: {judged.name}"] = float(
+            np.exp(-abs(np.log2(max(drop.haste, 1e-6) / ABRUPT)))
+        )
     if judged.swing is not None:
         signs["irregular"] = float(not judged.swing.regular)
         signs["dies away"] = float(judged.swing.growth < 0.7)

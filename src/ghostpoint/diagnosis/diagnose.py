@@ -191,16 +191,17 @@ def _swing(series: Series, levels: Levels) -> Swing | None:
     loss = series.loss
     if len(loss) < 12:
         return None
-    first, filled = 0, _on_a_grid(series)
+    first, bottom, filled = 0, 0, _on_a_grid(series)
     low = levels.chance - 0.8 * levels.drop
     below = levels.linear.fit <= low
     if levels.drop > 0.1 * abs(levels.chance) and below.any():
-        first = int(levels.linear.edges[int(below.argmax())])
+        first = bottom = int(levels.linear.edges[int(below.argmax())])
     first = int(np.searchsorted(filled[0], series.epoch[min(first, max(len(loss) - 64, len(loss) * 3 // 4))]))
     tail = loss[-max((len(loss) - min(first, len(loss) - 64)) // 4, 8) :]  # of what follows the drop
     level = abs(float(median(tail))) if levels.low >= 0 else levels.drop
     noise = levels.early_noise * max(level / max(abs(levels.chance), 1e-300), 1.0)  # noise grows with the loss
-    found = swing_at_end(filled[1], noise, 0.6 * level, first)
+    noise = np.nan if levels.silent else noise
+    found = swing_at_end(filled[1], noise, 0.6 * level, first, bottom)
     if found is not None and len(filled[0]) > len(loss):
         points = len(loss) - int(np.searchsorted(series.epoch, filled[0][-found.points]))
         found = found._replace(points=points)

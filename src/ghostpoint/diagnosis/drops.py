@@ -90,7 +90,11 @@ def abrupt_share(drops: list[Drop]) -> float:
 
 
 def stairs(drops: list[Drop]) -> bool:
-    """Whether there are several abrupt drops, each after a plateau of its own."""
+    """Whether there are several abrupt drops, each after a plateau of its own, and none is undone
+    before the next: together they are no more than the whole.
+    """
+    if abrupt_share(drops) > 1.1:
+        return False
     own = [
         b for a, b in pairwise(drops) if b.plateau[0] >= a.start and b.plateau[1] - b.plateau[0] > 2 * (b.end - b.start)
     ]
@@ -135,7 +139,7 @@ def _drops(series: Series, levels: Levels, course: Course, scale: str) -> list[D
         waited = int(course.edges[a] - course.edges[f0])
         step = float(median(np.diff(series.epoch[course.edges[a] : course.edges[b + 1]])))
         haste = max(float(last - first - step), 0.0) / passed
-        if waited < 4 and not (plateau[1] > plateau[0] and a == f0):
+        if waited < 3 and not (plateau[1] > plateau[0] and a == f0):
             haste = float(last - first) / passed if a > 0 and waited >= 3 else 1.0  # no plateau: no wait
         linear_size = float(np.exp(high) - np.exp(deep)) if log else size
         found.append(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
 from ghostpoint.diagnosis.segments import Course, Segment, course_of
-from ghostpoint.diagnosis.series import Series, median, median_of_three, noise_of
+from ghostpoint.diagnosis.series import Series, median, median_of_three, noise_of, quantum_of
 
 __all__ = ["Levels", "levels_of", "tail_is_flat", "without_accuracy"]
 
@@ -50,6 +50,9 @@ class Levels:
         The first flat stretch that lies above the middle of the drop.
     by_accuracy : bool
         Whether ``off`` was found by the accuracy.
+    silent : bool
+        Whether most values before learning are alike, at a bound or by rounding: they show no
+        noise.
     found : dict
         What several rules ask for and is computed once: the drops.
     """
@@ -67,6 +70,7 @@ class Levels:
     off: NDArray[np.bool_]
     plateau: Segment | None
     by_accuracy: bool
+    silent: bool = False
     found: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @property
@@ -115,6 +119,8 @@ def levels_of(series: Series, chance_loss: float | None, chance_accuracy: float 
     learns = int(linear.edges[int(fallen.argmax())]) if fallen.any() else n
     early = loss[first[0] : max(first[1], first[0] + 12, min(n // 10, 200, learns))]
     early_noise = noise_of(early) * (1.0 + 8.0 / len(early))  # an estimate from few points may be low
+    silent = early_noise == 0.0
+    early_noise = max(early_noise, quantum_of(loss) / np.sqrt(12.0))
     accuracy, at_chance, off = _by_accuracy(series, chance_accuracy, plateau, first, inferred)
     by_accuracy = off is not None
     if off is None:
@@ -123,7 +129,7 @@ def levels_of(series: Series, chance_loss: float | None, chance_accuracy: float 
         off = off & _by_loss(linear, loss, chance, low, early_noise)
     return Levels(
         linear, logarithmic, chance, low, start, end, early_noise, at_chance, accuracy, tuple(inferred), off, plateau,
-        by_accuracy,
+        by_accuracy, silent,
     )  # fmt: skip
 
 

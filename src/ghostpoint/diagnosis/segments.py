@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostpoint.diagnosis.series import median, median_of_five, noise_of
+from ghostpoint.diagnosis.series import median, median_of_five, memory_of, noise_of
 
 __all__ = ["Course", "Segment", "course_of"]
 
@@ -126,6 +126,9 @@ def course_of(epoch: Floats, values: Floats) -> Course:
     middle = np.add.reduceat(epoch, edges[:-1]) / count
     value = _medians(values, edges)
     noise = _local_noise(values, edges)
+    # of noise with memory r, second differences show the share (1 - r) (3 - r) / 3 of the variance
+    memory = memory_of(values)
+    noise = noise * np.sqrt(3.0 / ((1.0 - memory) * (3.0 - memory)))
     scale = float(np.ptp(value))
     # noise with memory leaves more in the bins than independent noise would
     rough = 0.0
@@ -133,6 +136,8 @@ def course_of(epoch: Floats, values: Floats) -> Course:
         second = np.abs(np.diff(value[_EARLY // 2 :], 2))
         rough = float(1.4826 * median(second) / np.sqrt(6.0))
     error = np.where(count > 2, 1.25, 1.0) * noise / np.sqrt(count)
+    if n <= 400:  # bins of few values, whose noise is as correlated as that of the values
+        error = error * np.sqrt((1.0 + memory) / (1.0 - memory))
     error = np.maximum(error, np.maximum(np.minimum(rough, noise), FLOOR * scale))
     error = np.maximum(error, 1e-12 * (np.abs(value).max() + 1e-300))
     fit, pieces = _partition(middle, value, error)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ghostpoint.diagnosis.history import RunHistory
 
-__all__ = ["Series", "held", "median", "median_of_five", "median_of_three", "noise_of", "quantum_of"]
+__all__ = ["Series", "held", "median", "median_of_five", "median_of_three", "memory_of", "noise_of", "quantum_of"]
 
 Floats = NDArray[np.float64]
 #: points at either end of a run of NaN that decide between a gap and the end of the record
@@ -56,6 +56,27 @@ def noise_of(values: Floats) -> float:
         return 0.0
     second = np.abs(np.diff(values, 2))
     return float(max(1.4826 * median(second) / np.sqrt(6.0), quantum_of(values) / np.sqrt(12.0)))
+
+
+def memory_of(values: Floats) -> float:
+    """Correlation r of neighbours in noise ``e[i] = r e[i-1] + w[i]`` on a smooth curve, in [0,
+    0.95]; 0 where that is not clear.
+
+    The variances of first and second differences have the ratio 1 to 3 - r. They are taken in
+    windows of at least 30 values about their medians, so that a slope counts for nothing, and r is
+    the median of the windows less three standard errors, ``3 / sqrt(n)``. A ratio under 1.7 is that
+    of a curve which bends by more than its noise: nothing is known of the noise then.
+    """
+    n = len(values)
+    if n < 60:
+        return 0.0
+    ratios = []
+    for part in np.array_split(values, int(np.clip(n // 30, 2, 12))):
+        first, second = np.diff(part), np.diff(part, 2)
+        slope = median(np.abs(first - median(first)))
+        ratios.append((median(np.abs(second - median(second))) / slope) ** 2 if slope > 0 else 3.0)
+    ratio = float(median(np.array(ratios)))
+    return float(np.clip(3.0 - ratio - 3.0 / np.sqrt(n), 0.0, 0.95)) if ratio > 1.7 else 0.0
 
 
 def quantum_of(values: Floats) -> float:

@@ -26,8 +26,8 @@ SPAN = 0.03
 LOUDER, TURNS = 3.0, 0.1
 #: probability that the strongest frequency of independent noise is called a line
 _CHANCE = 1e-6
-#: points at the end that are searched for irregular swings
-TAIL = 120
+#: points at the end that are searched for irregular swings, at least and at most
+_FEWEST, TAIL = 16, 120
 
 
 class Swing(NamedTuple):
@@ -63,7 +63,7 @@ def reversals(values: Floats, threshold: float) -> int:
     return turns
 
 
-def swing_at_end(values: Floats, early_noise: float, level: float, first: int = 0) -> Swing | None:
+def swing_at_end(values: Floats, early_noise: float, level: float, first: int = 0, low: int = 0) -> Swing | None:
     """The oscillation that fills the end of ``values`` (n,), or None.
 
     Windows of all, a half, a quarter, ... of the points after ``first`` are searched, the longest
@@ -72,22 +72,24 @@ def swing_at_end(values: Floats, early_noise: float, level: float, first: int = 
     Parameters
     ----------
     early_noise : float
-        Noise before learning, in units of the values.
+        Noise before learning, in units of the values; NaN if unknown.
     level : float
         Size of the loss to which the amplitude is compared.
     first : int
-        Point before which nothing is searched: the end of the last drop.
+        Point before which nothing is searched.
+    low : int
+        Point at which the drop has ended: too few points after it show no irregular swing.
     """
     length = len(values) - first
     best: Swing | None = None
     while length >= 12:
         window = values[-length:]
         found = _regular(window, level)
-        if found is not None:
+        if found is not None and not _was_noise(values[first:], length, level):
             best = found
             break
         length //= 2
-    louder = _louder(values[first:], early_noise, level)
+    louder = _louder(values[first:], early_noise, level) if len(values) - low >= _FEWEST else None
     if best is None or (louder is not None and louder.points > best.points):
         return louder
     return best
@@ -183,11 +185,25 @@ def _regular(window: Floats, level: float) -> Swing | None:
     return Swing(len(window), period * block, amplitude, growth, line, float(peak), True)
 
 
+def _was_noise(values: Floats, length: int, level: float) -> bool:
+    """Whether as many values before the last ``length`` ones are half as loud or louder, and hold
+    no line: noise with memory, in a short part of which a few waves look like an oscillation.
+    """
+    before, after = values[max(len(values) - 2 * length, 0) : -length], values[-length:]
+    if len(before) < max(length // 2, 12):
+        return False
+    sizes = [float(np.ptp(np.quantile(_detrended(part), [0.05, 0.95]))) for part in (before, after)]
+    rough = noise_of(before) > 0.03 * sizes[0]  # else a smooth swing whose period changes
+    return sizes[0] > 0.5 * sizes[1] and rough and _regular(before, level) is None
+
+
 def _louder(values: Floats, early_noise: float, level: float) -> Swing | None:
-    """Irregular swings: rough at the end as compared with the noise before learning."""
+    """Irregular swings: rough at the end as compared with the noise before learning, which is NaN
+    if unknown.
+    """
     n = len(values)
-    tail = values[-min(TAIL, max(n // 4, 16)) :]
-    if len(tail) < 16:
+    tail = values[-min(TAIL, max(n // 4, _FEWEST)) :]
+    if len(tail) < _FEWEST:
         return None
     rest = _detrended(tail)
     step = np.diff(tail)
@@ -211,7 +227,7 @@ def _louder(values: Floats, early_noise: float, level: float) -> Swing | None:
         or skewness > 4.0 * np.sqrt(6.0 / len(tail))
         or rough > 5 * LOUDER * early_noise
     )
-    if not ((rough > LOUDER * few * early_noise and related) or alternates):
+    if not ((not rough <= LOUDER * few * early_noise and related) or alternates):
         return None
     half = len(tail) // 2
     first, second = (float(np.ptp(np.quantile(part, [0.05, 0.95]))) for part in (rest[:half], rest[half:]))
@@ -220,9 +236,8 @@ def _louder(values: Floats, early_noise: float, level: float) -> Swing | None:
     purity = float(power[max(peak - 1, 1) : peak + 2].sum() / max(power.sum(), 1e-300))
     # the swings reach back as far as blocks of the tail's length are as rough
     points, width = len(tail), len(tail)
-    while points + width <= n and noise_of(values[n - points - width : n - points]) > max(
-        LOUDER * early_noise, 0.3 * rough
-    ):
+    least = np.fmax(LOUDER * early_noise, 0.3 * rough)
+    while points + width <= n and noise_of(values[n - points - width : n - points]) > least:
         points += width
     return Swing(
         points,

@@ -12,7 +12,7 @@ from ghostpoint.diagnosis.judged import RISE_OF_LEVEL, SPELL_POINTS, Judged, bri
 from ghostpoint.diagnosis.levels import Levels, tail_is_flat
 from ghostpoint.diagnosis.rises import diverged, overfits, restarted, rises
 from ghostpoint.diagnosis.segments import CLEAR
-from ghostpoint.diagnosis.series import Series, median, noise_of
+from ghostpoint.diagnosis.series import Series, median, median_of_three, noise_of
 from ghostpoint.diagnosis.swings import SPAN, Swing, loud_blocks
 
 __all__ = ["FEWEST", "judge"]
@@ -42,11 +42,12 @@ def judge(series: Series, levels: Levels, swing: Swing | None, strictness: float
     found = (
         diverged(series, levels, k)
         or overfits(series, levels, k)
+        or (restarted(series, levels, k) if series.rate is not None else None)
         or _swings(series, levels, swing if swing is not None and swing.regular else None, k)
         or _never_learned(series, levels, k)
         or _lost(series, levels, k)
         or _swings(series, levels, swing, k)
-        or restarted(series, levels, k)
+        or (restarted(series, levels, k) if series.rate is None else None)
         or _recovered(series, levels, k)
         or rises(series, levels, k)
         or _constant(series, levels, k)
@@ -179,6 +180,9 @@ def _lost(series: Series, levels: Levels, k: float) -> Judged | None:
         unsure = CLEAR * 2.5 * float(levels.linear.noise[-1]) / np.sqrt(max(len(loss), 1))
         if middle >= 3 and median(loss[middle:]) - median(loss[:middle]) > max(0.05 * levels.drop, unsure):
             return None  # still rising: at no plateau
+        end = levels.linear.segments[-1]
+        if end.shape == "rising" and end.end - end.start > 3 * max(duration, 1e-300):
+            return None  # one rise from far below that has come to chance now
         if levels.chance - level > 0.15 * levels.drop or level > levels.chance + max(
             0.5 * levels.drop, 0.25 * abs(levels.chance)
         ):
@@ -217,7 +221,10 @@ def _swings(series: Series, levels: Levels, swing: Swing | None, k: float) -> Ju
     level = abs(end) if levels.low >= 0 else levels.drop
     if 2 * swing.amplitude < k * SPAN * level:
         return None
-    if levels.by_accuracy and levels.off[-120:].mean() < 0.5:
+    cycles = max(120, int(2 * swing.period))  # a swing may lead to chance and back
+    if levels.by_accuracy and levels.off[-cycles:].mean() < 0.5:
+        return None
+    if _is_lost_by_turns(series, levels, swing):
         return None
     spacing = float(median(np.diff(series.epoch[tail])))
     evidence = {
@@ -237,6 +244,18 @@ def _swings(series: Series, levels: Levels, swing: Swing | None, k: float) -> Ju
         begin = first  # the windows that are searched are halves of one another: it may have begun before
     since = float(series.epoch[begin])
     return Judged("oscillation near a minimum", known(evidence), [], drops_of(series, levels), gap, swing, since)
+
+
+def _is_lost_by_turns(series: Series, levels: Levels, swing: Swing) -> bool:
+    """Whether an apparent swing is a network that is lost for a spell, works for a spell, and so
+    on: it goes through the whole drop, and rests at both of its ends.
+    """
+    first, last = _gap(levels, series)
+    if last == first or 2 * swing.amplitude < 0.8 * levels.drop:
+        return False
+    tail = series.loss[-swing.points :]
+    near = np.minimum(np.abs(tail - levels.chance), np.abs(tail - levels.low)) < 0.1 * levels.drop
+    return bool(near.mean() > 0.9)
 
 
 def _gap(levels: Levels, series: Series) -> tuple[int, int]:
@@ -263,10 +282,14 @@ def _gap(levels: Levels, series: Series) -> tuple[int, int]:
     if not levels.by_accuracy:  # below chance by a little and back again is no learning
         bins = np.searchsorted(levels.linear.edges, [first, last], side="right") - 1
         before = levels.linear.fit[: max(int(bins[0]), 1)]
+        if len(before) > 8:  # single bins are as noisy as single values
+            before = median_of_three(np.pad(before, 1, mode="edge"))
         at = int(before.argmin())
         fell_from = float(before[: at + 1].max())
         if before[at] > levels.chance - 0.3 * levels.drop or fell_from < levels.chance - 0.3 * levels.drop:
             return 0, 0
+        if float(median(series.loss[first:last])) < levels.chance - 0.3 * levels.drop:
+            return 0, 0  # too noisy to be clear of chance, and not at chance
     return first, last
 
 
