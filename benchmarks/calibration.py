@@ -2,7 +2,7 @@
 
     python benchmarks/calibration.py [--records 40] [--first SEED]
 
-Both generators of labelled records (tests/diagnosis) and the simulated networks of
+The three generators of labelled records (tests/diagnosis) and the simulated networks of
 benchmarks/diagnosis.py are judged with development seeds. A logistic regression of right on the
 signs of doubt is fitted, with a ridge penalty and with weights by which the networks count for
 :data:`NETWORKS` of all, and ``src/ghostpoint/diagnosis/calibration_table.py`` is written. It takes
@@ -36,7 +36,7 @@ Judged = tuple[Mapping[str, float], bool]
 
 def judged_networks() -> Iterator[Judged]:
     """Signs and whether the verdict is right, of the simulated networks of development rates."""
-    for which in ("development", "first"):
+    for which in ("development", "first", "second"):
         for group in groups(which):
             found = diagnose(group.history, chance_loss=1.0, chance_accuracy=0.5).findings
             for label, finding in zip(group.labels("separation"), found, strict=True):

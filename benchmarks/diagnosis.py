@@ -3,7 +3,7 @@
     python benchmarks/diagnosis.py [--json benchmarks/results/diagnosis.json] [--rates SET]
     [--records N]
 
-Labelled records of both generators in tests/diagnosis are scored, then simulated networks.
+Labelled records of the three generators in tests/diagnosis are scored, then simulated networks.
 
 Rank-one networks are trained on delayed activation over delays, confidences, rates and lengths, and
 labelled by a rule that never sees a history: trials are simulated from the weights at every third
@@ -52,10 +52,18 @@ DELAYS = (60.0, 100.0, 160.0)  # ms
 RATES = {
     "development": {1.0: (0.002, 0.01, 0.05), 3.0: (0.002, 0.006, 0.03), 10.0: (0.008, 0.02, 0.06)},
     "first": {1.0: (0.0013, 0.005, 0.02), 3.0: (0.003, 0.01, 0.02), 10.0: (0.006, 0.013, 0.035)},
-    "held-out": {1.0: (0.0016, 0.007, 0.035), 3.0: (0.0025, 0.008, 0.025), 10.0: (0.01, 0.025, 0.05)},
+    "second": {1.0: (0.0016, 0.007, 0.035), 3.0: (0.0025, 0.008, 0.025), 10.0: (0.01, 0.025, 0.05)},
+    "held-out": {1.0: (0.0018, 0.006, 0.028), 3.0: (0.0028, 0.007, 0.022), 10.0: (0.009, 0.017, 0.042)},
 }
 EPOCHS = (800, 2500, 6000)
-SEEDS = {"development": range(0, 50), "first": range(50, 100), "held-out": range(50, 100)}
+SEEDS = {
+    "development": range(0, 50),
+    "first": range(50, 100),
+    "second": range(50, 100),
+    "held-out": range(100, 150),
+}
+#: of the generator that draws networks from the seeds
+DRAWS = {"development": 0, "first": 0, "second": 1, "held-out": 2}
 GROUP = 6  # networks of a setting
 
 
@@ -156,8 +164,8 @@ def group_of(setting: dict[str, Any], task: gp.tasks.DelayedActivation, *runs: g
 
 
 def groups(which: str) -> Iterator[Group]:
-    """All groups of "development", "first" or "held-out"."""
-    generator = np.random.default_rng(int(which == "held-out"))
+    """All groups of one of :data:`RATES`."""
+    generator = np.random.default_rng(DRAWS[which])
 
     def models(confidence: float) -> gp.LowRankRNN:
         seeds = sorted(generator.choice(list(SEEDS[which]), GROUP, replace=False).tolist())
@@ -208,9 +216,14 @@ def judged_records(each: int, first: int) -> dict[str, list[Scored]]:
     sys.path.insert(0, str(ROOT))
     from tests.diagnosis.realistic_records import REALISTIC, realistic_record
     from tests.diagnosis.records import KINDS, record_of
+    from tests.diagnosis.unusual_records import UNUSUAL, unusual_record
 
     found: dict[str, list[Scored]] = {}
-    for name, kinds, make in (("formulas", KINDS, record_of), ("realistic", REALISTIC, realistic_record)):
+    for name, kinds, make in (
+        ("formulas", KINDS, record_of),
+        ("realistic", REALISTIC, realistic_record),
+        ("unusual", UNUSUAL, unusual_record),
+    ):
         rows = found.setdefault(name, [])
         for kind in kinds:
             for seed in range(first, first + each):

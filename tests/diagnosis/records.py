@@ -412,6 +412,8 @@ def record_of(name: str, seed: int) -> LabelledRecord:
     _add_columns(history, columns, made, draw)
     if columns == "chance" and made.learns is not None and "chance_loss" not in options and name in _KNOWN:
         options["chance_loss"] = _KNOWN[name]
+    if name == "alternating" and gaps == "thinned":
+        gaps = "none"  # at every second epoch nothing is seen of a swing of period two
     if n >= 100:
         history = _with_gaps(history, gaps, rng)
     else:

@@ -150,7 +150,11 @@ def rises(series: Series, levels: Levels, k: float) -> Judged | None:
     low, end = float(held[low_at]), levels.end
     rise = end - low
     drop = max(levels.chance - low, 0.0)
-    clear = rise > CLEAR * 1.3 * float(np.hypot(course.doubt[low_at], course.doubt[-1]))
+    unsure = 1.3 * float(np.hypot(course.doubt[low_at], course.doubt[-1]))
+    if len(course.fit) >= 60:  # both are medians of few bins
+        few = max(len(course.fit) // 40, 3)
+        unsure = max(unsure, float(np.hypot(course.error[low_at] / np.sqrt(width), course.error[-1] / np.sqrt(few))))
+    clear = rise > CLEAR * unsure
     if low_at > len(course.fit) - 3 and len(course.fit) > 20:
         return None
     big = rise > k * RISE * drop and rise > k * RISE_OF_LEVEL * max(abs(low), 0.1 * drop)

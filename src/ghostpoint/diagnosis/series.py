@@ -63,20 +63,21 @@ def memory_of(values: Floats) -> float:
     0.95]; 0 where that is not clear.
 
     The variances of first and second differences have the ratio 1 to 3 - r. They are taken in
-    windows of at least 30 values about their medians, so that a slope counts for nothing, and r is
-    the median of the windows less three standard errors, ``3 / sqrt(n)``. A ratio under 1.7 is that
-    of a curve which bends by more than its noise: nothing is known of the noise then.
+    windows of at least 30 values about their medians, so that a slope counts for nothing. A curve
+    that bends or swings makes r larger, so nearly the least of the windows is taken, less two
+    standard errors, ``2 / sqrt(n)``. A ratio under 1.7 is that of a curve which bends by more than
+    its noise: nothing is known of the noise then.
     """
     n = len(values)
-    if n < 60:
+    if n < 100:
         return 0.0
     ratios = []
-    for part in np.array_split(values, int(np.clip(n // 30, 2, 12))):
+    for part in np.array_split(values, min(n // 30, 12)):
         first, second = np.diff(part), np.diff(part, 2)
         slope = median(np.abs(first - median(first)))
         ratios.append((median(np.abs(second - median(second))) / slope) ** 2 if slope > 0 else 3.0)
-    ratio = float(median(np.array(ratios)))
-    return float(np.clip(3.0 - ratio - 3.0 / np.sqrt(n), 0.0, 0.95)) if ratio > 1.7 else 0.0
+    ratio = float(np.quantile(ratios, 0.9))
+    return float(np.clip(3.0 - ratio - 2.0 / np.sqrt(n), 0.0, 0.95)) if ratio > 1.7 else 0.0
 
 
 def quantum_of(values: Floats) -> float:

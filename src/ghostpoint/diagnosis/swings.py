@@ -160,7 +160,9 @@ def _regular(window: Floats, level: float) -> Swing | None:
     # a line stands out of its neighbours too: noise with memory has peaks but no lines
     background = float(median(others)) / np.log(2.0) if len(others) >= 3 else 0.0
     clear = fisher < _CHANCE and power[peak] > np.log(len(power) / _CHANCE) * background
-    if not clear or line < (0.5 if n < 200 else 0.12):
+    # noise with memory makes weak lines of few cycles
+    weak = n < 200 or (peak < 8 and _is_rough(data))
+    if not clear or line < (0.5 if weak else 0.12):
         return None
     period = n / peak
     low, high = np.quantile(rest, [0.05, 0.95])
@@ -193,8 +195,13 @@ def _was_noise(values: Floats, length: int, level: float) -> bool:
     if len(before) < max(length // 2, 12):
         return False
     sizes = [float(np.ptp(np.quantile(_detrended(part), [0.05, 0.95]))) for part in (before, after)]
-    rough = noise_of(before) > 0.03 * sizes[0]  # else a smooth swing whose period changes
-    return sizes[0] > 0.5 * sizes[1] and rough and _regular(before, level) is None
+    return sizes[0] > 0.5 * sizes[1] and _is_rough(before) and _regular(before, level) is None
+
+
+def _is_rough(values: Floats) -> bool:
+    """Whether neighbours differ as in noise with a memory of up to fifty points, and not as in a
+    smooth swing."""
+    return noise_of(values) > 0.03 * float(np.ptp(np.quantile(_detrended(values), [0.05, 0.95])))
 
 
 def _louder(values: Floats, early_noise: float, level: float) -> Swing | None:
@@ -222,8 +229,13 @@ def _louder(values: Floats, early_noise: float, level: float) -> Swing | None:
     spectrum = np.abs(np.fft.rfft(rest, 2 * len(rest))) ** 2
     correlation = np.fft.irfft(spectrum)[1 : len(rest) // 2] / total
     skewness = float((rest**3).mean()) / (total / len(rest)) ** 1.5
+    # deterministic swings may have no correlation, but a value depends on the square of the last one
+    # (bicovariance: Hinich, M. J. (1996). Testing for dependence in the input to a linear time
+    # series model. Journal of Nonparametric Statistics 6, 205-221)
+    bent = (np.clip(rest, -2 * amplitude, 2 * amplitude) ** 2)[:-1]
+    bend = float(np.corrcoef(bent, rest[1:])[0, 1]) if np.ptp(bent) > 0 else 0.0
     related = (
-        float(np.abs(correlation).max()) > 4.0 / np.sqrt(len(tail))
+        max(float(np.abs(correlation).max()), abs(bend)) > 4.0 / np.sqrt(len(tail))
         or skewness > 4.0 * np.sqrt(6.0 / len(tail))
         or rough > 5 * LOUDER * early_noise
     )

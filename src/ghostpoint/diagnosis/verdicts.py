@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
 
 from ghostpoint.diagnosis.drops import abrupt_share, drops_of, stairs
 from ghostpoint.diagnosis.judged import RISE_OF_LEVEL, SPELL_POINTS, Judged, brief, known, spell_epochs
@@ -108,6 +109,7 @@ def _answers_rose(series: Series, levels: Levels) -> bool:
     if series.accuracy is None or levels.accuracy_at_chance is None or not levels.off.any():
         return False
     known = np.isfinite(series.accuracy)
+    known &= np.cumsum(np.nan_to_num(series.accuracy)) > 0  # before that the column was not filled
     above = series.accuracy[known & levels.off]
     if not len(above):  # none was recorded there: what lies between is interpolated
         return False
@@ -141,6 +143,10 @@ def _significant(levels: Levels) -> bool:
     """Whether the course falls from chance by more than its errors."""
     course = levels.linear
     low_at = int(course.fit.argmin())
+    if len(course.fit) > 30 and 0 < low_at < len(course.fit) - 1:  # a bin alone may be a rare batch
+        lowest = float(median_of_three(course.fit).min())
+        if levels.chance - lowest < 0.3 * levels.drop:
+            return False
     return levels.drop > CLEAR * 1.6 * float(np.hypot(course.doubt[low_at], course.doubt[0]))
 
 
@@ -157,10 +163,14 @@ def _falls_by_decades(levels: Levels) -> bool:
 def _lost(series: Series, levels: Levels, k: float) -> Judged | None:
     """Off chance once, and back at chance to the end."""
     where = np.flatnonzero(levels.off)
-    if not len(where) or levels.drop <= 0:
+    n = len(series.loss)
+    if len(where) < (3 if n > 60 else 1) or levels.drop <= 0:
         return None
     last = int(where[-1])
-    n = len(series.loss)
+    if n > 100 and not levels.by_accuracy:  # single values below chance are no return
+        width = max(n // 100, 5) | 1
+        dense = np.flatnonzero(uniform_filter1d(levels.off.astype(float), width, mode="nearest") > 0.5)
+        last = int(where[where <= dense[-1] + width // 2][-1]) if len(dense) else last
     points = n - 1 - last
     duration = series.epoch[-1] - series.epoch[last]
     loss = series.loss[last + 1 :]
