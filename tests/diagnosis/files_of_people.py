@@ -6,14 +6,17 @@ and what must be said about it."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import pickle
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.io import savemat
 
 G, A, S = "gradual learning", "abrupt learning", "staircase learning"
 P, C, Q = "plateau at chance", "plateau at a constant answer", "oscillation near a minimum"
@@ -323,6 +326,63 @@ binary("pickled records", "a.pkl", lambda p: p.write_bytes(pickle.dumps([{"epoch
     _ in rows])), "loss")
 binary("pickled dict of runs", "a.pkl", lambda p: p.write_bytes(pickle.dumps({"a": Y, "b": Y[:90]})), None, runs=2)
 
+# ---- files of which the loss is written in another way, or under another name
+
+log("only an accuracy", ".csv", ["epoch,val_acc,train_acc", *[f"{i},{a - 0.02},{a}" for i, _, a in rows]], "train_acc",
+    words=("1 - train_acc",))
+log("an accuracy in percent alone", ".csv", ["epoch,accuracy", *[f"{i},{100 * a:.2f}" for i, _, a in rows]], "accuracy",
+    words=("100 - accuracy",))
+reward = np.round(-200 + 80 * UP + 3 * UP * normal("reward", n), 2)
+log("rewards", ".csv", ["episode,reward", *[f"{i},{x}" for i, x in enumerate(reward)]], "reward", words=("negative",))
+log("Stable-Baselines' monitor", ".csv", ['#{"t_start": 1.7e9, "env_id": "MountainCar-v0"}', "r,l,t",
+    *[f"{x},200,{3.1 * i:.2f}" for i, x in enumerate(reward)]], "r", words=("negative",))
+log("perplexity", ".csv", ["step,ppl", *[f"{i},{np.exp(6 * y):.4f}" for i, y, _ in rows]], "ppl")
+log("a name that says nothing", ".csv", ["epoch,J", *[f"{i},{y}" for i, y, _ in rows]], "J")
+log("German", ".csv", ["Epoche;Verlust;Genauigkeit", *[f"{i};{y};{a}".replace(".", ",") for i, y, a in rows]], "Verlust")
+text("French in Latin-1", ".csv", lines(["époque;perte", *[f"{i};{y}".replace(".", ",") for i, y, _ in rows]]), A,
+    loss="perte", encoding="latin-1")
+log("Chinese", ".csv", ["轮次,损失", *[f"{i},{y}" for i, y, _ in rows]], "损失")
+text("UTF-32", ".csv", lines(["epoch,loss", *[f"{i},{y}" for i, y, _ in rows]]), A, loss="loss", encoding="utf-32")
+text("UTF-16 without a mark", ".csv", lines(["epoch,loss", *[f"{i},{y}" for i, y, _ in rows]]), A, loss="loss",
+    encoding="utf-16-be")
+log("exponents of Fortran", ".dat", [f" {i} {y:.5e}".replace("e", "D") for i, y, _ in rows], "column 2")
+log("underscores in numbers", ".csv", ["step,loss", *[f"{1000 * i:_},{y}" for i, y, _ in rows]], "loss")
+log("a list in YAML", ".yaml", [f"- epoch: {i}\n  loss: {y}" for i, y, _ in rows], "loss")
+log("dates without a time", ".csv", ["date,loss", *[f"2024-{1 + i // 28:02d}-{1 + i % 28:02d},{y}" for i, y,
+    _ in rows]], "loss")
+log("steps below zero", ".csv", ["step,loss", *[f"{i - 60},{y}" for i, y, _ in rows]], "loss")
+log("a comment over two lines", ".csv", ["epoch,loss,comment", *[f'{i},{y},"slow\nnode, again"' for i, y, _ in rows]],
+    "loss")
+log("training and validation rows", ".csv", ["epoch,split,loss", *[f"{i},{side},{y + (side == 'val')}" for i, y,
+    _ in rows for side in ("train", "val")]], "loss", words=("told apart by split",))
+log("a row for each metric", ".csv", ["step,metric,value", *[f"{i},{name},{x}" for i, y, a in rows
+    for name, x in (("loss", y), ("acc", a))]], "loss", words=("told apart by metric",))
+data("numbers as text", {"loss": [str(y) for y in Y]}, "loss")
+data("deep in a mapping", {"run": {"logs": {"train": {"loss": Y}}}}, "loss")
+log("a footer", ".csv", ["epoch,loss", *[f"{i},{y}" for i, y, _ in rows], "mean,0.5"], "loss")
+
+
+def folder_of_tables(folder: Path) -> Path:
+    """Three seeds, and files that hold no curve."""
+    for seed in range(3):
+        (folder / f"seed{seed}.csv").write_text(lines(["epoch,loss", *[f"{i},{y}" for i, y, _ in rows]]))
+    (folder / "config.json").write_text('{"lr": 0.1}')
+    (folder / "notes.txt").write_text("seed 2 was slow")
+    return folder
+
+
+def archive_of_tables(folder: Path) -> Path:
+    with zipfile.ZipFile(folder / "runs.zip", "w") as archive:
+        for seed in range(2):
+            archive.writestr(f"seed{seed}.csv", lines(["epoch,loss", *[f"{i},{y}" for i, y, _ in rows]]))
+    return folder / "runs.zip"
+
+
+FILES["a folder of tables"] = Case(folder_of_tables, (A,), "loss", runs=3, words=("seed1", "config.json"))
+FILES["an archive of tables"] = Case(archive_of_tables, (A,), "loss", runs=2, words=("seed1",))
+binary("MATLAB", "a.mat", lambda p: savemat(p, {"loss": LOSS, "note": "x"}), None)
+binary("whole numbers", "a.npy", lambda p: np.save(p, np.round(100 * LOSS).astype(np.int16)), None)
+
 # ---- bad input: one line, status 2
 
 
@@ -354,5 +414,14 @@ refused("a negative chance", ".csv", good, "chance_loss", options=("--chance-los
 refused("one class", ".csv", good, "classes", options=("--classes", "1"))
 refused("a run that there is not", ".csv", good, "run", options=("--run", "seed-9"))
 refused("code in a pickle", ".pkl", b"cos\nsystem\n(S'echo'\ntR.", "record.pkl")
+refused("a notebook", ".ipynb", json.dumps({"cells": [{"cell_type": "code", "source": ["x"]}], "nbformat": 4}),
+        "record.ipynb")
+refused("units behind the numbers", ".csv", lines(["epoch,loss", *[f"{i},{y} nats" for i, y, _ in rows]]), "row 2",
+        "nats")
+refused("a spreadsheet's table of another program", ".db", b"SQLite format 3\0" + b"\0" * 500, "record.db")
+refused("losses of two networks", ".log", lines([f"[{i}/120] Loss_D: {y} Loss_G: {1 - y}" for i, y, _ in rows]),
+        "several", "Loss_D, Loss_G")
+refused("half of a compressed file", ".csv.gz", gzip.compress(good.encode())[:200], "record.csv.gz")
+refused("blank lines", ".csv", "  \n \n", "empty")
 log("an impossible accuracy", ".csv", ["epoch,loss,acc", *[f"{i},{y},{250 + i}" for i, y, _ in rows]], "loss",
     words=("accuracy not used", "369"))

@@ -4,6 +4,7 @@ refused in one line.
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 
@@ -57,6 +58,13 @@ def test_the_content_says_the_format_not_the_name(command, file):
     status, out, errors = command(file)
     assert (status, errors) == (0, [])
     assert out.startswith("abrupt learning")
+
+
+def test_the_standard_input_is_read(capsys, monkeypatch):
+    text = "\n".join(["epoch,loss", *[f"{t},{y}" for t, y in zip(T, LOSS, strict=True)]])
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert run(["diagnose", "-"]) == 0
+    assert capsys.readouterr().out.startswith("abrupt learning")
 
 
 def test_columns_are_named(command):

@@ -154,7 +154,8 @@ def diagnose(
     file: Annotated[
         Path,
         typer.Argument(
-            help="A record of a training as tools write it: table, log, JSON, NumPy, TensorBoard, ... or a saved run.",
+            help="A record of a training as tools write it: table, log, JSON, NumPy, TensorBoard, ... or a saved run; "
+            "- for the standard input.",
             metavar="FILE",
         ),
     ],

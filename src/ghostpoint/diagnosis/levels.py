@@ -20,8 +20,6 @@ OFF = 0.1
 #: a constant answer to two equally frequent targets has half the loss of the worst: a start below
 #: was trained before
 HEDGED = 0.45
-#: share of the drop from which on a step of rounding hides the noise
-COARSE = 0.005
 #: relative distance within which a first plateau is that of a given chance level
 NEAR = 0.12
 #: losses are also looked at on a logarithmic scale where all are positive and they span this factor
@@ -53,8 +51,8 @@ class Levels:
     by_accuracy : bool
         Whether ``off`` was found by the accuracy.
     silent : bool
-        Whether most values before learning are alike, at a bound or by coarse rounding: they show
-        no noise.
+        Whether most values before learning are alike, at a bound or by rounding: they show no
+        noise.
     found : dict
         What several rules ask for and is computed once: the drops.
     """
@@ -121,9 +119,8 @@ def levels_of(series: Series, chance_loss: float | None, chance_accuracy: float 
     learns = int(linear.edges[int(fallen.argmax())]) if fallen.any() else n
     early = loss[first[0] : max(first[1], first[0] + 12, min(n // 10, 200, learns))]
     early_noise = noise_of(early) * (1.0 + 8.0 / len(early))  # an estimate from few points may be low
-    quantum = quantum_of(loss)
-    silent = bool((np.diff(early) == 0).mean() > 0.5) and quantum > COARSE * max(chance - low, 0.0)
-    early_noise = max(early_noise, quantum / np.sqrt(12.0))
+    early_noise = max(early_noise, quantum_of(loss) / np.sqrt(12.0))
+    silent = bool((np.diff(early) == 0).mean() > 0.5)
     accuracy, at_chance, off = _by_accuracy(series, chance_accuracy, plateau, first, inferred)
     by_accuracy = off is not None
     if off is None:

@@ -63,21 +63,31 @@ def memory_of(values: Floats) -> float:
     0.95]; 0 where that is not clear.
 
     The variances of first and second differences have the ratio 1 to 3 - r. They are taken in
-    windows of at least 30 values about their medians, so that a slope counts for nothing. A curve
+    windows of at least 50 values about their medians, so that a slope counts for nothing. A curve
     that bends or swings makes r larger, so nearly the least of the windows is taken, less two
-    standard errors, ``2 / sqrt(n)``. A ratio under 1.7 is that of a curve which bends by more than
-    its noise: nothing is known of the noise then.
+    standard errors, ``2 / sqrt(n)``. Where the ratio is under 1.7, the curve bends by more than its
+    noise; where the variance of differences over four values is not near ``1 + r + r**2 + r**3``
+    times that of the first ones, it swings. Nothing is known of the noise then.
     """
     n = len(values)
     if n < 100:
         return 0.0
-    ratios = []
-    for part in np.array_split(values, min(n // 30, 12)):
-        first, second = np.diff(part), np.diff(part, 2)
-        slope = median(np.abs(first - median(first)))
-        ratios.append((median(np.abs(second - median(second))) / slope) ** 2 if slope > 0 else 3.0)
-    ratio = float(np.quantile(ratios, 0.9))
-    return float(np.clip(3.0 - ratio - 2.0 / np.sqrt(n), 0.0, 0.95)) if ratio > 1.7 else 0.0
+    memories = []
+    for part in np.array_split(values, min(n // 50, 6)):
+        first = _spread_of(np.diff(part))
+        ratio = _spread_of(np.diff(part, 2)) / first if first > 0 else 3.0
+        r = min(max(3.0 - ratio, 0.0), 1.0)
+        distant = _spread_of(part[4:] - part[:-4]) / max(first * (1 + r + r * r + r**3), 1e-300)
+        memories.append(r if ratio > 1.7 and 0.6 < distant < 1.5 else 0.0)
+    return float(np.clip(np.quantile(memories, 0.1) - 2.0 / np.sqrt(n), 0.0, 0.95))
+
+
+def _spread_of(values: Floats) -> float:
+    """Variance of what is within three normal deviations of the median; the rest counts as if it
+    were at three."""
+    rest = values - median(values)
+    edge = 3 * 1.4826 * median(np.abs(rest))
+    return float((np.clip(rest, -edge, edge) ** 2).mean())
 
 
 def quantum_of(values: Floats) -> float:

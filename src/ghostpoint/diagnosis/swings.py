@@ -206,7 +206,7 @@ def _is_rough(values: Floats) -> bool:
 
 def _louder(values: Floats, early_noise: float, level: float) -> Swing | None:
     """Irregular swings: rough at the end as compared with the noise before learning, which is NaN
-    if unknown.
+    if unknown: then swings are related, or as large as the level.
     """
     n = len(values)
     tail = values[-min(TAIL, max(n // 4, _FEWEST)) :]
@@ -238,6 +238,7 @@ def _louder(values: Floats, early_noise: float, level: float) -> Swing | None:
         max(float(np.abs(correlation).max()), abs(bend)) > 4.0 / np.sqrt(len(tail))
         or skewness > 4.0 * np.sqrt(6.0 / len(tail))
         or rough > 5 * LOUDER * early_noise
+        or (np.isnan(early_noise) and 2 * amplitude > level)
     )
     if not ((not rough <= LOUDER * few * early_noise and related) or alternates):
         return None

@@ -25,6 +25,7 @@ _NOT_FINITE = {
 _WRAPPED = re.compile(
     r"^[A-Za-z_][\w.<>' =]*\(\s*\[?\s*([^,()\[\]]+?)\s*\]?\s*(?:,[^()]*)?\)$|^\[\s*([^,\[\]]+?)\s*\]$"
 )
+_FORTRAN = re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[dD][-+]?\d+$")
 _COMMA = re.compile(r"^[-+]?\d+,\d+(?:[eE][-+]?\d+)?$")
 _THOUSANDS = re.compile(r"^[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?$|^[-+]?\d{1,3}(?: \d{3})+(?:\.\d+)?$")
 
@@ -68,6 +69,8 @@ def cell_number(cell: str) -> tuple[float, bool]:
         return float(text.replace(",", ".")), True
     if _THOUSANDS.match(text):
         return float(text.replace(",", "").replace(" ", "")), True
+    if _FORTRAN.match(text):
+        return float(low.replace("d", "e")), True
     if low in ("true", "false"):
         return float(low == "true"), True
     raise InputError(f"{cell!r} is no number")

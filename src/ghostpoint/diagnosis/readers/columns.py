@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 
-__all__ = ["MATCHED", "RUNS", "SIDES", "STEPS", "best_columns", "is_bounds", "rank_of", "run_prefix", "words_of"]
+__all__ = [
+    "MATCHED", "RUNS", "SIDES", "STEPS", "best_columns", "is_better_larger", "is_bounds", "rank_of", "run_prefix",
+    "words_of",
+]  # fmt: skip
 
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "loss": (
@@ -22,20 +26,32 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
         "logloss",
         "rmse",
         "mae",
+        "perplexity",
+        "ppl",
+        "verlust",
+        "perte",
+        "perdida",
+        "perdita",
     ),
     "gradient_norm": ("gradient_norm", "grad_norm", "gradnorm", "total_norm", "grad_2_0_norm_total", "gnorm"),
-    "accuracy": ("accuracy", "acc", "top1", "categorical_accuracy", "binary_accuracy"),
+    "accuracy": ("accuracy", "acc", "top1", "categorical_accuracy", "binary_accuracy", "genauigkeit"),
     "confidence": ("confidence", "output_confidence"),
     "learning_rate": ("learning_rate", "lr"),
 }
 MATCHED = tuple(_NAMES)
 #: columns that number the rows, in the order in which they are tried
 STEPS = ("epoch", "global_step", "step", "iteration", "iter", "batch", "update", "steps", "epochs", "iterations", "it",
-         "trainer_global_step", "train_global_step", "unnamed_0", "index", "n", "t", "time")  # fmt: skip
+         "trainer_global_step", "train_global_step", "unnamed_0", "index", "n", "t", "time", "episode", "timesteps", "step_num", "epoche", "epoque", "epoca",
+         "schritt")  # fmt: skip
 #: columns that tell runs apart
 RUNS = ("network", "run", "seed", "run_id", "run_name", "name", "experiment", "trial", "replicate", "id", "model")
 #: parts of a record that hold the curves of the training and of the validation set
-SIDES = {"train": "train", "training": "train", "validation": "val", "val": "val", "valid": "val", "test": "val"}
+SIDES = {"train": "train", "training": "train", "validation": "val", "val": "val", "valid": "val", "test": "val",
+         "eval": "val", "dev": "val"}  # fmt: skip
+#: words for what a training makes large
+_LARGE = re.compile(
+    r"(^|_)(rewards?|returns?|scores?|rew|win_rate|success_rate|f1|auc|auroc|bleu|iou|r2|psnr|ssim)(_|$)"
+)
 _TRAINING = {"train", "training", "trn"}
 _ELSEWHERE = {"val", "valid", "validation", "eval", "test", "dev", "heldout", "holdout"}
 #: words that name something else when they stand beside "loss" or "error"
@@ -48,9 +64,15 @@ _PLAIN = {"epoch", "step", "avg", "mean", "average", "running", "total", "mb", "
 def words_of(name: str) -> str:
     """``name`` in lower case, one underscore between words, the curves' names in the singular:
     ``"Train/Loss"`` and ``"trainLosses"`` are alike."""
-    split = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode() if not name.isascii() else name
+    split = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", plain)
     words = re.sub(r"[^a-z0-9]+", "_", split.lower()).strip("_").split("_")
     return "_".join(_PLURALS.get(word, word) for word in words)
+
+
+def is_better_larger(name: str) -> bool:
+    """Whether the column holds a reward or a score, so that its negative is a loss."""
+    return bool(_LARGE.search(words_of(name)))
 
 
 def is_bounds(name: str) -> bool:

@@ -22,10 +22,12 @@ _COMMENT = ("#", "%", "//", ";;")
 
 
 def decoded(blob: bytes) -> str:
-    """Text of a file: UTF-8 or UTF-16, with or without a byte-order mark, else Latin-1; lines end
+    """Text of a file: UTF-8, UTF-16 or UTF-32, with or without a byte-order mark, else Latin-1; lines end
     in ``\\n``.
     """
-    if blob.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if blob.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        text = blob.decode("utf-32", errors="replace")
+    elif blob.startswith((b"\xff\xfe", b"\xfe\xff")):
         text = blob.decode("utf-16", errors="replace")
     elif len(blob) > 3 and blob[1:2] == b"\0" and b"\0" in blob[3:40:2]:
         text = blob.decode("utf-16-le", errors="replace")
@@ -47,7 +49,7 @@ def delimited_table(text: str, source: str) -> Table | None:
     ValueError
         If more than a tenth of the rows have another number of cells than the header.
     """
-    lines = text.split("\n")
+    lines = _without_inner_breaks(text.split("\n"))
     plain = [i for i, line in enumerate(lines) if line.strip() and not line.lstrip().startswith(_COMMENT)]
     comments = [i for i, line in enumerate(lines) if line.lstrip().startswith(_COMMENT)]
     if not plain:
@@ -87,6 +89,18 @@ def delimited_table(text: str, source: str) -> Table | None:
         table = _careful(lines, header, body, separator, source, text.endswith("\n"))
     table.account[:0] = account
     return table
+
+
+def _without_inner_breaks(lines: list[str]) -> list[str]:
+    """The lines, where a quoted cell goes on over some of them joined to the first; the others are
+    empty then, so that numbers of lines stay."""
+    odd = [i for i, line in enumerate(lines) if line.count('"') % 2]
+    if not odd or len(odd) % 2:
+        return lines
+    joined = list(lines)
+    for first, last in zip(odd[::2], odd[1::2], strict=True):
+        joined[first : last + 1] = [" ".join(lines[first : last + 1])] + [""] * (last - first)
+    return joined
 
 
 def _above_the_table(sample: list[str], separator: str) -> int:

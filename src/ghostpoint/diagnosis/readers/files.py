@@ -8,8 +8,10 @@ import io
 import lzma
 import os
 import re
+import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ __all__ = ["READERS", "read_history"]
 _NETCDF = (".nc", ".nc3", ".nc4", ".cdf", ".netcdf", ".h5", ".hdf5")
 _LOGS = ("metrics.csv", "trainer_state.json", "history.csv", "training_log.csv", "log.csv", "wandb-history.jsonl",
          "training.log")  # fmt: skip
+_TABLES = (".csv", ".tsv", ".json", ".jsonl", ".log", ".txt", ".dat")
 
 
 def read_history(
@@ -44,14 +47,14 @@ def read_history(
     step: str | None = None,
     accuracy: str | None = None,
 ) -> History:
-    """The runs in a file or folder, for :func:`ghostpoint.diagnosis.diagnose`.
+    """The runs in a file or folder, or in the standard input for ``"-"``, for :func:`ghostpoint.diagnosis.diagnose`.
 
     Text: delimited tables of any separator (UTF-8 or UTF-16, decimal commas, comment lines), JSON,
     JSON lines, logs. Binary: ``.npy``, ``.npz``, netCDF, Zarr, this library's runs, TensorBoard
     event files, parquet, feather, pickles and ``.pt`` files of plain numbers. Each may be
     compressed (gzip, bzip2, xz). Folders: TensorBoard, MLflow, DVCLive, Zarr, and those with a
-    ``metrics.csv`` or ``trainer_state.json``. The first bytes say what a file is, its name only
-    where they do not.
+    ``metrics.csv`` or ``trainer_state.json``; of another folder, and of a zip archive, each table is
+    a run. The first bytes say what a file is, its name only where they do not.
 
     Parameters
     ----------
@@ -66,7 +69,7 @@ def read_history(
     """
     path = Path(path)
     choice = Choice(step, loss, accuracy)
-    if not path.exists():
+    if str(path) != "-" and not path.exists():
         raise InputError(f"path must be a file with a history, and there is no {path}")
     try:
         return _read(path, choice)
@@ -84,9 +87,12 @@ def _read(path: Path, choice: Choice) -> History:
         if found is not None:
             return _named(lambda found=found: history_of(found, choice, str(path)), str(path))
     if path.is_dir():
+        tables = _folder_of_tables(file, choice)
+        if tables is not None:
+            return tables
         raise InputError(
-            f"path must be a folder of TensorBoard, MLflow, DVCLive, Zarr, Lightning or Hugging Face, "
-            f"and {path} is none of these"
+            f"path must be a folder of TensorBoard, MLflow, DVCLive, Zarr, Lightning or Hugging Face, or of "
+            f"tables, and {path} is none of these"
         )
     if file.name.endswith((".npz", ".zip", ".zarr", ".npy", ".pt", ".pth", ".pkl", ".pickle")):
         raise InputError(
@@ -100,7 +106,7 @@ def _read(path: Path, choice: Choice) -> History:
 
 def _decompressed(path: Path) -> Source:
     """The content of a file that may be compressed as a whole."""
-    blob, name = path.read_bytes(), path.name.lower()
+    blob, name = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes(), path.name.lower()
     for magic, suffix, decompress in (
         (b"\x1f\x8b", ".gz", gzip.decompress),
         (b"BZh", ".bz2", bz2.decompress),
@@ -242,10 +248,41 @@ def _of_zip(blob: bytes, path: Path, choice: Choice) -> History:
             return history_of(TrainingRun.from_dataset(dataset))
         return _named(lambda: history_of(dataset, choice, source), source)
     files = [name for name in names if not name.endswith("/")]
+    archive_of_texts = zipfile.ZipFile(io.BytesIO(blob))
     if len(files) == 1:
-        inner = zipfile.ZipFile(io.BytesIO(blob)).read(files[0])
-        return _of_text(decoded(inner), Path(source) / files[0], choice)
+        return _of_text(decoded(archive_of_texts.read(files[0])), Path(source) / files[0], choice)
+    if any(name.startswith("xl/") for name in names):
+        return history_of(pd.read_excel(io.BytesIO(blob)), choice, source)
+    tables = [name for name in files if name.endswith(_TABLES)]
+    if tables:
+        return _each_a_run(
+            {name: lambda name=name: _of_text(decoded(archive_of_texts.read(name)), Path(source) / name, choice)
+             for name in tables}, source
+        )  # fmt: skip
     raise InputError(f"path must be a readable history, and {path} holds {', '.join(names[:5]) or 'nothing'}")
+
+
+def _each_a_run(reads: dict[str, Callable[[], History]], source: str) -> History:
+    """The runs of several files, named after them; those without a loss are left out and
+    listed."""
+    found: dict[str, History] = {}
+    left: list[str] = []
+    for name, read in reads.items():
+        try:
+            found[name] = read()
+        except ValueError:
+            left.append(name)
+    if not found:
+        raise InputError(f"path must hold a history, and none of {', '.join(left[:5])} in {source} is one")
+    runs = []
+    for name, part in found.items():
+        label = name.rpartition(".")[0] or name
+        runs += [
+            replace(run, name=label if len(part) == 1 else f"{label}/{run.name}", padded=False) for run in part.runs
+        ]
+    first = next(iter(found.values()))
+    account = [*first.account, *([f"files without a loss left out: {', '.join(left[:8])}"] if left else [])]
+    return History(tuple(runs), first.columns, tuple(account), len(runs) > 1)
 
 
 def _of_value(value: Any, source: str, choice: Choice) -> History:
@@ -362,6 +399,30 @@ def _metrics_folder(file: Source, choice: Choice) -> History | None:
     return _joined(tables, choice, str(path)) if tables else None
 
 
+def _folder_of_tables(file: Source, choice: Choice) -> History | None:
+    """A folder of tables and logs of any name: each that has a loss is a run."""
+    path = file.path
+    places = sorted(place for place in path.rglob("*") if place.is_file() and place.name.lower().endswith(_TABLES))
+    if not places or len(places) > 2000:
+        return None
+    return _each_a_run(
+        {str(place.relative_to(path)): lambda place=place: _read(place, choice) for place in places}, str(path)
+    )
+
+
+def _matlab(file: Source, choice: Choice) -> dict[str, Any] | None:
+    if not file.blob.startswith(b"MATLAB 5.0"):
+        return None
+    from scipy.io import loadmat
+
+    found = loadmat(io.BytesIO(file.blob))
+    return {
+        name: array.ravel() if 1 in array.shape else array
+        for name, array in found.items()
+        if isinstance(array, np.ndarray) and array.dtype.kind in "fiub" and array.size > 1
+    }
+
+
 def _same_training(found: dict[str, dict[str, dict[int, float]]]) -> dict[str, dict[str, dict[int, float]]]:
     """``train`` and ``validation`` folders, as Keras writes them, are curves of one run."""
     merged: dict[str, dict[str, dict[int, float]]] = {}
@@ -418,6 +479,7 @@ READERS: dict[str, Callable[[Source, Choice], Any]] = {
     "event file": _event_file,
     "parquet": _parquet,
     "feather": _feather,
+    "MATLAB": _matlab,
     "netCDF": _netcdf,
     "pickle": _pickle,
     "Zarr": _zarr_folder,

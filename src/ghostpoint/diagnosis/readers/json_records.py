@@ -199,7 +199,11 @@ def _flat(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _is_column(value: Any) -> bool:
     return isinstance(value, list | tuple) and bool(value) and all(
         cell is None or isinstance(cell, int | float) or (isinstance(cell, str) and len(cell) < 40) for cell in value
-    ) and any(isinstance(cell, int | float) or cell == "NaN" for cell in value)  # fmt: skip
+    ) and any(isinstance(cell, int | float) or cell == "NaN" or _writes_a_number(cell) for cell in value)  # fmt: skip
+
+
+def _writes_a_number(cell: Any) -> bool:
+    return isinstance(cell, str) and bool(re.fullmatch(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", cell))
 
 
 def _by_number(cells: dict[Any, Any]) -> bool:

@@ -20,8 +20,10 @@ from ghostpoint.diagnosis.readers.cells import CellError, column_numbers
 from ghostpoint.diagnosis.readers.columns import (
     MATCHED,
     RUNS,
+    SIDES,
     STEPS,
     best_columns,
+    is_better_larger,
     is_bounds,
     rank_of,
     run_prefix,
@@ -85,6 +87,9 @@ class Table:
 def history_of_table(table: Table, choice: Choice) -> History:
     """The runs of ``table``.
 
+    Rows of a training and a validation set that a column tells apart, and rows of one metric each,
+    are made columns first. Without a loss, one minus the accuracy or a negative reward is one.
+
     Runs are told apart by a column (``run``, ``seed``, ``network``, ...), by W&B's
     ``"name - metric"`` headers, by numbered losses (``loss_0``, ``loss_1``), or by steps that begin
     again at the first value.
@@ -95,6 +100,7 @@ def history_of_table(table: Table, choice: Choice) -> History:
         If no column, or several, could be the loss; if a named column is missing; if a cell is no
         number.
     """
+    table = _by_metric(_by_side(table))
     account = list(table.account)
     for role, name in (("step", choice.step), ("loss", choice.loss), ("accuracy", choice.accuracy)):
         if name is not None and name not in table.columns:
@@ -110,6 +116,7 @@ def history_of_table(table: Table, choice: Choice) -> History:
         roles = _roles(table, members, choice, account)
         columns = columns or {role: f"* - {run_prefix(name)[1]}" if prefix else name for role, name in roles.items()}
         data = {role: table.numbers(name) for role, name in roles.items()}
+        data["loss"] = _to_be_small(roles["loss"], data["loss"], account)
         outputs = _outputs(table, members, roles)
         if outputs:
             columns["answers"] = ", ".join(outputs)
@@ -178,6 +185,7 @@ def _roles(table: Table, names: list[str], choice: Choice, account: list[str]) -
             best = _fullest(table, best)
         if role == "loss" and len(best) != 1:
             best = best or (names if len(names) == 1 < len(table.columns) else _only_numbers(table, names))
+            best = best or _instead_of_a_loss(table, plain)
             if len(best) != 1:
                 what = "several that could be it" if len(best) > 1 else "none that could be it"
                 raise InputError(
@@ -188,6 +196,8 @@ def _roles(table: Table, names: list[str], choice: Choice, account: list[str]) -
         elif best:
             account.append(f"no {role.replace('_', ' ')} read, as several could be it: {_listed(best)}")
     chosen = roles["loss"]
+    if rank_of(chosen, "accuracy"):
+        roles.setdefault("accuracy", chosen)
     ranks = [(rank, name) for short, name in plain.items() if (rank := rank_of(short, "loss")) and rank[0] == 2]
     if ranks and (rank_of(chosen, "loss") or (0,))[0] < 2:
         roles["validation_loss"] = min(ranks)[1]
@@ -213,6 +223,88 @@ def _only_numbers(table: Table, names: list[str]) -> list[str]:
         return ["column 2"]
     rest = [name for name in names if words_of(name) not in (*STEPS, *RUNS, "wall_time", "timestamp")]
     return rest if len(rest) == 1 and re.fullmatch(r"column_\d+|\d*|loss.*|unnamed.*", words_of(rest[0])) else []
+
+
+def _instead_of_a_loss(table: Table, plain: Mapping[str, str]) -> list[str]:
+    """The accuracy, else the rewards or scores, else the only column of numbers that counts
+    nothing."""
+    found = [plain[name] for name in best_columns(plain, "accuracy")]
+    found = found or [plain[name] for name in plain if is_better_larger(name)]
+    if not found and set(plain) == {"r", "l", "t"}:
+        found = [plain["r"]]  # rewards, lengths and times of Stable-Baselines' monitor
+    return found or [name for name in plain.values() if _may_be_a_loss(table, name)]
+
+
+def _may_be_a_loss(table: Table, name: str) -> bool:
+    words = words_of(name)
+    if words in (*STEPS, *RUNS) or any(rank_of(name, role) for role in MATCHED):
+        return False
+    if re.search(r"(^|_)(time|seconds|timestamp|date|duration|memory|size|eta)(_|$)", words):
+        return False
+    try:
+        numbers = table.numbers(name)[0]
+    except ValueError:
+        return False
+    known = numbers[np.isfinite(numbers)]
+    return len(known) > 1 and not (_ascends(known) and bool((known == np.round(known)).all()))
+
+
+def _to_be_small(
+    name: str, values: tuple[Floats, NDArray[np.bool_]], account: list[str]
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """What a training makes large as a loss: one minus an accuracy, the negative of a reward."""
+    numbers, written = values
+    if rank_of(name, "accuracy"):
+        whole = 100.0 if np.nanmax(numbers, initial=0.0) > 1.5 else 1.0
+        account.append(f"no loss: {whole:g} - {name} is judged as one")
+        return whole - numbers, written
+    if name == "r" or is_better_larger(name) and not rank_of(name, "loss"):
+        account.append(f"{name} is taken to be better the larger: its negative is judged as the loss")
+        return -numbers, written
+    return values
+
+
+def _by_side(table: Table) -> Table:
+    """Rows of a training and a validation set, told apart by a column such as ``split``, as columns
+    of their own: those of the validation set begin with ``val_``."""
+    for name, cells in table.columns.items():
+        if words_of(name) not in ("split", "phase", "set", "mode", "subset", "stage", "partition", "dataset"):
+            continue
+        labels, unique = pd.factorize(np.asarray(cells, dtype=object))
+        sides = [SIDES.get(words_of(str(label)), "") for label in unique]
+        if set(sides) != {"train", "val"} or (labels < 0).any():
+            continue
+        val = np.array([side == "val" for side in sides])[labels]
+        columns: dict[str, Any] = {}
+        for other, values in table.columns.items():
+            if other == name:
+                continue
+            whole = np.asarray(values, dtype=object)
+            if words_of(other) in (*STEPS, *RUNS):
+                columns[other] = whole
+            else:
+                columns[other] = np.where(val, None, whole)
+                columns[f"val_{other}"] = np.where(val, whole, None)
+        account = [*table.account, f"rows told apart by {name}: those of {', '.join(map(str, unique))}"]
+        return Table(table.source, columns, account, table.lines, table.run)
+    return table
+
+
+def _by_metric(table: Table) -> Table:
+    """Rows that hold one metric each, by its name in a column such as ``metric`` and its ``value``,
+    as a column for each metric."""
+    words = {words_of(name): name for name in table.columns}
+    place = next((words[word] for word in ("metric", "tag", "key", "variable", "name") if word in words), None)
+    if place is None or "value" not in words:
+        return table
+    labels, unique = pd.factorize(np.asarray(table.columns[place], dtype=object))
+    if len(unique) > 100 or not any(rank_of(str(label), "loss") for label in unique):
+        return table
+    values = np.asarray(table.columns[words["value"]], dtype=object)
+    columns = {name: cells for name, cells in table.columns.items() if name not in (place, words["value"])}
+    columns |= {str(label): np.where(labels == i, values, None) for i, label in enumerate(unique)}
+    account = [*table.account, f"rows told apart by {place}: {_listed(unique)}"]
+    return Table(table.source, columns, account, table.lines, table.run)
 
 
 def _outputs(table: Table, names: list[str], roles: Mapping[str, str]) -> list[str]:
