@@ -338,7 +338,8 @@ log("Stable-Baselines' monitor", ".csv", ['#{"t_start": 1.7e9, "env_id": "Mounta
     *[f"{x},200,{3.1 * i:.2f}" for i, x in enumerate(reward)]], "r", words=("negative",))
 log("perplexity", ".csv", ["step,ppl", *[f"{i},{np.exp(6 * y):.4f}" for i, y, _ in rows]], "ppl")
 log("a name that says nothing", ".csv", ["epoch,J", *[f"{i},{y}" for i, y, _ in rows]], "J")
-log("German", ".csv", ["Epoche;Verlust;Genauigkeit", *[f"{i};{y};{a}".replace(".", ",") for i, y, a in rows]], "Verlust")
+log("German", ".csv", ["Epoche;Verlust;Genauigkeit", *[f"{i};{y};{a}".replace(".", ",") for i, y, a in rows]],
+    "Verlust")
 text("French in Latin-1", ".csv", lines(["époque;perte", *[f"{i};{y}".replace(".", ",") for i, y, _ in rows]]), A,
     loss="perte", encoding="latin-1")
 log("Chinese", ".csv", ["轮次,损失", *[f"{i},{y}" for i, y, _ in rows]], "损失")

@@ -422,7 +422,10 @@ def many_epochs_flat(d):
 def equal_cycles_of_the_rate(d):
     cycle = (d.u * int(d.rng.integers(3, 7))) % 1.0
     rate = 0.05 * (1 + np.cos(np.pi * cycle)) + 1e-4
-    return {"loss": 0.2 + 0.2 * np.exp(-d.u * 3) + 6 * rate * np.exp(-cycle * 3) + d.normal(0.004), "learning_rate": rate}
+    return {
+        "loss": 0.2 + 0.2 * np.exp(-d.u * 3) + 6 * rate * np.exp(-cycle * 3) + d.normal(0.004),
+        "learning_rate": rate,
+    }
 
 
 @kind(G, lengths=(100, 5000))

@@ -62,9 +62,7 @@ def signs_of(judged: Judged, series: Series, levels: Levels, lost: int, second: 
     drop = max(judged.drops, key=lambda each: each.share, default=None)
     if drop is not None and judged.name in ("abrupt learning", "staircase learning", "gradual learning"):
         # 1 at the threshold, 1/e at a factor of two from it
-        signs[f"near the threshold: {judged.name}"] = float(
-            np.exp(-abs(np.log2(max(drop.haste, 1e-6) / ABRUPT)))
-        )
+        signs[f"near the threshold: {judged.name}"] = float(np.exp(-abs(np.log2(max(drop.haste, 1e-6) / ABRUPT))))
     if judged.swing is not None:
         signs["irregular"] = float(not judged.swing.regular)
         signs["dies away"] = float(judged.swing.growth < 0.7)

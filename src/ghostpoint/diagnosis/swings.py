@@ -229,7 +229,7 @@ def _louder(values: Floats, early_noise: float, level: float) -> Swing | None:
     spectrum = np.abs(np.fft.rfft(rest, 2 * len(rest))) ** 2
     correlation = np.fft.irfft(spectrum)[1 : len(rest) // 2] / total
     skewness = float((rest**3).mean()) / (total / len(rest)) ** 1.5
-    # deterministic swings may have no correlation, but a value depends on the square of the last one
+    # deterministic swings may have no correlation, but values depend on the square of the last one
     # (bicovariance: Hinich, M. J. (1996). Testing for dependence in the input to a linear time
     # series model. Journal of Nonparametric Statistics 6, 205-221)
     bent = (np.clip(rest, -2 * amplitude, 2 * amplitude) ** 2)[:-1]

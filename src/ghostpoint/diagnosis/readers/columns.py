@@ -41,8 +41,8 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
 MATCHED = tuple(_NAMES)
 #: columns that number the rows, in the order in which they are tried
 STEPS = ("epoch", "global_step", "step", "iteration", "iter", "batch", "update", "steps", "epochs", "iterations", "it",
-         "trainer_global_step", "train_global_step", "unnamed_0", "index", "n", "t", "time", "episode", "timesteps", "step_num", "epoche", "epoque", "epoca",
-         "schritt")  # fmt: skip
+         "trainer_global_step", "train_global_step", "unnamed_0", "index", "n", "t", "time", "episode", "timesteps",
+         "step_num", "epoche", "epoque", "epoca", "schritt")  # fmt: skip
 #: columns that tell runs apart
 RUNS = ("network", "run", "seed", "run_id", "run_name", "name", "experiment", "trial", "replicate", "id", "model")
 #: parts of a record that hold the curves of the training and of the validation set

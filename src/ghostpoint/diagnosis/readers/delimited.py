@@ -22,8 +22,8 @@ _COMMENT = ("#", "%", "//", ";;")
 
 
 def decoded(blob: bytes) -> str:
-    """Text of a file: UTF-8, UTF-16 or UTF-32, with or without a byte-order mark, else Latin-1; lines end
-    in ``\\n``.
+    """Text of a file: UTF-8, UTF-16 or UTF-32, with or without a byte-order mark, else Latin-1;
+    lines end in ``\\n``.
     """
     if blob.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
         text = blob.decode("utf-32", errors="replace")

@@ -47,14 +47,15 @@ def read_history(
     step: str | None = None,
     accuracy: str | None = None,
 ) -> History:
-    """The runs in a file or folder, or in the standard input for ``"-"``, for :func:`ghostpoint.diagnosis.diagnose`.
+    """The runs in a file or folder, or in the standard input for ``"-"``, for
+    :func:`ghostpoint.diagnosis.diagnose`.
 
     Text: delimited tables of any separator (UTF-8 or UTF-16, decimal commas, comment lines), JSON,
     JSON lines, logs. Binary: ``.npy``, ``.npz``, netCDF, Zarr, this library's runs, TensorBoard
     event files, parquet, feather, pickles and ``.pt`` files of plain numbers. Each may be
     compressed (gzip, bzip2, xz). Folders: TensorBoard, MLflow, DVCLive, Zarr, and those with a
-    ``metrics.csv`` or ``trainer_state.json``; of another folder, and of a zip archive, each table is
-    a run. The first bytes say what a file is, its name only where they do not.
+    ``metrics.csv`` or ``trainer_state.json``; of another folder, and of a zip archive, each table
+    is a run. The first bytes say what a file is, its name only where they do not.
 
     Parameters
     ----------
@@ -256,20 +257,19 @@ def _of_zip(blob: bytes, path: Path, choice: Choice) -> History:
     tables = [name for name in files if name.endswith(_TABLES)]
     if tables:
         return _each_a_run(
-            {name: lambda name=name: _of_text(decoded(archive_of_texts.read(name)), Path(source) / name, choice)
-             for name in tables}, source
-        )  # fmt: skip
+            tables, lambda name: _of_text(decoded(archive_of_texts.read(name)), Path(source) / name, choice), source
+        )
     raise InputError(f"path must be a readable history, and {path} holds {', '.join(names[:5]) or 'nothing'}")
 
 
-def _each_a_run(reads: dict[str, Callable[[], History]], source: str) -> History:
+def _each_a_run(names: list[str], read: Callable[[str], History], source: str) -> History:
     """The runs of several files, named after them; those without a loss are left out and
     listed."""
     found: dict[str, History] = {}
     left: list[str] = []
-    for name, read in reads.items():
+    for name in names:
         try:
-            found[name] = read()
+            found[name] = read(name)
         except ValueError:
             left.append(name)
     if not found:
@@ -405,9 +405,8 @@ def _folder_of_tables(file: Source, choice: Choice) -> History | None:
     places = sorted(place for place in path.rglob("*") if place.is_file() and place.name.lower().endswith(_TABLES))
     if not places or len(places) > 2000:
         return None
-    return _each_a_run(
-        {str(place.relative_to(path)): lambda place=place: _read(place, choice) for place in places}, str(path)
-    )
+    names = [str(place.relative_to(path)) for place in places]
+    return _each_a_run(names, lambda name: _read(path / name, choice), str(path))
 
 
 def _matlab(file: Source, choice: Choice) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,6 @@ from ghostpoint.diagnosis.readers.cells import CellError, column_numbers
 from ghostpoint.diagnosis.readers.columns import (
     MATCHED,
     RUNS,
-    SIDES,
     STEPS,
     best_columns,
     is_better_larger,
@@ -29,6 +28,7 @@ from ghostpoint.diagnosis.readers.columns import (
     run_prefix,
     words_of,
 )
+from ghostpoint.diagnosis.readers.long_tables import by_metric, by_side
 from ghostpoint.errors import InputError
 
 __all__ = ["Choice", "Source", "Table", "history_of_table", "shared_accuracy"]
@@ -100,7 +100,9 @@ def history_of_table(table: Table, choice: Choice) -> History:
         If no column, or several, could be the loss; if a named column is missing; if a cell is no
         number.
     """
-    table = _by_metric(_by_side(table))
+    for reshape in (by_side, by_metric):
+        if (reshaped := reshape(table.columns)) is not None:
+            table = replace(table, columns=reshaped[0], account=[*table.account, reshaped[1]])
     account = list(table.account)
     for role, name in (("step", choice.step), ("loss", choice.loss), ("accuracy", choice.accuracy)):
         if name is not None and name not in table.columns:
@@ -258,53 +260,10 @@ def _to_be_small(
         whole = 100.0 if np.nanmax(numbers, initial=0.0) > 1.5 else 1.0
         account.append(f"no loss: {whole:g} - {name} is judged as one")
         return whole - numbers, written
-    if name == "r" or is_better_larger(name) and not rank_of(name, "loss"):
+    if name == "r" or (is_better_larger(name) and not rank_of(name, "loss")):
         account.append(f"{name} is taken to be better the larger: its negative is judged as the loss")
         return -numbers, written
     return values
-
-
-def _by_side(table: Table) -> Table:
-    """Rows of a training and a validation set, told apart by a column such as ``split``, as columns
-    of their own: those of the validation set begin with ``val_``."""
-    for name, cells in table.columns.items():
-        if words_of(name) not in ("split", "phase", "set", "mode", "subset", "stage", "partition", "dataset"):
-            continue
-        labels, unique = pd.factorize(np.asarray(cells, dtype=object))
-        sides = [SIDES.get(words_of(str(label)), "") for label in unique]
-        if set(sides) != {"train", "val"} or (labels < 0).any():
-            continue
-        val = np.array([side == "val" for side in sides])[labels]
-        columns: dict[str, Any] = {}
-        for other, values in table.columns.items():
-            if other == name:
-                continue
-            whole = np.asarray(values, dtype=object)
-            if words_of(other) in (*STEPS, *RUNS):
-                columns[other] = whole
-            else:
-                columns[other] = np.where(val, None, whole)
-                columns[f"val_{other}"] = np.where(val, whole, None)
-        account = [*table.account, f"rows told apart by {name}: those of {', '.join(map(str, unique))}"]
-        return Table(table.source, columns, account, table.lines, table.run)
-    return table
-
-
-def _by_metric(table: Table) -> Table:
-    """Rows that hold one metric each, by its name in a column such as ``metric`` and its ``value``,
-    as a column for each metric."""
-    words = {words_of(name): name for name in table.columns}
-    place = next((words[word] for word in ("metric", "tag", "key", "variable", "name") if word in words), None)
-    if place is None or "value" not in words:
-        return table
-    labels, unique = pd.factorize(np.asarray(table.columns[place], dtype=object))
-    if len(unique) > 100 or not any(rank_of(str(label), "loss") for label in unique):
-        return table
-    values = np.asarray(table.columns[words["value"]], dtype=object)
-    columns = {name: cells for name, cells in table.columns.items() if name not in (place, words["value"])}
-    columns |= {str(label): np.where(labels == i, values, None) for i, label in enumerate(unique)}
-    account = [*table.account, f"rows told apart by {place}: {_listed(unique)}"]
-    return Table(table.source, columns, account, table.lines, table.run)
 
 
 def _outputs(table: Table, names: list[str], roles: Mapping[str, str]) -> list[str]:
