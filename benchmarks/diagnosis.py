@@ -303,6 +303,8 @@ def write_page(figures: Mapping[str, Any], page: Path) -> None:
     lines.append(f"| networks | {count} | {agreed['everything']:.4f} | | {figures['wrong_above_0.8']:.4f} |")
     lines.append(f"| networks, by the loss alone | {count} | {agreed['loss alone']:.4f} | | |")
     put(page, "scores", lines)
+    files = json.loads((ROOT / "benchmarks" / "results" / "diagnosis_files.json").read_text())
+    put(page, "files", [f"{files['read']} of {files['files']} files of {len(files['tools'])} tools were read."])
     taken = [f"{value:.1f} s for {name}" for name, value in figures["processor_seconds"].items()]
     put(page, "seconds", [f"Processor time of one core: {', '.join(taken)}."])
     lines = ["| confidence | verdicts | mean confidence | right | 95 % interval |", "|---|---|---|---|---|"]
