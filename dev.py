@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Everything a fresh clone needs, with nothing but Python 3.11 or newer.
 
-    python3 dev.py reproduce [ARGS]   run the published experiments; ARGS as for ghostpoint
-    reproduce python3 dev.py test [ARGS]        run the tests; ARGS as for pytest python3 dev.py
-    frameworks [ARGS]  the tests with the real Lightning, Transformers and NeuroGym, which get an
-                                      environment of their own, .venv-frameworks
+    python3 dev.py reproduce [ARGS]   run the published experiments; ARGS as for ghostpoint's
+    python3 dev.py test [ARGS]        run the tests; ARGS as for pytest
+    python3 dev.py frameworks [ARGS]  the tests with the real Lightning, Transformers and NeuroGym,
+                                      which get an environment of their own, .venv-frameworks
     python3 dev.py lint               ruff check, ruff format --check, mypy
 
 The first call makes a virtual environment in .venv and installs what the command needs, with the
@@ -40,6 +40,7 @@ def main(arguments):
     except RuntimeError as error:
         return fail(str(error))
     python = str(interpreter(folder))
+    keep_bytecode(folder)
     if command == "lint":
         tools = (["ruff", "check"], ["ruff", "format", "--check"], ["mypy"])
         return max(subprocess.call([python, "-m", *tool], cwd=ROOT) for tool in tools)
@@ -114,6 +115,16 @@ def install(folder, extra):
     if subprocess.call([*pip, "install", *options, "-e", str(ROOT) + extra]) != 0:
         raise RuntimeError(f"pip could not install ghostpoint{extra}; what it says is above")
     stamp.write_text(wanted.hexdigest(), encoding="utf-8")
+
+
+def keep_bytecode(folder):
+    """Have the processes that are started keep bytecode, where the environment forbids it.
+
+    The tests start some hundred processes; one that finds no bytecode takes three times as long to
+    import the library. It goes into ``folder``, so that none lies beside the sources.
+    """
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+        os.environ.setdefault("PYTHONPYCACHEPREFIX", str(folder / "bytecode"))
 
 
 def works(*command):

@@ -1,16 +1,63 @@
-"""Settings of the property tests: no deadline, since the first example of some compiles a kernel; a
-real browser.
+"""Settings of the property tests: no deadline, since the first example of some compiles a kernel;
+which tests run in which process of several, and in which order; a real browser.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 
 import pytest
 from hypothesis import settings
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+#: files that take longest, first, so that no process is left alone with one of them at the end
+LONG = (
+    "tests/test_readme.py",
+    "tests/slow_points/tracking/test_answer.py",
+    "tests/slow_points/test_cases.py",
+    "tests/slow_points/test_complete.py",
+    "tests/slow_points/tracking/test_tracking.py",
+    "tests/training/cuda/test_engine.py",
+    "tests/numerics/test_compiled_code.py",
+    "tests/experiments/test_before_the_drop.py",
+)
+
+
+def home(nodeid: str) -> str:
+    """The file whose process a test runs in: its own, but figures are drawn where the data of their
+    experiments were computed, which are kept within a process.
+    """
+    file = nodeid.split("::", 1)[0]
+    return file.replace("tests/figures/", "tests/experiments/").replace(
+        *("_figures.py", "_experiments.py") if file.endswith("_figures.py") else ("_figure.py", "_experiment.py")
+    )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """``--dist loadfile`` by :func:`home`, in the order of the collection."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByHome(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            return home(nodeid)
+
+    config.option.loadscopereorder = False
+    return ByHome(config, log)
+
+
+def pytest_collection_modifyitems(config, items):
+    """In a process of several: the longest files first, then those of many tests."""
+    if hasattr(config, "workerinput"):
+        count = Counter(home(item.nodeid) for item in items)
+        place = {file: number for number, file in enumerate(LONG)}
+        items.sort(key=lambda item: (place.get(home(item.nodeid), len(LONG)), -count[home(item.nodeid)]))
+
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""

@@ -117,25 +117,32 @@ os._exit(9)
 
 
 def test_many_processes_never_hold_a_lock_together(tmp_path):
+    (tmp_path / "ready").mkdir()
     program = f"""
-import pathlib, time
+import os, pathlib, time
 from ghostpoint.system import held
-path, inside = pathlib.Path({str(tmp_path / ".lock")!r}), pathlib.Path({str(tmp_path / "inside")!r})
-count, end = 0, time.monotonic() + 3
-while time.monotonic() < end:
-    try:
-        with held(path, "busy"):
-            inside.mkdir()  # fails where another is inside
-            inside.rmdir()
-            count += 1
-    except ValueError:
-        pass
-print(count)
+folder = pathlib.Path({str(tmp_path)!r})
+path, inside, ready, held_up = folder / ".lock", folder / "inside", folder / "ready", 0
+(ready / str(os.getpid())).touch()
+while len(list(ready.iterdir())) < 4:  # all start together
+    time.sleep(0.005)
+for _ in range(60):
+    while True:
+        try:
+            with held(path, "busy"):
+                inside.mkdir()  # fails where another is inside
+                time.sleep(0.002)  # while the others meet a lock that is held
+                inside.rmdir()
+            break
+        except ValueError:
+            held_up += 1
+            time.sleep(0.0005)
+print(held_up)
 """
     runs = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    counts = [int(run.communicate()[0]) for run in runs]
+    refused = [int(run.communicate(timeout=120)[0]) for run in runs]
     assert all(run.returncode == 0 for run in runs)
-    assert sum(counts) > 20
+    assert sum(refused) > 20
 
 
 def _refused(path: Path) -> bool:
