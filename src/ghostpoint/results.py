@@ -142,8 +142,8 @@ class TrainingRun(Summarised):
         >>> run.plot("gradient_norm").get_ylabel()
         'gradient norm'
         """
-        from ghostpoint.figures.run import draw_on
         from ghostpoint.figures.style import axes_or_new
+        from ghostpoint.figures.training_curves import draw_on
 
         name = one_of("quantity", quantity, [str(each) for each in self.history.data_vars])
         chance = self.config.get(f"chance_{name}", getattr(self.task, f"chance_{name}", None))

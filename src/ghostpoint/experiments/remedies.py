@@ -13,7 +13,7 @@ from ghostpoint.experiments.remedy_claims import claims_of
 from ghostpoint.experiments.remedy_runs import sweeps
 from ghostpoint.experiments.shared.base import Claim, Experiment, Progress
 from ghostpoint.experiments.shared.networks import NETWORKS, activation, cued
-from ghostpoint.remedies.records import AUTO_OF_SOME
+from ghostpoint.remedies.registry import AUTO_OF_SOME
 
 #: the critical rate of plain gradient descent on the published networks: half of those that learn
 #: are lost (Fig. 8B)

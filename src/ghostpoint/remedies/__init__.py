@@ -4,17 +4,11 @@ acts on them.
 :class:`Remedy` is the contract; a new one is a class and a line of :data:`REMEDIES`.
 """
 
+from ghostpoint.remedies.after_collapse import ReduceRate, Rewind
+from ghostpoint.remedies.confidence_schedule import ConfidenceSchedule
 from ghostpoint.remedies.crossings import Crossing, crossings
-from ghostpoint.remedies.records import (
-    REMEDIES,
-    ClipGradient,
-    ConfidenceSchedule,
-    HazardLimit,
-    ReduceRate,
-    Rewind,
-    from_dict,
-    resolve,
-)
+from ghostpoint.remedies.limits import ClipGradient, HazardLimit
+from ghostpoint.remedies.registry import REMEDIES, from_dict, resolve
 from ghostpoint.remedies.remedy import Near, Reaction, Remedy, Step, Update
 from ghostpoint.remedies.rules import allowed, scale
 from ghostpoint.remedies.trust_region import TrustRegion

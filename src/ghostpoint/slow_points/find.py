@@ -17,7 +17,7 @@ from ghostpoint.numerics.threads import begun, one_thread_each
 from ghostpoint.slow_points.fates import Fates, fates
 from ghostpoint.slow_points.fields import Field, NetworkField, network_field
 from ghostpoint.slow_points.ghosts import ghost_form
-from ghostpoint.slow_points.latents.known import Known, default_starts, known_points, latent_starts
+from ghostpoint.slow_points.latents.known_points import Known, default_starts, known_points, latent_starts
 from ghostpoint.slow_points.points import Completeness, SlowPoints, Unconverged
 from ghostpoint.slow_points.proofs import CERTIFIERS, Certificate
 from ghostpoint.slow_points.proofs.proven import proven

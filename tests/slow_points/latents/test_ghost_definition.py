@@ -14,7 +14,7 @@ from ghostpoint.slow_points import find_slow_points, track_slow_points
 from ghostpoint.slow_points.fields import network_field, orthonormal_field
 from ghostpoint.slow_points.ghosts import is_minimum, solve_ghost
 from ghostpoint.slow_points.latents import flow_ghosts, latent_ghosts, latent_speed, latent_zeros
-from ghostpoint.slow_points.latents.known import default_starts
+from ghostpoint.slow_points.latents.known_points import default_starts
 from ghostpoint.slow_points.search.descent import hessian
 from tests.slow_points.networks import full_rank, planted
 

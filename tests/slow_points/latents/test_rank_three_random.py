@@ -9,7 +9,7 @@ import pytest
 
 from ghostpoint.models import LowRankRNN
 from ghostpoint.slow_points.latents import flow_zeros, latent_zeros
-from tests.slow_points.latents.test_rank_three import newton_ends
+from tests.slow_points.latents.test_zeros_in_box import newton_ends
 from tests.slow_points.oracles import random_network, scanned_zeros
 
 UNITS = 100

@@ -8,10 +8,10 @@ space, and flows on a grid.
 from __future__ import annotations
 
 from ghostpoint.slow_points.latents.ghosts import latent_ghosts, latent_speed
+from ghostpoint.slow_points.latents.latent_records import LatentGhosts, LatentZeros
 from ghostpoint.slow_points.latents.rank_one import flow_ghosts, flow_zeros, fold_epochs, latent_flow
 from ghostpoint.slow_points.latents.rank_one_records import FlowGhosts, FlowZeros
-from ghostpoint.slow_points.latents.rank_three import latent_zeros
-from ghostpoint.slow_points.latents.rank_three_records import LatentGhosts, LatentZeros
+from ghostpoint.slow_points.latents.zeros_in_box import latent_zeros
 
 __all__ = [  # noqa: RUF022  (in reading order)
     # rank one, stacks of networks

@@ -13,10 +13,10 @@ from ghostpoint import checks
 from ghostpoint.errors import InputError
 from ghostpoint.numerics.arrays import Floats
 from ghostpoint.slow_points.fields import network_field
-from ghostpoint.slow_points.latents.known import default_starts, known_points, latent_starts
+from ghostpoint.slow_points.latents.known_points import default_starts, known_points, latent_starts
+from ghostpoint.slow_points.latents.latent_records import LatentGhosts
 from ghostpoint.slow_points.latents.rank_one import flow_ghosts
-from ghostpoint.slow_points.latents.rank_three import one_low_rank, whole_box
-from ghostpoint.slow_points.latents.rank_three_records import LatentGhosts
+from ghostpoint.slow_points.latents.zeros_in_box import one_low_rank, whole_box
 from ghostpoint.slow_points.search.candidates import descended
 from ghostpoint.slow_points.search.descent import hessian
 

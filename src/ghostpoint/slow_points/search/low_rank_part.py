@@ -8,7 +8,7 @@ import numpy as np
 from ghostpoint.models import LowRankRNN
 from ghostpoint.numerics.arrays import Floats
 from ghostpoint.slow_points.fields import NetworkField, TanhField
-from ghostpoint.slow_points.latents.rank_three import latent_zeros
+from ghostpoint.slow_points.latents.zeros_in_box import latent_zeros
 
 BOXES = 50_000  # of the complete search: a ring of zeros has no end of them
 REST = 1e-6  # of |W| that may be left out; what is found are starts, and each is proven of the whole W

@@ -16,7 +16,7 @@ from ghostpoint.results import TrainingRun
 from ghostpoint.slow_points.fields import NetworkField, network_field
 from ghostpoint.slow_points.find import find_slow_points
 from ghostpoint.slow_points.ghosts import GhostSolution, ghost_form, is_minimum, solve_ghost
-from ghostpoint.slow_points.latents.known import known_points, stacked_ghosts
+from ghostpoint.slow_points.latents.known_points import known_points, stacked_ghosts
 from ghostpoint.slow_points.points import SlowPoints
 from ghostpoint.slow_points.proofs import CERTIFIERS, Certificate, Certifier
 from ghostpoint.slow_points.tracking.linking import Change, Linker, Node

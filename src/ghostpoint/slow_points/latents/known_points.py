@@ -15,7 +15,7 @@ from ghostpoint.slow_points.fields import NetworkField
 from ghostpoint.slow_points.ghosts import is_minimum, solve_ghost
 from ghostpoint.slow_points.latents.rank_one import flow_ghosts
 from ghostpoint.slow_points.latents.rank_one_records import FlowGhosts
-from ghostpoint.slow_points.latents.rank_three import latent_zeros
+from ghostpoint.slow_points.latents.zeros_in_box import latent_zeros
 from ghostpoint.slow_points.proofs.certifier import Certificate
 from ghostpoint.slow_points.search.candidates import Candidate
 

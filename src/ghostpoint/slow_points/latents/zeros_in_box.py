@@ -6,9 +6,9 @@ The latents move by ``tau dkappa/dt = f(kappa)`` (Dinc et al., arXiv:2501.02378,
 
 and every fixed point of the N-dimensional network is ``x = tanh(m kappa + b + W_in u)`` at a zero
 kappa of f. As
-|tanh| < 1, every zero has ``|kappa_k| <= sum_i |n_ik|``. The search is in `rank_three_kernels`;
+|tanh| < 1, every zero has ``|kappa_k| <= sum_i |n_ik|``. The search is in `zeros_in_box_kernels`;
 boxes that float64 cannot decide, which lie within about ``1e-13 sum |n|`` of a fold, are searched
-again in extended precision (`rank_three_balls`).
+again in extended precision (`zeros_in_box_balls`).
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from ghostpoint.errors import InputError
 from ghostpoint.models import Record
 from ghostpoint.numerics.arrays import Floats
 from ghostpoint.slow_points.fields import driven
-from ghostpoint.slow_points.latents import rank_three_kernels as kernels
+from ghostpoint.slow_points.latents import zeros_in_box_kernels as kernels
+from ghostpoint.slow_points.latents.box_enclosure import scratch
+from ghostpoint.slow_points.latents.latent_records import LatentZeros
 from ghostpoint.slow_points.latents.rank_one_kernels import LARGEST
-from ghostpoint.slow_points.latents.rank_three_enclosure import scratch
-from ghostpoint.slow_points.latents.rank_three_records import LatentZeros
 
 _PLACES = 256  # zeros, and undecided boxes, at first
 _REASONS = {kernels.DEGENERATE: "degenerate", kernels.BUDGET: "budget"}
@@ -191,7 +191,7 @@ def _search(
     left: _Left = []
     for box in _merged(open_[open_[:, -1] == kernels.DEGENERATE, :-1]):
         # only here, as the package is not needed for most networks
-        from ghostpoint.slow_points.latents.rank_three_balls import refine
+        from ghostpoint.slow_points.latents.zeros_in_box_balls import refine
 
         margin = 0.1 * (box[1] - box[0])  # a zero should not lie on the edge
         found = refine(np.stack([box[0] - margin, box[1] + margin]), zeros, (weights[0], weights[1], weights[2]))

@@ -1,7 +1,7 @@
 """Compiled search behind `latent_zeros`: every zero of a low-rank network's flow in a box, proven.
 
 Branch and prune. On a box ``c + [-h, h]`` the flow is enclosed by a quadratic
-(`rank_three_enclosure`). Where it can vanish cuts the box, coordinate by coordinate, for f itself
+(`box_enclosure`). Where it can vanish cuts the box, coordinate by coordinate, for f itself
 and for ``A f``, A the inverse of the linear part. A box of which nothing is left has no zero. Where
 the quadratic is nearly linear Newton's iteration looks for a zero z, and
 ``|A f(z)| + |1 - A J| r < r`` over the cube of radius r (Krawczyk) proves that the cube holds
@@ -17,7 +17,7 @@ import numpy as np
 
 from ghostpoint.numerics.bounded_tanh import EPS, SLACK, UNDERFLOW
 from ghostpoint.numerics.compiled_code import compiled
-from ghostpoint.slow_points.latents.rank_three_enclosure import (
+from ghostpoint.slow_points.latents.box_enclosure import (
     _A,
     _ERR,
     _Q,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ghostpoint.models import LowRankRNN
 from ghostpoint.slow_points.latents import flow_ghosts, flow_zeros, latent_ghosts, latent_zeros
 from tests.slow_points.latents.test_rank_one import fold_network
-from tests.slow_points.latents.test_rank_three_kernels import exact
+from tests.slow_points.latents.test_zeros_in_box_kernels import exact
 from tests.slow_points.oracles import PRECISION, random_network
 
 MIXING = {2: np.array([[2.0, 1.0], [1.0, 1.0]]), 3: np.array([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0]])}

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghostpoint.slow_points.latents import rank_three_kernels as kernels
-from ghostpoint.slow_points.latents.rank_three import _hurwitz, _table
-from ghostpoint.slow_points.latents.rank_three_enclosure import enclose, scratch
+from ghostpoint.slow_points.latents import zeros_in_box_kernels as kernels
+from ghostpoint.slow_points.latents.box_enclosure import enclose, scratch
+from ghostpoint.slow_points.latents.zeros_in_box import _hurwitz, _table
 from tests.slow_points.oracles import PRECISION
 
 

@@ -1,4 +1,4 @@
-"""The search of `rank_three_kernels` once more, in extended precision, for the little that float64
+"""The search of `zeros_in_box_kernels` in extended precision, for the little that float64
 leaves undecided.
 
 f, its Jacobian and its second derivatives are summed in ball arithmetic (Arb, through python-flint)
@@ -16,8 +16,8 @@ from flint import arb
 
 from ghostpoint.numerics.arrays import Floats
 from ghostpoint.numerics.balls import ball_precision
-from ghostpoint.slow_points.latents.rank_three_enclosure import invert
-from ghostpoint.slow_points.latents.rank_three_kernels import BUDGET, DEGENERATE, prune
+from ghostpoint.slow_points.latents.box_enclosure import invert
+from ghostpoint.slow_points.latents.zeros_in_box_kernels import BUDGET, DEGENERATE, prune
 
 BITS = 212
 EPS = 2.0**-53

@@ -1,5 +1,5 @@
-"""Compiled enclosures of the flow of a low-rank network over a box, which `rank_three_kernels` cuts
-boxes with.
+"""Compiled enclosures of the flow of a low-rank network over a box, which `zeros_in_box_kernels`
+cuts boxes with.
 
 On a box ``c + [-h, h]`` each unit is enclosed by a polynomial of its argument u_i + delta,
 
