@@ -14,16 +14,16 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ghostpoint.numerics.memory import aligned
-from ghostpoint.numerics.subnormals import flushing_subnormals
+from ghostpoint.training.compiled.shared_call import SharedCall
 from ghostpoint.training.kernels import rank_one, trust
 from ghostpoint.training.kernels.epoch import EVENTS, FROZEN, QUANTITIES
-from ghostpoint.training.kernels.records import RankOneWeights, Recorder, Task, Watch
+from ghostpoint.training.kernels.records import RankOneWeights, Task, Watch
 from ghostpoint.training.outcome import hold_above
 
 #: crossings, marks and region without remedies
@@ -78,12 +78,11 @@ class Outcome:
     interrupted: bool = False
 
 
-class _Group:
-    """Networks that share a kernel call, packed in the kernel's layout."""
+class _Group(SharedCall):
+    """Networks packed in the layout of a rank-one kernel for one round."""
 
     def __init__(self, problem: Problem, outcome: Outcome, members: NDArray[np.int64], alone: bool, epoch: int):
-        self.members, self.alone, self.epoch = members, alone, epoch
-        dtype = outcome.parameters.dtype
+        self.alone, dtype = alone, outcome.parameters.dtype
         width = 64 // dtype.itemsize
         n_units, steps = outcome.parameters.shape[2], len(problem.targets)
         columns = 1 if alone else width
@@ -95,7 +94,8 @@ class _Group:
         if alone:
             partials = np.array([0, self.units // width, self.units // width])
         plane = self.units if alone else n_units * width
-        self.state = aligned(4 * plane, dtype)
+        super().__init__(members, aligned(4 * plane, dtype), columns, epoch)
+        self.recorder.events[:, : len(members)] = outcome.events[:, members]
         packed = self.state.reshape(4, self.units, -1)
         packed[:, :n_units, : len(members)] = outcome.parameters[members][:, :, self.order].transpose(1, 2, 0)
 
@@ -120,48 +120,13 @@ class _Group:
         self.work = aligned(rank_one.work_size(plane, steps, width, columns), dtype)
         crossings = len(problem.watch[0])
         self.watch = Watch(*problem.watch, np.zeros(crossings * columns * trust.row_size(crossings)))
-        events = np.full((len(EVENTS), columns), -1, np.int64)
-        events[:, : len(members)] = outcome.events[:, members]
-        if not alone:
-            events[FROZEN, len(members) :] = 0  # empty lanes are finished from the start
-        none = np.zeros(0, np.int64)
-        self.recorder = Recorder(
-            none,
-            none,
-            none,
-            none,
-            none,
-            events,
-            np.zeros(columns, np.int64),
-            np.zeros((len(QUANTITIES), columns), dtype),
-        )
         self.kernel = rank_one.units_across_lanes if alone else rank_one.networks_across_lanes
 
-    def prepare(self, record_epochs: NDArray[np.int64], snapshot_epochs: NDArray[np.int64]) -> None:
-        dtype, columns = self.state.dtype, self.recorder.now.shape[1]
-        self.recorder = self.recorder._replace(
-            record_epochs=record_epochs,
-            snapshot_epochs=snapshot_epochs,
-            cursor=np.zeros(2, np.int64),
-            history=np.zeros((len(record_epochs), len(QUANTITIES), columns), dtype),
-            snapshots=np.zeros((len(snapshot_epochs), self.state.size // 4 * 3 + columns), dtype),
-        )
+    def train(self, start: int, stop: int) -> int:
+        reached: int = self.kernel(self.weights, self.task, self.watch, self.recorder, self.work, start, stop)
+        return reached
 
-    def advance(self, stop: int) -> int:
-        """Go on to epoch ``stop`` or until all are finished; the network-epochs that this
-        covered.
-        """
-        start = self.epoch
-        with flushing_subnormals():
-            self.epoch = self.kernel(self.weights, self.task, self.watch, self.recorder, self.work, start, stop)
-        return (self.epoch - start) * len(self.members)
-
-    @property
-    def finished(self) -> NDArray[np.bool_]:
-        """Which members are frozen or diverged."""
-        return np.asarray((self.recorder.events[FROZEN:, : len(self.members)] >= 0).any(axis=0))
-
-    def unpack(self, outcome: Outcome, first_record: int, first_snapshot: int) -> None:
+    def write(self, outcome: Outcome, first_record: int, first_snapshot: int) -> None:
         """Write this round's results to their places; what a finished group left out repeats its
         last values.
         """
@@ -169,12 +134,12 @@ class _Group:
         n_units = outcome.parameters.shape[2]
         recorder.history[recorder.cursor[0] :] = recorder.now
         rows = slice(first_record, first_record + len(recorder.history))
-        outcome.history[:, self.members, rows] = recorder.history[:, :, :count].transpose(1, 2, 0)
+        outcome.history[:, self.members, rows] = self.history.transpose(1, 2, 0)
         packed = self.state.reshape(4, self.units, -1)[:, :n_units, :count]
         outcome.parameters[self.members[:, None], :, self.order] = packed.transpose(2, 1, 0)
         outcome.confidence[self.members] = confidence[:count]
-        outcome.events[:, self.members] = recorder.events[:, :count]
-        outcome.acted[self.members] += recorder.acted[:count]
+        outcome.events[:, self.members] = self.events
+        outcome.acted[self.members] += self.acted
         for k, flat in enumerate(recorder.snapshots):
             at = first_snapshot + k
             if k >= recorder.cursor[1]:
@@ -219,24 +184,8 @@ def _groups(
     ]
 
 
-class Advancing(Protocol):
-    """Networks that advance together."""
-
-    epoch: int
-    members: NDArray[np.int64]
-
-    def advance(self, stop: int) -> int:
-        """Go on to epoch ``stop`` or until all are finished; the network-epochs that this
-        covered.
-        """
-
-    @property
-    def finished(self) -> NDArray[np.bool_]:
-        """Which members are finished."""
-
-
 def advance_all(
-    groups: Sequence[Advancing],
+    groups: Sequence[SharedCall],
     stop: int,
     threads: int,
     pool: ThreadPoolExecutor,
@@ -313,7 +262,9 @@ def run(
             snapshots = slice(*np.searchsorted(snapshot_epochs, (epoch, stop)))
             groups = _groups(problem, outcome, active, layout, threads, epoch)
             for group in groups:
-                group.prepare(record_epochs[records], snapshot_epochs[snapshots])
+                # of a checkpoint m, n and b, and a confidence for each column
+                kept = group.state.size // 4 * 3 + group.recorder.now.shape[1]
+                group.record(record_epochs[records], snapshot_epochs[snapshots], kept)
             covered = [0]
 
             def count(amount: int, covered: list[int] = covered) -> None:
@@ -328,8 +279,8 @@ def run(
                 outcome.interrupted = True
                 break  # the outcome stands where the last round ended
             for group in groups:
-                group.unpack(outcome, records.start, snapshots.start)
-                last[:, group.members] = group.recorder.now[:, : len(group.members)]
+                group.write(outcome, records.start, snapshots.start)
+                last[:, group.members] = group.now
             finished = (outcome.events[FROZEN:, active] >= 0).any(axis=0)
             for network in active[finished]:
                 outcome.history[:, network, records.stop :] = last[:, network, None]

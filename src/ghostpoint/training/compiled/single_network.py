@@ -4,7 +4,7 @@ and optimisers.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 
 from ghostpoint.models import Record
 from ghostpoint.numerics.memory import aligned
-from ghostpoint.numerics.subnormals import flushing_subnormals
 from ghostpoint.remedies import HazardLimit, TrustRegion, crossings
 from ghostpoint.tasks import Task
 from ghostpoint.training.compiled.kernel_families import KERNELS, shape_of
 from ghostpoint.training.compiled.kernel_rules import rule_of
-from ghostpoint.training.kernels import epoch as codes
+from ghostpoint.training.compiled.shared_call import SharedCall
 from ghostpoint.training.kernels import packing, records, trust
 from ghostpoint.training.kernels.optimizers import RULES
-from ghostpoint.training.kernels.records import Draws, Recorder, Rule, Watch, Weights
+from ghostpoint.training.kernels.records import Draws, Rule, Watch, Weights
 from ghostpoint.training.plan import Plan, kernel_key
 
 DRAWN = 1 << 20  # numbers of random trials that are held at a time
@@ -68,57 +67,15 @@ class Trials:
                     rows[first : first + self.chunks] = values
 
 
-class Group(ABC):
-    """Networks that share a kernel call, in its terms: what is written down, and the way back to
-    the last round.
-
-    A group is packed once. ``lanes`` columns are kept for ``members``; empty ones are finished from
-    the start.
+class Group(SharedCall):
+    """Networks that are packed once for a whole run, with a way back to the end of the last
+    round.
     """
 
     def __init__(self, members: NDArray[np.int64], state: NDArray[Any], plan: Plan, lanes: int):
-        self.members, self.state, self.epoch = members, state, 0
-        quantities, kind = len(codes.QUANTITIES), state.dtype
-        self.recorder = Recorder(
-            record_epochs=plan.record_epochs,
-            snapshot_epochs=plan.snapshot_epochs,
-            cursor=np.zeros(2, np.int64),
-            history=np.zeros((len(plan.record_epochs), quantities, lanes), kind),
-            snapshots=np.zeros((len(plan.snapshot_epochs), state.size), kind),
-            events=np.full((len(codes.EVENTS), lanes), -1, np.int64),
-            acted=np.zeros(lanes, np.int64),
-            now=np.zeros((quantities, lanes), kind),
-        )
-        self.recorder.events[codes.FROZEN, len(members) :] = 0
+        super().__init__(members, state, lanes)
+        self.record(plan.record_epochs, plan.snapshot_epochs, state.size)
         self.keep()
-
-    def _of_members(self, values: NDArray[Any]) -> NDArray[Any]:
-        return values[..., : len(self.members)]
-
-    @property
-    def history(self) -> NDArray[Any]:
-        """(recorded epochs, quantity, network)."""
-        return self._of_members(self.recorder.history)
-
-    @property
-    def now(self) -> NDArray[Any]:
-        """The last epoch's, (quantity, network)."""
-        return self._of_members(self.recorder.now)
-
-    @property
-    def events(self) -> NDArray[np.int64]:
-        """(event, network)."""
-        return self._of_members(self.recorder.events)
-
-    @property
-    def acted(self) -> NDArray[np.int64]:
-        """Epochs in which a remedy acted, (network,)."""
-        return self._of_members(self.recorder.acted)
-
-    @property
-    def finished(self) -> NDArray[np.bool_]:
-        """Which members are frozen or have diverged."""
-        return np.asarray((self.events[codes.FROZEN :] >= 0).any(axis=0))
 
     def keep(self) -> None:
         """Remember where this round ended."""
@@ -127,19 +84,6 @@ class Group(ABC):
     def go_back(self) -> None:
         """To where the last round ended."""
         self.state[:], self.recorder.events[:], self.recorder.acted[:] = self.kept
-
-    def advance(self, stop: int) -> int:
-        """Go on to epoch ``stop`` or until all are finished; the network-epochs that this
-        covered.
-        """
-        start = self.epoch
-        with flushing_subnormals():
-            self.epoch = self.train(start, stop)
-        return (self.epoch - start) * len(self.members)
-
-    @abstractmethod
-    def train(self, start: int, stop: int) -> int:
-        """The kernel's call."""
 
     @abstractmethod
     def unpack(self, flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
