@@ -15,6 +15,7 @@ import pytest
 from numba.core.registry import CPUDispatcher
 
 import ghostpoint
+from ghostpoint.numerics import compiled_code
 from ghostpoint.numerics.compiled_code import content_key, imported_files
 
 PACKAGE = Path(ghostpoint.__file__).parent
@@ -102,6 +103,18 @@ def test_the_key_covers_every_module_whose_values_a_kernel_sees(path: Path) -> N
                 assert stamp._source_stamp == content_key(path)
                 seen += 1
     assert seen
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_every_import_is_found(path: Path) -> None:
+    found = set(compiled_code._names(path))
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            assert {alias.name for alias in node.names} <= found
+        elif isinstance(node, ast.ImportFrom):
+            parent = path.parents[node.level - 1].relative_to(PACKAGE.parent).parts if node.level else ()
+            base = ".".join([*parent, *([node.module] if node.module else [])])
+            assert {base, *(f"{base}.{alias.name}" for alias in node.names)} <= found
 
 
 def test_files_are_followed_through_others_and_no_further() -> None:

@@ -266,7 +266,8 @@ def _search(order: int, weights: tuple[NDArray[Any], ...], lower: Floats, upper:
     blocks = []
     for start in range(0, len(lower), _BLOCK):
         block = slice(start, start + _BLOCK)
-        arrays = [np.ascontiguousarray(w[block], dtype=np.float64) for w in weights]
+        # copies: for read-only arrays numba would compile the search once more
+        arrays = [np.array(w[block], dtype=np.float64, order="C") for w in weights]
         blocks.append(_search_block(order, arrays, lower[block], upper[block]))
     if not blocks:
         return _Found(np.zeros(0, np.int64), np.zeros((0, 0, 9)), np.zeros(0, np.int64), np.zeros((0, 0)), np.zeros(0))

@@ -57,7 +57,8 @@ def across_lanes(models: Record, task: Task, plan: Plan) -> bool:
 def problem(models: Any, task: Task, plan: Plan, dtype: str) -> rank_one_stacks.Problem:
     """A stack of rank one in the kernels' terms."""
     trial = task.trial()
-    counted = trial.mask[0, :, 0]
+    # a copy: of a read-only mask numba would compile the kernels a second time
+    counted = np.array(trial.mask[0, :, 0])
     kind = np.dtype(dtype)
     parameters = np.stack([models.m[:, :, 0], models.n[:, :, 0], models.b, models.initial_state], axis=1)
     return rank_one_stacks.Problem(
