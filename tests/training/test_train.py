@@ -335,17 +335,22 @@ def test_an_argument_that_moved_says_where(moved, place):
         train(LowRankRNN.published([0]), SHORT, 0.1, 10, **moved)
 
 
-def test_no_function_outside_the_kernels_has_more_than_twelve_arguments():
+#: kernels of the GPU, which are launched with plain arrays and numbers
+LAUNCHED = {"full_rank.py", "low_rank.py", "rank_one.py"}
+
+
+def test_no_function_has_more_than_twelve_arguments_and_no_kernel_more_than_twenty():
     source = Path(ghostpoint.__file__).parent
     many = []
     for path in source.rglob("*.py"):
+        place = path.relative_to(source)
+        most = 20 if "kernels" in str(place) or path.parent.name == "numerics" else 12
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             # the arguments of a sub-command are the options of the command line
             command = path.name == "cli.py" and getattr(node, "decorator_list", ())
-            if isinstance(node, ast.FunctionDef) and not (
-                "kernels" in str(path.relative_to(source)) or path.parent.name == "numerics" or command
-            ):
+            launched = path.parent == source / "training" / "cuda" / "kernels" and path.name in LAUNCHED
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not command:
                 given = node.args
                 count = len(given.posonlyargs) + len(given.args) + len(given.kwonlyargs)
-                many += [f"{path.name}: {node.name} has {count}"] if count > 12 else []
+                many += [f"{place}: {node.name} has {count}"] if count > (29 if launched else most) else []
     assert many == []
