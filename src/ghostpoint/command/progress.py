@@ -48,7 +48,7 @@ class Meter:
         self._samples: deque[tuple[float, int]] = deque([(self.start, 0)])
 
     def advance(self, amount: int) -> None:
-        """``amount`` more units are done."""
+        """Count ``amount`` more units of work as done, and sample the rate every 0.1 s."""
         self.done += amount
         now = self._clock()
         if now - self._samples[-1][0] > 0.1:  # an experiment may report after every step

@@ -52,6 +52,22 @@ def run_sweep(
 ) -> Finished:
     """Compute what is missing of the sweep in ``file``, with a bar on a terminal and plain lines
     elsewhere.
+
+    Parameters
+    ----------
+    file, out : path
+        The sweep's TOML, and the folder of its results.
+    console : Console
+    threads : int, optional
+        Cores, or workers of the cluster; all by default.
+    cluster, scheduler : str, optional
+        Kind of a Dask cluster to start, or the address of one that runs; neither for this machine.
+    options : mapping
+        For the cluster, as :func:`options_of` gives them.
+    share : str, optional
+        "I/N": only the I-th of N shares of the shards.
+    retry : bool
+        Try shards again that failed.
     """
     share_of(share)
     configuration = read_sweep(file)
@@ -94,7 +110,9 @@ def numbers(status: Status) -> str:
 
 
 def describe(file: Path, threads: int | None, cluster: str | None, options: Mapping[str, Any]) -> str:
-    """What the sweep would take, and the script of a job; nothing is written."""
+    """What the sweep in ``file`` would take on so many ``threads``, and the script of a job for the
+    ``cluster`` with these ``options``; nothing is written.
+    """
     count = processors() if threads is None else threads
     if cluster is not None and cluster not in CLUSTERS:
         raise InputError(f"--cluster must be one of {', '.join(CLUSTERS)}; got {cluster!r}")

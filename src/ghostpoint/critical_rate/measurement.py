@@ -105,6 +105,7 @@ def probe(
     epochs = integer("epochs", epochs, at_least=NO_LEARNING_WINDOW + 1)
     level = task.chance_accuracy + number("learned", learned, above=0) * (1 - task.chance_accuracy)
     networks, count = len(models), len(models) * len(grid)
+    # probe i trains network i mod R at rate i div R; as many at once as histories leave room for
     order = np.arange(count)
     at_once = max(1, HELD // epochs)
     learned_at, lost_at = (np.full(count, -1, np.int64) for _ in range(2))

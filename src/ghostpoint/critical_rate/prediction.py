@@ -211,6 +211,7 @@ def before_crossing(
     rose = np.zeros(len(models), bool)
     computing = replace(Computing.of(engine), on_progress=on_progress, on_interrupt="raise")
     for look in range(LOOKS):
+        # |grad L| |grad g| of the crossing whose margin moves fastest
         path = follow(current, task, trial)
         loss_norm = evaluate(current, task).gradient_norm
         speed, crossed = np.zeros(len(current)), np.zeros(len(current), bool)

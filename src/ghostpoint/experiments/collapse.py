@@ -46,7 +46,9 @@ PARAMETERS = {"quick": {**PAPER, "flow_stride": 20, "float64_too": False}, "pape
 
 
 def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
-    """Train 100 networks and count the zeros of every one's flow every ``flow_stride`` epochs."""
+    """Train a network for each seed and count the zeros of its latent flow every ``flow_stride``
+    epochs.
+    """
     epochs, stride, seeds = parameters["epochs"], parameters["flow_stride"], parameters["seeds"]
     counts: list[Any] = []
     complete: list[Any] = []

@@ -142,6 +142,7 @@ def lethal_update(
     ``ghost_passage`` is the time ``pi / sqrt(r a)`` for all of the slowest ghost over the escape
     time, ``ghost_height`` its r.
     """
+    # the last epoch above chance: the update from there is the lethal one
     rate = probes.critical[networks]
     last = probes.lost_at[probes.lost.argmax(axis=0)[networks], networks] - 1
     epochs = int(last.max()) + 1
@@ -159,6 +160,7 @@ def lethal_update(
     escape, loss = escape_gradient(before, task), evaluate(before, task)
     assert escape.gradient is not None
     assert escape.norm is not None
+    # grad t . grad L over all trainable parts
     along = np.zeros(len(models))
     for part, values in escape.gradient.items():
         along += (values[0] * loss.gradient[part]).reshape(len(models), -1).sum(axis=1)

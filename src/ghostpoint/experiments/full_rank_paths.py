@@ -174,8 +174,15 @@ def _slow_points(
 
 
 def path_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str) -> list[Claim]:
-    """The network shown and most others learn, whether their drops are abrupt, and what is slow in
-    the one shown.
+    """Claims: the network shown and most others learn; whether their drops are abrupt; what is slow
+    in the one shown.
+
+    Parameters
+    ----------
+    dataset, parameters
+        Of a run of the experiment.
+    source : str
+        Figure of the article that the claims are from.
     """
     d, epoch, blind = dataset, dataset["epoch"].values, dataset.attrs["blind_loss"]
     seeds, shown = len(d["seed"]), f"seed {d.attrs['shown_seed']}"

@@ -196,8 +196,15 @@ def longest_run(chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def sweep_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str) -> list[Claim]:
-    """A range that learns, a highest rate, above it no gradient and wrong outputs, and fewer epochs
-    at higher rates.
+    """Claims: a range of rates that learns, a highest one, above it no gradient and wrong outputs,
+    and fewer epochs at higher rates.
+
+    Parameters
+    ----------
+    dataset, parameters
+        Of a run of the experiment.
+    source : str
+        Figure of the article that the claims are from.
     """
     f = Fates(dataset)
     rates, seeds, top = f.rates, len(dataset["seed"]), f.highest
@@ -238,7 +245,9 @@ def sweep_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str
 
 
 def collapse_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str) -> list[Claim]:
-    """The claims of all sweeps, and whether networks that have learned are lost."""
+    """:func:`sweep_claims`, and that networks which have learned are lost at high rates; same
+    arguments.
+    """
     return [*sweep_claims(dataset, parameters, source), _collapse_claim(dataset, source)]
 
 

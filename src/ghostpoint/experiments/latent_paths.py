@@ -238,8 +238,15 @@ def _padded(arrays: list[NDArray[Any]], missing: float) -> NDArray[Any]:
 
 
 def latent_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], source: str) -> list[Claim]:
-    """The published network and others learn; how abrupt drops are; whether zeros or ghosts appear
-    before they end.
+    """Claims: the published network and others learn; how abrupt their drops are; whether zeros or
+    ghosts appear before these end.
+
+    Parameters
+    ----------
+    dataset, parameters
+        Of a run of the experiment.
+    source : str
+        Figure of the article that the claims are from.
     """
     d, epoch, blind = dataset, dataset["epoch"].values, dataset.attrs["blind_loss"]
     learned, begins = d["first_learned"].values, d["drop_begins"].values

@@ -66,11 +66,13 @@ def family_readings(name: str, family: Mapping[str, Any], common: Mapping[str, A
         optimizer=family["optimizer"], record=np.arange(0, family["epochs"], family["stride"]), keep=name,
         checkpoints=() if exact else spread_epochs(family["epochs"], family["kept"]),
     )  # fmt: skip
+    # epochs at which the loss falls below each share of the plateau, and of chance
     epoch, loss = run.history["epoch"].values, run.history["loss"].values / task.chance_loss
     loss = loss if exact else running_median(loss)
     drop, chance_drop = crossings(epoch, loss / plateau, SHARES), crossings(epoch, loss, SHARES)
     learned = np.flatnonzero(drop[:, SHARES.index(DROP_TO)] >= 0)
     kept = epoch if run.checkpoints is None else run.checkpoints["epoch"].values
+    # the epochs to look at: dense around the drop, and drawn at random before it
     generator = np.random.default_rng(common["seed_of_draws"])
     wanted, drawn = [], []
     for network in learned:
@@ -79,6 +81,7 @@ def family_readings(name: str, family: Mapping[str, Any], common: Mapping[str, A
         drawn.append(some)
     stacks = _stacks(name, family, settings, models, run, learned, wanted, progress)
     progress.phase(f"{name}: what exists at {sum(len(each) for each in wanted):,} moments", max(1, len(learned)))
+    # at each of them every reading: is there a ghost, a slow passage, ...?
     rows = []
     for place, network in enumerate(learned):
         found = _readings(family, stacks[place], task, common["starts"])
@@ -196,12 +199,14 @@ def weights_at(
     for start in starts:
         going = last[active] >= start
         models, active = models[going], active[going]
+        # epochs of this segment that some network wants, counted from its start
         inside = [wanted[k][(wanted[k] >= start) & (wanted[k] < start + SEGMENT)] - start for k in active]
         kept = np.unique(np.concatenate(inside))
         run = trained(
             progress, "", models, settings, family["rate"], SEGMENT, task,
             optimizer=family["optimizer"], record=[0], checkpoints=kept,
         )  # fmt: skip
+        # the next segment goes on from where this one ended
         models = run.models
         if run.checkpoints is None:
             continue

@@ -29,8 +29,18 @@ def draw_spread(axes: Axes, values: xr.DataArray, **look: Any) -> None:
 def draw_fates(
     axes: Axes, rates: NDArray[Any], fates: Iterable[tuple[NDArray[Any], str, str]], title: str, **legend: Any
 ) -> None:
-    """Stacked shares of networks over learning rates: each fate as (rate, seed), with colour and
-    label.
+    """Stacked shares of networks over learning rates.
+
+    Parameters
+    ----------
+    axes : Axes
+    rates : (P,)
+        Ascending by a constant factor.
+    fates : iterable of (bools (P, seeds), colour, label)
+        Which networks have each fate, from the bottom up.
+    title : str
+    **legend
+        For ``Axes.legend``.
     """
     edges = np.append(rates, rates[-1] ** 2 / rates[-2]) * np.sqrt(rates[0] / rates[1])
     bottom = np.zeros(len(rates))
@@ -44,8 +54,23 @@ def draw_fates(
 
 
 def flow_curves(axes: Axes, dataset: xr.Dataset, starts: Iterable[float], top: float, title: str) -> Any:
-    """Latent flow f(kappa) at the epochs shown, dark to light, with the initial latents as dots;
-    the colours.
+    """Latent flow f(kappa) at the epochs shown, dark to light, with initial latents as dots.
+
+    Parameters
+    ----------
+    axes : Axes
+    dataset : Dataset
+        ``curve`` (shown, kappa) in 1/tau over the latent ``kappa``, and the epochs ``shown``.
+    starts : iterable of float
+        The initial latent at each epoch shown.
+    top : float
+        Upper end of the axis, in 1/tau.
+    title : str
+
+    Returns
+    -------
+    (shown, 4) array
+        The colours.
     """
     shown, kappa = dataset["shown"].values, dataset["kappa"].values
     colours = colormaps["viridis"](np.linspace(0.05, 0.85, len(shown)))
@@ -59,7 +84,18 @@ def flow_curves(axes: Axes, dataset: xr.Dataset, starts: Iterable[float], top: f
 
 
 def answers(axes: Axes, at: xr.Dataset, colours: Sequence[str], width: float, dotted: float) -> None:
-    """Outputs (lines) and targets (dotted) of the trials over time in ms."""
+    """Outputs (lines) and targets (dotted) of trials over time in ms.
+
+    Parameters
+    ----------
+    axes : Axes
+    at : Dataset over (trial, step)
+        ``outputs`` and ``targets`` at one epoch; the attribute ``dt`` is the step in ms.
+    colours : sequence of str
+        One per trial; trials beyond the last colour are not drawn.
+    width, dotted : float
+        Line widths of outputs and of targets, in points.
+    """
     time = at["step"].values * at.attrs["dt"]
     for colour, output, target in zip(colours, at["outputs"].values, at["targets"].values, strict=False):
         axes.plot(time, target, color=colour, lw=dotted, ls=":")
@@ -68,8 +104,20 @@ def answers(axes: Axes, at: xr.Dataset, colours: Sequence[str], width: float, do
 
 
 def thinned(epoch: NDArray[Any], values: NDArray[Any], most: int = POINTS) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The finite points; of more than ``most``, the smallest and largest of each stretch, which
-    keeps spikes.
+    """The finite points of a curve, thinned to about ``most`` so that spikes stay.
+
+    The curve is cut into stretches of equally many points, of which the smallest and the largest
+    value are kept; the last point always is.
+
+    Parameters
+    ----------
+    epoch, values : (E,)
+    most : int
+
+    Returns
+    -------
+    (P,), (P,)
+        Epochs and values, in their order.
     """
     known = np.isfinite(values) & np.isfinite(epoch)
     x, y = epoch[known], values[known]

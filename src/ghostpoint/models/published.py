@@ -140,6 +140,10 @@ def setup_of(figure: str, setups: Sequence[Setup]) -> Setup:
 
 
 def draw(setup: Setup, rank: int, seeds: Sequence[int]) -> Weights:
-    """The weights of one network per seed, stacked along the first axis."""
+    """The initial weights of one published network per seed, (R, ...) by name of the part.
+
+    ``setup`` says how the publication drew them, ``rank`` is K of low-rank networks; each seed is
+    that of PyTorch's generator.
+    """
     drawn = [setup.draw(TorchGenerator(seed), rank) for seed in seeds]
     return {name: np.stack([weights[name] for weights in drawn]) for name in drawn[0]}

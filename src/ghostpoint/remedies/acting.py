@@ -55,8 +55,18 @@ class Acting:
         return np.asarray(better)
 
     def react(self, epoch: int, loss: NDArray[Any], above: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Which networks go back to their lowest loss; to be asked once an epoch, before
+        """Which networks go back to their lowest loss, (R,); to be asked once an epoch, before
         :meth:`step`.
+
+        Sets ``rate`` to the product of what the remedies leave of the learning rate.
+
+        Parameters
+        ----------
+        epoch : int
+        loss : (R,)
+            At this epoch.
+        above : (R,) bool
+            Whether the accuracy is above chance.
         """
         back = np.zeros(len(above), bool)
         self.rate = np.ones(len(above))

@@ -119,11 +119,13 @@ def crossings(task: Task, trial: Trial, activation: str, most: int | None = None
     low, high = RANGES[activation]
     counted = trial.mask[:, 1:] & trial.mask[:, :-1]
     switches = (trial.targets[:, 1:] != trial.targets[:, :-1]) & counted
+    # per channel with a switch: each one, with the stretch between its neighbours as its window
     for row, channel in np.argwhere(switches.any(axis=1)):
         at = np.flatnonzero(switches[row, :, channel]) + 1
         edges = [0, *at.tolist(), task.steps]
         for place, switch in enumerate(edges[1:-1]):
             first, second = trial.targets[row, switch - 1 : switch + 1, channel]
+            # the readout crosses where it is half way between the two answers
             middle = (first + second) / 2
             if not low < middle < high:
                 continue

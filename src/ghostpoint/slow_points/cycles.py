@@ -109,6 +109,7 @@ def _refined(network: NetworkField | None, field: Field, states: Floats, alpha: 
     y = states if network is None else network.coordinates(states)
     start, one = y[0], np.eye(field.size)
     for _ in range(12):
+        # the orbit of k steps x <- x + alpha F(x), and the product of 1 + alpha DF along it
         steps, product = [start], one
         for _ in range(period):
             x = steps[-1][None]
@@ -117,6 +118,7 @@ def _refined(network: NetworkField | None, field: Field, states: Floats, alpha: 
         miss = steps[-1] - start
         if not np.isfinite(miss).all():
             return None
+        # Newton: (D Phi - 1) change = Phi(start) - start
         try:
             change = np.linalg.solve(product - one, miss)
         except np.linalg.LinAlgError:
@@ -165,6 +167,7 @@ def flow_cycles(flow: Any, field: Field | None, states: Floats) -> list[Cycle]:
     for none.
     """
     x = states
+    # leave the transient behind, then record the path
     for _ in range(RK_BEFORE):
         x = _rk4(flow, x, RK_STEP)
     path = [x]
@@ -177,6 +180,7 @@ def flow_cycles(flow: Any, field: Field | None, states: Floats) -> list[Cycle]:
         size = float(away.max())
         if size < 1e-2 * (1 + np.linalg.norm(run[0])):
             continue
+        # the first local minimum of the distance to the start, after leaving it, that is near zero
         left = int(np.argmax(away > 0.3 * size))
         turns = [i for i in range(left + 1, len(run) - 1) if away[i] <= away[i - 1] and away[i] < away[i + 1]]
         back = [i for i in turns if away[i] <= 0.5 * RK_STEP * np.linalg.norm(flow(run[:1])) + 1e-2 * size]
@@ -212,6 +216,7 @@ def _shot(field: Field, x: Floats, period: float) -> tuple[Floats, float, NDArra
     """
     size, before = field.size, period
     for _ in range(10):
+        # Phi_T(x) and its derivative M, dM/dt = DF M, with the four stages of each step
         count = max(20, int(np.ceil(period / 0.05)))
         h = period / count
         y, M = x[None], np.eye(size)
@@ -226,6 +231,7 @@ def _shot(field: Field, x: Floats, period: float) -> tuple[Floats, float, NDArra
                     matrices.append(M + part * slopes[k][1])
             y = y + h / 6 * sum(w * s[0] for w, s in zip((1, 2, 2, 1), slopes, strict=True))
             M = M + h / 6 * sum(w * s[1] for w, s in zip((1, 2, 2, 1), slopes, strict=True))
+        # (M - 1) dx + F(Phi_T) dT = Phi_T(x) - x, with F(x) . dx = 0
         miss = y[0] - x
         first, last = field.flow(x[None])[0], field.flow(y)[0]
         system = np.zeros((size + 1, size + 1))

@@ -27,11 +27,26 @@ class Fates(NamedTuple):
 
 
 def fates(model: Any, network: NetworkField, given: Floats | None, seed: int, alpha: float) -> Fates:
-    """Trajectories of the flow and of the map, from ``given`` states, random, small and saturated
-    ones."""
+    """Where trajectories of the flow and of the map end, from ``given`` states, random, small and
+    saturated ones.
+
+    Parameters
+    ----------
+    model : Record
+        One network.
+    network : NetworkField
+        Its field.
+    given : (B, N) or None
+        States to start from, beside the drawn ones.
+    seed : int
+        Of the drawn ones.
+    alpha : float
+        dt / tau, the step of the map.
+    """
     draw = initial_states(model, network, given, np.random.default_rng(seed))
     flow, large = network.state_flow, network.n_units > LARGE
     begin = draw(RUNS // 3 if large else RUNS)
+    # x follows the flow by steps of 0.2 tau, y the Euler map of the network
     x, y = begin, begin
     for _ in range(SETTLED):
         x = x + 0.2 * flow(x)

@@ -102,7 +102,7 @@ class TanhField:
         return left.reshape(len(self.B), -1), right.reshape(len(self.B), -1)
 
     def jacobian(self, x: Floats) -> Floats:
-        """``-1 + A diag(1 - tanh**2) B``."""
+        """``-1 + A diag(1 - tanh(B x + c)**2) B``, shape (B, K, K)."""
         gain = 1 - self.rates(x) ** 2
         if self.A is None:
             return np.asarray(gain[..., None] * self.B - np.eye(self.size))
@@ -368,6 +368,16 @@ def network_field(
     The drive ``W_in u + b`` of a tanh network is rounded to float64 once; everything after takes it
     as exact. A low-rank network whose n has (nearly) dependent columns has the state as
     coordinates, with W = m n^T rounded.
+
+    Parameters
+    ----------
+    model : Record
+        One network of any family.
+    inputs : (I,), optional
+        A constant input u; none by default.
+    equation, activation : str
+        What the weights of a tanh network act in, and on: see :data:`EQUATIONS` and
+        :data:`ACTIVATIONS`.
 
     Raises
     ------

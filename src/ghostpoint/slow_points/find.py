@@ -331,6 +331,7 @@ def _rounds(
     )
     found, failed, missing, before = list[Candidate](), list[Failure](), np.nan, 0
     for turn in range(again):
+        # more starts, also between the points found so far; one entry for each point
         starts = draw(first, turn)
         starts = _with_between(starts, found, turn) if turn else starts
         more, without = descended(search, network, starts.x, steps, known.zeros, all_zeros, starts.weight, odd)
@@ -338,6 +339,7 @@ def _rounds(
         failed += without
         if not all_zeros and not known.zeros:
             found = fused(found, exact)
+        # zeros found once say how many were found by none (Good and Turing's estimate in `unseen`)
         hits = np.array([c.hits for c in found if c.ghost is None], np.int64)
         missing, once = np.nan if all_zeros else unseen(hits), int((hits == 1).sum())
         rare = int((hits <= RARE).sum()) if size <= SMALL else once

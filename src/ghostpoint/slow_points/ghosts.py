@@ -51,8 +51,24 @@ class GhostForm(NamedTuple):
 def bordered_system(
     field: Field, metric: Floats | None, kappa: Floats, omega: Floats, s: float
 ) -> tuple[Floats, Floats]:
-    """The 2 K + 1 equations at X, and their derivative
-    ``[[J, -s M, -M omega], [H, J^T, 0], [0, omega^T M, 0]]``.
+    """The 2 K + 1 equations of the module's first lines at X = (kappa, omega, s), and their
+    derivative.
+
+    The derivative is ``[[J, -s M, -M omega], [H, J^T, 0], [0, omega^T M, 0]]`` with
+    ``H = sum_i omega_i D2F_i``.
+
+    Parameters
+    ----------
+    field : Field
+        F in coordinates kappa.
+    metric : (K, K) or None
+        M; None for the identity.
+    kappa, omega : (K,)
+    s : float
+
+    Returns
+    -------
+    (2 K + 1,), (2 K + 1, 2 K + 1)
     """
     f, J = field.flow(kappa[None])[0], field.jacobian(kappa[None])[0]
     weighted = omega if metric is None else metric @ omega
@@ -98,8 +114,9 @@ class Border(NamedTuple):
 
 
 def border(J: Floats, p: Floats) -> Border | None:
-    """Of J and a unit vector p near its left null vector; None where it is singular, as when p and
-    q are orthogonal.
+    """The :class:`Border` of J (K, K) and a unit vector p (K,) near its left null vector.
+
+    None where the bordered matrix is singular, as when p and q are orthogonal.
     """
     size = len(J)
     D = np.zeros((size + 1, size + 1))
@@ -169,15 +186,19 @@ def bordered_inverse(
 
 
 def null_pair(J: Floats) -> tuple[Floats, Floats]:
-    """Unit left and right singular vectors of the smallest singular value, w . v >= 0."""
+    """Unit left and right singular vectors w, v (K,) of J (K, K) with the smallest singular value;
+    w . v >= 0.
+    """
     left, _, right = np.linalg.svd(J)
     w, v = left[:, -1], right[-1]
     return w, v if w @ v >= 0 else -v
 
 
 def right_null(J: Floats, left: Floats) -> Floats:
-    """The unit right null vector of a singular J from its left one, without an SVD where the two
-    are not orthogonal.
+    """The unit right null vector v (K,) of a singular J (K, K) from its left one.
+
+    By the bordered system ``[[J, left], [left^T, 0]] (v, .) = (0, 1)``, regular where the two null
+    vectors are not orthogonal; else by an SVD.
     """
     size = len(J)
     D = np.zeros((size + 1, size + 1))
@@ -193,11 +214,28 @@ def right_null(J: Floats, left: Floats) -> Floats:
 def solve_ghost(
     field: Field, metric: Floats | None, kappa: Floats, omega: Floats | None = None, max_steps: int = 12
 ) -> GhostSolution:
-    """Newton's method on the bordered system, from kappa and the left null vector nearest to J
-    there.
+    """Newton's method on the bordered system.
 
     One factorisation serves while each step is at most 1/20 of the one before, ``max_steps`` of
     them at most.
+
+    Parameters
+    ----------
+    field : Field
+        F in coordinates kappa.
+    metric : (K, K) or None
+        M; None for the identity.
+    kappa : (K,)
+        Where it starts.
+    omega : (K,), optional
+        The left null vector it starts with; by default the left singular vector of J(kappa) with
+        the smallest singular value.
+    max_steps : int
+
+    Returns
+    -------
+    GhostSolution
+        With ``settled`` False where Newton's method did not converge.
     """
     size = field.size
     M = np.eye(size) if metric is None else metric
@@ -249,6 +287,14 @@ def is_minimum(field: Field, metric: Floats | None, ghost: GhostSolution) -> boo
     With J v = 0 it is so if ``v . S v > 0`` and the Schur complement of v,
     ``J^T M^-1 J + s (S - (S v)(S v)^T / (v . S v))``, is positive across v. That has v as its null
     vector, and no small difference of large numbers as s goes to 0.
+
+    Parameters
+    ----------
+    field : Field
+        F in coordinates kappa.
+    metric : (K, K) or None
+        M; None for the identity.
+    ghost : GhostSolution
     """
     J = field.jacobian(ghost.kappa[None])[0]
     bend = field.curvature(ghost.kappa[None], ghost.omega[None])[0]
@@ -272,6 +318,14 @@ def ghost_form(field: Field, network: NetworkField | None, ghost: GhostSolution)
 
     For latents ``w = A^T omega``, ``v = D B nu`` with J nu = 0 and D = 1 - tanh**2, scaled to
     length 1.
+
+    Parameters
+    ----------
+    field : Field
+        F in coordinates kappa.
+    network : NetworkField or None
+        The network whose latents these are; None where the coordinates are the state.
+    ghost : GhostSolution
     """
     kappa = ghost.kappa[None]
     nu = right_null(field.jacobian(kappa)[0], ghost.omega / np.linalg.norm(ghost.omega))

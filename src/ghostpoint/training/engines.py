@@ -74,7 +74,7 @@ class CompiledEngine(Engine):
     automatic = True
 
     def obstacle(self, models: Record, task: Task, plan: Plan) -> str:
-        """What of it the kernels do not know."""
+        """What of models, task and plan the kernels do not know; empty if they can train."""
         return dispatch.obstacle(models, task, plan)
 
     def run(self, models: Record, task: Task, plan: Plan, computing: Computing) -> Outcome:
@@ -97,7 +97,7 @@ class CudaEngine(Engine):
         return len(models) >= self.enough and not _without_device()
 
     def obstacle(self, models: Record, task: Task, plan: Plan) -> str:
-        """No device, or what the kernels do not know."""
+        """That there is no device, or what the kernels do not know; empty if they can train."""
         missing = _without_device()
         if missing:
             return missing
@@ -162,7 +162,8 @@ ENGINES: dict[str, Engine] = {
 
 
 def choose(models: Record, task: Task, plan: Plan, computing: Computing) -> str:
-    """The name of the engine that will run.
+    """The name of the engine that will train these networks: the one that ``computing`` names, or
+    for "auto" the first in :data:`ENGINES` that can.
 
     Raises
     ------

@@ -73,8 +73,8 @@ def kernel_key(plan_seed: int, network_seed: int, place: int) -> int:
 
 
 def draws(models: Record, task: Task, plan_seed: int) -> Callable[[], tuple[Any, Any]]:
-    """A function that gives an epoch's initial states (trials, R, N) and noise (steps, trials, R,
-    N), or ``None``.
+    """A function that gives the next epoch's initial states (trials, R, N) and noise
+    (steps, trials, R, N), ``None`` for what the task does not draw.
 
     Network r draws from a generator of its own, made from the run's seed and the network's (its
     place in the stack where that is unknown), so that a network's draws do not depend on the

@@ -50,9 +50,8 @@ def evaluate(
     through time.
 
     The equations are the family's own (:class:`ghostpoint.models.Record`). Forward:
-    ``x[t+1] = step(x[t])``; the answer
-    of step t is ``activation(z)`` of the logit z of x[t] or x[t+1], as the task says. Backward,
-    ``y[t] = dL/dx[t]``::
+    ``x[t+1] = step(x[t])``; the answer of step t is ``activation(z)`` of the logit z of x[t] or
+    x[t+1], as the task says. Backward, ``y[t] = dL/dx[t]``::
 
         y[t] = (dx[t+1]/dx[t])^T y[t+1] + (dz/dx)^T dL/dz
 
@@ -69,6 +68,9 @@ def evaluate(
 
     Parameters
     ----------
+    models : Record
+        R networks of one family.
+    task : Task
     trial : Trial, optional
         The trials to use; by default the task's own, where they are not random.
     initial_states : (trials, R, N) array, optional
@@ -109,7 +111,9 @@ def follow(
     initial_states: NDArray[Any] | None = None,
     noise: NDArray[Any] | None = None,
 ) -> Path:
-    """The forward pass of :func:`evaluate`."""
+    """The forward pass ``x[t+1] = step(x[t])`` of B trials, with the logits; see :func:`evaluate`,
+    whose arguments these are.
+    """
     alpha, steps = task.alpha, task.steps
     first = models.initial_state if initial_states is None else initial_states
     states = [np.broadcast_to(first, (len(trial.inputs), *models.initial_state.shape))]
@@ -127,10 +131,21 @@ def follow(
 def backpropagate(
     models: Record, task: Task, trial: Trial, path: Path, by_logit: NDArray[Any]
 ) -> dict[str, NDArray[Any]]:
-    """Gradient, by every part, of anything whose derivative by the logits (B, R, steps, O) is
-    ``by_logit``.
+    """Gradient, by every part, of any scalar whose derivative by the logits is ``by_logit``.
 
-    The backward pass of :func:`evaluate`, with dL/dz as its seed.
+    The backward pass of :func:`evaluate`, with ``by_logit`` in the place of dL/dz.
+
+    Parameters
+    ----------
+    models, task, trial
+        As for :func:`follow`, which gave the ``path``.
+    path : Path
+    by_logit : (B, R, steps, O)
+
+    Returns
+    -------
+    dict
+        Part to an array of its own shape, (R, ...).
     """
     alpha, steps, shift = task.alpha, task.steps, 1 if task.read_out == "after" else 0
     gradient = {part: np.zeros_like(getattr(models, part)) for part in models.present_parts()}
@@ -162,7 +177,12 @@ class Approach:
 
 
 def approach(models: Record, task: Task, trial: Trial, path: Path, crossing: Crossing) -> Approach:
-    """Escape time (or peak) at a crossing and its gradient, by a backward pass of its own."""
+    """Escape time at a crossing and its gradient by every part, by a backward pass of its own; the
+    readout's peak where it does not cross.
+
+    ``path`` is that of :func:`follow` for these models, task and trial; ``crossing`` says which
+    trial, output and window.
+    """
     z = path.logits[crossing.trial, :, :, crossing.output]
     crossed, time, peak, by_z = crossing.measure(z)
     seed = np.zeros_like(path.logits)

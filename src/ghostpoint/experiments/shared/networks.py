@@ -70,9 +70,20 @@ def trained(
     """``train`` on ``task`` (by default the parameters' delayed activation) in their dtype, as a
     phase of ``progress``.
 
-    Without a ``description`` it goes on in the phase there is. With ``keep`` the run is a part of
-    that name, which an interrupted reproduction finds again by its initial weights, its settings
-    and the code of the training.
+    Parameters
+    ----------
+    progress : Progress
+        Hears of network-epochs done.
+    description : str
+        Name of the phase; without one the training goes on in the phase there is.
+    models, learning_rate, epochs, keywords
+        As for :func:`ghostpoint.train`.
+    parameters : mapping
+        With ``dtype``, and the task's ``delay_ms``, ``dt_ms`` and ``tau_ms`` where ``task`` is left
+        out.
+    keep : str
+        Makes the run a part of that name (see ``parts``), which an interrupted reproduction finds
+        again by its initial weights, its settings and the code of the training.
     """
     if description:
         progress.phase(description, len(models) * epochs, len(models))
@@ -119,7 +130,7 @@ class Segments:
         self.last = np.full(len(models), -1, np.int64)
 
     def add(self, start: int, run: TrainingRun) -> None:
-        """Take in the segment that starts at epoch ``start``."""
+        """Take in the networks and events of the segment that starts at epoch ``start``."""
         self.models = run.models
         first, last = (run.events[name].values for name in ("first_above_chance", "last_above_chance"))
         self.first = np.where((self.first < 0) & (first >= 0), start + first, self.first)
@@ -142,7 +153,19 @@ def train_segments(
 ) -> Iterator[tuple[int, TrainingRun]]:
     """Train ``whole`` to its end, yielding ``(first epoch, run)`` every ``segment`` epochs.
 
-    A run's checkpoints are every ``stride``-th epoch of the whole.
+    Parameters
+    ----------
+    progress, description
+        The display, and the name of the phase in it.
+    whole : Segments
+        Takes in each segment before it is yielded.
+    parameters : mapping
+        With the task's times in ms and the ``dtype``, as for :func:`trained`.
+    learning_rate : float
+    segment : int
+        Epochs of a segment.
+    stride : int
+        A run's checkpoints are every ``stride``-th epoch of the whole.
     """
     if segment < stride:
         raise InputError(f"segment must be at least the stride {stride}, got {segment}")

@@ -102,8 +102,11 @@ def counted_part(
     progress: Progress, total: int, name: str, settings: Any, make: Callable[[Progress], xr.Dataset],
     code: Callable[..., Any], inputs: str = "",
 ) -> xr.Dataset:  # fmt: skip
-    """:func:`part`, of ``total`` units of work that ``make`` tells the progress it is called
-    with.
+    """:func:`part` under a progress display: ``progress`` advances by ``total`` units, whether the
+    part is computed or read.
+
+    ``make`` gets the progress to report to, as work is done. Other arguments are those of
+    :func:`part`.
     """
     told = _Told(progress)
     dataset = part(name, settings, lambda: make(told), code, inputs)

@@ -132,6 +132,7 @@ def _polish(
     Newton from the secant's zero, halving where it leaves the bracket. The radius is proven by the
     signs on both sides.
     """
+    # where the line through both ends is zero
     low, high = a, b
     x = a - fa * ((b - a) / (fb - fa))
     converged = False
@@ -150,6 +151,8 @@ def _polish(
         x = min(b, max(a, x - step))
         # Newton squares the relative error, so what remains after this step is below rounding
         converged = abs(step) <= 1e-9 * (b - a) or abs(value) <= 0.1 * error
+    # the first radius is what Newton's step and the error of g can amount to; it grows until the
+    # signs of g at x - radius and x + radius are proven and different
     radius = 1.5 * (abs(value) + 2.0 * error) / abs(slope) + 4.0 * EPS * abs(x)
     while radius < b - a:
         left, right = max(a, x - radius), min(b, x + radius)

@@ -5,10 +5,9 @@ The latents move by ``tau dkappa/dt = f(kappa)`` (Dinc et al., arXiv:2501.02378,
     f(kappa) = -kappa + n^T tanh(m kappa + b + W_in u),
 
 and every fixed point of the N-dimensional network is ``x = tanh(m kappa + b + W_in u)`` at a zero
-kappa of f. As
-|tanh| < 1, every zero has ``|kappa_k| <= sum_i |n_ik|``. The search is in `zeros_in_box_kernels`;
-boxes that float64 cannot decide, which lie within about ``1e-13 sum |n|`` of a fold, are searched
-again in extended precision (`zeros_in_box_balls`).
+kappa of f. As |tanh| < 1, every zero has ``|kappa_k| <= sum_i |n_ik|``. The search is in
+`zeros_in_box_kernels`; boxes that float64 cannot decide, which lie within about ``1e-13 sum |n|``
+of a fold, are searched again in extended precision (`zeros_in_box_balls`).
 """
 
 from __future__ import annotations

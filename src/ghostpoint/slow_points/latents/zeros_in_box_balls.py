@@ -116,6 +116,7 @@ def _refine(box: Floats, zeros: Floats, flow: _Flow, budget: int) -> Refined:
                 reason = BUDGET
                 break
             examined += 1
+            # cut away what cannot hold a zero; states as of the compiled search
             state, volume = _reduce(flow, c, h)
             if state == 0:
                 break

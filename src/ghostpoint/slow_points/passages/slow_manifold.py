@@ -59,8 +59,10 @@ class Curve(NamedTuple):
         return Chebyshev(_coefficients(self.g), domain=(self.y[0], self.y[-1]))
 
     def unresolved(self, w: Floats) -> float:
-        """An estimate of that polynomial's error: the last quarter of its coefficients, and
-        rounding of F.
+        """An estimate of the error of :meth:`velocity`, in units of the slow coordinate over tau.
+
+        The sum of the last quarter of its Chebyshev coefficients, plus the rounding of ``w . F``; w
+        (K,) is the covector of the slow coordinate.
         """
         tail = float(np.abs(_coefficients(self.g)[-(len(self.y) // 4) :]).sum())
         size = float(

@@ -333,8 +333,22 @@ def ghost_from_step(
     e_f: Floats,
     edge: Border | None = None,
 ) -> Certificate:
-    """The proof of a ghost from a bound ``eta`` of the first step of its system; F at the centre is
-    within e_f of f.
+    """The proof that one ghost lies near the centre, by Newton and Kantorovich's theorem.
+
+    Parameters
+    ----------
+    here : Local
+        Bounds at the centre.
+    operator : Operator
+        The approximate inverse of the bordered system, with its bounds.
+    eta : float
+        A bound of the first Newton step of that system.
+    omega, s : (K,), float
+        Left null vector and speed at the centre.
+    f, e_f : (K,)
+        F at the centre, within ``e_f`` of ``f``.
+    edge : Border, optional
+        An inverse that is there already; made anew otherwise.
     """
     ball = newton_ball(eta, operator.defect, _up(operator.inverse * operator.lipschitz))
     if ball is None:
@@ -409,7 +423,8 @@ def ghost_residual(here: Local, omega: Floats, s: float) -> tuple[Floats, Floats
 def empty_ball(here: Local, omega: Floats, f: Floats, e_f: Floats, edge: Border | None = None) -> float:
     """Radius of a ball around the point that is proven to hold no zero of F; 0.0 if none is.
 
-    F at the point is within ``e_f`` of ``f``.
+    F at the point is within ``e_f`` of ``f``, both (K,). ``here`` are the bounds there, ``omega``
+    (K,) its left null vector, ``edge`` an inverse that is there already.
     """
     reduced = reduction(here, omega, f, e_f, edge)
     return 0.0 if reduced is None else zero_free_radius(reduced[0])

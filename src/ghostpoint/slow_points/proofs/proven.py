@@ -28,6 +28,16 @@ def proven(
     Those that the certifiers fit for tracking leave undecided, and that lie on a continuum, are
     left to it: slower certifiers are asked about a few of them, and about the others only if these
     decide one.
+
+    Parameters
+    ----------
+    certifiers : dict
+        Name to class, in the order in which they are asked.
+    field, metric
+        F in its coordinates, and their metric (None for the identity).
+    found : list of Candidate
+    on_continuum : function of kappa (K,) to bool
+        Whether a point lies on a continuum of near-fixed points.
     """
     if all(candidate.proof.kind != "undecided" for candidate in found):
         return _unique(found)

@@ -164,6 +164,7 @@ def track_fields(
     if loss is not None:
         loss_epochs = labels if loss_epochs is None else loss_epochs
         curve = checks.shape("loss", checks.finite_array("loss", loss), (len(loss_epochs),)) / chance
+    # the points of every epoch, then the branches that join them; certifiers are made when asked
     nodes, complete = _searched(networks, search, known)
     certifiers: dict[tuple[int, str], Certifier] = {}
 
@@ -224,6 +225,7 @@ def _searched(
         found = search(i, before)
         complete[i] = found.complete.fixed_points, found.complete.ghosts
         found = found[found.kind != "undecided"]
+        # a ghost is solved again here: branches start from its bordered system's solution
         row = []
         for k in range(len(found)):
             kappa = found.position[k] if found.latent is None else found.latent[k]

@@ -51,9 +51,11 @@ def run(
         except KeyboardInterrupt:
             if epoch == 0:
                 raise
+            # what an epoch that was cut short had written is dropped
             finished, interrupted = epoch, True
             diary.forget_from(finished)
         else:
+            # all networks froze or diverged before the end: the rest repeats their last epoch
             finished = plan.epochs
             if epoch < finished:
                 diary.fill_from(epoch, loop.seen, backend)

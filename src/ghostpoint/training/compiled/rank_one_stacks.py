@@ -260,6 +260,7 @@ def run(
             stop = min(epochs, epoch + length)
             records = slice(*np.searchsorted(record_epochs, (epoch, stop)))
             snapshots = slice(*np.searchsorted(snapshot_epochs, (epoch, stop)))
+            # pack those that still change, and write down this round's epochs
             groups = _groups(problem, outcome, active, layout, threads, epoch)
             for group in groups:
                 # of a checkpoint m, n and b, and a confidence for each column
@@ -281,6 +282,7 @@ def run(
             for group in groups:
                 group.write(outcome, records.start, snapshots.start)
                 last[:, group.members] = group.now
+            # a finished network repeats its last values to the end of the run
             finished = (outcome.events[FROZEN:, active] >= 0).any(axis=0)
             for network in active[finished]:
                 outcome.history[:, network, records.stop :] = last[:, network, None]

@@ -54,6 +54,7 @@ def run(
     kind = np.dtype(dtype)
     trials = Trials(task, plan, kind, KERNELS[models.kernels].chunk(models, task, kind.itemsize))
     watched = watch(models, task, plan)
+    # whole blocks of networks first, one per lane; the others take a call each
     networks: list[Group] = []
     if network_blocks.in_lanes(models, task, plan):
         width = 64 // trials.dtype.itemsize
@@ -76,6 +77,7 @@ def run(
                     advance_all(active, stop, threads, pool, report, call)
                 else:
                     stop = plan.epochs
+                # finished networks count as advanced, so that progress reaches its end
                 if on_record:
                     _tell(networks, models, plan, epoch, stop, on_record)
                 short = sum((stop - network.epoch) * len(network.members) for network in active)
@@ -84,6 +86,7 @@ def run(
             except KeyboardInterrupt:
                 if epoch == 0:
                     raise
+                # calls of this round ended at different epochs: all go back to where it began
                 for network in networks:
                     network.go_back()
                     last = network.events[1]

@@ -133,6 +133,7 @@ def _make(rule):
         for k in range(count):
             at, stop, jump = segments[SEGMENT * k], segments[SEGMENT * k + 1], segments[SEGMENT * k + 2]
             while at < stop:
+                # q alone, which a remedy may shorten before it is applied
                 g = clip * load(vectors.gradient, at)
                 store(vectors.direction, at, rule(vectors.first, vectors.second, at, g, step))
                 at += jump

@@ -137,6 +137,8 @@ def split(region, crossings, seen, row, loss, norm, length, uphill):
     count = crossings.shape[0]
     lower = GRAM + count
     inside, loss_inside = 0.0, 0.0
+    # Cholesky's factor of the Gram matrix of the crossing times' unit gradients, and with it d and
+    # grad L in an orthonormal basis of their span (Gram and Schmidt)
     for i in range(count):
         mine = i * row
         square = seen[mine + GRAM + i]
@@ -162,8 +164,10 @@ def split(region, crossings, seen, row, loss, norm, length, uphill):
         seen[mine + OF_LOSS] = of_loss / root if kept else 0.0
         inside += seen[mine + OF_UPDATE] ** 2
         loss_inside += seen[mine + OF_LOSS] ** 2
+    # the parts of d and of grad L across the span, by Pythagoras
     aside = math.sqrt(max(length * length - inside, RESOLVED * length * length))
     slope_aside = math.sqrt(max(norm * norm - loss_inside, 0.0))
+    # rest: the largest factor for the part across the span; along: for the part within it
     rest, along = region[GROWTH], math.inf
     if region[POLYAK] < math.inf:
         rest = min(rest, _allowed(slope_aside * aside, region[POLYAK] * loss, region[GROWTH]))
@@ -182,6 +186,7 @@ def split(region, crossings, seen, row, loss, norm, length, uphill):
         rest = 1.0
     along = min(along, rest)
     weighted = False
+    # the weights of the gradients that make up the part of d in the span, by back substitution
     for step in range(count):
         i = count - 1 - step
         mine = i * row
@@ -197,6 +202,7 @@ def split(region, crossings, seen, row, loss, norm, length, uphill):
         usable = seen[mine + lower + i] > 0 and along != rest
         seen[mine + WEIGHT] *= (along - rest) / math.sqrt(seen[mine + GRAM + i]) if usable else 0.0
         weighted = weighted or seen[mine + WEIGHT] != 0
+    # |factor d + sum_i weight_i e_i| / |d|, of the two orthogonal parts
     scale = rest
     if weighted:
         part = inside / (length * length)
