@@ -10,7 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
-from ghostpoint.command.reproduction import Folder
+from ghostpoint.command.reproduction_folder import Folder
 from ghostpoint.experiments import IDS, get
 from ghostpoint.storage import write_json_atomic
 

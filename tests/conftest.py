@@ -16,7 +16,7 @@ settings.load_profile("untimed")
 #: files that take longest, first, so that no process is left alone with one of them at the end
 LONG = (
     "tests/test_readme.py",
-    "tests/slow_points/tracking/test_answer.py",
+    "tests/slow_points/tracking/test_abrupt_drop.py",
     "tests/slow_points/test_cases.py",
     "tests/slow_points/test_complete.py",
     "tests/slow_points/tracking/test_tracking.py",

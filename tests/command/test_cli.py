@@ -14,7 +14,7 @@ from ghostpoint import experiments
 from ghostpoint._version import __version__
 from ghostpoint.command.cli import FAULT, run
 from ghostpoint.command.progress import Lines, Meter, Terminal, claims_line, short, watcher
-from ghostpoint.command.reproduction import Failure, Record
+from ghostpoint.command.reproduction_folder import Failure, Record
 from ghostpoint.errors import InputError
 
 from .fake_experiments import IDS, fake, install

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ghostpoint.command.report import abridged, compact_json, draw_svg, duration, tally
 from ghostpoint.command.reproduce import reproduce
-from ghostpoint.command.reproduction import Folder
+from ghostpoint.command.reproduction_folder import Folder
 from ghostpoint.experiments import Claim
 
 from . import fake_experiments

@@ -13,7 +13,7 @@ import xarray as xr
 
 from ghostpoint import experiments
 from ghostpoint.command.reproduce import Watcher, redraw, reproduce
-from ghostpoint.command.reproduction import FORMAT_VERSION, Folder, locked
+from ghostpoint.command.reproduction_folder import FORMAT_VERSION, Folder, locked
 from ghostpoint.experiments.shared.parts import part
 from ghostpoint.storage import TEMPORARY_PREFIX, read_dataset
 from ghostpoint.training import train
@@ -370,7 +370,7 @@ def test_the_folder_of_an_experiment_appears_complete_or_not_at_all(tmp_path, mo
     def fail(*arguments):
         raise OSError("disk full")
 
-    monkeypatch.setattr("ghostpoint.command.reproduction.write_text_atomic", fail)
+    monkeypatch.setattr("ghostpoint.command.reproduction_folder.write_text_atomic", fail)
     outcome = reproduce(["first"], "quick", tmp_path / "out")
     assert outcome.failed == ("first",)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["manifest.json", "report.html"]

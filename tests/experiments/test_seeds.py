@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ghostpoint import experiments
-from ghostpoint.command.reproduction import _seeds
+from ghostpoint.command.reproduction_folder import _seeds
 
 #: closed forms without any random number
 WITHOUT = {"toy_loss", "toy_descent", "toy_rates"}

@@ -12,7 +12,7 @@ from ghostpoint.models import FullRankRNN
 from ghostpoint.remedies import ClipGradient
 from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination, DelayedMatchToSample
 from ghostpoint.training import SGD, Adam
-from ghostpoint.training.compiled import rounds
+from ghostpoint.training.compiled import low_and_full_rank
 from tests.training.calls import train_with
 
 CUE = DelayedCueDiscrimination(10, 20, 15, copies=2)
@@ -66,7 +66,7 @@ def test_bits_do_not_depend_on_threads_stack_or_the_length_of_calls(task, monkey
     same(whole, train_with(models, task, 0.1, 30, threads=3, record="all", seed=2))
     by_itself = gp.train(models[1], task, 0.1, 30, record="all", seed=2)
     np.testing.assert_array_equal(by_itself.history["loss"][0], whole.history["loss"][1])
-    monkeypatch.setattr(rounds, "CALL", 1.0)
+    monkeypatch.setattr(low_and_full_rank, "CALL", 1.0)
     same(whole, gp.train(models, task, 0.1, 30, record="all", seed=2))
 
 
@@ -89,13 +89,13 @@ def test_a_finished_network_is_filled_in_and_progress_adds_up():
 
 
 def test_an_interrupt_returns_the_rounds_that_are_done(monkeypatch):
-    monkeypatch.setattr(rounds, "CALL", 1.0)
+    monkeypatch.setattr(low_and_full_rank, "CALL", 1.0)
     models, task = PROBLEMS["activation"]
     heard = []
 
     def interrupt(amount):
         heard.append(amount)
-        if sum(heard) > 2 * 3 * rounds.ROUND:
+        if sum(heard) > 2 * 3 * low_and_full_rank.ROUND:
             raise KeyboardInterrupt
 
     run = train_with(

@@ -9,7 +9,7 @@ import pytest
 
 import ghostpoint as gp
 from ghostpoint.training import TrainingInterrupted
-from ghostpoint.training.compiled import rank_one_stacks, rounds
+from ghostpoint.training.compiled import low_and_full_rank, rank_one_stacks
 from tests.training.calls import train_with
 from tests.training.problems import same_bits
 
@@ -49,7 +49,7 @@ class Interrupting:
 
 @pytest.fixture(autouse=True)
 def short_rounds(monkeypatch):
-    monkeypatch.setattr(rounds, "CALL", 1.0)
+    monkeypatch.setattr(low_and_full_rank, "CALL", 1.0)
     monkeypatch.setattr(rank_one_stacks, "SHORTEST_ROUND", 20)
     monkeypatch.setattr(rank_one_stacks, "ROUND", 40)
 

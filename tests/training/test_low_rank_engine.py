@@ -21,7 +21,7 @@ from ghostpoint.tasks import (
     from_arrays,
 )
 from ghostpoint.training import SGD, Adam
-from ghostpoint.training.compiled import kernel_families, rounds, single_network
+from ghostpoint.training.compiled import kernel_families, low_and_full_rank, single_network
 from ghostpoint.training.kernels import low_rank_passes, packing
 from ghostpoint.training.reference import evaluate
 from tests.training.calls import train_with
@@ -235,7 +235,7 @@ def test_bits_do_not_depend_on_threads_stack_or_the_length_of_calls(task, rule, 
     same(whole, train_with(LATENT, task, 0.01, 30, threads=3, **asked))
     by_itself = train_with(LATENT[1], task, 0.01, 30, **asked)
     np.testing.assert_array_equal(by_itself.history["loss"][0], whole.history["loss"][1])
-    monkeypatch.setattr(rounds, "CALL", 1.0)
+    monkeypatch.setattr(low_and_full_rank, "CALL", 1.0)
     same(whole, train_with(LATENT, task, 0.01, 30, **asked))
 
 
@@ -269,7 +269,7 @@ def test_packing_and_unpacking_are_inverse(name):
 
 
 def test_recorded_epochs_are_heard_in_order_with_what_the_history_holds(monkeypatch):
-    monkeypatch.setattr(rounds, "CALL", 1.0)
+    monkeypatch.setattr(low_and_full_rank, "CALL", 1.0)
     models, task = PROBLEMS["ranks"]
     heard = []
     run = train_with(models, task, 0.1, 50, record=7, engine="compiled", on_record=lambda *seen: heard.append(seen))

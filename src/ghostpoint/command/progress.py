@@ -17,7 +17,7 @@ from rich.text import Text
 
 from ghostpoint.command.report import duration, tally
 from ghostpoint.command.reproduce import Watcher
-from ghostpoint.command.reproduction import Failure, Record
+from ghostpoint.command.reproduction_folder import Failure, Record
 from ghostpoint.experiments import Experiment
 
 _MARKS = {"holds": "hold", "does not hold": "do not", "not testable at this scale": "not testable"}

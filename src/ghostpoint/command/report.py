@@ -15,7 +15,7 @@ from ghostpoint import experiments, figures
 from ghostpoint._version import __version__
 from ghostpoint.command.claim_code import Listing
 from ghostpoint.command.inline_svg import Plates
-from ghostpoint.command.reproduction import Folder, Record
+from ghostpoint.command.reproduction_folder import Folder, Record
 from ghostpoint.experiments.shared.base import ORIGINS
 from ghostpoint.storage import write_text_atomic
 

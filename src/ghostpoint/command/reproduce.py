@@ -20,7 +20,7 @@ import xarray as xr
 from ghostpoint import experiments
 from ghostpoint.checks import one_of
 from ghostpoint.command.report import draw_svg, write_report
-from ghostpoint.command.reproduction import LOCK, Failure, Folder, Record, locked
+from ghostpoint.command.reproduction_folder import LOCK, Failure, Folder, Record, locked
 from ghostpoint.errors import InputError
 from ghostpoint.experiments import SCALES, Claim, Experiment, Silent
 from ghostpoint.experiments.shared.parts import keeping_parts

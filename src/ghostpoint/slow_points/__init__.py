@@ -14,7 +14,7 @@ from ghostpoint.slow_points.passages.sensitivity import NormalFormGradient, norm
 from ghostpoint.slow_points.points import Completeness, SlowPoints
 from ghostpoint.slow_points.portrait import flow_portrait
 from ghostpoint.slow_points.stability import passage_steps
-from ghostpoint.slow_points.tracking.answer import Answer, abrupt_drop
+from ghostpoint.slow_points.tracking.abrupt_drop import Answer, abrupt_drop
 from ghostpoint.slow_points.tracking.track import track_slow_points
 from ghostpoint.slow_points.tracking.tracks import Event, Tracks
 from ghostpoint.slow_points.user_field import UserField

@@ -13,7 +13,7 @@ from ghostpoint.models import LowRankRNN
 from ghostpoint.remedies import HazardLimit
 from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination, NBitFlipFlop, from_arrays
 from ghostpoint.training import SGD
-from ghostpoint.training.compiled import network_blocks, rounds
+from ghostpoint.training.compiled import low_and_full_rank, network_blocks
 from ghostpoint.training.compiled.rank_one_stacks import blocks_of
 from ghostpoint.training.kernels.lanes_passes import MOST
 from ghostpoint.training.plan import Plan
@@ -114,7 +114,7 @@ def test_a_network_has_the_bits_that_it_has_alone(stack, dtype, threads):
 @pytest.mark.parametrize("calls", [1.0, 2e9])
 def test_networks_finish_each_in_its_own_time(calls, monkeypatch):
     """A network that diverges, one that stands still, and one that goes on, in the same block."""
-    monkeypatch.setattr(rounds, "CALL", calls)
+    monkeypatch.setattr(low_and_full_rank, "CALL", calls)
     models = biased(LowRankRNN.initialize(30, range(6), "state_readout", rank=2, activation="identity"))
     rates = np.array([1e-3, 1e30, 1e-30, 3e4, 1e-2, 1e-12])
     asked = {"record": "all", "checkpoints": [0, 3, 39]}
@@ -227,7 +227,7 @@ def test_a_stack_of_blocks_and_networks_alone_keeps_its_order():
 
 
 def test_an_interrupt_goes_back_to_the_last_round_of_every_network(monkeypatch):
-    monkeypatch.setattr(rounds, "CALL", 1.0)
+    monkeypatch.setattr(low_and_full_rank, "CALL", 1.0)
     models, task = MIXED
 
     def stop(epoch, seen):

@@ -335,20 +335,9 @@ def ghost_from_step(
 ) -> Certificate:
     """The proof that one ghost lies near the centre, by Newton and Kantorovich's theorem.
 
-    Parameters
-    ----------
-    here : Local
-        Bounds at the centre.
-    operator : Operator
-        The approximate inverse of the bordered system, with its bounds.
-    eta : float
-        A bound of the first Newton step of that system.
-    omega, s : (K,), float
-        Left null vector and speed at the centre.
-    f, e_f : (K,)
-        F at the centre, within ``e_f`` of ``f``.
-    edge : Border, optional
-        An inverse that is there already; made anew otherwise.
+    ``operator`` is the approximate inverse of the bordered system there, ``eta`` a bound of its
+    first Newton step; omega (K,) and s are the left null vector and the speed, f, e_f (K,) F at the
+    centre and its error; ``edge`` is an inverse that is there already.
     """
     ball = newton_ball(eta, operator.defect, _up(operator.inverse * operator.lipschitz))
     if ball is None:
@@ -423,8 +412,7 @@ def ghost_residual(here: Local, omega: Floats, s: float) -> tuple[Floats, Floats
 def empty_ball(here: Local, omega: Floats, f: Floats, e_f: Floats, edge: Border | None = None) -> float:
     """Radius of a ball around the point that is proven to hold no zero of F; 0.0 if none is.
 
-    F at the point is within ``e_f`` of ``f``, both (K,). ``here`` are the bounds there, ``omega``
-    (K,) its left null vector, ``edge`` an inverse that is there already.
+    F there is within ``e_f`` of ``f`` (K,); omega (K,) is its left null vector, edge an inverse.
     """
     reduced = reduction(here, omega, f, e_f, edge)
     return 0.0 if reduced is None else zero_free_radius(reduced[0])

@@ -15,7 +15,7 @@ from ghostpoint import checks
 from ghostpoint._version import __version__
 from ghostpoint.errors import InputError
 from ghostpoint.numerics.arrays import Floats, Ints
-from ghostpoint.slow_points.tracking.answer import Answer, abrupt_drop
+from ghostpoint.slow_points.tracking.abrupt_drop import Answer, abrupt_drop
 from ghostpoint.storage import Stored
 from ghostpoint.summary import Rows, Summarised
 

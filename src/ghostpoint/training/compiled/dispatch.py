@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ghostpoint.models import Record
 from ghostpoint.remedies import TrustRegion, crossings
 from ghostpoint.tasks import Task
-from ghostpoint.training.compiled import rank_one_stacks, rounds, single_network
+from ghostpoint.training.compiled import low_and_full_rank, rank_one_stacks, single_network
 from ghostpoint.training.compiled.kernel_families import KERNELS
 from ghostpoint.training.compiled.kernel_rules import unknown
 from ghostpoint.training.kernels.epoch import QUANTITIES
@@ -92,7 +92,7 @@ def run(
     ended.
     """
     if not across_lanes(models, task, plan):
-        return rounds.run(
+        return low_and_full_rank.run(
             models, task, plan, dtype, layout=layout, threads=threads, on_progress=on_progress, on_record=on_record
         )
     raw = rank_one_stacks.run(

@@ -1,4 +1,4 @@
-"""Run the compiled kernels on a stack: which networks share a call, on which thread, and when they
+"""Run the rank-one kernels on a stack: which networks share a call, on which thread, and when they
 are done.
 
 Networks are independent, so the schedule changes the speed and no bit. Rounds of epochs; within a

@@ -1,5 +1,5 @@
-"""The compiled engine for what the rank-one kernels do not know: calls of kernels handed to the
-threads in turn.
+"""Run the low-rank and full-rank kernels on a stack that the rank-one kernels do not know: their
+calls, handed to the threads in turn.
 
 One network a call (``single_network.py``) or, where several are sooner trained together, a block of
 them (``network_blocks.py``). Networks are independent, so neither that nor the order changes a bit.
