@@ -13,15 +13,21 @@ from hypothesis import settings
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-#: files that take longest, first, so that no process is left alone with one of them at the end
-LONG = (
-    "tests/test_readme.py",
-    "tests/slow_points/tracking/test_abrupt_drop.py",
+#: the files that run first. The training kernels are compiled by the first and third in one process
+#: while another has files that need none of them, so that no kernel is compiled twice; then what
+#: takes long, so that no process is left alone with it at the end
+FIRST = (
+    "tests/training/compiled/test_remedies.py",
+    "tests/slow_points/passages/test_passages.py",
+    "tests/training/kernels/test_low_rank_lanes.py",
+    "tests/slow_points/proofs/test_no_wrong_certificate.py",
+    "tests/slow_points/latents/test_ghost_definition.py",
+    "tests/command/test_cli.py",
     "tests/slow_points/test_cases.py",
     "tests/slow_points/test_complete.py",
-    "tests/slow_points/tracking/test_tracking.py",
-    "tests/training/cuda/test_engine.py",
     "tests/numerics/test_compiled_code.py",
+    "tests/training/cuda/test_engine.py",
+    "tests/test_readme.py",
     "tests/experiments/test_before_the_drop.py",
 )
 
@@ -52,11 +58,11 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_modifyitems(config, items):
-    """In a process of several: the longest files first, then those of many tests."""
+    """In a process of several: the files of :data:`FIRST`, then those of many tests."""
     if hasattr(config, "workerinput"):
         count = Counter(home(item.nodeid) for item in items)
-        place = {file: number for number, file in enumerate(LONG)}
-        items.sort(key=lambda item: (place.get(home(item.nodeid), len(LONG)), -count[home(item.nodeid)]))
+        place = {file: number for number, file in enumerate(FIRST)}
+        items.sort(key=lambda item: (place.get(home(item.nodeid), len(FIRST)), -count[home(item.nodeid)]))
 
 
 CHROMIUM = next(

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,12 @@ def run(program: str, package: Path) -> tuple[float, int]:
     return float(number), int(hits)
 
 
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    """Everything in the syntax tree of a file."""
+    return list(ast.walk(ast.parse(path.read_bytes())))
+
+
 def edit(path: Path, old: str, new: str) -> None:
     text = path.read_text(encoding="utf-8")
     assert old in text
@@ -87,7 +94,7 @@ def test_a_kernel_of_several_files_is_compiled_again_when_one_of_them_changes(co
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_nothing_is_cached_in_another_way(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.Call) and any(keyword.arg == "cache" for keyword in node.keywords):
             assert "jit" not in ast.unparse(node.func) or path.name == "compiled_code.py", ast.unparse(node)
 
@@ -112,7 +119,7 @@ def test_the_key_covers_every_module_whose_values_a_kernel_sees(path: Path) -> N
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_every_import_is_found(path: Path) -> None:
     found = set(compiled_code._names(path))
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             assert {alias.name for alias in node.names} <= found
         elif isinstance(node, ast.ImportFrom):
