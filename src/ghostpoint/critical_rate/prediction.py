@@ -199,6 +199,17 @@ def before_crossing(
     grows e-fold in half a logit) across the plateau in hundreds of updates, however flat it is. A
     network that crosses already is left as it is; one that does not in 5,000 updates stays where it
     got to.
+
+    Parameters
+    ----------
+    models, task
+        R networks, and a task with a fixed trial and a crossing.
+    on_progress, engine, keywords
+        As for :func:`ghostpoint.critical_rate.probe`.
+
+    Returns
+    -------
+    models, (R,) bool
     """
     trial = task.trial()
     found = crossings(task, trial, models.activation)

@@ -141,6 +141,19 @@ def lethal_update(
     The hazard of an update d is ``|grad t . d| / ((3/8) T)``, d being ``-rate grad L``.
     ``ghost_passage`` is the time ``pi / sqrt(r a)`` for all of the slowest ghost over the escape
     time, ``ghost_height`` its r.
+
+    Parameters
+    ----------
+    models, task
+        The networks that have a critical rate, before training.
+    probes : Probes
+        Of a larger stack; ``networks`` (R,) are the places of these in it.
+    progress : Progress
+
+    Returns
+    -------
+    dict
+        Quantity to (R,), NaN where there is none.
     """
     # the last epoch above chance: the update from there is the lethal one
     rate = probes.critical[networks]

@@ -33,8 +33,11 @@ def configuration(
     dtype: str,
     engine: str,
 ) -> dict[str, Any]:
-    """The arguments of ``train`` as they were given, and what of the models and the task is not in
-    their arrays.
+    """The arguments of ``train`` as they were given, ready for JSON, and what of the models and the
+    task is not in their arrays.
+
+    ``remedies`` are those that the argument ``remedy`` stood for, ``engine`` the name of the one
+    that trained, ``plan`` what all of this came to; the others are :func:`ghostpoint.train`'s own.
     """
     asked: dict[str, Any] = {
         "task": task.to_dict(array=brief),

@@ -34,7 +34,19 @@ def run(
     on_progress: Callable[[int], None] | None = None,
     on_record: Callable[[int, dict[str, NDArray[Any]]], None] | None = None,
 ) -> Outcome:
-    """Train the backend's networks; Ctrl-C ends the run early and keeps what there is."""
+    """Train the backend's networks; Ctrl-C ends the run early and keeps what there is.
+
+    Parameters
+    ----------
+    models, task, plan
+        As checked by ``train``.
+    backend : Backend
+        Computes loss and gradient, and holds the parameters.
+    on_progress : callable, optional
+        Hears of network-epochs done.
+    on_record : callable, optional
+        Hears of each recorded epoch and of its quantities, each (R,).
+    """
     count = len(models)
     acting = Acting(plan.remedies, task, models.activation, count)
     with backend.running(watched=acting.watches):

@@ -30,7 +30,8 @@ def obstacle(models: Record, task: Task, plan: Plan) -> str:
 
 
 def across_lanes(models: Record, task: Task, plan: Plan) -> bool:
-    """Whether the rank-one kernels know the problem, which train a block of networks at once.
+    """Whether the rank-one kernels know the problem, which train a block of networks at once: one
+    fixed trial without input, plain gradient descent, the readout of the latent.
 
     They keep the gradient of one crossing: a region that splits updates by several goes through
     ``low_rank``.
@@ -55,7 +56,9 @@ def across_lanes(models: Record, task: Task, plan: Plan) -> bool:
 
 
 def problem(models: Any, task: Task, plan: Plan, dtype: str) -> rank_one_stacks.Problem:
-    """A stack of rank one in the kernels' terms."""
+    """A stack of rank one in the kernels' terms: arrays in ``dtype``, one value per network or
+    step.
+    """
     trial = task.trial()
     # a copy: of a read-only mask numba would compile the kernels a second time
     counted = np.array(trial.mask[0, :, 0])
@@ -88,8 +91,20 @@ def run(
     on_progress: Callable[[int], None] | None,
     on_record: Callable[[int, dict[str, NDArray[Any]]], None] | None = None,
 ) -> Outcome:
-    """Train with the kernels; ``on_record`` hears of the recorded epochs of a round when it has
-    ended.
+    """Train R networks with the kernels.
+
+    Parameters
+    ----------
+    models, task, plan
+        What :func:`obstacle` has nothing against.
+    dtype : "float32" or "float64"
+    layout : str
+        One of :data:`~ghostpoint.training.compiled.rank_one_stacks.LAYOUTS`; it changes no bit.
+    threads : int
+    on_progress : callable, optional
+        Hears of network-epochs done.
+    on_record : callable, optional
+        Hears of each recorded epoch, and of its quantities, each (R,), when a round has ended.
     """
     if not across_lanes(models, task, plan):
         return low_and_full_rank.run(

@@ -48,8 +48,9 @@ def run(
     on_progress: Callable[[int], None] | None,
     on_record: OnRecord | None = None,
 ) -> Outcome:
-    """Train every network; Ctrl-C goes back to the end of the last round and returns what there
-    is.
+    """Train every network; Ctrl-C goes back to the end of the last round and returns what there is.
+
+    Arguments are those of :func:`ghostpoint.training.compiled.dispatch.run`.
     """
     kind = np.dtype(dtype)
     trials = Trials(task, plan, kind, KERNELS[models.kernels].chunk(models, task, kind.itemsize))

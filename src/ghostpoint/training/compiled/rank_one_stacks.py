@@ -234,9 +234,11 @@ def run(
     on_progress: Callable[[int], None] | None = None,
     on_record: Callable[[int, dict[str, NDArray[Any]]], None] | None = None,
 ) -> Outcome:
-    """Do ``epochs`` updates of every network.
+    """Do ``epochs`` updates of every network of a ``problem``.
 
-    ``on_progress`` hears of network-epochs done, finished ones included; ``on_record`` of the
+    The history has the ``record_epochs``, the snapshots are of ``snapshot_epochs``, both ascending.
+    ``layout`` is one of :data:`LAYOUTS`; neither it nor ``threads`` changes a bit. ``on_progress``
+    hears of network-epochs done, finished ones included; ``on_record`` of the
     recorded epochs of every round, and of those that are left once all networks are finished.
     """
     networks, _, n_units = problem.parameters.shape
