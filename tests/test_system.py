@@ -153,12 +153,17 @@ def _refused(path: Path) -> bool:
         return True
 
 
-def test_dev_finds_the_interpreter_of_either_layout(monkeypatch):
+@pytest.fixture
+def dev():
     spec = importlib.util.spec_from_file_location("dev", ROOT / "dev.py")
     assert spec is not None
     assert spec.loader is not None
-    dev = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(dev)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_dev_finds_the_interpreter_of_either_layout(monkeypatch, dev):
     folder = Path("env")
     for name, wanted in (("posix", folder / "bin" / "python"), ("nt", folder / "Scripts" / "python.exe")):
         monkeypatch.setattr(dev.os, "name", name)
@@ -169,6 +174,14 @@ def test_dev_finds_the_interpreter_of_either_layout(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.delattr(os, "process_cpu_count", raising=False)
     assert dev.processors() == os.cpu_count()
+
+
+@pytest.mark.parametrize(("forbidden", "folder"), [("1", str(Path("env") / "bytecode")), ("", None)])
+def test_dev_keeps_bytecode_where_the_environment_forbids_it_beside_the_sources(monkeypatch, dev, forbidden, folder):
+    monkeypatch.setattr(dev.os, "environ", {"PYTHONDONTWRITEBYTECODE": forbidden})
+    dev.keep_bytecode(Path("env"))
+    assert dev.os.environ.get("PYTHONPYCACHEPREFIX") == folder
+    assert not dev.os.environ.get("PYTHONDONTWRITEBYTECODE")
 
 
 def test_only_one_file_of_the_package_asks_for_the_system():
