@@ -1,20 +1,17 @@
-"""A sweep on a Dask cluster whose workers and driver are killed with -9, compared with an
-undisturbed one.
+"""Sweeps whose processes are killed with -9 while they compute and write.
 
-    python -m tests.sweeps.faults --kills 200 --driver-kills 50 --shards 400
-
-is the longer program; the quick suite runs the same with 20 and 5 (``test_faults.py``).
+The quick suite kills 20 workers and 5 drivers (``test_faults.py``), ``benchmarks/sweep_faults.py``
+hundreds. Processes are forked from one that has all modules, and shards are slowed (``slowed.py``):
+so most of the time is that of the kills.
 """
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
 import random
 import signal
 import sys
-import tempfile
 import time
 from collections import deque
 from contextlib import ExitStack
@@ -24,8 +21,8 @@ from ghostpoint.sweeps.folder import SweepFolder, _Busy
 from ghostpoint.sweeps.sweep_file import read_sweep
 
 TOML = """\
-models = {{units = 12}}
-task = {{name = "DelayedActivation", delay = 50}}
+models = {{units = 5}}
+task = {{name = "DelayedActivation", delay = 30}}
 training = {{epochs = {epochs}, engine = "reference", dtype = "float64"}}
 shards = {{networks = 4}}
 [grid]
@@ -34,32 +31,40 @@ models.seed = {{range = [4]}}
 """
 #: no process of the test lives longer, in seconds
 LIMIT = 1200
+SLOWED = "tests.sweeps.slowed"
 
 
 def forking():
     """A context whose processes have all modules from the start; Dask's too, as its own preload
     would import few.
     """
-    import distributed.utils
-
+    context = multiprocessing.get_context("forkserver")
+    modules = ["ghostpoint.command.cli", "ghostpoint.command.sweep", "ghostpoint.sweeps.run"]
+    try:
+        import distributed.utils
+    except ImportError:
+        context.set_forkserver_preload(modules)
+        return context
     from ghostpoint.sweeps.cluster import _module
 
     dask = _module("distributed") and __import__("dask")
     dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["distributed", "distributed.nanny", "ghostpoint.sweeps.cluster"])
+    context.set_forkserver_preload(["distributed", "distributed.nanny", "ghostpoint.sweeps.cluster", *modules])
     distributed.utils._forkserver_preload_set = True
     return context
 
 
-def drive(file, out, address):
-    """A driver, as the command starts it."""
+def command(log, *arguments):
+    """The command ``ghostpoint sweep`` in a process of its own; its shards are slowed, what it says
+    is in ``log``.
+    """
+    import tests.sweeps.slowed  # noqa: F401
     from ghostpoint.command.cli import run
 
-    log = open(f"{out}.log", "a", buffering=1)  # noqa: SIM115 - for the life of the process
-    os.dup2(log.fileno(), 1)
-    os.dup2(log.fileno(), 2)
-    sys.exit(run(["sweep", file, "--out", out, "--scheduler", address]))
+    kept = open(log, "a", buffering=1)  # noqa: SIM115 - for the life of the process
+    os.dup2(kept.fileno(), 1)
+    os.dup2(kept.fileno(), 2)
+    sys.exit(run(["sweep", *map(str, arguments)]))
 
 
 def count(out):
@@ -68,12 +73,19 @@ def count(out):
 
 
 def disturbed(file, out, kills, driver_kills, seed=0, workers=4):
-    """Run the sweep while its processes are killed; workers and drivers killed, and the seconds
-    that it took.
+    """Run the sweep while its processes are killed; where the kills came, and the seconds that it
+    took.
 
     So that the kills come as its shards are computed, however slow the machine is, this process
     claims the shards first, as another sweep in the folder would, and gives up its claims of some
     of them before each kill.
+
+    Returns
+    -------
+    kills : dict
+        Number by what the folder was like: "computing" (a shard was claimed), "writing" (a file had
+        its temporary name), "between" (neither, for the moment); and "drivers".
+    seconds : float
     """
     from distributed import LocalCluster
 
@@ -82,54 +94,70 @@ def disturbed(file, out, kills, driver_kills, seed=0, workers=4):
     held = deque((shard.key, ExitStack()) for shard in folder.shards)
     for key, claim in held:
         claim.enter_context(folder._claimed(key))
-    at_once = -(-len(held) // kills)
-    start, driver, drivers = time.monotonic(), None, 0
+    start, driver, log = time.monotonic(), None, f"{out}.log"
+    hit = {"computing": 0, "writing": 0, "between": 0, "drivers": 0}
 
     def driving(driver):
         if driver is not None and driver.is_alive():
             return driver
-        assert driver is None or driver.exitcode in (0, -signal.SIGKILL), Path(f"{out}.log").read_text()
+        assert driver is None or driver.exitcode in (0, -signal.SIGKILL), Path(log).read_text()
         if driver is not None and driver.exitcode == 0:
             return driver
-        driver = context.Process(target=drive, args=(str(file), str(out), cluster.scheduler_address))
+        arguments = (log, file, "--out", out, "--scheduler", cluster.scheduler_address)
+        driver = context.Process(target=command, args=arguments)
         driver.start()
         return driver
 
     with LocalCluster(
         n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0,
-        host="127.0.0.1", silence_logs=60,
+        host="127.0.0.1", silence_logs=60, preload=SLOWED,
     ) as cluster:  # fmt: skip
         try:
             for kill in range(kills):
                 driver = driving(driver)
-                for _ in range(min(at_once, len(held))):
+                for _ in range(-(-len(held) // (kills - kill))):
                     held.popleft()[1].close()
                 while not busy(folder, {key for key, _ in held}) and count(out) + len(held) < len(folder.shards):
-                    assert time.monotonic() - start < LIMIT, Path(f"{out}.log").read_text()
+                    assert time.monotonic() - start < LIMIT, Path(log).read_text()
                     time.sleep(0.02)
-                time.sleep(chance.random() * 0.1)
-                while not struck(chance, [one.pid for one in cluster.workers.values() if one.pid]):
+                time.sleep(chance.random() * 0.3)
+                while not (at := struck(chance, cluster, folder, {key for key, _ in held})):
                     time.sleep(0.02)
-                if drivers < driver_kills and kill >= (drivers + 0.5) * kills / driver_kills:
+                hit[at] += 1
+                if hit["drivers"] < driver_kills and kill >= (hit["drivers"] + 0.5) * kills / driver_kills:
                     os.kill(driver.pid, signal.SIGKILL)
                     driver.join()
-                    drivers += 1
+                    hit["drivers"] += 1
             while (driver := driving(driver)).exitcode != 0:
-                assert time.monotonic() - start < LIMIT, Path(f"{out}.log").read_text()
+                assert time.monotonic() - start < LIMIT, Path(log).read_text()
                 driver.join(0.2)
         finally:
             if driver is not None and driver.is_alive():
                 driver.kill()
-    return kills, drivers, time.monotonic() - start
+    return hit, time.monotonic() - start
 
 
-def struck(chance, pids):
-    """Whether one of these processes was killed; it may be gone already, and its nanny not know."""
+def struck(chance, cluster, folder, mine):
+    """Kill a worker, every second time one that computes, and say what was going on in the folder;
+    nothing where it was gone already, and its nanny did not know.
+    """
+    pids = [one.pid for one in cluster.workers.values() if one.pid]
+    writing = any(path.name.partition("-")[0] in folder.by_key for path in (folder.path / "tmp").iterdir())
+    computing = busy(folder, mine)
+    chosen = chance.random() < 0.5 and [pid for pid in pids if pid in holders(folder)]
     try:
-        os.kill(chance.choice(pids), signal.SIGKILL)
+        os.kill(chance.choice(chosen or pids), signal.SIGKILL)
     except (IndexError, ProcessLookupError):
-        return False
-    return True
+        return ""
+    return "writing" if writing else "computing" if computing else "between"
+
+
+def holders(folder):
+    """The processes that hold claims, where the system lists locks."""
+    locks = Path("/proc/locks")
+    claims = {str(entry.inode()) for entry in os.scandir(folder.path / "claims")}
+    rows = [line.split() for line in locks.read_text().splitlines()] if locks.exists() else []
+    return {int(row[4]) for row in rows if row[1] == "FLOCK" and row[5].rpartition(":")[2] in claims}
 
 
 def busy(folder, mine):
@@ -148,34 +176,3 @@ def busy(folder, mine):
 
 def contents(out):
     return {path.name: path.read_bytes() for path in (Path(out) / "shards").iterdir()}
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--driver-kills", type=int, default=50)
-    parser.add_argument("--shards", type=int, default=400)
-    parser.add_argument("--epochs", type=int, default=300)
-    given = parser.parse_args()
-    import ghostpoint as gp
-
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "sweep.toml"
-        file.write_text(TOML.format(rates=given.shards, epochs=given.epochs))
-        start = time.monotonic()
-        gp.sweep(file, f"{folder}/calm")
-        calm = time.monotonic() - start
-        workers, drivers, seconds = disturbed(file, f"{folder}/out", given.kills, given.driver_kills)
-        same = contents(f"{folder}/out") == contents(f"{folder}/calm")
-        left = [
-            str(path) for name in ("tmp", "damaged", "failures") for path in (Path(folder) / "out" / name).iterdir()
-        ]
-        print(
-            f"{given.shards} shards, {workers} workers and {drivers} drivers killed: "
-            f"{'bitwise equal' if same else 'DIFFERENT'}; {seconds:.0f} s, undisturbed {calm:.0f} s; left over: {left}"
-        )
-        return 0 if same else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

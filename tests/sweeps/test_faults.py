@@ -6,26 +6,32 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
 import ghostpoint as gp
 from ghostpoint.command.cli import run
-from tests.sweeps.faults import TOML, contents, count, disturbed
+from tests.sweeps.faults import TOML, command, contents, count, disturbed, forking
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 INSTALL = "pip install 'ghostpoint[cluster]'"
 
 
+def started(tmp_path, *arguments):
+    """The command in a process that is ready at once."""
+    process = forking().Process(target=command, args=(tmp_path / "log", *arguments))
+    process.start()
+    return process
+
+
 def test_killed_workers_and_drivers_change_no_byte(tmp_path):
     pytest.importorskip("distributed", reason=INSTALL)
     file = tmp_path / "sweep.toml"
-    file.write_text(TOML.format(rates=40, epochs=150))
-    killed, drivers, _ = disturbed(file, tmp_path / "out", kills=20, driver_kills=5)
-    assert (killed, drivers) == (20, 5)
+    file.write_text(TOML.format(rates=40, epochs=12))
+    hit, _ = disturbed(file, tmp_path / "out", kills=20, driver_kills=5)
+    assert hit["drivers"] == 5
+    assert hit["computing"] + hit["writing"] >= 10
     gp.sweep(file, tmp_path / "calm", threads=1)
     assert contents(tmp_path / "out") == contents(tmp_path / "calm")
     assert len(contents(tmp_path / "out")) == 40
@@ -33,34 +39,36 @@ def test_killed_workers_and_drivers_change_no_byte(tmp_path):
 
 
 def test_a_killed_process_leaves_nothing_wrong(tmp_path):
-    file = tmp_path / "sweep.toml"
-    file.write_text(TOML.format(rates=8, epochs=300))
-    command = [sys.executable, "-m", "ghostpoint", "sweep", str(file), "--out", str(tmp_path / "out"), "--threads", "2"]
-    for wanted in (2, 5):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        while count(tmp_path / "out") < wanted and process.poll() is None:
+    file, out = tmp_path / "sweep.toml", tmp_path / "out"
+    file.write_text(TOML.format(rates=30, epochs=12))
+    arguments = (file, "--out", out, "--threads", "2")
+    for wanted in (3, 8):
+        process = started(tmp_path, *arguments)
+        while count(out) < wanted and process.is_alive():
             time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert 5 <= count(tmp_path / "out") < 8
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    assert 8 <= count(out) < 30
+    process = started(tmp_path, *arguments)
+    process.join()
+    assert process.exitcode == 0, (tmp_path / "log").read_text()
     gp.sweep(file, tmp_path / "calm", threads=1)
-    assert contents(tmp_path / "out") == contents(tmp_path / "calm")
-    assert list((tmp_path / "out/tmp").iterdir()) == []
+    assert contents(out) == contents(tmp_path / "calm")
+    assert list((out / "tmp").iterdir()) == []
 
 
 def test_the_end_of_a_job_is_like_ctrl_c(tmp_path):
     file = tmp_path / "sweep.toml"
-    file.write_text(TOML.format(rates=8, epochs=3000))
-    command = [sys.executable, "-m", "ghostpoint", "sweep", str(file), "--out", str(tmp_path / "out"), "--threads", "2"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    file.write_text(TOML.format(rates=40, epochs=12))
+    process = started(tmp_path, file, "--out", tmp_path / "out", "--threads", "1")
     while not list((tmp_path / "out/progress").glob("*.json")):
         time.sleep(0.05)
-        assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert "interrupted, the same command goes on" in said
+        assert process.is_alive()
+    process.terminate()
+    process.join(120)
+    assert process.exitcode == 130
+    assert "interrupted, the same command goes on" in (tmp_path / "log").read_text()
     assert list((tmp_path / "out/progress").iterdir()) == []
 
 

@@ -373,8 +373,8 @@ def test_a_long_training_goes_on_from_its_last_part_and_is_that_of_one_piece(tmp
     with pytest.raises(Stopped):
         begun.folder.run(begun.todo[0], stop=lambda: calls.append(1) or len(calls) > 25)
     assert len(list((tmp_path / "parts/parts").iterdir())) == 2
-    trained, real = [], shard_work.train
-    monkeypatch.setattr(shard_work, "train", lambda *a, **k: (trained.append(a[3]), real(*a, **k))[1])
+    trained, real = [], shard_work.outcome_of
+    monkeypatch.setattr(shard_work, "outcome_of", lambda *a, **k: (trained.append(a[3]), real(*a, **k))[1])
     parts = gp.sweep(given, tmp_path / "parts", threads=1)
     assert trained == [11, 11, 6]
     xr.testing.assert_identical(parts.load().drop_attrs(), whole.load().drop_attrs())

@@ -18,7 +18,7 @@ import ghostpoint
 from ghostpoint import LowRankRNN, train
 from ghostpoint.results import NO_LEARNING_WINDOW
 from ghostpoint.tasks import DelayedActivation
-from ghostpoint.training.train_networks import _recorded_epochs
+from ghostpoint.training.train_networks import recorded_epochs
 from tests.training.calls import train_with
 from tests.training.problems import PARTS, networks, same_bits, tasks
 
@@ -136,7 +136,7 @@ def test_auto_records_at_most_10000_evenly_spaced_epochs():
 
 @given(st.integers(1, 10**9))
 def test_log_records_the_first_and_last_and_as_many_in_every_factor_of_ten(epochs):
-    kept = _recorded_epochs("log", epochs)
+    kept = recorded_epochs("log", epochs)
     assert kept[0] == 0
     assert kept[-1] == epochs - 1
     assert (np.diff(kept) > 0).all()
@@ -149,7 +149,7 @@ def test_log_records_the_first_and_last_and_as_many_in_every_factor_of_ten(epoch
 
 def test_log_is_a_choice_of_record(mixed):
     run = train(LowRankRNN.published(MIXED), TASK, 0.02, EPOCHS, record="log")
-    assert run.history.identical(mixed.history.sel(epoch=_recorded_epochs("log", EPOCHS)))
+    assert run.history.identical(mixed.history.sel(epoch=recorded_epochs("log", EPOCHS)))
 
 
 @ENGINES

@@ -81,14 +81,24 @@ def reproduce(
         "ghostpoint-report"
     ),
     resume: Annotated[bool, typer.Option("--resume", help="Keep what is finished in DIR and go on.")] = False,
+    threads: Annotated[int | None, typer.Option(help="Workers of the cluster.", min=1)] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="Start a Dask cluster: local, slurm, pbs, lsf, sge or ssh.", metavar="KIND")
+    ] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Of a Dask cluster that runs.", metavar="ADDRESS")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="For the cluster, such as walltime=02:00:00.", metavar="KEY=VALUE")
+    ] = None,
 ) -> None:
     """Run the published experiments and write a report.
 
-    Saves each experiment when it is finished and writes DIR/report.html again. Exit status: 0 if
-    all ran, 1 if one failed, 2 for wrong usage, 130 after Ctrl-C.
+    Saves each experiment when it is finished and writes DIR/report.html again. On a cluster the
+    parts of an experiment are computed by its workers, which must see DIR. Exit status: 0 if all
+    ran, 1 if one failed, 2 for wrong usage, 130 after Ctrl-C.
     """
     from rich.console import Console
 
+    from ghostpoint.command.cluster import spreading
     from ghostpoint.command.progress import watcher
     from ghostpoint.command.reproduce import reproduce
     from ghostpoint.command.warm_up import warming_up
@@ -96,8 +106,9 @@ def reproduce(
     ids = None if only is None else _ids(only)
     console = Console(highlight=False)
     # one experiment is sooner done than a second process has compiled anything
-    with watcher(console) as watching, warming_up() if ids is None else nullcontext():
-        outcome = reproduce(ids, scale, out, resume=resume, watcher=watching)
+    warm = warming_up() if ids is None and cluster is None and scheduler is None else nullcontext()
+    with spreading(cluster, scheduler, threads, option) as spread, watcher(console) as watching, warm:
+        outcome = reproduce(ids, scale, out, resume=resume, watcher=watching, spread=spread)
     if outcome.interrupted:
         total = len(outcome.finished) + len(outcome.remaining)
         finished = ", ".join(outcome.finished) or "nothing"
@@ -250,7 +261,8 @@ def sweep(
     """
     from rich.console import Console
 
-    from ghostpoint.command.sweep import describe, options_of, run_sweep
+    from ghostpoint.command.cluster import options_of
+    from ghostpoint.command.sweep import describe, run_sweep
 
     options = options_of(option)
     if dry_run:

@@ -23,7 +23,7 @@ from ghostpoint.command.report import draw_svg, write_report
 from ghostpoint.command.reproduction_folder import LOCK, Failure, Folder, Record, locked
 from ghostpoint.errors import InputError
 from ghostpoint.experiments import SCALES, Claim, Experiment, Silent
-from ghostpoint.experiments.shared.parts import keeping_parts
+from ghostpoint.experiments.shared.parts import Spread, keeping_parts
 from ghostpoint.fingerprint import fingerprint
 from ghostpoint.storage import TEMPORARY_PREFIX
 
@@ -74,9 +74,10 @@ def reproduce(
     *,
     resume: bool = False,
     watcher: Watcher | None = None,
+    spread: Spread | None = None,
 ) -> Outcome:
     """Run the experiments ``ids`` (None for all) at ``scale`` and keep everything in the folder
-    ``out``.
+    ``out``; ``spread`` has their parts computed on other machines, to the same bits.
 
     Data, record and figure of an experiment are saved when it is finished, and the report is
     written again. An experiment that raises is noted and the others run; KeyboardInterrupt ends the
@@ -118,7 +119,7 @@ def reproduce(
             for number, experiment in enumerate(todo, start=1):
                 watcher.starting(number, len(todo), experiment)
                 try:
-                    record = _run(folder, experiment, scale, codes[experiment.id], watcher)
+                    record = _run(folder, experiment, scale, codes[experiment.id], watcher, spread)
                 except Exception as error:
                     failure = Failure.of("run", error)
                     folder.fail(experiment.id, failure)
@@ -151,12 +152,14 @@ def redraw(path: str | os.PathLike[str]) -> Outcome:
     return Outcome(write_report(folder), tuple(record.id for record in records), tuple(failed), ())
 
 
-def _run(folder: Folder, experiment: Experiment, scale: str, code: str, watcher: Watcher) -> Record:
+def _run(
+    folder: Folder, experiment: Experiment, scale: str, code: str, watcher: Watcher, spread: Spread | None
+) -> Record:
     """Run one experiment, whose fingerprint is ``code``, and save it."""
     parameters = _as_json(experiment.parameters[scale])
     start, clock, processor = datetime.now(UTC), time.perf_counter(), time.process_time()
-    parts = folder.path / ".parts" / experiment.id
-    with keeping_parts(parts) as ledger:
+    parts = folder.path.resolve() / ".parts" / experiment.id
+    with keeping_parts(parts, spread) as ledger:
         dataset = experiment.run(parameters, watcher)
     seconds, processor_seconds = time.perf_counter() - clock, time.process_time() - processor + ledger.earlier_seconds
     record = Record.of_run(experiment.id, scale, parameters, start, seconds, processor_seconds, code)

@@ -26,7 +26,7 @@ from ghostpoint.sweeps.status import Status, Tally
 from ghostpoint.sweeps.sweep_file import read_sweep
 from ghostpoint.system import processors
 
-__all__ = ["Finished", "describe", "numbers", "options_of", "run_sweep"]
+__all__ = ["Finished", "describe", "numbers", "run_sweep"]
 
 
 @dataclass(frozen=True)
@@ -129,17 +129,6 @@ def describe(file: Path, threads: int | None, cluster: str | None, options: Mapp
     ]  # fmt: skip
     text = "\n".join(f"{name:9} {value}" for name, value in rows)
     return f"{text}\n\n{script}" if script else text
-
-
-def options_of(given: list[str] | None) -> dict[str, Any]:
-    """``--option KEY=VALUE`` as a mapping; whole numbers are numbers."""
-    options: dict[str, Any] = {}
-    for text in given or []:
-        key, equals, value = text.partition("=")
-        if not equals or not key.isidentifier():
-            raise InputError(f"--option must be KEY=VALUE, got {text!r}")
-        options[key] = int(value) if value.lstrip("-").isdigit() else value
-    return options
 
 
 def _size(count: float) -> str:

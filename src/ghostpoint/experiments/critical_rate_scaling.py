@@ -5,6 +5,7 @@ power of the delay.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ from numpy.typing import NDArray
 
 from ghostpoint.critical_rate import GRID, Probes, escape_gradient, probe
 from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge, own_claim
+from ghostpoint.experiments.shared.parts import Job, ahead, counted_part
 from ghostpoint.experiments.shared.shares import share
 from ghostpoint.models import FullRankRNN, LowRankRNN, Record
 from ghostpoint.slow_points.latents import flow_ghosts
 from ghostpoint.tasks import DelayedActivation
-from ghostpoint.training import Computing, train
+from ghostpoint.training import train
 from ghostpoint.training.reference import evaluate
 
 #: exponent of the delay in the toy model's critical rate (letter, eq. 15), after the loss is
@@ -28,6 +30,10 @@ SWEEPS = {
     "full_rank": "delay_steps",
 }  # fmt: skip
 RESAMPLES = 1000
+#: what is measured of a network
+MEASURES = (
+    "critical_rate", "kept_rate", "hazard", "gradient_norm", "loss_slope", "time", "ghost_height", "ghost_passage",
+)  # fmt: skip
 
 
 def _condition(sweep: str, rates: list[float], **changes: Any) -> dict[str, Any]:
@@ -105,36 +111,45 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     each network.
     """
     seeds, conditions = parameters["seeds"], parameters["conditions"]
-    table = (len(conditions), len(seeds))
-    measures = "critical_rate kept_rate hazard gradient_norm loss_slope time ghost_height ghost_passage"
-    values = {name: np.full(table, np.nan) for name in measures.split()}
-    at_lowest = np.zeros(table, bool)
-    for row, condition in enumerate(conditions):
-        task, models = DelayedActivation(5.0 * condition["delay_steps"]), models_of(condition, seeds)
-        rates = rates_of(condition)
-        amount = len(models) * len(rates) * condition["epochs"]
+    jobs = []
+    for condition in conditions:
+        total = len(seeds) * len(rates_of(condition)) * condition["epochs"]
+        settings = {"condition": condition, "seeds": seeds}
+        jobs.append(Job("condition", settings, total, partial(_measured, condition, seeds), _measured))
+    ahead(progress, jobs)
+    done = []
+    for condition, job in zip(conditions, jobs, strict=True):
+        count = len(rates_of(condition))
         label = f"{condition['sweep']}: T = {condition['delay_steps']}, N = {condition['units']}"
-        progress.phase(f"{label}, {len(rates)} rates", amount, len(models) * len(rates))
-        probes = probe(models, task, rates, condition["epochs"], on_progress=progress.advance, engine="compiled")
-        values["critical_rate"][row], values["kept_rate"][row] = probes.critical, probes.kept
-        at_lowest[row] = probes.kept == 0
-        lost = np.flatnonzero(np.isfinite(probes.critical))
-        if len(lost):
-            for name, measured in lethal_update(models[lost], task, probes, lost, progress).items():
-                values[name][row, lost] = measured
+        progress.phase(f"{label}, {count} rates", job.total, len(seeds) * count)
+        done.append(counted_part(progress, job))
+    values = {name: np.stack([one[name].values for one in done]) for name in (*MEASURES, "at_lowest_rate")}
     dims = ("condition", "seed")
     coords: dict[str, Any] = {"seed": np.array(seeds)}
     for name in ("sweep", "family", "delay_steps", "units", "confidence"):
         coords[name] = ("condition", np.array([condition[name] for condition in conditions]))
     variables: dict[str, Any] = {name: (dims, value) for name, value in values.items()}
-    variables["at_lowest_rate"] = (dims, at_lowest)
     exponents, low, high = np.transpose([_exponent_of(values, conditions, sweep) for sweep in SWEEPS])
     variables |= {"exponent": ("fit", exponents), "exponent_low": ("fit", low), "exponent_high": ("fit", high)}
     return xr.Dataset(variables, coords={**coords, "fit": list(SWEEPS)}, attrs={"toy_exponent": TOY_EXPONENT})
 
 
+def _measured(condition: Mapping[str, Any], seeds: list[int], progress: Progress) -> xr.Dataset:
+    """One condition, over seed."""
+    task, models = DelayedActivation(5.0 * condition["delay_steps"]), models_of(condition, seeds)
+    rates = rates_of(condition)
+    probes = probe(models, task, rates, condition["epochs"], on_progress=progress.advance, engine="compiled")
+    values = {name: np.full(len(seeds), np.nan) for name in MEASURES}
+    values["critical_rate"], values["kept_rate"] = probes.critical, probes.kept
+    lost = np.flatnonzero(np.isfinite(probes.critical))
+    if len(lost):
+        for name, measured in lethal_update(models[lost], task, probes, lost).items():
+            values[name][lost] = measured
+    return xr.Dataset({name: ("seed", value) for name, value in {**values, "at_lowest_rate": probes.kept == 0}.items()})
+
+
 def lethal_update(
-    models: Record, task: DelayedActivation, probes: Probes, networks: NDArray[np.int64], progress: Progress
+    models: Record, task: DelayedActivation, probes: Probes, networks: NDArray[np.int64]
 ) -> dict[str, NDArray[np.float64]]:
     """The network one update before it is lost at its critical rate, and the hazard of that update.
 
@@ -159,12 +174,8 @@ def lethal_update(
     rate = probes.critical[networks]
     last = probes.lost_at[probes.lost.argmax(axis=0)[networks], networks] - 1
     epochs = int(last.max()) + 1
-    progress.phase("to the lethal updates", len(models) * epochs, len(models))
     kept = np.unique(last)
-    run = train(
-        models, task, rate, epochs, record=[0], checkpoints=kept,
-        engine=Computing("compiled", on_progress=progress.advance),
-    )  # fmt: skip
+    run = train(models, task, rate, epochs, record=[0], checkpoints=kept, engine="compiled")
     assert run.checkpoints is not None
     at = np.searchsorted(kept, last)
     rows = np.arange(len(models))

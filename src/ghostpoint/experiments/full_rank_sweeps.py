@@ -18,7 +18,7 @@ from scipy.stats import fisher_exact
 from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge, own_claim, published_claim
 from ghostpoint.experiments.shared.full_rank_runs import LEARNED, networks_of, task_of
 from ghostpoint.experiments.shared.networks import NETWORKS, activation, cued, digest, log_grid, models_of, trained
-from ghostpoint.experiments.shared.parts import counted_part
+from ghostpoint.experiments.shared.parts import Job, ahead, counted_part
 from ghostpoint.experiments.shared.power_laws import epochs_claim
 from ghostpoint.experiments.shared.shares import ENOUGH, NEARLY_ALL_OF, judge_share, nearly_all, share
 from ghostpoint.models import Record
@@ -76,9 +76,11 @@ QUICK_DMTS = {**PAPER_DMTS, **FEW, "epochs": 3001, "epochs_shown": [0, 100, 300,
 
 def run_beside_rank_one(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     """Sweep the full-rank networks, and the rank-one ones of Fig. 3A at the same rates."""
-    full = sweep(parameters, progress, name="full_rank")
     settings = {**parameters, "epochs": parameters["rank_one_epochs"], "epochs_shown": parameters["rank_one_shown"]}
-    one = sweep(settings, progress, models_of(parameters, parameters["seeds"]), "rank_one")
+    beside = (models_of(parameters, parameters["seeds"]), "rank_one")
+    ahead(progress, [*sweep_jobs(parameters, name="full_rank"), *sweep_jobs(settings, *beside)])
+    full = sweep(parameters, progress, name="full_rank")
+    one = sweep(settings, progress, *beside)
     own_epochs = one.rename({"epoch": "rank_one_epoch"})
     return full.assign({f"rank_one_{name}": values for name, values in own_epochs.data_vars.items()})
 
@@ -113,20 +115,30 @@ def sweep(
         many as the no-learning zone is judged by); ``kept``, whether that loss is below the same
         share; ``frozen`` and ``diverged`` as in a training run.
     """
+    seeds, rates = parameters["seeds"], log_grid(parameters["log10_rates"], parameters["rates"])
+    jobs = sweep_jobs(parameters, models, name, together)
+    work = sum(job.total for job in jobs)
+    ahead(progress, jobs)
+    progress.phase(f"{name}: {len(rates)} rates x {len(seeds)} seeds", work, len(rates) * len(seeds))
+    whole = xr.concat([counted_part(progress, job) for job in jobs], "learning_rate").assign_coords(learning_rate=rates)
+    return whole.assign(kept=whole["best_loss_at_end"] < LEARNED)
+
+
+def sweep_jobs(
+    parameters: Mapping[str, Any], models: Record | None = None, name: str = "networks", together: int = 1
+) -> list[Job]:
+    """The parts of :func:`sweep`, in the order of the rates."""
     task, seeds = task_of(parameters), parameters["seeds"]
     rates = log_grid(parameters["log10_rates"], parameters["rates"])
     stack = networks_of(parameters, seeds) if models is None else models
-    work = len(seeds) * parameters["epochs"]
-    progress.phase(f"{name}: {len(rates)} rates x {len(seeds)} seeds", len(rates) * work, len(rates) * len(seeds))
-    done = []
+    used, drawn = ("seeds", "epochs", "epochs_shown", "dtype"), digest(stack)
+    jobs = []
     for first in range(0, len(rates), together):
         some = rates[first : first + together]
-        used = ("seeds", "epochs", "epochs_shown", "dtype")
         settings = {**{key: parameters[key] for key in used}, "task": task.to_dict(), "learning_rates": some.tolist()}
-        make = partial(_at, some, stack, task, parameters)
-        done.append(counted_part(progress, len(some) * work, name, settings, make, _at, digest(stack)))
-    whole = xr.concat(done, "learning_rate").assign_coords(learning_rate=rates)
-    return whole.assign(kept=whole["best_loss_at_end"] < LEARNED)
+        total = len(some) * len(seeds) * parameters["epochs"]
+        jobs.append(Job(name, settings, total, partial(_at, some, stack, task, parameters), _at, drawn))
+    return jobs
 
 
 def _at(

@@ -12,11 +12,12 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.stats import linregress, mannwhitneyu, spearmanr
 
-from ghostpoint.experiments.full_rank_sweeps import sweep
+from ghostpoint.experiments.full_rank_sweeps import sweep, sweep_jobs
 from ghostpoint.experiments.ghost_without_bifurcation import ABRUPT, DROP_FROM, DROP_TO
 from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge, published_claim
 from ghostpoint.experiments.shared.full_rank_runs import LEARNED, task_of
-from ghostpoint.experiments.shared.networks import activation, trained
+from ghostpoint.experiments.shared.networks import activation, trained, training
+from ghostpoint.experiments.shared.parts import Job, ahead
 from ghostpoint.experiments.shared.shares import MOST_OF, judge_share, most, share
 from ghostpoint.models import LowRankRNN
 from ghostpoint.results import NO_LEARNING_WINDOW
@@ -74,14 +75,11 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
         ``rises``, the share of the :data:`AFTERWARDS` updates after the drop in which the loss
         rises.
     """
-    ranks = parameters["ranks"]
-    settings = {name: value for name, value in parameters.items() if name not in ("ranks", "together_up_to")}
-    done, slow = [], []
+    ranks, done, slow = parameters["ranks"], [], []
+    ahead(progress, [job for rank in ranks for job in _jobs(parameters, rank)])
     for rank in ranks:
-        models = LowRankRNN.published(parameters["seeds"], "6B", rank=rank)
-        together = parameters["rates"] if rank <= parameters["together_up_to"] else 1
-        done.append(sweep({**settings, "rank": rank}, progress, models, f"rank_{rank}", together))
-        slow.append(_at_low_rate(parameters, progress, models, rank))
+        done.append(sweep(progress=progress, **_sweep_of(parameters, rank)))
+        slow.append(_at_low_rate(parameters, progress, rank))
     whole = xr.concat(done, "rank", combine_attrs="identical").assign_coords(rank=np.array(ranks))
     loss = whole["loss"]
     first = loss.isel(epoch=0, drop=True)
@@ -94,22 +92,45 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     )
 
 
-def _at_low_rate(
-    parameters: Mapping[str, Any], progress: Progress, models: LowRankRNN, rank: int
-) -> tuple[NDArray[Any], ...]:
+def _sweep_of(parameters: Mapping[str, Any], rank: int) -> dict[str, Any]:
+    """Arguments of a sweep over the rates at one rank."""
+    settings = {name: value for name, value in parameters.items() if name not in ("ranks", "together_up_to")}
+    together = parameters["rates"] if rank <= parameters["together_up_to"] else 1
+    return {
+        "parameters": {**settings, "rank": rank}, "models": _models(parameters, rank), "name": f"rank_{rank}",
+        "together": together,
+    }  # fmt: skip
+
+
+def _models(parameters: Mapping[str, Any], rank: int) -> LowRankRNN:
+    return LowRankRNN.published(parameters["seeds"], "6B", rank=rank)
+
+
+def _at_low_rate_of(parameters: Mapping[str, Any], rank: int) -> dict[str, Any]:
+    """Arguments of the training at the low rate."""
+    return {
+        "models": _models(parameters, rank), "parameters": parameters, "learning_rate": parameters["low_rate"],
+        "epochs": parameters["low_rate_epochs"], "task": task_of(parameters), "record": "all",
+        "keep": f"low_rate_{rank}",
+    }  # fmt: skip
+
+
+def _jobs(parameters: Mapping[str, Any], rank: int) -> list[Job]:
+    """All parts of a run at one rank."""
+    return [*sweep_jobs(**_sweep_of(parameters, rank)), training(**_at_low_rate_of(parameters, rank))]
+
+
+def _at_low_rate(parameters: Mapping[str, Any], progress: Progress, rank: int) -> tuple[NDArray[Any], ...]:
     """Where the drops of networks begin and end at the low rate, and how often the loss rises after
     them.
     """
-    task, epochs = task_of(parameters), parameters["low_rate_epochs"]
     name = f"rank {rank} at rate {parameters['low_rate']:.2g}"
-    run = trained(
-        progress, name, models, parameters, parameters["low_rate"], epochs, task, record="all", keep=f"low_rate_{rank}"
-    )
+    run = trained(progress, name, **_at_low_rate_of(parameters, rank))
     loss = run.history["loss"].values / run.history["loss"].values[:, :1]  # of the first, which is that of the plateau
     begins, ends = (
         np.where(below.any(axis=1), below.argmax(axis=1), -1) for below in (loss < DROP_FROM, loss < DROP_TO)
     )
-    rises = np.full(len(models), np.nan)
+    rises = np.full(len(loss), np.nan)
     for row, end in enumerate(ends):
         after = loss[row, end : end + AFTERWARDS + 1]
         if end >= 0 and len(after) > 1:

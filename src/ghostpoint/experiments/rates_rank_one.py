@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ghostpoint.experiments.full_rank_sweeps import RANGE, longest_run
 from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge, published_claim
 from ghostpoint.experiments.shared.networks import NETWORKS, log_grid, models_of, trained
+from ghostpoint.experiments.shared.parts import Job, ahead, counted_part, spreading
 from ghostpoint.experiments.shared.power_laws import epochs_claim
 from ghostpoint.experiments.shared.shares import ENOUGH, judge_share
 
@@ -29,21 +30,33 @@ PAPER: Mapping[str, Any] = {
 PARAMETERS = {"quick": {**PAPER, "epochs": 20_001, "epochs_shown": [1000, 3000, 10_000, 20_000]}, "paper": PAPER}
 
 
+#: rates of a part where other machines compute some
+TOGETHER = 8
+
+
 def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
-    """Train every seed at every rate, as one stack."""
-    seeds = parameters["seeds"]
+    """Train every seed at every rate, as one stack; as several where other machines take part."""
     rates = log_grid(parameters["log10_rates"], parameters["rates"])
+    together = TOGETHER if spreading() else len(rates)
+    jobs = []
+    for first in range(0, len(rates), together):
+        some = rates[first : first + together].tolist()
+        total = len(some) * len(parameters["seeds"]) * parameters["epochs"]
+        settings = {"parameters": dict(parameters), "learning_rates": some}
+        jobs.append(Job("rates", settings, total, partial(_at, parameters, some), _at))
+    networks = len(rates) * len(parameters["seeds"])
+    title = f"training {len(rates)} rates x {len(parameters['seeds'])} seeds"
+    ahead(progress, jobs)
+    progress.phase(title, sum(job.total for job in jobs), networks)
+    whole = xr.concat([counted_part(progress, job) for job in jobs], "learning_rate", combine_attrs="identical")
+    return whole.assign_coords(learning_rate=rates)
+
+
+def _at(parameters: Mapping[str, Any], rates: list[float], progress: Progress) -> xr.Dataset:
+    """Every seed at some rates."""
+    seeds, shown = parameters["seeds"], parameters["epochs_shown"]
     models = models_of(parameters, seeds).repeat(len(rates))
-    shown = parameters["epochs_shown"]
-    result = trained(
-        progress,
-        f"training {len(rates)} rates x {len(seeds)} seeds",
-        models,
-        parameters,
-        np.repeat(rates, len(seeds)),
-        parameters["epochs"],
-        record=shown,
-    )
+    result = trained(progress, "", models, parameters, np.repeat(rates, len(seeds)), parameters["epochs"], record=shown)
     grid = (len(rates), len(seeds))
 
     def by_rate(values: Any) -> Any:

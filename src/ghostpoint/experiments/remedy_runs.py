@@ -14,7 +14,7 @@ import xarray as xr
 from ghostpoint import remedies
 from ghostpoint.experiments.shared.base import Progress
 from ghostpoint.experiments.shared.networks import NETWORKS
-from ghostpoint.experiments.shared.parts import counted_part
+from ghostpoint.experiments.shared.parts import Job, ahead, counted_part
 from ghostpoint.models import FullRankRNN, LowRankRNN, Record
 from ghostpoint.results import NO_LEARNING_WINDOW, TrainingRun
 from ghostpoint.tasks import Task
@@ -77,6 +77,7 @@ def with_spare_ranks(models: LowRankRNN, spare: int) -> LowRankRNN:
 
 def sweeps(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     """All sweeps of the parameters, as :func:`sweep` gives them, one after the other."""
+    ahead(progress, [job for one in parameters["sweeps"] for job in sweep_jobs(parameters, one)])
     return xr.concat(
         [sweep(parameters, one, progress) for one in parameters["sweeps"]], "case", join="outer", fill_value=FILL
     )
@@ -113,6 +114,16 @@ def sweep(parameters: Mapping[str, Any], settings: Mapping[str, Any], progress: 
         optimiser and not counted).
     """
     done = []
+    for job in sweep_jobs(parameters, settings):
+        given, networks = job.settings, len(job.settings["rates"]) * job.settings["seeds"]
+        progress.phase(f"{given['problem']}, {given['optimizer']}, {given['treatment']}", job.total, networks)
+        done.append(counted_part(progress, job))
+    return xr.concat(done, "case")
+
+
+def sweep_jobs(parameters: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Job]:
+    """The parts of :func:`sweep`, one a treatment."""
+    jobs = []
     for name in settings["treatments"]:
         given = {
             **{key: settings[key] for key in ("problem", "optimizer", "rates", "epochs", "seeds")},
@@ -121,11 +132,9 @@ def sweep(parameters: Mapping[str, Any], settings: Mapping[str, Any], progress: 
             **parameters["treatments"][name],
             "dtype": parameters["dtype"],
         }
-        total, networks = len(given["rates"]) * given["seeds"] * given["epochs"], len(given["rates"]) * given["seeds"]
-        progress.phase(f"{given['problem']}, {given['optimizer']}, {name}", total, networks)
-        make = partial(_trained, given)
-        done.append(counted_part(progress, total, "remedy", given, make, _trained))
-    return xr.concat(done, "case")
+        total = len(given["rates"]) * given["seeds"] * given["epochs"]
+        jobs.append(Job("remedy", given, total, partial(_trained, given), _trained))
+    return jobs
 
 
 def _trained(given: Mapping[str, Any], progress: Progress) -> xr.Dataset:

@@ -12,7 +12,7 @@ import logging
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module
@@ -24,7 +24,7 @@ from ghostpoint.sweeps.folder import ATTEMPTS, DiskFull, Pulse, SweepFolder, cod
 from ghostpoint.sweeps.local import PATIENCE, Watch
 from ghostpoint.sweeps.shards import Shard
 
-__all__ = ["CLUSTERS", "connected", "job_script", "run_on"]
+__all__ = ["CLUSTERS", "call_each", "connected", "job_script", "run_on"]
 
 #: kinds of cluster, with the class that starts each
 CLUSTERS = {
@@ -212,6 +212,36 @@ def run_on(client: Any, folder: SweepFolder, shards: Iterable[Shard], watch: Wat
                     queue.append(shard)
                 else:
                     watch(shard.key, said)
+    finally:
+        if flying:
+            client.cancel(list(flying), force=True)
+
+
+def call_each(client: Any, function: Callable[..., Any], given: Iterable[Any], ended: Callable[[Any], None]) -> None:
+    """Have ``function(one)`` called on a cluster for each one that is given, a bounded window at a
+    time, and call ``ended(one)`` here as each is done.
+
+    A call whose worker was lost is made again, one that raises is as often as a shard; then its
+    error is raised here.
+    """
+    distributed = _module("distributed")
+    queue, flying = deque(given), dict[Any, Any]()
+    try:
+        while queue or flying:
+            while queue and len(flying) < WINDOW * max(1, sum(client.nthreads().values())):
+                one = queue.popleft()
+                flying[client.submit(function, one, pure=False, retries=ATTEMPTS - 1)] = one
+            try:
+                done = distributed.wait(list(flying), timeout=0.25, return_when="FIRST_COMPLETED").done
+            except (TimeoutError, distributed.TimeoutError):
+                continue
+            for future in done:
+                one = flying.pop(future)
+                if future.cancelled():  # the scheduler lost it
+                    queue.append(one)
+                    continue
+                future.result()
+                ended(one)
     finally:
         if flying:
             client.cancel(list(flying), force=True)

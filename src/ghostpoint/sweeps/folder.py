@@ -19,7 +19,7 @@ import socket
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -197,9 +197,13 @@ class SweepFolder:
         threads: int = 1,
         pulse: Pulse | None = None,
         stop: Callable[[], bool] = lambda: False,
+        turn: AbstractContextManager[Any] | None = None,
     ) -> str:
         """Compute one shard unless it is there: "done", "there", "busy" (another process has it),
         or "failed".
+
+        ``turn`` is held while the shard is computed, and no longer while it is written: so others
+        compute while this one waits for the disk.
 
         Raises
         ------
@@ -222,13 +226,17 @@ class SweepFolder:
                 raise Stopped
 
         try:
-            with self._claimed(shard.key):
-                if target.exists():
-                    return "there"
-                arrays = compute(
-                    shard.settings, shard.networks, threads=threads, on_progress=advance, every=shard.every,
-                    keep=lambda first, make: self._part(shard, first, make),
-                )  # fmt: skip
+            with ExitStack() as claim:
+                with turn or nullcontext():
+                    if stop():
+                        raise Stopped
+                    claim.enter_context(self._claimed(shard.key))
+                    if target.exists():
+                        return "there"
+                    arrays = compute(
+                        shard.settings, shard.networks, threads=threads, on_progress=advance, every=shard.every,
+                        keep=lambda first, make: self._part(shard, first, make),
+                    )  # fmt: skip
                 write_shard(target, self.path / "tmp", shard.key, shard.computes, arrays)
                 self._tidy(shard.key)
         except _Busy:

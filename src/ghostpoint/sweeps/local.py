@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from threading import Semaphore
 
 from ghostpoint.numerics.threads import at_most_threads, one_thread_each
 from ghostpoint.sweeps.folder import ATTEMPTS, Pulse, Stopped, SweepFolder
@@ -18,6 +19,9 @@ __all__ = ["Watch", "run_here"]
 #: called about four times a second, and with every shard that has ended: its name and what
 #: :meth:`SweepFolder.run` said
 Watch = Callable[[str, str], None]
+#: shards that may wait for the disk, for each that is computed: flushing takes as long as computing
+#: a tiny one
+WRITING = 2
 #: seconds between two looks at shards that other processes compute
 PATIENCE = 0.5
 
@@ -39,20 +43,21 @@ def run_here(folder: SweepFolder, shards: Iterable[Shard], threads: int, watch: 
         workers = min(threads, len(queue))
         threads_of_shard, threads = max(1, threads // workers), workers
     stopped = False
-    pulse = Pulse(folder)
+    pulse, turn = Pulse(folder), Semaphore(threads)
+    at_once = threads * (1 + WRITING)
 
     def work(shard: Shard) -> str:
         if stopped:
             raise Stopped
         with at_most_threads(threads_of_shard):
-            return folder.run(shard, threads=threads_of_shard, pulse=pulse, stop=lambda: stopped)
+            return folder.run(shard, threads=threads_of_shard, pulse=pulse, stop=lambda: stopped, turn=turn)
 
     flying: dict[Future[str], Shard] = {}
     busy: dict[str, float] = {}
-    with one_thread_each(), _pool(threads) as pool:
+    with one_thread_each(), _pool(at_once) as pool:
         try:
             while queue or flying:
-                _submit(queue, flying, busy, threads, lambda shard: pool.submit(work, shard))
+                _submit(queue, flying, busy, 2 * at_once, lambda shard: pool.submit(work, shard))
                 ended, _ = wait(flying, timeout=0.25, return_when=FIRST_COMPLETED)
                 watch("", "")
                 for future in ended:
@@ -77,14 +82,14 @@ def _submit(
     queue: deque[Shard],
     flying: dict[Future[str], Shard],
     busy: dict[str, float],
-    threads: int,
+    most: int,
     submit: Callable[[Shard], Future[str]],
 ) -> None:
-    """Hand out two shards a thread, so that none waits for this one, but not those that another
-    process had a moment ago.
+    """Hand out shards up to ``most``, so that no thread waits for this one, but not those that
+    another process had a moment ago.
     """
     for _ in range(len(queue)):
-        if len(flying) >= 2 * threads:
+        if len(flying) >= most:
             return
         shard = queue.popleft()
         if busy.get(shard.key, 0.0) > time.monotonic():

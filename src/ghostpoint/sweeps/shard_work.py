@@ -7,6 +7,7 @@ nothing of how shards are handed out, kept or shown.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,11 +16,13 @@ from numpy.typing import NDArray
 
 from ghostpoint.critical_rate import critical_learning_rate
 from ghostpoint.models import Record
-from ghostpoint.results import TrainingRun, no_learning_zone_entry
+from ghostpoint.results import no_learning_zone_entry
 from ghostpoint.sweeps.stacks import engine_of, models_of, optimizer_of, remedies_of, task_of
 from ghostpoint.tasks import Task
-from ghostpoint.training import Computing, train
-from ghostpoint.training.train_networks import _recorded_epochs as recorded_epochs
+from ghostpoint.training import Computing
+from ghostpoint.training.outcome import Outcome
+from ghostpoint.training.plan import Plan
+from ghostpoint.training.train_networks import events_of, outcome_of, recorded_epochs
 
 __all__ = ["Part", "compute", "parts_of", "recorded_epochs", "resumable"]
 
@@ -53,26 +56,25 @@ def compute(
         Epochs after which a long training is kept by ``keep``, where it can be (:func:`resumable`);
         no result depends on it.
     """
-    task = task_of(settings)
-    models = models_of(settings, networks, task)
+    task, models, name = _prepared(settings, networks)
     training = settings["training"]
-    name = engine_of(settings, models, task)
     computing = Computing(name, training["dtype"], threads=threads, on_progress=on_progress)
     if settings["kind"] == "critical_rate":
         return _critical_rates(settings, models, task, computing)
     bounds = parts_of(training["epochs"], every if keep is not None and resumable(settings, task) else None)
     recorded = recorded_epochs(settings["recording"]["history"], training["epochs"])
     if len(bounds) == 1:
-        return _arrays(settings, _trained(settings, networks, models, task, computing, recorded, training["epochs"]))
+        plan, outcome = _trained(settings, networks, models, task, computing, recorded, training["epochs"])
+        return _arrays(settings, models, plan, outcome)
     assert keep is not None
     parts = []
     for first, last in bounds:
         inside = recorded[(recorded >= first) & (recorded < last)] - first
 
         def make(models: Record = models, inside: NDArray[np.int64] = inside, count: int = last - first) -> Any:
-            run = _trained(settings, networks, models, task, computing, inside, count)
-            weights = {f"next_{part}": _weights(run.models, part) for part in run.models.trainable}
-            return {**_arrays(settings, run), **weights}
+            plan, outcome = _trained(settings, networks, models, task, computing, inside, count)
+            weights = {f"next_{part}": _weights(models, part, outcome) for part in models.trainable}
+            return {**_arrays(settings, models, plan, outcome), **weights}
 
         done = keep(first, make)
         parts.append(done)
@@ -98,6 +100,25 @@ def parts_of(epochs: int, every: int | None) -> list[tuple[int, int]]:
     return [(first, min(first + step, epochs)) for first in range(0, epochs, step)]
 
 
+#: the task and the engine of the settings of late, which many shards share
+_KNOWN: dict[str, tuple[Task, str]] = {}
+MOST_KNOWN = 256
+
+
+def _prepared(settings: Settings, networks: Networks) -> tuple[Task, Record, str]:
+    """The task, the initial networks, and the name of the engine that trains them."""
+    key = json.dumps(settings)
+    known = _KNOWN.get(key)
+    task = task_of(settings) if known is None else known[0]
+    models = models_of(settings, networks, task)
+    if known is None:
+        known = task, engine_of(settings, models, task)
+        if len(_KNOWN) >= MOST_KNOWN:
+            _KNOWN.clear()
+        _KNOWN[key] = known
+    return task, models, known[1]
+
+
 def _trained(
     settings: Settings,
     networks: Networks,
@@ -106,10 +127,10 @@ def _trained(
     computing: Computing,
     recorded: NDArray[np.int64],
     epochs: int,
-) -> TrainingRun:
+) -> tuple[Plan, Outcome]:
     training = settings["training"]
     norms = networks.get("readout_norm", training.get("readout_norm"))
-    return train(
+    plan, outcome, _, _ = outcome_of(
         models,
         task,
         np.asarray(networks["learning_rate"], float),
@@ -122,24 +143,29 @@ def _trained(
         solved=training["solved"],
         engine=computing,
     )
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+    return plan, outcome
 
 
-def _arrays(settings: Settings, run: TrainingRun) -> dict[str, Labelled]:
-    """A run as arrays by name."""
-    arrays: dict[str, Labelled] = {"epoch": (("epoch",), run.history["epoch"].values)}
-    for source in (run.history, run.events):
-        for name, one in source.data_vars.items():
-            arrays[str(name)] = (tuple(map(str, one.dims)), one.values)
+def _arrays(settings: Settings, models: Record, plan: Plan, outcome: Outcome) -> dict[str, Labelled]:
+    """A training as arrays by name."""
+    arrays: dict[str, Labelled] = {"epoch": (("epoch",), plan.record_epochs)}
+    for name, values in outcome.history.items():
+        arrays[name] = (("network", "epoch"), values)
+    for name, values in events_of(outcome).items():
+        arrays[name] = (("network",), values)
     if settings["recording"]["final_weights"]:
         kind = np.dtype(settings["training"]["dtype"])
-        for part in run.models.trainable:
-            dims, values = _weights(run.models, part)
-            arrays[f"final_{part}"] = (dims, values.astype(kind))
+        for part in models.trainable:
+            dims, values = _weights(models, part, outcome)
+            arrays[f"final_{part}"] = (dims, values.astype(kind, copy=False))
     return arrays
 
 
-def _weights(models: Record, part: str) -> Labelled:
-    return ("network", *models.dims[part]), np.asarray(getattr(models, part))
+def _weights(models: Record, part: str, outcome: Outcome) -> Labelled:
+    values = outcome.parameters[part] if part in outcome.parameters else getattr(models, part)
+    return ("network", *models.dims[part]), np.asarray(values)
 
 
 def _joined(parts: Sequence[Mapping[str, Labelled]], bounds: Any, epochs: int) -> dict[str, Labelled]:

@@ -4,6 +4,7 @@ of it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +37,8 @@ class Computing:
     layout : "auto", "networks" or "units"
         What lies along the vector lanes of the compiled kernels. Only the speed depends on it.
     threads : int, optional
-        Of the compiled engine; by default as many as processors this process may use.
+        Of the compiled engine; by default as many as processors this process may use, or fewer if
+        the environment's NUMBA_NUM_THREADS says so.
     on_progress : callable, optional
         Called with the number of network-epochs done since the last call.
     on_record : callable, optional
@@ -81,5 +83,10 @@ class Computing:
 
     @property
     def workers(self) -> int:
-        """The number of threads: what was asked for, or the processors of this process."""
-        return processors() if self.threads is None else self.threads
+        """The number of threads: what was asked for, or the processors of this process, of which
+        NUMBA_NUM_THREADS may allow fewer.
+        """
+        if self.threads is not None:
+            return self.threads
+        asked = os.environ.get("NUMBA_NUM_THREADS", "")
+        return min(processors(), int(asked)) if asked.isdigit() and int(asked) else processors()

@@ -155,6 +155,41 @@ def train(
     >>> gp.train(models, task, 0.02, 10, engine=slow).config["dtype"]
     'float64'
     """
+    plan, outcome, chosen, remedies = outcome_of(
+        models, task, learning_rate, epochs, optimizer=optimizer, remedy=remedy, readout_norm=readout_norm, seed=seed,
+        record=record, checkpoints=checkpoints, solved=solved, engine=engine,
+    )  # fmt: skip
+    computing = Computing.of(engine)
+    config = configuration(
+        models, task, plan, learning_rate=learning_rate, record=record, checkpoints=checkpoints,
+        readout_norm=readout_norm, remedies=remedies, solved=solved, dtype=computing.dtype, engine=chosen,
+    )  # fmt: skip
+    run = _labelled(outcome, models, task, plan, config)
+    if outcome.interrupted and computing.on_interrupt == "raise":
+        raise TrainingInterrupted(run)
+    return run
+
+
+def outcome_of(
+    models: Record,
+    task: Task,
+    learning_rate: ArrayLike,
+    epochs: int,
+    *,
+    optimizer: str | Optimizer = "sgd",
+    remedy: Remedy | Sequence[Remedy | str] | str | None = None,
+    readout_norm: ArrayLike | None = None,
+    seed: int = 0,
+    record: str | int | Sequence[int] = "auto",
+    checkpoints: Sequence[int] | NDArray[Any] = (),
+    solved: float = 0.05,
+    engine: str | Computing = "auto",
+) -> tuple[Plan, Outcome, str, Sequence[Remedy]]:
+    """The plan, the outcome without labels, the engine's name, and the remedies of a training.
+
+    Arguments and errors are those of :func:`train`; an interrupted outcome is returned. Labels cost
+    as much as some thousand network-epochs, which a sweep of many short trainings would notice.
+    """
     if not isinstance(models, Record):
         raise InputError(f"models must be one of {', '.join(FAMILIES)}; got {type(models).__name__}")
     if not isinstance(task, Task):
@@ -182,7 +217,7 @@ def train(
     for name, values in {**models.arrays(), "learning_rate": rate}.items():
         _check_fits(name, values, dtype)
     with memory_for("record", record):
-        record_epochs = _recorded_epochs(record, epochs)
+        record_epochs = recorded_epochs(record, epochs)
         np.empty((len(QUANTITIES) + 2, networks, len(record_epochs)), dtype)  # what the history will take
     snapshot_epochs = _epoch_list("checkpoints", checkpoints, epochs)
     with memory_for("checkpoints", f"{len(snapshot_epochs)} epochs"):
@@ -202,14 +237,7 @@ def train(
     )
     chosen = choose(models, task, plan, computing)
     outcome = ENGINES[chosen].run(models, task, plan, computing)
-    config = configuration(
-        models, task, plan, learning_rate=learning_rate, record=record, checkpoints=checkpoints,
-        readout_norm=readout_norm, remedies=remedies, solved=solved, dtype=dtype, engine=chosen,
-    )  # fmt: skip
-    run = _labelled(outcome, models, task, plan, config)
-    if outcome.interrupted and computing.on_interrupt == "raise":
-        raise TrainingInterrupted(run)
-    return run
+    return plan, outcome, chosen, remedies
 
 
 def _check_channels(models: Record, task: Task) -> None:
@@ -234,7 +262,8 @@ def _check_reach(models: Record, task: Task) -> None:
         )
 
 
-def _recorded_epochs(record: str | int | Sequence[int], epochs: int) -> NDArray[np.int64]:
+def recorded_epochs(record: str | int | Sequence[int], epochs: int) -> NDArray[np.int64]:
+    """The epochs that ``record`` stands for, ascending (see :func:`train`)."""
     if isinstance(record, str):
         if one_of("record", record, ("auto", "all", "log")) == "log":
             last = epochs - 1
@@ -275,6 +304,17 @@ def _check_fits(name: str, values: NDArray[Any], dtype: str) -> None:
         raise InputError(f"{name} must be within +-{largest:g} for {dtype}, got {np.abs(values).max():g}")
 
 
+def events_of(outcome: Outcome) -> dict[str, NDArray[np.int64]]:
+    """The events of a run by name, each (R,): epochs, -1 for never."""
+    events = dict(zip(EVENTS, outcome.events, strict=True))
+    events["no_learning_zone_entry"] = no_learning_zone_entry(
+        events["first_above_chance"], events["last_above_chance"], outcome.epochs
+    )
+    if outcome.acted is not None:
+        events["remedy_epochs"] = outcome.acted
+    return events
+
+
 def _labelled(outcome: Outcome, models: Record, task: Task, plan: Plan, config: dict[str, Any]) -> TrainingRun:
     per_network = {
         "network": np.arange(len(models)),
@@ -287,12 +327,7 @@ def _labelled(outcome: Outcome, models: Record, task: Task, plan: Plan, config: 
         {name: (("network", "epoch"), values) for name, values in outcome.history.items()},
         coords={**per_network, "epoch": plan.record_epochs[plan.record_epochs < done]},
     )
-    events = dict(zip(EVENTS, outcome.events, strict=True))
-    events["no_learning_zone_entry"] = no_learning_zone_entry(
-        events["first_above_chance"], events["last_above_chance"], done
-    )
-    if outcome.acted is not None:
-        events["remedy_epochs"] = outcome.acted
+    events = events_of(outcome)
     kept = plan.snapshot_epochs[plan.snapshot_epochs < done]
     checkpoints = None
     if len(kept):

@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint.errors import InputError
 from ghostpoint.experiments.shared.base import Progress
-from ghostpoint.experiments.shared.parts import counted_part
+from ghostpoint.experiments.shared.parts import Job, counted_part
 from ghostpoint.models import LowRankRNN, Record
 from ghostpoint.results import TrainingRun, no_learning_zone_entry
 from ghostpoint.tasks import DelayedActivation, Task
@@ -87,14 +89,24 @@ def trained(
     """
     if description:
         progress.phase(description, len(models) * epochs, len(models))
-    task = task or task_of(parameters)
-
-    def run(watching: Progress) -> TrainingRun:
-        computing = Computing("compiled", dtype=parameters["dtype"], on_progress=watching.advance)
-        return train(models, task, learning_rate, epochs, engine=computing, **keywords)
-
     if not keep:
-        return run(progress)
+        return _run(models, task or task_of(parameters), learning_rate, epochs, parameters["dtype"], keywords, progress)
+    job = training(models, parameters, learning_rate, epochs, task, keep=keep, **keywords)
+    return TrainingRun.from_dataset(counted_part(progress, job))
+
+
+def training(
+    models: Record,
+    parameters: Mapping[str, Any],
+    learning_rate: ArrayLike,
+    epochs: int,
+    task: Task | None = None,
+    *,
+    keep: str = "",
+    **keywords: Any,
+) -> Job:
+    """What :func:`trained` computes, as a job."""
+    task = task or task_of(parameters)
     settings = {
         "task": task.to_dict(),
         "learning_rate": np.asarray(learning_rate, float).tolist(),
@@ -102,10 +114,20 @@ def trained(
         "dtype": parameters["dtype"],
         **{name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in keywords.items()},
     }
-    kept = counted_part(
-        progress, len(models) * epochs, keep, settings, lambda told: run(told).to_dataset(), train, digest(models)
-    )
-    return TrainingRun.from_dataset(kept)
+    make = partial(_dataset, models, task, learning_rate, epochs, parameters["dtype"], keywords)
+    return Job(keep, settings, len(models) * epochs, make, train, digest(models))
+
+
+def _run(
+    models: Record, task: Task, learning_rate: ArrayLike, epochs: int, dtype: str, keywords: Mapping[str, Any],
+    progress: Progress,
+) -> TrainingRun:  # fmt: skip
+    computing = Computing("compiled", dtype=dtype, on_progress=progress.advance)
+    return train(models, task, learning_rate, epochs, engine=computing, **keywords)
+
+
+def _dataset(*arguments: Any) -> xr.Dataset:
+    return _run(*arguments).to_dataset()
 
 
 def digest(models: Record) -> str:

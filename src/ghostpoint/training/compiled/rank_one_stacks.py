@@ -205,18 +205,25 @@ def advance_all(
             return index, 0
         return index, group.advance(min(stop, group.epoch + max(1, call_size // len(group.members))))
 
+    def ended(index: int, covered: int) -> None:
+        done(covered)
+        group = groups[index]
+        if group.epoch < stop and not group.finished.all():
+            heapq.heappush(waiting, (group.epoch, index))
+
+    if threads == 1 and threading.current_thread() is not threading.main_thread():
+        # Ctrl-C never comes here, so nobody has to listen for it while a kernel runs
+        while waiting:
+            ended(*call(heapq.heappop(waiting)[1]))
+        return
     running: set[Any] = set()
     try:
         while waiting or running:
             while waiting and len(running) < threads:
                 running.add(pool.submit(call, heapq.heappop(waiting)[1]))
-            ended, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in ended:
-                index, covered = future.result()
-                done(covered)
-                group = groups[index]
-                if group.epoch < stop and not group.finished.all():
-                    heapq.heappush(waiting, (group.epoch, index))
+            finished, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                ended(*future.result())
     except BaseException:
         interrupted.set()
         wait(running)
