@@ -47,6 +47,7 @@ ROOMS = {
         "critical_rate",
         "remedies",
         "slow_points",
+        "sweeps",
         "training",
     },
     "explorer": {*SCIENCE, "slow_points", "diagnosis"},

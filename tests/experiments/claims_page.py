@@ -12,6 +12,7 @@ from textwrap import fill
 
 from ghostpoint.experiments import IDS, Claim, Silent, get
 from tests.critical_rate import test_scaling_experiment as scaling
+from tests.critical_rate import test_stability_boundaries as boundaries
 from tests.experiments import full_rank_samples, low_rank_samples, network_samples
 from tests.experiments import test_before_the_drop as before
 from tests.experiments import test_remedies_experiment as remedies
@@ -34,6 +35,8 @@ def sampled(id: str) -> list[Claim]:
         return get(id).claims(before.sample()[0].assign_attrs(plateau_latent_dmts=0.5), paper)
     if id == "critical_rate_scaling":
         return get(id).claims(scaling.sample()[0], paper)
+    if id == "stability_boundaries":
+        return get(id).claims(boundaries.sample()[0], paper)
     return get(id).claims(get(id).run(paper, Silent()), paper)  # the toy model takes seconds at either scale
 
 

@@ -45,7 +45,8 @@ def test_the_stability_boundaries_are_valid(file):
     sweep = read_sweep(file.stem)
     cells = sweep.count // sweep.sizes["seed"]
     assert sweep.kind == "critical_rate"
-    assert cells >= {"stability_boundaries": 2000, "stability_boundaries_quick": 100}.get(file.stem, 40)
+    most = {"stability_boundaries": 2000, "stability_boundaries_quick": 200, "stability_boundaries_tasks": 40}
+    assert cells >= most.get(file.stem, 8)
 
 
 def test_a_name_that_is_neither_file_nor_shipped_lists_those_there_are(capsys):
