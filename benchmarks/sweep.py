@@ -1,14 +1,16 @@
 """What a sweep costs beside the trainings in it: ``python benchmarks/sweep.py [--repeats N] [--only
-PART]``.
+PART] [--save FILE]``.
 
 Each part times a sweep and the bare call of ``gp.train`` for the same networks in turn, in one
 process, and prints medians over the repeats: wall time, and processor time, which other programs on
-the machine do not change much.
+the machine do not change much. That of a Dask cluster is the sum over scheduler, driver and
+workers.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import tempfile
@@ -64,6 +66,22 @@ def silent(key, said):
     assert said != "failed"
 
 
+def compared(name, ours, theirs, shards, **more):
+    """Print and return medians of a sweep's and a bare training's wall and processor times."""
+    (wall, processor), (bare_wall, bare_processor) = medians(ours), medians(theirs)
+    print(
+        f"{name}: sweep {wall:.2f} s ({processor:.2f} s of processor), "
+        f"gp.train {bare_wall:.2f} ({bare_processor:.2f}); "
+        f"overhead {100 * (wall / bare_wall - 1):.1f} % ({100 * (processor / bare_processor - 1):.1f} %), "
+        f"{1000 * (wall - bare_wall) / shards:.2f} ms ({1000 * (processor - bare_processor) / shards:.2f} ms) a shard",
+        flush=True,
+    )
+    return {
+        "what": name, "repeats": len(ours), "wall": wall, "processor": processor, "bare wall": bare_wall,
+        "bare processor": bare_processor, "load": os.getloadavg()[0], **more,
+    }  # fmt: skip
+
+
 def local(shards, networks, epochs, threads, repeats):
     """A sweep on this machine beside bare training."""
     ours, theirs = [], []
@@ -71,14 +89,8 @@ def local(shards, networks, epochs, threads, repeats):
         theirs.append(timed(lambda: bare(shards, networks, epochs, threads)))
         with tempfile.TemporaryDirectory() as folder:
             ours.append(timed(lambda f=folder: gp.sweep(grid(shards, networks, epochs), f"{f}/out", threads=threads)))
-    (wall, processor), (bare_wall, bare_processor) = medians(ours), medians(theirs)
-    print(
-        f"{shards} shards of {networks} networks, {epochs} epochs, {threads} threads: "
-        f"sweep {wall:.2f} s ({processor:.2f} s of processor), gp.train {bare_wall:.2f} ({bare_processor:.2f}); "
-        f"overhead {100 * (wall / bare_wall - 1):.1f} % ({100 * (processor / bare_processor - 1):.1f} %), "
-        f"{1000 * (wall - bare_wall) / shards:.2f} ms ({1000 * (processor - bare_processor) / shards:.2f} ms) a shard",
-        flush=True,
-    )
+    name = f"{shards} shards of {networks} networks, {epochs} epochs, {threads} threads"
+    return compared(name, ours, theirs, shards)
 
 
 def dask(shards, networks, epochs, repeats):
@@ -89,19 +101,21 @@ def dask(shards, networks, epochs, repeats):
     start = time.perf_counter()
     with connected("local", None, 2, {}) as client:
         started = time.perf_counter() - start
+
+        def processor():
+            return time.process_time() + sum(client.run(time.process_time).values())
+
         for repeat in range(repeats + 1):
             theirs.append(timed(lambda: bare(shards, networks, epochs, 2)))
             with tempfile.TemporaryDirectory() as folder:
                 begun = begin(read_sweep(grid(shards, networks, epochs)), f"{folder}/out")
-                taken = timed(lambda b=begun: run_on(client, b.folder, b.todo, silent))
+                before = processor()
+                wall, _ = timed(lambda b=begun: run_on(client, b.folder, b.todo, silent))
+                taken = wall, processor() - before
             if repeat:  # the first loads the machine code in the workers
                 ours.append(taken)
-    wall, bare_wall = medians(ours)[0], medians(theirs[1:])[0]
-    print(
-        f"Dask, 2 workers, {shards} shards: {wall:.2f} s, gp.train on 2 threads {bare_wall:.2f} s; "
-        f"overhead {100 * (wall / bare_wall - 1):.1f} %; starting the cluster {started:.1f} s",
-        flush=True,
-    )
+    name = f"Dask, 2 workers, {shards} shards of {networks} networks, {epochs} epochs"
+    return compared(name, ours, theirs[1:], shards, starting=started)
 
 
 def opening(networks, epochs):
@@ -120,11 +134,13 @@ def opening(networks, epochs):
         wall, processor = timed(lambda: gp.open_sweep(f"{folder}/out"))
         one = timed(lambda: gp.open_sweep(f"{folder}/out")["loss"].isel(seed=3, learning_rate=2).values)
         again = timed(lambda: finish(begin(read_sweep(given), f"{folder}/out"), silent))
+        name = f"{networks} networks, {epochs} epochs, {size / 1e9:.2f} GB"
         print(
-            f"{networks} networks, {epochs} epochs, {size / 1e9:.2f} GB: opened in {wall:.3f} s ({processor:.3f}); "
-            f"opened and one curve read {one[0]:.3f} s ({one[1]:.3f}); every checksum compared {again[0]:.2f} s",
+            f"{name}: opened in {wall:.3f} s ({processor:.3f}); opened and one curve read {one[0]:.3f} s "
+            f"({one[1]:.3f}); every checksum compared {again[0]:.2f} s",
             flush=True,
         )
+        return {"what": name, "opened": wall, "one curve": one[0], "checked": again[0]}
 
 
 def main():
@@ -134,17 +150,21 @@ def main():
     parser.add_argument("--tiny", type=int, default=10_000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", choices=("local", "dask", "tiny", "open"))
+    parser.add_argument("--save", type=Path, help="JSON to which the figures are added")
     given = parser.parse_args()
     bare(2, 16, 20, 1)  # compiles
     print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
-    if given.only in (None, "local"):
-        local(200, 16, given.epochs, given.threads, given.repeats)
-    if given.only in (None, "dask"):
-        dask(200, 16, given.epochs, given.repeats)
-    if given.only in (None, "tiny"):
-        local(given.tiny, 1, 2, given.threads, 1)
-    if given.only in (None, "open"):
-        opening(1000, 100_000)
+    parts = {
+        "local": lambda: local(200, 16, given.epochs, given.threads, given.repeats),
+        "dask": lambda: dask(200, 16, given.epochs, given.repeats),
+        "tiny": lambda: local(given.tiny, 1, 2, given.threads, 1),
+        "open": lambda: opening(1000, 100_000),
+    }
+    for part in parts if given.only is None else [given.only]:
+        figures = parts[part]()
+        if given.save is not None:
+            kept = json.loads(given.save.read_text()) if given.save.is_file() else []
+            given.save.write_text(json.dumps([*kept, figures], indent=1) + "\n")
 
 
 if __name__ == "__main__":

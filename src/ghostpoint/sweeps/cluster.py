@@ -9,6 +9,7 @@ and task scheduling", SciPy 2015.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections import Counter, deque
@@ -165,6 +166,19 @@ def _without_jobs() -> Iterator[None]:
         logger.setLevel(before)
 
 
+class _Window:
+    """How many calls a cluster should have, by its threads, which are asked for once a second."""
+
+    def __init__(self, client: Any):
+        self.client, self.asked, self.size = client, -math.inf, 0
+
+    def __call__(self) -> int:
+        if time.monotonic() > self.asked + 1.0:
+            self.asked = time.monotonic()
+            self.size = WINDOW * max(1, sum(self.client.nthreads().values()))
+        return self.size
+
+
 def run_on(client: Any, folder: SweepFolder, shards: Iterable[Shard], watch: Watch) -> None:
     """Compute what is missing of ``shards`` on a cluster, with a bounded window of submitted
     shards.
@@ -174,16 +188,15 @@ def run_on(client: Any, folder: SweepFolder, shards: Iterable[Shard], watch: Wat
     under it count once for each :data:`DEATHS`.
     """
     distributed = _module("distributed")
-    queue = deque(sorted(shards, key=lambda shard: -shard.work))
+    queue, window = deque(sorted(shards, key=lambda shard: -shard.work)), _Window(client)
     flying: dict[Any, Shard] = {}
     submitted: Counter[str] = Counter()
     later: dict[str, float] = {}
     path = str(folder.path.resolve())
     try:
         while queue or flying:
-            window = WINDOW * max(1, sum(client.nthreads().values()))
             for _ in range(len(queue)):
-                if len(flying) >= window:
+                if len(flying) >= window():
                     break
                 shard = queue.popleft()
                 if folder.file(shard.key).exists():
@@ -225,10 +238,10 @@ def call_each(client: Any, function: Callable[..., Any], given: Iterable[Any], e
     error is raised here.
     """
     distributed = _module("distributed")
-    queue, flying = deque(given), dict[Any, Any]()
+    queue, flying, window = deque(given), dict[Any, Any](), _Window(client)
     try:
         while queue or flying:
-            while queue and len(flying) < WINDOW * max(1, sum(client.nthreads().values())):
+            while queue and len(flying) < window():
                 one = queue.popleft()
                 flying[client.submit(function, one, pure=False, retries=ATTEMPTS - 1)] = one
             try:
