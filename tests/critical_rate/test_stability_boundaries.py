@@ -69,7 +69,7 @@ def test_the_experiment_is_its_sweeps_and_survives_the_disk(tmp_path):
     assert {claim.origin for claim in claims} == {"own"}
 
 
-@pytest.mark.parametrize(("scale", "cells", "tasks"), [("quick", 200, 8), ("paper", 2000, 40)])
+@pytest.mark.parametrize(("scale", "cells", "tasks"), [("quick", 200, 4), ("paper", 2000, 40)])
 def test_the_grids_have_the_cells_that_are_promised(scale, cells, tasks):
     parameters = json.loads(json.dumps(boundaries.PARAMETERS[scale]))
     for name, wanted in (("activation", cells), ("tasks", tasks)):
@@ -82,22 +82,27 @@ SIZES = {"delay": [40.0, 80.0], "units": [50, 100], "rank": [1, 2], "confidence"
          "optimizer": ["sgd", "adam"], "seed": list(range(6))}  # fmt: skip
 
 
-def made_up(delay=-2.0, confidence=-1.0, rank=0.5, units=0.0, wrong=1.0, adam=0.1, adam_delay=-2.0, lost=True):
+def made_up(
+    delay=-2.0, confidence=-1.0, rank=0.5, units=0.0, wrong=1.0, adam=0.1, adam_delay=-2.0, lost=True, learned=True,
+    optimizers=("sgd", "adam"), tasks=("DCDT",),
+):  # fmt: skip
     """Claims about power laws of the axes."""
-    rng, shape = np.random.default_rng(0), tuple(map(len, SIZES.values()))
-    grid = dict(zip(SIZES, np.meshgrid(*[np.asarray(one) for one in SIZES.values()], indexing="ij"), strict=True))
+    sizes = {**SIZES, "optimizer": list(optimizers)}
+    rng, shape = np.random.default_rng(0), tuple(map(len, sizes.values()))
+    grid = dict(zip(sizes, np.meshgrid(*[np.asarray(one) for one in sizes.values()], indexing="ij"), strict=True))
     by_adam = grid["optimizer"] == "adam"
     power = np.where(by_adam, adam_delay, delay)
     rate = grid["delay"] ** power * grid["confidence"] ** confidence * grid["rank"] ** rank * grid["units"] ** units
     rate *= np.where(by_adam, adam * 80.0 ** (delay - adam_delay), 1.0) * np.exp(0.02 * rng.normal(size=shape))
-    measured = xr.DataArray(rate, SIZES, list(SIZES))
+    measured = xr.DataArray(rate, sizes, list(sizes))
     data = xr.Dataset({"measured": measured, "predicted": measured * wrong, "kept_below": measured / 2})
-    fits = xr.concat([exponents(data.sel(optimizer=one)) for one in SIZES["optimizer"]], data["optimizer"])
-    tasks = xr.DataArray(
-        np.full((1, 1, 8), 0.1 if lost else np.nan), {"task": ["DCDT"], "tasks_optimizer": ["sgd"]},
+    fits = xr.concat([exponents(data.sel(optimizer=one)) for one in optimizers], data["optimizer"])
+    lost_at = xr.DataArray(
+        np.full((len(tasks), 1, 8), 0.1 if lost else np.nan), {"task": list(tasks), "tasks_optimizer": ["sgd"]},
         ("task", "tasks_optimizer", "tasks_seed"),
     )  # fmt: skip
-    return boundaries.claims(xr.merge([data, fits]).assign(tasks_measured=tasks).assign_attrs(step=1.5), {})
+    tasks_of = {"tasks_measured": lost_at, "tasks_learned": xr.full_like(lost_at, float(learned))}
+    return boundaries.claims(xr.merge([data, fits]).assign(tasks_of).assign_attrs(step=1.5), {})
 
 
 @pytest.mark.parametrize(
@@ -118,6 +123,10 @@ def test_every_claim_can_hold_and_fail(index, bad):
     assert made_up()[index].verdict == "holds"
     assert made_up(**bad)[index].verdict == "does not hold"
     assert len(made_up()) == 9
+
+
+def test_a_task_that_no_network_learns_tests_no_claim():
+    assert made_up(lost=False, learned=False)[8].verdict == "not testable at this scale"
 
 
 def test_an_axis_that_was_not_varied_tests_no_claim():

@@ -120,9 +120,11 @@ def disturbed(file, out, kills, driver_kills, seed=0, workers=4):
                 while not busy(folder, {key for key, _ in held}) and count(out) + len(held) < len(folder.shards):
                     assert time.monotonic() - start < LIMIT, Path(log).read_text()
                     time.sleep(0.02)
+                    cluster.scale(workers)  # Dask does not start a worker again that died while it started
                 time.sleep(chance.random() * 0.3)
                 while not (at := struck(chance, cluster, folder, {key for key, _ in held})):
                     time.sleep(0.02)
+                    cluster.scale(workers)
                 hit[at] += 1
                 if hit["drivers"] < driver_kills and kill >= (hit["drivers"] + 0.5) * kills / driver_kills:
                     os.kill(driver.pid, signal.SIGKILL)
@@ -131,6 +133,7 @@ def disturbed(file, out, kills, driver_kills, seed=0, workers=4):
             while (driver := driving(driver)).exitcode != 0:
                 assert time.monotonic() - start < LIMIT, Path(log).read_text()
                 driver.join(0.2)
+                cluster.scale(workers)
         finally:
             if driver is not None and driver.is_alive():
                 driver.kill()

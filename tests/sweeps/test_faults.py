@@ -12,7 +12,11 @@ import pytest
 
 import ghostpoint as gp
 from ghostpoint.command.cli import run
-from tests.sweeps.faults import TOML, command, contents, count, disturbed, forking
+from ghostpoint.sweeps.cluster import connected, run_on
+from ghostpoint.sweeps.run import begin
+from ghostpoint.sweeps.sweep_file import read_sweep
+from tests.sweeps.faults import SLOWED, TOML, command, contents, count, disturbed, forking
+from tests.sweeps.small import small
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 INSTALL = "pip install 'ghostpoint[cluster]'"
@@ -35,6 +39,21 @@ def test_killed_workers_and_drivers_change_no_byte(tmp_path):
     gp.sweep(file, tmp_path / "calm", threads=1)
     assert contents(tmp_path / "out") == contents(tmp_path / "calm")
     assert len(contents(tmp_path / "out")) == 40
+    assert bool(gp.open_sweep(tmp_path / "out")["done"].all())
+
+
+def test_workers_that_dask_gave_up_are_started_again(tmp_path, monkeypatch):
+    distributed = pytest.importorskip("distributed", reason=INSTALL)
+    forking()
+    monkeypatch.setattr("ghostpoint.sweeps.cluster.LOST", "10ms")
+    begun = begin(read_sweep(small()), tmp_path / "out")
+    with connected("local", None, 1, {"preload": SLOWED}) as client:
+        (nanny,) = client.cluster.workers.values()
+        os.kill(nanny.pid, signal.SIGKILL)
+        while nanny in client.cluster.workers.values():
+            time.sleep(0.05)
+        run_on(client, begun.folder, begun.todo, lambda key, said: None)
+        assert [type(one) for one in client.cluster.workers.values()] == [distributed.Nanny]
     assert bool(gp.open_sweep(tmp_path / "out")["done"].all())
 
 

@@ -46,7 +46,7 @@ def test_the_stability_boundaries_are_valid(file):
     cells = sweep.count // sweep.sizes["seed"]
     assert sweep.kind == "critical_rate"
     most = {"stability_boundaries": 2000, "stability_boundaries_quick": 200, "stability_boundaries_tasks": 40}
-    assert cells >= most.get(file.stem, 8)
+    assert cells >= most.get(file.stem, 4)
 
 
 def test_a_name_that_is_neither_file_nor_shipped_lists_those_there_are(capsys):

@@ -23,7 +23,7 @@ from typing import Any
 from ghostpoint.errors import InputError
 from ghostpoint.sweeps.folder import ATTEMPTS, DiskFull, Pulse, SweepFolder, code_now, source_digest
 from ghostpoint.sweeps.local import PATIENCE, Watch
-from ghostpoint.sweeps.shards import Shard
+from ghostpoint.sweeps.shards import SHORTEST, SPEED, Shard
 
 __all__ = ["CLUSTERS", "call_each", "connected", "job_script", "run_on"]
 
@@ -38,9 +38,13 @@ CLUSTERS = {
 }
 #: shards that are submitted for each thread of the cluster
 WINDOW = 2
+#: multiplications and additions of what is submitted at once, where one shard has fewer
+BATCH = SHORTEST * SPEED
 #: workers that may die under a task before the scheduler gives it up; others' shards were on them
 #: by chance
 DEATHS = 10
+#: how long a worker may take to start again, on a busy machine too
+LOST = "60s"
 #: one core for a process, whatever library computes
 ONE_CORE = {
     name: "1"
@@ -62,6 +66,7 @@ def _module(name: str) -> Any:
             import_module("dask").config.set(
                 {
                     "distributed.scheduler.allowed-failures": DEATHS,
+                    "distributed.deploy.lost-worker-timeout": LOST,
                     "distributed.nanny.pre-spawn-environ": {**ONE_CORE, "MALLOC_TRIM_THRESHOLD_": "65536"},
                 }
             )
@@ -167,7 +172,11 @@ def _without_jobs() -> Iterator[None]:
 
 
 class _Window:
-    """How many calls a cluster should have, by its threads, which are asked for once a second."""
+    """How many calls a cluster should have, by its threads, which are looked at once a second.
+
+    Of a cluster that this process started, workers that are gone for good are started again: Dask
+    gives up a worker that its nanny did not have back in time, and one that died while it started.
+    """
 
     def __init__(self, client: Any):
         self.client, self.asked, self.size = client, -math.inf, 0
@@ -175,7 +184,13 @@ class _Window:
     def __call__(self) -> int:
         if time.monotonic() > self.asked + 1.0:
             self.asked = time.monotonic()
-            self.size = WINDOW * max(1, sum(self.client.nthreads().values()))
+            threads = self.client.nthreads()
+            self.size = WINDOW * max(1, sum(threads.values()))
+            cluster = self.client.cluster
+            wanted = len(getattr(cluster, "worker_spec", ()))
+            if len(threads) < wanted:
+                jobs = "jobs" if type(cluster).__module__.startswith("dask_jobqueue") else "n"
+                cluster.scale(**{jobs: wanted})  # starts those that are in its plan and not there
         return self.size
 
 
@@ -183,31 +198,46 @@ def run_on(client: Any, folder: SweepFolder, shards: Iterable[Shard], watch: Wat
     """Compute what is missing of ``shards`` on a cluster, with a bounded window of submitted
     shards.
 
-    A shard whose worker was lost is looked for in the folder before it is submitted again. One that
-    fails is tried as often as :func:`~ghostpoint.sweeps.local.run_here` does; workers that die
-    under it count once for each :data:`DEATHS`.
+    Tiny shards are submitted several at a time. A shard whose worker was lost is looked for in the
+    folder before it is submitted again, then alone. One that fails is tried as often as
+    :func:`~ghostpoint.sweeps.local.run_here` does; workers that die under it count once for each
+    :data:`DEATHS`.
     """
     distributed = _module("distributed")
     queue, window = deque(sorted(shards, key=lambda shard: -shard.work)), _Window(client)
-    flying: dict[Any, Shard] = {}
+    flying: dict[Any, list[Shard]] = {}
     submitted: Counter[str] = Counter()
     later: dict[str, float] = {}
+    alone: set[str] = set()
     path = str(folder.path.resolve())
+
+    def submit(batch: list[Shard]) -> None:
+        submitted.update(shard.key for shard in batch)
+        name = f"{batch[0].key}-{submitted[batch[0].key]}-{os.getpid()}"
+        keys = [shard.key for shard in batch]
+        flying[client.submit(compute_shards, path, keys, folder.code, key=name, pure=False)] = batch
+
     try:
         while queue or flying:
+            most = window()
+            share, batch = max(1, len(queue) // (2 * most)), list[Shard]()
             for _ in range(len(queue)):
-                if len(flying) >= window():
+                if len(flying) >= most:
                     break
                 shard = queue.popleft()
                 if folder.file(shard.key).exists():
                     watch(shard.key, "there")
                 elif later.get(shard.key, 0.0) > time.monotonic():
                     queue.append(shard)
+                elif shard.key in alone:
+                    submit([shard])
                 else:
-                    submitted[shard.key] += 1
-                    name = f"{shard.key}-{submitted[shard.key]}-{os.getpid()}"
-                    future = client.submit(compute_shard, path, shard.key, folder.code, key=name, pure=False)
-                    flying[future] = shard
+                    batch.append(shard)
+                    if len(batch) >= share or sum(one.work for one in batch) >= BATCH:
+                        submit(batch)
+                        batch = []
+            if batch:
+                submit(batch)
             if not flying:
                 time.sleep(PATIENCE / 5)
                 continue
@@ -217,14 +247,16 @@ def run_on(client: Any, folder: SweepFolder, shards: Iterable[Shard], watch: Wat
                 ended = set()
             watch("", "")
             for future in ended:
-                shard = flying.pop(future)
-                said = _said(folder, shard, future)
-                if said == "busy":
-                    later[shard.key] = time.monotonic() + PATIENCE
-                if said in ("busy", "lost") or (said == "failed" and len(folder.failure(shard.key)) < ATTEMPTS):
-                    queue.append(shard)
-                else:
-                    watch(shard.key, said)
+                batch = flying.pop(future)
+                for shard, said in zip(batch, _said(folder, batch, future), strict=True):
+                    if said == "busy":
+                        later[shard.key] = time.monotonic() + PATIENCE
+                    if said == "lost" and len(batch) > 1:
+                        alone.add(shard.key)
+                    if said in ("busy", "lost") or (said == "failed" and len(folder.failure(shard.key)) < ATTEMPTS):
+                        queue.append(shard)
+                    else:
+                        watch(shard.key, said)
     finally:
         if flying:
             client.cancel(list(flying), force=True)
@@ -241,7 +273,8 @@ def call_each(client: Any, function: Callable[..., Any], given: Iterable[Any], e
     queue, flying, window = deque(given), dict[Any, Any](), _Window(client)
     try:
         while queue or flying:
-            while queue and len(flying) < window():
+            most = window()
+            while queue and len(flying) < most:
                 one = queue.popleft()
                 flying[client.submit(function, one, pure=False, retries=ATTEMPTS - 1)] = one
             try:
@@ -260,32 +293,34 @@ def call_each(client: Any, function: Callable[..., Any], given: Iterable[Any], e
             client.cancel(list(flying), force=True)
 
 
-def _said(folder: SweepFolder, shard: Shard, future: Any) -> str:
-    """What became of a submitted shard; the folder is asked first."""
+def _said(folder: SweepFolder, batch: list[Shard], future: Any) -> list[str]:
+    """What became of submitted shards; the folder is asked first. A batch that ended in an error
+    has lost its shards, since nobody knows which of them it was.
+    """
     if future.status == "finished":
-        return str(future.result())
-    if folder.file(shard.key).exists():
-        return "there"
-    if future.status == "error":
-        error = future.exception()
-        if isinstance(error, DiskFull | InputError):
-            raise error
-        folder.note_failure(shard.key, error)
-        return "failed"
-    return "lost"  # cancelled, because the scheduler lost it
+        return list(future.result())
+    error = future.exception() if future.status == "error" else None  # else the scheduler lost it
+    if isinstance(error, DiskFull | InputError):
+        raise error
+    said = ["there" if folder.file(shard.key).exists() else "lost" for shard in batch]
+    if error is not None and said == ["lost"]:
+        folder.note_failure(batch[0].key, error)
+        return ["failed"]
+    return said
 
 
-def compute_shard(path: str, key: str, code: str) -> str:
-    """What a worker does: find the shard in the folder, check that the code here is the sweep's,
-    compute it.
+def compute_shards(path: str, keys: list[str], code: str) -> list[str]:
+    """What a worker does: find the shards in the folder, check that the code here is the sweep's,
+    compute them.
     """
     folder, pulse = _opened(path, _stamp(path))
     mine = _code_here(folder)
     if mine != code:
         raise InputError(f"the worker's ghostpoint computes other things than the driver's (code {mine}, not {code})")
-    if key not in folder.by_key:
-        raise InputError(f"{path} has no shard {key}: do all workers see the same folder?")
-    return folder.run(folder.by_key[key], pulse=pulse)
+    for key in keys:
+        if key not in folder.by_key:
+            raise InputError(f"{path} has no shard {key}: do all workers see the same folder?")
+    return [folder.run(folder.by_key[key], pulse=pulse) for key in keys]
 
 
 def _stamp(path: str) -> int:

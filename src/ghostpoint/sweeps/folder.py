@@ -84,7 +84,15 @@ def code_now(entry: Entry | None, source: str) -> str:
     """The hash of the code that computes shards, known from an entry that was made with the same
     source files.
     """
-    return entry.code if entry is not None and entry.source == source else fingerprint(compute)
+    if entry is not None and entry.source == source:
+        return entry.code
+    if source not in _KNOWN:
+        _KNOWN[source] = fingerprint(compute)
+    return _KNOWN[source]
+
+
+#: the hashes of the code by the digest of the source files
+_KNOWN: dict[str, str] = {}
 
 
 class SweepFolder:

@@ -17,7 +17,7 @@ from ghostpoint.sweeps.configuration import Configuration, Stack
 from ghostpoint.sweeps.shard_work import recorded_epochs, resumable
 from ghostpoint.sweeps.stacks import task_of
 
-__all__ = ["SPEED", "Shard", "cut", "work_of"]
+__all__ = ["SHORTEST", "SPEED", "Shard", "cut", "work_of"]
 
 #: multiplications and additions per second on one core, of one machine; it sets the size of shards,
 #: the same everywhere
