@@ -118,7 +118,7 @@ class _Reader:
         table = {"name": value} if isinstance(value, str) else value
         if not isinstance(table, dict) or "name" not in table:
             self._fail(path, f"must be a name or a table with a name, got {value!r}")
-        if table["name"] not in OPTIMIZERS:
+        if not isinstance(table["name"], str) or table["name"] not in OPTIMIZERS:
             self._fail(
                 path, f"must be one of {', '.join(OPTIMIZERS)}; got {table['name']!r}", table["name"], OPTIMIZERS
             )
@@ -153,7 +153,10 @@ class _Reader:
         for name, value in given.items():
             at = (*path, name)
             if name in ("auto", "label"):
-                (truth if name == "auto" else text)(name, value)
+                try:
+                    (truth if name == "auto" else text)(name, value)
+                except InputError as error:
+                    self._fail(at, self._said(name, error))
                 continue
             if not isinstance(value, Mapping):
                 self._fail(at, f"must be a table of its settings, {name} = {{}} for the defaults, got {value!r}")
@@ -258,7 +261,7 @@ class _Reader:
         along: dict[str, str] = {}
         for group in asked:
             for name in group:
-                if name not in names:
+                if not isinstance(name, str) or name not in names:
                     self._fail(path, f"must name axes of the grid ({', '.join(names)}), got {name!r}", name, names)
                 if name in along:
                     self._fail(path, f"must name every axis once, got {name!r} twice")
@@ -294,6 +297,8 @@ class _Reader:
     def _with_first_values(self, settings: dict[str, Any], axes: Sequence[Axis]) -> dict[str, Any]:
         """Settings in which every axis stands at its first value; both given is an error."""
         for axis in axes:
+            if axis.path == ("remedies",) and self.given.get("remedies"):
+                self._fail(axis.path, "must stand either in [remedies] or in [grid], got both")
             if len(axis.path) == 2 and axis.path[1] in self.given.get(axis.path[0], {}):
                 self._fail(axis.path, f"must stand either in [{axis.path[0]}] or in [grid], got both")
             put(settings, axis.path, axis.values[0])
@@ -333,17 +338,19 @@ class _Reader:
             settings = stack.settings
             try:
                 task = task_of(settings)
-            except (InputError, TypeError) as error:
+            except (InputError, TypeError, MemoryError) as error:
                 self._blame(("task",), settings["task"], error)
             one = {key: values[:1] for key, values in stack.networks.items()}
             known = repr((settings["models"], one, task.n_inputs, task.n_outputs))
             try:
                 if known not in drawn:
                     drawn[known] = models_of(settings, one, task)
-            except (InputError, TypeError) as error:
+            except (InputError, TypeError, MemoryError) as error:
                 self._blame(("models",), settings["models"], error)
             try:
                 engine_of(settings, drawn[known], task)
+            except MemoryError as error:  # the trials, which are made here
+                self._blame(("task",), settings["task"], error)
             except (InputError, TypeError) as error:
                 self._blame(("training",), {**settings["training"], **settings["models"]}, error)
             history = settings["recording"].get("history")
@@ -360,6 +367,12 @@ class _Reader:
         line.
         """
         message = re.sub("^figure ", "published ", str(error))
+        message = re.sub("^n_units ", "units ", message)
+        foreign = re.search(r"unexpected keyword argument '(\w+)'", message)
+        if foreign:
+            message = f"{foreign[1]} must be left out for {message.partition('(')[0]}"
+        if isinstance(error, MemoryError) and "asks for more" not in message:
+            message = f"asks for more memory than there is: {message}"
         first = message.split(" ", 1)[0]
         for section in (str(path[0]), "models", "training", "task"):
             for place in ((*path, first), (section, first), ("grid", section, first)):
@@ -389,6 +402,6 @@ class _Reader:
         if value is not None and not valid and "must be one of" in message:
             listed = message.split("must be one of ")[1].split(";")[0].split(", ")
             near = get_close_matches(str(value), listed, 1, 0.6)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near and near[0] != value else ""
         where = f"{self.file}:{self.lines.get(at, 1)}: " if self.file else ""
         raise InputError(f"{where}{name} {' '.join(message.split())}{hint}")

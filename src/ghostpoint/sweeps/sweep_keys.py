@@ -23,10 +23,18 @@ __all__ = ["DEFAULTS", "MOST", "SECTIONS", "SPACED", "TASKS", "label_of", "space
 Check = Callable[[str, Any], Any]
 #: networks that a grid may have
 MOST = 10_000_000
+MOST_EPOCHS = 1_000_000_000
 
 
 def _whole(at_least: int) -> Check:
     return lambda name, value: integer(name, value, at_least=at_least)
+
+
+def _epochs(name: str, value: Any) -> int:
+    epochs = integer(name, value, at_least=1)
+    if epochs > MOST_EPOCHS:
+        raise InputError(f"{name} must be at most {MOST_EPOCHS:,}, got {value!r}")
+    return epochs
 
 
 def _above(low: float) -> Check:
@@ -87,7 +95,7 @@ SECTIONS: dict[str, dict[str, Check]] = {
     },
     "task": {},
     "training": {
-        "learning_rate": _above(0), "epochs": _whole(1), "optimizer": _as_is, "seed": _whole(0),
+        "learning_rate": _above(0), "epochs": _epochs, "optimizer": _as_is, "seed": _whole(0),
         "solved": lambda name, value: number(name, value, above=0, at_most=1), "readout_norm": _above(0),
         "engine": _among("auto", *(name for name in ENGINES if name != "cuda")), "dtype": _among(*DTYPES),
     },
@@ -140,7 +148,8 @@ def spaced(name: str, value: Any) -> list[Any]:
     if way == "logspace" and min(first, last) <= 0:
         raise InputError(f"{name} must have logspace between positive values (not exponents), got {given!r}")
     values = np.geomspace(first, last, count) if way == "logspace" else np.linspace(first, last, count)
-    return [float(one) for one in (10.0**values if way == "powers" else values)]
+    with np.errstate(over="ignore"):  # the key's own check refuses infinity
+        return [float(one) for one in (10.0**values if way == "powers" else values)]
 
 
 def label_of(value: Any) -> str:
