@@ -95,7 +95,15 @@ def disturbed(file, out, kills, driver_kills, seed=0, workers=4):
     for key, claim in held:
         claim.enter_context(folder._claimed(key))
     start, driver, log = time.monotonic(), None, f"{out}.log"
+    restored = start
     hit = {"computing": 0, "writing": 0, "between": 0, "drivers": 0}
+
+    def restore():
+        """Have workers started again that Dask gave up, as those that died while they started."""
+        nonlocal restored
+        if time.monotonic() - restored > 2:
+            restored = time.monotonic()
+            cluster.scale(workers)
 
     def driving(driver):
         if driver is not None and driver.is_alive():
@@ -120,11 +128,11 @@ def disturbed(file, out, kills, driver_kills, seed=0, workers=4):
                 while not busy(folder, {key for key, _ in held}) and count(out) + len(held) < len(folder.shards):
                     assert time.monotonic() - start < LIMIT, Path(log).read_text()
                     time.sleep(0.02)
-                    cluster.scale(workers)  # Dask does not start a worker again that died while it started
+                    restore()
                 time.sleep(chance.random() * 0.3)
                 while not (at := struck(chance, cluster, folder, {key for key, _ in held})):
                     time.sleep(0.02)
-                    cluster.scale(workers)
+                    restore()
                 hit[at] += 1
                 if hit["drivers"] < driver_kills and kill >= (hit["drivers"] + 0.5) * kills / driver_kills:
                     os.kill(driver.pid, signal.SIGKILL)
@@ -133,7 +141,7 @@ def disturbed(file, out, kills, driver_kills, seed=0, workers=4):
             while (driver := driving(driver)).exitcode != 0:
                 assert time.monotonic() - start < LIMIT, Path(log).read_text()
                 driver.join(0.2)
-                cluster.scale(workers)
+                restore()
         finally:
             if driver is not None and driver.is_alive():
                 driver.kill()
