@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint import checks
 from ghostpoint.errors import InputError
@@ -176,7 +176,12 @@ def find_slow_points(
     exact: Field = search if network is None else network.exact
     metric = None if network is None else network.metric
     threads = None if exact.size >= WORTHWHILE else 1  # small matrices take less time than handing them over
-    with one_thread_each(), begun(eigenvalues_of, threads) as begin:
+
+    def growth(kappa: Floats) -> NDArray[np.complex128]:
+        # the Jacobian is made where it is needed: those of all points together fill the memory
+        return eigenvalues_of(exact.jacobian(kappa[None])[0])
+
+    with one_thread_each(), begun(growth, threads) as begin:
         alpha = 1.0 if times["tau"] is None or times["dt"] is None else times["dt"] / times["tau"]
         text = "a UserField is searched from starts, which proves nothing about other points"
         known = Known([], [], text, text)
@@ -194,10 +199,10 @@ def find_slow_points(
         if not all_zeros:
             found = as_known(with_partners(exact, metric, found), known.zeros, False, exact)
         for candidate in found:  # on other threads, beside what follows
-            candidate.eigenvalues = begin(exact.jacobian(candidate.kappa[None])[0])
+            candidate.eigenvalues = begin(candidate.kappa)
         seen = Fates()
         if network is not None and not (all_zeros and _any_stable(found, alpha)):
-            seen = fates(model_or_field, network, given, draws, alpha)
+            seen = fates(model_or_field, network, given, draws, alpha, flow_known=all_zeros and search.size == 1)
 
         def on_continuum(kappa: Floats) -> bool:
             assert network is not None
