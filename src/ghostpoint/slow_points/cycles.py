@@ -21,7 +21,7 @@ LONGEST = 64  # steps of a cycle of the map that are looked for
 RETURN = 1e-3  # distance (times 1 + |x|) to which a trajectory must come back for Newton's method to start
 PROVABLE = 400  # coordinates of all steps of a cycle together, up to which it is proven
 RK_STEP, RK_RECORD = 0.1, 300  # of the flow: step in tau, and steps in which a period is sought
-RK_COARSE, RK_BEFORE = 0.2, 150  # the same of the steps before
+RK_COARSE, RK_BEFORE = 0.2, 100  # the same of the steps before
 AT_REST = 1e-8  # |F| below which a trajectory is no cycle
 SHOOTING = 128  # coordinates up to which a limit cycle is refined by shooting
 

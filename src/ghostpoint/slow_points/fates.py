@@ -15,7 +15,7 @@ from ghostpoint.slow_points.fields import NetworkField
 from ghostpoint.slow_points.search.starts import LARGE, initial_states
 
 RUNS, SETTLED = 96, 100  # trajectories; steps of the flow, 20 tau, and of the map
-RUNS_OF_MAP = 16  # trajectories where only the map is in question
+RUNS_OF_MAP = 12  # trajectories where only the map is in question
 LATE, MORE = 16, 300  # trajectories of the map, still moving, that are followed; how many steps more
 STILL = 1e-3  # |F| over sqrt(N) of a state at rest
 
@@ -39,13 +39,11 @@ def fates(
     """
     draw = initial_states(model, network, given, np.random.default_rng(seed))
     flow, large = network.state_flow, network.n_units > LARGE
-    x = y = draw(RUNS_OF_MAP if flow_known else RUNS // 3 if large else RUNS)
-    for _ in range(SETTLED):
-        y = y + alpha * flow(y)
+    begin = draw(RUNS_OF_MAP if flow_known else RUNS // 3 if large else RUNS)
+    y = _simulated(network, begin, alpha)
+    x = y[:0] if flow_known else _simulated(network, begin, 0.2)
     surfaces: list[Continuum] = []
     if not flow_known:
-        for _ in range(SETTLED):
-            x = x + 0.2 * flow(x)
         # a gate that is shut to the last bit holds a state anywhere
         free = np.linalg.norm(flow(x), axis=1) > 0 if network.exact.saturates else np.ones(len(x), bool)
         surfaces = continua(flow, lambda x: network.exact.jacobian(network.coordinates(x)), x[free])
@@ -73,7 +71,7 @@ def fates(
             ended, going = ended + int(on.sum()), int((~on).sum())
     on_cycles, on_way = (round(unrest * some / max(len(followed), 1)) for some in (ended, going))
     on_surfaces = sum(int(surface.holds(y).sum()) for surface in surfaces)
-    wander = x[:0] if flow_known else x[moving(x)]
+    wander = x[moving(x)]
     if len(wander) and not large:
         field = None if network.low_rank else network.exact
         cycles = cycles + flow_cycles(flow, field, wander[:2])
@@ -92,6 +90,16 @@ def fates(
     if limit:
         sentence += f"; trajectories of the flow come to {_counted(limit)}"
     return Fates(tuple(surfaces), tuple(cycles), sentence)
+
+
+def _simulated(network: NetworkField, x: Floats, step: float) -> Floats:
+    """States after `SETTLED` Euler steps; of a tanh network in single precision."""
+    tanh = None if network.low_rank else network.tanh
+    flow = network.state_flow if tanh is None else tanh.single.flow
+    x = x if tanh is None else x.astype(np.float32)
+    for _ in range(SETTLED):
+        x = x + x.dtype.type(step) * flow(x)
+    return x.astype(np.float64)
 
 
 def _counted(cycles: list[Cycle]) -> str:

@@ -58,6 +58,13 @@ def norm(array: Any) -> float:
     return _up(math.sqrt(float(flat @ flat)), flat.size) + 1e-150 * math.sqrt(flat.size)
 
 
+def row_norms(matrix: Floats) -> Floats:
+    """`norm` of each row."""
+    columns = matrix.shape[1]
+    sizes = np.sqrt(np.einsum("ij,ij->i", matrix, matrix))
+    return np.asarray(sizes * (1.0 + 4.0 * (columns + 8.0) * EPS) + 1e-290 + 1e-150 * math.sqrt(columns))
+
+
 def gamma(n: float) -> float:
     """``n eps / (1 - n eps)`` of a sum of n products, rounded up."""
     return n * EPS * (1.0 + 1e-6)
@@ -106,8 +113,8 @@ class FieldBounds:
         self.metric = metric
         self.norm_B = spectral_norm(self.B)
         self.norm_A = 1.0 if field.A is None else spectral_norm(self.A)
-        self.rows = np.array([norm(row) for row in self.B])
-        self.columns = np.ones(len(self.c)) if field.A is None else np.array([norm(column) for column in self.A.T])
+        self.rows = row_norms(self.B)
+        self.columns = np.ones(len(self.c)) if field.A is None else row_norms(self.A.T)
         self.size = field.size
 
     @cached_property
