@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from importlib import import_module
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +17,7 @@ from numpy.typing import NDArray
 from ghostpoint import checks
 from ghostpoint.diagnosis.readers.plain_pickle import torch_archive
 from ghostpoint.errors import InputError
-from ghostpoint.models import FAMILIES, FullRankRNN, LowRankRNN, Record
+from ghostpoint.models import FAMILIES, GRU, LSTM, FullRankRNN, LowRankRNN, Record
 from ghostpoint.results import load
 
 Arrays = dict[str, NDArray[Any]]
@@ -29,6 +32,8 @@ _OTHERS = {
 }  # fmt: skip
 #: arrays of lowrank_inference (Valente, Pillow and Ostojic 2022) beside m, n and b
 _LOWRANK_INFERENCE = {"wi", "si", "wo", "so", "h0"}
+#: Keras's recurrent layers that are read
+KERAS_LAYERS = ("SimpleRNN", "GRU", "LSTM")
 #: by which W = m n^T may be multiplied
 SCALES = ("1", "1/N")
 
@@ -37,12 +42,14 @@ class WeightsFile(NamedTuple):
     """What a file of weights was read as.
 
     ``equation``: the one that is assumed, in the names of the arrays. ``unused``: arrays that
-    nothing was made of.
+    nothing was made of. ``activation``: that of the units, as for `find_slow_points`, where the
+    file says it; else tanh is assumed.
     """
 
     models: Record
     equation: str
     unused: tuple[str, ...]
+    activation: str = "tanh"
 
 
 def read_weights(path: str | os.PathLike[str], **options: Any) -> Record:
@@ -66,9 +73,10 @@ def open_weights(
 ) -> WeightsFile:
     """The networks in a file, with the equation that was assumed and the arrays that were not used.
 
-    ``.npz``, ``.safetensors``, ``.mat``, ``.h5`` and PyTorch's ``.pt``, ``.pth`` and ``.ckpt`` (a
-    ``state_dict``, or a checkpoint that holds one; read without PyTorch, and never any object but
-    arrays) hold arrays by name; ``.npy`` holds W. The names are one of these:
+    ``.npz``, ``.safetensors``, ``.mat``, ``.h5``, Keras's ``.keras`` and PyTorch's ``.pt``,
+    ``.pth`` and ``.ckpt`` (a ``state_dict``, or a checkpoint that holds one; read without PyTorch,
+    and never any object but arrays) hold arrays by name; ``.npy`` holds W. The names are one of
+    these:
 
     * The arguments of `LowRankRNN` (m, n, b and more), of `FullRankRNN` (W, b, w_in, w_out, b_out)
       or of another family of ``ghostpoint.models.FAMILIES``, with or without a first axis for the
@@ -77,8 +85,10 @@ def open_weights(
       ``weight_hh_l0`` (or ``weight_hh``, of a lone cell), ``weight_ih_l0`` and the two biases; a
       Linear of N inputs is the readout. They move by the Euler map with alpha = dt / tau = 1.
       Weights do not say whether an ``nn.RNN`` is tanh or relu.
-    * Keras's of a SimpleRNN: ``kernel``, ``recurrent_kernel`` (acts from the right, and is
-      transposed) and ``bias``.
+    * Keras's of one SimpleRNN, GRU or LSTM: ``kernel``, ``recurrent_kernel`` (acts from the right,
+      and is transposed) and ``bias``, or ``cell.vars`` by number; a Dense layer of N inputs is the
+      readout. A ``.keras`` or ``.h5`` file of a whole model says the activations too. A GRU needs
+      ``reset_after=True``, the default.
     * ``W_rec``, ``W_in`` or ``W_inp``, ``W_out``, ``b_rec`` or ``bias_rec`` (PsychRNN,
       trainRNNbrain).
     * Those of lowrank_inference: m, n, b, wi, si, wo, so, h0, with input weights ``wi si`` and
@@ -101,7 +111,7 @@ def open_weights(
         If the file is not there, cannot be read, or has other arrays; if its network has several
         layers; where the scale of a low-rank network is in doubt.
     ImportError
-        For ``.safetensors`` or ``.h5`` without the package that reads them.
+        For ``.safetensors``, ``.h5`` or ``.keras`` without the package that reads them.
 
     Examples
     --------
@@ -207,16 +217,56 @@ def _read_mat(path: Path) -> Arrays:
     return {name: value.ravel() if name in ("b", "b_out", "b_rec", "bias") else value for name, value in arrays.items()}
 
 
-def _read_hdf5(path: Path) -> Arrays:
+def _read_hdf5(path: Path | BytesIO) -> Arrays:
     package, arrays = _package("h5py", "h5py"), dict[str, NDArray[Any]]()
 
     def visit(name: str, item: Any) -> None:
         if isinstance(item, package.Dataset) and item.dtype.kind in "biuf":
-            arrays[name.replace("/", ".").removesuffix(":0")] = np.asarray(item)
+            arrays[_keras_name(name.replace("/", ".").removesuffix(":0"))] = np.asarray(item)
 
     with package.File(path, "r") as file:
         file.visititems(visit)
     return arrays
+
+
+def _keras_name(name: str) -> str:
+    """Arrays that Keras 3 numbers, by the names that it had for them before."""
+    layer, _, number = name.rpartition(".vars.")
+    names = ("kernel", "recurrent_kernel", "bias") if layer.endswith("cell") else ("kernel", "bias")
+    numbered = layer.startswith(("layers.", "_layer_checkpoint_dependencies.")) and number.isdecimal()
+    return f"{layer}.{names[int(number)]}" if numbered and int(number) < len(names) else name
+
+
+def _read_keras(path: Path) -> Arrays:
+    with ZipFile(path) as archive:
+        return _read_hdf5(BytesIO(archive.read("model.weights.h5")))
+
+
+def _keras_layers(path: Path) -> list[dict[str, Any]]:
+    """The settings of the recurrent layers of a model that Keras saved whole, as far as it says
+    them.
+    """
+    text: Any = ""
+    if path.suffix.lower() == ".keras":
+        with ZipFile(path) as archive:
+            text = archive.read("config.json")
+    elif path.suffix.lower() in (".h5", ".hdf5"):
+        with _package("h5py", "h5py").File(path, "r") as file:
+            text = file.attrs.get("model_config", "")
+    found: list[dict[str, Any]] = []
+
+    def visit(part: Any) -> None:
+        if isinstance(part, dict):
+            if part.get("class_name") in KERAS_LAYERS:
+                found.append({"class_name": part["class_name"], **part["config"]})
+            for each in part.values():
+                visit(each)
+        elif isinstance(part, list):
+            for each in part:
+                visit(each)
+
+    visit(json.loads(text) if text else None)
+    return found
 
 
 def _read_pytorch(path: Path) -> Arrays:
@@ -245,6 +295,7 @@ CONTAINERS: dict[str, Container] = {
     ),
     ".npy": Container("a NumPy array of numbers", lambda path: {"W": np.load(path, allow_pickle=False)}),
     ".mat": Container("a MATLAB file up to version 7", _read_mat),
+    ".keras": Container("a model that Keras saved", _read_keras),
     ".h5": _HDF5,
     ".hdf5": _HDF5,
     ".pt": _PYTORCH,
@@ -280,7 +331,9 @@ def _model(arrays: Arrays, path: Path, scale: str | None, transpose: bool) -> We
         used, models = _from_torch(arrays, hidden[0], path)
         if transpose:
             raise InputError("transpose must be left out for PyTorch's names, whose weights act from the left")
-        return WeightsFile(models, _equation(models, "x <- "), _rest(arrays, used))
+        text = _equation(models, "x <- ")
+        text += "; weights do not say whether it is tanh or relu" * isinstance(models, FullRankRNN)
+        return WeightsFile(models, text, _rest(arrays, used))
     known = [" and ".join(family.required) for family in FAMILIES.values()]
     raise InputError(
         f"path must hold arrays {', or '.join(dict.fromkeys([*known, 'weight_hh_l0', 'recurrent_kernel', 'W_rec']))}; "
@@ -347,21 +400,72 @@ def _renamed(arrays: Arrays, renamed: Arrays, transpose: bool, path: Path) -> We
 
 
 def _keras(arrays: Arrays, found: list[str], path: Path) -> WeightsFile:
-    """A SimpleRNN: ``h <- tanh(u kernel + h recurrent_kernel + bias)``, all from the right."""
+    """A SimpleRNN, ``h <- tanh(u kernel + h recurrent_kernel + bias)``, a GRU or an LSTM, all from
+    the right.
+
+    Gates of a GRU are z, r, c in Keras, and r, z, c here; those of an LSTM have one order.
+    """
     if len(found) > 1:
         raise InputError(f"path must hold one recurrent layer, got {', '.join(found)} in {path}")
     prefix = found[0].removesuffix("recurrent_kernel")
-    rows, columns = checks.shape(found[0], arrays[found[0]], ("N", "columns")).shape
-    if rows != columns:
-        raise InputError(f"{found[0]} must be of a SimpleRNN, (N, N); got {(rows, columns)}, a gated cell of Keras")
-    given: Arrays = {"W": arrays[found[0]].T, "initial_state": np.zeros(rows)}
-    used = {found[0]}
-    for theirs, ours in (("kernel", "w_in"), ("bias", "b")):
-        if prefix + theirs in arrays:
-            given[ours] = arrays[prefix + theirs].T
-            used.add(prefix + theirs)
-    models = FullRankRNN.from_arrays(given)
-    return WeightsFile(models, _equation(models, "x <- "), _rest(arrays, used))
+    recurrent = checks.shape(found[0], arrays[found[0]], ("N", "columns"))
+    units, columns = recurrent.shape
+    if not units or columns % units or columns // units not in (1, 3, 4):
+        raise InputError(
+            f"{found[0]} must be of a SimpleRNN, (N, N), of a GRU, (N, 3 N), or of an LSTM, (N, 4 N); "
+            f"got {(units, columns)}, another cell"
+        )
+    gates = columns // units
+    activation = _keras_activation(path, gates)
+    bias = np.asarray(arrays.get(prefix + "bias", np.zeros((2, columns) if gates == 3 else columns)))
+    if gates == 3 and bias.ndim != 2:
+        raise InputError(
+            f"path must hold a GRU with reset_after=True, whose bias has two rows, got {bias.shape} in {path}: "
+            "the reset gate before the recurrent product is another equation"
+        )
+    order = [1, 0, 2] if gates == 3 else list(range(gates))
+
+    def turned(array: NDArray[Any]) -> NDArray[Any]:
+        return np.concatenate([np.split(array, gates, axis=-1)[k] for k in order], axis=-1).T
+
+    cell = {"weight_hh": turned(recurrent)}
+    biases = bias if gates == 3 else bias[None]
+    cell |= {name: turned(row) for name, row in zip(("bias_ih", "bias_hh"), biases, strict=False)}
+    used = {found[0]} | {prefix + name for name in ("kernel", "bias") if prefix + name in arrays}
+    if prefix + "kernel" in arrays:
+        cell["weight_ih"] = turned(arrays[prefix + "kernel"])
+    dense = [name for name in arrays if name.endswith("kernel") and name not in used and len(arrays[name]) == units]
+    if len(dense) == 1:
+        cell["w_out"] = arrays[dense[0]].T
+        used.add(dense[0])
+        beside = dense[0].removesuffix("kernel") + "bias"
+        if beside in arrays:
+            cell["b_out"] = arrays[beside]
+            used.add(beside)
+    family: type[FullRankRNN | GRU | LSTM] = {1: FullRankRNN, 3: GRU, 4: LSTM}[gates]
+    models = family.from_torch(cell)
+    text = _equation(models, "x <- ").replace("tanh", activation or "tanh") if gates == 1 else _equation(models)
+    text += "" if activation else "; the file says no activations: the usual ones are assumed"
+    return WeightsFile(models, text, _rest(arrays, used), activation or "tanh")
+
+
+def _keras_activation(path: Path, gates: int) -> str:
+    """That of the units, as the file says; empty where it does not.
+
+    Raises
+    ------
+    ValueError
+        For gates or activations of another equation.
+    """
+    layers = _keras_layers(path)
+    if len(layers) != 1:
+        return ""
+    said = {name: layers[0][name] for name in ("activation", "recurrent_activation") if name in layers[0]}
+    known = ("tanh", "sigmoid", "relu", "softplus") if gates == 1 else ("tanh",)
+    checks.one_of(f"activation of the {layers[0]['class_name']} in {path}", said.get("activation", "tanh"), known)
+    inner = said.get("recurrent_activation", "sigmoid")
+    checks.one_of(f"recurrent_activation of the {layers[0]['class_name']} in {path}", inner, ("sigmoid",))
+    return str(said.get("activation", "tanh"))
 
 
 def _from_torch(arrays: Arrays, recurrent: str, path: Path) -> tuple[set[str], Record]:
@@ -397,6 +501,6 @@ def _equation(models: Record, step: str = "") -> str:
     inputs = " + w_in u" if models.w_in is not None else ""
     form = models.tanh_form()
     if form is None:
-        return f"that of a {type(models).__name__} (x <- step(x) with alpha = 1)"
+        return f"that of the {type(models).__name__} (x <- step(x) with alpha = 1)"
     inner = f"tanh({'W x' if form.n is None else 'm n^T x'}{inputs} + b)"
     return f"{step}{inner}" if step else f"tau dx/dt = -x + {inner}"

@@ -41,6 +41,8 @@ def test_fixed_points_solve_the_equation(equation, activation):
         assert np.max(np.linalg.eigvals(J).real) == pytest.approx(eigenvalues[0].real, abs=1e-6)
     if activation in ("tanh", "sigmoid"):
         assert set(points.certificate) == {"float64"}
+    elif activation == "relu":
+        assert set(points.certificate) == {"linear region"}
     else:
         assert set(points.certificate) == {"none"}
         assert activation in points.reason[0]

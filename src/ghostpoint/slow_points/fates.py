@@ -17,6 +17,7 @@ from ghostpoint.slow_points.search.starts import LARGE, initial_states
 RUNS, SETTLED = 96, 100  # trajectories; steps of the flow, 20 tau, and of the map
 RUNS_OF_MAP = 12  # trajectories where only the map is in question
 LATE, MORE = 16, 300  # trajectories of the map, still moving, that are followed; how many steps more
+FAR = 1e6  # of a coordinate, beyond which a trajectory is said to grow without bound
 STILL = 1e-3  # |F| over sqrt(N) of a state at rest
 
 
@@ -41,7 +42,8 @@ def fates(
     flow, large = network.state_flow, network.n_units > LARGE
     begin = draw(RUNS_OF_MAP if flow_known else RUNS // 3 if large else RUNS)
     y = _simulated(network, begin, alpha)
-    x = y[:0] if flow_known else _simulated(network, begin, 0.2)
+    x = y[:0] if flow_known else _bounded(_simulated(network, begin, 0.2))
+    total, y = len(y), _bounded(y)
     surfaces: list[Continuum] = []
     if not flow_known:
         # a gate that is shut to the last bit holds a state anywhere
@@ -63,9 +65,11 @@ def fates(
         cycles, on = map_cycles(network, network.exact, followed, alpha)
         ended, rest = int(on.sum()), followed[~on]
         if len(rest):
-            for _ in range(MORE):
-                rest = rest + alpha * flow(rest)
+            with np.errstate(over="ignore", invalid="ignore"):
+                for _ in range(MORE):
+                    rest = rest + alpha * flow(rest)
             # what came to rest later is at rest
+            rest = _bounded(rest)
             rest = rest[moving(rest)]
             cycles, on = map_cycles(network, network.exact, rest, alpha, cycles)
             ended, going = ended + int(on.sum()), int((~on).sum())
@@ -75,7 +79,7 @@ def fates(
     if len(wander) and not large:
         field = None if network.low_rank else network.exact
         cycles = cycles + flow_cycles(flow, field, wander[:2])
-    ends = []
+    ends = [f"{total - len(y)} grow without bound"] if len(y) < total else []
     resting = len(y) - on_cycles - on_way - on_surfaces
     if resting > 0:
         ends.append(f"{resting} come to rest")
@@ -85,11 +89,16 @@ def fates(
         ends.append(f"{on_cycles} end on {_counted([c for c in cycles if c.kind == 'map'])}")
     if on_way > 0:
         ends.append(f"{on_way} go on moving, with no period up to 64 steps")
-    sentence = f"of {len(y)} trajectories of the map with dt/tau = {alpha:g}, {'; '.join(ends)}"
+    sentence = f"of {total} trajectories of the map with dt/tau = {alpha:g}, {'; '.join(ends)}"
     limit = [c for c in cycles if c.kind == "flow"]
     if limit:
         sentence += f"; trajectories of the flow come to {_counted(limit)}"
     return Fates(tuple(surfaces), tuple(cycles), sentence)
+
+
+def _bounded(x: Floats) -> Floats:
+    """The states that are finite and within `FAR`."""
+    return x[np.abs(x).max(axis=1, initial=0.0) < FAR]
 
 
 def _simulated(network: NetworkField, x: Floats, step: float) -> Floats:
@@ -97,8 +106,9 @@ def _simulated(network: NetworkField, x: Floats, step: float) -> Floats:
     tanh = None if network.low_rank else network.tanh
     flow = network.state_flow if tanh is None else tanh.single.flow
     x = x if tanh is None else x.astype(np.float32)
-    for _ in range(SETTLED):
-        x = x + x.dtype.type(step) * flow(x)
+    with np.errstate(over="ignore", invalid="ignore"):  # relu networks may grow for ever
+        for _ in range(SETTLED):
+            x = x + x.dtype.type(step) * flow(x)
     return x.astype(np.float64)
 
 

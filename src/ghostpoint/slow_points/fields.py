@@ -118,8 +118,10 @@ class TanhField:
     @property
     def single(self) -> TanhField:
         """The field in single precision, which is enough for simulations."""
-        A = None if self.A is None else self.A.astype(np.float32)
-        return TanhField(A, self.B.astype(np.float32), self.c.astype(np.float32))
+        A: Any = None if self.A is None else self.A.astype(np.float32)
+        B: Any = self.B.astype(np.float32)
+        c: Any = self.c.astype(np.float32)
+        return TanhField(A, B, c)
 
     def between(self, other: TanhField, t: float) -> TanhField:
         """The field whose arrays are ``(1 - t)`` times this one's plus t times another one's."""
