@@ -19,20 +19,25 @@ if a proven one is that near; else it is false. ``known`` fixed points are the d
 any of the three finds. Times are processor times of all threads; torch and SciPy have one.
 ``gemm_us``, a product of two 100 x 100 matrices beside each network, says how fast the machine was.
 
-    python benchmarks/slow_points.py --networks 2 --output benchmarks/results/slow_points.json
-    python benchmarks/slow_points.py --page docs/slow_points.md  # the table from the saved results
+*Sizes*: the default call, proofs and eigenvalues included, on networks of gain 1.5, each in a
+process of its own, whose largest memory is that of all it loads too.
+
+    python benchmarks/slow_points.py --networks 2 --sizes 100 500 1000
+    python benchmarks/slow_points.py --page docs/slow_points.md  # the tables from the saved results
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.optimize import root
 
@@ -46,17 +51,34 @@ from ghostpoint.slow_points.search.starts import groups
 UNITS, STARTS, ITERATIONS, GAINS = 100, 128, 5000, (1.5, 2.0, 2.5)
 TOL_Q, TOL_DQ, TOL_UNIQUE, OUTLIER, RATES = 1e-12, 1e-20, 1e-3, 10.0, (0.1, 0.01)
 TOLERANCE, EVALUATIONS, NEAR = 1e-12, 300, 0.01
-MARK, END = "<!-- rivals: benchmarks/slow_points.py writes this -->\n", "\n<!-- end -->"
+MARK, END = "<!-- {}: benchmarks/slow_points.py writes this -->\n", "\n<!-- end -->"
 OUTPUT = Path("benchmarks/results/slow_points.json")
 Floats = NDArray[np.float64]
 
 
-def network(seed: int, gain: float) -> gp.FullRankRNN:
-    return gp.FullRankRNN(gain * np.random.default_rng(seed).normal(size=(1, UNITS, UNITS)) / np.sqrt(UNITS))
+def network(seed: int, gain: float, units: int = UNITS) -> gp.FullRankRNN:
+    return gp.FullRankRNN(gain * np.random.default_rng(seed).normal(size=(1, units, units)) / np.sqrt(units))
+
+
+def measured(units: int) -> dict[str, Any]:
+    """One default call, in a process that computes nothing else but what it compiles."""
+    for small in (8, 40):  # compile
+        find_slow_points(network(0, 0.5, small), n_starts=2)
+    clock, begin = perf_counter(), process_time()
+    points = find_slow_points(network(0, GAINS[0], units))
+    return {
+        "units": units, "seconds": round(perf_counter() - clock, 2), "version": gp.__version__,
+        "processor_seconds": round(process_time() - begin, 2), "fixed": len(points.fixed),
+        "ghosts": len(points.ghosts), "proven": int((points.certificate != "none").sum()),
+        "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }  # fmt: skip
 
 
 def adam(W: Floats, starts: Floats, rate: float) -> Floats:
     """Ends of the recipe's iterations."""
+    import torch  # not in a process whose memory is measured
+
+    torch.set_num_threads(1)
     weights = torch.tensor(W, dtype=torch.float32)
     x = torch.tensor(starts, dtype=torch.float32, requires_grad=True)
     optimizer = torch.optim.Adam([x], lr=rate)
@@ -188,10 +210,26 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def write_page(rows: list[dict[str, Any]], page: Path) -> None:
-    """Put the table between its marks in the page."""
-    before, _, rest = page.read_text().partition(MARK)
-    page.write_text("\n".join([before + MARK, *table(rows), END]) + rest.partition(END)[2])
+def table_of_sizes(rows: list[dict[str, Any]]) -> list[str]:
+    """Lines of the table of `measured`."""
+    heads = ["units", "processor time (s)", "largest memory (MB)", "fixed points", "ghosts", "with a proof"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for row in sorted(rows, key=lambda each: each["units"]):
+        cells = [row[name] for name in ("units", "processor_seconds", "peak_megabytes", "fixed", "ghosts", "proven")]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return lines
+
+
+def put(text: str, name: str, lines: list[str]) -> str:
+    """The text with the lines between the marks called ``name``."""
+    mark = MARK.format(name)
+    before, _, rest = text.partition(mark)
+    return "\n".join([before + mark, *lines, END]) + rest.partition(END)[2]
+
+
+def page(text: str, results: dict[str, Any]) -> str:
+    """The page's text with both tables as the results have them."""
+    return put(put(text, "rivals", table(results["rows"])), "sizes", table_of_sizes(results["sizes"]))
 
 
 def main() -> None:
@@ -199,11 +237,18 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=0, help="of each gain; 0 for none, with --page")
     parser.add_argument("--repeats", type=int, default=3, help="of the search; its median time counts")
     parser.add_argument("--output", type=Path, default=OUTPUT)
-    parser.add_argument("--page", type=Path, help="Markdown page to write the table into")
+    parser.add_argument("--page", type=Path, help="Markdown page to write the tables into")
+    parser.add_argument("--sizes", type=int, nargs="*", default=(), help="units of networks to measure")
     options = parser.parse_args()
-    rows = json.loads(options.output.read_text())["rows"] if options.output.exists() else []
+    results: dict[str, Any] = {"units": UNITS, "rows": [], "sizes": []}
+    if options.output.exists():
+        results = json.loads(options.output.read_text())
+    rows = results["rows"]
+
+    def save() -> None:
+        options.output.write_text(json.dumps(results, indent=1) + "\n")
+
     done = {(row["gain"], row["seed"]) for row in rows}
-    torch.set_num_threads(1)
     if options.networks:
         find_slow_points(network(0, 0.5), n_starts=2)  # compile
     for seed in range(options.networks):
@@ -211,9 +256,15 @@ def main() -> None:
             if (gain, seed) not in done:
                 rows.append(compare(seed, gain, options.repeats))
                 print(json.dumps(rows[-1]), flush=True)
-                options.output.write_text(json.dumps({"units": UNITS, "rows": rows}, indent=1) + "\n")
+                save()
+    for units in options.sizes:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            row = pool.submit(measured, units).result()
+        print(json.dumps(row), flush=True)
+        results["sizes"] = [each for each in results["sizes"] if each["units"] != units] + [row]
+        save()
     if options.page:
-        write_page(rows, options.page)
+        options.page.write_text(page(options.page.read_text(), results))
 
 
 if __name__ == "__main__":

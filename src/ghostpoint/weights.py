@@ -442,8 +442,8 @@ def _keras(arrays: Arrays, found: list[str], path: Path) -> WeightsFile:
         if beside in arrays:
             cell["b_out"] = arrays[beside]
             used.add(beside)
-    family: type[FullRankRNN | GRU | LSTM] = {1: FullRankRNN, 3: GRU, 4: LSTM}[gates]
-    models = family.from_torch(cell)
+    families: dict[int, Any] = {1: FullRankRNN, 3: GRU, 4: LSTM}
+    models: Record = families[gates].from_torch(cell)
     text = _equation(models, "x <- ").replace("tanh", activation or "tanh") if gates == 1 else _equation(models)
     text += "" if activation else "; the file says no activations: the usual ones are assumed"
     return WeightsFile(models, text, _rest(arrays, used), activation or "tanh")
