@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import ghostpoint as gp
-from ghostpoint import weights
+from ghostpoint import keras_files, weights
 from ghostpoint.models import FullRankRNN, LowRankRNN
 from ghostpoint.slow_points import SlowPoints, find_slow_points
 from ghostpoint.weights import open_weights, read_weights, write_weights
@@ -145,7 +145,7 @@ def test_files_that_cannot_be_read(tmp_path, monkeypatch):
     def missing(name):
         raise ImportError(name)
 
-    monkeypatch.setattr(weights, "import_module", missing)
+    monkeypatch.setattr(keras_files, "import_module", missing)
     with pytest.raises(ImportError, match="pip install safetensors"):
         write_weights(next(models()), tmp_path / "weights.safetensors")
 

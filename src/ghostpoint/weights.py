@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
-from importlib import import_module
-from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +13,8 @@ from numpy.typing import NDArray
 from ghostpoint import checks
 from ghostpoint.diagnosis.readers.plain_pickle import torch_archive
 from ghostpoint.errors import InputError
-from ghostpoint.models import FAMILIES, GRU, LSTM, FullRankRNN, LowRankRNN, Record
+from ghostpoint.keras_files import keras_network, package, read_hdf5, read_keras
+from ghostpoint.models import FAMILIES, FullRankRNN, LowRankRNN, Record
 from ghostpoint.results import load
 
 Arrays = dict[str, NDArray[Any]]
@@ -32,8 +29,6 @@ _OTHERS = {
 }  # fmt: skip
 #: arrays of lowrank_inference (Valente, Pillow and Ostojic 2022) beside m, n and b
 _LOWRANK_INFERENCE = {"wi", "si", "wo", "so", "h0"}
-#: Keras's recurrent layers that are read
-KERAS_LAYERS = ("SimpleRNN", "GRU", "LSTM")
 #: by which W = m n^T may be multiplied
 SCALES = ("1", "1/N")
 
@@ -187,13 +182,6 @@ class Container(NamedTuple):
     write: Callable[[Arrays, Path], None] | None = None
 
 
-def _package(module: str, name: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError:
-        raise ImportError(f"{name} files need the package {name}: pip install {name}") from None
-
-
 def _read_npz(path: Path) -> Arrays:
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
@@ -217,58 +205,6 @@ def _read_mat(path: Path) -> Arrays:
     return {name: value.ravel() if name in ("b", "b_out", "b_rec", "bias") else value for name, value in arrays.items()}
 
 
-def _read_hdf5(path: Path | BytesIO) -> Arrays:
-    package, arrays = _package("h5py", "h5py"), dict[str, NDArray[Any]]()
-
-    def visit(name: str, item: Any) -> None:
-        if isinstance(item, package.Dataset) and item.dtype.kind in "biuf":
-            arrays[_keras_name(name.replace("/", ".").removesuffix(":0"))] = np.asarray(item)
-
-    with package.File(path, "r") as file:
-        file.visititems(visit)
-    return arrays
-
-
-def _keras_name(name: str) -> str:
-    """Arrays that Keras 3 numbers, by the names that it had for them before."""
-    layer, _, number = name.rpartition(".vars.")
-    names = ("kernel", "recurrent_kernel", "bias") if layer.endswith("cell") else ("kernel", "bias")
-    numbered = layer.startswith(("layers.", "_layer_checkpoint_dependencies.")) and number.isdecimal()
-    return f"{layer}.{names[int(number)]}" if numbered and int(number) < len(names) else name
-
-
-def _read_keras(path: Path) -> Arrays:
-    with ZipFile(path) as archive:
-        return _read_hdf5(BytesIO(archive.read("model.weights.h5")))
-
-
-def _keras_layers(path: Path) -> list[dict[str, Any]]:
-    """The settings of the recurrent layers of a model that Keras saved whole, as far as it says
-    them.
-    """
-    text: Any = ""
-    if path.suffix.lower() == ".keras":
-        with ZipFile(path) as archive:
-            text = archive.read("config.json")
-    elif path.suffix.lower() in (".h5", ".hdf5"):
-        with _package("h5py", "h5py").File(path, "r") as file:
-            text = file.attrs.get("model_config", "")
-    found: list[dict[str, Any]] = []
-
-    def visit(part: Any) -> None:
-        if isinstance(part, dict):
-            if part.get("class_name") in KERAS_LAYERS:
-                found.append({"class_name": part["class_name"], **part["config"]})
-            for each in part.values():
-                visit(each)
-        elif isinstance(part, list):
-            for each in part:
-                visit(each)
-
-    visit(json.loads(text) if text else None)
-    return found
-
-
 def _read_pytorch(path: Path) -> Arrays:
     held = torch_archive(path, path.read_bytes())
     while isinstance(held, dict):
@@ -282,7 +218,7 @@ def _read_pytorch(path: Path) -> Arrays:
     return arrays
 
 
-_HDF5 = Container("an HDF5 file", _read_hdf5)
+_HDF5 = Container("an HDF5 file", read_hdf5)
 _PYTORCH = Container("a PyTorch file with a state_dict", _read_pytorch)
 
 #: the formats by the suffix of their files; new ones are registered here
@@ -290,12 +226,12 @@ CONTAINERS: dict[str, Container] = {
     ".npz": Container("a NumPy archive of plain arrays", _read_npz, _write_npz),
     ".safetensors": Container(
         "a safetensors file",
-        lambda path: dict(_package("safetensors.numpy", "safetensors").load_file(path)),
-        lambda arrays, path: _package("safetensors.numpy", "safetensors").save_file(arrays, path),
+        lambda path: dict(package("safetensors.numpy", "safetensors").load_file(path)),
+        lambda arrays, path: package("safetensors.numpy", "safetensors").save_file(arrays, path),
     ),
     ".npy": Container("a NumPy array of numbers", lambda path: {"W": np.load(path, allow_pickle=False)}),
     ".mat": Container("a MATLAB file up to version 7", _read_mat),
-    ".keras": Container("a model that Keras saved", _read_keras),
+    ".keras": Container("a model that Keras saved", read_keras),
     ".h5": _HDF5,
     ".hdf5": _HDF5,
     ".pt": _PYTORCH,
@@ -400,72 +336,13 @@ def _renamed(arrays: Arrays, renamed: Arrays, transpose: bool, path: Path) -> We
 
 
 def _keras(arrays: Arrays, found: list[str], path: Path) -> WeightsFile:
-    """A SimpleRNN, ``h <- tanh(u kernel + h recurrent_kernel + bias)``, a GRU or an LSTM, all from
-    the right.
-
-    Gates of a GRU are z, r, c in Keras, and r, z, c here; those of an LSTM have one order.
-    """
-    if len(found) > 1:
-        raise InputError(f"path must hold one recurrent layer, got {', '.join(found)} in {path}")
-    prefix = found[0].removesuffix("recurrent_kernel")
-    recurrent = checks.shape(found[0], arrays[found[0]], ("N", "columns"))
-    units, columns = recurrent.shape
-    if not units or columns % units or columns // units not in (1, 3, 4):
-        raise InputError(
-            f"{found[0]} must be of a SimpleRNN, (N, N), of a GRU, (N, 3 N), or of an LSTM, (N, 4 N); "
-            f"got {(units, columns)}, another cell"
-        )
-    gates = columns // units
-    activation = _keras_activation(path, gates)
-    bias = np.asarray(arrays.get(prefix + "bias", np.zeros((2, columns) if gates == 3 else columns)))
-    if gates == 3 and bias.ndim != 2:
-        raise InputError(
-            f"path must hold a GRU with reset_after=True, whose bias has two rows, got {bias.shape} in {path}: "
-            "the reset gate before the recurrent product is another equation"
-        )
-    order = [1, 0, 2] if gates == 3 else list(range(gates))
-
-    def turned(array: NDArray[Any]) -> NDArray[Any]:
-        return np.concatenate([np.split(array, gates, axis=-1)[k] for k in order], axis=-1).T
-
-    cell = {"weight_hh": turned(recurrent)}
-    biases = bias if gates == 3 else bias[None]
-    cell |= {name: turned(row) for name, row in zip(("bias_ih", "bias_hh"), biases, strict=False)}
-    used = {found[0]} | {prefix + name for name in ("kernel", "bias") if prefix + name in arrays}
-    if prefix + "kernel" in arrays:
-        cell["weight_ih"] = turned(arrays[prefix + "kernel"])
-    dense = [name for name in arrays if name.endswith("kernel") and name not in used and len(arrays[name]) == units]
-    if len(dense) == 1:
-        cell["w_out"] = arrays[dense[0]].T
-        used.add(dense[0])
-        beside = dense[0].removesuffix("kernel") + "bias"
-        if beside in arrays:
-            cell["b_out"] = arrays[beside]
-            used.add(beside)
-    families: dict[int, Any] = {1: FullRankRNN, 3: GRU, 4: LSTM}
-    models: Record = families[gates].from_torch(cell)
-    text = _equation(models, "x <- ").replace("tanh", activation or "tanh") if gates == 1 else _equation(models)
+    """The network of one recurrent layer of Keras."""
+    models, activation, used = keras_network(arrays, found, path)
+    text = _equation(models)
+    if isinstance(models, FullRankRNN):
+        text = _equation(models, "x <- ").replace("tanh", activation or "tanh")
     text += "" if activation else "; the file says no activations: the usual ones are assumed"
     return WeightsFile(models, text, _rest(arrays, used), activation or "tanh")
-
-
-def _keras_activation(path: Path, gates: int) -> str:
-    """That of the units, as the file says; empty where it does not.
-
-    Raises
-    ------
-    ValueError
-        For gates or activations of another equation.
-    """
-    layers = _keras_layers(path)
-    if len(layers) != 1:
-        return ""
-    said = {name: layers[0][name] for name in ("activation", "recurrent_activation") if name in layers[0]}
-    known = ("tanh", "sigmoid", "relu", "softplus") if gates == 1 else ("tanh",)
-    checks.one_of(f"activation of the {layers[0]['class_name']} in {path}", said.get("activation", "tanh"), known)
-    inner = said.get("recurrent_activation", "sigmoid")
-    checks.one_of(f"recurrent_activation of the {layers[0]['class_name']} in {path}", inner, ("sigmoid",))
-    return str(said.get("activation", "tanh"))
 
 
 def _from_torch(arrays: Arrays, recurrent: str, path: Path) -> tuple[set[str], Record]:

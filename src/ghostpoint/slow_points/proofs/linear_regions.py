@@ -22,8 +22,9 @@ import numpy as np
 from ghostpoint.numerics.arrays import Floats
 from ghostpoint.slow_points.fields import Field, UnitField
 from ghostpoint.slow_points.ghosts import GhostSolution, inverse
-from ghostpoint.slow_points.proofs.certificates import Operator, gamma, newton_ball, norm, row_norms
+from ghostpoint.slow_points.proofs.certificates import Operator, newton_ball
 from ghostpoint.slow_points.proofs.certifier import Certificate, Certifier, Proven
+from ghostpoint.slow_points.proofs.rounding import gamma, norm, row_norms
 
 
 class InLinearRegion(Certifier):
