@@ -32,11 +32,24 @@ class Fates(NamedTuple):
 def fates(
     model: Any, network: NetworkField, given: Floats | None, seed: int, alpha: float, *, flow_known: bool = False
 ) -> Fates:
-    """Trajectories of the flow and of the map, from ``given`` states, random, small and saturated
-    ones.
+    """Where trajectories of the flow and of the map end, from ``given`` states, random, small and
+    saturated ones.
 
-    ``flow_known``: of one latent, all of whose zeros are known, only the map is followed. The flow
-    has nowhere else to go.
+    Parameters
+    ----------
+    model : Record
+        One network.
+    network : NetworkField
+        Its field.
+    given : (B, N) or None
+        States to start from, beside the drawn ones.
+    seed : int
+        Of the drawn ones.
+    alpha : float
+        dt / tau, the step of the map.
+    flow_known : bool
+        Of one latent, all of whose zeros are known, only the map is followed. The flow has nowhere
+        else to go.
     """
     draw = initial_states(model, network, given, np.random.default_rng(seed))
     flow, large = network.state_flow, network.n_units > LARGE
