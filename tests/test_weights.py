@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import ghostpoint as gp
-from ghostpoint import weights
+from ghostpoint import keras_files, weights
 from ghostpoint.models import FullRankRNN, LowRankRNN
 from ghostpoint.slow_points import SlowPoints, find_slow_points
 from ghostpoint.weights import open_weights, read_weights, write_weights
@@ -119,7 +119,8 @@ def test_a_pytorch_network_moves_as_the_map_with_step_one(tmp_path):
         ({"W": np.full((2, 2), np.nan)}, "W must be finite"),
         ({"rnn.weight_hh_l0": np.zeros((10, 2))}, "another cell"),
         ({"m": np.zeros((3, 1)), "n": np.zeros((3, 1)), "wi": np.zeros((1, 3)), "b": np.zeros(3)}, "low_rank_scale"),
-        ({"a.recurrent_kernel": np.zeros((2, 8))}, "gated cell of Keras"),
+        ({"a.recurrent_kernel": np.zeros((2, 10))}, "another cell"),
+        ({"a.recurrent_kernel": np.zeros((2, 6)), "a.bias": np.zeros(6)}, "reset_after"),
         ({"weight_hh_l0": np.zeros((2, 2)), "weight_hh_l1": np.zeros((2, 2))}, "weight_hh_l1"),
         ({"weight_hh_l0": np.zeros((2, 2)), "weight_hh_l0_reverse": np.zeros((2, 2))}, "one direction"),
         ({"W": np.array([{}], dtype=object)}, "plain arrays"),
@@ -144,7 +145,7 @@ def test_files_that_cannot_be_read(tmp_path, monkeypatch):
     def missing(name):
         raise ImportError(name)
 
-    monkeypatch.setattr(weights, "import_module", missing)
+    monkeypatch.setattr(keras_files, "import_module", missing)
     with pytest.raises(ImportError, match="pip install safetensors"):
         write_weights(next(models()), tmp_path / "weights.safetensors")
 
@@ -271,3 +272,47 @@ def test_other_packages_names(tmp_path):
     scipy_io = pytest.importorskip("scipy.io")
     scipy_io.savemat(tmp_path / "w.mat", {"W": W, "b": b})
     np.testing.assert_array_equal(read_weights(tmp_path / "w.mat").b[0], b)
+
+
+def logistic(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def test_a_gru_by_keras_names_moves_as_keras_says(tmp_path):
+    rng = np.random.default_rng(0)
+    units, kernel, recurrent = 3, rng.normal(size=(2, 9)), rng.normal(size=(3, 9))
+    bias, x, u = rng.normal(size=(2, 9)), rng.normal(size=3), rng.normal(size=2)
+    names = {"kernel": kernel, "recurrent_kernel": recurrent, "bias": bias}
+    dense = {"dense.kernel": rng.normal(size=(3, 1)), "dense.bias": np.ones(1)}
+    np.savez(tmp_path / "gru.npz", **{f"gru.gru_cell.{name}": array for name, array in names.items()}, **dense)
+    opened = open_weights(tmp_path / "gru.npz")
+    # Keras's equations, with the columns of z, r and the candidate
+    outer, inner = np.split(u @ kernel + bias[0], units), np.split(x @ recurrent + bias[1], units)
+    z, r = logistic(outer[0] + inner[0]), logistic(outer[1] + inner[1])
+    moved = z * x + (1 - z) * np.tanh(outer[2] + r * inner[2])
+    np.testing.assert_allclose(opened.models.step(x[None], 1.0, u)[0], moved, atol=1e-14)
+    np.testing.assert_array_equal(opened.models.w_out[0], dense["dense.kernel"].T)
+    assert opened.unused == ()
+    assert "no activations" in opened.equation
+
+
+@pytest.mark.parametrize("name", ["relu.keras", "gru.keras", "gru.weights.h5", "lstm.h5"])
+def test_files_that_keras_wrote(name):
+    pytest.importorskip("h5py")
+    kind = name.partition(".")[0]
+    with np.load(CASES / "keras_states.npz") as states:
+        inputs, theirs = states["inputs"], states[kind]
+    opened = open_weights(CASES / f"keras_{name}")
+    model = opened.models
+    x = np.zeros((1, model.n_units))
+    for u in inputs:
+        x = model.step(x, 1.0, u) if kind != "relu" else np.maximum(x @ model.W[0].T + model.b + u @ model.w_in[0].T, 0)
+    np.testing.assert_allclose(x[0, :3], theirs, atol=1e-6)  # theirs are float32
+    assert opened.activation == ("relu" if kind == "relu" else "tanh")
+    assert ("no activations" in opened.equation) == (".weights" in name)
+
+
+def test_gates_of_another_equation_are_refused():
+    pytest.importorskip("h5py")
+    with pytest.raises(ValueError, match="recurrent_activation of the LSTM"):
+        open_weights(CASES / "keras_hard.keras")

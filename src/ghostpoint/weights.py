@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from ghostpoint import checks
 from ghostpoint.diagnosis.readers.plain_pickle import torch_archive
 from ghostpoint.errors import InputError
+from ghostpoint.keras_files import keras_network, package, read_hdf5, read_keras
 from ghostpoint.models import FAMILIES, FullRankRNN, LowRankRNN, Record
 from ghostpoint.results import load
 
@@ -37,12 +37,14 @@ class WeightsFile(NamedTuple):
     """What a file of weights was read as.
 
     ``equation``: the one that is assumed, in the names of the arrays. ``unused``: arrays that
-    nothing was made of.
+    nothing was made of. ``activation``: that of the units, as for `find_slow_points`, where the
+    file says it; else tanh is assumed.
     """
 
     models: Record
     equation: str
     unused: tuple[str, ...]
+    activation: str = "tanh"
 
 
 def read_weights(path: str | os.PathLike[str], **options: Any) -> Record:
@@ -66,9 +68,10 @@ def open_weights(
 ) -> WeightsFile:
     """The networks in a file, with the equation that was assumed and the arrays that were not used.
 
-    ``.npz``, ``.safetensors``, ``.mat``, ``.h5`` and PyTorch's ``.pt``, ``.pth`` and ``.ckpt`` (a
-    ``state_dict``, or a checkpoint that holds one; read without PyTorch, and never any object but
-    arrays) hold arrays by name; ``.npy`` holds W. The names are one of these:
+    ``.npz``, ``.safetensors``, ``.mat``, ``.h5``, Keras's ``.keras`` and PyTorch's ``.pt``,
+    ``.pth`` and ``.ckpt`` (a ``state_dict``, or a checkpoint that holds one; read without PyTorch,
+    and never any object but arrays) hold arrays by name; ``.npy`` holds W. The names are one of
+    these:
 
     * The arguments of `LowRankRNN` (m, n, b and more), of `FullRankRNN` (W, b, w_in, w_out, b_out)
       or of another family of ``ghostpoint.models.FAMILIES``, with or without a first axis for the
@@ -77,8 +80,10 @@ def open_weights(
       ``weight_hh_l0`` (or ``weight_hh``, of a lone cell), ``weight_ih_l0`` and the two biases; a
       Linear of N inputs is the readout. They move by the Euler map with alpha = dt / tau = 1.
       Weights do not say whether an ``nn.RNN`` is tanh or relu.
-    * Keras's of a SimpleRNN: ``kernel``, ``recurrent_kernel`` (acts from the right, and is
-      transposed) and ``bias``.
+    * Keras's of one SimpleRNN, GRU or LSTM: ``kernel``, ``recurrent_kernel`` (acts from the right,
+      and is transposed) and ``bias``, or ``cell.vars`` by number; a Dense layer of N inputs is the
+      readout. A ``.keras`` or ``.h5`` file of a whole model says the activations too. A GRU needs
+      ``reset_after=True``, the default.
     * ``W_rec``, ``W_in`` or ``W_inp``, ``W_out``, ``b_rec`` or ``bias_rec`` (PsychRNN,
       trainRNNbrain).
     * Those of lowrank_inference: m, n, b, wi, si, wo, so, h0, with input weights ``wi si`` and
@@ -101,7 +106,7 @@ def open_weights(
         If the file is not there, cannot be read, or has other arrays; if its network has several
         layers; where the scale of a low-rank network is in doubt.
     ImportError
-        For ``.safetensors`` or ``.h5`` without the package that reads them.
+        For ``.safetensors``, ``.h5`` or ``.keras`` without the package that reads them.
 
     Examples
     --------
@@ -177,13 +182,6 @@ class Container(NamedTuple):
     write: Callable[[Arrays, Path], None] | None = None
 
 
-def _package(module: str, name: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError:
-        raise ImportError(f"{name} files need the package {name}: pip install {name}") from None
-
-
 def _read_npz(path: Path) -> Arrays:
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
@@ -207,18 +205,6 @@ def _read_mat(path: Path) -> Arrays:
     return {name: value.ravel() if name in ("b", "b_out", "b_rec", "bias") else value for name, value in arrays.items()}
 
 
-def _read_hdf5(path: Path) -> Arrays:
-    package, arrays = _package("h5py", "h5py"), dict[str, NDArray[Any]]()
-
-    def visit(name: str, item: Any) -> None:
-        if isinstance(item, package.Dataset) and item.dtype.kind in "biuf":
-            arrays[name.replace("/", ".").removesuffix(":0")] = np.asarray(item)
-
-    with package.File(path, "r") as file:
-        file.visititems(visit)
-    return arrays
-
-
 def _read_pytorch(path: Path) -> Arrays:
     held = torch_archive(path, path.read_bytes())
     while isinstance(held, dict):
@@ -232,7 +218,7 @@ def _read_pytorch(path: Path) -> Arrays:
     return arrays
 
 
-_HDF5 = Container("an HDF5 file", _read_hdf5)
+_HDF5 = Container("an HDF5 file", read_hdf5)
 _PYTORCH = Container("a PyTorch file with a state_dict", _read_pytorch)
 
 #: the formats by the suffix of their files; new ones are registered here
@@ -240,11 +226,12 @@ CONTAINERS: dict[str, Container] = {
     ".npz": Container("a NumPy archive of plain arrays", _read_npz, _write_npz),
     ".safetensors": Container(
         "a safetensors file",
-        lambda path: dict(_package("safetensors.numpy", "safetensors").load_file(path)),
-        lambda arrays, path: _package("safetensors.numpy", "safetensors").save_file(arrays, path),
+        lambda path: dict(package("safetensors.numpy", "safetensors").load_file(path)),
+        lambda arrays, path: package("safetensors.numpy", "safetensors").save_file(arrays, path),
     ),
     ".npy": Container("a NumPy array of numbers", lambda path: {"W": np.load(path, allow_pickle=False)}),
     ".mat": Container("a MATLAB file up to version 7", _read_mat),
+    ".keras": Container("a model that Keras saved", read_keras),
     ".h5": _HDF5,
     ".hdf5": _HDF5,
     ".pt": _PYTORCH,
@@ -280,7 +267,9 @@ def _model(arrays: Arrays, path: Path, scale: str | None, transpose: bool) -> We
         used, models = _from_torch(arrays, hidden[0], path)
         if transpose:
             raise InputError("transpose must be left out for PyTorch's names, whose weights act from the left")
-        return WeightsFile(models, _equation(models, "x <- "), _rest(arrays, used))
+        text = _equation(models, "x <- ")
+        text += "; weights do not say whether it is tanh or relu" * isinstance(models, FullRankRNN)
+        return WeightsFile(models, text, _rest(arrays, used))
     known = [" and ".join(family.required) for family in FAMILIES.values()]
     raise InputError(
         f"path must hold arrays {', or '.join(dict.fromkeys([*known, 'weight_hh_l0', 'recurrent_kernel', 'W_rec']))}; "
@@ -347,21 +336,13 @@ def _renamed(arrays: Arrays, renamed: Arrays, transpose: bool, path: Path) -> We
 
 
 def _keras(arrays: Arrays, found: list[str], path: Path) -> WeightsFile:
-    """A SimpleRNN: ``h <- tanh(u kernel + h recurrent_kernel + bias)``, all from the right."""
-    if len(found) > 1:
-        raise InputError(f"path must hold one recurrent layer, got {', '.join(found)} in {path}")
-    prefix = found[0].removesuffix("recurrent_kernel")
-    rows, columns = checks.shape(found[0], arrays[found[0]], ("N", "columns")).shape
-    if rows != columns:
-        raise InputError(f"{found[0]} must be of a SimpleRNN, (N, N); got {(rows, columns)}, a gated cell of Keras")
-    given: Arrays = {"W": arrays[found[0]].T, "initial_state": np.zeros(rows)}
-    used = {found[0]}
-    for theirs, ours in (("kernel", "w_in"), ("bias", "b")):
-        if prefix + theirs in arrays:
-            given[ours] = arrays[prefix + theirs].T
-            used.add(prefix + theirs)
-    models = FullRankRNN.from_arrays(given)
-    return WeightsFile(models, _equation(models, "x <- "), _rest(arrays, used))
+    """The network of one recurrent layer of Keras."""
+    models, activation, used = keras_network(arrays, found, path)
+    text = _equation(models)
+    if isinstance(models, FullRankRNN):
+        text = _equation(models, "x <- ").replace("tanh", activation or "tanh")
+    text += "" if activation else "; the file says no activations: the usual ones are assumed"
+    return WeightsFile(models, text, _rest(arrays, used), activation or "tanh")
 
 
 def _from_torch(arrays: Arrays, recurrent: str, path: Path) -> tuple[set[str], Record]:
@@ -397,6 +378,6 @@ def _equation(models: Record, step: str = "") -> str:
     inputs = " + w_in u" if models.w_in is not None else ""
     form = models.tanh_form()
     if form is None:
-        return f"that of a {type(models).__name__} (x <- step(x) with alpha = 1)"
+        return f"that of the {type(models).__name__} (x <- step(x) with alpha = 1)"
     inner = f"tanh({'W x' if form.n is None else 'm n^T x'}{inputs} + b)"
     return f"{step}{inner}" if step else f"tau dx/dt = -x + {inner}"

@@ -169,5 +169,22 @@ def test_the_equation_is_said_and_can_be_another(tmp_path):
     np.savetxt(tmp_path / "states.csv", np.zeros((3, 4)), delimiter=",")
     with pytest.raises(ValueError, match="states must have shape"):
         find_in_file(path, states=tmp_path / "states.csv")
-    with pytest.raises(ValueError, match="figure and passages"):
+    with pytest.raises(ValueError, match="passages must be left out"):
         find_in_file(path, reading=Reading(equation="voltage"), output=Output(passages=True))
+
+
+def test_another_activation_is_drawn_and_its_progress_told(tmp_path):
+    np.savez(tmp_path / "w.npz", W=[[2.2, -1.0], [-1.0, 2.2]], b=[-0.5, -0.6])
+    lines = []
+    text = find_in_file(
+        tmp_path / "w.npz",
+        reading=Reading(activation="relu"),
+        output=Output(figure=tmp_path / "flow.svg"),
+        progress=lines.append,
+    )
+    assert "relu(W x + w_in u + b)" in text
+    assert "linear region" in text
+    assert (tmp_path / "flow.svg").stat().st_size
+    assert any("round" in line for line in lines)
+    with pytest.raises(ValueError, match="passages"):
+        find_in_file(tmp_path / "w.npz", reading=Reading(activation="relu"), output=Output(passages=True))

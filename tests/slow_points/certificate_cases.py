@@ -4,14 +4,10 @@ against.
 The zeros that a search lists are refined by Newton's method in 80 digits, independently of the code
 that made the proofs. Each proven zero must lie within its radius and be another one than all
 others, none of which may lie within its radius of uniqueness, or within the empty radius of a
-ghost. The quick suite takes a few hundred cases; more are
-
-    python -m tests.slow_points.certificate_cases --cases 10000
+ghost. The quick suite takes a few hundred cases, `benchmarks/certificates.py` as many as asked for.
 """
 
 from __future__ import annotations
-
-import argparse
 
 import mpmath
 import numpy as np
@@ -77,6 +73,11 @@ def refined(W, b, x):
 
 def wrong(seed, starts=24):
     """What is wrong with the proofs of one case, in words; nothing if all hold."""
+    return checked(seed, starts)[0]
+
+
+def checked(seed, starts=24):
+    """What is wrong with the proofs of one case, in words, and how many proofs there were."""
     _, W, b = drawn(seed)
     points = find_slow_points(full_rank(W, b), n_starts=starts, seed=1)
     more = find_slow_points(full_rank(W, b), n_starts=starts, seed=2, certify=False)
@@ -109,24 +110,4 @@ def wrong(seed, starts=24):
                 for z in [*zeros, *others]
                 if z is not None and mpmath.norm(z - x) < points.empty_radius[i]
             ]
-    return found
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=10_000)
-    parser.add_argument("--first", type=int, default=0)
-    arguments = parser.parse_args()
-    failures = 0
-    for seed in range(arguments.first, arguments.first + arguments.cases):
-        found = wrong(seed)
-        failures += bool(found)
-        if found:
-            print(seed, drawn(seed)[0], "; ".join(found), flush=True)
-        if (seed + 1) % 500 == 0:
-            print(f"{seed + 1 - arguments.first} cases, {failures} with a wrong certificate", flush=True)
-    print(f"{arguments.cases} cases, {failures} with a wrong certificate")
-
-
-if __name__ == "__main__":
-    main()
+    return found, int((points.certificate != "none").sum())

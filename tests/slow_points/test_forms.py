@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ghostpoint.models import GRU, FullRankRNN, LowRankRNN
-from ghostpoint.slow_points import UserField, find_slow_points
+from ghostpoint.slow_points import UserField, find_slow_points, flow_portrait
 
 PHI = {
     "tanh": np.tanh,
@@ -41,6 +41,8 @@ def test_fixed_points_solve_the_equation(equation, activation):
         assert np.max(np.linalg.eigvals(J).real) == pytest.approx(eigenvalues[0].real, abs=1e-6)
     if activation in ("tanh", "sigmoid"):
         assert set(points.certificate) == {"float64"}
+    elif activation == "relu":
+        assert set(points.certificate) == {"linear region"}
     else:
         assert set(points.certificate) == {"none"}
         assert activation in points.reason[0]
@@ -100,3 +102,34 @@ def test_a_wrong_derivative_is_shown():
         find_slow_points(UserField(lambda x: x[..., :1], derivative, 2), states=states)
     with pytest.raises(ValueError, match="kind"):
         UserField(f, derivative, 2, kind="step")
+
+
+def test_relu_networks_that_grow_without_bound():
+    """Two units that excite themselves and inhibit each other: the larger one grows for ever."""
+    model = FullRankRNN(np.array([[[2.2, -1.0], [-1.0, 2.2]]]), np.array([[-0.5, -0.6]]))
+    points = find_slow_points(model, activation="relu")
+    # four regions, each with one zero: none on, one on, the other on, both on
+    assert len(points.fixed) == 4
+    assert points.stable.sum() == 1
+    assert "grow without bound" in points.fates
+    portrait = flow_portrait(model, points, activation="relu", size=5, paths=4)
+    assert np.isfinite(portrait["path"]).all()
+
+
+@pytest.mark.parametrize("equation", ["rate", "voltage"])
+def test_portraits_hold_the_points_of_their_equation(equation):
+    model = network(inputs=2)
+    u = [0.5, -1.0]
+    points = find_slow_points(model, inputs=u, equation=equation, activation="sigmoid", n_starts=16)
+    portrait = flow_portrait(model, points, inputs=u, equation=equation, activation="sigmoid", paths=3)
+    # trajectories end at the stable point, in the same coordinates
+    end = portrait["path"].values[:, -1]
+    at = np.stack([portrait["x"].values, portrait["y"].values], axis=1)[points.stable]
+    assert np.linalg.norm(end[:, None] - at, axis=2).min(axis=1).max() < 1e-3
+
+
+def test_progress_is_told():
+    lines = []
+    find_slow_points(network(), n_starts=8, progress=lines.append)
+    assert "round 1" in lines[0]
+    assert "proofs" in lines[-1]

@@ -206,7 +206,7 @@ def diagnose(
 def slow_points(
     weights: Annotated[
         Path,
-        typer.Argument(help="Weights: npz, npy, safetensors, pt, ckpt, h5, mat or a saved run.", metavar="WEIGHTS"),
+        typer.Argument(help="Weights: npz, npy, safetensors, pt, ckpt, h5, keras, mat, or a run.", metavar="WEIGHTS"),
     ],
     network: Annotated[int, typer.Option(help="Which network of a stack.", metavar="I")] = 0,
     starts: Annotated[int | None, typer.Option(help="Starts; by default as many as are worth it.", metavar="N")] = None,
@@ -214,7 +214,9 @@ def slow_points(
     inputs: Annotated[str | None, typer.Option(help="A constant input.", metavar="U,U")] = None,
     states: Annotated[Path | None, typer.Option(help="States to start near: npy, npz or csv.", metavar="FILE")] = None,
     equation: Annotated[str, typer.Option(help="What W acts in: rate, phi(W x), or voltage, W phi(v).")] = "rate",
-    activation: Annotated[str, typer.Option(help="tanh, sigmoid, relu or softplus.")] = "tanh",
+    activation: Annotated[
+        str | None, typer.Option(help="tanh (unless the file says another), sigmoid, relu or softplus.")
+    ] = None,
     low_rank_scale: Annotated[str | None, typer.Option(help="W is m n^T times 1 or 1/N.", metavar="1|1/N")] = None,
     transpose: Annotated[bool, typer.Option("--transpose", help="The weights act from the right, x W.")] = False,
     tau: Annotated[float | None, typer.Option(help="In ms, with --dt; times in units of tau otherwise.")] = None,
@@ -225,13 +227,17 @@ def slow_points(
     as_json: Annotated[bool, typer.Option("--json", help="JSON in place of the table.")] = False,
 ) -> None:
     """Find the fixed points and ghosts of a network, with proof."""
+    from rich.console import Console
+
     from ghostpoint.command.slow_points import Output, Reading, find_in_file
 
-    text = find_in_file(
-        weights, network=network, starts=starts, seed=seed, inputs=inputs, states=states, tau=tau, dt=dt,
-        reading=Reading(equation, activation, low_rank_scale, transpose),
-        output=Output(figure, out, passages, as_json),
-    )  # fmt: skip
+    # on a terminal a line says how far a long search is; elsewhere nothing does
+    with Console(stderr=True).status("reading") as line:
+        text = find_in_file(
+            weights, network=network, starts=starts, seed=seed, inputs=inputs, states=states, tau=tau, dt=dt,
+            reading=Reading(equation, activation, low_rank_scale, transpose),
+            output=Output(figure, out, passages, as_json), progress=line.update,
+        )  # fmt: skip
     typer.echo(text)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,11 +25,12 @@ HEADER = ("", "kind", "proof", "|F|", "flow", "map", "slowest", "passage", "alon
 
 class Reading(NamedTuple):
     """What the numbers in a file of weights mean: ``equation`` and ``activation`` as for
-    `find_slow_points`, ``low_rank_scale`` and ``transpose`` as for `open_weights`.
+    `find_slow_points` (None: the activation that the file says, or tanh), ``low_rank_scale`` and
+    ``transpose`` as for `open_weights`.
     """
 
     equation: str = "rate"
-    activation: str = "tanh"
+    activation: str | None = None
     low_rank_scale: str | None = None
     transpose: bool = False
 
@@ -58,6 +60,7 @@ def find_in_file(
     dt: float | None = None,
     reading: Reading | None = None,
     output: Output | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> str:
     """The slow points of one network in the file ``path``, as a table or as JSON.
 
@@ -79,6 +82,8 @@ def find_in_file(
         What the numbers in the file mean.
     output : Output
         What is made of the points.
+    progress : function of a line, optional
+        As for ``find_slow_points``.
 
     Raises
     ------
@@ -101,21 +106,24 @@ def find_in_file(
     if not 0 <= integer("network", network) < len(models):
         raise InputError(f"network must be from 0 to {len(models) - 1}, got {network}")
     model = models[network]
+    activation = opened.activation if activation is None else activation
     own = (equation, activation) == ("rate", "tanh")
-    if not own and (figure is not None or passages):
-        raise InputError("figure and passages must be left out for another equation or activation than rate and tanh")
+    if not own and passages:
+        raise InputError("passages must be left out for another equation or activation than rate and tanh")
     given = None if inputs is None else _numbers(inputs)
     points = find_slow_points(
         model, states=None if states is None else _states(states, model.n_units), inputs=given,
         n_starts=None if starts is None else integer("n_starts", starts, at_least=1), seed=seed, tau=tau, dt=dt,
-        equation=equation, activation=activation,
+        equation=equation, activation=activation, progress=progress,
     )  # fmt: skip
-    assumed = opened.equation if own else EQUATIONS[equation].format(activation)
+    as_read = own or (equation, activation) == ("rate", opened.activation)
+    assumed = opened.equation if as_read else EQUATIONS[equation].format(activation)
     if figure is not None:
         from ghostpoint.figures import save
         from ghostpoint.figures import slow_points as picture
 
-        save(picture.draw(flow_portrait(model, points, inputs=given)), figure)
+        portrait = flow_portrait(model, points, inputs=given, equation=equation, activation=activation)
+        save(picture.draw(portrait), figure)
     if out is not None:
         points.save(out)
     if as_json:

@@ -113,12 +113,12 @@ def begun(
     """Gives a function that begins ``work(item)`` on one of ``threads`` (see `mapped`), and returns
     one that waits.
 
-    With one thread the work is done when it is waited for. Work that nobody waits for is not begun
-    after the end.
+    With one thread the work is done when it is first waited for. Work that nobody waits for is not
+    begun after the end.
     """
     count = numba.get_num_threads() if threads is None else threads
     if count <= 1:
-        yield lambda item: lambda: work(item)
+        yield lambda item: cache(lambda: work(item))
         return
     with ThreadPoolExecutor(count) as pool:
         try:

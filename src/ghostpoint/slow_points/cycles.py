@@ -7,6 +7,7 @@ tanh network's is also a zero of a field of the same form in k copies of its coo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,9 @@ from ghostpoint.slow_points.proofs.certificates import FieldBounds, certify_fixe
 LONGEST = 64  # steps of a cycle of the map that are looked for
 RETURN = 1e-3  # distance (times 1 + |x|) to which a trajectory must come back for Newton's method to start
 PROVABLE = 400  # coordinates of all steps of a cycle together, up to which it is proven
-RK_STEP, RK_BEFORE, RK_RECORD = 0.1, 300, 300  # of the flow: step in tau; steps before and in which a period is sought
+RK_STEP, RK_RECORD = 0.1, 300  # of the flow: step in tau, and steps in which a period is sought
+RK_COARSE, RK_BEFORE = 0.2, 100  # the same of the steps before
+AT_REST = 1e-8  # |F| below which a trajectory is no cycle
 SHOOTING = 128  # coordinates up to which a limit cycle is refined by shooting
 
 
@@ -61,9 +64,11 @@ class Cycle(NamedTuple):
         return f"a cycle of {self.period:.0f} steps of the map" + ", proven" * (self.proof != "none")
 
 
-def map_cycles(network: NetworkField | None, field: Field, states: Floats, alpha: float) -> tuple[list[Cycle], int]:
-    """The distinct cycles on which trajectories of the map end, and how many of the trajectories
-    do.
+def map_cycles(
+    network: NetworkField | None, field: Field, states: Floats, alpha: float, known: Sequence[Cycle] = ()
+) -> tuple[list[Cycle], NDArray[np.bool_]]:
+    """The ``known`` cycles and further ones on which trajectories of the map end, and which of the
+    trajectories do, (B,).
 
     Parameters
     ----------
@@ -79,21 +84,20 @@ def map_cycles(network: NetworkField | None, field: Field, states: Floats, alpha
     away = np.stack([np.linalg.norm(x - path[-1], axis=1) for x in path[:-1]])[::-1] / (
         1 + np.linalg.norm(path[-1], axis=1)
     )
-    found: list[Cycle] = []
-    ended = 0
-    for b in range(states.shape[0]):
+    found = list(known)
+    ended = np.zeros(len(states), bool)
+    for b in range(len(states)):
         close = np.flatnonzero(away[:, b] <= RETURN)
         # a period of 1 is a fixed point that is approached slowly
         if not len(close) or close[0] == 0:
             continue
         period = int(close[0]) + 1
-        known = [c for c in found if c.period == period and _gap(c.states, path[-1][b]) < 10 * RETURN]
-        if known:
-            ended += 1
+        if any(c.period == period and _gap(c.states, path[-1][b]) < 10 * RETURN for c in found):
+            ended[b] = True
             continue
         cycle = _refined(network, field, np.stack([x[b] for x in path[-1 - period : -1]]), alpha)
         if cycle is not None:
-            ended += 1
+            ended[b] = True
             if not any(c.period == period and _gap(c.states, cycle.states[0]) < 1e-6 for c in found):
                 found.append(cycle)
     return found, ended
@@ -169,7 +173,10 @@ def flow_cycles(flow: Any, field: Field | None, states: Floats) -> list[Cycle]:
     x = states
     # leave the transient behind, then record the path
     for _ in range(RK_BEFORE):
-        x = _rk4(flow, x, RK_STEP)
+        x = _rk4(flow, x, RK_COARSE)
+    x = x[np.linalg.norm(flow(x), axis=1) > AT_REST]
+    if not len(x):
+        return []
     path = [x]
     for _ in range(RK_RECORD):
         path.append(_rk4(flow, path[-1], RK_STEP))

@@ -115,6 +115,14 @@ class TanhField:
         t = self.rates(x)
         return self.quadratic(self.pulled(p) * (-2 * t * (1 - t**2)))
 
+    @property
+    def single(self) -> TanhField:
+        """The field in single precision, which is enough for simulations."""
+        A: Any = None if self.A is None else self.A.astype(np.float32)
+        B: Any = self.B.astype(np.float32)
+        c: Any = self.c.astype(np.float32)
+        return TanhField(A, B, c)
+
     def between(self, other: TanhField, t: float) -> TanhField:
         """The field whose arrays are ``(1 - t)`` times this one's plus t times another one's."""
         A = None if self.A is None or other.A is None else (1 - t) * self.A + t * other.A

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint import checks
 from ghostpoint.errors import InputError
@@ -56,6 +56,7 @@ def find_slow_points(
     dt: float | None = None,
     equation: str = "rate",
     activation: str = "tanh",
+    progress: Callable[[str], None] | None = None,
 ) -> SlowPoints:
     """All fixed points and ghosts of ``tau dx/dt = F(x)``, proven where that is possible.
 
@@ -121,7 +122,10 @@ def find_slow_points(
         What the weights of a LowRankRNN or FullRankRNN are of: ``tau dx/dt = -x + phi(W x + W_in u
         + b)``, or ``tau dv/dt = -v + W phi(v) + W_in u + b``, whose states are v.
     activation : "tanh", "sigmoid", "relu" or "softplus"
-        phi. Points are proven for tanh and sigmoid, which is a tanh of half the argument.
+        phi. Points are proven for tanh, for sigmoid, which is a tanh of half the argument, and the
+        fixed points of relu, where the flow is linear between the kinks.
+    progress : function of a line, optional
+        Told what is being done as the search goes on: of large networks it takes a while.
 
     Returns
     -------
@@ -175,8 +179,14 @@ def find_slow_points(
         given = given - network.offset
     exact: Field = search if network is None else network.exact
     metric = None if network is None else network.metric
+    say = progress or (lambda line: None)
     threads = None if exact.size >= WORTHWHILE else 1  # small matrices take less time than handing them over
-    with one_thread_each(), begun(eigenvalues_of, threads) as begin:
+
+    def growth(kappa: Floats) -> NDArray[np.complex128]:
+        # the Jacobian is made where it is needed: those of all points together fill the memory
+        return eigenvalues_of(exact.jacobian(kappa[None])[0])
+
+    with one_thread_each(), begun(growth, threads) as begin:
         alpha = 1.0 if times["tau"] is None or times["dt"] is None else times["dt"] / times["tau"]
         text = "a UserField is searched from starts, which proves nothing about other points"
         known = Known([], [], text, text)
@@ -188,21 +198,23 @@ def find_slow_points(
         if known.ghosts_missing:
             with checks.memory_for("n_starts", starts or 128):
                 draw = _drawing(model_or_field, network, given, starts, spread, draws, alpha)
-                found, failed, missing = _rounds(search, network, draw, starts, steps, known, odd)
+                found, failed, missing = _rounds(search, network, draw, starts, steps, known, odd, say)
         if _odd(network) and not all_zeros:
             found = _with_origin(found, exact.size)
         if not all_zeros:
             found = as_known(with_partners(exact, metric, found), known.zeros, False, exact)
+        say(f"{len(found)} points; where trajectories end")
         for candidate in found:  # on other threads, beside what follows
-            candidate.eigenvalues = begin(exact.jacobian(candidate.kappa[None])[0])
+            candidate.eigenvalues = begin(candidate.kappa)
         seen = Fates()
         if network is not None and not (all_zeros and _any_stable(found, alpha)):
-            seen = fates(model_or_field, network, given, draws, alpha)
+            seen = fates(model_or_field, network, given, draws, alpha, flow_known=all_zeros and search.size == 1)
 
         def on_continuum(kappa: Floats) -> bool:
             assert network is not None
             return any(bool(each.holds(network.states(kappa[None]))[0]) for each in seen.continua)
 
+        say(f"proofs and eigenvalues of {len(found)} points")
         certifiers = {name: kind for name, kind in CERTIFIERS.items() if certify and kind.knows(exact)}
         if certifiers:
             found = as_known(proven(certifiers, exact, metric, found, on_continuum), known.zeros, all_zeros, exact)
@@ -305,6 +317,7 @@ def _rounds(
     steps: int,
     known: Known,
     odd: bool,
+    say: Callable[[str], None],
 ) -> tuple[list[Candidate], list[Failure], float]:
     """What the search finds, what fails, and how many fixed points it is likely to lack (NaN where
     none can be).
@@ -331,7 +344,7 @@ def _rounds(
     )
     found, failed, missing, before = list[Candidate](), list[Failure](), np.nan, 0
     for turn in range(again):
-        # more starts, also between the points found so far; one entry for each point
+        say(f"round {turn + 1} of at most {again}, {first} starts each; {len(found)} points so far")
         starts = draw(first, turn)
         starts = _with_between(starts, found, turn) if turn else starts
         more, without = descended(search, network, starts.x, steps, known.zeros, all_zeros, starts.weight, odd)

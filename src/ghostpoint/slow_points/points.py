@@ -82,7 +82,8 @@ class SlowPoints(Stored, Summarised):
         is proven.
     certificate : (P,) of str
         The arithmetic the proof was made in: "interval" (the complete search of latents),
-        "float64", "256 bits", "exact" (F is 0 at the point itself). "none" without a proof.
+        "float64", "256 bits", "exact" (F is 0 at the point itself), "linear region" (of a relu
+        network, in float64). "none" without a proof.
     reason : (P,) of str
         Why a point has no proof; empty for those that have.
     hits : (P,) int
@@ -263,7 +264,15 @@ class SlowPoints(Stored, Summarised):
             ]
         )
 
-    def plot(self, model: Any = None, *, inputs: ArrayLike | None = None, axes: Axes | None = None) -> Axes:
+    def plot(
+        self,
+        model: Any = None,
+        *,
+        inputs: ArrayLike | None = None,
+        equation: str = "rate",
+        activation: str = "tanh",
+        axes: Axes | None = None,
+    ) -> Axes:
         """Draw the points, over the flow of their network where that is given; needs matplotlib.
 
         Filled circles are stable fixed points, open ones unstable; diamonds are ghosts. One or two
@@ -273,7 +282,7 @@ class SlowPoints(Stored, Summarised):
         ----------
         model : Record, optional
             The network whose points they are, as given to `find_slow_points`.
-        inputs : (I,), optional
+        inputs, equation, activation : optional
             As given to `find_slow_points`.
         axes : matplotlib.axes.Axes, optional
             Where to draw; a new figure by default.
@@ -293,7 +302,9 @@ class SlowPoints(Stored, Summarised):
         from ghostpoint.figures.style import axes_or_new
         from ghostpoint.slow_points.portrait import flow_portrait, point_portrait
 
-        portrait = point_portrait(self) if model is None else flow_portrait(model, self, inputs=inputs)
+        portrait = point_portrait(self)
+        if model is not None:
+            portrait = flow_portrait(model, self, inputs=inputs, equation=equation, activation=activation)
         return draw_on(axes_or_new(axes), portrait)
 
     def to_dataset(self) -> xr.Dataset:

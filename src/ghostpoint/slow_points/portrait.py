@@ -19,15 +19,23 @@ STEP, STEPS = 0.1, 400  # of the trajectories, in units of tau
 
 
 def flow_portrait(
-    model: Any, points: SlowPoints, *, inputs: ArrayLike | None = None, size: int = 81, paths: int = 24, seed: int = 0
+    model: Any,
+    points: SlowPoints,
+    *,
+    inputs: ArrayLike | None = None,
+    equation: str = "rate",
+    activation: str = "tanh",
+    size: int = 81,
+    paths: int = 24,
+    seed: int = 0,
 ) -> xr.Dataset:
     """The flow of one network around its slow points, to be drawn by `figures.slow_points`.
 
     Over ``point`` always: ``x`` and ``y`` of the slow points, ``kind`` and ``stable``. For rank one
     ``flow`` over ``kappa``; for rank two ``flow`` (component) over ``kappa_1``, ``kappa_2``; else
     ``path`` (path, step, axis), trajectories of the flow (Euler steps of 0.1 tau for 40 tau) from
-    states uniform in (-1, 1)^N, in the two principal axes of all their states and of the points,
-    ``explained`` the axes' shares of the variance.
+    states uniform in the box of its units, in the two principal axes of all their states and of the
+    points, ``explained`` the axes' shares of the variance.
 
     Parameters
     ----------
@@ -35,7 +43,7 @@ def flow_portrait(
         One network.
     points : SlowPoints
         Its slow points.
-    inputs : (I,), optional
+    inputs, equation, activation : optional
         As given to `find_slow_points`.
     size : int
         Places along each axis of the grid.
@@ -50,7 +58,7 @@ def flow_portrait(
     >>> portrait["flow"].dims, portrait["kind"].values.tolist()
     (('kappa',), ['fixed', 'ghost'])
     """
-    network = network_field(model, inputs)
+    network = network_field(model, inputs, equation=equation, activation=activation)
     checks.integer("size", size, at_least=2)
     dataset = xr.Dataset({"kind": ("point", points.kind.astype("<U9")), "stable": ("point", points.stable)})
     if network.low_rank and network.exact.size <= 2 and points.latent is not None:
@@ -70,11 +78,15 @@ def flow_portrait(
             x=("point", x), y=("point", points.latent[:, 1]), flow=(("kappa_1", "kappa_2", "component"), flow)
         ).assign_coords(kappa_1=axes[0], kappa_2=axes[1])
     generator = np.random.default_rng(checks.integer("seed", seed, at_least=0))
-    state = generator.uniform(-1, 1, (checks.integer("paths", paths, at_least=1), network.n_units))
+    state = network.bound * generator.uniform(-1, 1, (checks.integer("paths", paths, at_least=1), network.n_units))
+    far = 10 * (network.bound + np.abs(points.position - network.offset).max(initial=0.0))
     states = [state]
     for _ in range(STEPS):
-        states.append(states[-1] + STEP * network.state_flow(states[-1]))
-    travelled = np.stack(states, axis=1)
+        ahead = states[-1] + STEP * network.state_flow(states[-1])
+        # a trajectory that leaves for good, as of relu units, stays where it left
+        inside = np.abs(ahead).max(axis=1, keepdims=True) < far
+        states.append(np.where(inside, ahead, states[-1]))
+    travelled = np.stack(states, axis=1) + network.offset
     everything = np.concatenate([travelled.reshape(-1, network.n_units), points.position])
     mean = everything.mean(axis=0)
     _, scale, axes_ = np.linalg.svd(everything - mean, full_matrices=False)

@@ -23,9 +23,9 @@ from ghostpoint.slow_points.proofs.certificates import (
     newton_ball,
     reduction,
     slow_border,
-    spectral_norm,
     zero_free_radius,
 )
+from ghostpoint.slow_points.proofs.rounding import spectral_norm
 from tests.slow_points.networks import full_rank, rank_one_near_fold, vanilla
 from tests.slow_points.oracles import PRECISION
 

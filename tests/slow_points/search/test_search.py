@@ -8,6 +8,7 @@ import pytest
 from ghostpoint.models import FullRankRNN, LowRankRNN
 from ghostpoint.slow_points import UserField, find_slow_points
 from ghostpoint.slow_points.latents import flow_ghosts, flow_zeros
+from ghostpoint.slow_points.search.descent import newton
 from tests.slow_points.networks import full_rank, vanilla
 
 
@@ -152,3 +153,15 @@ def test_what_is_not_one_network_is_refused():
         find_slow_points(saddle_node(1.0))
     with pytest.raises(ValueError, match="tau"):
         _ = find_slow_points(full_rank(*vanilla(0, 5, 0.5)), n_starts=2).time_constants_ms
+
+
+def test_states_that_share_a_jacobian_reach_their_own_zeros():
+    """Two zeros 2e-7 apart, beside a fold, and a crowd at a regular zero of the same field."""
+    field = UserField(lambda x: x**2 * (x - 1) - 1e-14 * (x - 1), lambda x: (3 * x**2 - 2 * x - 1e-14)[:, :, None], 1)
+    starts = np.concatenate([[[1.1e-7], [-1.1e-7], [1.2e-7]], 1 + 1e-8 * np.arange(5.0)[:, None]])
+    zeros, speed, settled = newton(field, starts)
+    assert settled.all()
+    # F is 0 to rounding, 16e-16, within 8e-9 of them, where its slope is 2e-7
+    np.testing.assert_allclose(zeros[:3, 0], [1e-7, -1e-7, 1e-7], atol=8e-9)
+    np.testing.assert_allclose(zeros[3:, 0], 1.0, rtol=1e-14)
+    assert speed.max() < 1e-15

@@ -15,12 +15,12 @@ from ghostpoint.numerics.arrays import Floats
 from ghostpoint.numerics.balls import ball_precision
 from ghostpoint.slow_points.ghosts import GhostSolution, null_pair, solve_ghost
 from ghostpoint.slow_points.proofs import certificates
-from ghostpoint.slow_points.proofs.certificates import FieldBounds, InFloat64, norm
+from ghostpoint.slow_points.proofs.certificates import FieldBounds, InFloat64
 from ghostpoint.slow_points.proofs.certifier import Certificate, Proven
+from ghostpoint.slow_points.proofs.rounding import EPS, norm
 
 BITS = 256
 STEPS = 40  # of Newton's method with one inverse: each gains the digits of its defect
-EPS = 2.0**-53
 
 
 class InBalls(InFloat64):

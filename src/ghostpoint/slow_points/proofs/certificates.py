@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,60 +37,11 @@ from ghostpoint.slow_points.fields import Field, TanhField
 from ghostpoint.slow_points.ghosts import Border, GhostSolution, border, bordered_inverse, inverse
 from ghostpoint.slow_points.proofs.certificate_kernels import drive_and_rates, residual
 from ghostpoint.slow_points.proofs.certifier import Certificate, Certifier, Proven
+from ghostpoint.slow_points.proofs.rounding import EPS, gamma, norm, row_norms, spectral_norm, up
 
 BEND = 0.7698003589195011  # max |tanh''| = 4 / (3 sqrt 3), rounded up
-EPS = 2.0**-53
 NEARBY = 1e-6  # how far the centre of a proof in more digits may be from the float64 point its inverse belongs to
 SHELL = 1.04  # ratio of the radii between which a bound is taken to hold
-
-
-def _up(value: float, terms: float = 1.0) -> float:
-    """Above ``value`` computed from non-negative numbers by at most ``terms`` roundings in a
-    row.
-    """
-    return value * (1.0 + 4.0 * (terms + 8.0) * EPS) + 1e-290
-
-
-def norm(array: Any) -> float:
-    """An upper bound of the Frobenius norm."""
-    flat = np.ravel(array)
-    # squares below the range of float64 are lost
-    return _up(math.sqrt(float(flat @ flat)), flat.size) + 1e-150 * math.sqrt(flat.size)
-
-
-def gamma(n: float) -> float:
-    """``n eps / (1 - n eps)`` of a sum of n products, rounded up."""
-    return n * EPS * (1.0 + 1e-6)
-
-
-def spectral_norm(matrix: Floats) -> float:
-    """An upper bound of the 2-norm: ``|X|_2**2 = |G|_2``, G = X^T X, and
-    ``|G|_2 <= |G**16|_F**(1/16)``.
-    """
-    X = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
-    size = norm(X)
-    if size < 1e-60 or size > 1e60:
-        return size
-    X = X / 2.0 ** math.floor(math.log2(size))  # exact, so that powers stay in range
-    n = float(X.shape[1])
-    # (|computed G|_2 + its error) at each squaring; the computed matrix is taken as exact
-    # afterwards made symmetric, because |G**2|_2 = |G|_2**2 needs it; that brings no matrix further
-    # from the exact one
-    G = X.T @ X
-    G = (G + G.T) / 2
-    slack = [_up(gamma(X.shape[0] + 6.0) * norm(X) ** 2)]
-    scales = []
-    for _ in range(4):
-        scale = float(np.linalg.norm(G))
-        G = G / scale
-        scales.append(scale)
-        slack.append(_up(gamma(n + 8.0) * norm(G) ** 2))
-        G = G @ G
-        G = (G + G.T) / 2
-    bound = norm(G)
-    for scale, error in zip(scales[::-1], slack[:0:-1], strict=True):
-        bound = _up(scale * (math.sqrt(_up(bound + error)) + 4 * EPS))
-    return min(size, _up(math.sqrt(_up(bound + slack[0])) * 2.0 ** math.floor(math.log2(size))))
 
 
 class FieldBounds:
@@ -106,32 +57,32 @@ class FieldBounds:
         self.metric = metric
         self.norm_B = spectral_norm(self.B)
         self.norm_A = 1.0 if field.A is None else spectral_norm(self.A)
-        self.rows = np.array([norm(row) for row in self.B])
-        self.columns = np.ones(len(self.c)) if field.A is None else np.array([norm(column) for column in self.A.T])
+        self.rows = row_norms(self.B)
+        self.columns = np.ones(len(self.c)) if field.A is None else row_norms(self.A.T)
         self.size = field.size
 
     @cached_property
     def lipschitz(self) -> float:
         """Of DF, everywhere."""
-        return _up(BEND * self.norm_A * float(self.rows.max()) * self.norm_B, 8)
+        return up(BEND * self.norm_A * float(self.rows.max()) * self.norm_B, 8)
 
     @cached_property
     def metric_norm(self) -> float:
         """|M|."""
-        return 1.0 if self.metric is None else _up(self.norm_A**2, 4)
+        return 1.0 if self.metric is None else up(self.norm_A**2, 4)
 
     def metric_times(self, omega: Floats) -> tuple[Floats, float]:
         """``M omega`` for the exact M = A A^T, and a bound of the error's norm."""
         if self.metric is None:
             return omega, 0.0
         n = len(self.c) + self.size + 4.0
-        return self.metric @ omega, _up(gamma(n) * norm(self.A) ** 2 * norm(omega), 8)
+        return self.metric @ omega, up(gamma(n) * norm(self.A) ** 2 * norm(omega), 8)
 
     def pulled(self, p: Floats) -> tuple[Floats, float]:
         """``A^T p``, and a bound of the error of its elements."""
         if self.field.A is None:
             return p, 0.0
-        return self.A.T @ p, _up(gamma(self.size) * norm(self.A) * norm(p))
+        return self.A.T @ p, up(gamma(self.size) * norm(self.A) * norm(p))
 
     def at(self, x: Floats) -> Local:
         """Everything that depends on the point."""
@@ -156,11 +107,11 @@ class Local:
         self.J.flat[:: bounds.size + 1] -= 1.0
         self.size_J = norm(self.J)
         if bounds.field.A is None:
-            self.e_J = _up(absolute + 2 * EPS * (size + self.size_J), 8)
+            self.e_J = up(absolute + 2 * EPS * (size + self.size_J), 8)
         else:
             rounded = gamma(units + 4.0) * norm(np.abs(bounds.A) @ np.abs(weighted))
             spread = norm(bounds.columns * self.e_gain * bounds.rows) * math.sqrt(units)
-            self.e_J = _up(spread + rounded + 2 * EPS * self.size_J, 8)
+            self.e_J = up(spread + rounded + 2 * EPS * self.size_J, 8)
 
     def second(self) -> tuple[Floats, Floats]:
         """(N,) tanh'' at the point, and bounds of the errors, products with it included."""
@@ -174,7 +125,7 @@ class Local:
     def lipschitz(self, radius: float) -> float:
         """Of DF against the centre, within ``radius``: ``|A| max_k(|phi''_k| |b_k|) |B|``."""
         largest = float((self.bend(radius) * self.bounds.rows).max())
-        return _up(self.bounds.norm_A * largest * self.bounds.norm_B, 8)
+        return up(self.bounds.norm_A * largest * self.bounds.norm_B, 8)
 
 
 def newton_ball(eta: float, defect: float, lipschitz: float) -> tuple[float, float] | None:
@@ -208,13 +159,13 @@ class Operator(NamedTuple):
     def first_step(self, value: Floats, error: Floats) -> float:
         """A bound of |C V| for V within ``error`` of ``value``, element by element."""
         rest = error + gamma(len(value) + 2.0) * np.abs(value)
-        return _up(norm(self.C @ value) + norm(np.abs(self.C) @ rest), len(value) + 16.0)
+        return up(norm(self.C @ value) + norm(np.abs(self.C) @ rest), len(value) + 16.0)
 
     def moved(self, distance: float) -> Operator:
         """The same at a point at most ``distance`` away, which is at most `NEARBY`."""
         if not distance <= NEARBY:
             return self._replace(defect=math.inf)
-        return self._replace(defect=_up(self.defect + self.inverse * self.lipschitz * distance, 8))
+        return self._replace(defect=up(self.defect + self.inverse * self.lipschitz * distance, 8))
 
 
 def jacobian_operator(here: Local) -> Operator | None:
@@ -226,7 +177,7 @@ def jacobian_operator(here: Local) -> Operator | None:
     product = C @ here.J
     product.flat[:: len(C) + 1] -= 1.0
     defect = norm(product) + gamma(len(C) + 2.0) * size * here.size_J + size * here.e_J
-    return Operator(C, size, _up(defect, 8), here.bounds.lipschitz)
+    return Operator(C, size, up(defect, 8), here.bounds.lipschitz)
 
 
 def certify_fixed(bounds: FieldBounds, x: Floats) -> Certificate:
@@ -244,12 +195,12 @@ def fixed_from_step(here: Local, operator: Operator, eta: float, shift: float = 
     """
     defect, size = operator.defect, operator.inverse
     # first with the Lipschitz constant of the whole space
-    best = newton_ball(eta, defect, _up(size * operator.lipschitz))
-    reach = best[1] if best else _up(4.0 * eta)
+    best = newton_ball(eta, defect, up(size * operator.lipschitz))
+    reach = best[1] if best else up(4.0 * eta)
     # a smaller ball has a smaller Lipschitz constant, which may allow a larger ball than the global
     # one
     for _ in range(3):
-        ball = newton_ball(eta, defect, _up(size * here.lipschitz(reach + shift)))
+        ball = newton_ball(eta, defect, up(size * here.lipschitz(reach + shift)))
         if ball is None:
             break
         unique = min(ball[1], reach)
@@ -339,7 +290,7 @@ def ghost_from_step(
     first Newton step; omega (K,) and s are the left null vector and the speed, f, e_f (K,) F at the
     centre and its error; ``edge`` is an inverse that is there already.
     """
-    ball = newton_ball(eta, operator.defect, _up(operator.inverse * operator.lipschitz))
+    ball = newton_ball(eta, operator.defect, up(operator.inverse * operator.lipschitz))
     if ball is None:
         return Certificate("undecided", reason=f"Newton-Kantorovich fails for the ghost's system: step {eta:.3g}")
     empty = empty_ball(here, omega, f, e_f, edge)
@@ -372,7 +323,7 @@ def ghost_operator(here: Local, omega: Floats, s: float, edge: Border | None = N
     H = np.matmul((bounds.B * (pulled * bend)[:, None]).T, bounds.B, out=first[size:])
     e_H = norm((np.abs(pulled) * e_bend + e_pulled * BEND) * bounds.rows**2) * math.sqrt(units)
     # | |B|^T diag(|weights|) |B| | <= sum of |weight_k| |b_k|**2
-    e_H += gamma(units + 4.0) * _up(float(np.abs(pulled * bend) @ bounds.rows**2), units)
+    e_H += gamma(units + 4.0) * up(float(np.abs(pulled * bend) @ bounds.rows**2), units)
     C = bordered_inverse(here.J, H, bounds.metric, weighted, s, edge)
     if C is None:
         return None
@@ -385,7 +336,7 @@ def ghost_operator(here: Local, omega: Floats, s: float, edge: Border | None = N
     np.matmul(C_x, -weighted, out=product[:, -1])
     product.flat[:: 2 * size + 2] -= 1.0
     M_size = math.sqrt(size) if bounds.metric is None else norm(bounds.metric)
-    D_size = _up(math.hypot(math.sqrt(2) * here.size_J, norm(H), s * M_size, math.sqrt(2) * norm(weighted)), 16)
+    D_size = up(math.hypot(math.sqrt(2) * here.size_J, norm(H), s * M_size, math.sqrt(2) * norm(weighted)), 16)
     e_M = 0.0 if bounds.metric is None else gamma(units + 2.0) * norm(bounds.A) ** 2
     e_D = 2 * here.e_J + e_H + abs(s) * e_M + 2 * e_weighted
     C_size = norm(C)
@@ -394,7 +345,7 @@ def ghost_operator(here: Local, omega: Floats, s: float, edge: Border | None = N
     tilt = 2 * float(((np.abs(pulled) + e_pulled + NEARBY * bounds.columns) * bounds.rows).max())
     bent = bounds.norm_B**2 * (tilt + BEND * float(bounds.columns.max()))
     lipschitz = math.sqrt(2 * bounds.lipschitz**2 + 3 * bounds.metric_norm**2 + bent**2)
-    return Operator(C, C_size, _up(defect, 16), _up(lipschitz, 16))
+    return Operator(C, C_size, up(defect, 16), up(lipschitz, 16))
 
 
 def ghost_residual(here: Local, omega: Floats, s: float) -> tuple[Floats, Floats]:
@@ -406,7 +357,7 @@ def ghost_residual(here: Local, omega: Floats, s: float) -> tuple[Floats, Floats
     first = here.e_f + 2 * EPS * (np.abs(here.f) + 2 * abs(s) * np.abs(weighted)) + abs(s) * e_weighted
     second = np.full(size, here.e_J * norm(omega)) + gamma(size + 2.0) * (np.abs(here.J).T @ np.abs(omega))
     third = norm(omega) * e_weighted + gamma(size + 4.0) * (1 + norm(omega) * norm(weighted))
-    return value, _up(1.0, 16 + size) * np.concatenate([first, second, [third]])
+    return value, up(1.0, 16 + size) * np.concatenate([first, second, [third]])
 
 
 def empty_ball(here: Local, omega: Floats, f: Floats, e_f: Floats, edge: Border | None = None) -> float:
@@ -437,14 +388,14 @@ def reduction(
     product[:, :size] += C[:, -1:] * q
     np.matmul(C[:, :size], -p, out=product[:, -1])
     product.flat[:: size + 2] -= 1.0
-    length, D_size = norm(q), _up(math.hypot(here.size_J, norm(p), norm(q)), 8)
+    length, D_size = norm(q), up(math.hypot(here.size_J, norm(p), norm(q)), 8)
     rounding = gamma(size + 4.0)
     C1, v, psi, sigma = C[:size, :size], C[:size, -1], -C[-1, :size], float(C[-1, -1])
     defect1 = norm(product[:size]) + norm(C[:size]) * (rounding * D_size + here.e_J)
     defect2 = norm(product[-1]) + norm(C[-1]) * (rounding * D_size + here.e_J)
     # psi . F from below: minus the error of F, minus that of the sum
     value = float(psi @ f)
-    value -= _up(float(np.abs(psi) @ e_f) + gamma(size + 2.0) * float(np.abs(psi) @ np.abs(f)), 16 + size)
+    value -= up(float(np.abs(psi) @ e_f) + gamma(size + 2.0) * float(np.abs(psi) @ np.abs(f)), 16 + size)
     pulled, e_pulled = bounds.pulled(psi)
     bend, e_bend = here.second()
     # psi . D2F[a, b] = sum_k weights_k (b_k . a) (b_k . b), weights = (A^T psi) tanh''
@@ -465,16 +416,16 @@ def reduction(
     rest0 = Operator(C1, 0.0, 0.0, 0.0).first_step(f, e_f)
     bounded = Reduction(
         value=value,
-        tilt=_up(abs(sigma) * length + defect2, 16),
-        curve=curve - _up(e_curve, 16 + 2 * size),
+        tilt=up(abs(sigma) * length + defect2, 16),
+        curve=curve - up(e_curve, 16 + 2 * size),
         v=norm(v),
-        cross=_up(cross, 16 + size),
-        square=_up(0.5 * largest * bounds.norm_B**2, 16),
-        cube=_up(theta * bounds.norm_B**2 / 3.0, 16),
+        cross=up(cross, 16 + size),
+        square=up(0.5 * largest * bounds.norm_B**2, 16),
+        cube=up(theta * bounds.norm_B**2 / 3.0, 16),
         q=length,
-        rest0=_up(rest0, 16 + size),
-        rest1=_up(defect1),
-        rest2=_up(0.5 * norm(C1) * bounds.lipschitz, 16),
+        rest0=up(rest0, 16 + size),
+        rest1=up(defect1),
+        rest2=up(0.5 * norm(C1) * bounds.lipschitz, 16),
     )
     return bounded, C, q
 

@@ -26,7 +26,7 @@ from ghostpoint.slow_points.search.descent_kernels import (
     descend,
 )
 from ghostpoint.slow_points.search.krylov import approached
-from ghostpoint.slow_points.search.starts import LARGE
+from ghostpoint.slow_points.search.starts import LARGE, groups
 
 __all__ = ["WORTHWHILE", "Descent", "hessian", "minimize_energy", "newton"]
 
@@ -35,6 +35,7 @@ Bools = NDArray[np.bool_]
 
 WORTHWHILE = 32  # coordinates from which starts and points are handed to threads
 HALVINGS, QUICK = 6, 12  # of a step of Newton's method; its steps until it must have become quick
+CHORD, STEEP = 1e-6, 1e3  # distance (times 1 + |x|) of states that share a Jacobian; |step| / |F| up to which they do
 FEW = 8  # coordinates up to which the steps of all starts are computed in one call
 BLOCK = 200_000  # numbers in the matrices of the starts that move together: they stay in the cache
 
@@ -62,8 +63,10 @@ def minimize_energy(field: Field, starts: Floats, max_steps: int) -> Descent:
     """
     if isinstance(field, TanhField) and field.A is None:
         if field.size > LARGE:
-            # blocks of one size, so that the number of threads changes no bit
-            blocks = [starts[i : i + 16] for i in range(0, len(starts), 16)]
+            # wide blocks are the faster ones; their size is that of no number of threads, which
+            # changes no bit
+            size = min(max(-(-len(starts) // 2), 16), 32)
+            blocks = [starts[i : i + size] for i in range(0, len(starts), size)]
             starts = np.concatenate(mapped(lambda block: approached(field, block), blocks))
         return _descend_compiled(field, starts, max_steps)
     size = max(1, min(400, BLOCK // field.size**2))
@@ -209,6 +212,31 @@ def hessian(field: Field, x: Floats) -> Floats:
     return systems.whole
 
 
+def _newton_steps(field: Field, x: Floats, velocity: Floats, at_once: int) -> Floats:
+    """``J^-1 F`` of states x (B, K), NaN where J is singular to the last bit.
+
+    States within `CHORD` of each other share the Jacobian of one of them, but where it is so nearly
+    singular that they may lead to different zeros.
+    """
+    step = np.full_like(x, np.nan)
+    left = groups(x, CHORD)
+    while left:
+        doubtful: list[NDArray[np.int64]] = []
+        for k in range(0, len(left), at_once):
+            sets = left[k : k + at_once]
+            for rows, jacobian in zip(sets, field.jacobian(x[[rows[0] for rows in sets]]), strict=True):
+                try:
+                    step[rows] = np.linalg.solve(jacobian, velocity[rows].T).T
+                except np.linalg.LinAlgError:
+                    doubtful += [rows[i : i + 1] for i in range(1, len(rows))]
+                    continue
+                long = np.linalg.norm(step[rows], axis=1) > STEEP * np.linalg.norm(velocity[rows], axis=1)
+                if long.any():
+                    doubtful += [rows[i : i + 1] for i in range(1, len(rows))]
+        left = doubtful
+    return step
+
+
 def newton(field: Field, x: Floats, max_steps: int = 60) -> tuple[Floats, Floats, Bools]:
     """Newton's method on F, which never raises |F|: points, their speeds and whether each has
     settled at rounding.
@@ -227,15 +255,7 @@ def newton(field: Field, x: Floats, max_steps: int = 60) -> tuple[Floats, Floats
     for taken in range(max_steps):
         if not len(active):
             break
-        step = np.full((len(active), field.size), np.nan)
-        for first in range(0, len(active), at_once):
-            rows = active[first : first + at_once]
-            jacobian = field.jacobian(x[rows])
-            for i, row in enumerate(rows):
-                try:
-                    step[first + i] = np.linalg.solve(jacobian[i], velocity[row])
-                except np.linalg.LinAlgError:
-                    continue  # singular to the last bit
+        step = _newton_steps(field, x[active], velocity[active], at_once)
         scale = 1 + np.linalg.norm(x[active], axis=1)
         with np.errstate(invalid="ignore", over="ignore"):
             size = np.linalg.norm(step, axis=1)

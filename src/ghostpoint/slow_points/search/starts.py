@@ -165,13 +165,7 @@ def simulated(
     missing: the share of all simulations that would end elsewhere is about that of such ends, Good,
     Biometrika 40, 237, 1953), as many again.
     """
-    light: Any = field
-    if isinstance(field, TanhField):
-        light = TanhField(
-            None if field.A is None else field.A.astype(np.float32),
-            field.B.astype(np.float32),
-            field.c.astype(np.float32),
-        )
+    light: Any = field.single if isinstance(field, TanhField) else field
     still = STILL * np.sqrt(field.size)
     paths: list[Trajectories] = []
     batch = count
