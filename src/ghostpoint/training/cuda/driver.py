@@ -23,10 +23,11 @@ from ghostpoint.models import Record
 from ghostpoint.tasks import Task
 from ghostpoint.training.compiled.kernel_families import KERNELS
 from ghostpoint.training.compiled.kernel_rules import rule_of
-from ghostpoint.training.cuda.kernels import full_rank, low_rank, rank_one
+from ghostpoint.training.cuda.kernels import full_rank
 from ghostpoint.training.cuda.kernels.lanes import SIMULATED, WARP
 from ghostpoint.training.cuda.kernels.specification import QUANTITIES, Specification
-from ghostpoint.training.cuda.problem import Trials, packed, specification, unpacked, work_size
+from ghostpoint.training.cuda.kernels.variants import setting
+from ghostpoint.training.cuda.problem import Trials, module_of, packed, specification, unpacked, work_size
 from ghostpoint.training.outcome import Outcome, hold_above
 from ghostpoint.training.plan import Plan, kernel_key
 
@@ -41,8 +42,9 @@ OnRecord = Callable[[int, dict[str, NDArray[Any]]], None]
 @lru_cache(maxsize=64)
 def compiled(spec: Specification) -> Any:
     """The kernel of a specification."""
-    module = {"rank_one": rank_one, "low_rank": low_rank, "full_rank": full_rank}[spec.kind]
-    options = {"max_registers": rank_one.REGISTERS} if spec.kind == "rank_one" and not SIMULATED else {}
+    module = module_of(spec.kind)
+    registers = setting("registers", getattr(module, "REGISTERS", None))
+    options = {} if registers is None or SIMULATED else {"max_registers": registers}
     return cuda.jit(**options)(module.kernel(spec))
 
 
@@ -55,12 +57,15 @@ class Launcher:
         self.threads = full_rank.threads(spec) if spec.kind == "full_rank" else WARP
         self.networks = WARP // spec.lanes if spec.kind == "rank_one" else 1
         size = work_size(spec, steps)
-        self.work = 1 if spec.on_chip else size
+        rest = getattr(module_of(spec.kind), "rest_size", lambda spec: 0)(spec)
+        self.work = max(1, rest + (0 if spec.on_chip else size))
         self.shared = size * spec.real(0).itemsize if spec.on_chip else 0
+        if spec.kind == "rank_one" and setting("rank_one", "shared") == "shared":
+            self.shared = 4 * (steps + 1) * spec.real(0).itemsize
         # kernels that keep a trial in memory go over the stack with as many blocks as fit on the
         # chip
         processors = 1 if SIMULATED else int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
-        self.resident = processors * (1024 // self.threads) if self.work > 1 else None
+        self.resident = processors * 12 if self.work > 1 else None
 
     def blocks(self, networks: int) -> int:
         """For a stack of ``networks``."""
@@ -140,6 +145,7 @@ class Run:
         chunk = KERNELS[models.kernels].chunk(models, task, np.dtype(dtype).itemsize)
         self.spec = spec = specification(models, task, plan, dtype, chunk)
         self.kernel, self.launch = compiled(spec), launcher(spec, task.steps)
+        self.compute, self.copy = cuda.stream(), cuda.stream()
         self.trials = Trials(task, plan, spec.real)
         count, real = len(models), spec.real
         self.quantities = [name for name in QUANTITIES if name != "confidence" or "confidence" in dict(spec.parts)]
@@ -158,7 +164,6 @@ class Run:
         self.work = cuda.device_array((rows, self.launch.work), real)
         self.length = self._round_length()
         self.pieces = [_Piece(models, members, plan, spec, self._threshold()) for members in self._members()]
-        self.compute, self.copy = cuda.stream(), cuda.stream()
         self.pending: list[Callable[[], None]] = []
 
     def _threshold(self) -> dict[str, Any]:
@@ -184,7 +189,7 @@ class Run:
         """Launch the epochs of a round for all that have not had them, and collect those of the
         rounds before.
         """
-        trials = self.trials.epochs(start, stop)
+        trials = self.trials.epochs(start, stop, self.copy)
         for piece in self.pieces:
             if piece.epoch < stop:
                 self._launch(piece, start, stop, trials)
@@ -197,7 +202,7 @@ class Run:
         # a list without epochs gets one that never comes, since a device takes no array without
         # elements
         listed = [
-            cuda.to_device(epochs if len(epochs) else np.array([-1]))
+            cuda.to_device(epochs if len(epochs) else np.array([-1]), stream=self.copy)
             for epochs in (plan.record_epochs[records], plan.snapshot_epochs[kept])
         ]
         k = np.arange(start + 1.0, stop + 1.0)
@@ -208,11 +213,12 @@ class Run:
         order = np.argsort(piece.finished, kind="stable").astype(np.int32)  # those that go on share their warps
         arguments = (
             arrays["state"], arrays["first"], arrays["second"], arrays["rate"],
-            cuda.to_device(corrections.astype(real)), self.numbers, np.float64(plan.solved_loss),
+            cuda.to_device(corrections.astype(real), stream=self.copy), self.numbers, np.float64(plan.solved_loss),
             np.int64(self.task.n_trials), np.int64(self.task.steps), *trials, self.cuts, arrays["initial"],
-            arrays["threshold"], arrays["norms"], arrays["keys"], cuda.to_device(order), np.int64(start),
+            arrays["threshold"], arrays["norms"], arrays["keys"], cuda.to_device(order, stream=self.copy), np.int64(start),
             np.int64(stop), *listed, history, snapshots, arrays["events"], arrays["now"], self.work,
         )  # fmt: skip
+        self.copy.synchronize()
         done = cuda.event()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NumbaPerformanceWarning)  # a small stack does not fill a device

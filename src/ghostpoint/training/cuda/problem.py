@@ -14,10 +14,18 @@ from numpy.typing import NDArray
 from ghostpoint.models import Record
 from ghostpoint.tasks import Task, Trial
 from ghostpoint.training.compiled.kernel_rules import OPTIMIZERS, rule_of
-from ghostpoint.training.cuda.kernels import full_rank, low_rank
+from ghostpoint.training.cuda.kernels import (
+    full_rank,
+    full_rank_post,
+    low_rank,
+    low_rank_shared,
+    rank_one,
+    rank_one_shared,
+)
 from ghostpoint.training.cuda.kernels.full_rank import LARGEST
 from ghostpoint.training.cuda.kernels.rank_one import MOST_REGISTERS, MOST_STEPS
 from ghostpoint.training.cuda.kernels.specification import Specification
+from ghostpoint.training.cuda.kernels.variants import setting
 from ghostpoint.training.kernels.epoch import ACTIVATIONS, READ_OUTS
 from ghostpoint.training.kernels.low_rank_passes import READOUTS
 from ghostpoint.training.kernels.optimizers import RULES
@@ -28,7 +36,7 @@ MOST_ROWS, MOST_UNITS = 32, 512
 DRAWN = 1 << 22  # numbers of random trials that are held at a time
 #: bytes of a trial that a block keeps in shared memory at most; 48 KiB go without asking, some are
 #: for other things
-SHARED = 36 * 1024
+SHARED = 43 * 1024
 #: threads of a rank-one network, by the units that they can hold
 LANES = (8, 16, 32)
 
@@ -93,9 +101,17 @@ def specification(models: Any, task: Task, plan: Plan, dtype: str, chunk: int) -
 
 def work_size(spec: Specification, steps: int) -> int:
     """Numbers that a block keeps of a trial beside its registers."""
-    return {"rank_one": lambda *_: 1, "low_rank": low_rank.work_size, "full_rank": full_rank.work_size}[spec.kind](
-        spec, steps
-    )
+    return 1 if spec.kind == "rank_one" else module_of(spec.kind).work_size(spec, steps)
+
+
+def module_of(kind: str) -> Any:
+    """The module of a kernel."""
+    modules = {
+        "rank_one": {"old": rank_one, "shared": rank_one_shared},
+        "low_rank": {"old": low_rank, "shared": low_rank_shared},
+        "full_rank": {"old": full_rank, "post": full_rank_post},
+    }[kind]
+    return modules[setting(kind, list(modules)[1])]
 
 
 def packed(models: Record, members: slice, spec: Specification) -> NDArray[Any]:
@@ -126,15 +142,15 @@ class Trials:
         self.most = max(1, DRAWN // of_epoch) if task.random else plan.epochs
         self.constant = None if task.random else self._arrays([task.trial()])
 
-    def epochs(self, start: int, stop: int) -> list[Any]:
+    def epochs(self, start: int, stop: int, stream: Any = 0) -> list[Any]:
         """On the device: ``inputs``, ``targets``, ``weights``, ``counted`` and ``n_counted`` of the
         kernels.
         """
         if self.constant is not None:
             return self.constant
-        return self._arrays([self.task.trial((self.plan.seed, epoch)) for epoch in range(start, stop)])
+        return self._arrays([self.task.trial((self.plan.seed, epoch)) for epoch in range(start, stop)], stream)
 
-    def _arrays(self, trials: list[Trial]) -> list[Any]:
+    def _arrays(self, trials: list[Trial], stream: Any = 0) -> list[Any]:
         """As ``Specification`` wants them; an array without elements gets one, since a device takes
         no empty ones.
         """
@@ -144,4 +160,4 @@ class Trials:
         flat = [np.stack(values).reshape(len(trials), -1).astype(self.real) for values in wanted]
         inputs, _, _, counted = flat
         arrays = [inputs if inputs.size else np.zeros((len(trials), 1), self.real), *flat[1:], counted.sum(axis=1)]
-        return [cuda.to_device(array) for array in arrays]
+        return [cuda.to_device(array, stream=stream) for array in arrays]

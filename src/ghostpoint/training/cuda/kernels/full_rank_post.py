@@ -1,0 +1,489 @@
+"""Full-rank networks of up to 128 units: one network a block, W and its gradient in the block's
+registers.
+
+The mathematics is that of ``kernels/full_rank.py``, for one trial after the other::
+
+    phi[t] = tanh(W x[t] + W_in u[t] + b + noise[t]),   x[t+1] = (1 - alpha) x[t] + alpha phi[t]
+    y[t] = dL/dx[t] = (1 - alpha) y[t+1] + W^T s[t] + W_out^T dL/dz of the step that reads x[t]
+    s[t] = alpha (1 - phi[t]**2) y[t+1],   dL/dW = sum s[t] x[t]^T,   dL/dW_in = sum s[t] u[t]^T,
+    dL/db = sum s[t]
+
+Layout: threads form a grid of ``down x across``; the one at (r, c) holds the tile of W of ``tall``
+rows from ``r tall`` and ``wide`` columns from ``c wide`` on. Of x and of s, the fours that threads
+of a row or column read together lie together, so that they are on different banks. For W x a thread
+takes its part of x and the sums go over the threads of a row, which are neighbours in a warp; for
+W^T s it takes its part of s, and the sums go over the rows: within a warp by shuffles, over the
+warps through shared memory. s[t] takes the place of phi[t], and when all are there, ``s x^T`` is
+added up over the steps. W lies in ``work`` and is in registers for the two passes alone, as its
+gradient is after them, so that more blocks fit on a processor. x and s of a trial are in shared
+memory or, where a trial is too long for that, in ``work`` too, of the networks on the chip alone.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import cuda, types
+
+from ghostpoint.numerics.random import INITIAL, NOISE
+from ghostpoint.training.cuda.kernels import frame
+from ghostpoint.training.cuda.kernels.frame import begin, end, note, over, write
+from ghostpoint.training.cuda.kernels.functions import functions, judge
+from ghostpoint.training.cuda.kernels.lanes import (
+    SIMULATED,
+    WARP,
+    block_total,
+    device,
+    first_total,
+    load,
+    load_four,
+    power_of_two,
+    scatter,
+    scratch_size,
+    store,
+    store_four,
+    total,
+)
+from ghostpoint.training.cuda.kernels.random import normal_at
+from ghostpoint.training.cuda.kernels.specification import Specification
+from ghostpoint.training.cuda.kernels.variants import setting
+from ghostpoint.training.kernels.optimizers import SGD
+
+#: units at most: W and its gradient fill half of a processor's registers
+LARGEST = 128
+#: units up to which a grid of threads (down, across) is taken
+GRIDS = {32: (4, 8), 64: (8, 8), 104: (16, 8), LARGEST: (16, 16)}
+
+
+def _grid(units: int) -> tuple[int, int]:
+    return next(grid for most, grid in GRIDS.items() if units <= most)
+
+
+def threads(spec: Specification) -> int:
+    """Of a block."""
+    down, across = _grid(spec.units)
+    return down * across
+
+
+def _rows(spec: Specification) -> tuple[int, int]:
+    """Numbers of x and of s of a step."""
+    down, across = _grid(spec.units)
+    tall, wide = -(-spec.units // down), -(-spec.units // across)
+    return -(-wide // 4) * 4 * across, -(-tall // 4) * 4 * down
+
+
+def rest_size(spec: Specification) -> int:
+    """Numbers of ``work`` for a block in any case: W and its gradient."""
+    down, across = _grid(spec.units)
+    return 2 * -(-spec.units // down) * -(-spec.units // across) * down * across
+
+
+def work_size(spec: Specification, steps: int) -> int:
+    """Numbers that a block keeps of a trial, in shared memory or ``work``."""
+    x_row, s_row = _rows(spec)
+    return (steps + 1) * x_row + steps * s_row + -(-steps * spec.outputs // 4) * 4
+
+
+def kernel(spec: Specification) -> Any:
+    """The kernel's Python function, for ``cuda.jit``."""
+    real, units, n_inputs, outputs = spec.real, spec.units, spec.inputs, spec.outputs
+    down, across = _grid(units)
+    block_size, warps = down * across, down * across // WARP
+    tall, wide = -(-units // down), -(-units // across)  # of a thread's tile
+    tile = tall * wide
+    # W x: sums over a row of the grid end with one row of W in each of its first threads
+    row_space = power_of_two(tall)
+    row_masks = [row_space >> k for k in range(1, row_space.bit_length())]
+    row_scatter, row_rest = scatter(row_space, row_masks), first_total(row_space, across // 2)
+    # W^T s: the rows of the grid in a warp differ in the thread's bits from ``across`` on
+    column_masks = tuple(mask for mask in (16, 8) if mask >= across)
+    in_warp = WARP // across
+    column_masks = column_masks[: setting("levels", 2)]
+    splits = in_warp >> len(column_masks)  # sums of a warp that are left apart
+    share = 4 << len(column_masks)
+    column_space = -(-wide // share) * share
+    column_scatter, fours = scatter(column_space, column_masks), column_space >> len(column_masks) >> 2
+    x_row, s_row = _rows(spec)
+    x_fours, s_fours = -(-wide // 4), -(-tall // 4)
+    at_w, at_in, at_b, at_out, at_bias = (spec.place(part) for part in ("W", "w_in", "b", "w_out", "b_out"))
+    train_w, train_in, train_b, train_out, train_bias = (
+        spec.trains(part) for part in ("W", "w_in", "b", "w_out", "b_out")
+    )
+    may_freeze, remembers, shift = spec.may_freeze, spec.rule != SGD, spec.shift
+    on_chip, element = spec.on_chip, getattr(types, spec.dtype)
+    drawn_start, noisy, normed = spec.drawn_start, spec.noisy, spec.normed
+    width = 64 // (4 if spec.dtype == "float32" else 8)
+    drawn_plane = -(-(units + n_inputs + 1) // width) * width  # of the compiled kernel, whose numbers are drawn
+    zero, one = real(0), real(1)
+    tanh = functions(real).tanh
+    compare = judge(real, spec.activation, spec.cuts)
+    n_events, n_quantities = frame.N_EVENTS, frame.N_QUANTITIES
+    limit, step_of, move, normal = frame.limiter(spec), frame.stepper(spec), frame.mover(spec), normal_at(real)
+    sums, warp_sums = block_total(2, block_size), total(4, WARP)
+    max_row, slope_space = max(row_space, 4), 4 * s_fours
+    scratch_shape = scratch_size(block_size, max(4, row_space, column_space))
+    input_space, in_size = max(n_inputs, 1), max(units * n_inputs, 1)
+    head_size, partial_row, rest = outputs * units, column_space * across, rest_size(spec)
+    sets = warps * splits
+    all_partial, rest_of_gradient = sets * partial_row, rest // 2
+    unit_blocks, batch = -(-units // WARP), 4
+
+    @device
+    def x_place(j):
+        """Of unit j in x of a step."""
+        c, k = j // wide, j % wide
+        return k // 4 * (4 * across) + 4 * c + k % 4
+
+    @device
+    def s_place(i):
+        """Of unit i in s of a step."""
+        r, a = i // tall, i % tall
+        return a // 4 * (4 * down) + 4 * r + a % 4
+
+    @device
+    def times(tile_of_w, x, at, parts):
+        """The thread's share of W x, its part of x beginning at ``x[at]``."""
+        values = cuda.local.array(4, real)
+        for a in range(row_space):
+            parts[a] = zero
+        for four in range(x_fours):
+            values[0], values[1], values[2], values[3] = load_four(x, at + 4 * across * four)
+            for one_of in range(4):
+                k = 4 * four + one_of
+                if k < wide:
+                    for a in range(tall):
+                        parts[a] += tile_of_w[a * wide + k] * values[one_of]
+
+    @device
+    def transpose_times(tile_of_w, s, at, parts):
+        """The thread's share of W^T s."""
+        values = cuda.local.array(4, real)
+        for k in range(column_space):
+            parts[k] = zero
+        for four in range(s_fours):
+            values[0], values[1], values[2], values[3] = load_four(s, at + 4 * down * four)
+            for one_of in range(4):
+                a = 4 * four + one_of
+                if a < tall:
+                    for k in range(wide):
+                        parts[k] += tile_of_w[a * wide + k] * values[one_of]
+
+    @device
+    def add_outer(by_w, s, s_at, x, x_at):
+        """Add the thread's tile of s x^T."""
+        slopes, states = cuda.local.array(slope_space, real), cuda.local.array(4, real)
+        for four in range(s_fours):
+            slopes[4 * four], slopes[4 * four + 1], slopes[4 * four + 2], slopes[4 * four + 3] = load_four(
+                s, s_at + 4 * down * four
+            )
+        for four in range(x_fours):
+            states[0], states[1], states[2], states[3] = load_four(x, x_at + 4 * across * four)
+            for one_of in range(4):
+                k = 4 * four + one_of
+                if k < wide:
+                    for a in range(tall):
+                        by_w[a * wide + k] += slopes[a] * states[one_of]
+
+    @device
+    def lay_down(values, work, at):
+        """Write a tile to ``work``, where its threads' numbers lie together."""
+        for k in range(tile):
+            store(work, at + k * block_size, values[k])
+
+    @device
+    def take_up(values, work, at):
+        """Read a tile from ``work``."""
+        for k in range(tile):
+            values[k] = load(work, at + k * block_size)
+
+    @device
+    def copy(values, row, work, w_at, b, w_in, w_out, b_out, thread, r, c):
+        """Write the parameters to a flat state."""
+        for a in range(tall):
+            for k in range(wide):
+                i, j = r * tall + a, c * wide + k
+                if i < units and j < units:
+                    values[row, at_w + i * units + j] = load(work, w_at + (a * wide + k) * block_size)
+        if thread < units:
+            values[row, at_b + thread] = b[thread]
+            for k in range(n_inputs):
+                values[row, at_in + thread * n_inputs + k] = w_in[thread * n_inputs + k]
+            for o in range(outputs):
+                values[row, at_out + o * units + thread] = w_out[o * units + thread]
+        for o in range(thread, outputs, block_size):
+            values[row, at_bias + o] = b_out[o]
+
+    def train(
+        state, first, second, rate, corrections, numbers, solved, trials, steps, inputs, targets, weights, counted,
+        n_counted, cuts, initial, threshold, norms, keys, order, start, stop, records, kept, history, snapshots, events,
+        now, work,
+    ):  # fmt: skip
+        thread, block = cuda.threadIdx.x, cuda.blockIdx.x
+        r, c, lane, warp = thread // across, thread % across, thread % WARP, thread // WARP
+        scratch = cuda.shared.array(scratch_shape, real)
+        if SIMULATED:
+            partial = cuda.shared.array(all_partial, real)
+            own = cuda.shared.array(0, element) if on_chip else work[block]
+        else:
+            partial = cuda.shared.array(all_partial, real, alignment=16)
+            own = cuda.shared.array(0, element, alignment=16) if on_chip else work[block]
+        b = cuda.shared.array(units, real)
+        w_in = cuda.shared.array(in_size, real)
+        w_out = cuda.shared.array(head_size, real)
+        b_out = cuda.shared.array(outputs, real)
+        tile_of_w, by_w = cuda.local.array(tile, real), cuda.local.array(tile, real)
+        row_parts, column_parts = cuda.local.array(max_row, real), cuda.local.array(column_space, real)
+        by_in, by_out = cuda.local.array(input_space, real), cuda.local.array(outputs, real)
+        own_out = cuda.local.array(outputs, real)
+        by_bias, pair = cuda.local.array(outputs, real), cuda.local.array(2, real)
+        marks, seen = cuda.local.array(n_events, np.int64), cuda.local.array(n_quantities, real)
+        alpha, tolerance, chance, spread, sigma = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
+        largest, moving = numbers[5], (numbers[6], numbers[7], numbers[8], numbers[9], numbers[10])
+        leak = one - alpha
+        resting = work[block]
+        n_rows = targets.shape[0]
+        path_of_s = (steps + 1) * x_row
+        slope_at = path_of_s + steps * s_row
+        w_at = thread if on_chip else thread + slope_at + (steps * outputs + 3) // 4 * 4
+        by_w_at = w_at + rest_of_gradient
+        # the row of W whose sum this thread gets, and where its columns' sums begin
+        mine = r * tall + (c & (row_space - 1))
+        owns = c < row_space and c < tall and mine < units
+        mine_x, mine_s, thread_x, thread_s = x_place(mine), s_place(mine), x_place(thread), s_place(thread)
+        tile_x, tile_s = 4 * c, 4 * r
+        read_at, readout = cuda.local.array(unit_blocks, np.int32), cuda.local.array(unit_blocks, real)
+        for k in range(unit_blocks):
+            read_at[k] = x_place(min(k * WARP + lane, units - 1))
+        my_set = warp * splits + (lane // across) % splits
+        column = 0
+        for k in range(len(column_masks)):
+            if thread & column_masks[k]:
+                column += column_space >> (k + 1)
+        for place in range(block, order.size, cuda.gridDim.x):
+            w = order[place]
+            for a in range(tall):
+                for k in range(wide):
+                    i, j = r * tall + a, c * wide + k
+                    value = zero
+                    if i < units and j < units:
+                        value = state[w, at_w + i * units + j]
+                    store(resting, w_at + (a * wide + k) * block_size, value)
+            for i in range(thread, slope_at, block_size):  # places that no unit has stay zero
+                store(own, i, zero)
+            cuda.syncthreads()
+            if thread < units:
+                b[thread] = state[w, at_b + thread]
+                for k in range(n_inputs):
+                    w_in[thread * n_inputs + k] = state[w, at_in + thread * n_inputs + k]
+                for o in range(outputs):
+                    w_out[o * units + thread] = state[w, at_out + o * units + thread]
+            for o in range(thread, outputs, block_size):
+                b_out[o] = state[w, at_bias + o]
+            cuda.syncthreads()
+            eta, key = rate[w], keys[w]
+            begin(events, now, w, marks, seen)
+            recorded, saved = 0, 0
+            last = start if over(marks) else stop
+            for epoch in range(start, last):
+                row = (epoch - start) % n_rows
+                u_of, target_of = inputs[row], targets[row]
+                weight_of, counted_of = weights[row], counted[row]
+                if normed:
+                    pair[0], pair[1] = zero, zero
+                    if thread < units:
+                        for o in range(outputs):
+                            pair[0] += abs(w_out[o * units + thread])
+                    sums(pair, scratch, thread)
+                    if pair[0] > zero:
+                        scale = norms[w] / pair[0]
+                        if thread < units:
+                            for o in range(outputs):
+                                w_out[o * units + thread] *= scale
+                        for o in range(thread, outputs, block_size):
+                            b_out[o] *= scale
+                    cuda.syncthreads()
+                for k in range(input_space):
+                    by_in[k] = zero
+                own_b = load(b, mine) if owns else zero
+                for o in range(outputs):
+                    by_out[o], by_bias[o] = zero, zero
+                    own_out[o] = load(w_out, o * units + thread) if thread < units else zero
+                by_b, own_loss, own_right = zero, zero, zero
+                for trial in range(trials):
+                    take_up(tile_of_w, resting, w_at)
+                    if thread < units:
+                        x = initial[w, thread]
+                        if drawn_start:
+                            x = tanh(spread * normal(key, INITIAL, epoch, trial * drawn_plane + thread))
+                        store(own, thread_x, x)
+                    cuda.syncthreads()
+                    # forwards
+                    x = load(own, mine_x) if owns else zero
+                    for t in range(steps):
+                        times(tile_of_w, own, t * x_row + tile_x, row_parts)
+                        row_scatter(row_parts, scratch, thread)
+                        row_rest(row_parts, scratch, thread)
+                        if owns:
+                            drive = row_parts[0] + own_b
+                            for k in range(n_inputs):
+                                drive += load(w_in, mine * n_inputs + k) * load(
+                                    u_of, (trial * steps + t) * n_inputs + k
+                                )
+                            if noisy:
+                                drawn = (t * trials + trial) * drawn_plane + mine
+                                drive += sigma * normal(key, NOISE, epoch, drawn)
+                            phi = tanh(drive)
+                            x = leak * x + alpha * phi
+                            store(own, (t + 1) * x_row + mine_x, x)
+                            store(own, path_of_s + t * s_row + mine_s, phi)
+                        cuda.syncthreads()
+                    if owns:
+                        own_loss += x - x  # NaN where a unit has overflowed
+                    # outputs: a warp takes ``batch`` steps at a time, then a thread a number
+                    for o in range(outputs):
+                        for k in range(unit_blocks):
+                            i = k * WARP + lane
+                            readout[k] = load(w_out, o * units + i) if i < units else zero
+                        for first_step in range(0, steps, warps * batch):
+                            for k in range(batch):
+                                t = min(first_step + warp * batch + k, steps - 1)
+                                row_parts[k] = zero
+                                for unit_block in range(unit_blocks):
+                                    row_parts[k] += readout[unit_block] * load(
+                                        own, (t + shift) * x_row + read_at[unit_block]
+                                    )
+                            warp_sums(row_parts, scratch, thread)
+                            for k in range(batch):
+                                t = first_step + warp * batch + k
+                                if lane == k and t < steps:
+                                    store(own, slope_at + t * outputs + o, row_parts[k] + b_out[o])
+                    cuda.syncthreads()
+                    for entry in range(thread, steps * outputs, block_size):
+                        at = trial * steps * outputs + entry
+                        of_loss, by_z, is_right = compare(
+                            load(own, slope_at + entry), load(target_of, at), load(weight_of, at), cuts, tolerance
+                        )  # fmt: skip
+                        own_loss += of_loss
+                        own_right += load(counted_of, at) * is_right
+                        store(own, slope_at + entry, by_z)
+                    cuda.syncthreads()
+                    # backwards
+                    y = zero
+                    for back in range(steps + 1):
+                        t = steps - back
+                        if back > 0:
+                            if thread < units:
+                                phi = load(own, path_of_s + t * s_row + thread_s)
+                                s = alpha * (one - phi * phi) * y
+                                by_b += s
+                                for k in range(n_inputs):
+                                    by_in[k] += s * load(u_of, (trial * steps + t) * n_inputs + k)
+                                store(own, path_of_s + t * s_row + thread_s, s)
+                            cuda.syncthreads()
+                            transpose_times(tile_of_w, own, path_of_s + t * s_row + tile_s, column_parts)
+                            column_scatter(column_parts, scratch, thread)
+                            for four in range(fours):
+                                store_four(
+                                    partial, my_set * partial_row + across * column + tile_x + 4 * across * four,
+                                    column_parts[4 * four], column_parts[4 * four + 1], column_parts[4 * four + 2],
+                                    column_parts[4 * four + 3],
+                                )  # fmt: skip
+                            cuda.syncthreads()
+                            if thread < units:
+                                y = leak * y
+                                for k in range(sets):
+                                    y += load(partial, k * partial_row + thread_x)
+                        step = t - shift
+                        if step >= 0 and step < steps:
+                            for o in range(outputs):
+                                by_z = load(own, slope_at + step * outputs + o)
+                                by_bias[o] += by_z
+                                if thread < units:
+                                    y += own_out[o] * by_z
+                                    by_out[o] += by_z * load(own, t * x_row + thread_x)
+                    cuda.syncthreads()
+                    # the gradient of W, in the registers that W had
+                    if trial == 0:
+                        for k in range(tile):
+                            by_w[k] = zero
+                    else:
+                        take_up(by_w, resting, by_w_at)
+                    for t in range(steps):
+                        add_outer(by_w, own, path_of_s + t * s_row + tile_s, own, t * x_row + tile_x)
+                    if trial + 1 < trials:
+                        lay_down(by_w, resting, by_w_at)
+                    cuda.syncthreads()
+                # the norm of what is trained, and what was seen before the update
+                pair[0], pair[1] = own_loss, own_right
+                sums(pair, scratch, thread)
+                seen[0], seen[2] = pair[0], pair[1] / n_counted[row]
+                pair[0], pair[1] = zero, zero
+                if train_w:
+                    for k in range(tile):
+                        pair[0] += by_w[k] * by_w[k]
+                if thread < units:
+                    if train_b:
+                        pair[0] += by_b * by_b
+                    if train_in:
+                        for k in range(n_inputs):
+                            pair[0] += by_in[k] * by_in[k]
+                    if train_out:
+                        for o in range(outputs):
+                            pair[0] += by_out[o] * by_out[o]
+                sums(pair, scratch, thread)
+                square = pair[0]
+                if train_bias:
+                    for o in range(outputs):
+                        square += by_bias[o] * by_bias[o]
+                seen[1] = real(math.sqrt(square))
+                factor, bad = limit(seen, square, eta, largest)
+                if recorded < records.size and records[recorded] == epoch:
+                    if thread == 0:
+                        write(history, w, recorded, seen)
+                    recorded += 1
+                if saved < kept.size and kept[saved] == epoch:
+                    copy(snapshots[saved], w, resting, w_at, b, w_in, w_out, b_out, thread, r, c)
+                    saved += 1
+                how = (first, second, w, moving, *step_of(eta, corrections, epoch - start))
+                pair[0], pair[1] = zero, zero
+                if not bad:
+                    if train_w:
+                        for a in range(tall):
+                            for k in range(wide):
+                                i, j, at = r * tall + a, c * wide + k, a * wide + k
+                                if (i < units and j < units) or not remembers:  # beyond, gradients are zero
+                                    value, pair[0] = move(
+                                        load(resting, w_at + at * block_size), factor * by_w[at], pair[0],
+                                        at_w + i * units + j, how,
+                                    )  # fmt: skip
+                                    store(resting, w_at + at * block_size, value)
+                    if thread < units:
+                        if train_b:
+                            b[thread], pair[0] = move(b[thread], factor * by_b, pair[0], at_b + thread, how)
+                        if train_in:
+                            for k in range(n_inputs):
+                                at = thread * n_inputs + k
+                                w_in[at], pair[0] = move(w_in[at], factor * by_in[k], pair[0], at_in + at, how)
+                        if train_out:
+                            for o in range(outputs):
+                                at = o * units + thread
+                                w_out[at], pair[0] = move(w_out[at], factor * by_out[o], pair[0], at_out + at, how)
+                    if train_bias:
+                        for o in range(outputs):
+                            if thread == o % block_size:
+                                b_out[o], pair[0] = move(b_out[o], factor * by_bias[o], pair[0], at_bias + o, how)
+                sums(pair, scratch, thread)
+                cuda.syncthreads()
+                note(marks, seen, epoch, chance, solved, bad, pair[0] != zero or not may_freeze)
+                if over(marks):
+                    break
+            copy(state, w, resting, w_at, b, w_in, w_out, b_out, thread, r, c)
+            for k in range(saved, kept.size):
+                copy(snapshots[k], w, resting, w_at, b, w_in, w_out, b_out, thread, r, c)
+            if thread == 0:
+                end(history, events, now, w, recorded, records.size, marks, seen)
+            cuda.syncthreads()
+
+    return train

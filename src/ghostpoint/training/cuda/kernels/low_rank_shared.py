@@ -1,0 +1,516 @@
+"""Low-rank networks of any task: one network a warp, its weights in registers, on latents as in
+``kernels/low_rank.py``.
+
+With ``g[t] = (kappa[t], u[t], 1)``, M the matrix with the columns m, W_in and b, P that with the
+columns n and the rows
+of W_out of a readout of the state, ``rho = (kappa, zeta)``::
+
+    phi[t] = tanh(M g[t] + noise[t]),   rho[t+1] = (1 - alpha) rho[t] + alpha P^T phi[t],
+    rho[0] = P^T x[0]
+    lambda[t] = dL/drho[t] = (1 - alpha) lambda[t+1] + (m^T s[t], 0)
+        + (dz/drho)^T dL/dz of the step that reads rho[t]
+    s[t] = alpha (1 - phi[t]**2) P lambda[t+1]
+    dL/dM = sum s[t] g[t]^T,   dL/dP = x[0] lambda[0]^T + sum alpha phi[t] lambda[t+1]^T
+
+Layout: a thread has the ``held`` units from ``held lane`` on. Trials are taken one after the other,
+forwards and back; what is kept of one, rho, phi and dL/dz, is in shared memory or, where a trial is
+too long for that, in ``work``, of the networks on the chip alone. Every row of rho and lambda
+belongs to ``parts`` neighbouring threads. A sum over the units goes through shared memory: every
+thread writes its share of all rows, the threads of a row add theirs up, take the step of the row's
+recursion, and write the row for all to read. The loss of a step is one thread's, all steps at once.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import cuda, types
+
+from ghostpoint.numerics.random import INITIAL, NOISE
+from ghostpoint.training.cuda.kernels import frame
+from ghostpoint.training.cuda.kernels.frame import begin, end, note, over, write
+from ghostpoint.training.cuda.kernels.functions import functions, judge
+from ghostpoint.training.cuda.kernels.lanes import (
+    SIMULATED,
+    WARP,
+    barrier,
+    device,
+    first_total,
+    load,
+    load_four,
+    power_of_two,
+    scratch_size,
+    store,
+    store_four,
+    total,
+)
+from ghostpoint.training.cuda.kernels.random import normal_at
+from ghostpoint.training.cuda.kernels.specification import Specification
+from ghostpoint.training.cuda.kernels.variants import setting
+from ghostpoint.training.kernels.low_rank import CHUNK_KEY
+from ghostpoint.training.kernels.low_rank_passes import CONFIDENCE, LATENT, STATE
+from ghostpoint.training.kernels.optimizers import SGD
+
+#: from a row of shares to the next: threads that read four numbers each are on different banks
+STRIDE = WARP + 4
+
+
+def _fours(count: int) -> int:
+    return -(-count // 4)
+
+
+def _sizes(spec: Specification) -> tuple[int, int, int]:
+    """Units of a thread, numbers of phi of a step, numbers of rho of a step."""
+    held = -(-spec.units // WARP)
+    rows = spec.latents + (spec.outputs if spec.readout == STATE else 0)
+    return held, 4 * _fours(-(-spec.units // held) * held), 4 * _fours(rows)
+
+
+def work_size(spec: Specification, steps: int) -> int:
+    """Numbers of ``work`` for a block."""
+    _, plane, row_stride = _sizes(spec)
+    return (steps + 1) * row_stride + steps * plane + 4 * _fours(steps * spec.outputs)
+
+
+def kernel(spec: Specification) -> Any:
+    """The kernel's Python function, for ``cuda.jit``."""
+    real, units, latents, n_inputs, outputs = spec.real, spec.units, spec.latents, spec.inputs, spec.outputs
+    held, plane, row_stride = _sizes(spec)
+    in_fours = held % 4 == 0
+    of_state, of_latents, by_confidence = (spec.readout == kind for kind in (STATE, LATENT, CONFIDENCE))
+    columns, rows = latents + n_inputs + 1, latents + (outputs if of_state else 0)
+    row_fours, latent_fours = _fours(rows), _fours(latents)
+    # the small part: W_out of a latent readout, then b_out; or the confidence
+    small_size = 1 if by_confidence else outputs * (latents + 1) if of_latents else outputs
+    small_at = spec.place("confidence") if by_confidence else spec.place("w_out" if of_latents else "b_out")
+    bias_at = outputs * latents if of_latents else 0
+    train_head, train_bias = spec.trains("confidence" if by_confidence else "w_out"), spec.trains("b_out")
+    at_m, at_n, at_in, at_b, at_out = (spec.place(part) for part in ("m", "n", "w_in", "b", "w_out"))
+    train_m, train_n, train_in, train_b, train_out = (spec.trains(part) for part in ("m", "n", "w_in", "b", "w_out"))
+    may_freeze, remembers, shift = spec.may_freeze, spec.rule != SGD, spec.shift
+    on_chip, element = spec.on_chip, getattr(types, spec.dtype)
+    drawn_start, noisy, normed, chunk = spec.drawn_start, spec.noisy, spec.normed, spec.chunk
+    width = 64 // (4 if spec.dtype == "float32" else 8)
+    drawn_plane = -(-units // width) * width  # of the compiled kernel, whose numbers are drawn
+    zero, one = real(0), real(1)
+    tanh = functions(real).tanh
+    compare = judge(real, spec.activation, spec.cuts)
+    n_events, n_quantities = frame.N_EVENTS, frame.N_QUANTITIES
+    limit, step_of, move, normal = frame.limiter(spec), frame.stepper(spec), frame.mover(spec), normal_at(real)
+    row_space = power_of_two(rows)
+    parts = WARP // row_space
+    pair_sums, rest_of_row = total(2, WARP), first_total(1, parts // 2)
+    scratch_shape = scratch_size(WARP, 2)
+    left_size, right_size, shares_size = columns * held, rows * held, rows * STRIDE
+    own_small, phi_at = -(-small_size // WARP), row_stride  # of (steps + 1) rows of rho
+    late, post = bool(setting("late_gradients", 1)), bool(setting("post", 0))
+
+    @device
+    def left_place(j, i):
+        """Where column j of M has unit i in the flat state."""
+        if j < latents:
+            return at_m + i * latents + j
+        if j < latents + n_inputs:
+            return at_in + i * n_inputs + (j - latents)
+        return at_b + i
+
+    @device
+    def right_place(k, i):
+        """Where column k of P has unit i in the flat state."""
+        if k < latents:
+            return at_n + i * latents + k
+        return at_out + (k - latents) * units + i
+
+    @device
+    def left_trains(j):
+        return train_m if j < latents else (train_in if j < latents + n_inputs else train_b)
+
+    @device
+    def right_trains(k):
+        return train_n if k < latents else train_out
+
+    @device
+    def small_trains(s):
+        return train_head if by_confidence or s < bias_at else train_bias
+
+    @device
+    def copy(values, row, left, right, small, lane):
+        """Write the parameters to a flat state."""
+        for u in range(held):
+            i = lane * held + u
+            if i < units:
+                for j in range(columns):
+                    values[row, left_place(j, i)] = left[j * held + u]
+                for k in range(rows):
+                    values[row, right_place(k, i)] = right[k * held + u]
+        for s in range(lane, small_size, WARP):
+            values[row, small_at + s] = small[s]
+
+    @device
+    def normalize(right, small, norm, pair, scratch, lane):
+        """Scale W_out and b_out so that ``sum |W_out|`` is ``norm``; a readout of zeros stays."""
+        pair[0], pair[1] = zero, zero
+        if of_latents:
+            for s in range(lane, bias_at, WARP):
+                pair[0] += abs(small[s])
+        else:
+            for k in range(latents, rows):
+                for u in range(held):
+                    pair[0] += abs(right[k * held + u])
+        pair_sums(pair, scratch, lane)
+        if pair[0] > zero:
+            factor = norm / pair[0]
+            for k in range(latents, rows):
+                for u in range(held):
+                    right[k * held + u] *= factor
+            for s in range(lane, small_size, WARP):
+                small[s] *= factor
+        barrier()
+
+    @device
+    def share(shares, lane, values, count):
+        """Write the thread's part of the sums of ``count`` rows."""
+        for k in range(count):
+            store(shares, k * STRIDE + lane, values[k])
+
+    @device
+    def row_sum(shares, at, pair, scratch, lane):
+        """The sum of a row, to each of its threads; the thread's shares begin at ``at``."""
+        if row_space >= 4:
+            a, b, c, d = load_four(shares, at)
+            for four in range(1, row_space // 4):
+                e, f, g, h = load_four(shares, at + 4 * four)
+                a, b, c, d = a + e, b + f, c + g, d + h
+            pair[0] = (a + b) + (c + d)
+        else:
+            pair[0] = load(shares, at)
+            for k in range(1, row_space):
+                pair[0] += load(shares, at + k)
+        rest_of_row(pair, scratch, lane)
+        return pair[0]
+
+    @device
+    def keep(own, at, phi):
+        if in_fours:
+            for four in range(held // 4):
+                store_four(
+                    own, at + 4 * four, phi[4 * four], phi[4 * four + 1], phi[4 * four + 2], phi[4 * four + 3]
+                )  # fmt: skip
+        else:
+            for u in range(held):
+                store(own, at + u, phi[u])
+
+    @device
+    def fetch(own, at, values, fours):
+        """``fours`` times four numbers from ``at`` on."""
+        for four in range(fours):
+            values[4 * four], values[4 * four + 1], values[4 * four + 2], values[4 * four + 3] = load_four(
+                own, at + 4 * four
+            )
+
+    @device
+    def fetch_phi(own, at, phi):
+        if in_fours:
+            fetch(own, at, phi, held // 4)
+        else:
+            for u in range(held):
+                phi[u] = load(own, at + u)
+
+    @device
+    def add_left(by_left, s, rho, given):
+        for u in range(held):
+            for j in range(latents):
+                by_left[j * held + u] += s[u] * rho[j]
+            for j in range(n_inputs):
+                by_left[(latents + j) * held + u] += s[u] * given[j]
+            by_left[(columns - 1) * held + u] += s[u]
+
+    @device
+    def add_gradients(by_left, by_right, phi, s, rho, lam, given):
+        for u in range(held):
+            for k in range(rows):
+                by_right[k * held + u] += phi[u] * lam[k]
+        if not post:
+            add_left(by_left, s, rho, given)
+
+    input_space, pull_space = max(n_inputs, 1), 4 * latent_fours
+
+    def train(
+        state, first, second, rate, corrections, numbers, solved, trials, steps, inputs, targets, weights, counted,
+        n_counted, cuts, initial, threshold, norms, keys, order, start, stop, records, kept, history, snapshots, events,
+        now, work,
+    ):  # fmt: skip
+        lane, block = cuda.threadIdx.x, cuda.blockIdx.x
+        scratch = cuda.shared.array(scratch_shape, real)
+        small = cuda.shared.array(small_size, real)
+        if SIMULATED:
+            shares = cuda.shared.array(shares_size, real)
+            adjoint = cuda.shared.array(row_stride, real)
+            own = cuda.shared.array(0, element) if on_chip else work[block]
+        else:
+            shares = cuda.shared.array(shares_size, real, alignment=16)
+            adjoint = cuda.shared.array(row_stride, real, alignment=16)
+            own = cuda.shared.array(0, element, alignment=16) if on_chip else work[block]
+        left, by_left = cuda.local.array(left_size, real), cuda.local.array(left_size, real)
+        right, by_right = cuda.local.array(right_size, real), cuda.local.array(right_size, real)
+        by_small, head = cuda.local.array(own_small, real), cuda.local.array(outputs, real)
+        x0, phi, s = cuda.local.array(held, real), cuda.local.array(held, real), cuda.local.array(held, real)
+        rho, lam = cuda.local.array(pull_space, real), cuda.local.array(row_stride, real)
+        values, given = cuda.local.array(row_stride, real), cuda.local.array(input_space, real)
+        pair = cuda.local.array(2, real)
+        marks, seen = cuda.local.array(n_events, np.int64), cuda.local.array(n_quantities, real)
+        alpha, tolerance, chance, spread, sigma = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
+        largest, moving = numbers[5], (numbers[6], numbers[7], numbers[8], numbers[9], numbers[10])
+        leak, inverse = one - alpha, one / alpha
+        n_rows = targets.shape[0]
+        path_of_phi = (steps + 1) * phi_at
+        slope_at = path_of_phi + steps * plane
+        first_unit = lane * held
+        busy = first_unit < units
+        # the row of rho and lambda that this thread takes care of
+        row_of = lane // parts
+        writes = lane % parts == 0 and row_of < rows
+        row_of = min(row_of, rows - 1)
+        shares_at = row_of * STRIDE + lane % parts * row_space
+        pulled = row_of < latents
+        for place in range(block, order.size, cuda.gridDim.x):
+            w = order[place]
+            for u in range(held):
+                i = first_unit + u
+                for j in range(columns):
+                    left[j * held + u] = state[w, left_place(j, i)] if i < units else zero
+                for k in range(rows):
+                    right[k * held + u] = state[w, right_place(k, i)] if i < units else zero
+            for k in range(lane, small_size, WARP):
+                small[k] = state[w, small_at + k]
+            for k in range(lane, path_of_phi, WARP):
+                own[k] = zero
+            barrier()
+            kappa_star, eta, key = threshold[w], rate[w], keys[w]
+            begin(events, now, w, marks, seen)
+            recorded, saved = 0, 0
+            last = start if over(marks) else stop
+            for epoch in range(start, last):
+                row = (epoch - start) % n_rows
+                u_of, target_of = inputs[row], targets[row]
+                weight_of, counted_of = weights[row], counted[row]
+                if normed:
+                    normalize(right, small, norms[w], pair, scratch, lane)
+                for k in range(left_size):
+                    by_left[k] = zero
+                for k in range(right_size):
+                    by_right[k] = zero
+                for k in range(own_small):
+                    by_small[k] = zero
+                # what a step's dL/dz adds to the thread's row of lambda
+                for o in range(outputs):
+                    if of_state:
+                        head[o] = one if row_of == latents + o else zero
+                    elif of_latents:
+                        head[o] = small[o * latents + row_of]
+                    else:
+                        head[o] = small[0] if row_of == 0 else zero
+                own_loss, own_right, confidence = zero, zero, small[0]
+                for trial in range(trials):
+                    inner = trial % chunk
+                    trial_key = key ^ (trial // chunk * CHUNK_KEY)
+                    # forwards: rho[0], then phi and rho of every step
+                    for u in range(held):
+                        i = first_unit + u
+                        x0[u] = initial[w, i] if i < units else zero
+                        if drawn_start and i < units:
+                            x0[u] = tanh(spread * normal(trial_key, INITIAL, epoch, inner * drawn_plane + i))
+                    for k in range(rows):
+                        values[k] = zero
+                        for u in range(held):
+                            values[k] += right[k * held + u] * x0[u]
+                    share(shares, lane, values, rows)
+                    barrier()
+                    mine = row_sum(shares, shares_at, pair, scratch, lane)
+                    if writes:
+                        store(own, row_of, mine)
+                    barrier()
+                    for t in range(steps):
+                        fetch(own, t * row_stride, rho, latent_fours)
+                        for j in range(n_inputs):
+                            given[j] = load(u_of, (trial * steps + t) * n_inputs + j)
+                        for k in range(rows):
+                            values[k] = zero
+                        for u in range(held):
+                            i = first_unit + u
+                            drive = left[(columns - 1) * held + u]
+                            for j in range(latents):
+                                drive += left[j * held + u] * rho[j]
+                            for j in range(n_inputs):
+                                drive += left[(latents + j) * held + u] * given[j]
+                            if noisy and i < units:
+                                drawn = (t * chunk + inner) * drawn_plane + i
+                                drive += sigma * normal(trial_key, NOISE, epoch, drawn)
+                            phi[u] = tanh(drive)
+                            for k in range(rows):
+                                values[k] += right[k * held + u] * phi[u]
+                        share(shares, lane, values, rows)
+                        if busy:
+                            keep(own, path_of_phi + t * plane + first_unit, phi)
+                        barrier()
+                        mine = leak * mine + alpha * row_sum(shares, shares_at, pair, scratch, lane)
+                        if writes:
+                            store(own, (t + 1) * row_stride + row_of, mine)
+                        barrier()
+                    if writes:
+                        own_loss += mine - mine  # NaN where a latent has overflowed
+                    # outputs: a thread takes every 32nd step
+                    for step in range(lane, steps, WARP):
+                        at = (step + shift) * row_stride
+                        for o in range(outputs):
+                            if of_state:
+                                z = load(own, at + latents + o) + small[o]
+                            elif of_latents:
+                                z = small[bias_at + o]
+                                for j in range(latents):
+                                    z += small[o * latents + j] * load(own, at + j)
+                            else:
+                                z = small[0] * (load(own, at) - kappa_star)
+                            entry = (trial * steps + step) * outputs + o
+                            of_loss, by_z, is_right = compare(
+                                z, load(target_of, entry), load(weight_of, entry), cuts, tolerance
+                            )  # fmt: skip
+                            own_loss += of_loss
+                            own_right += load(counted_of, entry) * is_right
+                            store(own, slope_at + step * outputs + o, by_z)
+                    barrier()
+                    # backwards: lambda, and the sums over steps
+                    mine = zero
+                    for back in range(steps + 1):
+                        t = steps - back
+                        if back > 0:
+                            fetch(adjoint, 0, lam, row_fours)
+                            if busy:
+                                fetch_phi(own, path_of_phi + t * plane + first_unit, phi)
+                            else:
+                                for u in range(held):
+                                    phi[u] = zero
+                            fetch(own, t * row_stride, rho, latent_fours)
+                            for j in range(latents):
+                                values[j] = zero
+                            for u in range(held):
+                                pull = zero
+                                for k in range(rows):
+                                    pull += right[k * held + u] * lam[k]
+                                s[u] = alpha * (one - phi[u] * phi[u]) * pull
+                                for j in range(latents):
+                                    values[j] += left[j * held + u] * s[u]
+                            share(shares, lane, values, latents)
+                            if post and busy:
+                                keep(own, path_of_phi + t * plane + first_unit, s)
+                            for j in range(n_inputs):
+                                given[j] = load(u_of, (trial * steps + t) * n_inputs + j)
+                            if late:
+                                barrier()
+                                add_gradients(by_left, by_right, phi, s, rho, lam, given)
+                            else:
+                                add_gradients(by_left, by_right, phi, s, rho, lam, given)
+                                barrier()
+                            pulls = row_sum(shares, shares_at, pair, scratch, lane)
+                            mine = leak * mine + (pulls if pulled else zero)
+                        step = t - shift
+                        if step >= 0 and step < steps:
+                            for o in range(outputs):
+                                mine += head[o] * load(own, slope_at + step * outputs + o)
+                        if writes:
+                            store(adjoint, row_of, mine)
+                        barrier()
+                    if post:
+                        for t in range(steps):
+                            for u in range(held):
+                                s[u] = zero
+                            if busy:
+                                fetch_phi(own, path_of_phi + t * plane + first_unit, s)
+                            fetch(own, t * row_stride, rho, latent_fours)
+                            for j in range(n_inputs):
+                                given[j] = load(u_of, (trial * steps + t) * n_inputs + j)
+                            add_left(by_left, s, rho, given)
+                    fetch(adjoint, 0, lam, row_fours)
+                    for u in range(held):
+                        for k in range(rows):
+                            by_right[k * held + u] += inverse * x0[u] * lam[k]
+                    for k in range(own_small):
+                        entry = k * WARP + lane
+                        if entry < small_size:
+                            for step in range(steps):
+                                if of_latents and entry < bias_at:
+                                    by_z = load(own, slope_at + step * outputs + entry // latents)
+                                    by_small[k] += by_z * load(own, (step + shift) * row_stride + entry % latents)
+                                elif by_confidence:
+                                    by_z = load(own, slope_at + step * outputs)
+                                    by_small[k] += by_z * (load(own, (step + shift) * row_stride) - kappa_star)
+                                else:
+                                    by_small[k] += load(own, slope_at + step * outputs + entry - bias_at)
+                    barrier()
+                # the norm of what is trained, and what was seen before the update
+                pair[0], pair[1] = own_loss, own_right
+                pair_sums(pair, scratch, lane)
+                seen[0], seen[2], seen[3] = pair[0], pair[1] / n_counted[row], confidence
+                pair[0], pair[1] = zero, zero
+                for k in range(right_size):
+                    by_right[k] *= alpha
+                for u in range(held):
+                    for j in range(columns):
+                        if left_trains(j):
+                            pair[0] += by_left[j * held + u] * by_left[j * held + u]
+                    for k in range(rows):
+                        if right_trains(k):
+                            pair[0] += by_right[k * held + u] * by_right[k * held + u]
+                for k in range(own_small):
+                    if small_trains(k * WARP + lane):
+                        pair[0] += by_small[k] * by_small[k]
+                pair_sums(pair, scratch, lane)
+                square = pair[0]
+                seen[1] = real(math.sqrt(square))
+                factor, bad = limit(seen, square, eta, largest)
+                if recorded < records.size and records[recorded] == epoch:
+                    if lane == 0:
+                        write(history, w, recorded, seen)
+                    recorded += 1
+                if saved < kept.size and kept[saved] == epoch:
+                    copy(snapshots[saved], w, left, right, small, lane)
+                    saved += 1
+                how = (first, second, w, moving, *step_of(eta, corrections, epoch - start))
+                pair[0], pair[1] = zero, zero
+                if not bad:
+                    for u in range(held):
+                        i = first_unit + u
+                        if i < units or not remembers:  # beyond, gradients are zero
+                            for j in range(columns):
+                                if left_trains(j):
+                                    at = j * held + u
+                                    left[at], pair[0] = move(
+                                        left[at], factor * by_left[at], pair[0], left_place(j, i), how
+                                    )
+                            for k in range(rows):
+                                if right_trains(k):
+                                    at = k * held + u
+                                    right[at], pair[0] = move(
+                                        right[at], factor * by_right[at], pair[0], right_place(k, i), how
+                                    )
+                    for k in range(own_small):
+                        entry = k * WARP + lane
+                        if entry < small_size and small_trains(entry):
+                            small[entry], pair[0] = move(
+                                small[entry], factor * by_small[k], pair[0], small_at + entry, how
+                            )
+                pair_sums(pair, scratch, lane)
+                barrier()
+                note(marks, seen, epoch, chance, solved, bad, pair[0] != zero or not may_freeze)
+                if over(marks):
+                    break
+            copy(state, w, left, right, small, lane)
+            for k in range(saved, kept.size):
+                copy(snapshots[k], w, left, right, small, lane)
+            if lane == 0:
+                end(history, events, now, w, recorded, records.size, marks, seen)
+            barrier()
+
+    return train
