@@ -23,6 +23,7 @@ from ghostpoint.training.cuda.kernels import (
     rank_one_shared,
 )
 from ghostpoint.training.cuda.kernels.full_rank import LARGEST
+from ghostpoint.training.cuda.kernels.lanes import WARP
 from ghostpoint.training.cuda.kernels.rank_one import MOST_REGISTERS, MOST_STEPS
 from ghostpoint.training.cuda.kernels.specification import Specification
 from ghostpoint.training.cuda.kernels.variants import setting
@@ -33,6 +34,9 @@ from ghostpoint.training.plan import Plan
 
 #: latents and outputs of the state together, and units, of a low-rank network at most
 MOST_ROWS, MOST_UNITS = 32, 512
+#: weights of a thread of a low-rank network at most, as many as a warp's registers can hold with
+#: their gradient
+MOST_WEIGHTS = 100
 DRAWN = 1 << 22  # numbers of random trials that are held at a time
 #: bytes of a trial that a block keeps in shared memory at most; 48 KiB go without asking, some are
 #: for other things
@@ -52,7 +56,7 @@ def obstacle(models: Record, task: Task, plan: Plan) -> str:
     if models.kernels == "full_rank":
         most, rank = LARGEST, 0
     elif models.kernels == "low_rank":
-        most, rank = MOST_UNITS, models.rank
+        most, rank = MOST_UNITS, 0 if in_a_block(models) else models.rank
     else:
         return f"the CUDA kernels do not know {type(models).__name__}"
     if models.n_units > most:
@@ -74,7 +78,7 @@ def specification(models: Any, task: Task, plan: Plan, dtype: str, chunk: int) -
         and task.steps <= MOST_STEPS
     )  # fmt: skip
     spec = Specification(
-        kind="rank_one" if short else models.kernels,
+        kind="rank_one" if short else "full_rank" if in_a_block(models) else models.kernels,
         dtype=dtype,
         units=models.n_units,
         latents=models.rank if low else 0,
@@ -97,6 +101,16 @@ def specification(models: Any, task: Task, plan: Plan, dtype: str, chunk: int) -
     )
     kept = 0 if short else work_size(spec, task.steps) * np.dtype(dtype).itemsize
     return replace(spec, on_chip=0 < kept <= SHARED)
+
+
+def in_a_block(models: Any) -> bool:
+    """Whether a low-rank network has a block of threads, by the kernel of full rank: where its
+    weights would not fit into the registers of a warp.
+    """
+    if models.kernels != "low_rank" or models.n_units > LARGEST or "w_out" not in models.present_parts():
+        return False
+    of_unit = 2 * models.rank + models.n_inputs + 1 + models.n_outputs
+    return bool(models.readout == "state" and -(-models.n_units // WARP) * of_unit > MOST_WEIGHTS)
 
 
 def work_size(spec: Specification, steps: int) -> int:

@@ -49,6 +49,7 @@ from ghostpoint.training.cuda.kernels.lanes import (
 from ghostpoint.training.cuda.kernels.random import normal_at
 from ghostpoint.training.cuda.kernels.specification import Specification
 from ghostpoint.training.cuda.kernels.variants import setting
+from ghostpoint.training.kernels.low_rank import CHUNK_KEY
 from ghostpoint.training.kernels.optimizers import SGD
 
 #: units at most: W and its gradient fill half of a processor's registers
@@ -75,9 +76,10 @@ def _rows(spec: Specification) -> tuple[int, int]:
 
 
 def rest_size(spec: Specification) -> int:
-    """Numbers of ``work`` for a block in any case: W and its gradient."""
+    """Numbers of ``work`` for a block in any case: W and its gradient, m and n and theirs."""
     down, across = _grid(spec.units)
-    return 2 * -(-spec.units // down) * -(-spec.units // across) * down * across
+    of_w = 2 * -(-spec.units // down) * -(-spec.units // across) * down * across
+    return of_w + 2 * spec.latents * sum(_rows(spec))
 
 
 def work_size(spec: Specification, steps: int) -> int:
@@ -111,11 +113,13 @@ def kernel(spec: Specification) -> Any:
     train_w, train_in, train_b, train_out, train_bias = (
         spec.trains(part) for part in ("W", "w_in", "b", "w_out", "b_out")
     )
+    factored = spec.latents > 0  # W = m n^T
     may_freeze, remembers, shift = spec.may_freeze, spec.rule != SGD, spec.shift
     on_chip, element = spec.on_chip, getattr(types, spec.dtype)
     drawn_start, noisy, normed = spec.drawn_start, spec.noisy, spec.normed
     width = 64 // (4 if spec.dtype == "float32" else 8)
-    drawn_plane = -(-(units + n_inputs + 1) // width) * width  # of the compiled kernel, whose numbers are drawn
+    # of the compiled kernels, whose numbers are drawn
+    drawn_plane = -(-(units if factored else units + n_inputs + 1) // width) * width
     zero, one = real(0), real(1)
     tanh = functions(real).tanh
     compare = judge(real, spec.activation, spec.cuts)
@@ -127,7 +131,10 @@ def kernel(spec: Specification) -> Any:
     input_space, in_size = max(n_inputs, 1), max(units * n_inputs, 1)
     head_size, partial_row, rest = outputs * units, column_space * across, rest_size(spec)
     sets = warps * splits
-    all_partial, rest_of_gradient = sets * partial_row, rest // 2
+    latents, of_factors, chunk = spec.latents, spec.latents * sum(_rows(spec)), spec.chunk
+    all_partial, of_w = sets * partial_row, tile * block_size
+    at_m, at_n, train_m, train_n = spec.place("m"), spec.place("n"), spec.trains("m"), spec.trains("n")
+    makes_w = train_w or train_m or train_n
     unit_blocks, batch = -(-units // WARP), 4
 
     @device
@@ -187,6 +194,15 @@ def kernel(spec: Specification) -> Any:
                         by_w[a * wide + k] += slopes[a] * states[one_of]
 
     @device
+    def hand_over(partial, at, parts):
+        """Write the sums that the thread has to shared memory."""
+        for four in range(fours):
+            store_four(
+                partial, at + 4 * across * four, parts[4 * four], parts[4 * four + 1], parts[4 * four + 2],
+                parts[4 * four + 3],
+            )  # fmt: skip
+
+    @device
     def lay_down(values, work, at):
         """Write a tile to ``work``, where its threads' numbers lie together."""
         for k in range(tile):
@@ -201,11 +217,20 @@ def kernel(spec: Specification) -> Any:
     @device
     def copy(values, row, work, w_at, b, w_in, w_out, b_out, thread, r, c):
         """Write the parameters to a flat state."""
-        for a in range(tall):
-            for k in range(wide):
-                i, j = r * tall + a, c * wide + k
-                if i < units and j < units:
-                    values[row, at_w + i * units + j] = load(work, w_at + (a * wide + k) * block_size)
+        if factored:
+            m_at = w_at - thread + 2 * of_w
+            if thread < units:
+                for j in range(latents):
+                    values[row, at_m + thread * latents + j] = load(work, m_at + j * s_row + s_place(thread))
+                    values[row, at_n + thread * latents + j] = load(
+                        work, m_at + latents * s_row + j * x_row + x_place(thread)
+                    )
+        else:
+            for a in range(tall):
+                for k in range(wide):
+                    i, j = r * tall + a, c * wide + k
+                    if i < units and j < units:
+                        values[row, at_w + i * units + j] = load(work, w_at + (a * wide + k) * block_size)
         if thread < units:
             values[row, at_b + thread] = b[thread]
             for k in range(n_inputs):
@@ -247,7 +272,10 @@ def kernel(spec: Specification) -> Any:
         path_of_s = (steps + 1) * x_row
         slope_at = path_of_s + steps * s_row
         w_at = thread if on_chip else thread + slope_at + (steps * outputs + 3) // 4 * 4
-        by_w_at = w_at + rest_of_gradient
+        by_w_at = w_at + of_w
+        m_at = w_at - thread + 2 * of_w
+        n_at = m_at + latents * s_row
+        by_m_at, by_n_at = m_at + of_factors, n_at + of_factors
         # the row of W whose sum this thread gets, and where its columns' sums begin
         mine = r * tall + (c & (row_space - 1))
         owns = c < row_space and c < tall and mine < units
@@ -261,15 +289,25 @@ def kernel(spec: Specification) -> Any:
         for k in range(len(column_masks)):
             if thread & column_masks[k]:
                 column += column_space >> (k + 1)
+        partial_at = my_set * partial_row + across * column + tile_x
         for place in range(block, order.size, cuda.gridDim.x):
             w = order[place]
-            for a in range(tall):
-                for k in range(wide):
-                    i, j = r * tall + a, c * wide + k
-                    value = zero
-                    if i < units and j < units:
-                        value = state[w, at_w + i * units + j]
-                    store(resting, w_at + (a * wide + k) * block_size, value)
+            if factored:
+                for i in range(thread, of_factors, block_size):
+                    store(resting, m_at + i, zero)
+                cuda.syncthreads()
+                if thread < units:
+                    for j in range(latents):
+                        store(resting, m_at + j * s_row + thread_s, state[w, at_m + thread * latents + j])
+                        store(resting, n_at + j * x_row + thread_x, state[w, at_n + thread * latents + j])
+            else:
+                for a in range(tall):
+                    for k in range(wide):
+                        i, j = r * tall + a, c * wide + k
+                        value = zero
+                        if i < units and j < units:
+                            value = state[w, at_w + i * units + j]
+                        store(resting, w_at + (a * wide + k) * block_size, value)
             for i in range(thread, slope_at, block_size):  # places that no unit has stay zero
                 store(own, i, zero)
             cuda.syncthreads()
@@ -312,11 +350,23 @@ def kernel(spec: Specification) -> Any:
                     own_out[o] = load(w_out, o * units + thread) if thread < units else zero
                 by_b, own_loss, own_right = zero, zero, zero
                 for trial in range(trials):
-                    take_up(tile_of_w, resting, w_at)
+                    if factored and trial == 0:
+                        # W = m n^T
+                        for k in range(tile):
+                            tile_of_w[k] = zero
+                        for j in range(latents):
+                            add_outer(tile_of_w, resting, m_at + j * s_row + tile_s, resting, n_at + j * x_row + tile_x)
+                        if trials > 1:
+                            lay_down(tile_of_w, resting, w_at)
+                    else:
+                        take_up(tile_of_w, resting, w_at)
+                    inner, trial_key = trial, key
+                    if factored:
+                        inner, trial_key = trial % chunk, key ^ (trial // chunk * CHUNK_KEY)
                     if thread < units:
                         x = initial[w, thread]
                         if drawn_start:
-                            x = tanh(spread * normal(key, INITIAL, epoch, trial * drawn_plane + thread))
+                            x = tanh(spread * normal(trial_key, INITIAL, epoch, inner * drawn_plane + thread))
                         store(own, thread_x, x)
                     cuda.syncthreads()
                     # forwards
@@ -332,8 +382,8 @@ def kernel(spec: Specification) -> Any:
                                     u_of, (trial * steps + t) * n_inputs + k
                                 )
                             if noisy:
-                                drawn = (t * trials + trial) * drawn_plane + mine
-                                drive += sigma * normal(key, NOISE, epoch, drawn)
+                                drawn = (t * (chunk if factored else trials) + inner) * drawn_plane + mine
+                                drive += sigma * normal(trial_key, NOISE, epoch, drawn)
                             phi = tanh(drive)
                             x = leak * x + alpha * phi
                             store(own, (t + 1) * x_row + mine_x, x)
@@ -384,12 +434,7 @@ def kernel(spec: Specification) -> Any:
                             cuda.syncthreads()
                             transpose_times(tile_of_w, own, path_of_s + t * s_row + tile_s, column_parts)
                             column_scatter(column_parts, scratch, thread)
-                            for four in range(fours):
-                                store_four(
-                                    partial, my_set * partial_row + across * column + tile_x + 4 * across * four,
-                                    column_parts[4 * four], column_parts[4 * four + 1], column_parts[4 * four + 2],
-                                    column_parts[4 * four + 3],
-                                )  # fmt: skip
+                            hand_over(partial, partial_at, column_parts)
                             cuda.syncthreads()
                             if thread < units:
                                 y = leak * y
@@ -410,7 +455,7 @@ def kernel(spec: Specification) -> Any:
                             by_w[k] = zero
                     else:
                         take_up(by_w, resting, by_w_at)
-                    for t in range(steps):
+                    for t in range(steps if makes_w else 0):
                         add_outer(by_w, own, path_of_s + t * s_row + tile_s, own, t * x_row + tile_x)
                     if trial + 1 < trials:
                         lay_down(by_w, resting, by_w_at)
@@ -423,6 +468,31 @@ def kernel(spec: Specification) -> Any:
                 if train_w:
                     for k in range(tile):
                         pair[0] += by_w[k] * by_w[k]
+                if train_m:
+                    # dL/dm = dL/dW n
+                    for j in range(latents):
+                        times(by_w, resting, n_at + j * x_row + tile_x, row_parts)
+                        row_scatter(row_parts, scratch, thread)
+                        row_rest(row_parts, scratch, thread)
+                        if owns:
+                            pair[0] += row_parts[0] * row_parts[0]
+                            store(resting, by_m_at + j * s_row + mine_s, row_parts[0])
+                if train_n:
+                    # dL/dn = (dL/dW)^T m
+                    for j in range(latents):
+                        transpose_times(by_w, resting, m_at + j * s_row + tile_s, column_parts)
+                        column_scatter(column_parts, scratch, thread)
+                        hand_over(partial, partial_at, column_parts)
+                        cuda.syncthreads()
+                        if thread < units:
+                            value = zero
+                            for k in range(sets):
+                                value += load(partial, k * partial_row + thread_x)
+                            pair[0] += value * value
+                            store(resting, by_n_at + j * x_row + thread_x, value)
+                        cuda.syncthreads()
+                if factored:
+                    cuda.syncthreads()
                 if thread < units:
                     if train_b:
                         pair[0] += by_b * by_b
@@ -459,6 +529,21 @@ def kernel(spec: Specification) -> Any:
                                         at_w + i * units + j, how,
                                     )  # fmt: skip
                                     store(resting, w_at + at * block_size, value)
+                    if factored and thread < units:
+                        for j in range(latents):
+                            at = thread * latents + j
+                            if train_m:
+                                value, pair[0] = move(
+                                    load(resting, m_at + j * s_row + thread_s),
+                                    factor * load(resting, by_m_at + j * s_row + thread_s), pair[0], at_m + at, how,
+                                )  # fmt: skip
+                                store(resting, m_at + j * s_row + thread_s, value)
+                            if train_n:
+                                value, pair[0] = move(
+                                    load(resting, n_at + j * x_row + thread_x),
+                                    factor * load(resting, by_n_at + j * x_row + thread_x), pair[0], at_n + at, how,
+                                )  # fmt: skip
+                                store(resting, n_at + j * x_row + thread_x, value)
                     if thread < units:
                         if train_b:
                             b[thread], pair[0] = move(b[thread], factor * by_b, pair[0], at_b + thread, how)
