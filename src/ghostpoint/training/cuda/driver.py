@@ -53,11 +53,13 @@ class Launcher:
     memory of a block.
     """
 
-    def __init__(self, spec: Specification, steps: int):
+    def __init__(self, spec: Specification, steps: int, trials: int):
         self.threads = full_rank.threads(spec) if spec.kind == "full_rank" else WARP
         self.networks = WARP // spec.lanes if spec.kind == "rank_one" else 1
         size = work_size(spec, steps)
         rest = getattr(module_of(spec.kind), "rest_size", lambda spec: 0)(spec)
+        if spec.kind == "low_rank" and trials == 1:
+            rest = 0
         self.work = max(1, rest + (0 if spec.on_chip else size))
         self.shared = size * spec.real(0).itemsize if spec.on_chip else 0
         if spec.kind == "rank_one" and setting("rank_one", "shared") == "shared":
@@ -144,7 +146,7 @@ class Run:
         self.models, self.task, self.plan, self.on_record = models, task, plan, on_record
         chunk = KERNELS[models.kernels].chunk(models, task, np.dtype(dtype).itemsize)
         self.spec = spec = specification(models, task, plan, dtype, chunk)
-        self.kernel, self.launch = compiled(spec), launcher(spec, task.steps)
+        self.kernel, self.launch = compiled(spec), launcher(spec, task.steps, task.n_trials)
         self.compute, self.copy = cuda.stream(), cuda.stream()
         self.trials = Trials(task, plan, spec.real)
         count, real = len(models), spec.real

@@ -263,7 +263,9 @@ def kernel(spec: Specification) -> Any:
         by_in, by_out = cuda.local.array(input_space, real), cuda.local.array(outputs, real)
         own_out = cuda.local.array(outputs, real)
         by_bias, pair = cuda.local.array(outputs, real), cuda.local.array(2, real)
-        marks, seen = cuda.local.array(n_events, np.int64), cuda.local.array(n_quantities, real)
+        # the same of all threads, which would take registers
+        marks = cuda.shared.array(n_events, np.int64)
+        seen = cuda.shared.array(n_quantities, real)
         alpha, tolerance, chance, spread, sigma = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
         largest, moving = numbers[5], (numbers[6], numbers[7], numbers[8], numbers[9], numbers[10])
         leak = one - alpha

@@ -48,7 +48,6 @@ from ghostpoint.training.cuda.kernels.lanes import (
 )
 from ghostpoint.training.cuda.kernels.random import normal_at
 from ghostpoint.training.cuda.kernels.specification import Specification
-from ghostpoint.training.cuda.kernels.variants import setting
 from ghostpoint.training.kernels.low_rank import CHUNK_KEY
 from ghostpoint.training.kernels.low_rank_passes import CONFIDENCE, LATENT, STATE
 from ghostpoint.training.kernels.optimizers import SGD
@@ -72,6 +71,13 @@ def work_size(spec: Specification, steps: int) -> int:
     """Numbers of ``work`` for a block."""
     _, plane, row_stride = _sizes(spec)
     return (steps + 1) * row_stride + steps * plane + 4 * _fours(steps * spec.outputs)
+
+
+def rest_size(spec: Specification) -> int:
+    """Numbers of ``work`` for a block where there are several trials: the gradient."""
+    held, _, _ = _sizes(spec)
+    rows = spec.latents + (spec.outputs if spec.readout == STATE else 0)
+    return (spec.latents + spec.inputs + 1 + rows) * held * WARP
 
 
 def kernel(spec: Specification) -> Any:
@@ -105,7 +111,6 @@ def kernel(spec: Specification) -> Any:
     scratch_shape = scratch_size(WARP, 2)
     left_size, right_size, shares_size = columns * held, rows * held, rows * STRIDE
     own_small, phi_at = -(-small_size // WARP), row_stride  # of (steps + 1) rows of rho
-    late, post = bool(setting("late_gradients", 1)), bool(setting("post", 0))
 
     @device
     def left_place(j, i):
@@ -211,29 +216,25 @@ def kernel(spec: Specification) -> Any:
             )
 
     @device
-    def fetch_phi(own, at, phi):
-        if in_fours:
-            fetch(own, at, phi, held // 4)
-        else:
-            for u in range(held):
-                phi[u] = load(own, at + u)
+    def fetch_phi(own, at, phi, busy):
+        for u in range(held):
+            phi[u] = zero
+        if busy:
+            if in_fours:
+                fetch(own, at, phi, held // 4)
+            else:
+                for u in range(held):
+                    phi[u] = load(own, at + u)
 
     @device
-    def add_left(by_left, s, rho, given):
-        for u in range(held):
-            for j in range(latents):
-                by_left[j * held + u] += s[u] * rho[j]
-            for j in range(n_inputs):
-                by_left[(latents + j) * held + u] += s[u] * given[j]
-            by_left[(columns - 1) * held + u] += s[u]
+    def lay_down(values, count, work, at):
+        for k in range(count):
+            store(work, at + k * WARP, values[k])
 
     @device
-    def add_gradients(by_left, by_right, phi, s, rho, lam, given):
-        for u in range(held):
-            for k in range(rows):
-                by_right[k * held + u] += phi[u] * lam[k]
-        if not post:
-            add_left(by_left, s, rho, given)
+    def take_up(values, count, work, at):
+        for k in range(count):
+            values[k] = load(work, at + k * WARP)
 
     input_space, pull_space = max(n_inputs, 1), 4 * latent_fours
 
@@ -247,12 +248,10 @@ def kernel(spec: Specification) -> Any:
         small = cuda.shared.array(small_size, real)
         if SIMULATED:
             shares = cuda.shared.array(shares_size, real)
-            adjoint = cuda.shared.array(row_stride, real)
-            own = cuda.shared.array(0, element) if on_chip else work[block]
+            own = cuda.shared.array(0, element) if on_chip else work[block % work.shape[0]]
         else:
             shares = cuda.shared.array(shares_size, real, alignment=16)
-            adjoint = cuda.shared.array(row_stride, real, alignment=16)
-            own = cuda.shared.array(0, element, alignment=16) if on_chip else work[block]
+            own = cuda.shared.array(0, element, alignment=16) if on_chip else work[block % work.shape[0]]
         left, by_left = cuda.local.array(left_size, real), cuda.local.array(left_size, real)
         right, by_right = cuda.local.array(right_size, real), cuda.local.array(right_size, real)
         by_small, head = cuda.local.array(own_small, real), cuda.local.array(outputs, real)
@@ -260,13 +259,17 @@ def kernel(spec: Specification) -> Any:
         rho, lam = cuda.local.array(pull_space, real), cuda.local.array(row_stride, real)
         values, given = cuda.local.array(row_stride, real), cuda.local.array(input_space, real)
         pair = cuda.local.array(2, real)
-        marks, seen = cuda.local.array(n_events, np.int64), cuda.local.array(n_quantities, real)
+        # the same of all threads, which would take registers
+        marks = cuda.shared.array(n_events, np.int64)
+        seen = cuda.shared.array(n_quantities, real)
+        resting = work[block % work.shape[0]]
         alpha, tolerance, chance, spread, sigma = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
         largest, moving = numbers[5], (numbers[6], numbers[7], numbers[8], numbers[9], numbers[10])
         leak, inverse = one - alpha, one / alpha
         n_rows = targets.shape[0]
         path_of_phi = (steps + 1) * phi_at
         slope_at = path_of_phi + steps * plane
+        rest_at = lane if on_chip else lane + slope_at + (steps * outputs + 3) // 4 * 4
         first_unit = lane * held
         busy = first_unit < units
         # the row of rho and lambda that this thread takes care of
@@ -298,10 +301,6 @@ def kernel(spec: Specification) -> Any:
                 weight_of, counted_of = weights[row], counted[row]
                 if normed:
                     normalize(right, small, norms[w], pair, scratch, lane)
-                for k in range(left_size):
-                    by_left[k] = zero
-                for k in range(right_size):
-                    by_right[k] = zero
                 for k in range(own_small):
                     by_small[k] = zero
                 # what a step's dL/dz adds to the thread's row of lambda
@@ -340,9 +339,12 @@ def kernel(spec: Specification) -> Any:
                             values[k] = zero
                         for u in range(held):
                             i = first_unit + u
-                            drive = left[(columns - 1) * held + u]
-                            for j in range(latents):
+                            drive, odd_drive = left[(columns - 1) * held + u], zero
+                            for j in range(0, latents, 2):
                                 drive += left[j * held + u] * rho[j]
+                            for j in range(1, latents, 2):
+                                odd_drive += left[j * held + u] * rho[j]
+                            drive += odd_drive
                             for j in range(n_inputs):
                                 drive += left[(latents + j) * held + u] * given[j]
                             if noisy and i < units:
@@ -381,61 +383,7 @@ def kernel(spec: Specification) -> Any:
                             own_right += load(counted_of, entry) * is_right
                             store(own, slope_at + step * outputs + o, by_z)
                     barrier()
-                    # backwards: lambda, and the sums over steps
-                    mine = zero
-                    for back in range(steps + 1):
-                        t = steps - back
-                        if back > 0:
-                            fetch(adjoint, 0, lam, row_fours)
-                            if busy:
-                                fetch_phi(own, path_of_phi + t * plane + first_unit, phi)
-                            else:
-                                for u in range(held):
-                                    phi[u] = zero
-                            fetch(own, t * row_stride, rho, latent_fours)
-                            for j in range(latents):
-                                values[j] = zero
-                            for u in range(held):
-                                pull = zero
-                                for k in range(rows):
-                                    pull += right[k * held + u] * lam[k]
-                                s[u] = alpha * (one - phi[u] * phi[u]) * pull
-                                for j in range(latents):
-                                    values[j] += left[j * held + u] * s[u]
-                            share(shares, lane, values, latents)
-                            if post and busy:
-                                keep(own, path_of_phi + t * plane + first_unit, s)
-                            for j in range(n_inputs):
-                                given[j] = load(u_of, (trial * steps + t) * n_inputs + j)
-                            if late:
-                                barrier()
-                                add_gradients(by_left, by_right, phi, s, rho, lam, given)
-                            else:
-                                add_gradients(by_left, by_right, phi, s, rho, lam, given)
-                                barrier()
-                            pulls = row_sum(shares, shares_at, pair, scratch, lane)
-                            mine = leak * mine + (pulls if pulled else zero)
-                        step = t - shift
-                        if step >= 0 and step < steps:
-                            for o in range(outputs):
-                                mine += head[o] * load(own, slope_at + step * outputs + o)
-                        if writes:
-                            store(adjoint, row_of, mine)
-                        barrier()
-                    if post:
-                        for t in range(steps):
-                            for u in range(held):
-                                s[u] = zero
-                            if busy:
-                                fetch_phi(own, path_of_phi + t * plane + first_unit, s)
-                            fetch(own, t * row_stride, rho, latent_fours)
-                            for j in range(n_inputs):
-                                given[j] = load(u_of, (trial * steps + t) * n_inputs + j)
-                            add_left(by_left, s, rho, given)
-                    fetch(adjoint, 0, lam, row_fours)
-                    for u in range(held):
-                        for k in range(rows):
-                            by_right[k * held + u] += inverse * x0[u] * lam[k]
+                    # of what is small, a thread takes every 32nd
                     for k in range(own_small):
                         entry = k * WARP + lane
                         if entry < small_size:
@@ -448,6 +396,69 @@ def kernel(spec: Specification) -> Any:
                                     by_small[k] += by_z * (load(own, (step + shift) * row_stride) - kappa_star)
                                 else:
                                     by_small[k] += load(own, slope_at + step * outputs + entry - bias_at)
+                    barrier()
+                    # backwards: lambda, which takes the place of rho, and the sum over steps for M
+                    if trial == 0:
+                        for k in range(left_size):
+                            by_left[k] = zero
+                    else:
+                        take_up(by_left, left_size, resting, rest_at)
+                    mine = zero
+                    for back in range(steps + 1):
+                        t = steps - back
+                        if back > 0:
+                            fetch(own, (t + 1) * row_stride, lam, row_fours)
+                            fetch(own, t * row_stride, rho, latent_fours)
+                            fetch_phi(own, path_of_phi + t * plane + first_unit, phi, busy)
+                            for j in range(latents):
+                                values[j] = zero
+                            for u in range(held):
+                                pull, odd_pull = zero, zero
+                                for k in range(0, rows, 2):
+                                    pull += right[k * held + u] * lam[k]
+                                for k in range(1, rows, 2):
+                                    odd_pull += right[k * held + u] * lam[k]
+                                s[u] = alpha * (one - phi[u] * phi[u]) * (pull + odd_pull)
+                                for j in range(latents):
+                                    values[j] += left[j * held + u] * s[u]
+                            share(shares, lane, values, latents)
+                            for j in range(n_inputs):
+                                given[j] = load(u_of, (trial * steps + t) * n_inputs + j)
+                            for u in range(held):
+                                for j in range(latents):
+                                    by_left[j * held + u] += s[u] * rho[j]
+                                for j in range(n_inputs):
+                                    by_left[(latents + j) * held + u] += s[u] * given[j]
+                                by_left[(columns - 1) * held + u] += s[u]
+                            barrier()
+                            pulls = row_sum(shares, shares_at, pair, scratch, lane)
+                            mine = leak * mine + (pulls if pulled else zero)
+                        step = t - shift
+                        if step >= 0 and step < steps:
+                            for o in range(outputs):
+                                mine += head[o] * load(own, slope_at + step * outputs + o)
+                        if writes:
+                            store(own, t * row_stride + row_of, mine)
+                        barrier()
+                    # the sum over steps for P
+                    if trial == 0:
+                        for k in range(right_size):
+                            by_right[k] = zero
+                    else:
+                        take_up(by_right, right_size, resting, rest_at + left_size * WARP)
+                    for t in range(steps):
+                        fetch(own, (t + 1) * row_stride, lam, row_fours)
+                        fetch_phi(own, path_of_phi + t * plane + first_unit, phi, busy)
+                        for u in range(held):
+                            for k in range(rows):
+                                by_right[k * held + u] += phi[u] * lam[k]
+                    fetch(own, 0, lam, row_fours)
+                    for u in range(held):
+                        for k in range(rows):
+                            by_right[k * held + u] += inverse * x0[u] * lam[k]
+                    if trial + 1 < trials:
+                        lay_down(by_left, left_size, resting, rest_at)
+                        lay_down(by_right, right_size, resting, rest_at + left_size * WARP)
                     barrier()
                 # the norm of what is trained, and what was seen before the update
                 pair[0], pair[1] = own_loss, own_right
