@@ -55,7 +55,7 @@ class Launcher:
 
     def __init__(self, spec: Specification, steps: int, trials: int):
         self.threads = full_rank.threads(spec) if spec.kind == "full_rank" else WARP
-        self.networks = WARP // spec.lanes if spec.kind == "rank_one" else 1
+        self.networks = WARP * setting("halves", 1) // spec.lanes if spec.kind == "rank_one" else 1
         size = work_size(spec, steps)
         rest = getattr(module_of(spec.kind), "rest_size", lambda spec: 0)(spec)
         if spec.kind == "low_rank" and trials == 1:

@@ -46,6 +46,7 @@ from ghostpoint.training.cuda.kernels.lanes import (
     total,
 )
 from ghostpoint.training.cuda.kernels.specification import Specification
+from ghostpoint.training.cuda.kernels.variants import setting
 from ghostpoint.training.kernels.optimizers import SGD
 
 #: units that a thread holds at most
@@ -59,11 +60,13 @@ REGISTERS = 128
 def kernel(spec: Specification) -> Any:
     """The kernel's Python function, for ``cuda.jit``."""
     real, units, lanes = spec.real, spec.units, spec.lanes
-    held = -(-units // lanes)
+    held, halves = -(-units // lanes), setting("halves", 1)
+    threads, everything = lanes // halves, halves * held  # threads of a network, units of a thread
     fours, element = -(-held // 4), getattr(types, spec.dtype)
-    plane = fours * WARP * 4  # of one of m, n, b and n m in shared memory
+    half_plane = fours * WARP * 4
+    plane = halves * half_plane  # of one of m, n, b and n m in shared memory
     in_shared = 4 * plane
-    networks = WARP // lanes
+    networks = WARP // threads
     at_m, at_n, at_b, at_c = (spec.place(part) for part in ("m", "n", "b", "confidence"))
     train_m, train_n, train_b, train_c = (spec.trains(part) for part in ("m", "n", "b", "confidence"))
     may_freeze, remembers = spec.may_freeze, spec.rule != SGD
@@ -72,20 +75,14 @@ def kernel(spec: Specification) -> Any:
     compare = judge(real, spec.activation, spec.cuts)
     n_events, n_quantities = frame.N_EVENTS, frame.N_QUANTITIES
     limit, step_of, move = frame.limiter(spec), frame.stepper(spec), frame.mover(spec)
-    sums, everyone = total(2, lanes), total(1, WARP)
+    sums, everyone = total(2, threads), total(1, WARP)
     scratch_shape = scratch_size(WARP, 2)
 
     def activation(tanh_here):
-        """phi, the thread's share of ``sum n phi`` and ``sum n m e``, and what the answer read from
-        kappa is worth.
-
-        The two have nothing to do with each other but kappa, so that one fills the waiting of the
-        other.
-        """
+        """phi of a half of the thread's units, and their share of ``sum n phi`` and ``sum n m e``."""
 
         @device
-        def activate(kept, at, kappa, c, apart, target, weight, cuts, phi, pair):
-            of_loss, by_z, is_right = compare(c * apart, target, weight, cuts, zero)
+        def activate(kept, at, kappa, first, phi, pair):
             m, n, b = cuda.local.array(4, real), cuda.local.array(4, real), cuda.local.array(4, real)
             both = cuda.local.array(4, real)
             rates, bend, odd_rates, odd_bend = zero, zero, zero, zero
@@ -99,31 +96,60 @@ def kernel(spec: Specification) -> Any:
                     u = 4 * four + k
                     if u < held:
                         y = tanh_here(m[k] * kappa + b[k])
-                        phi[u] = y
+                        phi[first + u] = y
                         if u % 2:
                             odd_rates += n[k] * y
                             odd_bend += both[k] * (one - y * y)
                         else:
                             rates += n[k] * y
                             bend += both[k] * (one - y * y)
-            pair[0] = rates + odd_rates
-            pair[1] = bend + odd_bend
-            return of_loss, by_z, is_right
+            pair[0] += rates + odd_rates
+            pair[1] += bend + odd_bend
 
         return activate
 
     activate_small, activate_moderate, activate = map(activation, (tanh_of_small, tanh_of_moderate, tanh))
 
+    def half_activation(half):
+        """The activation of a half, by the shortest tanh that its arguments allow."""
+        if half >= halves:
+
+            @device
+            def nothing(kept, at, kappa, steepest, shift, phi, pair):
+                pass
+
+            return nothing
+        first, offset = half * held, half * half_plane
+
+        @device
+        def activate_half(kept, at, kappa, steepest, shift, phi, pair):
+            reach = abs(kappa) * steepest[half] + shift[half]
+            if reach <= small:
+                activate_small(kept, at + offset, kappa, first, phi, pair)
+            elif reach <= moderate:
+                activate_moderate(kept, at + offset, kappa, first, phi, pair)
+            else:
+                activate(kept, at + offset, kappa, first, phi, pair)
+
+        return activate_half
+
+    activate_first, activate_second = half_activation(0), half_activation(1)
+
     @device
     def unit_place(u, thread):
         """Of the thread's unit u in a plane."""
-        return (u // 4 * WARP + thread) * 4 + u % 4
+        return u // held * half_plane + (u % held // 4 * WARP + thread) * 4 + u % held % 4
+
+    @device
+    def unit(u, lane):
+        """The number of the thread's unit u."""
+        return u % held * lanes + u // held * threads + lane
 
     @device
     def copy(values, row, kept, c, thread, lane):
         """Write the parameters to a flat state."""
-        for u in range(held):
-            i, place = u * lanes + lane, unit_place(u, thread)
+        for u in range(everything):
+            i, place = unit(u, lane), unit_place(u, thread)
             if i < units:
                 values[row, at_m + i] = kept[place]
                 values[row, at_n + i] = kept[plane + place]
@@ -137,8 +163,8 @@ def kernel(spec: Specification) -> Any:
         now, work,
     ):  # fmt: skip
         thread = cuda.threadIdx.x
-        lane = thread % lanes
-        place = cuda.blockIdx.x * networks + thread // lanes
+        lane = thread % threads
+        place = cuda.blockIdx.x * networks + thread // threads
         inside = place < order.size
         w = order[place if inside else 0]
         scratch = cuda.shared.array(scratch_shape, real)
@@ -149,12 +175,14 @@ def kernel(spec: Specification) -> Any:
             own = cuda.shared.array(in_shared, real, alignment=16)
             wanted = cuda.shared.array(0, element, alignment=16)
         at = 4 * thread
-        sm, sn, sb = cuda.local.array(held, real), cuda.local.array(held, real), cuda.local.array(held, real)
-        gm, gn, gb = cuda.local.array(held, real), cuda.local.array(held, real), cuda.local.array(held, real)
-        phi, pair = cuda.local.array(held, real), cuda.local.array(2, real)
+        sm, sn, sb = cuda.local.array(everything, real), cuda.local.array(everything, real), cuda.local.array(everything, real)
+        gm, gn, gb = cuda.local.array(everything, real), cuda.local.array(everything, real), cuda.local.array(everything, real)
+        phi, pair = cuda.local.array(everything, real), cuda.local.array(2, real)
+        steepest, shift = cuda.local.array(halves, real), cuda.local.array(halves, real)
+        starts, squares = cuda.local.array(halves, real), cuda.local.array(halves, real)
         marks, seen = cuda.local.array(n_events, np.int64), cuda.local.array(n_quantities, real)
-        for u in range(held):
-            i = u * lanes + lane
+        for u in range(everything):
+            i = unit(u, lane)
             m, n, b, place_of = zero, zero, zero, unit_place(u, thread)
             if i < units:
                 m, n, b = state[w, at_m + i], state[w, at_n + i], state[w, at_b + i]
@@ -182,38 +210,37 @@ def kernel(spec: Specification) -> Any:
         everyone(pair, scratch, thread)
         last = stop if pair[0] > zero else start  # a warp whose networks are all finished has nothing to do
         for epoch in range(start, last):
-            steepest, shift, start_sum = zero, zero, zero
-            for u in range(held):
-                i = u * lanes + lane
+            for half in range(halves):
+                steepest[half], shift[half], starts[half], squares[half] = zero, zero, zero, zero
+            for u in range(everything):
+                i = unit(u, lane)
                 x0 = initial[w, i] if i < units else zero
                 m, n, b = own[unit_place(u, thread)], own[plane + unit_place(u, thread)], own[2 * plane + unit_place(u, thread)]
-                steepest, shift = max(steepest, abs(m)), max(shift, abs(b))
-                start_sum += n * x0
+                half = u // held
+                steepest[half], shift[half] = max(steepest[half], abs(m)), max(shift[half], abs(b))
+                starts[half] += n * x0
                 sn[u], sm[u], sb[u] = back * x0, zero, zero
                 gn[u], gm[u], gb[u] = zero, zero, zero
-            pair[0], pair[1] = start_sum, zero
+            pair[0], pair[1] = starts[0], zero
+            for half in range(1, halves):
+                pair[0] += starts[half]
             sums(pair, scratch, thread)
             kappa = pair[0]
             seen_loss, by_c, right = zero, zero, zero
             for t in range(steps):
-                reach = abs(kappa) * steepest + shift
                 apart = kappa - kappa_star
                 target, worth, count, _ = load_four(wanted, 4 * t)
-                if reach <= small:
-                    of_loss, by_z, is_right = activate_small(own, at, kappa, c, apart, target, worth, cuts, phi, pair)
-                elif reach <= moderate:
-                    of_loss, by_z, is_right = activate_moderate(
-                        own, at, kappa, c, apart, target, worth, cuts, phi, pair
-                    )  # fmt: skip
-                else:
-                    of_loss, by_z, is_right = activate(own, at, kappa, c, apart, target, worth, cuts, phi, pair)
+                of_loss, by_z, is_right = compare(c * apart, target, worth, cuts, zero)
+                pair[0], pair[1] = zero, zero
+                activate_first(own, at, kappa, steepest, shift, phi, pair)
+                activate_second(own, at, kappa, steepest, shift, phi, pair)
                 sums(pair, scratch, thread)
                 a = leak + alpha * pair[1]
                 seen_loss += of_loss
                 right += count * is_right
                 by_c += by_z * apart
                 by_kappa = c * by_z
-                for u in range(held):
+                for u in range(everything):
                     e = one - phi[u] * phi[u]
                     gn[u] += by_kappa * sn[u]
                     gb[u] += by_kappa * sb[u]
@@ -229,21 +256,23 @@ def kernel(spec: Specification) -> Any:
             right += count * is_right
             by_c += by_z * apart
             by_kappa = c * by_z
-            for u in range(held):
+            for u in range(everything):
                 gn[u] += by_kappa * sn[u]
                 gb[u] += by_kappa * sb[u]
                 gm[u] += by_kappa * sm[u]
             seen_loss += kappa - kappa  # NaN where the latent has overflowed
             pair[0], pair[1] = zero, zero
-            for u in range(held):
+            for u in range(everything):
                 n = own[plane + unit_place(u, thread)]
                 gm[u], gb[u], gn[u] = alpha * n * gm[u], alpha * n * gb[u], alpha * gn[u]
                 if train_m:
-                    pair[0] += gm[u] * gm[u]
+                    squares[u // held] += gm[u] * gm[u]
                 if train_n:
-                    pair[0] += gn[u] * gn[u]
+                    squares[u // held] += gn[u] * gn[u]
                 if train_b:
-                    pair[0] += gb[u] * gb[u]
+                    squares[u // held] += gb[u] * gb[u]
+            for half in range(halves):
+                pair[0] += squares[half]
             sums(pair, scratch, thread)
             square = pair[0]
             if train_c:
@@ -262,8 +291,8 @@ def kernel(spec: Specification) -> Any:
             how = (first, second, w, moving, *step_of(eta, corrections, epoch - start))
             changed = zero
             if running and not bad:
-                for u in range(held):
-                    i = u * lanes + lane
+                for u in range(everything):
+                    i = unit(u, lane)
                     if i < units or not remembers:  # beyond, gradients are zero
                         place_of = unit_place(u, thread)
                         m, n, b = own[place_of], own[plane + place_of], own[2 * plane + place_of]
