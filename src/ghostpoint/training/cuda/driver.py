@@ -212,12 +212,13 @@ class Run:
         arrays, count = piece.load(), piece.members.stop - piece.members.start
         history = cuda.device_array((len(QUANTITIES), count, max(1, records.stop - records.start)), real)
         snapshots = cuda.device_array((max(1, kept.stop - kept.start), count, self.spec.size), real)
-        order = np.argsort(piece.finished, kind="stable").astype(np.int32)  # those that go on share their warps
+        # those that go on share their warps
+        order = cuda.to_device(np.argsort(piece.finished, kind="stable").astype(np.int32), stream=self.copy)
         arguments = (
             arrays["state"], arrays["first"], arrays["second"], arrays["rate"],
             cuda.to_device(corrections.astype(real), stream=self.copy), self.numbers, np.float64(plan.solved_loss),
             np.int64(self.task.n_trials), np.int64(self.task.steps), *trials, self.cuts, arrays["initial"],
-            arrays["threshold"], arrays["norms"], arrays["keys"], cuda.to_device(order, stream=self.copy), np.int64(start),
+            arrays["threshold"], arrays["norms"], arrays["keys"], order, np.int64(start),
             np.int64(stop), *listed, history, snapshots, arrays["events"], arrays["now"], self.work,
         )  # fmt: skip
         self.copy.synchronize()

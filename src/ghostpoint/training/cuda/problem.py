@@ -16,9 +16,7 @@ from ghostpoint.tasks import Task, Trial
 from ghostpoint.training.compiled.kernel_rules import OPTIMIZERS, rule_of
 from ghostpoint.training.cuda.kernels import (
     full_rank,
-    full_rank_post,
     low_rank,
-    low_rank_shared,
     rank_one,
     rank_one_shared,
 )
@@ -122,8 +120,8 @@ def module_of(kind: str) -> Any:
     """The module of a kernel."""
     modules = {
         "rank_one": {"old": rank_one, "shared": rank_one_shared},
-        "low_rank": {"old": low_rank, "shared": low_rank_shared},
-        "full_rank": {"old": full_rank, "post": full_rank_post},
+        "low_rank": {"old": low_rank, "shared": low_rank},
+        "full_rank": {"old": full_rank, "post": full_rank},
     }[kind]
     return modules[setting(kind, list(modules)[1])]
 

@@ -79,7 +79,7 @@ def kernel(spec: Specification) -> Any:
     scratch_shape = scratch_size(WARP, 2)
 
     def activation(tanh_here):
-        """phi of a half of the thread's units, and their share of ``sum n phi`` and ``sum n m e``."""
+        """phi of a half of the thread's units; their shares of ``sum n phi`` and ``sum n m e``."""
 
         @device
         def activate(kept, at, kappa, first, phi, pair):
@@ -175,8 +175,9 @@ def kernel(spec: Specification) -> Any:
             own = cuda.shared.array(in_shared, real, alignment=16)
             wanted = cuda.shared.array(0, element, alignment=16)
         at = 4 * thread
-        sm, sn, sb = cuda.local.array(everything, real), cuda.local.array(everything, real), cuda.local.array(everything, real)
-        gm, gn, gb = cuda.local.array(everything, real), cuda.local.array(everything, real), cuda.local.array(everything, real)
+        sm, gm = cuda.local.array(everything, real), cuda.local.array(everything, real)
+        sn, gn = cuda.local.array(everything, real), cuda.local.array(everything, real)
+        sb, gb = cuda.local.array(everything, real), cuda.local.array(everything, real)
         phi, pair = cuda.local.array(everything, real), cuda.local.array(2, real)
         steepest, shift = cuda.local.array(halves, real), cuda.local.array(halves, real)
         starts, squares = cuda.local.array(halves, real), cuda.local.array(halves, real)
@@ -215,8 +216,8 @@ def kernel(spec: Specification) -> Any:
             for u in range(everything):
                 i = unit(u, lane)
                 x0 = initial[w, i] if i < units else zero
-                m, n, b = own[unit_place(u, thread)], own[plane + unit_place(u, thread)], own[2 * plane + unit_place(u, thread)]
-                half = u // held
+                half, place_of = u // held, unit_place(u, thread)
+                m, n, b = own[place_of], own[plane + place_of], own[2 * plane + place_of]
                 steepest[half], shift[half] = max(steepest[half], abs(m)), max(shift[half], abs(b))
                 starts[half] += n * x0
                 sn[u], sm[u], sb[u] = back * x0, zero, zero

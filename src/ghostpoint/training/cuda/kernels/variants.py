@@ -1,4 +1,4 @@
-"""Which form of a kernel is compiled: settings of the environment, to be measured beside each other."""
+"""Which form of a kernel is compiled, to be measured beside each other."""
 
 from __future__ import annotations
 
