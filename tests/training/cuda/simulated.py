@@ -135,6 +135,13 @@ def in_rounds() -> Any:
         )  # fmt: skip
     finally:
         driver.LONGEST, driver._free_memory = before, free
+    # parts of two networks, each on a stream of its own
+    warps, piece, pieces = driver.WARPS, driver._Piece, []
+    driver.WARPS, driver._Piece = 0, lambda *known: pieces.append(piece(*known)) or pieces[-1]
+    try:
+        apart = train_with(ONE, SHORT, 0.05, epochs, engine="cuda", **asked)
+    finally:
+        driver.WARPS, driver._Piece = warps, piece
     alone = train_with(ONE[4], SHORT, 0.05, epochs, engine="cuda", **asked)
     same = [
         whole.history.identical(parts.history), whole.events.identical(parts.events),
@@ -142,6 +149,7 @@ def in_rounds() -> Any:
         bool((whole.history["loss"].values[4:] == alone.history["loss"].values).all()),
         rows == [(epoch, float(whole.history["loss"].sel(epoch=epoch)[4])) for epoch in (0, 3, 4, 6)],
         sum(progress) == epochs * len(ONE),
+        len(pieces) == 3 and whole.history.identical(apart.history) and whole.checkpoints.identical(apart.checkpoints),
     ]  # fmt: skip
     return {"same": [bool(one) for one in same]}
 
@@ -194,7 +202,14 @@ def interrupted() -> Any:
     }
 
 
-OTHERS = {"chunks": chunks, "in memory": in_memory, "in a block": in_a_block, "in rounds": in_rounds, "ends": ends, "interrupted": interrupted}
+OTHERS = {
+    "chunks": chunks,
+    "in memory": in_memory,
+    "in a block": in_a_block,
+    "in rounds": in_rounds,
+    "ends": ends,
+    "interrupted": interrupted,
+}
 
 
 def main(names: list[str]) -> None:

@@ -14,17 +14,11 @@ from numpy.typing import NDArray
 from ghostpoint.models import Record
 from ghostpoint.tasks import Task, Trial
 from ghostpoint.training.compiled.kernel_rules import OPTIMIZERS, rule_of
-from ghostpoint.training.cuda.kernels import (
-    full_rank,
-    low_rank,
-    rank_one,
-    rank_one_shared,
-)
+from ghostpoint.training.cuda.kernels import full_rank, low_rank, rank_one
 from ghostpoint.training.cuda.kernels.full_rank import LARGEST
 from ghostpoint.training.cuda.kernels.lanes import WARP
 from ghostpoint.training.cuda.kernels.rank_one import MOST_REGISTERS, MOST_STEPS
 from ghostpoint.training.cuda.kernels.specification import Specification
-from ghostpoint.training.cuda.kernels.variants import setting
 from ghostpoint.training.kernels.epoch import ACTIVATIONS, READ_OUTS
 from ghostpoint.training.kernels.low_rank_passes import READOUTS
 from ghostpoint.training.kernels.optimizers import RULES
@@ -36,9 +30,8 @@ MOST_ROWS, MOST_UNITS = 32, 512
 #: their gradient
 MOST_WEIGHTS = 100
 DRAWN = 1 << 22  # numbers of random trials that are held at a time
-#: bytes of a trial that a block keeps in shared memory at most; 48 KiB go without asking, some are
-#: for other things
-SHARED = 43 * 1024
+#: bytes of shared memory that a block has without asking for more
+SHARED = 48 * 1024
 #: threads of a rank-one network, by the units that they can hold
 LANES = (8, 16, 32)
 
@@ -97,8 +90,10 @@ def specification(models: Any, task: Task, plan: Plan, dtype: str, chunk: int) -
         chunk=-(-task.n_trials // chunks) if task.noise > 0 or task.initial_scale > 0 else 1,
         lanes=lanes or 32,
     )
-    kept = 0 if short else work_size(spec, task.steps) * np.dtype(dtype).itemsize
-    return replace(spec, on_chip=0 < kept <= SHARED)
+    if short:
+        return spec
+    kept = module_of(spec).work_size(spec, task.steps) + module_of(spec).fixed_size(spec)
+    return replace(spec, on_chip=kept * np.dtype(dtype).itemsize <= SHARED)
 
 
 def in_a_block(models: Any) -> bool:
@@ -111,19 +106,17 @@ def in_a_block(models: Any) -> bool:
     return bool(models.readout == "state" and -(-models.n_units // WARP) * of_unit > MOST_WEIGHTS)
 
 
-def work_size(spec: Specification, steps: int) -> int:
-    """Numbers that a block keeps of a trial beside its registers."""
-    return 1 if spec.kind == "rank_one" else module_of(spec.kind).work_size(spec, steps)
+def work_sizes(spec: Specification, steps: int, trials: int) -> tuple[int, int]:
+    """Numbers that a block keeps of a trial beside its registers, and in memory in any case."""
+    if spec.kind == "rank_one":
+        return 0, 0
+    rest = 0 if spec.kind == "low_rank" and trials == 1 else module_of(spec).rest_size(spec)
+    return module_of(spec).work_size(spec, steps), rest
 
 
-def module_of(kind: str) -> Any:
+def module_of(spec: Specification) -> Any:
     """The module of a kernel."""
-    modules = {
-        "rank_one": {"old": rank_one, "shared": rank_one_shared},
-        "low_rank": {"old": low_rank, "shared": low_rank},
-        "full_rank": {"old": full_rank, "post": full_rank},
-    }[kind]
-    return modules[setting(kind, list(modules)[1])]
+    return {"rank_one": rank_one, "low_rank": low_rank, "full_rank": full_rank}[spec.kind]
 
 
 def packed(models: Record, members: slice, spec: Specification) -> NDArray[Any]:

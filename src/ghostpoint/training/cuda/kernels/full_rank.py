@@ -61,6 +61,13 @@ def _grid(units: int) -> tuple[int, int]:
     return next(grid for most, grid in GRIDS.items() if units <= most)
 
 
+def registers(spec: Specification) -> int | None:
+    """Registers of a thread at most: in float32 twelve warps fit on a processor, or sixteen of the
+    largest networks, whose tiles are smaller.
+    """
+    return None if spec.dtype == "float64" else 128 if threads(spec) == 256 else 168
+
+
 def threads(spec: Specification) -> int:
     """Of a block."""
     down, across = _grid(spec.units)
@@ -72,6 +79,23 @@ def _rows(spec: Specification) -> tuple[int, int]:
     down, across = _grid(spec.units)
     tall, wide = -(-spec.units // down), -(-spec.units // across)
     return -(-wide // 4) * 4 * across, -(-tall // 4) * 4 * down
+
+
+def _column_sums(spec: Specification) -> tuple[tuple[int, ...], int]:
+    """Of W^T s: the bits by which threads of a warp differ in the rows that they have, and the
+    numbers of a thread, padded to fours after the sums over those.
+    """
+    _, across = _grid(spec.units)
+    masks = tuple(mask for mask in (16, 8) if mask >= across)
+    wide, share = -(-spec.units // across), 4 << len(masks)
+    return masks, -(-wide // share) * share
+
+
+def fixed_size(spec: Specification) -> int:
+    """Numbers that a block keeps in shared memory beside those of a trial, or a few more."""
+    (_, space), (_, across) = _column_sums(spec), _grid(spec.units)
+    warps = threads(spec) // WARP
+    return warps * (space * across + 16) + spec.units * (2 + spec.inputs + spec.outputs) + 64
 
 
 def rest_size(spec: Specification) -> int:
@@ -99,9 +123,7 @@ def kernel(spec: Specification) -> Any:
     row_masks = [row_space >> k for k in range(1, row_space.bit_length())]
     row_scatter, row_rest = scatter(row_space, row_masks), first_total(row_space, across // 2)
     # W^T s: the rows of the grid in a warp differ in the thread's bits from ``across`` on
-    column_masks = tuple(mask for mask in (16, 8) if mask >= across)
-    share = 4 << len(column_masks)
-    column_space = -(-wide // share) * share
+    column_masks, column_space = _column_sums(spec)
     column_scatter, fours = scatter(column_space, column_masks), column_space >> len(column_masks) >> 2
     x_row, s_row = _rows(spec)
     x_fours, s_fours = -(-wide // 4), -(-tall // 4)
@@ -561,7 +583,7 @@ def kernel(spec: Specification) -> Any:
                 if over(marks):
                     break
             copy(state, w, resting, w_at, b, w_in, w_out, b_out, thread, r, c)
-            for k in range(saved, kept.size):
+            for k in range(saved, kept.size if kept[0] >= 0 else 0):
                 copy(snapshots[k], w, resting, w_at, b, w_in, w_out, b_out, thread, r, c)
             if thread == 0:
                 end(history, events, now, w, recorded, records.size, marks, seen)

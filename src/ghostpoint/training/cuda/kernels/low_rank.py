@@ -73,6 +73,17 @@ def work_size(spec: Specification, steps: int) -> int:
     return (steps + 1) * row_stride + steps * plane + 4 * _fours(steps * spec.outputs)
 
 
+def fixed_size(spec: Specification) -> int:
+    """Numbers in shared memory beside those, and a few."""
+    rows = spec.latents + (spec.outputs if spec.readout == STATE else 0)
+    return rows * STRIDE + spec.outputs * (spec.latents + 1) + 64
+
+
+def registers(spec: Specification) -> int | None:
+    """Registers of a thread at most: all that there are."""
+    return None
+
+
 def rest_size(spec: Specification) -> int:
     """Numbers of ``work`` for a block where there are several trials: the gradient."""
     held, _, _ = _sizes(spec)
@@ -518,7 +529,7 @@ def kernel(spec: Specification) -> Any:
                 if over(marks):
                     break
             copy(state, w, left, right, small, lane)
-            for k in range(saved, kept.size):
+            for k in range(saved, kept.size if kept[0] >= 0 else 0):
                 copy(snapshots[k], w, left, right, small, lane)
             if lane == 0:
                 end(history, events, now, w, recorded, records.size, marks, seen)
