@@ -122,12 +122,19 @@ def verify(small: bool) -> dict[str, Any]:
     names = list(verify_cases())[:2] if small else list(verify_cases())
     command = [sys.executable, __file__, "--case"]
     running = {name: subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in names}
-    found = {}
-    for name, process in running.items():
-        output, _ = process.communicate()
-        lines = output.strip().splitlines()
-        found[name] = json.loads(lines[-1]) if process.returncode == 0 and lines else "failed"
-        print(name, found[name], flush=True)
+    return as_they_end(running)
+
+
+def as_they_end(running: dict[str, subprocess.Popen[str]]) -> dict[str, Any]:
+    """What each process has found, printed when it ends."""
+    found: dict[str, Any] = dict.fromkeys(running)
+    while running:
+        for name in [name for name, process in running.items() if process.poll() is not None]:
+            process = running.pop(name)
+            lines = process.communicate()[0].strip().splitlines()
+            found[name] = json.loads(lines[-1]) if process.returncode == 0 and lines else {"failed": lines[-3:]}
+            print(json.dumps({name: found[name]}), flush=True)
+        time.sleep(0.05)
     return found
 
 
@@ -204,16 +211,11 @@ def nanoseconds(models: Any, task: Any, optimizer: Any = None) -> float:
 
 def one_by_one(argument: str, names: list[str]) -> dict[str, Any]:
     """What a process for every name finds: they compile side by side and measure one at a time."""
-    found = {}
     with tempfile.NamedTemporaryFile() as lock:
         command = [sys.executable, __file__, "--lock", lock.name, argument]
-        running = {name: subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in names}
-        for name, process in running.items():
-            output, _ = process.communicate()
-            lines = output.strip().splitlines()
-            found[name] = json.loads(lines[-1]) if process.returncode == 0 and lines else {"failed": output[-300:]}
-            print(name, found[name], flush=True)
-    return found
+        return as_they_end(
+            {name: subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in names}
+        )
 
 
 def compile_ahead(models: Any, task: Any, optimizer: Any = None) -> None:
@@ -488,12 +490,12 @@ def main() -> None:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 output, _ = process.communicate()
-            *heard, last = output.strip().splitlines() or [""]
-            print("\n".join(heard))
-            try:
-                results[section] = json.loads(last)
-            except ValueError:
-                results[section] = {"failed": f"exit status {process.returncode}", "heard": last[:300]}
+            heard = output.strip().splitlines()
+            print("\n".join(heard[:-1]))
+            if process.returncode == 0:
+                results[section] = json.loads(heard[-1])
+            else:  # what there was until then is kept
+                results[section] = {"failed": f"exit status {process.returncode}", "heard": heard}
             print(section, json.dumps(results[section])[:1500], f"{time.perf_counter() - start:.0f} s", flush=True)
             options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from numba import cuda
-from numba.core.errors import NumbaPerformanceWarning
 from numpy.typing import NDArray
 
 from ghostpoint.models import Record
@@ -265,7 +264,8 @@ class Run:
         self.copy.synchronize()
         done = cuda.event()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NumbaPerformanceWarning)  # a small stack does not fill a device
+            # a small stack does not fill a device; numba and numba-cuda each have a class for it
+            warnings.filterwarnings("ignore", message="Grid size")
             self.kernel[launch.blocks(count), launch.threads, piece.compute, launch.shared](*arguments)
         piece.epoch, piece.launches = stop, piece.launches + 1
         done.record(piece.compute)

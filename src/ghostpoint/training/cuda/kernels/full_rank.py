@@ -152,7 +152,7 @@ def kernel(spec: Specification) -> Any:
     all_partial, of_w = warps * partial_row, tile * block_size
     at_m, at_n, train_m, train_n = spec.place("m"), spec.place("n"), spec.trains("m"), spec.trains("n")
     makes_w = train_w or train_m or train_n
-    unit_blocks, batch = -(-units // WARP), 4
+    unit_blocks = -(-units // WARP)
 
     @device
     def x_place(j):
@@ -209,6 +209,14 @@ def kernel(spec: Specification) -> Any:
                 if k < wide:
                     for a in range(tall):
                         by_w[a * wide + k] += slopes[a] * states[one_of]
+
+    @device
+    def read(own, t, steps, readout, read_at):
+        """The thread's share of an output at step t, of the last step for any t beyond."""
+        at, z = (min(t, steps - 1) + shift) * x_row, zero
+        for k in range(unit_blocks):
+            z += readout[k] * load(own, at + read_at[k])
+        return z
 
     @device
     def hand_over(partial, at, parts):
@@ -409,24 +417,24 @@ def kernel(spec: Specification) -> Any:
                         cuda.syncthreads()
                     if owns:
                         own_loss += x - x  # NaN where a unit has overflowed
-                    # outputs: a warp takes ``batch`` steps at a time, then a thread a number
+                    # outputs: a warp takes four steps at a time, then a thread a number
                     for o in range(outputs):
                         for k in range(unit_blocks):
                             i = k * WARP + lane
                             readout[k] = load(w_out, o * units + i) if i < units else zero
-                        for first_step in range(0, steps, warps * batch):
-                            for k in range(batch):
-                                t = min(first_step + warp * batch + k, steps - 1)
-                                row_parts[k] = zero
-                                for unit_block in range(unit_blocks):
-                                    row_parts[k] += readout[unit_block] * load(
-                                        own, (t + shift) * x_row + read_at[unit_block]
-                                    )
+                        for first_step in range(0, steps, warps * 4):
+                            t = first_step + warp * 4
+                            row_parts[0] = read(own, t, steps, readout, read_at)
+                            row_parts[1] = read(own, t + 1, steps, readout, read_at)
+                            row_parts[2] = read(own, t + 2, steps, readout, read_at)
+                            row_parts[3] = read(own, t + 3, steps, readout, read_at)
                             warp_sums(row_parts, scratch, thread)
-                            for k in range(batch):
-                                t = first_step + warp * batch + k
-                                if lane == k and t < steps:
-                                    store(own, slope_at + t * outputs + o, row_parts[k] + b_out[o])
+                            even, odd = row_parts[0], row_parts[1]
+                            if lane >= 2:
+                                even, odd = row_parts[2], row_parts[3]
+                            if lane < 4 and t + lane < steps:
+                                z = (odd if lane % 2 else even) + b_out[o]
+                                store(own, slope_at + (t + lane) * outputs + o, z)
                     cuda.syncthreads()
                     for entry in range(thread, steps * outputs, block_size):
                         at = trial * steps * outputs + entry
