@@ -7,10 +7,11 @@ against the reference engine in float64 (against the compiled engine where numbe
 models, tasks and optimisers; *statistics*, the 100 published rank-one networks of Fig. 8B, of which
 74 learn in every run, while how many of these are lost depends on the last bit of the arithmetic;
 *speed*, nanoseconds per network-epoch over stacks of networks, medians of repeats, with the
-launches alone and nothing recorded; *torch*, the same training batched in PyTorch with its epoch in
-a CUDA graph; *jax*, vmap over networks and scan over steps and epochs; *cpu*, the compiled engine
-on two threads; *figure*, Fig. 6A of rank one end to end. N = 100, float32, plain gradient descent,
-delayed activation of 40 steps.
+launches alone and nothing recorded, and the share of the bound that they reach; *published*, the
+same for the stacks of the published experiments, and the seconds of all their epochs; *torch*, the
+same training batched in PyTorch with its epoch in a CUDA graph; *jax*, vmap over networks and scan
+over steps and epochs; *cpu*, the compiled engine on two threads; *figure*, Fig. 6A of rank one end
+to end. N = 100, float32, plain gradient descent, delayed activation of 40 steps.
 
 *bound*: the time of the arithmetic alone, at the device's highest clock: 16 tanh and 128
 multiply-adds a cycle and processor; of a unit and step one tanh and 9 multiply-adds at rank one, 6
@@ -20,17 +21,23 @@ multiply-adds a cycle and processor; of a unit and step one tanh and 9 multiply-
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+if not hasattr(np, "row_stack"):
+    vars(np)["row_stack"] = np.vstack  # a numba-cuda of before numpy 2.5 names it when it is imported
 
 import ghostpoint as gp
 from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination, DelayedMatchToSample, NBitFlipFlop
@@ -45,8 +52,14 @@ MATCH = DelayedMatchToSample(30, 80, 50)
 STACKS = {"rank 1": (100, 1000, 8000, 100_000), "rank 10": (100, 1000, 8000, 100_000), "full rank": (100, 1000, 8000)}
 #: one size for all that run on the device
 BESIDE = {"rank 1": 8000, "rank 10": 8000, "full rank": 2000}
-#: and the seconds that each may take
-SECTIONS = {"verify": 120, "statistics": 40, "figure": 60, "speed": 130, "torch": 80, "jax": 90, "cpu": 90}
+#: sections, and the seconds that each may take
+SECTIONS = {
+    "speed": 70, "verify": 90, "published": 80, "statistics": 40, "figure": 50, "torch": 60, "jax": 70, "cpu": 70,
+}  # fmt: skip
+
+
+#: sections in the order in which they run; of those side by side one measures at most a time
+GROUPS = (("speed",), ("published",), ("verify", "statistics"), ("figure",), ("torch", "cpu"), ("jax",))
 
 
 def networks(name: str, count: int) -> Any:
@@ -91,6 +104,8 @@ def verify_cases() -> dict[str, tuple[Any, Any, float, dict[str, Any], str]]:
         "rank 2, match to sample": (match, MATCH, 0.01, {}, "reference"),
         "rank 2, noise": (latent, NOISY, 0.01, {}, "compiled"),
         "rank 10": (low(N, range(3), "state_readout", rank=10), DA, 0.01, {}, "reference"),
+        "rank 30, momentum": (low(N, range(2), "state_readout", rank=30), DA, 0.01, clip, "reference"),
+        "rank 100": (low(N, range(2), "state_readout", rank=100), DA, 0.01, {}, "reference"),
         "full rank": (full, DA, 1e-3, {}, "reference"),
         "full rank, Adam": (full, DA, 1e-4, {"optimizer": "adam"}, "reference"),
         "full rank, inputs, readout norm": (inputs, CUE, 0.01, norm, "reference"),
@@ -107,12 +122,19 @@ def verify(small: bool) -> dict[str, Any]:
     names = list(verify_cases())[:2] if small else list(verify_cases())
     command = [sys.executable, __file__, "--case"]
     running = {name: subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in names}
-    found = {}
-    for name, process in running.items():
-        output, _ = process.communicate()
-        lines = output.strip().splitlines()
-        found[name] = json.loads(lines[-1]) if process.returncode == 0 and lines else "failed"
-        print(name, found[name], flush=True)
+    return as_they_end(running)
+
+
+def as_they_end(running: dict[str, subprocess.Popen[str]]) -> dict[str, Any]:
+    """What each process has found, printed when it ends."""
+    found: dict[str, Any] = dict.fromkeys(running)
+    while running:
+        for name in [name for name, process in running.items() if process.poll() is not None]:
+            process = running.pop(name)
+            lines = process.communicate()[0].strip().splitlines()
+            found[name] = json.loads(lines[-1]) if process.returncode == 0 and lines else {"failed": lines[-3:]}
+            print(json.dumps({name: found[name]}), flush=True)
+        time.sleep(0.05)
     return found
 
 
@@ -157,40 +179,121 @@ def statistics_of_published(small: bool) -> dict[str, Any]:
     return found
 
 
-def plan_for(models: Any) -> Any:
+def plain(models: Any, optimizer: Any = None) -> Any:
+    """A plan that records nothing."""
     from ghostpoint.training.optimizers import SGD
     from ghostpoint.training.plan import Plan
 
     never = np.zeros(0, np.int64)
-    return Plan(np.full(len(models), RATE), 10**9, never, never, SGD(), None, 0.05, 0)
+    return Plan(np.full(len(models), RATE), 10**9, never, never, optimizer or SGD(), None, 0.05, 0)
+
+
+def nanoseconds(models: Any, task: Any, optimizer: Any = None) -> float:
+    """Per network-epoch of six launches that record nothing, the median of three."""
+    from ghostpoint.training.cuda.driver import Run
+
+    run = Run(models, task, plain(models, optimizer), "float32", None)
+    epochs, at = 2, 0
+    times: list[float] = []
+    while len(times) < 4:
+        start = time.perf_counter()
+        for _ in range(6):
+            run.round(at, at + epochs)
+            at += epochs
+        run.synchronize()
+        took = (time.perf_counter() - start) / 6
+        if took < 0.03 and epochs < 4096 and not times:
+            epochs = min(4096, max(2 * epochs, int(epochs * 0.05 / max(took, 1e-4))))
+            continue
+        times.append(took / epochs / len(models) * 1e9)
+    return statistics.median(times[1:])
+
+
+def one_by_one(argument: str, names: list[str]) -> dict[str, Any]:
+    """What a process for every name finds: they compile side by side and measure one at a time."""
+    with tempfile.NamedTemporaryFile() as lock:
+        command = [sys.executable, __file__, "--lock", lock.name, argument]
+        return as_they_end(
+            {name: subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in names}
+        )
+
+
+def compile_ahead(models: Any, task: Any, optimizer: Any = None) -> None:
+    """Compile a kernel without launching it."""
+    from numba import types
+
+    from ghostpoint.training.compiled.kernel_families import KERNELS
+    from ghostpoint.training.cuda.driver import compiled
+    from ghostpoint.training.cuda.kernels.specification import ARGUMENTS
+    from ghostpoint.training.cuda.problem import specification
+
+    chunk = KERNELS[models.kernels].chunk(models, task, 4)
+    arguments = []
+    for _, kind, axes in ARGUMENTS:
+        number = getattr(types, "float32" if kind == "real" else kind)
+        arguments.append(types.Array(number, axes, "C") if axes else number)
+    compiled(specification(models, task, plain(models, optimizer), "float32", chunk)).compile(tuple(arguments))
 
 
 def speed(small: bool) -> dict[str, Any]:
-    """Nanoseconds per network-epoch of launches, by stack."""
-    from ghostpoint.training.cuda.driver import Run
+    """Nanoseconds per network-epoch, by stack, and shares of the bound."""
+    return one_by_one("--stack", [f"{name}{'/small' * small}" for name in STACKS])
 
-    found: dict[str, Any] = {}
-    for name, sizes in STACKS.items():
-        found[name] = {"bound": bound(name)}
-        for count in sizes[:1] if small else sizes:
-            models = networks(name, count)
-            run = Run(models, DA, plan_for(models), "float32", None)
-            run.round(0, 2)
-            run.compute.synchronize()
-            epochs, at = 4, 2
-            times: list[float] = []
-            while len(times) < 4:
-                start = time.perf_counter()
-                run.round(at, at + epochs)
-                run.compute.synchronize()
-                took, at = time.perf_counter() - start, at + epochs
-                if took < 0.15 and epochs < 4096 and not times:
-                    epochs = min(4096, max(2 * epochs, int(epochs * 0.3 / max(took, 1e-4))))
-                    continue
-                times.append(took / epochs / count * 1e9)
-            found[name][str(count)] = statistics.median(times[1:])
-            print(name, count, found[name][str(count)], found[name]["bound"], flush=True)
-    return found
+
+def stack(name: str, lock: Any) -> dict[str, Any]:
+    """One kind of network of :func:`speed`."""
+    name, _, small = name.partition("/")
+    compile_ahead(networks(name, 2), DA)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    limit = bound(name)
+    times = {str(count): nanoseconds(networks(name, count), DA) for count in STACKS[name][: 1 if small else None]}
+    return {"bound": limit, **times, "share": {count: limit / found for count, found in times.items()}}
+
+
+def published_parts() -> dict[str, tuple[Any, Any, Any, int]]:
+    """Name to networks, task, optimiser and epochs of the published experiments that are stacks."""
+    from ghostpoint.training.optimizers import Adam
+
+    low, whole = gp.LowRankRNN.initialize, gp.FullRankRNN.initialize
+    one, biased = low(N, range(10)), whole(N, range(20), "xavier_biased", n_inputs=1, activation="tanh")
+    noisy = DelayedCueDiscrimination(10, 50, 50, copies=10, initial_scale=0.1, noise=0.001)
+    hundred = whole(N, range(100), "xavier_biased", n_inputs=1, activation="tanh")
+    parts: dict[str, tuple[Any, Any, Any, int]] = {
+        f"6B, rank {rank}": (low(N, range(10), "state_readout", rank=rank).repeat(10), DA, None, 500_000)
+        for rank in (100, 50, 30, 10, 5, 4, 3, 2, 1)
+    }
+    return {
+        **parts,
+        "6A, rank one": (one.repeat(30), DA, None, 200_001),
+        "6A, full rank": (whole(N, range(10)).repeat(30), DA, None, 200_001),
+        "7A-C": (biased.repeat(20), CUE, None, 20_000),
+        "7D-F": (biased.repeat(20), MATCH, None, 20_000),
+        "8B": (low(N, range(100)), DA, None, 6000),
+        "8B, confidences": (low(N, range(100)).repeat(30), DA, None, 100),
+        "8C": (hundred, noisy, Adam(), 10_000),
+        "8C, interventions": (hundred.repeat(5), noisy, Adam(), 10_000),
+    }
+
+
+def published(small: bool) -> dict[str, Any]:
+    """The stacks of the published experiments: their network-epochs, nanoseconds, seconds; in
+    total.
+    """
+    names = list(published_parts())
+    parts = one_by_one("--part", names[:2] if small else names)
+    counted = [one for one in parts.values() if "seconds" in one]
+    total = {key: sum(one[key] for one in counted) for key in ("network_epochs", "seconds")}
+    return {"parts": parts, "failed": len(parts) - len(counted), **total}
+
+
+def part(name: str, lock: Any) -> dict[str, Any]:
+    """One stack of :func:`published`."""
+    models, task, optimizer, epochs = published_parts()[name]
+    compile_ahead(models, task, optimizer)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    found = nanoseconds(models, task, optimizer)
+    done = epochs * len(models)
+    return {"networks": len(models), "network_epochs": done, "nanoseconds": found, "seconds": found * done * 1e-9}
 
 
 def torch_graphs(small: bool) -> dict[str, Any]:
@@ -331,8 +434,8 @@ def figure(small: bool) -> dict[str, Any]:
 
 
 WORK: dict[str, Callable[[bool], dict[str, Any]]] = {
-    "verify": verify, "statistics": statistics_of_published, "speed": speed, "torch": torch_graphs, "jax": jax_scan,
-    "cpu": cpu, "figure": figure,
+    "verify": verify, "statistics": statistics_of_published, "speed": speed, "published": published,
+    "torch": torch_graphs, "jax": jax_scan, "cpu": cpu, "figure": figure,
 }  # fmt: skip
 
 
@@ -357,10 +460,15 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=list(SECTIONS), default=list(SECTIONS))
     parser.add_argument("--small", action="store_true", help="tiny sizes, to try the script")
     parser.add_argument("--section", choices=list(SECTIONS), help=argparse.SUPPRESS)
-    parser.add_argument("--case", help=argparse.SUPPRESS)
+    for hidden in ("--case", "--stack", "--part", "--lock"):
+        parser.add_argument(hidden, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.case:
         print(json.dumps(case(options.case)))
+        return
+    if options.stack or options.part:
+        with open(options.lock, "w", encoding="utf-8") as lock:
+            print(json.dumps(stack(options.stack, lock) if options.stack else part(options.part, lock)))
         return
     if options.section:
         print(json.dumps(WORK[options.section](options.small)))
@@ -368,26 +476,28 @@ def main() -> None:
     results: dict[str, Any] = {"device": device()}
     environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     command = [sys.executable, __file__, *["--small"] * options.small, "--section"]
-    for section in options.only:
-        start = time.perf_counter()
-        try:
-            done = subprocess.run(
-                [*command, section],
-                stdout=subprocess.PIPE,
-                text=True,
-                timeout=SECTIONS[section],
-                env=environment,
-                check=True,
+    for group in GROUPS:
+        start, running = time.perf_counter(), {}
+        for section in (name for name in group if name in options.only):
+            # a session of its own, so that what it has started ends with it
+            running[section] = subprocess.Popen(
+                [*command, section], stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
             )
-            *heard, last = done.stdout.strip().splitlines()
-            print("\n".join(heard))
-            results[section] = json.loads(last)
-        except (subprocess.SubprocessError, ValueError) as error:
-            heard = getattr(error, "stdout", None) or b""
-            results[section] = {"failed": str(error)[:300]}
-            print(heard.decode() if isinstance(heard, bytes) else heard)
-        print(section, json.dumps(results[section])[:1500], f"{time.perf_counter() - start:.0f} s", flush=True)
-        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        for section, process in running.items():
+            left = start + SECTIONS[section] - time.perf_counter()
+            try:
+                output, _ = process.communicate(timeout=max(1.0, left))
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                output, _ = process.communicate()
+            heard = output.strip().splitlines()
+            print("\n".join(heard[:-1]))
+            if process.returncode == 0:
+                results[section] = json.loads(heard[-1])
+            else:  # what there was until then is kept
+                results[section] = {"failed": f"exit status {process.returncode}", "heard": heard}
+            print(section, json.dumps(results[section])[:1500], f"{time.perf_counter() - start:.0f} s", flush=True)
+            options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -102,6 +102,23 @@ def in_memory() -> Any:
         problem.SHARED = shared
 
 
+def in_a_block() -> Any:
+    """Low-rank networks whose weights do not fit into the registers of a warp."""
+    most, problem.MOST_WEIGHTS = problem.MOST_WEIGHTS, 0
+    whole = LOW(9, [3], "state_readout", rank=3, activation="tanh")
+    driven = whole.replace(w_in=0.3 * whole.m[:, :, :1], trainable=("m", "n", "w_in", "b", "w_out", "b_out"))
+    cases = [
+        (LOW(9, [3, 4], "state_readout", rank=3), SHORT, 2, ADAM, "reference"),
+        (LOW(35, [3], "state_readout", rank=2, trainable=("m", "b", "w_out")), SHORT, 2, CLIPPED, "reference"),
+        (driven, NOISY, 2, {"readout_norm": 2.0}, "compiled"),
+    ]
+    try:
+        found = [differences(*one, "float64") for one in cases]
+    finally:
+        problem.MOST_WEIGHTS = most
+    return {**found[0], "largest": max(one["largest"] for one in found), "events": all(one["events"] for one in found)}
+
+
 def in_rounds() -> Any:
     """Whether rounds, pieces, and the stack around a network change a bit; what is heard of on the
     way.
@@ -118,6 +135,13 @@ def in_rounds() -> Any:
         )  # fmt: skip
     finally:
         driver.LONGEST, driver._free_memory = before, free
+    # parts of two networks, each on a stream of its own
+    warps, piece, pieces = driver.WARPS, driver._Piece, []
+    driver.WARPS, driver._Piece = 0, lambda *known: pieces.append(piece(*known)) or pieces[-1]
+    try:
+        apart = train_with(ONE, SHORT, 0.05, epochs, engine="cuda", **asked)
+    finally:
+        driver.WARPS, driver._Piece = warps, piece
     alone = train_with(ONE[4], SHORT, 0.05, epochs, engine="cuda", **asked)
     same = [
         whole.history.identical(parts.history), whole.events.identical(parts.events),
@@ -125,6 +149,7 @@ def in_rounds() -> Any:
         bool((whole.history["loss"].values[4:] == alone.history["loss"].values).all()),
         rows == [(epoch, float(whole.history["loss"].sel(epoch=epoch)[4])) for epoch in (0, 3, 4, 6)],
         sum(progress) == epochs * len(ONE),
+        len(pieces) == 3 and whole.history.identical(apart.history) and whole.checkpoints.identical(apart.checkpoints),
     ]  # fmt: skip
     return {"same": [bool(one) for one in same]}
 
@@ -177,7 +202,14 @@ def interrupted() -> Any:
     }
 
 
-OTHERS = {"chunks": chunks, "in memory": in_memory, "in rounds": in_rounds, "ends": ends, "interrupted": interrupted}
+OTHERS = {
+    "chunks": chunks,
+    "in memory": in_memory,
+    "in a block": in_a_block,
+    "in rounds": in_rounds,
+    "ends": ends,
+    "interrupted": interrupted,
+}
 
 
 def main(names: list[str]) -> None:

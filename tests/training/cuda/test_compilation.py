@@ -48,6 +48,7 @@ KERNELS = {
         "float64",
         (8, 0),
     ),
+    "full rank by m and n": (LOW(100, [0], "state_readout", rank=30), DelayedActivation(), "sgd", "float32", (9, 0)),
     "full rank": (FULL(100, [0]), DelayedActivation(), "sgd", "float32", (9, 0)),
     "full rank, noise": (
         FULL(40, [0], "xavier_biased", n_inputs=1, activation="tanh"),
@@ -71,7 +72,7 @@ def test_kernels_compile_without_a_device(name, monkeypatch):
     models, task, optimizer, dtype, capability = KERNELS[name]
     plan = Plan(np.ones(1), 5, NONE, NONE, OPTIMIZERS[optimizer], 1.0, 0.05, 0)
     spec = specification(models, task, plan, dtype, 2)
-    assert spec.kind == name.split(",")[0].replace(" ", "_")
+    assert spec.kind == name.split(",")[0].removesuffix(" by m and n").replace(" ", "_")
     arguments = []
     for _, kind, axes in ARGUMENTS:
         number = getattr(types, dtype if kind == "real" else kind)

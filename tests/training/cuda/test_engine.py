@@ -29,7 +29,7 @@ GROUPS = [
     ["rank one, parts", "rank one, far", "rank one, far/float32", "rank three", "rank three/float32"],
     ["latent readout", "identity", "low rank, noise", "low rank, noise/float32", "low rank, readout norm", "chunks"],
     ["full rank", "full rank, inputs", "full rank, inputs/float32", "full rank, noise", "full rank, noise/float32"],
-    ["full rank, random trials", "full rank, two warps", "in memory"],
+    ["full rank, random trials", "full rank, two warps", "in memory", "in a block"],
 ]
 
 
@@ -55,7 +55,7 @@ def test_training_follows_the_specification(names):
 
 def test_rounds_ends_and_interrupts():
     found = simulated(["in rounds", "ends", "interrupted"])
-    assert found["in rounds"]["same"] == [True] * 7
+    assert found["in rounds"]["same"] == [True] * 8
     ends = found["ends"]
     assert ends["ended"] == [0, 0]
     assert all(ends[name] for name in ("events", "near", "held", "alone", "kept")), ends
@@ -90,6 +90,7 @@ def test_what_the_kernels_do_not_know_is_said():
     assert obstacle(whole(128, [0]), task, plan) == ""
     assert "up to 128 units, got 129" in obstacle(whole(129, [0]), task, plan)
     assert "ranks up to 32, got 33" in obstacle(low(40, [0], rank=33), task, plan)
+    assert obstacle(low(100, [0], "state_readout", rank=100), task, plan) == ""
     acting = Plan(np.ones(1), 5, none, none, SGD(), None, 0.05, 0, remedies=(TrustRegion(),))
     assert "no remedy but ClipGradient, got TrustRegion" in obstacle(low(5, [0]), task, acting)
     gru = gp.GRU.initialize(5, [0], n_inputs=1)

@@ -16,23 +16,24 @@ from typing import Any
 
 import numpy as np
 from numba import cuda
-from numba.core.errors import NumbaPerformanceWarning
 from numpy.typing import NDArray
 
 from ghostpoint.models import Record
 from ghostpoint.tasks import Task
 from ghostpoint.training.compiled.kernel_families import KERNELS
 from ghostpoint.training.compiled.kernel_rules import rule_of
-from ghostpoint.training.cuda.kernels import full_rank, low_rank, rank_one
+from ghostpoint.training.cuda.kernels import full_rank
 from ghostpoint.training.cuda.kernels.lanes import SIMULATED, WARP
 from ghostpoint.training.cuda.kernels.specification import QUANTITIES, Specification
-from ghostpoint.training.cuda.problem import Trials, packed, specification, unpacked, work_size
+from ghostpoint.training.cuda.problem import Trials, module_of, packed, specification, unpacked, work_sizes
 from ghostpoint.training.outcome import Outcome, hold_above
 from ghostpoint.training.plan import Plan, kernel_key
 
 ROUND = 0.3  # seconds that a launch is meant to take
 LONGEST = 4096  # epochs of a launch
 RECORDS = 1 << 27  # numbers of a launch's history
+BLOCKS = 12  # of a kernel that works in memory, a processor
+PARTS, WARPS = 4, 12  # of a stack of rank one, and those of its warps that fit on a processor
 SHARE = 0.7  # of the device's free memory that a piece may take
 
 OnRecord = Callable[[int, dict[str, NDArray[Any]]], None]
@@ -41,9 +42,9 @@ OnRecord = Callable[[int, dict[str, NDArray[Any]]], None]
 @lru_cache(maxsize=64)
 def compiled(spec: Specification) -> Any:
     """The kernel of a specification."""
-    module = {"rank_one": rank_one, "low_rank": low_rank, "full_rank": full_rank}[spec.kind]
-    options = {"max_registers": rank_one.REGISTERS} if spec.kind == "rank_one" and not SIMULATED else {}
-    return cuda.jit(**options)(module.kernel(spec))
+    registers = module_of(spec).registers(spec)
+    options = {} if registers is None or SIMULATED else {"max_registers": registers}
+    return cuda.jit(**options)(module_of(spec).kernel(spec))
 
 
 class Launcher:
@@ -51,16 +52,23 @@ class Launcher:
     memory of a block.
     """
 
-    def __init__(self, spec: Specification, steps: int):
+    def __init__(self, spec: Specification, steps: int, trials: int):
         self.threads = full_rank.threads(spec) if spec.kind == "full_rank" else WARP
         self.networks = WARP // spec.lanes if spec.kind == "rank_one" else 1
-        size = work_size(spec, steps)
-        self.work = 1 if spec.on_chip else size
+        size, rest = work_sizes(spec, steps, trials)
+        self.work = max(1, rest + (0 if spec.on_chip else size))
         self.shared = size * spec.real(0).itemsize if spec.on_chip else 0
-        # kernels that keep a trial in memory go over the stack with as many blocks as fit on the
-        # chip
-        processors = 1 if SIMULATED else int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
-        self.resident = processors * (1024 // self.threads) if self.work > 1 else None
+        self.processors = 1 if SIMULATED else int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
+        # kernels that keep something in memory go over the stack with a few blocks for each that
+        # fits on the chip
+        self.resident = self.processors * BLOCKS if self.work > 1 else None
+        self.splits = spec.kind == "rank_one"
+
+    def parts(self, networks: int) -> int:
+        """In how many parts, each on a stream of its own, a stack is trained: where not all blocks
+        fit on the device, a part goes on while others wait for the rest of theirs.
+        """
+        return PARTS if self.splits and self.blocks(networks) > self.processors * WARPS else 1
 
     def blocks(self, networks: int) -> int:
         """For a stack of ``networks``."""
@@ -75,14 +83,43 @@ def _seconds(spec: Specification, task: Task) -> float:
     """Of a network-epoch, about: for the length of a round alone."""
     if spec.kind == "rank_one":
         return 5e-9 * task.steps / 40
-    of_step = 4e-9 if spec.kind == "full_rank" else 0.1e-9 * (spec.latents + spec.outputs)
-    return of_step * task.steps * task.n_trials
+    if spec.kind == "full_rank":
+        return 3.5e-9 * (task.steps * task.n_trials + 3 * spec.latents)
+    return 0.08e-9 * (spec.latents + spec.outputs) * task.steps * task.n_trials
+
+
+class _Buffers:
+    """Arrays on the device that are used again: to free one is to wait for all that runs there."""
+
+    def __init__(self) -> None:
+        self.held: dict[Any, Any] = {}
+
+    def empty(self, key: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+        """An array of any content."""
+        found = self.held.get(key)
+        if found is None or found.shape != shape:
+            found = self.held[key] = cuda.device_array(shape, dtype)
+        return found
+
+    def filled(self, key: Any, values: NDArray[Any], stream: Any) -> Any:
+        """An array with these values."""
+        found = self.empty(key, values.shape, values.dtype)
+        found.copy_to_device(values, stream=stream)
+        return found
 
 
 class _Piece:
     """Networks that are on the device together, and what a kernel wants to know of them."""
 
-    def __init__(self, models: Record, members: slice, plan: Plan, spec: Specification, start: dict[str, Any]):
+    def __init__(
+        self,
+        models: Record,
+        members: slice,
+        plan: Plan,
+        spec: Specification,
+        start: dict[str, Any],
+        buffers: tuple[_Buffers, _Buffers],
+    ):
         self.members, self.spec, real = members, spec, spec.real
         rows = range(members.start, members.stop)
         self.state = packed(models, members, spec)
@@ -99,7 +136,9 @@ class _Piece:
             "keys": np.array([kernel_key(plan.seed, int(models.seed[row]), row) for row in rows], np.int64),
         }
         self.on_device: dict[str, Any] = {}
-        self.epoch = 0
+        self.buffers = buffers
+        self.compute = cuda.stream()
+        self.epoch, self.launches = 0, 0
 
     def load(self) -> dict[str, Any]:
         """The arrays on the device."""
@@ -139,7 +178,8 @@ class Run:
         self.models, self.task, self.plan, self.on_record = models, task, plan, on_record
         chunk = KERNELS[models.kernels].chunk(models, task, np.dtype(dtype).itemsize)
         self.spec = spec = specification(models, task, plan, dtype, chunk)
-        self.kernel, self.launch = compiled(spec), launcher(spec, task.steps)
+        self.kernel, self.launch = compiled(spec), launcher(spec, task.steps, task.n_trials)
+        self.copy = cuda.stream()
         self.trials = Trials(task, plan, spec.real)
         count, real = len(models), spec.real
         self.quantities = [name for name in QUANTITIES if name != "confidence" or "confidence" in dict(spec.parts)]
@@ -157,12 +197,12 @@ class Run:
         rows = self.launch.blocks(count) if self.launch.work > 1 else 1
         self.work = cuda.device_array((rows, self.launch.work), real)
         self.length = self._round_length()
-        self.pieces = [_Piece(models, members, plan, spec, self._threshold()) for members in self._members()]
-        self.compute, self.copy = cuda.stream(), cuda.stream()
+        start = {"threshold": models.arrays().get("threshold", np.zeros(count))}
+        # buffers of a launch and of the one before it; a crowded device has room for one piece's
+        members, shared = self._members(), (_Buffers(), _Buffers())
+        buffers = [shared if self.crowded else (_Buffers(), _Buffers()) for _ in members]
+        self.pieces = [_Piece(models, rows, plan, spec, start, own) for rows, own in zip(members, buffers, strict=True)]
         self.pending: list[Callable[[], None]] = []
-
-    def _threshold(self) -> dict[str, Any]:
-        return {"threshold": self.models.arrays().get("threshold", np.zeros(len(self.models)))}
 
     def _round_length(self) -> int:
         wanted = int(ROUND / (_seconds(self.spec, self.task) * len(self.models)))
@@ -171,24 +211,27 @@ class Run:
         return max(1, min(wanted, held, LONGEST, self.trials.most))
 
     def _members(self) -> list[slice]:
-        """The stack in pieces that fit on the device."""
+        """The stack in pieces that fit on the device together, or one at a time."""
         count, free = len(self.models), SHARE * _free_memory()
         of_network = self.spec.real(0).itemsize * (
             self.spec.size * (3 + len(self.plan.snapshot_epochs)) + self.spec.units + 64
             + 2 * len(QUANTITIES) * min(self.length, len(self.plan.record_epochs))
         )  # fmt: skip
         most = max(1, min(count, int(free / of_network)))
+        self.crowded = most < count
+        if not self.crowded:
+            most = -(-count // self.launch.parts(count))
         return [slice(at, min(at + most, count)) for at in range(0, count, most)]
 
     def round(self, start: int, stop: int) -> None:
         """Launch the epochs of a round for all that have not had them, and collect those of the
         rounds before.
         """
-        trials = self.trials.epochs(start, stop)
+        trials = self.trials.epochs(start, stop, self.copy)
         for piece in self.pieces:
             if piece.epoch < stop:
                 self._launch(piece, start, stop, trials)
-        self.collect(keep=len(self.pieces))
+                self.collect(keep=0 if self.crowded else len(self.pieces))
 
     def _launch(self, piece: _Piece, start: int, stop: int, trials: list[Any]) -> None:
         plan, real, launch = self.plan, self.spec.real, self.launch
@@ -196,32 +239,39 @@ class Run:
         kept = slice(*np.searchsorted(plan.snapshot_epochs, (start, stop)))
         # a list without epochs gets one that never comes, since a device takes no array without
         # elements
+        buffers = piece.buffers[piece.launches % 2]
         listed = [
-            cuda.to_device(epochs if len(epochs) else np.array([-1]))
-            for epochs in (plan.record_epochs[records], plan.snapshot_epochs[kept])
+            buffers.filled(name, epochs if len(epochs) else np.array([-1]), self.copy)
+            for name, epochs in (("records", plan.record_epochs[records]), ("kept", plan.snapshot_epochs[kept]))
         ]
         k = np.arange(start + 1.0, stop + 1.0)
         corrections = np.stack([1 / (1 - self.betas[0] ** k), 1 / np.sqrt(1 - self.betas[1] ** k)], axis=1)
+        corrections = buffers.filled("corrections", corrections.astype(real), self.copy)
         arrays, count = piece.load(), piece.members.stop - piece.members.start
-        history = cuda.device_array((len(QUANTITIES), count, max(1, records.stop - records.start)), real)
-        snapshots = cuda.device_array((max(1, kept.stop - kept.start), count, self.spec.size), real)
-        order = np.argsort(piece.finished, kind="stable").astype(np.int32)  # those that go on share their warps
+        # those that go on share their warps
+        order = np.argsort(piece.finished, kind="stable").astype(np.int32)
+        order = buffers.filled("order", order, self.copy)
+        history = buffers.empty("history", (len(QUANTITIES), count, max(1, records.stop - records.start)), real)
+        saved = kept.stop - kept.start
+        snapshots = buffers.empty("snapshots", (saved, count, self.spec.size) if saved else (1, 1, 1), real)
         arguments = (
             arrays["state"], arrays["first"], arrays["second"], arrays["rate"],
-            cuda.to_device(corrections.astype(real)), self.numbers, np.float64(plan.solved_loss),
+            corrections, self.numbers, np.float64(plan.solved_loss),
             np.int64(self.task.n_trials), np.int64(self.task.steps), *trials, self.cuts, arrays["initial"],
-            arrays["threshold"], arrays["norms"], arrays["keys"], cuda.to_device(order), np.int64(start),
+            arrays["threshold"], arrays["norms"], arrays["keys"], order, np.int64(start),
             np.int64(stop), *listed, history, snapshots, arrays["events"], arrays["now"], self.work,
         )  # fmt: skip
+        self.copy.synchronize()
         done = cuda.event()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NumbaPerformanceWarning)  # a small stack does not fill a device
-            self.kernel[launch.blocks(count), launch.threads, self.compute, launch.shared](*arguments)
-        piece.epoch = stop
-        done.record(self.compute)
+            # a small stack does not fill a device; numba and numba-cuda each have a class for it
+            warnings.filterwarnings("ignore", message="Grid size")
+            self.kernel[launch.blocks(count), launch.threads, piece.compute, launch.shared](*arguments)
+        piece.epoch, piece.launches = stop, piece.launches + 1
+        done.record(piece.compute)
         self.pending.append(self._collector(piece, records, kept, history, snapshots, done))
-        if len(self.pieces) > 1:
-            self.compute.synchronize()
+        if self.crowded:
+            piece.compute.synchronize()
             piece.release()
 
     def _collector(
@@ -252,6 +302,11 @@ class Run:
 
         return collect
 
+    def synchronize(self) -> None:
+        """Wait for all launches."""
+        for piece in self.pieces:
+            piece.compute.synchronize()
+
     def collect(self, keep: int = 0) -> None:
         """What launches have recorded, but for the last ``keep`` of them."""
         while len(self.pending) > keep:
@@ -273,7 +328,7 @@ class Run:
     def outcome(self, done: int, interrupted: bool) -> Outcome:
         """What there is after ``done`` epochs."""
         plan, spec = self.plan, self.spec
-        self.compute.synchronize()
+        self.synchronize()
         for piece in self.pieces:
             piece.fetch()
         events = np.concatenate([piece.events for piece in self.pieces]).T.copy()
@@ -292,7 +347,7 @@ class Run:
 
     def fill(self, start: int) -> None:
         """All networks are finished: what is left of the run repeats their last values."""
-        self.compute.synchronize()
+        self.synchronize()
         for piece in self.pieces:
             piece.fetch()
             rows = slice(int((self.plan.record_epochs < start).sum()), None)
@@ -343,6 +398,6 @@ def run(
         epoch = max(epoch, whole.reached())
         if epoch == 0:
             raise
-        whole.compute.synchronize()
+        whole.synchronize()
         whole.collect()
     return whole.outcome(epoch, interrupted)

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from ghostpoint.models import Record
 from ghostpoint.tasks import Task, Trial
 from ghostpoint.training.compiled.kernel_rules import OPTIMIZERS, rule_of
-from ghostpoint.training.cuda.kernels import full_rank, low_rank
+from ghostpoint.training.cuda.kernels import full_rank, low_rank, rank_one
 from ghostpoint.training.cuda.kernels.full_rank import LARGEST
+from ghostpoint.training.cuda.kernels.lanes import WARP
 from ghostpoint.training.cuda.kernels.rank_one import MOST_REGISTERS, MOST_STEPS
 from ghostpoint.training.cuda.kernels.specification import Specification
 from ghostpoint.training.kernels.epoch import ACTIVATIONS, READ_OUTS
@@ -25,10 +26,12 @@ from ghostpoint.training.plan import Plan
 
 #: latents and outputs of the state together, and units, of a low-rank network at most
 MOST_ROWS, MOST_UNITS = 32, 512
+#: weights of a thread of a low-rank network at most, as many as a warp's registers can hold with
+#: their gradient
+MOST_WEIGHTS = 100
 DRAWN = 1 << 22  # numbers of random trials that are held at a time
-#: bytes of a trial that a block keeps in shared memory at most; 48 KiB go without asking, some are
-#: for other things
-SHARED = 36 * 1024
+#: bytes of shared memory that a block has without asking for more
+SHARED = 48 * 1024
 #: threads of a rank-one network, by the units that they can hold
 LANES = (8, 16, 32)
 
@@ -44,7 +47,7 @@ def obstacle(models: Record, task: Task, plan: Plan) -> str:
     if models.kernels == "full_rank":
         most, rank = LARGEST, 0
     elif models.kernels == "low_rank":
-        most, rank = MOST_UNITS, models.rank
+        most, rank = MOST_UNITS, 0 if in_a_block(models) else models.rank
     else:
         return f"the CUDA kernels do not know {type(models).__name__}"
     if models.n_units > most:
@@ -66,7 +69,7 @@ def specification(models: Any, task: Task, plan: Plan, dtype: str, chunk: int) -
         and task.steps <= MOST_STEPS
     )  # fmt: skip
     spec = Specification(
-        kind="rank_one" if short else models.kernels,
+        kind="rank_one" if short else "full_rank" if in_a_block(models) else models.kernels,
         dtype=dtype,
         units=models.n_units,
         latents=models.rank if low else 0,
@@ -87,15 +90,33 @@ def specification(models: Any, task: Task, plan: Plan, dtype: str, chunk: int) -
         chunk=-(-task.n_trials // chunks) if task.noise > 0 or task.initial_scale > 0 else 1,
         lanes=lanes or 32,
     )
-    kept = 0 if short else work_size(spec, task.steps) * np.dtype(dtype).itemsize
-    return replace(spec, on_chip=0 < kept <= SHARED)
+    if short:
+        return spec
+    kept = module_of(spec).work_size(spec, task.steps) + module_of(spec).fixed_size(spec)
+    return replace(spec, on_chip=kept * np.dtype(dtype).itemsize <= SHARED)
 
 
-def work_size(spec: Specification, steps: int) -> int:
-    """Numbers that a block keeps of a trial beside its registers."""
-    return {"rank_one": lambda *_: 1, "low_rank": low_rank.work_size, "full_rank": full_rank.work_size}[spec.kind](
-        spec, steps
-    )
+def in_a_block(models: Any) -> bool:
+    """Whether a low-rank network has a block of threads, by the kernel of full rank: where its
+    weights would not fit into the registers of a warp.
+    """
+    if models.kernels != "low_rank" or models.n_units > LARGEST or "w_out" not in models.present_parts():
+        return False
+    of_unit = 2 * models.rank + models.n_inputs + 1 + models.n_outputs
+    return bool(models.readout == "state" and -(-models.n_units // WARP) * of_unit > MOST_WEIGHTS)
+
+
+def work_sizes(spec: Specification, steps: int, trials: int) -> tuple[int, int]:
+    """Numbers that a block keeps of a trial beside its registers, and in memory in any case."""
+    if spec.kind == "rank_one":
+        return 0, 0
+    rest = 0 if spec.kind == "low_rank" and trials == 1 else module_of(spec).rest_size(spec)
+    return module_of(spec).work_size(spec, steps), rest
+
+
+def module_of(spec: Specification) -> Any:
+    """The module of a kernel."""
+    return {"rank_one": rank_one, "low_rank": low_rank, "full_rank": full_rank}[spec.kind]
 
 
 def packed(models: Record, members: slice, spec: Specification) -> NDArray[Any]:
@@ -126,15 +147,15 @@ class Trials:
         self.most = max(1, DRAWN // of_epoch) if task.random else plan.epochs
         self.constant = None if task.random else self._arrays([task.trial()])
 
-    def epochs(self, start: int, stop: int) -> list[Any]:
+    def epochs(self, start: int, stop: int, stream: Any = 0) -> list[Any]:
         """On the device: ``inputs``, ``targets``, ``weights``, ``counted`` and ``n_counted`` of the
         kernels.
         """
         if self.constant is not None:
             return self.constant
-        return self._arrays([self.task.trial((self.plan.seed, epoch)) for epoch in range(start, stop)])
+        return self._arrays([self.task.trial((self.plan.seed, epoch)) for epoch in range(start, stop)], stream)
 
-    def _arrays(self, trials: list[Trial]) -> list[Any]:
+    def _arrays(self, trials: list[Trial], stream: Any = 0) -> list[Any]:
         """As ``Specification`` wants them; an array without elements gets one, since a device takes
         no empty ones.
         """
@@ -144,4 +165,4 @@ class Trials:
         flat = [np.stack(values).reshape(len(trials), -1).astype(self.real) for values in wanted]
         inputs, _, _, counted = flat
         arrays = [inputs if inputs.size else np.zeros((len(trials), 1), self.real), *flat[1:], counted.sum(axis=1)]
-        return [cuda.to_device(array) for array in arrays]
+        return [cuda.to_device(array, stream=stream) for array in arrays]

@@ -9,13 +9,14 @@ The mathematics is that of ``kernels/full_rank.py``, for one trial after the oth
     dL/db = sum s[t]
 
 Layout: threads form a grid of ``down x across``; the one at (r, c) holds the tile of W of ``tall``
-rows from ``r tall`` and ``wide`` columns from ``c wide`` on, and the gradient of the same. The
-numbers of x and s that go with a tile lie together in shared memory, four to a load. For W x it
-takes part of x from shared memory and its sums go over the threads of a row, which are neighbours
-in a warp; for W^T s it takes part of s, and its sums go over the rows: within a warp by shuffles,
-over the warps through shared memory. Both come from the same registers, and so does the outer
-product. Beside W, unit j is thread j's. x and phi of a trial are in shared memory or, where a trial
-is too long for that, in ``work``, of the networks on the chip alone.
+rows from ``r tall`` and ``wide`` columns from ``c wide`` on. Of x and of s, the fours that threads
+of a row or column read together lie together, so that they are on different banks. For W x a thread
+takes its part of x and the sums go over the threads of a row, which are neighbours in a warp; for
+W^T s it takes its part of s, and the sums go over the rows: within a warp by shuffles, over the
+warps through shared memory. s[t] takes the place of phi[t], and when all are there, ``s x^T`` is
+added up over the steps. W lies in ``work`` and is in registers for the two passes alone, as its
+gradient is after them, so that more blocks fit on a processor. x and s of a trial are in shared
+memory or, where a trial is too long for that, in ``work`` too, of the networks on the chip alone.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ from ghostpoint.training.cuda.kernels.lanes import (
 )
 from ghostpoint.training.cuda.kernels.random import normal_at
 from ghostpoint.training.cuda.kernels.specification import Specification
+from ghostpoint.training.kernels.low_rank import CHUNK_KEY
 from ghostpoint.training.kernels.optimizers import SGD
 
 #: units at most: W and its gradient fill half of a processor's registers
@@ -59,15 +61,54 @@ def _grid(units: int) -> tuple[int, int]:
     return next(grid for most, grid in GRIDS.items() if units <= most)
 
 
+def registers(spec: Specification) -> int | None:
+    """Registers of a thread at most: in float32 twelve warps fit on a processor, or sixteen of the
+    largest networks, whose tiles are smaller.
+    """
+    return None if spec.dtype == "float64" else 128 if threads(spec) == 256 else 168
+
+
 def threads(spec: Specification) -> int:
     """Of a block."""
     down, across = _grid(spec.units)
     return down * across
 
 
+def _rows(spec: Specification) -> tuple[int, int]:
+    """Numbers of x and of s of a step."""
+    down, across = _grid(spec.units)
+    tall, wide = -(-spec.units // down), -(-spec.units // across)
+    return -(-wide // 4) * 4 * across, -(-tall // 4) * 4 * down
+
+
+def _column_sums(spec: Specification) -> tuple[tuple[int, ...], int]:
+    """Of W^T s: the bits by which threads of a warp differ in the rows that they have, and the
+    numbers of a thread, padded to fours after the sums over those.
+    """
+    _, across = _grid(spec.units)
+    masks = tuple(mask for mask in (16, 8) if mask >= across)
+    wide, share = -(-spec.units // across), 4 << len(masks)
+    return masks, -(-wide // share) * share
+
+
+def fixed_size(spec: Specification) -> int:
+    """Numbers that a block keeps in shared memory beside those of a trial, or a few more."""
+    (_, space), (_, across) = _column_sums(spec), _grid(spec.units)
+    warps = threads(spec) // WARP
+    return warps * (space * across + 16) + spec.units * (2 + spec.inputs + spec.outputs) + 64
+
+
+def rest_size(spec: Specification) -> int:
+    """Numbers of ``work`` for a block in any case: W and its gradient, m and n and theirs."""
+    down, across = _grid(spec.units)
+    of_w = 2 * -(-spec.units // down) * -(-spec.units // across) * down * across
+    return of_w + 2 * spec.latents * sum(_rows(spec))
+
+
 def work_size(spec: Specification, steps: int) -> int:
-    """Numbers of ``work`` for a block."""
-    return (2 * steps + 1) * spec.units + steps * spec.outputs
+    """Numbers that a block keeps of a trial, in shared memory or ``work``."""
+    x_row, s_row = _rows(spec)
+    return (steps + 1) * x_row + steps * s_row + -(-steps * spec.outputs // 4) * 4
 
 
 def kernel(spec: Specification) -> Any:
@@ -82,52 +123,57 @@ def kernel(spec: Specification) -> Any:
     row_masks = [row_space >> k for k in range(1, row_space.bit_length())]
     row_scatter, row_rest = scatter(row_space, row_masks), first_total(row_space, across // 2)
     # W^T s: the rows of the grid in a warp differ in the thread's bits from ``across`` on
-    column_masks = tuple(mask for mask in (16, 8) if mask >= across)
-    share = 4 << len(column_masks)
-    column_space = -(-wide // share) * share
+    column_masks, column_space = _column_sums(spec)
     column_scatter, fours = scatter(column_space, column_masks), column_space >> len(column_masks) >> 2
-    # an odd number of fours from a tile to the next keeps the threads of a load on different banks
-    across_step = column_space + (4 if column_space % 8 == 0 else 0)
-    down_step = -(-tall // 4) * 4
-    x_size, s_size = across * across_step, down * down_step
+    x_row, s_row = _rows(spec)
     x_fours, s_fours = -(-wide // 4), -(-tall // 4)
     at_w, at_in, at_b, at_out, at_bias = (spec.place(part) for part in ("W", "w_in", "b", "w_out", "b_out"))
     train_w, train_in, train_b, train_out, train_bias = (
         spec.trains(part) for part in ("W", "w_in", "b", "w_out", "b_out")
     )
+    factored = spec.latents > 0  # W = m n^T
     may_freeze, remembers, shift = spec.may_freeze, spec.rule != SGD, spec.shift
     on_chip, element = spec.on_chip, getattr(types, spec.dtype)
     drawn_start, noisy, normed = spec.drawn_start, spec.noisy, spec.normed
     width = 64 // (4 if spec.dtype == "float32" else 8)
-    drawn_plane = -(-(units + n_inputs + 1) // width) * width  # of the compiled kernel, whose numbers are drawn
+    # of the compiled kernels, whose numbers are drawn
+    drawn_plane = -(-(units if factored else units + n_inputs + 1) // width) * width
     zero, one = real(0), real(1)
     tanh = functions(real).tanh
     compare = judge(real, spec.activation, spec.cuts)
     n_events, n_quantities = frame.N_EVENTS, frame.N_QUANTITIES
     limit, step_of, move, normal = frame.limiter(spec), frame.stepper(spec), frame.mover(spec), normal_at(real)
-    sums, warp_sum = block_total(2, block_size), total(1, WARP)
-    scratch_shape = scratch_size(block_size, max(2, row_space, column_space))
+    sums, warp_sums = block_total(2, block_size), total(4, WARP)
+    max_row, slope_space = max(row_space, 4), 4 * s_fours
+    scratch_shape = scratch_size(block_size, max(4, row_space, column_space))
     input_space, in_size = max(n_inputs, 1), max(units * n_inputs, 1)
-    head_size, both, all_partial = outputs * units, 2 * x_size, warps * x_size
+    head_size, partial_row = outputs * units, column_space * across
+    latents, of_factors, chunk = spec.latents, spec.latents * sum(_rows(spec)), spec.chunk
+    all_partial, of_w = warps * partial_row, tile * block_size
+    at_m, at_n, train_m, train_n = spec.place("m"), spec.place("n"), spec.trains("m"), spec.trains("n")
+    makes_w = train_w or train_m or train_n
+    unit_blocks = -(-units // WARP)
 
     @device
     def x_place(j):
-        """Of unit j in ``xs`` and ``partial``."""
-        return j // wide * across_step + j % wide
+        """Of unit j in x of a step."""
+        c, k = j // wide, j % wide
+        return k // 4 * (4 * across) + 4 * c + k % 4
 
     @device
     def s_place(i):
-        """Of unit i in ``ss``."""
-        return i // tall * down_step + i % tall
+        """Of unit i in s of a step."""
+        r, a = i // tall, i % tall
+        return a // 4 * (4 * down) + 4 * r + a % 4
 
     @device
     def times(tile_of_w, x, at, parts):
-        """The thread's share of W x, its part of x being at ``x[at]``."""
+        """The thread's share of W x, its part of x beginning at ``x[at]``."""
         values = cuda.local.array(4, real)
         for a in range(row_space):
             parts[a] = zero
         for four in range(x_fours):
-            values[0], values[1], values[2], values[3] = load_four(x, at + 4 * four)
+            values[0], values[1], values[2], values[3] = load_four(x, at + 4 * across * four)
             for one_of in range(4):
                 k = 4 * four + one_of
                 if k < wide:
@@ -135,38 +181,81 @@ def kernel(spec: Specification) -> Any:
                         parts[a] += tile_of_w[a * wide + k] * values[one_of]
 
     @device
-    def transpose_times(tile_of_w, by_w, s, s_at, x, x_at, parts):
-        """The thread's share of W^T s, and its tile of s x^T added to the gradient."""
-        values, states = cuda.local.array(4, real), cuda.local.array(4, real)
+    def transpose_times(tile_of_w, s, at, parts):
+        """The thread's share of W^T s."""
+        values = cuda.local.array(4, real)
         for k in range(column_space):
             parts[k] = zero
         for four in range(s_fours):
-            values[0], values[1], values[2], values[3] = load_four(s, s_at + 4 * four)
+            values[0], values[1], values[2], values[3] = load_four(s, at + 4 * down * four)
             for one_of in range(4):
                 a = 4 * four + one_of
                 if a < tall:
                     for k in range(wide):
                         parts[k] += tile_of_w[a * wide + k] * values[one_of]
-        for x_four in range(x_fours):
-            states[0], states[1], states[2], states[3] = load_four(x, x_at + 4 * x_four)
-            for four in range(s_fours):
-                values[0], values[1], values[2], values[3] = load_four(s, s_at + 4 * four)
-                for one_of in range(4):
-                    a = 4 * four + one_of
-                    if a < tall:
-                        for x_one in range(4):
-                            k = 4 * x_four + x_one
-                            if k < wide:
-                                by_w[a * wide + k] += values[one_of] * states[x_one]
 
     @device
-    def copy(values, row, tile_of_w, b, w_in, w_out, b_out, thread, r, c):
+    def add_outer(by_w, s, s_at, x, x_at):
+        """Add the thread's tile of s x^T."""
+        slopes, states = cuda.local.array(slope_space, real), cuda.local.array(4, real)
+        for four in range(s_fours):
+            slopes[4 * four], slopes[4 * four + 1], slopes[4 * four + 2], slopes[4 * four + 3] = load_four(
+                s, s_at + 4 * down * four
+            )
+        for four in range(x_fours):
+            states[0], states[1], states[2], states[3] = load_four(x, x_at + 4 * across * four)
+            for one_of in range(4):
+                k = 4 * four + one_of
+                if k < wide:
+                    for a in range(tall):
+                        by_w[a * wide + k] += slopes[a] * states[one_of]
+
+    @device
+    def read(own, t, steps, readout, read_at):
+        """The thread's share of an output at step t, of the last step for any t beyond."""
+        at, z = (min(t, steps - 1) + shift) * x_row, zero
+        for k in range(unit_blocks):
+            z += readout[k] * load(own, at + read_at[k])
+        return z
+
+    @device
+    def hand_over(partial, at, parts):
+        """Write the sums that the thread has to shared memory."""
+        for four in range(fours):
+            store_four(
+                partial, at + 4 * across * four, parts[4 * four], parts[4 * four + 1], parts[4 * four + 2],
+                parts[4 * four + 3],
+            )  # fmt: skip
+
+    @device
+    def lay_down(values, work, at):
+        """Write a tile to ``work``, where its threads' numbers lie together."""
+        for k in range(tile):
+            store(work, at + k * block_size, values[k])
+
+    @device
+    def take_up(values, work, at):
+        """Read a tile from ``work``."""
+        for k in range(tile):
+            values[k] = load(work, at + k * block_size)
+
+    @device
+    def copy(values, row, work, w_at, b, w_in, w_out, b_out, thread, r, c):
         """Write the parameters to a flat state."""
-        for a in range(tall):
-            for k in range(wide):
-                i, j = r * tall + a, c * wide + k
-                if i < units and j < units:
-                    values[row, at_w + i * units + j] = tile_of_w[a * wide + k]
+        if factored:
+            m_at = w_at - thread + 2 * of_w
+            if thread < units:
+                for j in range(latents):
+                    values[row, at_m + thread * latents + j] = load(work, m_at + j * s_row + s_place(thread))
+                    values[row, at_n + thread * latents + j] = load(
+                        work, m_at + latents * s_row + j * x_row + x_place(thread)
+                    )
+        else:
+            for a in range(tall):
+                for k in range(wide):
+                    i, j = r * tall + a, c * wide + k
+                    if i < units and j < units:
+                        values[row, at_w + i * units + j] = load(work, w_at + (a * wide + k) * block_size)
         if thread < units:
             values[row, at_b + thread] = b[thread]
             for k in range(n_inputs):
@@ -185,50 +274,68 @@ def kernel(spec: Specification) -> Any:
         r, c, lane, warp = thread // across, thread % across, thread % WARP, thread // WARP
         scratch = cuda.shared.array(scratch_shape, real)
         if SIMULATED:
-            xs = cuda.shared.array(both, real)
-            ss = cuda.shared.array(s_size, real)
             partial = cuda.shared.array(all_partial, real)
+            own = cuda.shared.array(0, element) if on_chip else work[block]
         else:
-            xs = cuda.shared.array(both, real, alignment=16)
-            ss = cuda.shared.array(s_size, real, alignment=16)
             partial = cuda.shared.array(all_partial, real, alignment=16)
+            own = cuda.shared.array(0, element, alignment=16) if on_chip else work[block]
         b = cuda.shared.array(units, real)
         w_in = cuda.shared.array(in_size, real)
         w_out = cuda.shared.array(head_size, real)
         b_out = cuda.shared.array(outputs, real)
         tile_of_w, by_w = cuda.local.array(tile, real), cuda.local.array(tile, real)
-        row_parts, column_parts = cuda.local.array(row_space, real), cuda.local.array(column_space, real)
+        row_parts, column_parts = cuda.local.array(max_row, real), cuda.local.array(column_space, real)
         by_in, by_out = cuda.local.array(input_space, real), cuda.local.array(outputs, real)
+        own_out = cuda.local.array(outputs, real)
         by_bias, pair = cuda.local.array(outputs, real), cuda.local.array(2, real)
-        marks, seen = cuda.local.array(n_events, np.int64), cuda.local.array(n_quantities, real)
+        # the same of all threads, which would take registers
+        marks = cuda.shared.array(n_events, np.int64)
+        seen = cuda.shared.array(n_quantities, real)
         alpha, tolerance, chance, spread, sigma = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
         largest, moving = numbers[5], (numbers[6], numbers[7], numbers[8], numbers[9], numbers[10])
         leak = one - alpha
-        own = cuda.shared.array(0, element) if on_chip else work[block]
+        resting = work[block]
         n_rows = targets.shape[0]
-        phi_at = (steps + 1) * units
-        slope_at = phi_at + steps * units
+        path_of_s = (steps + 1) * x_row
+        slope_at = path_of_s + steps * s_row
+        w_at = thread if on_chip else thread + slope_at + (steps * outputs + 3) // 4 * 4
+        by_w_at = w_at + of_w
+        m_at = w_at - thread + 2 * of_w
+        n_at = m_at + latents * s_row
+        by_m_at, by_n_at = m_at + of_factors, n_at + of_factors
         # the row of W whose sum this thread gets, and where its columns' sums begin
         mine = r * tall + (c & (row_space - 1))
         owns = c < row_space and c < tall and mine < units
-        mine_x, thread_x, thread_s = x_place(mine), x_place(thread), s_place(thread)
-        tile_x, tile_s = c * across_step, r * down_step
+        mine_x, mine_s, thread_x, thread_s = x_place(mine), s_place(mine), x_place(thread), s_place(thread)
+        tile_x, tile_s = 4 * c, 4 * r
+        read_at, readout = cuda.local.array(unit_blocks, np.int32), cuda.local.array(unit_blocks, real)
+        for k in range(unit_blocks):
+            read_at[k] = x_place(min(k * WARP + lane, units - 1))
         column = 0
         for k in range(len(column_masks)):
             if thread & column_masks[k]:
                 column += column_space >> (k + 1)
+        partial_at = warp * partial_row + across * column + tile_x
         for place in range(block, order.size, cuda.gridDim.x):
             w = order[place]
-            for a in range(tall):
-                for k in range(wide):
-                    i, j = r * tall + a, c * wide + k
-                    tile_of_w[a * wide + k] = zero
-                    if i < units and j < units:
-                        tile_of_w[a * wide + k] = state[w, at_w + i * units + j]
-            for i in range(thread, both, block_size):
-                xs[i] = zero
-            for i in range(thread, s_size, block_size):
-                ss[i] = zero
+            if factored:
+                for i in range(thread, of_factors, block_size):
+                    store(resting, m_at + i, zero)
+                cuda.syncthreads()
+                if thread < units:
+                    for j in range(latents):
+                        store(resting, m_at + j * s_row + thread_s, state[w, at_m + thread * latents + j])
+                        store(resting, n_at + j * x_row + thread_x, state[w, at_n + thread * latents + j])
+            else:
+                for a in range(tall):
+                    for k in range(wide):
+                        i, j = r * tall + a, c * wide + k
+                        value = zero
+                        if i < units and j < units:
+                            value = state[w, at_w + i * units + j]
+                        store(resting, w_at + (a * wide + k) * block_size, value)
+            for i in range(thread, slope_at, block_size):  # places that no unit has stay zero
+                store(own, i, zero)
             cuda.syncthreads()
             if thread < units:
                 b[thread] = state[w, at_b + thread]
@@ -261,101 +368,123 @@ def kernel(spec: Specification) -> Any:
                         for o in range(thread, outputs, block_size):
                             b_out[o] *= scale
                     cuda.syncthreads()
-                for k in range(tile):
-                    by_w[k] = zero
                 for k in range(input_space):
                     by_in[k] = zero
+                own_b = load(b, mine) if owns else zero
                 for o in range(outputs):
                     by_out[o], by_bias[o] = zero, zero
+                    own_out[o] = load(w_out, o * units + thread) if thread < units else zero
                 by_b, own_loss, own_right = zero, zero, zero
                 for trial in range(trials):
+                    if factored and trial == 0:
+                        # W = m n^T
+                        for k in range(tile):
+                            tile_of_w[k] = zero
+                        for j in range(latents):
+                            add_outer(tile_of_w, resting, m_at + j * s_row + tile_s, resting, n_at + j * x_row + tile_x)
+                        if trials > 1:
+                            lay_down(tile_of_w, resting, w_at)
+                    else:
+                        take_up(tile_of_w, resting, w_at)
+                    inner, trial_key = trial, key
+                    if factored:
+                        inner, trial_key = trial % chunk, key ^ (trial // chunk * CHUNK_KEY)
                     if thread < units:
                         x = initial[w, thread]
                         if drawn_start:
-                            x = tanh(spread * normal(key, INITIAL, epoch, trial * drawn_plane + thread))
-                        store(xs, thread_x, x)
-                        store(own, thread, x)
+                            x = tanh(spread * normal(trial_key, INITIAL, epoch, inner * drawn_plane + thread))
+                        store(own, thread_x, x)
                     cuda.syncthreads()
-                    # forwards; x[t] is in xs[t % 2]
+                    # forwards
+                    x = load(own, mine_x) if owns else zero
                     for t in range(steps):
-                        here, there = t % 2 * x_size, (t + 1) % 2 * x_size
-                        times(tile_of_w, xs, here + tile_x, row_parts)
+                        times(tile_of_w, own, t * x_row + tile_x, row_parts)
                         row_scatter(row_parts, scratch, thread)
                         row_rest(row_parts, scratch, thread)
                         if owns:
-                            drive = row_parts[0] + load(b, mine)
+                            drive = row_parts[0] + own_b
                             for k in range(n_inputs):
                                 drive += load(w_in, mine * n_inputs + k) * load(
                                     u_of, (trial * steps + t) * n_inputs + k
                                 )
                             if noisy:
-                                drawn = (t * trials + trial) * drawn_plane + mine
-                                drive += sigma * normal(key, NOISE, epoch, drawn)
+                                drawn = (t * (chunk if factored else trials) + inner) * drawn_plane + mine
+                                drive += sigma * normal(trial_key, NOISE, epoch, drawn)
                             phi = tanh(drive)
-                            following = leak * load(xs, here + mine_x) + alpha * phi
-                            store(xs, there + mine_x, following)
-                            store(own, (t + 1) * units + mine, following)
-                            store(own, phi_at + t * units + mine, phi)
+                            x = leak * x + alpha * phi
+                            store(own, (t + 1) * x_row + mine_x, x)
+                            store(own, path_of_s + t * s_row + mine_s, phi)
                         cuda.syncthreads()
-                    # outputs: a warp takes every ``warps``-th step
-                    for first_step in range(0, steps, warps):
-                        t = min(first_step + warp, steps - 1)
-                        alone = first_step + warp < steps
-                        for o in range(outputs):
-                            at = (trial * steps + t) * outputs + o
-                            row_parts[0] = zero
-                            for i in range(lane, units, WARP):
-                                row_parts[0] += load(w_out, o * units + i) * load(own, (t + shift) * units + i)
-                            warp_sum(row_parts, scratch, thread)
-                            of_loss, by_z, is_right = compare(
-                                row_parts[0] + b_out[o], load(target_of, at), load(weight_of, at), cuts, tolerance
-                            )  # fmt: skip
-                            if alone and lane == 0:
-                                own_loss += of_loss
-                                own_right += load(counted_of, at) * is_right
-                                store(own, slope_at + t * outputs + o, by_z)
-                    if thread < units:
-                        last_x = load(xs, steps % 2 * x_size + thread_x)
-                        own_loss += last_x - last_x  # NaN where a unit has overflowed
+                    if owns:
+                        own_loss += x - x  # NaN where a unit has overflowed
+                    # outputs: a warp takes four steps at a time, then a thread a number
+                    for o in range(outputs):
+                        for k in range(unit_blocks):
+                            i = k * WARP + lane
+                            readout[k] = load(w_out, o * units + i) if i < units else zero
+                        for first_step in range(0, steps, warps * 4):
+                            t = first_step + warp * 4
+                            row_parts[0] = read(own, t, steps, readout, read_at)
+                            row_parts[1] = read(own, t + 1, steps, readout, read_at)
+                            row_parts[2] = read(own, t + 2, steps, readout, read_at)
+                            row_parts[3] = read(own, t + 3, steps, readout, read_at)
+                            warp_sums(row_parts, scratch, thread)
+                            even, odd = row_parts[0], row_parts[1]
+                            if lane >= 2:
+                                even, odd = row_parts[2], row_parts[3]
+                            if lane < 4 and t + lane < steps:
+                                z = (odd if lane % 2 else even) + b_out[o]
+                                store(own, slope_at + (t + lane) * outputs + o, z)
+                    cuda.syncthreads()
+                    for entry in range(thread, steps * outputs, block_size):
+                        at = trial * steps * outputs + entry
+                        of_loss, by_z, is_right = compare(
+                            load(own, slope_at + entry), load(target_of, at), load(weight_of, at), cuts, tolerance
+                        )  # fmt: skip
+                        own_loss += of_loss
+                        own_right += load(counted_of, at) * is_right
+                        store(own, slope_at + entry, by_z)
                     cuda.syncthreads()
                     # backwards
                     y = zero
                     for back in range(steps + 1):
                         t = steps - back
-                        x = zero
-                        if thread < units:
-                            x = load(own, t * units + thread)
                         if back > 0:
-                            s = zero
                             if thread < units:
-                                phi = load(own, phi_at + t * units + thread)
+                                phi = load(own, path_of_s + t * s_row + thread_s)
                                 s = alpha * (one - phi * phi) * y
                                 by_b += s
                                 for k in range(n_inputs):
                                     by_in[k] += s * load(u_of, (trial * steps + t) * n_inputs + k)
-                                store(ss, thread_s, s)
-                                store(xs, thread_x, x)
+                                store(own, path_of_s + t * s_row + thread_s, s)
                             cuda.syncthreads()
-                            transpose_times(tile_of_w, by_w, ss, tile_s, xs, tile_x, column_parts)
+                            transpose_times(tile_of_w, own, path_of_s + t * s_row + tile_s, column_parts)
                             column_scatter(column_parts, scratch, thread)
-                            for four in range(fours):
-                                store_four(
-                                    partial, warp * x_size + tile_x + column + 4 * four, column_parts[4 * four],
-                                    column_parts[4 * four + 1], column_parts[4 * four + 2], column_parts[4 * four + 3],
-                                )  # fmt: skip
+                            hand_over(partial, partial_at, column_parts)
                             cuda.syncthreads()
                             if thread < units:
                                 y = leak * y
                                 for k in range(warps):
-                                    y += load(partial, k * x_size + thread_x)
+                                    y += load(partial, k * partial_row + thread_x)
                         step = t - shift
                         if step >= 0 and step < steps:
                             for o in range(outputs):
                                 by_z = load(own, slope_at + step * outputs + o)
                                 by_bias[o] += by_z
                                 if thread < units:
-                                    y += load(w_out, o * units + thread) * by_z
-                                    by_out[o] += by_z * x
+                                    y += own_out[o] * by_z
+                                    by_out[o] += by_z * load(own, t * x_row + thread_x)
+                    cuda.syncthreads()
+                    # the gradient of W, in the registers that W had
+                    if trial == 0:
+                        for k in range(tile):
+                            by_w[k] = zero
+                    else:
+                        take_up(by_w, resting, by_w_at)
+                    for t in range(steps if makes_w else 0):
+                        add_outer(by_w, own, path_of_s + t * s_row + tile_s, own, t * x_row + tile_x)
+                    if trial + 1 < trials:
+                        lay_down(by_w, resting, by_w_at)
                     cuda.syncthreads()
                 # the norm of what is trained, and what was seen before the update
                 pair[0], pair[1] = own_loss, own_right
@@ -365,6 +494,31 @@ def kernel(spec: Specification) -> Any:
                 if train_w:
                     for k in range(tile):
                         pair[0] += by_w[k] * by_w[k]
+                if train_m:
+                    # dL/dm = dL/dW n
+                    for j in range(latents):
+                        times(by_w, resting, n_at + j * x_row + tile_x, row_parts)
+                        row_scatter(row_parts, scratch, thread)
+                        row_rest(row_parts, scratch, thread)
+                        if owns:
+                            pair[0] += row_parts[0] * row_parts[0]
+                            store(resting, by_m_at + j * s_row + mine_s, row_parts[0])
+                if train_n:
+                    # dL/dn = (dL/dW)^T m
+                    for j in range(latents):
+                        transpose_times(by_w, resting, m_at + j * s_row + tile_s, column_parts)
+                        column_scatter(column_parts, scratch, thread)
+                        hand_over(partial, partial_at, column_parts)
+                        cuda.syncthreads()
+                        if thread < units:
+                            value = zero
+                            for k in range(warps):
+                                value += load(partial, k * partial_row + thread_x)
+                            pair[0] += value * value
+                            store(resting, by_n_at + j * x_row + thread_x, value)
+                        cuda.syncthreads()
+                if factored:
+                    cuda.syncthreads()
                 if thread < units:
                     if train_b:
                         pair[0] += by_b * by_b
@@ -386,7 +540,7 @@ def kernel(spec: Specification) -> Any:
                         write(history, w, recorded, seen)
                     recorded += 1
                 if saved < kept.size and kept[saved] == epoch:
-                    copy(snapshots[saved], w, tile_of_w, b, w_in, w_out, b_out, thread, r, c)
+                    copy(snapshots[saved], w, resting, w_at, b, w_in, w_out, b_out, thread, r, c)
                     saved += 1
                 how = (first, second, w, moving, *step_of(eta, corrections, epoch - start))
                 pair[0], pair[1] = zero, zero
@@ -394,12 +548,28 @@ def kernel(spec: Specification) -> Any:
                     if train_w:
                         for a in range(tall):
                             for k in range(wide):
-                                i, j = r * tall + a, c * wide + k
+                                i, j, at = r * tall + a, c * wide + k, a * wide + k
                                 if (i < units and j < units) or not remembers:  # beyond, gradients are zero
-                                    at = a * wide + k
-                                    tile_of_w[at], pair[0] = move(
-                                        tile_of_w[at], factor * by_w[at], pair[0], at_w + i * units + j, how
-                                    )
+                                    value, pair[0] = move(
+                                        load(resting, w_at + at * block_size), factor * by_w[at], pair[0],
+                                        at_w + i * units + j, how,
+                                    )  # fmt: skip
+                                    store(resting, w_at + at * block_size, value)
+                    if factored and thread < units:
+                        for j in range(latents):
+                            at = thread * latents + j
+                            if train_m:
+                                value, pair[0] = move(
+                                    load(resting, m_at + j * s_row + thread_s),
+                                    factor * load(resting, by_m_at + j * s_row + thread_s), pair[0], at_m + at, how,
+                                )  # fmt: skip
+                                store(resting, m_at + j * s_row + thread_s, value)
+                            if train_n:
+                                value, pair[0] = move(
+                                    load(resting, n_at + j * x_row + thread_x),
+                                    factor * load(resting, by_n_at + j * x_row + thread_x), pair[0], at_n + at, how,
+                                )  # fmt: skip
+                                store(resting, n_at + j * x_row + thread_x, value)
                     if thread < units:
                         if train_b:
                             b[thread], pair[0] = move(b[thread], factor * by_b, pair[0], at_b + thread, how)
@@ -420,9 +590,9 @@ def kernel(spec: Specification) -> Any:
                 note(marks, seen, epoch, chance, solved, bad, pair[0] != zero or not may_freeze)
                 if over(marks):
                     break
-            copy(state, w, tile_of_w, b, w_in, w_out, b_out, thread, r, c)
-            for k in range(saved, kept.size):
-                copy(snapshots[k], w, tile_of_w, b, w_in, w_out, b_out, thread, r, c)
+            copy(state, w, resting, w_at, b, w_in, w_out, b_out, thread, r, c)
+            for k in range(saved, kept.size if kept[0] >= 0 else 0):
+                copy(snapshots[k], w, resting, w_at, b, w_in, w_out, b_out, thread, r, c)
             if thread == 0:
                 end(history, events, now, w, recorded, records.size, marks, seen)
             cuda.syncthreads()

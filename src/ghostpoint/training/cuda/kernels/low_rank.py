@@ -12,10 +12,12 @@ of W_out of a readout of the state, ``rho = (kappa, zeta)``::
     s[t] = alpha (1 - phi[t]**2) P lambda[t+1]
     dL/dM = sum s[t] g[t]^T,   dL/dP = x[0] lambda[0]^T + sum alpha phi[t] lambda[t+1]^T
 
-Layout: unit ``32 u + lane`` in register u of a thread. Trials are taken one after the other,
-forwards and back; what is kept of one, phi and rho, is in shared memory or, where a trial is too
-long for that, in ``work``, of the networks on the chip alone. rho and lambda are in every thread's
-registers. What W_out of a latent readout, b_out and the confidence are is in shared memory.
+Layout: a thread has the ``held`` units from ``held lane`` on. Trials are taken one after the other,
+forwards and back; what is kept of one, rho, phi and dL/dz, is in shared memory or, where a trial is
+too long for that, in ``work``, of the networks on the chip alone. Every row of rho and lambda
+belongs to ``parts`` neighbouring threads. A sum over the units goes through shared memory: every
+thread writes its share of all rows, the threads of a row add theirs up, take the step of the row's
+recursion, and write the row for all to read. The loss of a step is one thread's, all steps at once.
 """
 
 from __future__ import annotations
@@ -31,13 +33,17 @@ from ghostpoint.training.cuda.kernels import frame
 from ghostpoint.training.cuda.kernels.frame import begin, end, note, over, write
 from ghostpoint.training.cuda.kernels.functions import functions, judge
 from ghostpoint.training.cuda.kernels.lanes import (
+    SIMULATED,
     WARP,
     barrier,
     device,
+    first_total,
     load,
+    load_four,
     power_of_two,
     scratch_size,
     store,
+    store_four,
     total,
 )
 from ghostpoint.training.cuda.kernels.random import normal_at
@@ -46,20 +52,53 @@ from ghostpoint.training.kernels.low_rank import CHUNK_KEY
 from ghostpoint.training.kernels.low_rank_passes import CONFIDENCE, LATENT, STATE
 from ghostpoint.training.kernels.optimizers import SGD
 
+#: from a row of shares to the next: threads that read four numbers each are on different banks
+STRIDE = WARP + 4
+
+
+def _fours(count: int) -> int:
+    return -(-count // 4)
+
+
+def _sizes(spec: Specification) -> tuple[int, int, int]:
+    """Units of a thread, numbers of phi of a step, numbers of rho of a step."""
+    held = -(-spec.units // WARP)
+    rows = spec.latents + (spec.outputs if spec.readout == STATE else 0)
+    return held, 4 * _fours(-(-spec.units // held) * held), 4 * _fours(rows)
+
 
 def work_size(spec: Specification, steps: int) -> int:
     """Numbers of ``work`` for a block."""
+    _, plane, row_stride = _sizes(spec)
+    return (steps + 1) * row_stride + steps * plane + 4 * _fours(steps * spec.outputs)
+
+
+def fixed_size(spec: Specification) -> int:
+    """Numbers in shared memory beside those, and a few."""
     rows = spec.latents + (spec.outputs if spec.readout == STATE else 0)
-    return steps * -(-spec.units // WARP) * WARP + (steps + 1) * rows
+    return rows * STRIDE + spec.outputs * (spec.latents + 1) + 64
+
+
+def registers(spec: Specification) -> int | None:
+    """Registers of a thread at most: all that there are."""
+    return None
+
+
+def rest_size(spec: Specification) -> int:
+    """Numbers of ``work`` for a block where there are several trials: the gradient."""
+    held, _, _ = _sizes(spec)
+    rows = spec.latents + (spec.outputs if spec.readout == STATE else 0)
+    return (spec.latents + spec.inputs + 1 + rows) * held * WARP
 
 
 def kernel(spec: Specification) -> Any:
     """The kernel's Python function, for ``cuda.jit``."""
     real, units, latents, n_inputs, outputs = spec.real, spec.units, spec.latents, spec.inputs, spec.outputs
-    held = -(-units // WARP)
-    plane = held * WARP
+    held, plane, row_stride = _sizes(spec)
+    in_fours = held % 4 == 0
     of_state, of_latents, by_confidence = (spec.readout == kind for kind in (STATE, LATENT, CONFIDENCE))
     columns, rows = latents + n_inputs + 1, latents + (outputs if of_state else 0)
+    row_fours, latent_fours = _fours(rows), _fours(latents)
     # the small part: W_out of a latent readout, then b_out; or the confidence
     small_size = 1 if by_confidence else outputs * (latents + 1) if of_latents else outputs
     small_at = spec.place("confidence") if by_confidence else spec.place("w_out" if of_latents else "b_out")
@@ -77,11 +116,12 @@ def kernel(spec: Specification) -> Any:
     compare = judge(real, spec.activation, spec.cuts)
     n_events, n_quantities = frame.N_EVENTS, frame.N_QUANTITIES
     limit, step_of, move, normal = frame.limiter(spec), frame.stepper(spec), frame.mover(spec), normal_at(real)
-    row_sums, latent_sums, pair_sums = total(rows, WARP), total(latents, WARP), total(2, WARP)
-    row_space, latent_space = power_of_two(rows), power_of_two(latents)
-    scratch_shape = scratch_size(WARP, max(2, row_space))
-    left_size, right_size = columns * held, rows * held
-    path_at = 0  # of rho in work; phi follows
+    row_space = power_of_two(rows)
+    parts = WARP // row_space
+    pair_sums, rest_of_row = total(2, WARP), first_total(1, parts // 2)
+    scratch_shape = scratch_size(WARP, 2)
+    left_size, right_size, shares_size = columns * held, rows * held, rows * STRIDE
+    own_small, phi_at = -(-small_size // WARP), row_stride  # of (steps + 1) rows of rho
 
     @device
     def left_place(j, i):
@@ -115,7 +155,7 @@ def kernel(spec: Specification) -> Any:
     def copy(values, row, left, right, small, lane):
         """Write the parameters to a flat state."""
         for u in range(held):
-            i = u * WARP + lane
+            i = lane * held + u
             if i < units:
                 for j in range(columns):
                     values[row, left_place(j, i)] = left[j * held + u]
@@ -145,6 +185,70 @@ def kernel(spec: Specification) -> Any:
                 small[s] *= factor
         barrier()
 
+    @device
+    def share(shares, lane, values, count):
+        """Write the thread's part of the sums of ``count`` rows."""
+        for k in range(count):
+            store(shares, k * STRIDE + lane, values[k])
+
+    @device
+    def row_sum(shares, at, pair, scratch, lane):
+        """The sum of a row, to each of its threads; the thread's shares begin at ``at``."""
+        if row_space >= 4:
+            a, b, c, d = load_four(shares, at)
+            for four in range(1, row_space // 4):
+                e, f, g, h = load_four(shares, at + 4 * four)
+                a, b, c, d = a + e, b + f, c + g, d + h
+            pair[0] = (a + b) + (c + d)
+        else:
+            pair[0] = load(shares, at)
+            for k in range(1, row_space):
+                pair[0] += load(shares, at + k)
+        rest_of_row(pair, scratch, lane)
+        return pair[0]
+
+    @device
+    def keep(own, at, phi):
+        if in_fours:
+            for four in range(held // 4):
+                store_four(
+                    own, at + 4 * four, phi[4 * four], phi[4 * four + 1], phi[4 * four + 2], phi[4 * four + 3]
+                )  # fmt: skip
+        else:
+            for u in range(held):
+                store(own, at + u, phi[u])
+
+    @device
+    def fetch(own, at, values, fours):
+        """``fours`` times four numbers from ``at`` on."""
+        for four in range(fours):
+            values[4 * four], values[4 * four + 1], values[4 * four + 2], values[4 * four + 3] = load_four(
+                own, at + 4 * four
+            )
+
+    @device
+    def fetch_phi(own, at, phi, busy):
+        for u in range(held):
+            phi[u] = zero
+        if busy:
+            if in_fours:
+                fetch(own, at, phi, held // 4)
+            else:
+                for u in range(held):
+                    phi[u] = load(own, at + u)
+
+    @device
+    def lay_down(values, count, work, at):
+        for k in range(count):
+            store(work, at + k * WARP, values[k])
+
+    @device
+    def take_up(values, count, work, at):
+        for k in range(count):
+            values[k] = load(work, at + k * WARP)
+
+    input_space, pull_space = max(n_inputs, 1), 4 * latent_fours
+
     def train(
         state, first, second, rate, corrections, numbers, solved, trials, steps, inputs, targets, weights, counted,
         n_counted, cuts, initial, threshold, norms, keys, order, start, stop, records, kept, history, snapshots, events,
@@ -153,33 +257,50 @@ def kernel(spec: Specification) -> Any:
         lane, block = cuda.threadIdx.x, cuda.blockIdx.x
         scratch = cuda.shared.array(scratch_shape, real)
         small = cuda.shared.array(small_size, real)
+        if SIMULATED:
+            shares = cuda.shared.array(shares_size, real)
+            own = cuda.shared.array(0, element) if on_chip else work[block % work.shape[0]]
+        else:
+            shares = cuda.shared.array(shares_size, real, alignment=16)
+            own = cuda.shared.array(0, element, alignment=16) if on_chip else work[block % work.shape[0]]
         left, by_left = cuda.local.array(left_size, real), cuda.local.array(left_size, real)
         right, by_right = cuda.local.array(right_size, real), cuda.local.array(right_size, real)
-        by_small = cuda.local.array(small_size, real)
-        x0, rho, lam = cuda.local.array(held, real), cuda.local.array(rows, real), cuda.local.array(rows, real)
-        values, pulls = cuda.local.array(row_space, real), cuda.local.array(latent_space, real)
+        by_small, head = cuda.local.array(own_small, real), cuda.local.array(outputs, real)
+        x0, phi, s = cuda.local.array(held, real), cuda.local.array(held, real), cuda.local.array(held, real)
+        rho, lam = cuda.local.array(pull_space, real), cuda.local.array(row_stride, real)
+        values, given = cuda.local.array(row_stride, real), cuda.local.array(input_space, real)
         pair = cuda.local.array(2, real)
-        marks, seen = cuda.local.array(n_events, np.int64), cuda.local.array(n_quantities, real)
-        for k in range(row_space):
-            values[k] = zero
-        for k in range(latent_space):
-            pulls[k] = zero
+        # the same of all threads, which would take registers
+        marks = cuda.shared.array(n_events, np.int64)
+        seen = cuda.shared.array(n_quantities, real)
+        resting = work[block % work.shape[0]]
         alpha, tolerance, chance, spread, sigma = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
         largest, moving = numbers[5], (numbers[6], numbers[7], numbers[8], numbers[9], numbers[10])
-        leak = one - alpha
-        own = cuda.shared.array(0, element) if on_chip else work[block]
+        leak, inverse = one - alpha, one / alpha
         n_rows = targets.shape[0]
-        phi_at = path_at + (steps + 1) * rows
+        path_of_phi = (steps + 1) * phi_at
+        slope_at = path_of_phi + steps * plane
+        rest_at = lane if on_chip else lane + slope_at + (steps * outputs + 3) // 4 * 4
+        first_unit = lane * held
+        busy = first_unit < units
+        # the row of rho and lambda that this thread takes care of
+        row_of = lane // parts
+        writes = lane % parts == 0 and row_of < rows
+        row_of = min(row_of, rows - 1)
+        shares_at = row_of * STRIDE + lane % parts * row_space
+        pulled = row_of < latents
         for place in range(block, order.size, cuda.gridDim.x):
             w = order[place]
             for u in range(held):
-                i = u * WARP + lane
+                i = first_unit + u
                 for j in range(columns):
                     left[j * held + u] = state[w, left_place(j, i)] if i < units else zero
                 for k in range(rows):
                     right[k * held + u] = state[w, right_place(k, i)] if i < units else zero
-            for s in range(lane, small_size, WARP):
-                small[s] = state[w, small_at + s]
+            for k in range(lane, small_size, WARP):
+                small[k] = state[w, small_at + k]
+            for k in range(lane, path_of_phi, WARP):
+                own[k] = zero
             barrier()
             kappa_star, eta, key = threshold[w], rate[w], keys[w]
             begin(events, now, w, marks, seen)
@@ -191,19 +312,23 @@ def kernel(spec: Specification) -> Any:
                 weight_of, counted_of = weights[row], counted[row]
                 if normed:
                     normalize(right, small, norms[w], pair, scratch, lane)
-                for k in range(left_size):
-                    by_left[k] = zero
-                for k in range(right_size):
-                    by_right[k] = zero
-                for s in range(small_size):
-                    by_small[s] = zero
-                loss, right_answers, confidence = zero, zero, small[0]
+                for k in range(own_small):
+                    by_small[k] = zero
+                # what a step's dL/dz adds to the thread's row of lambda
+                for o in range(outputs):
+                    if of_state:
+                        head[o] = one if row_of == latents + o else zero
+                    elif of_latents:
+                        head[o] = small[o * latents + row_of]
+                    else:
+                        head[o] = small[0] if row_of == 0 else zero
+                own_loss, own_right, confidence = zero, zero, small[0]
                 for trial in range(trials):
                     inner = trial % chunk
                     trial_key = key ^ (trial // chunk * CHUNK_KEY)
                     # forwards: rho[0], then phi and rho of every step
                     for u in range(held):
-                        i = u * WARP + lane
+                        i = first_unit + u
                         x0[u] = initial[w, i] if i < units else zero
                         if drawn_start and i < units:
                             x0[u] = tanh(spread * normal(trial_key, INITIAL, epoch, inner * drawn_plane + i))
@@ -211,115 +336,161 @@ def kernel(spec: Specification) -> Any:
                         values[k] = zero
                         for u in range(held):
                             values[k] += right[k * held + u] * x0[u]
-                    row_sums(values, scratch, lane)
-                    for k in range(rows):
-                        rho[k] = values[k]
+                    share(shares, lane, values, rows)
+                    barrier()
+                    mine = row_sum(shares, shares_at, pair, scratch, lane)
+                    if writes:
+                        store(own, row_of, mine)
+                    barrier()
                     for t in range(steps):
+                        fetch(own, t * row_stride, rho, latent_fours)
+                        for j in range(n_inputs):
+                            given[j] = load(u_of, (trial * steps + t) * n_inputs + j)
                         for k in range(rows):
                             values[k] = zero
-                            if lane == k % WARP:
-                                store(own, path_at + t * rows + k, rho[k])
                         for u in range(held):
-                            i = u * WARP + lane
-                            drive = left[(columns - 1) * held + u]
-                            for j in range(latents):
+                            i = first_unit + u
+                            drive, odd_drive = left[(columns - 1) * held + u], zero
+                            for j in range(0, latents, 2):
                                 drive += left[j * held + u] * rho[j]
+                            for j in range(1, latents, 2):
+                                odd_drive += left[j * held + u] * rho[j]
+                            drive += odd_drive
                             for j in range(n_inputs):
-                                drive += left[(latents + j) * held + u] * load(u_of, (trial * steps + t) * n_inputs + j)
+                                drive += left[(latents + j) * held + u] * given[j]
                             if noisy and i < units:
                                 drawn = (t * chunk + inner) * drawn_plane + i
                                 drive += sigma * normal(trial_key, NOISE, epoch, drawn)
-                            phi = tanh(drive)
-                            store(own, phi_at + t * plane + i, phi)
+                            phi[u] = tanh(drive)
                             for k in range(rows):
-                                values[k] += right[k * held + u] * phi
-                        row_sums(values, scratch, lane)
-                        for k in range(rows):
-                            rho[k] = leak * rho[k] + alpha * values[k]
-                    for k in range(rows):
-                        loss += rho[k] - rho[k]  # NaN where a latent has overflowed
-                        lam[k] = zero
-                        if lane == k % WARP:
-                            store(own, path_at + steps * rows + k, rho[k])
+                                values[k] += right[k * held + u] * phi[u]
+                        share(shares, lane, values, rows)
+                        if busy:
+                            keep(own, path_of_phi + t * plane + first_unit, phi)
+                        barrier()
+                        mine = leak * mine + alpha * row_sum(shares, shares_at, pair, scratch, lane)
+                        if writes:
+                            store(own, (t + 1) * row_stride + row_of, mine)
+                        barrier()
+                    if writes:
+                        own_loss += mine - mine  # NaN where a latent has overflowed
+                    # outputs: a thread takes every 32nd step
+                    for step in range(lane, steps, WARP):
+                        at = (step + shift) * row_stride
+                        for o in range(outputs):
+                            if of_state:
+                                z = load(own, at + latents + o) + small[o]
+                            elif of_latents:
+                                z = small[bias_at + o]
+                                for j in range(latents):
+                                    z += small[o * latents + j] * load(own, at + j)
+                            else:
+                                z = small[0] * (load(own, at) - kappa_star)
+                            entry = (trial * steps + step) * outputs + o
+                            of_loss, by_z, is_right = compare(
+                                z, load(target_of, entry), load(weight_of, entry), cuts, tolerance
+                            )  # fmt: skip
+                            own_loss += of_loss
+                            own_right += load(counted_of, entry) * is_right
+                            store(own, slope_at + step * outputs + o, by_z)
                     barrier()
-                    # backwards: lambda, and the sums over steps
+                    # of what is small, a thread takes every 32nd
+                    for k in range(own_small):
+                        entry = k * WARP + lane
+                        if entry < small_size:
+                            for step in range(steps):
+                                if of_latents and entry < bias_at:
+                                    by_z = load(own, slope_at + step * outputs + entry // latents)
+                                    by_small[k] += by_z * load(own, (step + shift) * row_stride + entry % latents)
+                                elif by_confidence:
+                                    by_z = load(own, slope_at + step * outputs)
+                                    by_small[k] += by_z * (load(own, (step + shift) * row_stride) - kappa_star)
+                                else:
+                                    by_small[k] += load(own, slope_at + step * outputs + entry - bias_at)
+                    barrier()
+                    # backwards: lambda, which takes the place of rho, and the sum over steps for M
+                    if trial == 0:
+                        for k in range(left_size):
+                            by_left[k] = zero
+                    else:
+                        take_up(by_left, left_size, resting, rest_at)
+                    mine = zero
                     for back in range(steps + 1):
                         t = steps - back
                         if back > 0:
+                            fetch(own, (t + 1) * row_stride, lam, row_fours)
+                            fetch(own, t * row_stride, rho, latent_fours)
+                            fetch_phi(own, path_of_phi + t * plane + first_unit, phi, busy)
                             for j in range(latents):
-                                pulls[j] = zero
-                                rho[j] = load(own, path_at + t * rows + j)
+                                values[j] = zero
                             for u in range(held):
-                                phi = load(own, phi_at + t * plane + u * WARP + lane)
-                                pull, part = zero, alpha * phi
-                                for k in range(rows):
+                                pull, odd_pull = zero, zero
+                                for k in range(0, rows, 2):
                                     pull += right[k * held + u] * lam[k]
-                                    by_right[k * held + u] += part * lam[k]
-                                s = alpha * (one - phi * phi) * pull
+                                for k in range(1, rows, 2):
+                                    odd_pull += right[k * held + u] * lam[k]
+                                s[u] = alpha * (one - phi[u] * phi[u]) * (pull + odd_pull)
                                 for j in range(latents):
-                                    by_left[j * held + u] += s * rho[j]
-                                    pulls[j] += left[j * held + u] * s
+                                    values[j] += left[j * held + u] * s[u]
+                            share(shares, lane, values, latents)
+                            for j in range(n_inputs):
+                                given[j] = load(u_of, (trial * steps + t) * n_inputs + j)
+                            for u in range(held):
+                                for j in range(latents):
+                                    by_left[j * held + u] += s[u] * rho[j]
                                 for j in range(n_inputs):
-                                    by_left[(latents + j) * held + u] += s * load(
-                                        u_of, (trial * steps + t) * n_inputs + j
-                                    )
-                                by_left[(columns - 1) * held + u] += s
-                            latent_sums(pulls, scratch, lane)
-                            for k in range(rows):
-                                lam[k] = leak * lam[k]
-                            for j in range(latents):
-                                lam[j] += pulls[j]
+                                    by_left[(latents + j) * held + u] += s[u] * given[j]
+                                by_left[(columns - 1) * held + u] += s[u]
+                            barrier()
+                            pulls = row_sum(shares, shares_at, pair, scratch, lane)
+                            mine = leak * mine + (pulls if pulled else zero)
                         step = t - shift
                         if step >= 0 and step < steps:
-                            at = (trial * steps + step) * outputs
-                            for k in range(rows):
-                                rho[k] = load(own, path_at + t * rows + k)
                             for o in range(outputs):
-                                if of_state:
-                                    z = rho[latents + o] + small[o]
-                                elif of_latents:
-                                    z = small[bias_at + o]
-                                    for j in range(latents):
-                                        z += small[o * latents + j] * rho[j]
-                                else:
-                                    z = small[0] * (rho[0] - kappa_star)
-                                of_loss, by_z, is_right = compare(
-                                    z, load(target_of, at + o), load(weight_of, at + o), cuts, tolerance
-                                )  # fmt: skip
-                                loss += of_loss
-                                right_answers += load(counted_of, at + o) * is_right
-                                if of_state:
-                                    lam[latents + o] += by_z
-                                    by_small[o] += by_z
-                                elif of_latents:
-                                    by_small[bias_at + o] += by_z
-                                    for j in range(latents):
-                                        lam[j] += small[o * latents + j] * by_z
-                                        by_small[o * latents + j] += by_z * rho[j]
-                                else:
-                                    lam[0] += small[0] * by_z
-                                    by_small[0] += by_z * (rho[0] - kappa_star)
+                                mine += head[o] * load(own, slope_at + step * outputs + o)
+                        if writes:
+                            store(own, t * row_stride + row_of, mine)
+                        barrier()
+                    # the sum over steps for P
+                    if trial == 0:
+                        for k in range(right_size):
+                            by_right[k] = zero
+                    else:
+                        take_up(by_right, right_size, resting, rest_at + left_size * WARP)
+                    for t in range(steps):
+                        fetch(own, (t + 1) * row_stride, lam, row_fours)
+                        fetch_phi(own, path_of_phi + t * plane + first_unit, phi, busy)
+                        for u in range(held):
+                            for k in range(rows):
+                                by_right[k * held + u] += phi[u] * lam[k]
+                    fetch(own, 0, lam, row_fours)
                     for u in range(held):
                         for k in range(rows):
-                            by_right[k * held + u] += x0[u] * lam[k]
+                            by_right[k * held + u] += inverse * x0[u] * lam[k]
+                    if trial + 1 < trials:
+                        lay_down(by_left, left_size, resting, rest_at)
+                        lay_down(by_right, right_size, resting, rest_at + left_size * WARP)
                     barrier()
                 # the norm of what is trained, and what was seen before the update
+                pair[0], pair[1] = own_loss, own_right
+                pair_sums(pair, scratch, lane)
+                seen[0], seen[2], seen[3] = pair[0], pair[1] / n_counted[row], confidence
                 pair[0], pair[1] = zero, zero
+                for k in range(right_size):
+                    by_right[k] *= alpha
                 for u in range(held):
-                    if u * WARP + lane < units:
-                        for j in range(columns):
-                            if left_trains(j):
-                                pair[0] += by_left[j * held + u] * by_left[j * held + u]
-                        for k in range(rows):
-                            if right_trains(k):
-                                pair[0] += by_right[k * held + u] * by_right[k * held + u]
+                    for j in range(columns):
+                        if left_trains(j):
+                            pair[0] += by_left[j * held + u] * by_left[j * held + u]
+                    for k in range(rows):
+                        if right_trains(k):
+                            pair[0] += by_right[k * held + u] * by_right[k * held + u]
+                for k in range(own_small):
+                    if small_trains(k * WARP + lane):
+                        pair[0] += by_small[k] * by_small[k]
                 pair_sums(pair, scratch, lane)
                 square = pair[0]
-                for s in range(small_size):
-                    if small_trains(s):
-                        square += by_small[s] * by_small[s]
-                seen[0], seen[1] = loss, real(math.sqrt(square))
-                seen[2], seen[3] = right_answers / n_counted[row], confidence
+                seen[1] = real(math.sqrt(square))
                 factor, bad = limit(seen, square, eta, largest)
                 if recorded < records.size and records[recorded] == epoch:
                     if lane == 0:
@@ -332,7 +503,7 @@ def kernel(spec: Specification) -> Any:
                 pair[0], pair[1] = zero, zero
                 if not bad:
                     for u in range(held):
-                        i = u * WARP + lane
+                        i = first_unit + u
                         if i < units or not remembers:  # beyond, gradients are zero
                             for j in range(columns):
                                 if left_trains(j):
@@ -346,16 +517,19 @@ def kernel(spec: Specification) -> Any:
                                     right[at], pair[0] = move(
                                         right[at], factor * by_right[at], pair[0], right_place(k, i), how
                                     )
-                    for s in range(small_size):
-                        if small_trains(s) and lane == s % WARP:
-                            small[s], pair[0] = move(small[s], factor * by_small[s], pair[0], small_at + s, how)
+                    for k in range(own_small):
+                        entry = k * WARP + lane
+                        if entry < small_size and small_trains(entry):
+                            small[entry], pair[0] = move(
+                                small[entry], factor * by_small[k], pair[0], small_at + entry, how
+                            )
                 pair_sums(pair, scratch, lane)
                 barrier()
                 note(marks, seen, epoch, chance, solved, bad, pair[0] != zero or not may_freeze)
                 if over(marks):
                     break
             copy(state, w, left, right, small, lane)
-            for k in range(saved, kept.size):
+            for k in range(saved, kept.size if kept[0] >= 0 else 0):
                 copy(snapshots[k], w, left, right, small, lane)
             if lane == 0:
                 end(history, events, now, w, recorded, records.size, marks, seen)

@@ -45,6 +45,11 @@ MOST_STEPS = 512
 REGISTERS = 168
 
 
+def registers(spec: Specification) -> int | None:
+    """Registers of a thread at most."""
+    return REGISTERS
+
+
 def kernel(spec: Specification) -> Any:
     """The kernel's Python function, for ``cuda.jit``."""
     real, units, lanes = spec.real, spec.units, spec.lanes
@@ -243,7 +248,7 @@ def kernel(spec: Specification) -> Any:
                 running = not over(marks)
         if inside:
             copy(state, w, m, n, b, c, lane)
-            for k in range(saved, kept.size):
+            for k in range(saved, kept.size if kept[0] >= 0 else 0):
                 copy(snapshots[k], w, m, n, b, c, lane)
             if lane == 0:
                 end(history, events, now, w, recorded, records.size, marks, seen)
