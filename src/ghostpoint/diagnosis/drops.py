@@ -116,10 +116,14 @@ def _drops(series: Series, levels: Levels, course: Course, scale: str) -> list[D
     edges += [(s.first, s.last) for s in flats if s.first <= bottom]
     if edges[-1][1] < bottom:
         edges.append((bottom, bottom))
+    before: list[tuple[int, float]] = []  # of the flat stretches so far: first bin, level
     for (f0, a), (b, _) in pairwise(edges):
+        high = min(float(median(fit[(f0 + a) // 2 : a + 1])) if a > f0 else float(fit[a]), chance)
+        if a > f0:
+            own, f0 = (f0, high), _since(before, fit, f0, a, high, whole)
+            before.append(own)
         if b <= a:
             continue
-        high = min(float(median(fit[(f0 + a) // 2 : a + 1])) if a > f0 else float(fit[a]), chance)
         b = a + int(fit[a : b + 1].argmin())  # the fall ends at its lowest, also where the course comes back
         deep = float(median(fit[b : b + max(min(5, len(fit) - b), 1)]))
         if high - fit[b] > 10 * course.error[b]:  # the course comes back at once, and the fall is clear
@@ -156,6 +160,19 @@ def _drops(series: Series, levels: Levels, course: Course, scale: str) -> list[D
             )
         )
     return found
+
+
+def _since(before: list[tuple[int, float]], fit: Floats, f0: int, a: int, high: float, whole: float) -> int:
+    """The first bin of the plateau at level ``high`` that ends with the flat bins ``f0`` to ``a``.
+
+    An earlier flat stretch at the same level belongs to it if the course was not lower in between:
+    a burst above a plateau does not end the wait. Both levels are at most chance.
+    """
+    for first, level in reversed(before):
+        if abs(level - high) > 0.02 * whole or fit[first : a + 1].min() < high - 0.05 * whole:
+            break
+        f0 = first
+    return f0
 
 
 def _crossings(
