@@ -181,7 +181,7 @@ def test_the_optimizer_sees_the_gradient_without_its_stiff_part_and_the_loop_see
         assert abs(given[0]) < 1e-4 * abs(whole[0])
         torch.testing.assert_close(given[1:], whole[1:], rtol=1e-3, atol=1e-3)
     # the monitor sees what the loop sees
-    np.testing.assert_allclose(monitor.record()["gradient_norm"], [g.norm().item() for g in wholes], rtol=1e-5)
+    np.testing.assert_allclose(monitor.record["gradient_norm"], [g.norm().item() for g in wholes], rtol=1e-5)
 
 
 def test_where_all_of_the_gradient_is_stiff_the_update_is_newtons():

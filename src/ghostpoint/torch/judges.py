@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ghostpoint.numerics.stiff_directions import StiffParts
 from ghostpoint.torch.forward_passes import ForwardPasses
 from ghostpoint.torch.guard_rules import FixedBatch, FreshBatches
 from ghostpoint.torch.parameters import Parameters
-from ghostpoint.torch.secants import Secants, StiffParts
+from ghostpoint.torch.secants import Secants
 
 __all__ = ["FixedJudge", "FreshJudge", "Judgement"]
 

@@ -3,80 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ghostpoint.numerics.stiff_directions import DEPENDENT, StiffParts, stiff_directions
 from ghostpoint.torch.parameters import Parameters
 
-__all__ = ["Secants", "StiffParts"]
+__all__ = ["Secants"]
 
 Floats = NDArray[np.float64]
 
-#: a direction whose share of the largest curvature is below the square of this is no new one; with
-#: 8 bits, none that can be told. (At 1e-3 in float32, curvatures from 1e-6 of the largest down were
-#: forgotten, and the factor of the update had to stay below what they allow.)
-DEPENDENT = {False: 1e-5, True: 0.03}
-#: a step that keeps less than this share of its curvature beside the newer ones says nothing new
-CONJUGATE = 1e-5
+#: least curvature of a new direction with 8 bits, as the square root of its share of the largest
+COARSE = 0.03
 #: largest code of a number in 8 bits
 _CODES = 127
 #: numbers of a vector that are worked on at a time
 _BLOCK = 1 << 16
 
 
-@dataclass(frozen=True)
-class StiffParts:
-    """The stiff directions q_i at a gradient g.
-
-    Attributes
-    ----------
-    combine : (S, K) array
-        ``q_i = sum_j combine[i, j] y_j``.
-    curvature : (S,) array
-        lambda_i, all positive.
-    slope : (S,) array
-        ``g . q_i``.
-    """
-
-    combine: Floats
-    curvature: Floats
-    slope: Floats
-
-    @property
-    def gradient(self) -> Floats:
-        """Coefficients (K,) in the y_j of the gradient's stiff part, ``sum_i (g . q_i) q_i``."""
-        return np.asarray(self.slope @ self.combine)
-
-    def correction(self, factor: float, along: Floats, rate: float) -> Floats:
-        """Coefficients a (K,) such that ``factor d + sum_j a_j y_j`` goes down each q_i by
-        ``|g . q_i| min(rate, 1 / lambda_i)``: at a rate, or Newton's step if that is shorter.
-
-        ``along`` (S,) are the ``d . q_i``.
-        """
-        wanted = -self.slope * np.minimum(rate, 1 / self.curvature)
-        return np.asarray((wanted - factor * along) @ self.combine)
-
-
 class Secants:
     """The newest pairs ``y = g - g_previous``, ``s = theta - theta_previous`` of one batch.
 
-    On a quadratic loss with Hessian H they obey ``y_j = H s_j``. The steps are made conjugate,
-    newest first, with ``s_i . y_j`` of the newer i and the older j alone, so that only the y are
-    kept; those with a negative curvature are left out. With z_i the differences of the conjugate
-    steps,
-
-        B = sum_i z_i z_i^T / (s_i . z_i)
-
-    is the curvature that the pairs imply together (a block form of the update of Broyden, Fletcher,
-    Goldfarb and Shanno; Schnabel, Quasi-Newton methods using multiple secant equations, 1983). Its
-    eigenvectors are the stiff directions q_i and its eigenvalues the curvatures lambda_i.
-
-    Each pair's own curvature ``y.y / y.s`` in place of lambda_i would be that of the stiffest
-    direction in nearly all of them, and would hold the update back along the others.
+    Only the y are kept, and the inner products of which
+    :func:`ghostpoint.numerics.stiff_directions.stiff_directions` makes directions and curvatures.
 
     Parameters
     ----------
@@ -172,23 +124,7 @@ class Secants:
         """Coefficients (S, K) of the stiff directions q_i in the y_j, and the curvatures (S,) along
         them.
         """
-        kept = len(self)
-        conjugate, curvatures = np.zeros((0, kept)), np.zeros(0)
-        for i in range(kept):
-            # s_i less its parts along the newer steps, in the inner product of the curvature
-            one = np.eye(kept)[i] - (conjugate @ self.cross[i] / curvatures) @ conjugate
-            curvature = float(one @ self.cross @ one)
-            if curvature > CONJUGATE * self.cross[i, i] > 0:
-                conjugate = np.vstack([conjugate, one])
-                curvatures = np.append(curvatures, curvature)
-        if not len(curvatures):
-            return conjugate, curvatures
-        # B = Z^T Z with rows z_i / sqrt(s_i . z_i): its eigenvectors from those of Z Z^T
-        z = conjugate / np.sqrt(curvatures)[:, None]
-        values, vectors = np.linalg.eigh(z @ self.gram @ z.T)
-        kept_values = values > DEPENDENT[self.compact] ** 2 * values[-1]
-        values, vectors = values[kept_values], vectors[:, kept_values]
-        return vectors.T @ z / np.sqrt(values)[:, None], values
+        return stiff_directions(self.gram, self.cross, COARSE if self.compact else DEPENDENT)
 
     def _by_row(self, values: Floats) -> Floats:
         """Values of the y, newest first, in the order of their rows."""
