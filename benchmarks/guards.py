@@ -2,17 +2,20 @@
 clipped, with the guard.
 
     python benchmarks/guards.py [--tasks DA,DCDT] [--cells tanh,gru] [--optimizers sgd,adam]
-    [--methods plain,guard]
-        [--seeds 5] [--first-seed 200] [--units 64] [--json FILE] [--table]
+    [--methods "plain;guard"]
+        [--seeds 5] [--first-seed 200] [--units 64] [--json FILE] [--table | --markdown]
 
 A run is one network; runs that the file already holds are not made again, so a longer list of seeds
-or rates adds to it. The full batch for the tasks of the publication (400 updates; match to sample
-with the tanh cell 1200), fresh batches of 16 for the adding problem and the copy task (3000
-updates). *learned*: the loss was below half of chance at some update. *lost*: learned, and the
-median loss of the last 20 updates is above 0.9 of chance, or not finite. *solved*: that median is
-below 0.05 of chance. *epoch*: first update of 20 in a row below 0.05 of chance. *passes*: forward
-and backward passes an update. Cells: ``nn.RNN`` (tanh), ``nn.GRU``, ``nn.LSTM`` with PyTorch's own
-initial weights, a linear readout and the task's output function; the torch seed is the run's.
+or rates adds to it. Guarded runs of an older rule (:data:`RULE`) are dropped. ``--markdown`` writes
+the table of docs/torch.md.
+
+The full batch for the tasks of the publication (400 updates; match to sample with the tanh cell
+1200), fresh batches of 16 for the adding problem and the copy task (3000 updates). *learned*: the
+loss was below half of chance at some update. *lost*: learned, and the median loss of the last 20
+updates is above 0.9 of chance, or not finite. *solved*: that median is below 0.05 of chance.
+*epoch*: first update of 20 in a row below 0.05 of chance. *forward*, *backward*: passes an update.
+Cells: ``nn.RNN`` (tanh), ``nn.GRU``, ``nn.LSTM`` with PyTorch's own initial weights, a linear
+readout and the task's output function; the torch seed is the run's.
 """
 
 from __future__ import annotations
@@ -48,6 +51,11 @@ FULL = {
 FRESH_RATES = {"adding": (0.003, 0.03, 0.3), "copy": (0.001, 0.01, 0.1)}
 BATCH, COPIED, SYMBOLS, COPY_STEPS, ADDING_STEPS = 16, 3, 8, 46, 50
 CELLS = {"tanh": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+#: version of the guard's rules; runs of another one are not comparable
+RULE = 3
+PAGE = Path(__file__).parents[1] / "docs" / "torch.md"
+#: the lines between which the page holds the table
+MARKS = ("<!-- written by python benchmarks/guards.py --markdown -->", "<!-- end of what was written -->")
 KEY = ("task", "cell", "optimizer", "rate", "method", "units", "updates", "seed")
 
 
@@ -213,6 +221,43 @@ def table(runs: list[dict]) -> str:
     return "\n".join(rows)
 
 
+def summary(runs: list[dict]) -> str:
+    """Per task, cell and optimizer, plain beside guarded at the same rates, as Markdown."""
+    rows = [
+        "| task, cell, optimizer | rates | plain: networks, lost, solved, epoch "
+        "| guarded: networks, lost, solved, epoch | forward passes |",
+        "|---|---|---|---|---|",
+    ]
+    usual = [one for one in runs if one["units"] == 64]
+    for task, cell, optimizer in dict.fromkeys((one["task"], one["cell"], one["optimizer"]) for one in usual):
+        of_cell = [one for one in usual if (one["task"], one["cell"], one["optimizer"]) == (task, cell, optimizer)]
+        guarded = [one for one in of_cell if one["method"] == "guard"]
+        rates = sorted({one["rate"] for one in guarded})
+        if not guarded:
+            continue
+        plain = [one for one in of_cell if one["method"] == "plain" and one["rate"] in rates]
+        texts = []
+        for found in (plain, guarded):
+            lost, solved = (sum(one[name] for one in found) for name in ("lost", "solved"))
+            epochs = [one["epoch"] for one in found if one["epoch"] >= 0]
+            texts.append(
+                f"{len(found)}, {lost}, {solved}, {median(epochs):.0f}" if epochs else f"{len(found)}, {lost}, 0, -"
+            )
+        passes = sum(one["forward"] for one in guarded) / len(guarded)
+        rows.append(
+            f"| {task} {cell} {optimizer} | {', '.join(f'{rate:g}' for rate in rates)} | {texts[0]} | {texts[1]} "
+            f"| {passes:.2f} |"
+        )
+    return "\n".join(rows)
+
+
+def write_page(text: str) -> None:
+    """Put the table into the page."""
+    page = PAGE.read_text()
+    before, after = page.index(MARKS[0]) + len(MARKS[0]), page.index(MARKS[1])
+    PAGE.write_text(f"{page[:before]}\n\n{text}\n\n{page[after:]}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", default="DA,DCDT,DMTS")
@@ -228,10 +273,16 @@ def main() -> None:
     parser.add_argument("--updates", type=int)
     parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "guards.json")
     parser.add_argument("--table", action="store_true", help="only show what the file holds")
+    parser.add_argument("--markdown", action="store_true", help="only write the table of docs/torch.md")
     options = parser.parse_args()
     torch.set_num_threads(1)
     saved = json.loads(options.json.read_text()) if options.json.exists() else {"runs": []}
-    runs = saved["runs"]
+    runs = [
+        one for one in saved["runs"] if one["method"] == "plain" or one.get("rule") == RULE or one["task"] not in FULL
+    ]
+    if options.markdown:
+        write_page(summary(runs))
+        return
     known = {tuple(one[name] for name in KEY) for one in runs}
     last_written = time.monotonic()
 
@@ -258,7 +309,7 @@ def main() -> None:
                                 if key in known:
                                     continue
                                 result = run(*key)
-                                runs.append(dict(zip(KEY, key, strict=True)) | result)
+                                runs.append(dict(zip(KEY, key, strict=True)) | {"rule": RULE} | result)
                                 if time.monotonic() - last_written > 30:
                                     write()
                                     last_written = time.monotonic()

@@ -146,14 +146,50 @@ def test_on_a_quadratic_the_update_along_stiff_directions_is_at_most_newtons(com
     secants.add(hessian @ (x.detach() - theta), theta)
     x.grad = hessian @ x.detach()
     d = -x.grad  # a step of gradient descent with rate 1: a hundred times too far
-    parts = secants.parts(d)
-    assert parts.along == pytest.approx([-130.0], rel=0.02)
-    assert parts.most == pytest.approx([1.3], rel=0.02)
-    moved = d.clone()
-    moved += parts.correction(1.0)[0] * secants.piece(0, slice(0, 3))
-    torch.testing.assert_close(moved, torch.tensor([-1.3, -1.0, -1.0]), rtol=0.02, atol=1e-5)
-    # uphill a tenth of that
-    assert secants.parts(-d).most == pytest.approx([0.13], rel=0.02)
+    stiff = secants.stiff()
+    assert stiff.slope == pytest.approx([130.0], rel=0.02)
+    assert stiff.curvature == pytest.approx([100.0], rel=0.02)
+    along = secants.along(stiff, d)
+    assert along == pytest.approx([-130.0], rel=0.02)
+    for rate, expected in ((1.0, -1.3), (0.001, -0.13)):  # Newton's step, or the rate if that is shorter
+        moved = d + stiff.correction(1.0, along, rate)[0] * secants.piece(0, slice(0, 3))
+        torch.testing.assert_close(moved, torch.tensor([expected, -1.0, -1.0]), rtol=0.02, atol=1e-5)
+    # the gradient without its stiff part
+    rest = x.grad - stiff.gradient[0] * secants.piece(0, slice(0, 3))
+    torch.testing.assert_close(rest, torch.tensor([0.0, 1.0, 1.0]), rtol=0.02, atol=0.02)
+
+
+def test_the_optimizer_sees_the_gradient_without_its_stiff_part_and_the_loop_sees_it_whole():
+    torch.manual_seed(0)
+    x = nn.Parameter(torch.randn(50))
+    stiffness = torch.ones(50)
+    stiffness[0] = 1000.0
+    optimizer = torch.optim.SGD([x], lr=0.03, momentum=0.9)
+    guard = Guard(nn.ParameterList([x]), optimizer, batch="fixed", fixed=FixedBatch(secants=3), distance="squared")
+    seen = []
+    optimizer.register_step_pre_hook(lambda *_: seen.append(x.grad.clone()))
+    monitor = Monitor(nn.ParameterList([x]), optimizer, guard=guard, every={"gradient_norm": 1})
+    wholes = []
+    for _ in range(5):
+        gradient = stiffness * x.detach()
+        monitor.log(guard.step(lambda: ((stiffness * x**2).sum() / 2, x)))
+        torch.testing.assert_close(x.grad, gradient)
+        wholes.append(gradient)
+    monitor.read_out()
+    for given, whole in zip(seen[1:], wholes[1:], strict=True):
+        assert abs(whole[0]) > 20
+        assert abs(given[0]) < 1e-4 * abs(whole[0])
+        torch.testing.assert_close(given[1:], whole[1:], rtol=1e-3, atol=1e-3)
+    # the monitor sees what the loop sees
+    np.testing.assert_allclose(monitor.record["gradient_norm"], [g.norm().item() for g in wholes], rtol=1e-5)
+
+
+def test_where_all_of_the_gradient_is_stiff_the_update_is_newtons():
+    x = nn.Parameter(torch.tensor([1.0], dtype=torch.float64))
+    guard = Guard(nn.ParameterList([x]), torch.optim.SGD([x], lr=1e-3), batch="fixed", distance="squared")
+    for _ in range(3):
+        guard.step(lambda: ((50 * x**2).sum(), x))
+    assert abs(x.item()) < 0.3
 
 
 def walked(hessian, steps, count):

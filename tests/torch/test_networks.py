@@ -25,6 +25,7 @@ CASES = {
     "rank one": (lambda: steep(gp.LowRankRNN.initialize(12, [4])), DA, 0.05),
     "rank two": (lambda: gp.LowRankRNN.initialize(12, [4], "state_readout", rank=2), DA, 0.05),
     "full": (lambda: gp.FullRankRNN.initialize(12, [4], n_inputs=1, activation="tanh"), DCDT, 0.1),
+    "lstm": (lambda: gp.LSTM.initialize(12, [4], n_inputs=1, activation="tanh"), DCDT, 0.1),
     "gru": (lambda: gp.GRU.initialize(12, [4], n_inputs=1, activation="tanh"), DCDT, 0.1),
 }
 
@@ -58,7 +59,7 @@ def test_training_goes_on_in_torch_and_back_with_the_same_losses(case):
     assert abs(losses[29] - losses[0]) > 1e-4 * losses[0]
 
 
-@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU])
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_torch_network_has_the_same_answers_as_a_record(kind, bias):
     torch.manual_seed(1)
@@ -72,8 +73,8 @@ def test_a_torch_network_has_the_same_answers_as_a_record(kind, bias):
     # in a task with dt = tau too
     task = gp.tasks.from_arrays(x.numpy(), np.zeros((4, 9, 2)), dt=1.0, tau=1.0, tolerance=0.1)
     assert to_module(record, task).alpha == 1
-    lone = from_module({nn.RNN: nn.RNNCell, nn.GRU: nn.GRUCell}[kind](3, 8))
-    assert (lone.n_units, lone.n_inputs) == (8, 3)
+    lone = from_module({nn.RNN: nn.RNNCell, nn.GRU: nn.GRUCell, nn.LSTM: nn.LSTMCell}[kind](3, 8))
+    assert (lone.n_units, lone.n_inputs) == (16 if kind is nn.LSTM else 8, 3)
 
 
 def test_a_stack_is_a_module_with_an_axis_for_its_networks():
@@ -96,7 +97,7 @@ def test_the_trainable_parts_are_the_parameters_and_a_round_trip_keeps_everythin
 
 def test_what_no_family_has_is_refused_and_named():
     for module, message in [
-        (nn.LSTM(2, 3), "got LSTM"),
+        (nn.LSTM(2, 3, proj_size=2), "projection"),
         (nn.RNN(2, 3, num_layers=2), "one layer in one direction"),
         (nn.GRU(2, 3, bidirectional=True), "one layer in one direction"),
         (nn.RNN(2, 3, nonlinearity="relu"), "units with tanh, got relu"),

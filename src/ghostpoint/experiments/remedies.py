@@ -59,6 +59,7 @@ TREATMENTS: Mapping[str, Any] = {
     "trust region, undivided, growth 10": {"remedies": [{**_UNDIVIDED, "growth": 10.0}]},
     "trust region + clip 0.1": {"remedies": [_REGION, {**_CLIP, "norm": 0.1}]},
     "trust region + hazard limit": {"remedies": [_REGION, {"remedy": "HazardLimit"}]},
+    "guard": {"remedies": [{"remedy": "Guard"}]},
     "confidence 1": {"confidence": 1.0},
     "rising confidence": {"remedies": [{"remedy": "ConfidenceSchedule", "start": 0.1, "epochs": 1000}]},
     "nine spare ranks": {"spare_ranks": 9},
@@ -82,6 +83,17 @@ def _sweep(
         "problem": problem, "optimizer": optimizer, "rates": rates, "epochs": epochs, "seeds": seeds,
         "treatments": treatments,
     }  # fmt: skip
+
+
+#: the guard, which is not compiled, for fewer epochs than it takes the others to solve the tasks
+GUARDED = [
+    _sweep("rank one", "sgd", [0.1, 0.5, 100.0], 200, 20, ["guard"]),
+    _sweep("rank one", "adam", [0.01, 0.1], 200, 20, ["guard"]),
+    _sweep("T = 48", "adam", [0.01, 0.1], 200, 6, ["guard"]),
+    _sweep("full rank", "sgd", [2.0], 200, 4, ["guard"]),
+    _sweep("DCDT", "adam", [0.1], 400, 4, ["guard"]),
+    _sweep("DMTS", "adam", [0.1], 400, 4, ["guard"]),
+]
 
 
 def _other(problem: str, epochs: int, seeds: int) -> list[dict[str, Any]]:
@@ -122,6 +134,7 @@ PARAMETERS = {
             _sweep("T = 48", "adam", [0.01, 0.1], 1000, 6, ["plain", "trust region"]),
             _sweep("full rank", "sgd", [2.0], 400, 4, ["plain", "trust region"]),
             _sweep("DCDT", "adam", [0.1], 400, 4, ["plain", "trust region"]),
+            *GUARDED,
         ],
     },
     "paper": PAPER,

@@ -142,6 +142,7 @@ def _trained(given: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     task, asked = Task.from_dict(given["described"]["task"]), remedies_of(given)
     seeds, rates = list(range(given["seeds"])), np.asarray(given["rates"], np.float64)
     slow = any(isinstance(one, _UNCOMPILED) for one in asked)
+    tries = any(one.tries_updates for one in asked)
     run = train(
         models_of(given["described"], given, seeds).repeat(len(rates)),
         task,
@@ -152,7 +153,9 @@ def _trained(given: Mapping[str, Any], progress: Progress) -> xr.Dataset:
         record="all",
         solved=SOLVED,
         engine=Computing(
-            "reference" if slow else "compiled", "float64" if slow else given["dtype"], on_progress=progress.advance
+            "reference" if slow else "torch" if tries else "compiled",
+            "float64" if slow else given["dtype"],
+            on_progress=progress.advance,
         ),
     )
     rows = {

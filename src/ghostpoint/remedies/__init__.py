@@ -7,6 +7,7 @@ acts on them.
 from ghostpoint.remedies.after_collapse import ReduceRate, Rewind
 from ghostpoint.remedies.confidence_schedule import ConfidenceSchedule
 from ghostpoint.remedies.crossings import Crossing, crossings
+from ghostpoint.remedies.guard import Guard
 from ghostpoint.remedies.limits import ClipGradient, HazardLimit
 from ghostpoint.remedies.registry import REMEDIES, from_dict, resolve
 from ghostpoint.remedies.remedy import Near, Reaction, Remedy, Step, Update
@@ -18,6 +19,7 @@ __all__ = [
     "ClipGradient",
     "ConfidenceSchedule",
     "Crossing",
+    "Guard",
     "HazardLimit",
     "Near",
     "Reaction",

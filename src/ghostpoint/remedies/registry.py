@@ -12,6 +12,7 @@ from ghostpoint.errors import InputError
 from ghostpoint.remedies.after_collapse import ReduceRate, Rewind
 from ghostpoint.remedies.confidence_schedule import ConfidenceSchedule
 from ghostpoint.remedies.crossings import crossings
+from ghostpoint.remedies.guard import Guard
 from ghostpoint.remedies.limits import ClipGradient, HazardLimit
 from ghostpoint.remedies.remedy import Remedy, as_tuple
 from ghostpoint.remedies.trust_region import TrustRegion
@@ -25,6 +26,7 @@ REMEDIES: dict[str, Remedy] = {
     "confidence_schedule": ConfidenceSchedule(),
     "reduce_rate": ReduceRate(),
     "rewind": Rewind(),
+    "guard": Guard(),
 }
 #: what "auto" stands for where every channel of every trial wants a crossing, and where only some
 #: do; of the settings compared these lose fewest (docs/remedies.md)
@@ -77,4 +79,10 @@ def resolve(remedy: Any, task: Task, activation: str) -> tuple[Remedy, ...]:
         if misfit:
             raise InputError(misfit)
         found.append(known)
+    trying = [one for one in found if one.tries_updates]
+    beside = [type(one).__name__ for one in found if not (one.tries_updates or isinstance(one, ClipGradient))]
+    if trying and beside:
+        raise InputError(
+            f"remedy must have beside {type(trying[0]).__name__} nothing but ClipGradient, got {', '.join(beside)}"
+        )
     return tuple(found)

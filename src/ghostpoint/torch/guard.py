@@ -66,7 +66,7 @@ class Guard:
     it, where it breaks.
 
     Outputs may not move farther than half the root of the loss, the loss may not rise (on a plateau
-    not at all), and along stiff directions no update goes farther than Newton's step:
+    not at all), and along stiff directions an update goes at most Newton's step:
     :class:`~ghostpoint.torch.FixedBatch` and :class:`~ghostpoint.torch.FreshBatches` are the rules.
     The optimizer stays what it is: the guard acts in its step hooks, so schedulers, ``isinstance``,
     clipping, accumulation and ``GradScaler`` see nothing of it, and its state travels in
@@ -154,6 +154,7 @@ class Guard:
         self._theta: torch.Tensor | None = None
         self._work: torch.Tensor | None = None
         self._withheld: list[torch.Tensor | None] | None = None
+        self._replaced: list[torch.Tensor | None] | None = None
         self._loss = float("nan")
         self._hook()
         distributed: Any = getattr(torch, "distributed", None)
@@ -306,7 +307,9 @@ class Guard:
 
     @torch.no_grad()
     def _prepare(self, optimizer: Any) -> None:
-        """Keep theta, learn a secant, and hold back gradients that are not finite."""
+        """Keep theta, learn a secant, take the stiff part off the gradient, and hold back gradients
+        that are not finite.
+        """
         passes = self._passes
         self._withheld = None
         passes.forget_kept()
@@ -333,6 +336,10 @@ class Guard:
         else:
             self._work = self._fixed.learn(self._theta) if self._fixed_now else None
             self.parameters.copy_values_to(self._theta)
+        self._fixed.stiff = None
+        sparse = any(p.grad is not None and p.grad.is_sparse for p in self.parameters.tensors)
+        if self._work is not None and not sparse and self._fixed.without_stiff_part(self._work):
+            self._replaced = self.parameters.replace_gradients(self._work)
 
     @torch.no_grad()
     def _after_update(self, optimizer: Any, args: Any, keywords: Any) -> None:
@@ -341,6 +348,9 @@ class Guard:
         number = self._counts["updates"]
         self._counts["updates"] += 1
         rule = "fixed" if self._fixed_now else "fresh"
+        if self._replaced is not None:
+            self.parameters.give_back_gradients(self._replaced)
+            self._replaced = None
         try:
             if self._withheld is not None:
                 self.parameters.give_back_gradients(self._withheld)
@@ -366,7 +376,7 @@ class Guard:
         d = work if work is not None and len(work) == len(theta) else torch.empty_like(theta)
         for p, part in self.parameters.pieces():
             d[part] = self.parameters.flat(p.detach()) - theta[part]
-        if not d.any():
+        if not d.any() and self._fixed.stiff is None:
             self._expected = None
             return self._record(Update(number, "kept", rule, 1.0, (), loss))
         if rule == "fixed":

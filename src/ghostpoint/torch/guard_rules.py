@@ -30,8 +30,10 @@ class FixedBatch:
     chance back to 0.7.)
 
     Accepted or not decides the factor of the next trial. Stiff directions come from secants of the
-    gradient (:mod:`ghostpoint.torch.secants`), and along them no update goes farther than Newton's
-    step.
+    gradient (:mod:`ghostpoint.torch.secants`). The optimizer gets the gradient without its part
+    along them, so that its momenta and its averages of squares are those of what is left to do.
+    Down a stiff direction the update goes by Newton's step, or at the rate of the optimizer's
+    update where that is shorter.
 
     Parameters
     ----------
@@ -45,7 +47,10 @@ class FixedBatch:
     growth : float
         Largest factor of the optimizer's update.
     raised : float
-        What the factor is multiplied by after an accepted update.
+        What the factor is multiplied by after an accepted update, or less where the outputs would
+        then move too far.
+    held : float
+        Least share of the factor that is left after an update of which a smaller part was accepted.
     secants : int, optional
         Pairs of gradient and parameter differences that are kept. By default as many as take 32 MB
         in float32 and at most 32 for up to a million parameters, 4 for more.
@@ -61,6 +66,7 @@ class FixedBatch:
     cap: float = 0.02
     growth: float = 1000.0
     raised: float = 1.25
+    held: float = 0.5
     secants: int | None = None
     compact: bool | None = None
     tries: int = 8
@@ -71,6 +77,7 @@ class FixedBatch:
         checks.number("jump", self.jump, at_least=0)
         checks.number("growth", self.growth, above=0)
         checks.number("raised", self.raised, above=1)
+        checks.number("held", self.held, at_least=0, at_most=1)
         if self.secants is not None:
             checks.integer("secants", self.secants, at_least=0)
         checks.integer("tries", self.tries, at_least=1)

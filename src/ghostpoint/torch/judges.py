@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ghostpoint.numerics.stiff_directions import StiffParts
 from ghostpoint.torch.forward_passes import ForwardPasses
 from ghostpoint.torch.guard_rules import FixedBatch, FreshBatches
 from ghostpoint.torch.parameters import Parameters
@@ -20,6 +21,8 @@ __all__ = ["FixedJudge", "FreshJudge", "Judgement"]
 #: rounding errors of a loss that are no rise of it: multiples of the precision of losses and
 #: outputs
 ROUNDING = 4.0
+#: of the factor at which D would just do, and the largest and smallest factors after a refusal
+SAFE, SHRINK, LEAST = 0.9, 0.7, 0.05
 #: by what share a loss is above all that is accepted, if no update led to it
 MOVED = 1e-3
 
@@ -55,6 +58,9 @@ class FixedJudge:
         self.first: float | None = None
         self.best: float | None = None
         self.gradient: torch.Tensor | None = None
+        # of the update in progress: stiff directions, and the length of the rest of the gradient
+        self.stiff: StiffParts | None = None
+        self.rest: torch.Tensor | None = None
 
     def learn(self, theta: torch.Tensor) -> torch.Tensor | None:
         """Make a secant of the last gradient and the present one; the memory of the last one, to be
@@ -66,6 +72,22 @@ class FixedJudge:
                 work[part] = self.parameters.gradient_of(p) - work[part]
             self.secants.add(work, theta)
         return work
+
+    def without_stiff_part(self, memory: torch.Tensor) -> bool:
+        """Find the stiff directions, and put the gradient without its part along them into
+        ``memory``; whether there are any.
+        """
+        self.stiff = None
+        if not len(self.secants):
+            return False
+        stiff = self.secants.stiff()
+        if not len(stiff.slope):
+            return False
+        coefficients = stiff.gradient
+        for p, part in self.parameters.pieces():
+            memory[part] = self.parameters.gradient_of(p) - self.secants.combined(coefficients, part)
+        self.stiff, self.rest = stiff, memory.norm()
+        return True
 
     def keep_gradient(self, memory: torch.Tensor) -> None:
         """Remember the present gradient, in the memory of a vector that is no longer needed."""
@@ -82,32 +104,45 @@ class FixedJudge:
     def judge(
         self, passes: ForwardPasses, theta: torch.Tensor, d: torch.Tensor, loss: float, *, keep: bool
     ) -> Judgement:
-        """Try ``theta + factor d``, less what is too far along stiff directions, until it is
-        accepted.
+        """Try ``theta + factor d``, with another step along stiff directions, until it is accepted.
+
+        Let r be the part of d beside the stiff directions, and g' the gradient without its part
+        along them, of which the optimizer has made d. Then ``factor |r| / |g'|`` is the rate at
+        which r goes down, and the update goes down a stiff direction at that rate too, or by
+        Newton's step.
         """
-        rule = self.rule
-        stiff = self.secants.parts(d)
-        d_d, theta_theta = torch.stack([d.dot(d), theta.dot(theta)]).tolist()
+        rule, stiff = self.rule, self.stiff
+        rest = d.new_zeros(()) if stiff is None or self.rest is None else self.rest.to(d)
+        d_d, theta_theta, by_rest = torch.stack([d.dot(d), theta.dot(theta), rest]).tolist()
+        along = np.zeros(0) if stiff is None else self.secants.along(stiff, d)
         first = self.first = loss if self.first is None else self.first
         if self.best is None or loss > (1 + MOVED) * rule.most(self.best, first):
             self.best = loss  # no update has been here: somebody else has moved the parameters
         best = self.best = min(loss, self.best)
-        # the part of d beside the stiff directions, and how far it may go
-        beside = max(d_d - float(stiff.along @ stiff.along), 0.0) ** 0.5
+        # |r|, and how far r may go
+        beside = max(d_d - float(along @ along), 0.0) ** 0.5
         size = theta_theta**0.5
         factor = min(self.factor, rule.cap * size / beside) if beside > 0 and size > 0 else self.factor
         most = rule.most(best, first) + ROUNDING * passes.precision() * abs(loss)
 
         # a trial that is refused shrinks as a whole: where the limits along stiff directions are
         # too wide, a smaller factor alone would not
-        limited = stiff.correction(factor) if len(stiff.along) else np.zeros(0)
         begun = factor
+        rate = begun * beside / by_rest if by_rest > 0 else float("inf")
+        limited = np.zeros(0) if stiff is None else stiff.correction(begun, along, rate)
 
         def move(factor: float, untouched: bool) -> bool:
             return _move(self.parameters, theta, d, factor, untouched, factor / begun * limited, self.secants)
 
         found, last = _tried(passes, move, factor, rule.kappa**2 * loss, most, rule.tries, keep=keep)
-        self.factor = min(rule.growth, rule.raised * last) if found.factor else last
+        if found.factor:
+            # not so far that D, quadratic in the factor, would be too large the next time
+            room = SAFE * (rule.kappa**2 * loss / found.distance) ** 0.5 if found.distance > 0 else float("inf")
+            raised = min(rule.raised, max(room, SHRINK))
+            # a trial is refused for where the parameters are, too: one update tells little of the
+            # factor
+            last = max(raised * last, rule.held * begun if found.refused else 0.0)
+        self.factor = min(rule.growth, last)
         return found
 
     def state_dict(self) -> dict[str, Any]:
@@ -201,9 +236,9 @@ def _tried(
         own = move(factor, not refused)
         trial, distance = passes.repeat(keep=keep)
         if not (abs(trial) < float("inf") and abs(distance) < float("inf")):
-            why, shrink = "not finite", 0.05
+            why, shrink = "not finite", LEAST
         elif distance > farthest:
-            shrink = min(max(0.9 * (max(farthest, 0.0) / distance) ** 0.5, 0.05), 0.7)
+            shrink = min(max(SAFE * (max(farthest, 0.0) / distance) ** 0.5, LEAST), SHRINK)
             why, shrink = "outputs", min(shrink, 0.5) if trial > most else shrink
         elif trial > most:
             why, shrink = "loss", 0.5

@@ -159,6 +159,10 @@ class Monitor:
             optimizer.register_step_pre_hook(self._before_update),
             optimizer.register_step_post_hook(self._after_update),
         ]
+        # before a guard's, which takes a part off the gradient for the time of the step
+        hooks: Any = getattr(optimizer, "_optimizer_step_pre_hooks", None)
+        if hasattr(hooks, "move_to_end") and self._handles[0].id in hooks:
+            hooks.move_to_end(self._handles[0].id, last=False)
         self._closed = False
         self._say_what_is_missing()
         reference = weakref.ref(self)

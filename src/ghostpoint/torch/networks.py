@@ -127,11 +127,11 @@ def to_module(
 def from_module(module: nn.Module, *, activation: str = "identity", initial_state: Any = 0.0) -> Record:
     """The network of a module as a record of the library, with alpha = 1 (``dt = tau`` in a task).
 
-    ``torch.nn.RNN`` (tanh) and ``torch.nn.GRU`` with one layer in one direction, their cells, and
-    modules that hold one of them and at most one ``Linear`` that takes its states: the readout.
-    PyTorch's two biases become one, ``b = bias_ih + bias_hh``, but for the candidate of a GRU,
-    whose inner bias stands inside the reset gate (``b_rec``). A :class:`NetworkModule` gives its
-    own record back.
+    ``torch.nn.RNN`` (tanh), ``torch.nn.GRU`` and ``torch.nn.LSTM`` with one layer in one direction,
+    their cells, and modules that hold one of them and at most one ``Linear`` that takes its states
+    h: the readout. PyTorch's two biases become one, ``b = bias_ih + bias_hh``, but for the
+    candidate of a GRU, whose inner bias stands inside the reset gate (``b_rec``). The state of an
+    LSTM is ``(h, c)``. A :class:`NetworkModule` gives its own record back.
 
     Parameters
     ----------
@@ -140,12 +140,12 @@ def from_module(module: nn.Module, *, activation: str = "identity", initial_stat
     activation : "sigmoid", "tanh" or "identity"
         What the module takes of its readout; a module does not say.
     initial_state : scalar or (N,)
-        PyTorch begins at 0.
+        PyTorch begins at 0. N is twice the number of units for an LSTM.
 
     Raises
     ------
     ValueError
-        For another kind of network, with what it is: LSTM, several layers or directions, ReLU,
+        For another kind of network, with what it is: several layers or directions, ReLU,
         projections, more than one recurrent layer or readout.
     """
     if isinstance(module, NetworkModule):
@@ -178,9 +178,8 @@ def from_module(module: nn.Module, *, activation: str = "identity", initial_stat
 
 def _refuse(layer: Any) -> None:
     """Say what a recurrent layer is, if no family has its equations."""
-    name = type(layer).__name__
-    if isinstance(layer, nn.LSTM | nn.LSTMCell):
-        raise InputError(f"module must hold an RNN or a GRU, got {name}: no family of this library has its equations")
+    if getattr(layer, "proj_size", 0):
+        raise InputError(f"module must hold a layer without projection, got {layer}")
     if getattr(layer, "num_layers", 1) > 1 or getattr(layer, "bidirectional", False):
         raise InputError(f"module must hold one layer in one direction, got {layer}")
     if getattr(layer, "nonlinearity", "tanh") != "tanh":

@@ -81,8 +81,16 @@ class Parameters:
             p.grad = None
         return held
 
+    def replace_gradients(self, vector: torch.Tensor) -> list[torch.Tensor | None]:
+        """Let the gradients be ``vector``, where there are any; what they were."""
+        held = [p.grad for p in self.tensors]
+        for p, part in self.pieces():
+            if p.grad is not None:
+                p.grad = vector[part].view(p.shape).to(p.grad)
+        return held
+
     def give_back_gradients(self, held: list[torch.Tensor | None]) -> None:
-        """Put back what :meth:`withhold_gradients` took."""
+        """Put back what :meth:`withhold_gradients` or :meth:`replace_gradients` took."""
         for p, gradient in zip(self.tensors, held, strict=True):
             p.grad = gradient
 

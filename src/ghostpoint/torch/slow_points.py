@@ -169,7 +169,7 @@ def _field(module_or_step: Any, states: Any, inputs: Any) -> tuple[Any, Any, dic
         layer = layers[0]
         field, layout = field_of_layer(layer, inputs)
         given = layout.flat(states)
-        if layout.layers == layout.kinds == 1 and getattr(layer, "nonlinearity", "") == "tanh":
+        if layout.layers == 1 and getattr(layer, "nonlinearity", "tanh") == "tanh":
             return from_module(layer), given, steps
         return field, given, steps
     given = np.asarray(states.detach().cpu().double() if isinstance(states, torch.Tensor) else states, float)

@@ -33,6 +33,9 @@ class Backend(Protocol):
         part.
         """
 
+    def answers(self) -> NDArray[Any]:
+        """The outputs in the trials evaluated last, (R, trials, steps, outputs)."""
+
     def inner(self, one: dict[str, Any], other: dict[str, Any]) -> Any:
         """Inner product over all parts per network, (R,), as the backend's array."""
 

@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostpoint.errors import InputError
 from ghostpoint.models import Record
 from ghostpoint.numerics.arrays import Bools
-from ghostpoint.remedies import ClipGradient, Crossing, Near, Step
+from ghostpoint.remedies import ClipGradient, Crossing, Guard, Near, Step
 from ghostpoint.remedies.acting import Acting
 from ghostpoint.tasks import Task, Trial
 from ghostpoint.training.by_epoch.backend import Backend, per_network
 from ghostpoint.training.by_epoch.best_weights import Best
 from ghostpoint.training.by_epoch.recorder import Diary
+from ghostpoint.training.by_epoch.tried_updates import TriedUpdates
 from ghostpoint.training.outcome import QUANTITIES, Outcome
 from ghostpoint.training.plan import Plan, draws
 from ghostpoint.training.reference import Approach
@@ -101,6 +103,10 @@ class _Loop:
         self.best = Best()
         clips = () if plan.clip_norm is None else (ClipGradient(plan.clip_norm),)
         self.clips = (*clips, *plan.remedies)
+        guard = next((one for one in plan.remedies if isinstance(one, Guard)), None)
+        if guard is not None and plan.readout_norm is not None:
+            raise InputError("readout_norm must be left out with the remedy Guard, which tries updates as they are")
+        self.tried = None if guard is None else TriedUpdates(guard, task, backend, models.trainable)
         self.memory: dict[str, Any] = {}
         self.seen: dict[str, NDArray[Any]] = {}
 
@@ -113,12 +119,15 @@ class _Loop:
             if self.acting.rewinds:
                 improved = self.acting.improved(self.seen["loss"]) & self.running
                 self.best.keep(self.backend, self.trainable, self.memory, improved)
-            update = self._proposed(epoch, gradient, norm)
+            given = gradient if self.tried is None else self.tried.without_stiff_part(gradient)
+            update = self._proposed(epoch, given, norm)
             back = self.acting.react(epoch, self.seen["loss"], above) & self.running
             if self.plan.remedies:
                 update = self._remedied(epoch, update, gradient, approached, back, sharpness != 1)
+            if self.tried is not None:
+                self._try(trial, update)
             self.diary.write(epoch, self.seen, self.backend)
-            changed = self._applied(update)
+            changed = self._applied(update) if self.tried is None else self.tried.make()
         if back.any():
             self.best.restore(self.backend, self.memory, back)
         if self.repeats:
@@ -136,7 +145,10 @@ class _Loop:
             _project(backend, self.plan.readout_norm, self.running)
         sharpness = self.acting.sharpness(epoch)
         kept_readout = _sharpen(backend, self.readout, sharpness)
-        loss, accuracy, gradient = backend.evaluate(trial, *self.draw())
+        if self.tried is None:
+            loss, accuracy, gradient = backend.evaluate(trial, *self.draw())
+        else:
+            loss, accuracy, gradient = self.tried.evaluated(trial)
         wanted = self.acting.wanted(trial)
         approached = list(zip(wanted, backend.approaches(wanted) if wanted else [], strict=True))
         self.seen = {"loss": loss, "accuracy": accuracy}
@@ -198,6 +210,17 @@ class _Loop:
         acting.acted += self.running & (step.acts | sharpened | back)
         self.seen["update_scale"] = step.scale
         return _reshaped(backend, step, update, [approach for _, approach in approached])
+
+    def _try(self, trial: Trial, update: dict[str, Any]) -> None:
+        """Let the guard find out which part of the updates it accepts."""
+        assert self.tried is not None
+        scale, stayed = self.tried.find(trial, update, self.running)
+        self.seen["update_scale"] = scale
+        self.acting.acted += self.running & (scale != 1)
+        for part, value in self.memory.items():  # an update that is refused makes momenta worthless
+            arrays = value if isinstance(value, tuple) else (value,)
+            cleared = tuple(array * per_network(self.backend.native(1.0 - stayed), array) for array in arrays)
+            self.memory[part] = cleared if isinstance(value, tuple) else cleared[0]
 
     def _applied(self, update: dict[str, Any]) -> Bools:
         """Add the update to the networks that still move; whether a bit changed."""

@@ -30,7 +30,7 @@ class ReferenceBackend:
     ) -> tuple[NDArray[Any], NDArray[Any], dict[str, NDArray[Any]]]:
         """Loss, accuracy and gradient of the present models."""
         seen = evaluate(self.models, self.task, trial=trial, initial_states=initial_states, noise=noise)
-        self.shown = trial, initial_states, noise
+        self.shown, self.output = (trial, initial_states, noise), seen.output
         return seen.loss, seen.accuracy, {part: seen.gradient[part] for part in self.models.trainable}
 
     def approaches(self, wanted: Sequence[Crossing]) -> list[Approach]:
@@ -42,6 +42,10 @@ class ReferenceBackend:
             for part in set(one.gradient) - set(self.models.trainable):
                 del one.gradient[part]
         return found
+
+    def answers(self) -> NDArray[Any]:
+        """The outputs in the trials evaluated last."""
+        return self.output
 
     def inner(self, one: dict[str, NDArray[Any]], other: dict[str, NDArray[Any]]) -> NDArray[Any]:
         """Inner product per network."""

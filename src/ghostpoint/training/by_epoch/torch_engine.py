@@ -130,8 +130,12 @@ class TorchBackend:
         loss = (weights[:, None] * (outputs - targets[:, None]) ** 2).sum(dim=(0, 2, 3))
         self.graph = z, {name: p[name] for name in self.models.trainable}
         gradient = self._slopes(loss.sum())
-        per_network = self.numpy(outputs.transpose(0, 1))
-        return self.numpy(loss), self.task.accuracy(per_network, trial), gradient
+        self.output = self.numpy(outputs.transpose(0, 1))
+        return self.numpy(loss), self.task.accuracy(self.output, trial), gradient
+
+    def answers(self) -> NDArray[Any]:
+        """The outputs in the trials evaluated last."""
+        return self.output
 
     def approaches(self, wanted: Sequence[Crossing]) -> list[Approach]:
         """Crossings in the trials evaluated last, with gradients by the trainable parts, by

@@ -1,0 +1,82 @@
+"""The guard as a remedy of ``gp.train``, beside the trust region: solved, lost, epochs.
+
+    python benchmarks/guard_remedy.py [--markdown]
+
+Trains the sweeps of the experiment ``remedies`` that have the guard at quick scale, and adds each
+to ``results/guard_remedy.json`` when it is done; sweeps that are there are not made again.
+``--markdown`` writes the table of docs/torch.md: the guard's rows, and beside each the trust region
+and no remedy in the run at paper scale (``results/remedies.json``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+
+from ghostpoint.experiments import remedies, remedy_runs
+from ghostpoint.experiments.remedy_claims import rows_of
+from ghostpoint.experiments.shared.base import Silent
+
+RESULTS = Path(__file__).parent / "results"
+SAVED = RESULTS / "guard_remedy.json"
+PAGE = Path(__file__).parents[1] / "docs" / "torch.md"
+#: the lines between which the page holds the table
+MARKS = ("<!-- written by python benchmarks/guard_remedy.py --markdown -->", "<!-- end of the remedy's table -->")
+
+
+def table(rows: list[dict]) -> str:
+    """The guard's rows with those of the trust region and of plain training beside them."""
+    paper = json.loads((RESULTS / "remedies.json").read_text())
+    others = [dict(zip(paper["columns"], row, strict=True)) for row in paper["rows"]]
+    lines = [
+        "| networks, optimizer, rate | guard: networks, lost, solved, epoch, loss | trust region | plain |",
+        "|---|---|---|---|",
+    ]
+    for row in rows:
+        key = (row["problem"], row["optimizer"], row["rate"])
+        cells = [_cell(row)]
+        for treatment in ("trust region", "plain"):
+            same = [
+                one
+                for one in others
+                if (one["problem"], one["optimizer"], one["rate"]) == key and one["treatment"] == treatment
+            ]
+            cells.append(_cell(same[0]) if same else "not measured")
+        lines.append(f"| {key[0]}, {key[1]} {key[2]:g} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(row: dict) -> str:
+    epoch = row["epoch"]
+    first = "-" if epoch is None or epoch == float("inf") else f"{epoch:g}"
+    return f"{row['networks']}, {row['lost']}, {row['solved']}, {first}, {row['loss']:.0e}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--markdown", action="store_true", help="only write the table of docs/torch.md")
+    options = parser.parse_args()
+    rows = json.loads(SAVED.read_text()) if SAVED.exists() else []
+    warnings.filterwarnings("ignore", "training with the slower")
+    for sweep in () if options.markdown else remedies.GUARDED:
+        wanted = {(sweep["problem"], sweep["optimizer"], rate) for rate in sweep["rates"]}
+        if wanted <= {(row["problem"], row["optimizer"], row["rate"]) for row in rows}:
+            continue
+        start = time.process_time()
+        found = rows_of(remedy_runs.sweep(remedies.PARAMETERS["quick"], sweep, Silent()))
+        rows += [asdict(row) | {"processor_seconds": round(time.process_time() - start, 1)} for row in found]
+        SAVED.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
+    text = table(rows)
+    print(text)
+    if options.markdown:
+        page = PAGE.read_text()
+        before, after = page.index(MARKS[0]) + len(MARKS[0]), page.index(MARKS[1])
+        PAGE.write_text(f"{page[:before]}\n\n{text}\n\n{page[after:]}")
+
+
+if __name__ == "__main__":
+    main()
