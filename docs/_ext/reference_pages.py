@@ -7,10 +7,14 @@ A name that ``ghostpoint`` itself exports is documented as ``ghostpoint.NAME``, 
 from __future__ import annotations
 
 import inspect
+import re
+import sys
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from sphinx.pycode import ModuleAnalyzer
 
 import ghostpoint as gp
 
@@ -39,7 +43,12 @@ PAGES: dict[str, tuple[str, str, list[str], list[str]]] = {
         [],
     ),
     "slow_points": ("Slow points", "Fixed points and ghosts of any network.", ["slow_points"], []),
-    "latents": ("Slow points of low rank", "Complete and proven lists, up to rank three.", ["slow_points.latents"], []),
+    "latents": (
+        "Slow points of low rank",
+        "Complete and proven lists, up to rank three.",
+        ["slow_points.latents"],
+        [],
+    ),
     "diagnosis": ("Diagnosis", "What phase a training is in, from its record.", ["diagnosis"], []),
     "torch": ("PyTorch", "Monitor, guard and slow points for any PyTorch module.", ["torch"], []),
     "sweeps": ("Sweeps", "Grids of trainings.", ["sweeps"], []),
@@ -72,14 +81,15 @@ def write(folder: Path) -> None:
     lines = ["# Reference", "", "From the docstrings, one page a room.", "", "| page | what it has |", "|---|---|"]
     for page, (title, about, _, _) in PAGES.items():
         lines.append(f"| [{title}]({page}.rst) | {about} |")
-        _update(folder / f"{page}.rst", _page(page))
+        update(folder / f"{page}.rst", _page(page))
     lines += ["| [The command](command.md) | `ghostpoint` in a shell. |"]
-    _update(folder / "command.md", _command())
+    update(folder / "command.md", _command())
     entries = "\n".join([*PAGES, "command"])
-    _update(folder / "index.md", "\n".join(lines) + f"\n\n```{{toctree}}\n:hidden:\n\n{entries}\n```\n")
+    update(folder / "index.md", "\n".join(lines) + f"\n\n```{{toctree}}\n:hidden:\n\n{entries}\n```\n")
 
 
-def _update(path: Path, text: str) -> None:
+def update(path: Path, text: str) -> None:
+    """Write a page where it changes, so that Sphinx reads only those again."""
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         path.write_text(text, encoding="utf-8")
 
@@ -94,12 +104,29 @@ def _page(page: str) -> str:
         last = name.rpartition(".")[2]
         body += [last, "-" * len(last), ""]
         if inspect.isclass(value):
-            body += [f".. autoclass:: {name}", "   :members:", "   :inherited-members: object, Protocol", ""]
+            body += [
+                f".. autoclass:: {name}",
+                "   :members:",
+                "   :inherited-members: object, Protocol, Module, Exception",
+                "",
+            ]
         elif inspect.isroutine(value):
             body += [f".. autofunction:: {name}", ""]
         else:
-            body += [f".. autodata:: {name}", "   :no-value:", ""]
+            body += [f".. py:data:: {name}", "", *(f"   {line}" for line in _comment(name, value)), ""]
     return "\n".join(head + body)
+
+
+def _comment(name: str, value: Any) -> list[str]:
+    """The ``#:`` comment of a constant, from the module that defines it, and the constant."""
+    last = name.rpartition(".")[2]
+    for module in list(sys.modules.values()):
+        if module.__name__.startswith("ghostpoint.") and vars(module).get(last) is value:
+            comments = ModuleAnalyzer.for_module(module.__name__).find_attr_docs()
+            if ("", last) in comments:
+                return comments["", last]
+    shown = repr(value)
+    return [f"``{shown}``"] if len(shown) < 200 else []
 
 
 def _command() -> str:
@@ -158,19 +185,49 @@ def resolve(app: Any, env: Any, node: Any, contnode: Any) -> Any:
     module = node.get("py:module") or "ghostpoint"
     for name in (target, f"{module}.{target}", f"ghostpoint.{target}"):
         found = _found(name) if name.startswith("ghostpoint") else None
-        if found is None:
-            continue
-        home = found[1]
-        if home:
-            domain = env.domains["py"]
-            made = domain.resolve_xref(env, node["refdoc"], app.builder, "obj", home, node, contnode)
-            if made is not None:
-                return made
-        return contnode
-    return None
+        if found is not None:
+            return _entry(app, env, node, contnode, found[1]) or contnode
+    # a bare name, in the summary of a page or from a docstring of another module
+    ends = [name for name in _names().values() if name.endswith(f".{target.partition('.')[0]}")]
+    if len(ends) == 1:
+        made = _entry(app, env, node, contnode, ".".join([ends[0], *target.split(".")[1:]]))
+        if made is not None:
+            return made
+    return contnode if _exists(target) else None
+
+
+def _entry(app: Any, env: Any, node: Any, contnode: Any, name: str) -> Any:
+    """A link to the entry of ``name``, or None."""
+    return env.domains["py"].resolve_xref(env, node["refdoc"], app.builder, "obj", name, node, contnode)
+
+
+@cache
+def _exists(target: str) -> bool:
+    """Whether a module of the package, or a class that is documented, has something of this
+    name.
+    """
+    modules = [module for module in sys.modules.values() if module.__name__.startswith("ghostpoint")]
+    classes = [value for page in PAGES for value in documented(page).values() if inspect.isclass(value)]
+    return any(hasattr(owner, target) for owner in [*modules, *classes])
+
+
+def plain_bars(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Keep ``|F|`` in a docstring a norm: outside of literals a bar starts no substitution."""
+    literal = None
+    for k, line in enumerate(lines):
+        indent = len(line) - len(line.lstrip())
+        if literal is not None and line.strip() and indent <= literal:
+            literal = None
+        if literal is None and not line.lstrip().startswith((">>>", "...")):
+            parts = re.split(r"(``.*?``|`[^`]*`)", line)
+            parts[::2] = [re.sub(r"(?<!\\)\|(?=\S)", r"\\|", part) for part in parts[::2]]
+            lines[k] = "".join(parts)
+            if line.rstrip().endswith("::"):
+                literal = indent
 
 
 def setup(app: Any) -> dict[str, bool]:
     """Register with Sphinx."""
     app.connect("missing-reference", resolve)
+    app.connect("autodoc-process-docstring", plain_bars, priority=400)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -97,12 +97,11 @@ def train(
         Positive.
     epochs : int
         Number of updates.
-    optimizer : "sgd", "momentum", "adam" or an ``Optimizer`` such as
-    ``ghostpoint.training.SGD(momentum=0.5)``
-        With the semantics of ``torch.optim``; "momentum" is SGD with momentum 0.9.
-    remedy : None, "auto", or one or several of ``ghostpoint.remedies`` (``REMEDIES`` has their
-    names)
-        What to do about updates that would end in the no-learning zone: shorten or lengthen them,
+    optimizer : "sgd", "momentum", "adam" or an Optimizer
+        With the semantics of ``torch.optim``; "momentum" is SGD with momentum 0.9, and
+        ``ghostpoint.training.SGD(momentum=0.5)`` has another one.
+    remedy : None, "auto", or one or several of ``ghostpoint.remedies``
+        Records, or names in ``REMEDIES``. What to do about updates that would end in the no-learning zone: shorten or lengthen them,
         each network's by a factor of its own, the trust region two parts of an update by two. The
         history then has the length of the update over that of the optimiser's as ``update_scale``,
         the events the number of epochs in which a remedy changed anything as ``remedy_epochs``.
