@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Everything a fresh clone needs, with nothing but Python 3.11 or newer.
 
-    python3 dev.py reproduce [ARGS]   run the published experiments; ARGS as for ghostpoint reproduce
+    python3 dev.py reproduce [ARGS]   run the published experiments; ARGS as for `reproduce`
     python3 dev.py test [ARGS]        run the tests; ARGS as for pytest
     python3 dev.py frameworks [ARGS]  the tests with the real Lightning, Transformers and NeuroGym,
                                       in an environment of their own, .venv-frameworks

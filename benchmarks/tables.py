@@ -10,6 +10,7 @@ results give; the page of benchmarks of the documentation is made of all of them
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -186,6 +187,17 @@ def guards() -> str:
     return markdown(("task", "cell", "method", "networks", "learned", "lost", "solved"), rows)
 
 
+def remedies(by: str) -> str:
+    """Networks that learn, are lost and solve, by remedy: over rates, or over other problems."""
+    from ghostpoint.experiments.remedy_claims import Row
+    from remedies import by_problem, by_rate
+
+    saved = result("remedies")
+    finite = [[math.inf if value is None else value for value in row] for row in saved["rows"]]
+    rows = [Row(**dict(zip(saved["columns"], row, strict=True))) for row in finite]
+    return (by_rate if by == "rate" else by_problem)(rows)
+
+
 #: name of a table in the pages: what makes it
 TABLES: dict[str, Callable[[], str]] = {
     "engines": engines,
@@ -201,6 +213,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "abruptness": abruptness,
     "draws": draws,
     "high rates": high_rates,
+    "remedies, rates": lambda: remedies("rate"),
+    "remedies, problems": lambda: remedies("problem"),
 }
 
 

@@ -15,10 +15,9 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
 
+import ghostpoint  # noqa: E402
 import reference_pages  # noqa: E402
 import result_pages  # noqa: E402
-
-import ghostpoint  # noqa: E402
 
 os.environ["PYDATA_SPHINX_THEME_NO_VERSION_CHECK"] = "1"
 

@@ -6,20 +6,22 @@ A diagnosis needs no network. It reads the record that your program has written 
 """
 
 # %%
-# A log as many programs write it: a step, a loss, an accuracy. This one is made from a network of
-# the library that learns and is lost, with every tenth epoch kept.
+# A log as many programs write it: a step, a loss, an accuracy. This one is of a network that
+# learns and is lost, with every tenth epoch kept.
 
 import tempfile
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 
 import ghostpoint as gp
 from ghostpoint.diagnosis import read_history
 
-run = gp.train(gp.LowRankRNN.published([40, 3]), gp.tasks.DelayedActivation(60), [0.2, 0.01], 12_000)
+run = gp.train(gp.LowRankRNN.published(range(20)), gp.tasks.DelayedActivation(60), 0.06, 4000)
+lost = int(np.flatnonzero(run.events["no_learning_zone_entry"] >= 0)[0])
 log = Path(tempfile.mkdtemp()) / "metrics.csv"
-table = run.history[["loss", "accuracy"]].isel(network=0, epoch=slice(None, None, 10)).to_dataframe()
+table = run.history[["loss", "accuracy"]].isel(network=lost, epoch=slice(None, None, 10)).to_dataframe()
 table[["loss", "accuracy"]].to_csv(log)
 print(log.read_text()[:120])
 

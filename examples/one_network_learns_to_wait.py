@@ -15,7 +15,7 @@ import numpy as np
 import ghostpoint as gp
 
 task = gp.tasks.DelayedActivation(delay=60)  # ms; dt = 5 and tau = 10 as published
-run = gp.train(gp.LowRankRNN.published([40]), task, 0.01, 20_000, checkpoints=range(0, 20_000, 400))
+run = gp.train(gp.LowRankRNN.published([40]), task, 0.01, 20_000, checkpoints=[9000, 10_150, 19_999])
 print(run)
 
 # %%
@@ -25,19 +25,18 @@ axes = run.plot()
 axes.set_title("A plateau, a drop")
 
 # %%
-# The flow before the drop, and at the end. Where the curve comes near zero without touching it the
-# network hardly moves: a ghost. How long it takes to pass is the delay.
+# The flow before the drop, inside it, and at the end. Where the curve comes near zero without
+# touching it the network hardly moves: a ghost. How long it takes to pass is the delay.
 
-last = len(run.checkpoints["epoch"]) - 1
 latents = gp.slow_points.latents
 kappa = np.linspace(-3, 2, 300)
 figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
-for index in (0, last):
+for index, epoch in enumerate(run.checkpoints["epoch"].values):
     models = run.models_at(index)
-    epoch = int(run.checkpoints["epoch"][index])
+    flow = latents.latent_flow(kappa, models.m[0, :, 0], models.n[0, :, 0], models.b[0])
+    (line,) = axes.plot(kappa, flow, label=f"epoch {epoch}")
     ghosts = latents.flow_ghosts(models)
-    (line,) = axes.plot(kappa, latents.latent_flow(models, kappa[None])[0], label=f"epoch {epoch}")
-    axes.plot(ghosts.kappa[0], ghosts.height[0], "D", color=line.get_color())
+    axes.plot(ghosts.position[0], ghosts.height[0], "D", color=line.get_color())
 axes.axhline(0, color="0.6", lw=0.8)
 axes.set(xlabel="kappa", ylabel="dkappa / dt", title="Diamonds: ghosts, all there are")
 axes.legend()

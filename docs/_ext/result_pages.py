@@ -11,10 +11,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from reference_pages import update
-
 from ghostpoint import experiments
 from ghostpoint.experiments import Claim
+from reference_pages import update
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks/results"
