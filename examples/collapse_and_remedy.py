@@ -37,12 +37,14 @@ for panel, run, title in ((axes[0], plain, "plain"), (axes[1], guarded, 'remedy=
     panel.plot(learned.learning_rate, learned, "o-", label="learned")
     panel.plot(lost.learning_rate, lost, "s-", label="lost again")
     panel.set(xscale="log", xlabel="learning rate", title=title, ylim=(-0.05, 1.05))
+    panel.set_xticks(learned.learning_rate, [f"{rate:g}" for rate in learned.learning_rate.values], minor=False)
+    panel.minorticks_off()
 axes[0].set_ylabel("share of networks")
 axes[0].legend()
 
 # %%
-# What the run says about itself, and the losses of the 400 networks by what became of them.
+# What the two runs say about themselves.
 
 print(plain)
-plain.plot()
+print(guarded)
 plt.show()

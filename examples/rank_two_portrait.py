@@ -7,8 +7,8 @@ points is complete, and proven to be.
 """
 
 # %%
-# With n proportional to m and many units the fixed points would form a ring. A hundred units break
-# it: what is left are a few fixed points, and ghosts where two of them have met.
+# With n proportional to m, no bias and many units the fixed points would form a ring. A hundred units
+# break it into a few, and a bias makes pairs of these meet: what is left of each pair is a ghost.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,7 +17,8 @@ import ghostpoint as gp
 
 draw = np.random.default_rng(1)
 m = draw.normal(size=(100, 2))
-model = gp.LowRankRNN(m=m[None], n=(2.0 * m + 0.5 * draw.normal(size=m.shape))[None] / 100)
+n = (2.0 * m + 0.3 * draw.normal(size=m.shape)) / 100
+model = gp.LowRankRNN(m=m[None], n=n[None], b=draw.normal(size=(1, 100)))
 points = gp.find_slow_points(model)
 print(points)
 print(points.complete)

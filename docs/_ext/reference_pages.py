@@ -18,11 +18,21 @@ from sphinx.pycode import ModuleAnalyzer
 
 import ghostpoint as gp
 
-#: page: (title, what it is about, rooms whose ``__all__`` it documents, single names besides)
+#: page: (title, what it is about, rooms whose ``__all__`` it documents, names that come first)
 PAGES: dict[str, tuple[str, str, list[str], list[str]]] = {
-    "theory": ("Analytic theory", "The toy model and the normal form, in closed form.", ["theory"], []),
+    "theory": (
+        "Analytic theory",
+        "The toy model and the normal form, in closed form.",
+        ["theory"],
+        ["SaddleNodeToy", "NormalForm"],
+    ),
     "tasks": ("Tasks", "What a network is shown, and what it should answer.", ["tasks"], []),
-    "models": ("Networks", "The families of networks, and the contract of a family.", ["models"], []),
+    "models": (
+        "Networks",
+        "The families of networks, and the contract of a family.",
+        ["models"],
+        ["LowRankRNN", "FullRankRNN", "GRU", "LSTM"],
+    ),
     "weights": (
         "Files of weights",
         "Networks read from files and written to them.",
@@ -33,14 +43,19 @@ PAGES: dict[str, tuple[str, str, list[str], list[str]]] = {
         "Training",
         "Training of stacks of networks, and the record of it.",
         ["training"],
-        ["TrainingRun", "load"],
+        ["train", "TrainingRun", "load", "Computing"],
     ),
-    "remedies": ("Remedies", "What to do about updates that would lose a network.", ["remedies"], []),
+    "remedies": (
+        "Remedies",
+        "What to do about updates that would lose a network.",
+        ["remedies"],
+        ["remedies.TrustRegion", "remedies.ClipGradient", "remedies.HazardLimit", "remedies.Rewind"],
+    ),
     "critical_rate": (
         "Critical learning rate",
         "Escape times, and the rate above which a network is lost.",
         ["critical_rate"],
-        [],
+        ["critical_learning_rate"],
     ),
     "slow_points": ("Slow points", "Fixed points and ghosts of any network.", ["slow_points"], []),
     "latents": (
@@ -49,9 +64,19 @@ PAGES: dict[str, tuple[str, str, list[str], list[str]]] = {
         ["slow_points.latents"],
         [],
     ),
-    "diagnosis": ("Diagnosis", "What phase a training is in, from its record.", ["diagnosis"], []),
-    "torch": ("PyTorch", "Monitor, guard and slow points for any PyTorch module.", ["torch"], []),
-    "sweeps": ("Sweeps", "Grids of trainings.", ["sweeps"], []),
+    "diagnosis": (
+        "Diagnosis",
+        "What phase a training is in, from its record.",
+        ["diagnosis"],
+        ["diagnose", "Diagnosis", "diagnosis.read_history"],
+    ),
+    "torch": (
+        "PyTorch",
+        "Monitor, guard and slow points for any PyTorch module.",
+        ["torch"],
+        ["torch.Monitor", "torch.Guard", "torch.find_slow_points", "torch.track_slow_points"],
+    ),
+    "sweeps": ("Sweeps", "Grids of trainings.", ["sweeps"], ["sweep", "open_sweep"]),
     "experiments": (
         "Experiments and figures",
         "The published experiments, and how their results are drawn.",
@@ -63,10 +88,10 @@ PAGES: dict[str, tuple[str, str, list[str], list[str]]] = {
 
 def documented(page: str) -> dict[str, Any]:
     """The names that ``page`` documents, as they are documented, and what they are."""
-    _, _, rooms, single = PAGES[page]
+    _, _, rooms, first = PAGES[page]
     names = [f"{room}.{name}" for room in rooms for name in import_module(f"ghostpoint.{room}").__all__]
     found = {}
-    for name in [*single, *names]:
+    for name in [*first, *names]:
         room, _, last = name.rpartition(".")
         value = getattr(import_module(f"ghostpoint.{room}") if room else gp, last)
         top = last in gp.__all__ and getattr(gp, last) is value

@@ -58,7 +58,9 @@ def _measured() -> str:
     claims = {id: [Claim.from_dict(claim) for claim in one["claims"]] for id, one in valid.items()}
     published = Counter(claim.verdict for each in claims.values() for claim in each if claim.origin == "published")
     total = sum(published.values())
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in published.most_common())
+    counts = f"{published['holds']} hold, {published['does not hold']} do not"
+    untestable = published["not testable at this scale"]
+    counts += f", and {untestable} cannot be tested at this scale" if untestable else ""
     lines = [
         "# What the article says, and what was measured",
         "",

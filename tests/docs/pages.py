@@ -85,7 +85,7 @@ import ghostpoint as gp
 
 gru = nn.GRU(2, 6, batch_first=True)
 cell = nn.GRUCell(2, 6).double()
-my_step = lambda u, h: cell(u, h)
+my_step = lambda u, h: cell(torch.zeros(len(h), 2, dtype=h.dtype) if u is None else u, h)
 task = gp.tasks.from_arrays(np.ones((2, 10, 2)), np.ones((2, 10, 1)) * [[[0.0]], [[1.0]]], dt=5.0, tau=5.0)
 """
     + _LOG,

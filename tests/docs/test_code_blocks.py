@@ -111,7 +111,7 @@ def test_commands_in_pages_without_python_are_commands(tmp_path: Path, monkeypat
     for page in PAGES.keys() - set(WITH_PYTHON):
         # indented blocks too, as in the page on sweeps
         shown = [block.code for block in blocks(PAGES[page]) if block.language == "sh"]
-        shown += re.findall(r"^    (ghostpoint .*(?:\\\n.*)*)$", PAGES[page], re.MULTILINE)
+        shown += re.findall(r"^    (ghostpoint (?:.*\\\n)*.*)$", PAGES[page], re.MULTILINE)
         for code in shown:
             for words in commands(code):
                 check_command(words)

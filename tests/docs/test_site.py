@@ -20,6 +20,9 @@ VISITED = (
     "gallery/toy_model",
 )
 
+#: how the theme begins what it logs
+THEME = "[PST]: "
+
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not (SITE / "index.html").is_file(), reason="the site is not built: python3 dev.py docs"),
@@ -35,7 +38,7 @@ def visit(browser):
 
     def visit(name, **options):
         tab = browser.new_page(**{"viewport": {"width": 1280, "height": 900}, **options})
-        tab.on("console", lambda message: said.append(message.text))
+        tab.on("console", lambda message: None if message.text.startswith(THEME) else said.append(message.text))
         tab.on("pageerror", lambda error: said.append(str(error)))
         tab.on("requestfailed", lambda request: said.append(request.url))
         tab.on(
