@@ -7,8 +7,9 @@ points is complete, and proven to be.
 """
 
 # %%
-# With n proportional to m, no bias and many units the fixed points would form a ring. A hundred units
-# break it into a few, and a bias makes pairs of these meet: what is left of each pair is a ghost.
+# With n proportional to m, no bias and many units the fixed points would form a ring. A hundred
+# units break it into a few, and a bias makes pairs of these meet: what is left of a pair is a
+# ghost.
 
 import matplotlib.pyplot as plt
 import numpy as np
