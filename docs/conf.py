@@ -62,7 +62,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",
     "ignore_pattern": r"match_to_sample\.py$",
-    "within_subsection_order": "ExampleTitleSortKey",
+    "within_subsection_order": "gallery_order.ForReaders",
     "abort_on_example_error": True,
     "download_all_examples": False,
     "capture_repr": (),
@@ -87,6 +87,7 @@ html_static_path = ["_static", str(Path(_mathjax.origin).parent / "static/mathja
 html_css_files = ["site.css"]
 html_extra_path = [str(HERE.parent / "src/ghostpoint/explorer/page.html")]
 html_show_sourcelink = False
+html_show_search_summary = False  # it would be fetched, which a browser forbids for pages on the disk
 html_copy_source = False
 html_context = {"default_mode": "auto"}
 html_sidebars = {name: [] for name in ("index", "tour", "your_network", "theory")}

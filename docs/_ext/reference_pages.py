@@ -122,7 +122,7 @@ def update(path: Path, text: str) -> None:
 def _page(page: str) -> str:
     title, about, _, _ = PAGES[page]
     names = documented(page)
-    head = [title, "=" * len(title), "", about, "", ".. autosummary::", ""]
+    head = [title, "=" * len(title), "", about, "", ".. autosummary::", "   :nosignatures:", ""]
     head += [f"   ~{name}" for name in names] + [""]
     body: list[str] = []
     for name, value in names.items():
