@@ -147,6 +147,32 @@ def critical_rate() -> str:
     return markdown((*head, "within a factor 2"), rows)
 
 
+def critical_rate_by_condition() -> str:
+    """Predicted and measured critical rates of seeds that were not used in development."""
+    import numpy as np
+
+    saved = result("critical_rate")
+    conditions = []
+    for name, predicted in saved["predicted"].items():
+        kind, seeds, *numbers = name.split("_")
+        first, beyond = map(int, seeds.split("-"))
+        T, N, c = (int(number.lstrip("TNc")) for number in numbers)
+        if first and name in saved["measured"]:
+            label = f"{'published ' * (kind == 'pub')}{first}-{beyond - 1}"
+            conditions.append(((kind != "pub", -c, N, T), label, predicted, saved["measured"][name]))
+    rows = []
+    for (_, c, N, T), seeds, predicted, measured in sorted(conditions, key=lambda one: one[0]):
+        told, found = (np.array(one["critical_rate"], float) for one in (predicted, measured))
+        ratio = told / found
+        near = int(((ratio > 0.49) & (ratio < 2.01)).sum())  # rates are saved with four digits
+        low, middle, high = np.percentile(ratio, [10, 50, 90])
+        medians = [digits(float(np.median(one)), 2) for one in (found, told)]
+        ratios = f"{low:.2f}, {middle:.2f}, {high:.2f}"
+        rows.append([seeds, str(T), str(N), str(-c), *medians, ratios, f"{near} of {len(ratio)}"])
+    head = ("seeds", "T", "N", "c", "measured, median", "predicted, median", "ratio: 10 %, median, 90 %")
+    return markdown((*head, "within a factor 2"), rows)
+
+
 def abruptness() -> str:
     """How long the drop takes against the plateau, over the delay."""
     rows = [
@@ -210,6 +236,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "monitor": monitor,
     "guards": guards,
     "critical rate": critical_rate,
+    "critical rate by condition": critical_rate_by_condition,
     "abruptness": abruptness,
     "draws": draws,
     "high rates": high_rates,
