@@ -5,6 +5,8 @@
     python3 dev.py test [ARGS]        run the tests; ARGS as for pytest
     python3 dev.py frameworks [ARGS]  the tests with the real Lightning, Transformers and NeuroGym,
                                       which get an environment of their own, .venv-frameworks
+    python3 dev.py docs [ARGS]        build the documentation into docs/_build/html, in an
+                                      environment of its own, .venv-docs; ARGS as for sphinx-build
     python3 dev.py lint               ruff check, ruff format --check, mypy
 
 The first call makes a virtual environment in .venv and installs what the command needs, with the
@@ -19,7 +21,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-EXTRAS = {"reproduce": "", "test": "[test]", "frameworks": "[frameworks]", "lint": "[lint]"}
+EXTRAS = {"reproduce": "", "test": "[test]", "frameworks": "[frameworks]", "docs": "[docs]", "lint": "[lint]"}
+#: commands with an environment of their own
+ENVIRONMENTS = {"frameworks": ".venv-frameworks", "docs": ".venv-docs"}
 #: tests of what the frameworks' environment is for
 FRAMEWORKS = ["tests/torch/test_lightning.py", "tests/torch/test_transformers.py", "tests/torch/test_trial_batches.py"]
 
@@ -35,7 +39,7 @@ def main(arguments):
     if command not in EXTRAS:
         return fail(f"the command must be one of {', '.join(EXTRAS)}; got {command}")
     try:
-        folder = environment(".venv-frameworks" if command == "frameworks" else ".venv")
+        folder = environment(ENVIRONMENTS.get(command, ".venv"))
         install(folder, EXTRAS[command])
     except RuntimeError as error:
         return fail(str(error))
@@ -53,6 +57,10 @@ def main(arguments):
     elif command == "frameworks":
         os.chdir(ROOT)
         run = [python, "-m", "pytest", *FRAMEWORKS, *rest]
+    elif command == "docs":
+        os.chdir(ROOT)
+        # every warning is an error, unresolved references too; --keep-going shows all of them
+        run = [python, "-m", "sphinx", "-W", "--keep-going", "-n", *rest, "docs", "docs/_build/html"]
     else:
         run = [python, "-m", "ghostpoint", "reproduce", *rest]
     sys.stdout.flush()

@@ -163,8 +163,9 @@ class GRU(Record):
     def advance_back(
         self, gradient: Gradient, y: NDArray[Any], x: NDArray[Any], u: NDArray[Any], alpha: float, kept: Any
     ) -> NDArray[Any]:
-        """The adjoint of a step. With ``g = alpha y`` and s the derivatives by the sums inside each
-        gate::
+        """The adjoint of a step.
+
+        With ``g = alpha y`` and s the derivatives by the sums inside each gate::
 
             s_c = g (1 - z) (1 - c**2),  s_z = g (x - c) z (1 - z),  s_r = s_c h r (1 - r)
             dL/dh = s_c r

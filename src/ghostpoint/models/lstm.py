@@ -162,8 +162,9 @@ class LSTM(Record):
     def advance_back(
         self, gradient: Gradient, y: NDArray[Any], x: NDArray[Any], u: NDArray[Any], alpha: float, kept: Any
     ) -> NDArray[Any]:
-        """The adjoint of a step. With ``(y_h, y_c) = alpha y``, t = tanh(c') and s the derivatives
-        by the gates' sums::
+        """The adjoint of a step.
+
+        With ``(y_h, y_c) = alpha y``, t = tanh(c') and s the derivatives by the gates' sums::
 
             y' = y_c + y_h o (1 - t**2)
             s_i = y' g i (1 - i),  s_f = y' c f (1 - f),  s_g = y' i (1 - g**2)

@@ -29,8 +29,9 @@ class TrustRegion(Remedy):
     peak g of its logit above the crossing's, and products over the trainable parts, these are the
     predictions and their limits:
 
-    * where the readout crosses, of the time: ``|e . d|``, at most ``min(h, shrink L / L0) (3/8)
-    min(T, t)``; * where it does not, of the peak: ``|e| |d|``, at most ``eta max(-g, floor)``.
+    * where the readout crosses, of the time: ``|e . d|``, at most
+      ``min(h, shrink L / L0) (3/8) min(T, t)``;
+    * where it does not, of the peak: ``|e| |d|``, at most ``eta max(-g, floor)``.
 
     The limits of times and peaks are multiplied by ``brake`` where ``grad L . d > 0``. A limit
     allows the factor ``min(growth, limit / prediction)`` (:func:`scale`).

@@ -97,18 +97,18 @@ def train(
         Positive.
     epochs : int
         Number of updates.
-    optimizer : "sgd", "momentum", "adam" or an ``Optimizer`` such as
-    ``ghostpoint.training.SGD(momentum=0.5)``
-        With the semantics of ``torch.optim``; "momentum" is SGD with momentum 0.9.
-    remedy : None, "auto", or one or several of ``ghostpoint.remedies`` (``REMEDIES`` has their
-    names)
-        What to do about updates that would end in the no-learning zone: shorten or lengthen them,
-        each network's by a factor of its own, the trust region two parts of an update by two. The
-        history then has the length of the update over that of the optimiser's as ``update_scale``,
-        the events the number of epochs in which a remedy changed anything as ``remedy_epochs``.
-        "auto": a :class:`~ghostpoint.remedies.TrustRegion` where the task wants the readout to
-        cross from one level to another (a more careful one where only some channels of some trials
-        do), else :class:`~ghostpoint.remedies.HazardLimit`.
+    optimizer : "sgd", "momentum", "adam" or an Optimizer
+        With the semantics of ``torch.optim``; "momentum" is SGD with momentum 0.9, and
+        ``ghostpoint.training.SGD(momentum=0.5)`` has another one.
+    remedy : None, "auto", or one or several of ``ghostpoint.remedies``
+        Records, or names in ``REMEDIES``. What to do about updates that would end in the
+        no-learning zone: shorten or lengthen them, each network's by a factor of its own, the trust
+        region two parts of an update by two. The history then has the length of the update over
+        that of the optimiser's as ``update_scale``, the events the number of epochs in which a
+        remedy changed anything as ``remedy_epochs``. "auto": a
+        :class:`~ghostpoint.remedies.TrustRegion` where the task wants the readout to cross from one
+        level to another (a more careful one where only some channels of some trials do), else
+        :class:`~ghostpoint.remedies.HazardLimit`.
     readout_norm : scalar or (R,), optional
         Before every epoch's forward pass, ``w_out`` and ``b_out`` of a network are multiplied by
         what makes the L1 norm of its ``w_out`` (over all outputs) this, trainable or not (article,
