@@ -5,7 +5,8 @@
 Published networks of four families are trained at several delays. The drop begins at the last epoch
 at which the running median of the loss (15 recorded epochs) is at least 0.9 of the plateau, and
 ends at the first at which it is below 0.25 of chance. The plateau is the loss of the best answer
-that ignores the cues. The ratio is the length of the drop in units of the epochs before it.
+that ignores the cues; networks whose readout is of the state start below it, and their plateau is
+their first loss. The ratio is the length of the drop in units of the epochs before it.
 Finished cells are kept in the JSON file and are not computed again.
 """
 
@@ -51,15 +52,23 @@ def cells() -> dict[str, dict[str, Any]]:
             "task": tasks.DelayedMatchToSample(30, delay, 50, copies=20, initial_scale=0.3, noise=0.01),
             "rate": 1e-4, "optimizer": "adam", "epochs": epochs,
         }  # fmt: skip
+    every["rank one, readout of the state, delayed activation, 100 ms"] = {
+        "models": gp.LowRankRNN.published(range(10), "6B", rank=1), "task": tasks.DelayedActivation(100),
+        "rate": 10 ** (-7 / 3), "optimizer": "sgd", "epochs": 20_000, "plateau": "first loss",
+    }  # fmt: skip
     return every
 
 
-def measured(models: Any, task: Any, rate: float, optimizer: str, epochs: int) -> dict[str, Any]:
+def measured(
+    models: Any, task: Any, rate: float, optimizer: str, epochs: int, plateau: str = "blind answer"
+) -> dict[str, Any]:
     """Where the drops begin and end, and the ratios of the networks that learn."""
     stride = max(1, epochs // 10_000)
     run = gp.train(models, task, rate, epochs, optimizer=optimizer, record=np.arange(0, epochs, stride))
-    plateau = best_blind_loss(task) or 1.0  # delayed activation has no cue to ignore
-    begins, ends = drops(run.history["epoch"].values, run.history["loss"].values / task.chance_loss, plateau)
+    loss = run.history["loss"].values / task.chance_loss
+    blind = best_blind_loss(task) or 1.0  # delayed activation has no cue to ignore
+    level = float(loss[:, 0].mean()) if plateau == "first loss" else blind
+    begins, ends = drops(run.history["epoch"].values, loss, level)
     able = ends >= 0
     ratios = (ends - begins)[able] / np.maximum(begins[able], 1)
     return {

@@ -77,11 +77,11 @@ def scaling(axis: str) -> str:
 def cuda() -> str:
     """Cost of training on a GPU, beside other ways, in nanoseconds per network-epoch."""
     saved = result("cuda")
-    sizes = list(dict.fromkeys(size for each in saved["speed"].values() for size in each if size != "bound"))
+    sizes = list(dict.fromkeys(size for each in saved["speed"].values() for size in each if size.isdigit()))
     head = ["networks", *(f"{int(size):,}" for size in sizes), "bound", "PyTorch", "JAX", "two CPU threads"]
 
     def number(value: float | None) -> str:
-        return "-" if value is None else f"{value:.1f}" if value < 10 else f"{value:.0f}"
+        return "-" if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 
     rows = []
     for kind, speed in saved["speed"].items():
