@@ -29,10 +29,10 @@ USUAL: Mapping[str, float] = {
 }  # fmt: skip
 CONDITIONS: list[dict[str, float]] = [
     {},
-    *({"delay": steps} for steps in (4, 8, 12, 48, 96)),
+    *({"delay": steps} for steps in (4.0, 8.0, 12.0, 48.0, 96.0)),
     *({"confidence": c} for c in (3.0, 5.0, 7.0, 14.0)),
     *({"threshold": value} for value in (0.3, 0.5, 0.75, 1.25)),
-    *({"units": units} for units in (10, 20, 50, 400)),
+    *({"units": units} for units in (10.0, 20.0, 50.0, 400.0)),
     *({"alpha": alpha} for alpha in (0.25, 1.0)),
     *({"initial_state": start} for start in (-1.0, 0.0, 1.0)),
     *({"scale_m": scale} for scale in (0.5, 2.0, 10.0)),
@@ -61,10 +61,12 @@ PARAMETERS = {
     "quick": {
         **PAPER,
         "seeds": list(range(10)),
+        "rates": [0.02, 0.01, 0.005],
         "searched_epochs": 20_001,
         "curve_seeds": list(range(10)),
         "curve_epochs": 10_000,
         "condition_seeds": list(range(100, 106)),
+        "condition_epochs": 2000,
     },
     "paper": PAPER,
 }
@@ -157,7 +159,9 @@ def _curves(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
 
 
 def _over_conditions(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
-    """One thing changed at a time, in float64; rates so that the theory has the drop at one epoch."""
+    """One thing changed at a time, in float64; rates for which the theory has the drop at one
+    epoch.
+    """
     conditions, epochs, seeds = (parameters[f"condition{name}"] for name in ("s", "_epochs", "_seeds"))
     last = int(1.05 * epochs)
     progress.phase(f"training in {len(conditions)} conditions", len(conditions) * len(seeds) * last)
@@ -202,8 +206,10 @@ def _condition(changes: Mapping[str, float], seeds: list[int]) -> tuple[LowRankR
         drawn.m * have["scale_m"],
         drawn.n * have["scale_n"],
         have["scale_b"] * np.array(noise) / np.sqrt(have["units"]),
+        confidence=have["confidence"],
+        threshold=have["threshold"],
+        initial_state=have["initial_state"],
         seed=seeds,
-        **{name: have[name] for name in ("confidence", "threshold", "initial_state")},
     )
     dt = NETWORKS["tau_ms"] * have["alpha"]
     return models, DelayedActivation(have["delay"] * dt, dt, NETWORKS["tau_ms"]), have["momentum"]
@@ -342,8 +348,8 @@ def _condition_claims(dataset: xr.Dataset, claim: Any) -> list[Claim]:
             "The overlaps give the length for other delays, confidences, thresholds, sizes, steps and starts.",
             rule="In every condition within the stated range of validity (in at least "
             f"{FEWEST} networks) the median of predicted over measured epochs is within {100 * CONDITION:g} % of 1.",
-            measured=f"{len(judged)} conditions within the range, {left_out} outside, {dataset.sizes['condition_seed']} "
-            f"seeds each; {worst}",
+            measured=f"{len(judged)} conditions within the range, {left_out} outside, "
+            f"{dataset.sizes['condition_seed']} seeds each; {worst}",
             verdict=judge(bool(errors) and max(errors) <= CONDITION, testable=len(judged) > 3),
         ),
         claim(

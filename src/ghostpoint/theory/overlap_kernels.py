@@ -34,7 +34,7 @@ _ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1
 def gain(q: float) -> float:
     """``1 / sqrt(1 + 2 q)``, for the mean of ``1 - tanh(z)**2`` over normal z of variance q.
 
-    Equal to it up to the first order in q, and within 0.03 of it for any q.
+    Equal to it up to the first order in q, and within 0.033 of it for q up to 100.
     """
     return 1 / math.sqrt(1 + 2 * q)
 
@@ -123,15 +123,15 @@ def follow(
             for j in range(6):
                 for i in range(9):
                     total = 0.0
-                    for l in range(j + 1):
-                        total += _STAGES[j][l] * stage[l, i]
+                    for k in range(j + 1):
+                        total += _STAGES[j][k] * stage[k, i]
                     trial[i] = y[i] + size * total
                 slope(trial, network, kappa, stage[j + 1], record[count])
             worst = 0.0
             for i in range(9):
                 total = 0.0
-                for l in range(7):
-                    total += _ERROR[l] * stage[l, i]
+                for k in range(7):
+                    total += _ERROR[k] * stage[k, i]
                 worst = max(worst, abs(size * total) / (tolerance * (1 + 1e3 * abs(y[i]))))
                 if not math.isfinite(total):
                     worst = math.inf

@@ -182,8 +182,8 @@ class Plateau:
 
     @cached_property
     def drop(self) -> Array:
-        """Where the loss first falls below ``level``: plateau time, ``ln(|g| / |g_0|)``, saturation,
-        and e-folds of the gradient per plateau time, (R, 4).
+        """Where the loss first falls below ``level``: plateau time, ``ln(|g| / |g_0|)``,
+        saturation, and e-folds of the gradient per plateau time, (R, 4).
         """
         return np.array([_event(flow, flow[:, 1] < self.level, _time_of_loss(flow, self.level)) for flow in self.flows])
 
@@ -212,7 +212,8 @@ class Plateau:
         """
         event = getattr(self, one_of("until", until, ("drop", "crossing")))
         rates = _rates(learning_rate, len(self.flows), momentum)
-        return np.where(event[:, 0] > 0, event[:, 0] / rates + _delay(event[:, 1], momentum), 0.0)
+        epochs = event[:, 0] / rates + np.where(np.isfinite(event[:, 0]), _delay(event[:, 1], momentum), 0.0)
+        return np.where(event[:, 0] > 0, epochs, 0.0)
 
     def learns_by(self, learning_rate: ArrayLike, epochs: int, *, momentum: float = 0.0) -> NDArray[np.bool_]:
         """Whether each network is above chance at one of its first ``epochs`` epochs (0 to
@@ -229,8 +230,8 @@ class Plateau:
         alone takes longer.
         """
         left = integer("epochs", epochs, at_least=1) - 1 - _delay(self.crossing[:, 1], momentum)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            rate = np.where(left > 0, self.crossing[:, 0] / left, np.inf)
+        rate = np.full(len(left), np.inf)
+        np.divide(self.crossing[:, 0], left, out=rate, where=left > 0)
         return rate * (1 - momentum)
 
     def valid(self, learning_rate: ArrayLike, *, momentum: float = 0.0) -> NDArray[np.bool_]:
@@ -348,7 +349,8 @@ class _Start:
         return cls(
             np.stack([(u * v).sum(1) for u, v in pairs], axis=1),
             (x * x).sum(1),
-            *(np.asarray(values, np.float64) for values in (models.confidence, models.threshold)),
+            np.asarray(models.confidence, np.float64),
+            np.asarray(models.threshold, np.float64),
             tuple(float(part in models.trainable) for part in "mnb"),
             m.shape[1],
             float(task.alpha),
@@ -406,12 +408,13 @@ def _stationary(start: _Start, end: Array, steps: int = 400) -> Array:
     time = np.zeros(len(kappa))
 
     def slope(y: Array, kappa: Array) -> tuple[Array, Array]:
-        """``dy/dkappa = (dy/dt) / (D |grad kappa|**2)`` and ``ds/dkappa = 1 / (F |grad kappa|**2)``,
-        with ``dt = (F / D) ds``.
+        """``dy/dkappa = (dy/dt) / (D |grad kappa|**2)`` and
+        ``ds/dkappa = 1 / (F |grad kappa|**2)``, with ``dt = (F / D) ds``.
         """
         nn, mm, bb, mn, mb, nb = y
         flow = np.stack([
-            2 * (nb + kappa * mn), 2 * kappa * mn, 2 * nb, kappa * (nn + mm) + mb, mn + kappa * nb, nn + bb + kappa * mb,
+            2 * (nb + kappa * mn), 2 * kappa * mn, 2 * nb,
+            kappa * (nn + mm) + mb, mn + kappa * nb, nn + bb + kappa * mb,
         ])  # fmt: skip
         steepness = (nn * (1 + kappa**2) + mm * kappa**2 + 2 * mb * kappa + bb) / (1 - mn) ** 2
         return flow / ((1 - mn) * steepness), 1 / (_force(start, kappa) * steepness)
