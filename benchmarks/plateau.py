@@ -2,7 +2,8 @@
 
     python benchmarks/plateau.py [--folder FOLDER]
 
-Without a folder of ``ghostpoint reproduce --scale paper --only plateau`` it runs the experiment. What
+Without a folder of ``ghostpoint reproduce --scale paper --only plateau`` it runs the experiment.
+What
 the tables show is kept in benchmarks/results/plateau.json.
 """
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,3 +101,13 @@ def test_the_interval_of_a_median_covers_it_as_often_as_it_says():
     draws = np.random.default_rng(0).normal(size=(4000, 20))
     inside = [low <= 0 <= high for _, low, high in map(interval_of_median, draws)]
     assert 0.94 < np.mean(inside) < 0.98
+
+
+def test_the_page_shows_the_saved_run():
+    path = Path(__file__).parents[2] / "benchmarks/plateau.py"
+    spec = importlib.util.spec_from_file_location("plateau_tables", path)
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    saved, text = json.loads(tables.RESULTS.read_text()), tables.PAGE.read_text(encoding="utf-8")
+    assert text == tables.page(text, saved)
+    assert len(saved["learn"]) == 74
