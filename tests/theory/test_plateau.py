@@ -222,6 +222,9 @@ def test_where_there_is_no_plateau_the_theory_says_so():
     plateau = Plateau.of(easy, TASK)
     assert plateau.length(0.01) == 0
     assert not plateau.valid(0.01).any()
+    endless = Plateau.of(LowRankRNN.published([0], confidence=60.0), TASK)
+    assert endless.length(0.01) > 1e20
+    assert not endless.valid(0.01).any()
     stuck = LowRankRNN(np.full(4, 0.1), np.zeros(4), trainable="m")
     assert np.isinf(Plateau.of(stuck, TASK).length(0.01)).all()
     assert not Plateau.of(stuck, TASK).valid(0.01).any()
