@@ -36,12 +36,12 @@ def summary(dataset, parameters, seconds):
     measured = dataset["measured"].values
     rates = {}
     for row, rate in enumerate(dataset["rate"].values):
-        ratios = {name: dataset["predicted"].sel(method=name).values[row] / measured[row] for name in WORDS}
+        ratios = {name: dataset["predicted"].sel(prediction=name).values[row] / measured[row] for name in WORDS}
         rates[f"{rate:g}"] = {name: [*map(float, (np.median(r), r.min(), r.max()))] for name, r in ratios.items()}
     conditions = {}
     for row, name in enumerate(dataset["condition"].values):
         found = {}
-        for at, method in enumerate(dataset["method"].values):
+        for at, method in enumerate(dataset["prediction"].values):
             ratio = dataset["ratio"].values[row, at]
             seen = ratio[np.isfinite(ratio)]
             found[str(method)] = [*interval_of_median(seen), len(seen)] if len(seen) else None

@@ -91,10 +91,14 @@ def _over_rates(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset
         measured.append(result.events["first_solved"].values)
     return xr.Dataset(
         {
-            "predicted": (("method", "rate", "network"), predicted, {"units": "epochs"}),
+            "predicted": (("prediction", "rate", "network"), predicted, {"units": "epochs"}),
             "measured": (("rate", "network"), np.array(measured), {"missing": -1}),
         },
-        coords={"method": list(METHODS), "rate": np.array(rates), "seed": ("network", np.array(parameters["seeds"]))},
+        coords={
+            "prediction": list(METHODS),
+            "rate": np.array(rates),
+            "seed": ("network", np.array(parameters["seeds"])),
+        },
     )
 
 
@@ -185,7 +189,7 @@ def _over_conditions(parameters: Mapping[str, Any], progress: Progress) -> xr.Da
         valid.append(plateau.valid(rate, momentum=momentum))
     return xr.Dataset(
         {
-            "ratio": (("condition", "method", "condition_seed"), np.array(ratios)),
+            "ratio": (("condition", "prediction", "condition_seed"), np.array(ratios)),
             "valid": (("condition", "condition_seed"), np.array(valid)),
         },
         coords={"condition": [label(each) for each in conditions], "condition_seed": seeds},
@@ -234,7 +238,9 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
     sample = f"{networks} networks at {rates} rates"
     measured = dataset["measured"].values
     errors = {
-        method: np.where(measured > 0, np.abs(dataset["predicted"].sel(method=method).values / measured - 1), np.inf)
+        method: np.where(
+            measured > 0, np.abs(dataset["predicted"].sel(prediction=method).values / measured - 1), np.inf
+        )
         for method in ("closed", "overlaps")
     }
 
@@ -324,7 +330,7 @@ def _curve_claim(dataset: xr.Dataset, claim: Any) -> Claim:
 
 
 def _condition_claims(dataset: xr.Dataset, claim: Any) -> list[Claim]:
-    ratio = dataset["ratio"].sel(method="overlaps").values
+    ratio = dataset["ratio"].sel(prediction="overlaps").values
     judged = [
         (str(name), interval_of_median(np.nan_to_num(row[good], nan=np.inf)))
         for name, row, good in zip(dataset["condition"].values, ratio, dataset["valid"].values, strict=True)
@@ -340,7 +346,7 @@ def _condition_claims(dataset: xr.Dataset, claim: Any) -> list[Claim]:
     )
     left_out = dataset.sizes["condition"] - len(judged)
     delays = [index for index, name in enumerate(dataset["condition"].values) if str(name).startswith("delay")]
-    closed = dataset["ratio"].sel(method="closed").values
+    closed = dataset["ratio"].sel(prediction="closed").values
     long = [index for index in delays if int(str(dataset["condition"].values[index]).split()[1]) >= 8]
     medians = [float(np.median(np.nan_to_num(closed[index], nan=np.inf))) for index in long]
     return [

@@ -17,7 +17,7 @@ def draw(dataset: xr.Dataset) -> Figure:
     figure, panels = new_figure(2, 2, height=3.4)
     left, errors, curve, conditions = panels
     found = dataset["measured"].where(dataset["measured"] > 0)
-    by_overlaps = dataset["predicted"].sel(method="overlaps")
+    by_overlaps = dataset["predicted"].sel(prediction="overlaps")
     for rate, colour in zip(dataset["rate"].values, SEQUENCE * 3, strict=False):
         left.plot(found.sel(rate=rate), by_overlaps.sel(rate=rate), "o", ms=2.5, color=colour, label=f"{rate:g}")
     ends = [float(found.min()), float(found.max())]
@@ -30,7 +30,7 @@ def draw(dataset: xr.Dataset) -> Figure:
 
     order = np.argsort(found.mean("rate").values)
     for method, colour in (("closed", GOOD), ("linear", LOST), ("overlaps", ACCENT)):
-        ratio = (dataset["predicted"].sel(method=method) / found).mean("rate").values[order]
+        ratio = (dataset["predicted"].sel(prediction=method, drop=True) / found).mean("rate").values[order]
         errors.plot(100 * (ratio - 1), "o", ms=2.5, color=colour, label=method)
     errors.axhline(0, color=MUTED, lw=0.8, zorder=0)
     errors.set(xlabel="networks, by length", ylabel="error (%), mean over rates", title="Three predictions")
@@ -46,7 +46,7 @@ def draw(dataset: xr.Dataset) -> Figure:
     )  # fmt: skip
     curve.legend()
 
-    ratio = dataset["ratio"].sel(method="overlaps").values
+    ratio = dataset["ratio"].sel(prediction="overlaps").values
     names = [str(name).replace("_", " ") for name in dataset["condition"].values]
     places, many = np.arange(len(names)), dataset["valid"].values.mean(axis=1) > 0.5
     for row, (values, inside) in enumerate(zip(ratio, many, strict=True)):
