@@ -13,6 +13,7 @@ import argparse
 import json
 import time
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 
@@ -82,8 +83,9 @@ def table_of_conditions(saved):
 
 
 def list_of_claims(saved):
-    """Sentence, verdict and what was measured."""
-    return "\n".join(f"* {each['sentence']} **{each['verdict']}**: {each['measured']}." for each in saved["claims"])
+    """Sentence, verdict and what was measured, at 100 columns."""
+    texts = [f"* {each['sentence']} **{each['verdict']}**: {each['measured']}." for each in saved["claims"]]
+    return "\n".join(fill(text, 100, subsequent_indent="  ", break_on_hyphens=False) for text in texts)
 
 
 TABLES = {"rates": table_of_rates, "conditions": table_of_conditions, "claims": list_of_claims}
