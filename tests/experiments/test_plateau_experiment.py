@@ -27,7 +27,7 @@ SMALL = {
     "searched_seeds": [0, 1, 2, 3],
     "searched_epochs": 3001,
     "curve_seeds": [0, 1, 2, 3],
-    "curve_epochs": 4000,
+    "curve_epochs": 20_000,
     "conditions": [
         {}, {"delay": 8}, {"delay": 12}, {"delay": 30}, {"confidence": 3.0}, {"units": 20}, {"momentum": 0.5},
     ],
@@ -75,13 +75,13 @@ def cases():
     yield 4, "learned_beside", lambda v: v | True
     yield 4, "learned_beside", lambda v: v & False
     yield 5, "reduced_loss", lambda v: np.ones_like(v)
-    yield 5, "loss", lambda v: np.roll(v, 300, axis=1)
+    yield 5, "loss", lambda v: np.roll(v, -300, axis=1)
     yield 6, "ratio", lambda v: v * np.where(np.arange(7) == 5, 1.05, 1.0)[:, None, None]
     yield 6, "ratio", lambda v: v * np.nan
     yield 7, "ratio", lambda v: v * np.where(np.arange(7) == 3, 1.05, 1.0)[:, None, None]
 
 
-@pytest.mark.parametrize(("index", "name", "change"), cases())
+@pytest.mark.parametrize(("index", "name", "change"), list(cases()))
 def test_every_claim_fails_on_data_that_does_not_show_it(index, name, change):
     dataset = sample()[0].copy(deep=True)
     dataset[name] = (dataset[name].dims, change(dataset[name].values))

@@ -64,7 +64,6 @@ PARAMETERS = {
         "rates": [0.02, 0.01, 0.005],
         "searched_epochs": 20_001,
         "curve_seeds": list(range(10)),
-        "curve_epochs": 10_000,
         "condition_seeds": list(range(100, 106)),
         "condition_epochs": 2000,
     },
@@ -318,7 +317,8 @@ def _curve_claim(dataset: xr.Dataset, claim: Any) -> Claim:
     worst = np.zeros(dataset.sizes["curve"])
     for level in levels:
         network, reduced = (first_below(dataset[name].values, epoch, level) for name in ("loss", "reduced_loss"))
-        worst = np.fmax(worst, np.nan_to_num(np.abs(reduced / network - 1), nan=np.inf))
+        error = np.abs(reduced / np.maximum(network, 1) - 1)
+        worst = np.maximum(worst, np.where(np.isnan(error), np.inf, error))
     good, total = int((worst <= CURVE).sum()), len(worst)
     return claim(
         "The reduced model has the drop too, not only its beginning.",
@@ -332,7 +332,7 @@ def _curve_claim(dataset: xr.Dataset, claim: Any) -> Claim:
 def _condition_claims(dataset: xr.Dataset, claim: Any) -> list[Claim]:
     ratio = dataset["ratio"].sel(prediction="overlaps").values
     judged = [
-        (str(name), interval_of_median(np.nan_to_num(row[good], nan=np.inf)))
+        (str(name), interval_of_median(np.where(np.isnan(row[good]), np.inf, row[good])))
         for name, row, good in zip(dataset["condition"].values, ratio, dataset["valid"].values, strict=True)
         if good.sum() >= FEWEST
     ]
@@ -348,7 +348,7 @@ def _condition_claims(dataset: xr.Dataset, claim: Any) -> list[Claim]:
     delays = [index for index, name in enumerate(dataset["condition"].values) if str(name).startswith("delay")]
     closed = dataset["ratio"].sel(prediction="closed").values
     long = [index for index in delays if int(str(dataset["condition"].values[index]).split()[1]) >= 8]
-    medians = [float(np.median(np.nan_to_num(closed[index], nan=np.inf))) for index in long]
+    medians = [float(np.median(np.where(np.isnan(closed[index]), np.inf, closed[index]))) for index in long]
     return [
         claim(
             "The overlaps give the length for other delays, confidences, thresholds, sizes, steps and starts.",
