@@ -16,6 +16,7 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
     "collapse": ("collapse", "COLLAPSE"),
     "fixed_point_count": ("fixed_point_count", "FIXED_POINT_COUNT"),
     "before_the_drop": ("before_the_drop", "BEFORE_THE_DROP"),
+    "plateau": ("plateau", "PLATEAU"),
     "latent_dcdt": ("latent_paths", "DCDT"),
     "latent_dmts": ("latent_paths", "DMTS"),
     "full_dcdt": ("full_rank_paths", "DCDT"),

@@ -15,6 +15,7 @@ from ghostpoint.checks import integer, number
 from ghostpoint.diagnosis.advice import advice_for
 from ghostpoint.diagnosis.answers import ConstantAnswer, constant_answer
 from ghostpoint.diagnosis.calibration import confidence_of, signs_of
+from ghostpoint.diagnosis.forecast import with_forecasts
 from ghostpoint.diagnosis.history import History, RunHistory
 from ghostpoint.diagnosis.judged import Judged
 from ghostpoint.diagnosis.levels import Levels, levels_of, without_accuracy
@@ -111,6 +112,8 @@ def diagnose(
     answer = constant_answer(classes, targets)
     read = history_of(history)
     findings = tuple(_finding(run, loss_level, accuracy_level, answer) for run in read.runs)
+    if isinstance(history, TrainingRun):
+        findings = with_forecasts(findings, history)
     return Diagnosis(findings, read, {"chance_loss": loss_level, "chance_accuracy": accuracy_level})
 
 

@@ -1,0 +1,120 @@
+"""The tables of docs/plateau.md, from the experiment ``plateau`` at paper scale.
+
+    python benchmarks/plateau.py [--folder FOLDER]
+
+Without a folder of ``ghostpoint reproduce --scale paper --only plateau`` it runs the experiment.
+What
+the tables show is kept in benchmarks/results/plateau.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from textwrap import fill
+
+import numpy as np
+
+from ghostpoint.experiments import Silent, get
+from ghostpoint.experiments.plateau import interval_of_median
+from ghostpoint.storage import read_dataset, write_json_atomic
+
+ROOT = Path(__file__).parents[1]
+RESULTS, PAGE = ROOT / "benchmarks/results/plateau.json", ROOT / "docs/plateau.md"
+START, END = "<!-- made by benchmarks/plateau.py: {} -->", "<!-- end -->"
+WORDS = {
+    "overlaps": "nine overlaps",
+    "linear": "nine, linear units",
+    "stationary": "six overlaps",
+    "closed": "integral",
+}
+
+
+def summary(dataset, parameters, seconds):
+    """What the tables need, as JSON."""
+    measured = dataset["measured"].values
+    rates = {}
+    for row, rate in enumerate(dataset["rate"].values):
+        ratios = {name: dataset["predicted"].sel(prediction=name).values[row] / measured[row] for name in WORDS}
+        rates[f"{rate:g}"] = {name: [*map(float, (np.median(r), r.min(), r.max()))] for name, r in ratios.items()}
+    conditions = {}
+    for row, name in enumerate(dataset["condition"].values):
+        found = {}
+        for at, method in enumerate(dataset["prediction"].values):
+            ratio = dataset["ratio"].values[row, at]
+            seen = ratio[np.isfinite(ratio)]
+            found[str(method)] = [*interval_of_median(seen), len(seen)] if len(seen) else None
+        conditions[str(name)] = {"valid": int(dataset["valid"].values[row].sum()), **found}
+    return {
+        "command": "ghostpoint reproduce --scale paper --only plateau",
+        "processor_seconds": seconds,
+        "networks": dataset.sizes["network"],
+        "condition_seeds": dataset.sizes["condition_seed"],
+        "rates": rates,
+        "conditions": conditions,
+        "learn": dataset["named_seed"].values[dataset["learned"].values].tolist(),
+        "named": dataset["named_seed"].values[dataset["named"].values].tolist(),
+        "lowest_rate": dataset["lowest_rate"].values.tolist(),
+        "claims": [claim.to_dict() for claim in get("plateau").claims(dataset, parameters)],
+    }
+
+
+def table_of_rates(saved):
+    """Predicted over measured epochs of the published networks."""
+    lines = ["| rate | " + " | ".join(WORDS.values()) + " |", "|---" * (len(WORDS) + 1) + "|"]
+    for rate, row in saved["rates"].items():
+        cells = [f"{row[name][0]:.4f} ({row[name][1]:.4f} to {row[name][2]:.4f})" for name in WORDS]
+        lines.append(f"| {rate} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def table_of_conditions(saved):
+    """Predicted over measured epochs where one thing is changed."""
+    lines = ["| changed | within the range | " + " | ".join(WORDS.values()) + " |", "|---" * (len(WORDS) + 2) + "|"]
+    for name, row in saved["conditions"].items():
+        first = row["overlaps"]
+        cells = [f"{first[0]:.4f} ({first[1]:.4f} to {first[2]:.4f})" if first else "-"]
+        cells += [f"{row[method][0]:.3f}" if row[method] else "-" for method in list(WORDS)[1:]]
+        valid = f"{row['valid']} of {saved['condition_seeds']}"
+        lines.append(f"| {name.replace('_', ' ')} | {valid} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def list_of_claims(saved):
+    """Sentence, verdict and what was measured, at 100 columns."""
+    texts = [f"* {each['sentence']} **{each['verdict']}**: {each['measured']}." for each in saved["claims"]]
+    return "\n".join(fill(text, 100, subsequent_indent="  ", break_on_hyphens=False) for text in texts)
+
+
+TABLES = {"rates": table_of_rates, "conditions": table_of_conditions, "claims": list_of_claims}
+
+
+def page(text, saved):
+    """``text`` with its tables made anew."""
+    for name, make in TABLES.items():
+        start = START.format(name)
+        before, after = text.split(start)
+        text = f"{before}{start}\n\n{make(saved)}\n\n{after[after.index(END) :]}"
+    return text
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path)
+    arguments = parser.parse_args()
+    parameters = get("plateau").parameters["paper"]
+    start = time.process_time()
+    if arguments.folder:
+        dataset, seconds = read_dataset(arguments.folder / "plateau" / "data.zarr.zip"), None
+    else:
+        dataset = get("plateau").run(parameters, Silent())
+        seconds = round(time.process_time() - start)
+    saved = summary(dataset, parameters, seconds)
+    write_json_atomic(saved, RESULTS)
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), json.loads(RESULTS.read_text())), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

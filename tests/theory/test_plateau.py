@@ -1,0 +1,252 @@
+"""The theory of the plateau against weights that are followed one by one, and against training."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.integrate import quad, solve_ivp
+from scipy.optimize import brentq
+from scipy.special import expit
+
+from ghostpoint import FullRankRNN, LowRankRNN, train
+from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination
+from ghostpoint.theory import Plateau, plateau_length
+from ghostpoint.theory.overlap_kernels import COLUMNS, gain, slope
+from ghostpoint.training import SGD, Computing
+
+TASK = DelayedActivation()
+UNITS, DELAY, ALPHA, C, THRESHOLD = 6, 7, 0.4, 5.0, 0.9
+SMALL_TASK = DelayedActivation(DELAY * 4.0, 4.0, 10.0)
+
+
+def weights(seed=0, scale_b=0.3):
+    m, n, b, x = np.random.default_rng(seed).normal(size=(4, UNITS)) / np.sqrt(UNITS)
+    return np.stack([m, n, scale_b * b]), x
+
+
+def overlaps(w, x):
+    m, n, b = w
+    return np.array([n @ n, m @ m, b @ b, m @ n, m @ b, n @ b, m @ x, n @ x, b @ x])
+
+
+def loss_of(w, x, share):
+    """The loss of whole weights, with n.tanh(z) replaced by n.z / sqrt(1 + 2 share |z|**2)."""
+    m, n, b = w
+    kappa, total = n @ x, 0.0
+    for t in range(2 * DELAY):
+        z = m * kappa + b
+        kappa = (1 - ALPHA) * kappa + ALPHA * (n @ z) / np.sqrt(1 + 2 * share * (z @ z))
+        total += (expit(C * (kappa - THRESHOLD)) - (t >= DELAY)) ** 2
+    return total / DELAY
+
+
+def gradient_of(function, w):
+    """By central differences."""
+    found, size = np.zeros_like(w), 1e-5
+    for at in np.ndindex(w.shape):
+        step = np.zeros_like(w)
+        step[at] = size
+        found[at] = (function(w + step) - function(w - step)) / (2 * size)
+    return found
+
+
+def model(w, x, **more):
+    return LowRankRNN(w[0], w[1], w[2], confidence=C, threshold=THRESHOLD, initial_state=x, **more)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2])
+@pytest.mark.parametrize("trained", [(1.0, 1.0, 1.0), (0.0, 1.0, 1.0), (1.0, 0.0, 0.0)])
+def test_nine_overlaps_close(share, trained):
+    """Their slope is the one that gradient descent on all the weights gives them."""
+    for seed in range(3):
+        w, x = weights(seed, 1.0)
+        descent = -gradient_of(lambda w, x=x: loss_of(w, x, share), w) * np.array(trained)[:, None]
+        size = 1e-5
+        expected = (overlaps(w + size * descent, x) - overlaps(w - size * descent, x)) / (2 * size)
+        network = np.array([ALPHA, DELAY, C, THRESHOLD, x @ x, share, *trained])
+        found, read = np.zeros(9), np.zeros(COLUMNS)
+        slope(overlaps(w, x), network, np.zeros(2 * DELAY + 1), found, read)
+        assert found == pytest.approx(expected, rel=1e-5, abs=1e-8)
+        assert read[1] == pytest.approx(loss_of(w, x, share), rel=1e-12)
+        assert read[3] == pytest.approx((descent**2).sum(), rel=1e-5)
+
+
+def test_the_drop_of_linear_units_is_that_of_their_weights():
+    w, x = weights()
+
+    def below(_, flat):
+        return loss_of(flat.reshape(w.shape), x, 0.0) - 0.9
+
+    below.terminal = True
+    path = solve_ivp(
+        lambda _, flat: -gradient_of(lambda w: loss_of(w, x, 0.0), flat.reshape(w.shape)).ravel(),
+        (0, 100), w.ravel(), events=below, rtol=1e-7, atol=1e-9,
+    )  # fmt: skip
+    found = Plateau.of(model(w, x), SMALL_TASK, linear=True)
+    assert found.drop[0, 0] == pytest.approx(path.t_events[0][0], rel=1e-4)
+    # the weights' own rule of descent does not move what is not trained
+    still = Plateau.of(model(w, x, trainable=("n", "b")), SMALL_TASK, linear=True)
+    assert still.drop[0, 0] > found.drop[0, 0]
+
+
+def rest_of(w):
+    """The latent at rest, and its gradient, of linear units."""
+    m, n, b = w
+    kappa = (n @ b) / (1 - m @ n)
+    return kappa, np.stack([n * kappa, m * kappa + b, n]) / (1 - m @ n)
+
+
+def ascent(w, end):
+    """Weights along the steepest ascent of the latent at rest, as functions of it."""
+    return solve_ivp(
+        lambda _, flat: (lambda up: (up / (up**2).sum()).ravel())(rest_of(flat.reshape(w.shape))[1]),
+        (rest_of(w)[0], end), w.ravel(), dense_output=True, rtol=1e-10, atol=1e-12,
+    ).sol  # fmt: skip
+
+
+def kappa_at(level):
+    output = brentq(lambda o: o**2 + (1 - o) ** 2 - level, 1e-6, 0.5)
+    return THRESHOLD + math.log(output / (1 - output)) / C
+
+
+def force(kappa):
+    output = expit(C * (kappa - THRESHOLD))
+    return 2 * C * output * (1 - output) * (1 - 2 * output)
+
+
+@pytest.mark.parametrize("level", [0.9, 0.8])
+def test_six_overlaps_give_the_integral_along_the_steepest_ascent(level):
+    w, x = weights(1)
+    path, end = ascent(w, kappa_at(level)), kappa_at(level)
+    expected = quad(
+        lambda k: 1 / (force(k) * (rest_of(path(k).reshape(w.shape))[1] ** 2).sum()), rest_of(w)[0], end, epsrel=1e-9
+    )[0]
+    found = plateau_length(model(w, x), SMALL_TASK, 1.0, method="stationary", level=level)
+    assert found[0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_closed_form_has_the_second_order_of_the_steepest_ascent():
+    w, x = weights(2, 0.0)
+    m, n, _ = w
+    gamma = 2 * (1 + (m @ m) / (n @ n) + (1 - (m @ n) ** 2) / (n @ n) ** 2)
+    path, small = ascent(w, 0.02), 0.02
+    steepness = [(rest_of(path(k).reshape(w.shape))[1] ** 2).sum() for k in (0.0, small)]
+    assert steepness[0] == pytest.approx((n @ n) / (1 - m @ n) ** 2)
+    assert (steepness[1] / steepness[0] - 1) / small**2 == pytest.approx(gamma, rel=0.02)
+    expected = quad(lambda k: 1 / (force(k) * (1 + gamma * k**2)), 0, kappa_at(0.9), epsrel=1e-10)[0] / steepness[0]
+    found = plateau_length(model(w, x), SMALL_TASK, [0.5], method="closed")
+    assert found[0] == pytest.approx(expected / 0.5, rel=1e-8)
+    assert np.isnan(plateau_length(model(*weights(2)), SMALL_TASK, 1.0, method="closed"))  # b is not 0
+
+
+def test_the_gain_is_nearly_that_of_normal_drives():
+    z = np.linspace(-40, 40, 200_001)
+
+    def mean(q):
+        share = np.exp(-(z**2) / (2 * q))
+        return (share / np.cosh(z) ** 2).sum() / share.sum()
+
+    assert gain(1e-4) - 1 == pytest.approx(mean(1e-4) - 1, rel=1e-3)
+    assert all(abs(gain(q) - mean(q)) < 0.033 for q in np.geomspace(1e-3, 100, 60))
+
+
+@pytest.fixture(scope="module")
+def published():
+    """Networks, their flow, and the epochs of the drop at two rates in float64."""
+    models = LowRankRNN.published(range(12))
+    exact = Computing("compiled", dtype="float64")
+    drops = {
+        rate: train(models, TASK, rate, round(200 / rate), record=[0], solved=0.9, engine=exact).events
+        for rate in (0.02, 0.1)
+    }
+    return models, Plateau.of(models, TASK), drops
+
+
+def test_published_networks_leave_their_plateau_when_the_theory_says(published):
+    models, plateau, drops = published
+    measured = drops[0.02]["first_solved"].values
+    assert plateau.length(0.02) == pytest.approx(measured, rel=0.003)
+    assert plateau_length(models, TASK, 0.02) == pytest.approx(plateau.length(0.02))
+    assert plateau_length(models, TASK, 0.02, method="closed") == pytest.approx(measured, rel=0.01)
+    assert plateau.length(0.02, until="crossing") == pytest.approx(drops[0.02]["first_above_chance"].values, rel=0.003)
+    assert plateau.valid(0.02).all()
+
+
+def test_a_finite_rate_delays_the_drop_as_the_theory_says(published):
+    """Between two rates, so that what the flow itself lacks does not count."""
+    _, plateau, drops = published
+    slow, fast = (drops[rate]["first_solved"].values for rate in (0.02, 0.1))
+    lag = fast - slow * 0.2
+    predicted = plateau.length(0.1) - plateau.length(0.02) * 0.2
+    assert (predicted > 2.5).all()
+    assert np.median(lag) == pytest.approx(np.median(predicted), abs=0.6)
+
+
+@pytest.mark.parametrize("momentum", [0.5, 0.9])
+def test_momentum_multiplies_the_rate_and_lengthens_the_delay(momentum):
+    models, rate = LowRankRNN.published(range(6)), 0.01 * (1 - momentum)
+    run = train(models, TASK, rate, 20_000, record=[0], solved=0.9, optimizer=SGD(momentum=momentum))
+    measured, plateau = run.events["first_solved"].values, Plateau.of(models, TASK)
+    assert plateau.length(rate, momentum=momentum) == pytest.approx(measured, rel=0.004)
+
+
+def test_seed_40_at_the_rate_of_figure_3a():
+    assert plateau_length(LowRankRNN.published([40]), TASK, 0.003) == pytest.approx(33_633, rel=0.001)
+
+
+def test_the_lowest_rate_is_the_one_that_learns_in_time(published):
+    _, plateau, _ = published
+    lowest = plateau.lowest_rate(5000)
+    assert plateau.length(lowest, until="crossing") == pytest.approx(4999)
+    assert plateau.learns_by(lowest * 1.001, 5000).all()
+    assert not plateau.learns_by(lowest * 0.999, 5000).any()
+    assert np.isinf(plateau.lowest_rate(2)).all()
+
+
+def test_the_loss_curve_is_that_of_a_network():
+    models, epoch = LowRankRNN.published([3]), np.arange(0, 24_000, 10)
+    plateau = Plateau.of(models, TASK)
+    rate = plateau.drop[:, 0] / 20_000
+    run = train(models, TASK, rate, 24_000, record=epoch)
+    reduced = Plateau.of(models, TASK, longest=24_100 * float(rate[0])).loss(rate, epoch)[0]
+    for level in (0.9, 0.5, 0.25):
+        first = [epoch[np.argmax(loss < level)] for loss in (run.history["loss"].values[0], reduced)]
+        assert first[1] == pytest.approx(first[0], rel=0.003)
+    assert np.isnan(plateau.loss(rate, [24_000])).all()  # beyond the end of this flow
+
+
+def test_where_there_is_no_plateau_the_theory_says_so():
+    easy = LowRankRNN.published([0], confidence=1.0)
+    plateau = Plateau.of(easy, TASK)
+    assert plateau.length(0.01) == 0
+    assert not plateau.valid(0.01).any()
+    endless = Plateau.of(LowRankRNN.published([0], confidence=60.0), TASK)
+    assert endless.length(0.01) > 1e20
+    assert not endless.valid(0.01).any()
+    stuck = LowRankRNN(np.full(4, 0.1), np.zeros(4), trainable="m")
+    assert np.isinf(Plateau.of(stuck, TASK).length(0.01)).all()
+    assert not Plateau.of(stuck, TASK).valid(0.01).any()
+    assert not Plateau.of(LowRankRNN.published([0]), TASK).valid(10.0).any()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"models": FullRankRNN.initialize(3, [0], "normal")}, "rank one"),
+        ({"models": LowRankRNN.initialize(20, [0], rank=2)}, "rank one"),
+        ({"models": LowRankRNN.initialize(20, [0], "state_readout")}, "w_out"),
+        ({"task": DelayedCueDiscrimination(cue=20, delay=50, response=50)}, "DelayedActivation"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"learning_rate": [0.1, 0.2, 0.3]}, "learning_rate"),
+        ({"momentum": 1.0}, "momentum"),
+        ({"level": 0.5}, "level"),
+        ({"level": 1.0}, "level"),
+        ({"method": "exact"}, "method"),
+    ],
+)
+def test_what_is_wrong_is_named(change, words):
+    given = {"models": LowRankRNN.published([0]), "task": TASK, "learning_rate": 0.01, **change}
+    with pytest.raises(ValueError, match=words):
+        plateau_length(given.pop("models"), given.pop("task"), given.pop("learning_rate"), **given)
