@@ -92,20 +92,14 @@ def cuda() -> str:
 
 
 def slow_points() -> str:
-    """Search and proofs of slow points beside Adam on the speed."""
-    head = ("gain", "seed", "fixed points", "ghosts", "search and proofs (s)", "one proof: fixed, ghost (ms)")
-    rows = [
-        [
-            f"{row['gain']:.1f}",
-            *(str(row[name]) for name in ("seed", "fixed", "ghosts")),
-            f"{row['seconds']:.2f}",
-            f"{row['ms_per_fixed']:.2f}, {row['ms_per_ghost']:.1f}",
-            f"{row['adam_seconds']:.1f}",
-            *(str(row[name]) for name in ("adam_reported", "adam_distinct_fixed")),
-        ]
-        for row in result("slow_points")["rows"]
-    ]
-    return markdown((*head, "Adam (s)", "points Adam reports", "distinct true ones among them"), rows)
+    """The search beside two other methods from the same starts, per network: processor seconds,
+    fixed points found of those known, false ones."""
+    rows = []
+    for row in result("slow_points")["rows"]:
+        ways = [row[way] for way in ("ghostpoint", "adam", "levenberg_marquardt")]
+        cells = [f"{way['processor_seconds']:.2f}, {way['fixed']}, {way['false']}" for way in ways]
+        rows.append([f"{row['gain']:.1f}", str(row["seed"]), str(row["known"]), *cells])
+    return markdown(("gain", "seed", "known", "ghostpoint", "Adam", "Levenberg-Marquardt"), rows)
 
 
 def attractors() -> str:

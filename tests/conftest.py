@@ -27,7 +27,7 @@ FIRST = (
     "tests/slow_points/test_complete.py",
     "tests/numerics/test_compiled_code.py",
     "tests/training/cuda/test_engine.py",
-    "tests/test_readme.py",
+    "tests/docs/test_readme.py",
     "tests/experiments/test_before_the_drop.py",
 )
 

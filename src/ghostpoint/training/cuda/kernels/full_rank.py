@@ -30,6 +30,18 @@ from numba import cuda, types
 from ghostpoint.numerics.random import INITIAL, NOISE
 from ghostpoint.training.cuda.kernels import frame
 from ghostpoint.training.cuda.kernels.frame import begin, end, note, over, write
+from ghostpoint.training.cuda.kernels.full_rank_tiles import (
+    LARGEST,
+    column_sums,
+    fixed_size,
+    grid,
+    registers,
+    rest_size,
+    rows,
+    threads,
+    tile_functions,
+    work_size,
+)
 from ghostpoint.training.cuda.kernels.functions import functions, judge
 from ghostpoint.training.cuda.kernels.lanes import (
     SIMULATED,
@@ -38,12 +50,10 @@ from ghostpoint.training.cuda.kernels.lanes import (
     device,
     first_total,
     load,
-    load_four,
     power_of_two,
     scatter,
     scratch_size,
     store,
-    store_four,
     total,
 )
 from ghostpoint.training.cuda.kernels.random import normal_at
@@ -51,70 +61,13 @@ from ghostpoint.training.cuda.kernels.specification import Specification
 from ghostpoint.training.kernels.low_rank import CHUNK_KEY
 from ghostpoint.training.kernels.optimizers import SGD
 
-#: units at most: W and its gradient fill half of a processor's registers
-LARGEST = 128
-#: units up to which a grid of threads (down, across) is taken
-GRIDS = {32: (4, 8), 64: (8, 8), 104: (16, 8), LARGEST: (16, 16)}
-
-
-def _grid(units: int) -> tuple[int, int]:
-    return next(grid for most, grid in GRIDS.items() if units <= most)
-
-
-def registers(spec: Specification) -> int | None:
-    """Registers of a thread at most: in float32 twelve warps fit on a processor, or sixteen of the
-    largest networks, whose tiles are smaller.
-    """
-    return None if spec.dtype == "float64" else 128 if threads(spec) == 256 else 168
-
-
-def threads(spec: Specification) -> int:
-    """Of a block."""
-    down, across = _grid(spec.units)
-    return down * across
-
-
-def _rows(spec: Specification) -> tuple[int, int]:
-    """Numbers of x and of s of a step."""
-    down, across = _grid(spec.units)
-    tall, wide = -(-spec.units // down), -(-spec.units // across)
-    return -(-wide // 4) * 4 * across, -(-tall // 4) * 4 * down
-
-
-def _column_sums(spec: Specification) -> tuple[tuple[int, ...], int]:
-    """Of W^T s: the bits by which threads of a warp differ in the rows that they have, and the
-    numbers of a thread, padded to fours after the sums over those.
-    """
-    _, across = _grid(spec.units)
-    masks = tuple(mask for mask in (16, 8) if mask >= across)
-    wide, share = -(-spec.units // across), 4 << len(masks)
-    return masks, -(-wide // share) * share
-
-
-def fixed_size(spec: Specification) -> int:
-    """Numbers that a block keeps in shared memory beside those of a trial, or a few more."""
-    (_, space), (_, across) = _column_sums(spec), _grid(spec.units)
-    warps = threads(spec) // WARP
-    return warps * (space * across + 16) + spec.units * (2 + spec.inputs + spec.outputs) + 64
-
-
-def rest_size(spec: Specification) -> int:
-    """Numbers of ``work`` for a block in any case: W and its gradient, m and n and theirs."""
-    down, across = _grid(spec.units)
-    of_w = 2 * -(-spec.units // down) * -(-spec.units // across) * down * across
-    return of_w + 2 * spec.latents * sum(_rows(spec))
-
-
-def work_size(spec: Specification, steps: int) -> int:
-    """Numbers that a block keeps of a trial, in shared memory or ``work``."""
-    x_row, s_row = _rows(spec)
-    return (steps + 1) * x_row + steps * s_row + -(-steps * spec.outputs // 4) * 4
+__all__ = ["LARGEST", "fixed_size", "kernel", "registers", "rest_size", "threads", "work_size"]
 
 
 def kernel(spec: Specification) -> Any:
     """The kernel's Python function, for ``cuda.jit``."""
     real, units, n_inputs, outputs = spec.real, spec.units, spec.inputs, spec.outputs
-    down, across = _grid(units)
+    down, across = grid(units)
     block_size, warps = down * across, down * across // WARP
     tall, wide = -(-units // down), -(-units // across)  # of a thread's tile
     tile = tall * wide
@@ -123,10 +76,9 @@ def kernel(spec: Specification) -> Any:
     row_masks = [row_space >> k for k in range(1, row_space.bit_length())]
     row_scatter, row_rest = scatter(row_space, row_masks), first_total(row_space, across // 2)
     # W^T s: the rows of the grid in a warp differ in the thread's bits from ``across`` on
-    column_masks, column_space = _column_sums(spec)
-    column_scatter, fours = scatter(column_space, column_masks), column_space >> len(column_masks) >> 2
-    x_row, s_row = _rows(spec)
-    x_fours, s_fours = -(-wide // 4), -(-tall // 4)
+    column_masks, column_space = column_sums(spec)
+    column_scatter = scatter(column_space, column_masks)
+    x_row, s_row = rows(spec)
     at_w, at_in, at_b, at_out, at_bias = (spec.place(part) for part in ("W", "w_in", "b", "w_out", "b_out"))
     train_w, train_in, train_b, train_out, train_bias = (
         spec.trains(part) for part in ("W", "w_in", "b", "w_out", "b_out")
@@ -144,71 +96,17 @@ def kernel(spec: Specification) -> Any:
     n_events, n_quantities = frame.N_EVENTS, frame.N_QUANTITIES
     limit, step_of, move, normal = frame.limiter(spec), frame.stepper(spec), frame.mover(spec), normal_at(real)
     sums, warp_sums = block_total(2, block_size), total(4, WARP)
-    max_row, slope_space = max(row_space, 4), 4 * s_fours
+    max_row = max(row_space, 4)
     scratch_shape = scratch_size(block_size, max(4, row_space, column_space))
     input_space, in_size = max(n_inputs, 1), max(units * n_inputs, 1)
     head_size, partial_row = outputs * units, column_space * across
-    latents, of_factors, chunk = spec.latents, spec.latents * sum(_rows(spec)), spec.chunk
+    latents, of_factors, chunk = spec.latents, spec.latents * sum(rows(spec)), spec.chunk
     all_partial, of_w = warps * partial_row, tile * block_size
     at_m, at_n, train_m, train_n = spec.place("m"), spec.place("n"), spec.trains("m"), spec.trains("n")
     makes_w = train_w or train_m or train_n
     unit_blocks = -(-units // WARP)
 
-    @device
-    def x_place(j):
-        """Of unit j in x of a step."""
-        c, k = j // wide, j % wide
-        return k // 4 * (4 * across) + 4 * c + k % 4
-
-    @device
-    def s_place(i):
-        """Of unit i in s of a step."""
-        r, a = i // tall, i % tall
-        return a // 4 * (4 * down) + 4 * r + a % 4
-
-    @device
-    def times(tile_of_w, x, at, parts):
-        """The thread's share of W x, its part of x beginning at ``x[at]``."""
-        values = cuda.local.array(4, real)
-        for a in range(row_space):
-            parts[a] = zero
-        for four in range(x_fours):
-            values[0], values[1], values[2], values[3] = load_four(x, at + 4 * across * four)
-            for one_of in range(4):
-                k = 4 * four + one_of
-                if k < wide:
-                    for a in range(tall):
-                        parts[a] += tile_of_w[a * wide + k] * values[one_of]
-
-    @device
-    def transpose_times(tile_of_w, s, at, parts):
-        """The thread's share of W^T s."""
-        values = cuda.local.array(4, real)
-        for k in range(column_space):
-            parts[k] = zero
-        for four in range(s_fours):
-            values[0], values[1], values[2], values[3] = load_four(s, at + 4 * down * four)
-            for one_of in range(4):
-                a = 4 * four + one_of
-                if a < tall:
-                    for k in range(wide):
-                        parts[k] += tile_of_w[a * wide + k] * values[one_of]
-
-    @device
-    def add_outer(by_w, s, s_at, x, x_at):
-        """Add the thread's tile of s x^T."""
-        slopes, states = cuda.local.array(slope_space, real), cuda.local.array(4, real)
-        for four in range(s_fours):
-            slopes[4 * four], slopes[4 * four + 1], slopes[4 * four + 2], slopes[4 * four + 3] = load_four(
-                s, s_at + 4 * down * four
-            )
-        for four in range(x_fours):
-            states[0], states[1], states[2], states[3] = load_four(x, x_at + 4 * across * four)
-            for one_of in range(4):
-                k = 4 * four + one_of
-                if k < wide:
-                    for a in range(tall):
-                        by_w[a * wide + k] += slopes[a] * states[one_of]
+    x_place, s_place, times, transpose_times, add_outer, hand_over, lay_down, take_up = tile_functions(spec)
 
     @device
     def read(own, t, steps, readout, read_at):
@@ -217,27 +115,6 @@ def kernel(spec: Specification) -> Any:
         for k in range(unit_blocks):
             z += readout[k] * load(own, at + read_at[k])
         return z
-
-    @device
-    def hand_over(partial, at, parts):
-        """Write the sums that the thread has to shared memory."""
-        for four in range(fours):
-            store_four(
-                partial, at + 4 * across * four, parts[4 * four], parts[4 * four + 1], parts[4 * four + 2],
-                parts[4 * four + 3],
-            )  # fmt: skip
-
-    @device
-    def lay_down(values, work, at):
-        """Write a tile to ``work``, where its threads' numbers lie together."""
-        for k in range(tile):
-            store(work, at + k * block_size, values[k])
-
-    @device
-    def take_up(values, work, at):
-        """Read a tile from ``work``."""
-        for k in range(tile):
-            values[k] = load(work, at + k * block_size)
 
     @device
     def copy(values, row, work, w_at, b, w_in, w_out, b_out, thread, r, c):

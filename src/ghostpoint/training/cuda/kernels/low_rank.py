@@ -43,8 +43,17 @@ from ghostpoint.training.cuda.kernels.lanes import (
     power_of_two,
     scratch_size,
     store,
-    store_four,
     total,
+)
+from ghostpoint.training.cuda.kernels.low_rank_storage import (
+    STRIDE,
+    fixed_size,
+    fours_of,
+    registers,
+    rest_size,
+    sizes_of,
+    storage_functions,
+    work_size,
 )
 from ghostpoint.training.cuda.kernels.random import normal_at
 from ghostpoint.training.cuda.kernels.specification import Specification
@@ -52,53 +61,16 @@ from ghostpoint.training.kernels.low_rank import CHUNK_KEY
 from ghostpoint.training.kernels.low_rank_passes import CONFIDENCE, LATENT, STATE
 from ghostpoint.training.kernels.optimizers import SGD
 
-#: from a row of shares to the next: threads that read four numbers each are on different banks
-STRIDE = WARP + 4
-
-
-def _fours(count: int) -> int:
-    return -(-count // 4)
-
-
-def _sizes(spec: Specification) -> tuple[int, int, int]:
-    """Units of a thread, numbers of phi of a step, numbers of rho of a step."""
-    held = -(-spec.units // WARP)
-    rows = spec.latents + (spec.outputs if spec.readout == STATE else 0)
-    return held, 4 * _fours(-(-spec.units // held) * held), 4 * _fours(rows)
-
-
-def work_size(spec: Specification, steps: int) -> int:
-    """Numbers of ``work`` for a block."""
-    _, plane, row_stride = _sizes(spec)
-    return (steps + 1) * row_stride + steps * plane + 4 * _fours(steps * spec.outputs)
-
-
-def fixed_size(spec: Specification) -> int:
-    """Numbers in shared memory beside those, and a few."""
-    rows = spec.latents + (spec.outputs if spec.readout == STATE else 0)
-    return rows * STRIDE + spec.outputs * (spec.latents + 1) + 64
-
-
-def registers(spec: Specification) -> int | None:
-    """Registers of a thread at most: all that there are."""
-    return None
-
-
-def rest_size(spec: Specification) -> int:
-    """Numbers of ``work`` for a block where there are several trials: the gradient."""
-    held, _, _ = _sizes(spec)
-    rows = spec.latents + (spec.outputs if spec.readout == STATE else 0)
-    return (spec.latents + spec.inputs + 1 + rows) * held * WARP
+__all__ = ["fixed_size", "kernel", "registers", "rest_size", "work_size"]
 
 
 def kernel(spec: Specification) -> Any:
     """The kernel's Python function, for ``cuda.jit``."""
     real, units, latents, n_inputs, outputs = spec.real, spec.units, spec.latents, spec.inputs, spec.outputs
-    held, plane, row_stride = _sizes(spec)
-    in_fours = held % 4 == 0
+    held, plane, row_stride = sizes_of(spec)
     of_state, of_latents, by_confidence = (spec.readout == kind for kind in (STATE, LATENT, CONFIDENCE))
     columns, rows = latents + n_inputs + 1, latents + (outputs if of_state else 0)
-    row_fours, latent_fours = _fours(rows), _fours(latents)
+    row_fours, latent_fours = fours_of(rows), fours_of(latents)
     # the small part: W_out of a latent readout, then b_out; or the confidence
     small_size = 1 if by_confidence else outputs * (latents + 1) if of_latents else outputs
     small_at = spec.place("confidence") if by_confidence else spec.place("w_out" if of_latents else "b_out")
@@ -122,6 +94,8 @@ def kernel(spec: Specification) -> Any:
     scratch_shape = scratch_size(WARP, 2)
     left_size, right_size, shares_size = columns * held, rows * held, rows * STRIDE
     own_small, phi_at = -(-small_size // WARP), row_stride  # of (steps + 1) rows of rho
+
+    share, keep, fetch, fetch_phi, lay_down, take_up = storage_functions(spec)
 
     @device
     def left_place(j, i):
@@ -186,12 +160,6 @@ def kernel(spec: Specification) -> Any:
         barrier()
 
     @device
-    def share(shares, lane, values, count):
-        """Write the thread's part of the sums of ``count`` rows."""
-        for k in range(count):
-            store(shares, k * STRIDE + lane, values[k])
-
-    @device
     def row_sum(shares, at, pair, scratch, lane):
         """The sum of a row, to each of its threads; the thread's shares begin at ``at``."""
         if row_space >= 4:
@@ -206,46 +174,6 @@ def kernel(spec: Specification) -> Any:
                 pair[0] += load(shares, at + k)
         rest_of_row(pair, scratch, lane)
         return pair[0]
-
-    @device
-    def keep(own, at, phi):
-        if in_fours:
-            for four in range(held // 4):
-                store_four(
-                    own, at + 4 * four, phi[4 * four], phi[4 * four + 1], phi[4 * four + 2], phi[4 * four + 3]
-                )  # fmt: skip
-        else:
-            for u in range(held):
-                store(own, at + u, phi[u])
-
-    @device
-    def fetch(own, at, values, fours):
-        """``fours`` times four numbers from ``at`` on."""
-        for four in range(fours):
-            values[4 * four], values[4 * four + 1], values[4 * four + 2], values[4 * four + 3] = load_four(
-                own, at + 4 * four
-            )
-
-    @device
-    def fetch_phi(own, at, phi, busy):
-        for u in range(held):
-            phi[u] = zero
-        if busy:
-            if in_fours:
-                fetch(own, at, phi, held // 4)
-            else:
-                for u in range(held):
-                    phi[u] = load(own, at + u)
-
-    @device
-    def lay_down(values, count, work, at):
-        for k in range(count):
-            store(work, at + k * WARP, values[k])
-
-    @device
-    def take_up(values, count, work, at):
-        for k in range(count):
-            values[k] = load(work, at + k * WARP)
 
     input_space, pull_space = max(n_inputs, 1), 4 * latent_fours
 
