@@ -15,7 +15,6 @@ from ghostpoint.checks import integer, number
 from ghostpoint.diagnosis.advice import advice_for
 from ghostpoint.diagnosis.answers import ConstantAnswer, constant_answer
 from ghostpoint.diagnosis.calibration import confidence_of, signs_of
-from ghostpoint.diagnosis.forecast import with_forecasts
 from ghostpoint.diagnosis.history import History, RunHistory
 from ghostpoint.diagnosis.judged import Judged
 from ghostpoint.diagnosis.levels import Levels, levels_of, without_accuracy
@@ -112,8 +111,6 @@ def diagnose(
     answer = constant_answer(classes, targets)
     read = history_of(history)
     findings = tuple(_finding(run, loss_level, accuracy_level, answer) for run in read.runs)
-    if isinstance(history, TrainingRun):
-        findings = with_forecasts(findings, history)
     return Diagnosis(findings, read, {"chance_loss": loss_level, "chance_accuracy": accuracy_level})
 
 
@@ -166,6 +163,8 @@ def _finding(
         notes.append(f"{inferred} inferred from the first plateau or the first points")
     if series.missing:
         notes.append(f"{series.missing} losses are missing")
+    if judged.name == "plateau at chance" and run.plateau_end is not None:
+        notes.append(f"the theory gives the end of this plateau at epoch {run.plateau_end:,.0f}")
     scaled = {name: value * scale if name in _LOSSES else value for name, value in judged.evidence.items()}
     phases = tuple(
         replace(phase, evidence={k: v * scale if k in _LOSSES else v for k, v in phase.evidence.items()})

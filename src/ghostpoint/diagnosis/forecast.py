@@ -3,40 +3,37 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ghostpoint.diagnosis.record import Finding
 from ghostpoint.errors import InputError
 from ghostpoint.results import TrainingRun
 from ghostpoint.theory import Plateau
+from ghostpoint.theory.plateau import LEVEL
 
-__all__ = ["with_forecasts"]
+__all__ = ["plateau_ends"]
 
 
-def with_forecasts(findings: Sequence[Finding], run: TrainingRun) -> tuple[Finding, ...]:
-    """The findings on a run's networks, with a note on when the theory has a plateau end.
+def plateau_ends(run: TrainingRun) -> NDArray[np.float64]:
+    """Epoch at which each network's loss will fall below 0.9 of chance, (R,); NaN where not known.
 
-    The theory (:func:`ghostpoint.theory.plateau_length`) starts from the weights after the last
-    update. There is a note for networks on the plateau at chance that still move, trained by plain
-    or heavy-ball gradient descent without a remedy, within the theory's range of validity.
+    The theory (:class:`ghostpoint.theory.Plateau`) starts from the weights after the last update.
+    It is asked for networks whose last recorded loss is above that level and that still move,
+    trained by plain or heavy-ball gradient descent without a remedy.
     """
-    waiting = [finding.verdict == "plateau at chance" for finding in findings]
+    ends = np.full(len(run.models), np.nan)
     descent = re.fullmatch(r"SGD\(momentum=([0-9.e+-]+)\)", str(run.config.get("optimizer")))
-    if not any(waiting) or len(waiting) != len(run.models) or descent is None or run.config.get("remedy"):
-        return tuple(findings)
-    rate, momentum = run.history["learning_rate"].values.astype(float), float(descent[1])
+    if run.task is None or descent is None or run.config.get("remedy") or not run.history.sizes["epoch"]:
+        return ends
+    last = run.history["loss"].values[:, -1]
+    waiting = np.flatnonzero((last > LEVEL * run.task.chance_loss) & (run.events["frozen"].values < 0))
+    rate, momentum = run.history["learning_rate"].values[waiting].astype(float), float(descent[1])
     try:
-        plateau = Plateau.of(run.models, run.task)
+        plateau = Plateau.of(run.models[waiting], run.task)
     except InputError:  # another network or task
-        return tuple(findings)
-    known = waiting & plateau.valid(rate, momentum=momentum) & (run.events["frozen"].values < 0)
-    ends = run.config["epochs_done"] + np.ceil(plateau.length(rate, momentum=momentum))
-    return tuple(
-        replace(finding, notes=(*finding.notes, f"the theory gives the end of this plateau at epoch {end:,.0f}"))
-        if sure
-        else finding
-        for finding, sure, end in zip(findings, known, ends, strict=True)
-    )
+        return ends
+    length = np.ceil(plateau.length(rate, momentum=momentum))
+    known = plateau.valid(rate, momentum=momentum)
+    ends[waiting[known]] = run.config["epochs_done"] + length[known]
+    return ends

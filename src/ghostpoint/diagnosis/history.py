@@ -41,6 +41,8 @@ class RunHistory:
         Levels of a constant answer, where the source knows them.
     notes : tuple of str
         Remarks on this run, such as rows that repeat a step.
+    plateau_end : float, optional
+        Epoch at which the theory has the plateau at chance end, where the source's weights tell it.
     """
 
     name: str
@@ -51,6 +53,7 @@ class RunHistory:
     chance_loss: float | None = None
     chance_accuracy: float | None = None
     notes: tuple[str, ...] = ()
+    plateau_end: float | None = None
 
 
 @dataclass(frozen=True)

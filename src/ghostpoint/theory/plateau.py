@@ -185,7 +185,8 @@ class Plateau:
         """Where the loss first falls below ``level``: plateau time, ``ln(|g| / |g_0|)``,
         saturation, and e-folds of the gradient per plateau time, (R, 4).
         """
-        return np.array([_event(flow, flow[:, 1] < self.level, _time_of_loss(flow, self.level)) for flow in self.flows])
+        found = [_event(flow, flow[:, 1] < self.level, _time_of_loss(flow, self.level)) for flow in self.flows]
+        return np.reshape(found, (-1, 4))
 
     @cached_property
     def crossing(self) -> Array:
@@ -199,7 +200,7 @@ class Plateau:
             before, beyond = flow[after - 1], flow[min(after, len(flow) - 1)]
             part = (threshold - before[2]) / (beyond[2] - before[2]) if beyond[2] > before[2] else 1.0
             found.append(_event(flow, above, before[0] + part * (beyond[0] - before[0])))
-        return np.array(found)
+        return np.reshape(found, (-1, 4))
 
     def length(self, learning_rate: ArrayLike, *, momentum: float = 0.0, until: str = "drop") -> Array:
         """Epochs until the loss is below ``level`` ("drop") or the accuracy above chance

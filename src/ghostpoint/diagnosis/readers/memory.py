@@ -5,6 +5,7 @@ record.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from ghostpoint.diagnosis.forecast import plateau_ends
 from ghostpoint.diagnosis.history import CURVES, History, RunHistory
 from ghostpoint.diagnosis.readers.columns import STEPS, best_columns, words_of
 from ghostpoint.diagnosis.readers.table import Choice, Table, history_of_table, shared_accuracy
@@ -38,7 +40,9 @@ def history_of(source: Any, choice: Choice | None = None, name: str = "history")
     if isinstance(source, History):
         return source
     if isinstance(source, TrainingRun):
-        return _of_dataset(source.history, Choice(), name, _levels_of_run(source))
+        found = _of_dataset(source.history, Choice(), name, _levels_of_run(source))
+        ends = [None if np.isnan(end) else float(end) for end in plateau_ends(source)]
+        return replace(found, runs=tuple(map(lambda run, end: replace(run, plateau_end=end), found.runs, ends)))
     if isinstance(source, pd.DataFrame):
         frame = source if isinstance(source.index, pd.RangeIndex) else source.reset_index()
         columns: dict[str, Any] = {_label(label): frame[label].to_numpy() for label in frame.columns}
