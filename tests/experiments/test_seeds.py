@@ -27,4 +27,4 @@ def test_the_seeds_of_a_record_are_those_of_the_parameters(id, scale):
 def test_the_seeds_of_sweeps_in_a_list_are_found():
     seeds = dict(_seeds(experiments.get("remedies").parameters["quick"]))
     assert seeds["sweeps.0.seeds"] == 20
-    assert len(seeds) == 5
+    assert len(seeds) == len(experiments.get("remedies").parameters["quick"]["sweeps"])

@@ -85,14 +85,11 @@ def _sweep(
     }  # fmt: skip
 
 
-#: the guard, which is not compiled, for fewer epochs than it takes the others to solve the tasks
+#: the guard, which is not compiled: few networks, for fewer epochs than it takes the others to solve
+#: the task; benchmarks/guard_remedy.py has more
 GUARDED = [
-    _sweep("rank one", "sgd", [0.1, 0.5, 100.0], 200, 20, ["guard"]),
-    _sweep("rank one", "adam", [0.01, 0.1], 200, 20, ["guard"]),
-    _sweep("T = 48", "adam", [0.01, 0.1], 200, 6, ["guard"]),
-    _sweep("full rank", "sgd", [2.0], 200, 4, ["guard"]),
-    _sweep("DCDT", "adam", [0.1], 400, 4, ["guard"]),
-    _sweep("DMTS", "adam", [0.1], 400, 4, ["guard"]),
+    _sweep("rank one", "sgd", [0.5, 100.0], 200, 10, ["guard"]),
+    _sweep("rank one", "adam", [0.1], 200, 10, ["guard"]),
 ]
 
 
