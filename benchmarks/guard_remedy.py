@@ -2,8 +2,8 @@
 
     python benchmarks/guard_remedy.py [--markdown]
 
-Trains the sweeps of the experiment ``remedies`` that have the guard at quick scale, and adds each
-to ``results/guard_remedy.json`` when it is done; sweeps that are there are not made again.
+Trains networks of the experiment ``remedies`` at quick scale, for fewer epochs than it takes the
+other remedies to solve the tasks, as the guard is not compiled. Adds each sweep to ``results/guard_remedy.json`` when it is done; sweeps that are there are not made again.
 ``--markdown`` writes the table of docs/torch.md: the guard's rows, and beside each the trust region
 and no remedy in the run at paper scale (``results/remedies.json``).
 """
@@ -26,6 +26,15 @@ SAVED = RESULTS / "guard_remedy.json"
 PAGE = Path(__file__).parents[1] / "docs" / "torch.md"
 #: the lines between which the page holds the table
 MARKS = ("<!-- written by python benchmarks/guard_remedy.py --markdown -->", "<!-- end of the remedy's table -->")
+#: problem, optimizer, rates, epochs, seeds
+SWEEPS = (
+    ("rank one", "sgd", [0.1, 0.5, 100.0], 200, 20),
+    ("rank one", "adam", [0.01, 0.1], 200, 20),
+    ("T = 48", "adam", [0.01, 0.1], 200, 6),
+    ("full rank", "sgd", [2.0], 200, 4),
+    ("DCDT", "adam", [0.1], 400, 4),
+    ("DMTS", "adam", [0.1], 400, 4),
+)
 
 
 def table(rows: list[dict]) -> str:
@@ -62,7 +71,9 @@ def main() -> None:
     options = parser.parse_args()
     rows = json.loads(SAVED.read_text()) if SAVED.exists() else []
     warnings.filterwarnings("ignore", "training with the slower")
-    for sweep in () if options.markdown else remedies.GUARDED:
+    names = ("problem", "optimizer", "rates", "epochs", "seeds")
+    for values in () if options.markdown else SWEEPS:
+        sweep = {**dict(zip(names, values, strict=True)), "treatments": ["guard"]}
         wanted = {(sweep["problem"], sweep["optimizer"], rate) for rate in sweep["rates"]}
         if wanted <= {(row["problem"], row["optimizer"], row["rate"]) for row in rows}:
             continue
