@@ -3,7 +3,8 @@
     python benchmarks/guard_remedy.py [--markdown]
 
 Trains networks of the experiment ``remedies`` at quick scale, for fewer epochs than it takes the
-other remedies to solve the tasks, as the guard is not compiled. Adds each sweep to ``results/guard_remedy.json`` when it is done; sweeps that are there are not made again.
+other remedies to solve the tasks, as the guard is not compiled. Adds each sweep to
+``results/guard_remedy.json`` when it is done; sweeps that are there are not made again.
 ``--markdown`` writes the table of docs/torch.md: the guard's rows, and beside each the trust region
 and no remedy in the run at paper scale (``results/remedies.json``).
 """

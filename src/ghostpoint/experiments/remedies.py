@@ -85,8 +85,8 @@ def _sweep(
     }  # fmt: skip
 
 
-#: the guard, which is not compiled: few networks, for fewer epochs than the others need to solve the
-#: task; benchmarks/guard_remedy.py has more
+#: the guard, which is not compiled: few networks, for fewer epochs than the others need to solve
+#: the task; benchmarks/guard_remedy.py has more
 GUARDED = [
     _sweep("rank one", "sgd", [0.5, 100.0], 200, 10, ["guard"]),
     _sweep("rank one", "adam", [0.1], 200, 10, ["guard"]),
