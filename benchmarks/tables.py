@@ -13,6 +13,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -210,12 +211,18 @@ def guards() -> str:
 def remedies(by: str) -> str:
     """Networks that learn, are lost and solve, by remedy: over rates, or over other problems."""
     from ghostpoint.experiments.remedy_claims import Row
-    from remedies import by_problem, by_rate
 
     saved = result("remedies")
     finite = [[math.inf if value is None else value for value in row] for row in saved["rows"]]
     rows = [Row(**dict(zip(saved["columns"], row, strict=True))) for row in finite]
-    return (by_rate if by == "rate" else by_problem)(rows)
+    # by its path: modules here have names of packages, so none is looked for in this folder
+    spec = spec_from_file_location("benchmark_of_remedies", Path(__file__).with_name("remedies.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    text: str = (module.by_rate if by == "rate" else module.by_problem)(rows)
+    return text
 
 
 #: name of a table in the pages: what makes it

@@ -268,7 +268,7 @@ def _model(arrays: Arrays, path: Path, scale: str | None, transpose: bool) -> We
         if transpose:
             raise InputError("transpose must be left out for PyTorch's names, whose weights act from the left")
         text = _equation(models, "x <- ")
-        text += "; weights do not say whether it is tanh or relu" * isinstance(models, FullRankRNN)
+        text += "; weights do not say whether it is tanh or relu" * (models.tanh_form() is not None)
         return WeightsFile(models, text, _rest(arrays, used))
     known = [" and ".join(family.required) for family in FAMILIES.values()]
     raise InputError(
@@ -338,9 +338,7 @@ def _renamed(arrays: Arrays, renamed: Arrays, transpose: bool, path: Path) -> We
 def _keras(arrays: Arrays, found: list[str], path: Path) -> WeightsFile:
     """The network of one recurrent layer of Keras."""
     models, activation, used = keras_network(arrays, found, path)
-    text = _equation(models)
-    if isinstance(models, FullRankRNN):
-        text = _equation(models, "x <- ").replace("tanh", activation or "tanh")
+    text = _equation(models, "x <- ").replace("tanh", activation or "tanh")
     text += "" if activation else "; the file says no activations: the usual ones are assumed"
     return WeightsFile(models, text, _rest(arrays, used), activation or "tanh")
 

@@ -128,8 +128,8 @@ def test_portraits_hold_the_points_of_their_equation(equation):
     assert np.linalg.norm(end[:, None] - at, axis=2).min(axis=1).max() < 1e-3
 
 
-def test_progress_is_told():
-    lines = []
-    find_slow_points(network(), n_starts=8, progress=lines.append)
-    assert "round 1" in lines[0]
-    assert "proofs" in lines[-1]
+def test_progress_is_told(caplog):
+    with caplog.at_level("INFO", "ghostpoint.slow_points"):
+        find_slow_points(network(), n_starts=8)
+    assert "round 1" in caplog.messages[0]
+    assert "proofs" in caplog.messages[-1]

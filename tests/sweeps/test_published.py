@@ -8,11 +8,11 @@ import tomllib
 
 import numpy as np
 import pytest
-from ghostpoint.command.reproduction import Folder
 
 import ghostpoint as gp
 from ghostpoint import experiments
 from ghostpoint.command.cli import run
+from ghostpoint.command.reproduction_folder import Folder
 from ghostpoint.sweeps.sweep_file import FILES
 
 

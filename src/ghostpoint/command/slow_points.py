@@ -5,8 +5,10 @@ draw them.
 from __future__ import annotations
 
 import json
+import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -48,6 +50,34 @@ class Output(NamedTuple):
     as_json: bool = False
 
 
+class _Lines(logging.Handler):
+    """Hands the lines of a search to a function."""
+
+    def __init__(self, tell: Callable[[str], None]):
+        super().__init__()
+        self.tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.tell(record.getMessage())
+
+
+@contextmanager
+def _told(progress: Callable[[str], None] | None) -> Iterator[None]:
+    """Within it ``progress`` is told what a search does."""
+    if progress is None:
+        yield
+        return
+    log, lines = logging.getLogger("ghostpoint.slow_points"), _Lines(progress)
+    level = log.level
+    log.addHandler(lines)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(lines)
+        log.setLevel(level)
+
+
 def find_in_file(
     path: Path,
     *,
@@ -83,7 +113,7 @@ def find_in_file(
     output : Output
         What is made of the points.
     progress : function of a line, optional
-        As for ``find_slow_points``.
+        Told what is being done as the search goes on.
 
     Raises
     ------
@@ -111,11 +141,12 @@ def find_in_file(
     if not own and passages:
         raise InputError("passages must be left out for another equation or activation than rate and tanh")
     given = None if inputs is None else _numbers(inputs)
-    points = find_slow_points(
-        model, states=None if states is None else _states(states, model.n_units), inputs=given,
-        n_starts=None if starts is None else integer("n_starts", starts, at_least=1), seed=seed, tau=tau, dt=dt,
-        equation=equation, activation=activation, progress=progress,
-    )  # fmt: skip
+    with _told(progress):
+        points = find_slow_points(
+            model, states=None if states is None else _states(states, model.n_units), inputs=given,
+            n_starts=None if starts is None else integer("n_starts", starts, at_least=1), seed=seed, tau=tau, dt=dt,
+            equation=equation, activation=activation,
+        )  # fmt: skip
     as_read = own or (equation, activation) == ("rate", opened.activation)
     assumed = opened.equation if as_read else EQUATIONS[equation].format(activation)
     if figure is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -37,6 +38,8 @@ from ghostpoint.slow_points.search.low_rank_part import low_rank_zeros
 from ghostpoint.slow_points.search.starts import Starts, near_given, network_starts, unseen
 from ghostpoint.slow_points.user_field import UserField
 
+#: says at level INFO what is being done: of large networks a search takes a while
+_LOG = logging.getLogger("ghostpoint.slow_points")
 SMALL = 32  # coordinates up to which the search goes on while a point was found RARE times or less
 RARE = 10
 NEVER_FAST = 0.02  # |eigenvalue|, at most, of the lone fixed point of a continuum: 50 tau
@@ -56,7 +59,6 @@ def find_slow_points(
     dt: float | None = None,
     equation: str = "rate",
     activation: str = "tanh",
-    progress: Callable[[str], None] | None = None,
 ) -> SlowPoints:
     """All fixed points and ghosts of ``tau dx/dt = F(x)``, proven where that is possible.
 
@@ -124,8 +126,6 @@ def find_slow_points(
     activation : "tanh", "sigmoid", "relu" or "softplus"
         phi. Points are proven for tanh, for sigmoid, which is a tanh of half the argument, and the
         fixed points of relu, where the flow is linear between the kinks.
-    progress : function of a line, optional
-        Told what is being done as the search goes on: of large networks it takes a while.
 
     Returns
     -------
@@ -179,7 +179,6 @@ def find_slow_points(
         given = given - network.offset
     exact: Field = search if network is None else network.exact
     metric = None if network is None else network.metric
-    say = progress or (lambda line: None)
     threads = None if exact.size >= WORTHWHILE else 1  # small matrices take less time than handing them over
 
     def growth(kappa: Floats) -> NDArray[np.complex128]:
@@ -198,12 +197,12 @@ def find_slow_points(
         if known.ghosts_missing:
             with checks.memory_for("n_starts", starts or 128):
                 draw = _drawing(model_or_field, network, given, starts, spread, draws, alpha)
-                found, failed, missing = _rounds(search, network, draw, starts, steps, known, odd, say)
+                found, failed, missing = _rounds(search, network, draw, starts, steps, known, odd)
         if _odd(network) and not all_zeros:
             found = _with_origin(found, exact.size)
         if not all_zeros:
             found = as_known(with_partners(exact, metric, found), known.zeros, False, exact)
-        say(f"{len(found)} points; where trajectories end")
+        _LOG.info("%d points; where trajectories end", len(found))
         for candidate in found:  # on other threads, beside what follows
             candidate.eigenvalues = begin(candidate.kappa)
         seen = Fates()
@@ -214,7 +213,7 @@ def find_slow_points(
             assert network is not None
             return any(bool(each.holds(network.states(kappa[None]))[0]) for each in seen.continua)
 
-        say(f"proofs and eigenvalues of {len(found)} points")
+        _LOG.info("proofs and eigenvalues of %d points", len(found))
         certifiers = {name: kind for name, kind in CERTIFIERS.items() if certify and kind.knows(exact)}
         if certifiers:
             found = as_known(proven(certifiers, exact, metric, found, on_continuum), known.zeros, all_zeros, exact)
@@ -317,7 +316,6 @@ def _rounds(
     steps: int,
     known: Known,
     odd: bool,
-    say: Callable[[str], None],
 ) -> tuple[list[Candidate], list[Failure], float]:
     """What the search finds, what fails, and how many fixed points it is likely to lack (NaN where
     none can be).
@@ -344,7 +342,7 @@ def _rounds(
     )
     found, failed, missing, before = list[Candidate](), list[Failure](), np.nan, 0
     for turn in range(again):
-        say(f"round {turn + 1} of at most {again}, {first} starts each; {len(found)} points so far")
+        _LOG.info("round %d of at most %d, %d starts each; %d points so far", turn + 1, again, first, len(found))
         starts = draw(first, turn)
         starts = _with_between(starts, found, turn) if turn else starts
         more, without = descended(search, network, starts.x, steps, known.zeros, all_zeros, starts.weight, odd)

@@ -56,6 +56,7 @@ ONE_CORE = {
         "VECLIB_MAXIMUM_THREADS",
     )
 }
+BEFORE = {name: value for name, value in ONE_CORE.items() if name != "NUMBA_NUM_THREADS"}
 _INSTALL = "pip install 'ghostpoint[cluster]'"
 
 
@@ -67,7 +68,10 @@ def _module(name: str) -> Any:
                 {
                     "distributed.scheduler.allowed-failures": DEATHS,
                     "distributed.deploy.lost-worker-timeout": LOST,
-                    "distributed.nanny.pre-spawn-environ": {**ONE_CORE, "MALLOC_TRIM_THRESHOLD_": "65536"},
+                    # the first is set in this process while a worker starts, where Numba, whose
+                    # threads run, must not see another number of them; the second in the worker
+                    "distributed.nanny.pre-spawn-environ": {**BEFORE, "MALLOC_TRIM_THRESHOLD_": "65536"},
+                    "distributed.nanny.environ": ONE_CORE,
                 }
             )
         return import_module(name)
