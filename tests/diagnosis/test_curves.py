@@ -59,6 +59,13 @@ def test_the_unit_of_the_loss_does_not_matter(curve, power, seed):
     assert [phase.name for phase in one.phases] == [phase.name for phase in other.phases]
 
 
+@pytest.mark.parametrize("value", [0.0, -0.0, 5e-324, 1e-300, 0.5, -3.0, 1e30])
+@pytest.mark.parametrize("length", [1, 5, 30, 400])
+def test_a_constant_record_has_a_confidence(value, length):
+    with np.errstate(all="raise", under="ignore"):
+        assert 0 <= diagnose({"loss": [value] * length}).confidence <= 1
+
+
 @settings(max_examples=40)
 @given(
     loss=st.lists(st.floats(width=32, allow_nan=True, allow_infinity=True), min_size=1, max_size=120),

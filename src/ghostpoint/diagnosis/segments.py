@@ -139,7 +139,8 @@ def course_of(epoch: Floats, values: Floats) -> Course:
     if n <= 400:  # bins of few values, whose noise is as correlated as that of the values
         error = error * np.sqrt((1.0 + memory) / (1.0 - memory))
     error = np.maximum(error, np.maximum(np.minimum(rough, noise), FLOOR * scale))
-    error = np.maximum(error, 1e-12 * (np.abs(value).max() + 1e-300))
+    # a record of nothing but zeros has an error too, whose fourth power has an inverse
+    error = np.maximum(error, max(1e-12 * np.abs(value).max(), 1e-70))
     fit, pieces = _partition(middle, value, error)
     members = np.concatenate([np.full(j - i, j - i) for i, j in pieces])
     doubt = error * np.minimum(1.0, 2.0 / np.sqrt(members))
