@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,6 +21,8 @@ import reference_pages  # noqa: E402
 import result_pages  # noqa: E402
 
 os.environ["PYDATA_SPHINX_THEME_NO_VERSION_CHECK"] = "1"
+# numpydoc says what is wrong with a docstring as a warning of Python's, which -W does not see
+warnings.filterwarnings("error", module="numpydoc")
 
 reference_pages.write(HERE / "reference")
 result_pages.write(HERE / "results")

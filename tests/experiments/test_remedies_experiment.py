@@ -5,6 +5,7 @@ that can fail.
 from __future__ import annotations
 
 import json
+import sys
 from functools import cache
 
 import numpy as np
@@ -276,3 +277,15 @@ def test_half_the_critical_rate_is_shown_but_not_claimed_about():
 
     assert "does not hold" not in judged(dataset(0.01)).values()
     assert "does not hold" in judged(dataset(0.02)).values()
+
+
+def test_every_treatment_of_the_quick_scale_is_trained_without_pytorch(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)  # importing it raises ImportError
+    parameters = remedies.PARAMETERS["quick"]
+    treatments = {name for sweep in parameters["sweeps"] for name in sweep["treatments"]}
+    assert "guard" in treatments
+    for name in sorted(treatments):
+        one = {
+            "problem": "rank one", "optimizer": "sgd", "rates": [0.5], "epochs": 3, "seeds": 2, "treatments": [name],
+        }  # fmt: skip
+        assert remedy_runs.sweep(parameters, one, Silent()).sizes == {"case": 1, "network": 2}

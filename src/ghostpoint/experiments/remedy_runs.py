@@ -22,8 +22,9 @@ from ghostpoint.training import Computing, train
 
 #: share of the chance loss below which a network has solved its task
 SOLVED = 0.05
-#: remedies that only the engines in float64 know
-_UNCOMPILED = (remedies.ConfidenceSchedule, remedies.ReduceRate)
+#: remedies that are trained by the reference engine, in float64: the compiled one does not know
+#: them, and PyTorch need not be there
+_UNCOMPILED = (remedies.ConfidenceSchedule, remedies.ReduceRate, remedies.Guard)
 
 
 def remedies_of(treatment: Mapping[str, Any]) -> tuple[remedies.Remedy, ...]:
@@ -142,7 +143,6 @@ def _trained(given: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     task, asked = Task.from_dict(given["described"]["task"]), remedies_of(given)
     seeds, rates = list(range(given["seeds"])), np.asarray(given["rates"], np.float64)
     slow = any(isinstance(one, _UNCOMPILED) for one in asked)
-    tries = any(one.tries_updates for one in asked)
     run = train(
         models_of(given["described"], given, seeds).repeat(len(rates)),
         task,
@@ -153,7 +153,7 @@ def _trained(given: Mapping[str, Any], progress: Progress) -> xr.Dataset:
         record="all",
         solved=SOLVED,
         engine=Computing(
-            "reference" if slow else "torch" if tries else "compiled",
+            "reference" if slow else "compiled",
             "float64" if slow else given["dtype"],
             on_progress=progress.advance,
         ),

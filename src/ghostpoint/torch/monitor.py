@@ -66,19 +66,21 @@ class Monitor:
     step that AMP skipped) are averaged. Gradients are what the optimizer sees: accumulated,
     unscaled, clipped.
 
-    =========================
-    ========================================================================================= loss
-    as logged gradient_norm              L2 norm over all parameters of the optimizer update_size
-    L2 norm of the change of the parameters in one step effective_learning_rate    ``-u.g / g.g`` of
-    update u and gradient g; of plain gradient descent the learning rate learning_rate
-    of the first group confidence                 mean probability of the likelier answer saturation
-    share of answers whose probability is within 0.01 of certain accuracy                   share of
-    right answers, where targets are class labels, or 0 and 1 state_saturation           share of
-    hidden states beyond 0.99, where states are logged slow_points                on request, near
-    the logged states, not proven: how many ``fixed_points`` and ``ghosts``
-                               were found, and ``ghost_speed``, |F| at the slowest ghost
-    =========================
-    =========================================================================================
+    =========================  =================================================================
+    loss                       as logged
+    gradient_norm              L2 norm over all parameters of the optimizer
+    update_size                L2 norm of the change of the parameters in one step
+    effective_learning_rate    ``-u.g / g.g`` of update u and gradient g; of plain gradient
+                               descent the learning rate
+    learning_rate              of the first group
+    confidence                 mean probability of the likelier answer
+    saturation                 share of answers whose probability is within 0.01 of certain
+    accuracy                   share of right answers, where targets are class labels, or 0 and 1
+    state_saturation           share of hidden states beyond 0.99, where states are logged
+    slow_points                on request, near the logged states, not proven: how many
+                               ``fixed_points`` and ``ghosts`` were found, and ``ghost_speed``,
+                               ``|F|`` at the slowest ghost
+    =========================  =================================================================
 
     Parameters
     ----------
