@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ghostpoint.figures.style import ACCENT, GHOST, GOOD, INK, MUTED, Drawing, letters, new_figure, styled
+from ghostpoint.figures.style import ACCENT, GHOST, GOOD, INK, MUTED, Drawing, letters, new_figure, say, styled
 
 #: axis, its label, title
 AXES = (
@@ -69,6 +69,10 @@ def _tasks(axes: Axes, dataset: xr.Dataset) -> None:
             if len(found):
                 axes.plot(place, np.median(found), "_", color=colour, ms=14, mew=2)
     axes.set(yscale="log")
+    if not np.isfinite(rates.values).any():
+        say(axes, "no network has a critical rate in the grid")
+        axes.set_yticks([])
+        axes.minorticks_off()
     axes.set_xticks(range(len(labels)), labels, fontsize=7)
     axes.set_xlim(-0.5, len(labels) - 0.5)
 
