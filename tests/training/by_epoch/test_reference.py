@@ -12,6 +12,16 @@ from ghostpoint.training.reference import evaluate
 from tests.training.problems import PARTS, networks, tasks
 
 
+def logistic(z):
+    """The logistic function, of all digits for any z, and its derivative too.
+
+    torch.sigmoid loses the digits of 1 - o near 1, and 1 / (1 + exp(-z)) alone has no derivative
+    where exp(-z) overflows.
+    """
+    below, above = torch.exp(z.clamp(max=0)), torch.exp(-z.clamp(min=0))
+    return torch.where(z < 0, below / (1 + below), 1 / (1 + above))
+
+
 def by_autograd(models, task):
     """Loss and gradients by torch, over the full state with the full matrix W."""
     tensors = {name: torch.tensor(getattr(models, name), requires_grad=True) for name in PARTS}
@@ -23,11 +33,20 @@ def by_autograd(models, task):
     for t in range(task.steps):
         x = (1 - task.alpha) * x + task.alpha * torch.tanh(torch.einsum("rij,rj->ri", W, x) + b)
         z = c * (torch.einsum("rn,rn->r", n[:, :, 0], x) - threshold)
-        # torch.sigmoid loses the digits of 1 - o near 1; these keep them
-        error = 1 / (1 + torch.exp(-z)) if t < task.delay_steps else -1 / (1 + torch.exp(z))
+        error = logistic(z) if t < task.delay_steps else -logistic(-z)
         loss = loss + error**2 / task.delay_steps
     loss.sum().backward()
     return loss.detach().numpy(), {name: tensor.grad.numpy() for name, tensor in tensors.items()}
+
+
+def rounding_of_the_logit(models):
+    """What no program can avoid, in units of 1e-12, per network.
+
+    The tail of an output is exp(z) of the logit ``z = c (n x - threshold)``. States of size one
+    that are known to about five roundings leave z in doubt by ``1e-15 c sum |n|``, and the tail by
+    as large a part of itself. One unit of tiny m has a huge n.
+    """
+    return 1e-3 * models.confidence * np.abs(models.n).sum(axis=(1, 2))
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
@@ -37,13 +56,15 @@ def test_loss_and_every_gradient_are_those_of_autograd(rank, data):
     models, task = data.draw(networks(rank=rank, units=12)), data.draw(tasks())
     seen = evaluate(models, task)
     loss, gradient = by_autograd(models, task)
-    assert seen.loss == pytest.approx(loss, rel=1e-12)
+    error = 1e-12 * np.maximum(1, rounding_of_the_logit(models))
+    assert (np.abs(seen.loss - loss) <= error * loss).all()
     for part in PARTS:
         axes = tuple(range(1, gradient[part].ndim))
         size = np.abs(gradient[part]).max(axis=axes, keepdims=True)
-        assert (np.abs(seen.gradient[part] - gradient[part]) <= 1e-12 * size + 1e-300).all(), part
+        off = np.abs(seen.gradient[part] - gradient[part])
+        assert (off <= np.reshape(error, (-1,) + (1,) * len(axes)) * size + 1e-300).all(), part
     squares = sum((gradient[part] ** 2).reshape(len(models), -1).sum(axis=1) for part in models.trainable)
-    assert seen.gradient_norm == pytest.approx(np.sqrt(squares), rel=1e-11)
+    assert (np.abs(seen.gradient_norm - np.sqrt(squares)) <= 10 * error * np.sqrt(squares)).all()
 
 
 @settings(max_examples=20)
