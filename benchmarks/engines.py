@@ -63,7 +63,9 @@ def cases() -> dict[str, Case]:
     return {
         "DA rank 1": Case(low(N, range(160)), DA, 1000, 2500, 10),
         "DA rank 2, readout of the state": Case(low(N, range(16), "state_readout", rank=2), DA, 600),
-        "DA rank 2, 64 networks": Case(low(N, range(64), "state_readout", rank=2), DA, 400, region=False, layout="networks"),
+        "DA rank 2, 64 networks": Case(
+            low(N, range(64), "state_readout", rank=2), DA, 400, region=False, layout="networks"
+        ),
         "DA rank 10": Case(low(N, range(16), "state_readout", rank=10), DA, 400, 600),
         "DA rank 100": Case(low(N, range(16), "state_readout", rank=100), DA, 80, 120),
         "DCDT rank 2": Case(low(N, range(16), "latent_readout", rank=2, n_inputs=1, activation="tanh"), DCDT, 400),

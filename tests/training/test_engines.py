@@ -4,6 +4,9 @@ reference.
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -260,3 +263,22 @@ def test_a_readout_of_zeros_stays_and_a_norm_out_of_range_is_refused():
     ):
         with pytest.raises(ValueError, match=message):
             gp.train(models, task, 0.1, 2, readout_norm=norm)
+
+
+def test_a_module_of_the_users_own_that_is_called_cuda_does_not_stop_a_training(tmp_path):
+    """numba-cuda looks for a package cuda, and finds the user's file beside the script."""
+    (tmp_path / "cuda.py").write_text("")
+    (tmp_path / "script.py").write_text(
+        "import sys, types\n"
+        "sys.modules['numba_cuda'] = types.ModuleType('numba_cuda')\n"
+        "sys.modules['numba_cuda'].__spec__ = types.SimpleNamespace()\n"
+        "sys.modules['numba.cuda'] = None  # its import fails\n"
+        "import ghostpoint as gp\n"
+        "models = gp.LowRankRNN.initialize(2, range(1000))\n"
+        "task = gp.tasks.DelayedActivation(delay=5.0, dt=5.0)\n"
+        "gp.train(models, task, 0.01, 1)\n"
+        "gp.train(models, task, 0.01, 1, engine='cuda')\n"
+    )
+    ran = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert "got 'cuda': numba-cuda does not import (" in ran.stderr.splitlines()[-1]
+    assert "line 9" in ran.stderr  # not in the training before

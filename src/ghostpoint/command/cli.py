@@ -52,6 +52,15 @@ app = typer.Typer(
 )
 
 
+Cluster = Annotated[
+    str | None, typer.Option(help="Start a Dask cluster: local, slurm, pbs, lsf, sge or ssh.", metavar="KIND")
+]
+Scheduler = Annotated[str | None, typer.Option(help="Of a Dask cluster that runs.", metavar="ADDRESS")]
+ClusterOptions = Annotated[
+    list[str] | None, typer.Option(help="For the cluster, such as walltime=02:00:00.", metavar="KEY=VALUE")
+]
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"ghostpoint {__version__}")
@@ -82,13 +91,9 @@ def reproduce(
     ),
     resume: Annotated[bool, typer.Option("--resume", help="Keep what is finished in DIR and go on.")] = False,
     threads: Annotated[int | None, typer.Option(help="Workers of the cluster.", min=1)] = None,
-    cluster: Annotated[
-        str | None, typer.Option(help="Start a Dask cluster: local, slurm, pbs, lsf, sge or ssh.", metavar="KIND")
-    ] = None,
-    scheduler: Annotated[str | None, typer.Option(help="Of a Dask cluster that runs.", metavar="ADDRESS")] = None,
-    option: Annotated[
-        list[str] | None, typer.Option(help="For the cluster, such as walltime=02:00:00.", metavar="KEY=VALUE")
-    ] = None,
+    cluster: Cluster = None,
+    scheduler: Scheduler = None,
+    option: ClusterOptions = None,
 ) -> None:
     """Run the published experiments and write a report.
 
@@ -249,13 +254,9 @@ def sweep(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it takes, with a small probe.")] = False,
     threads: Annotated[int | None, typer.Option(help="Cores to use, or workers of the cluster.", min=1)] = None,
-    cluster: Annotated[
-        str | None, typer.Option(help="Start a Dask cluster: local, slurm, pbs, lsf, sge or ssh.", metavar="KIND")
-    ] = None,
-    scheduler: Annotated[str | None, typer.Option(help="Of a Dask cluster that runs.", metavar="ADDRESS")] = None,
-    option: Annotated[
-        list[str] | None, typer.Option(help="For the cluster, such as walltime=02:00:00.", metavar="KEY=VALUE")
-    ] = None,
+    cluster: Cluster = None,
+    scheduler: Scheduler = None,
+    option: ClusterOptions = None,
     shard: Annotated[str | None, typer.Option(help="Only the I-th of N shares: for job arrays.", metavar="I/N")] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try shards again that failed.")] = False,
 ) -> None:

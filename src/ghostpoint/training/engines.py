@@ -118,7 +118,10 @@ def _without_device() -> str:
     """Why there is no CUDA device to compute on; empty if there is one."""
     if find_spec("numba_cuda") is None:
         return "numba-cuda is not installed (pip install 'ghostpoint[cuda]')"
-    from numba import cuda
+    try:
+        from numba import cuda
+    except ImportError as error:  # broken, or another module of the name cuda comes first
+        return f"numba-cuda does not import ({error})"
 
     return "" if cuda.is_available() else "there is no CUDA device"
 
