@@ -12,6 +12,7 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
     "toy_loss": ("toy_loss", "TOY_LOSS"),
     "toy_descent": ("toy_descent", "TOY_DESCENT"),
     "toy_rates": ("toy_rates", "TOY_RATES"),
+    "minimal_systems": ("minimal_systems", "MINIMAL_SYSTEMS"),
     "ghost_without_bifurcation": ("ghost_without_bifurcation", "GHOST_WITHOUT_BIFURCATION"),
     "collapse": ("collapse", "COLLAPSE"),
     "fixed_point_count": ("fixed_point_count", "FIXED_POINT_COUNT"),

@@ -4,13 +4,40 @@ tested against them.
 ``SaddleNodeToy`` holds the equations of the published toy model; ``descent`` runs gradient descent
 on its loss, ``quadrature`` integrates it at finite confidence, ``euler`` is the published
 discretisation of the same loss. ``plateau`` is the training of rank-one networks in overlaps of
-their weights.
+their weights. ``minimal_system`` and the families built on it are systems of one to n dimensions
+that learn to wait.
 """
 
+from ghostpoint.theory.closed_delays import (
+    PowerLawDelay,
+    SaddleNodesInParallel,
+    SaddleNodesInSeries,
+    StartedSaddleNode,
+)
+from ghostpoint.theory.complex_saddle_node import ComplexSaddleNode
 from ghostpoint.theory.descent import OUTCOMES, Descent
 from ghostpoint.theory.euler import EulerLoss
+from ghostpoint.theory.fast_plane import FastPlane
+from ghostpoint.theory.minimal_system import MinimalDescent, MinimalSystem, OneParameter
 from ghostpoint.theory.normal_form import NormalForm
 from ghostpoint.theory.plateau import Plateau, plateau_length
 from ghostpoint.theory.saddle_node import SaddleNodeToy
 
-__all__ = ["OUTCOMES", "Descent", "EulerLoss", "NormalForm", "Plateau", "SaddleNodeToy", "plateau_length"]
+__all__ = [
+    "OUTCOMES",
+    "ComplexSaddleNode",
+    "Descent",
+    "EulerLoss",
+    "FastPlane",
+    "MinimalDescent",
+    "MinimalSystem",
+    "NormalForm",
+    "OneParameter",
+    "Plateau",
+    "PowerLawDelay",
+    "SaddleNodeToy",
+    "SaddleNodesInParallel",
+    "SaddleNodesInSeries",
+    "StartedSaddleNode",
+    "plateau_length",
+]
