@@ -106,9 +106,9 @@ FAMILIES: Mapping[str, Family] = {
     "two in parallel, last answers": Family(
         partial(SaddleNodesInParallel, n=2, answer="last"), -5, True, 2, 1.0
     ),
-    "slaved direction": Family(lambda T: FastPlane(T, **SLAVED), -5, False, 2, 1 / FastPlane(1.0, **SLAVED).curvature**2),
-    "spiralling plane": Family(lambda T: FastPlane(T, **SPIRAL), -5, False, 3, 1 / FastPlane(1.0, **SPIRAL).curvature**2),
-    "rotating plane": Family(lambda T: FastPlane(T, **ROTATING), -5, False, 3, 1.0),
+    "slaved direction": Family(partial(FastPlane, **SLAVED), -5, False, 2, FastPlane(1.0, **SLAVED).curvature ** -2),
+    "spiralling plane": Family(partial(FastPlane, **SPIRAL), -5, False, 3, FastPlane(1.0, **SPIRAL).curvature ** -2),
+    "rotating plane": Family(partial(FastPlane, **ROTATING), -5, False, 3, 1.0),
     "start before the ghost": Family(partial(StartedSaddleNode, x0=-1.0), -5, False, 1, 16.0),
     "flow of order 3": Family(partial(PowerLawDelay.flat, order=3), -4, True, 1),
     "flow of order 4": Family(partial(PowerLawDelay.flat, order=4), -11 / 3, True, 1),
@@ -480,8 +480,8 @@ def _count_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], claim: Any
         claim(
             "More saddle-nodes never lower the critical rate below that of one; how far unequal ones in series raise "
             "it depends on the starts, and those in parallel of which the last answers leave it as it is.",
-            rule="For every n no arrangement is lost below the rate of one saddle-node, drawn starts in series are lost "
-            "at lower rates than equal ones, and the last of several answers within 1 % of the rate of one.",
+            rule="For every n no arrangement is lost below the rate of one saddle-node, drawn starts in series are "
+            "lost at lower rates than equal ones, and the last of several answers within 1 % of the rate of one.",
             measured="; ".join(
                 f"{way} {', '.join(f'{value:.4g}' for value in rate.sel(way=way).values)}"
                 for way in ("drawn", "first", "last")
@@ -499,8 +499,8 @@ def _share_claim(dataset: xr.Dataset, claim: Any) -> Claim:
     return claim(
         "Of saddle-nodes in series training gives most of the delay to the one that was slowest: the differences of "
         "r**2.5 are conserved.",
-        rule="In nearly all starts (at least 90 %) the largest share of the delay grows from the start to the crossing, "
-        "and gradient flow's conservation law predicts it within 2 %.",
+        rule="In nearly all starts (at least 90 %) the largest share of the delay grows from the start to the "
+        "crossing, and gradient flow's conservation law predicts it within 2 %.",
         measured=f"grows in {share(grew, total)}, predicted in {share(right, total)}; mean largest share of three "
         f"{start.mean():.3f} at the start, {crossing.mean():.3f} at the crossing",
         verdict=judge(min(grew, right) >= 0.9 * total),

@@ -31,10 +31,10 @@ def draw(dataset: xr.Dataset) -> Figure:
     rates, exponents, counts, shares, past, zone = panels
     delay, names = dataset["delay"].values, dataset["family"].values
     colours = matplotlib.colormaps["turbo"](np.linspace(0.05, 0.95, len(names)))
-    for row, (name, colour) in enumerate(zip(names, colours, strict=True)):
+    for row, colour in enumerate(colours):
         values = (dataset["critical_rate"] / dataset["toy_rate"]).values[row]
         seen = np.isfinite(values)
-        rates.plot(delay[seen], values[seen], "o-", ms=3, lw=1, color=colour, label=name)
+        rates.plot(delay[seen], values[seen], "o-", ms=3, lw=1, color=colour)
         value, low, high = dataset["exponent"].values[row]
         exponents.plot([low, high], [row, row], color=colour, lw=2)
         exponents.plot(value, row, "o", ms=4, color=colour)
@@ -57,8 +57,7 @@ def draw(dataset: xr.Dataset) -> Figure:
 
     start, crossing, predicted = dataset["share"].values[..., -1]
     shares.plot(start, crossing, "o", ms=2.5, color=ACCENT, label="measured")
-    order = np.argsort(start)
-    shares.plot(start[order], predicted[order], ".", ms=1.5, color=GHOST, label="conserved differences")
+    shares.plot(start, predicted, "o", ms=5, mfc="none", mew=0.6, color=GHOST, label="conserved differences")
     ends = np.array([1 / 3, crossing.max()])
     shares.plot(ends, ends, color=MUTED, lw=0.8)
     shares.set(xlabel="largest share of the delay, start", ylabel="at the crossing", title="Three in series")
@@ -76,14 +75,13 @@ def draw(dataset: xr.Dataset) -> Figure:
     zone.plot(dataset["complex_delay"], near, "s", ms=4, color=LOST, label="r2 trained")
     zone.set(xscale="log", xlabel="delay T", ylabel="share that learns", title="Two slow directions")
     zone.legend()
-    rates.legend(fontsize=5.5, ncols=2)
     letters(panels)
     return figure
 
 
 MINIMAL_SYSTEMS = Drawing(
     draw,
-    "A: lowest learning rate that loses any start, over the delay, in units of the toy model's (eq. 15). B: exponents "
+    "A: lowest learning rate that loses any start, over the delay, in units of the toy model's (eq. 15); colours as in B. B: exponents "
     "of the delay with 95 % intervals of the fit; ticks: theory. C: critical rate over the number of saddle-nodes: in "
     "series with equal, shared or drawn parameters, and in parallel where the first or the last answers; dotted: "
     "fourth and fifth power. D: largest share of the delay of three saddle-nodes in series, before training and when "

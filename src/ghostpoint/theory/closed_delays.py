@@ -162,7 +162,7 @@ class StartedSaddleNode(OneParameter):
         (2 r)``.
         """
         r, x0 = p[..., 0], self.x0
-        alive = (r > 0) | ((x0 > 0) & (x0**2 + r > 0))
+        alive = np.where(x0 > 0, x0**2 + r > 0, r > 0)
         root = np.sqrt(np.where(r != 0, np.abs(r), 1.0))
         margin = np.where(alive, x0**2 + r, 1.0)
         ghost = (math.pi / 2 - np.arctan(x0 / root)) / root

@@ -100,7 +100,7 @@ class FastPlane(OneParameter):
         return self.feedback**2 * (self.y0**2 + self.z0**2) / (2 * self.frequency**2)
 
     def evaluate(self, p: Array) -> tuple[Array, Array]:
-        """t and dt/dr by integration of the flow and of its derivative by r; inf from ``4 T`` on."""
+        """t and dt/dr by integration of the flow and its derivative by r; inf from ``4 T`` on."""
         from ghostpoint.theory.fast_plane_kernels import passages
 
         r = np.ascontiguousarray(p[..., 0], dtype=np.float64).ravel()

@@ -98,7 +98,7 @@ class MinimalSystem(ABC):
         low = np.zeros(time.shape)
         high = np.where(moving, 1e-6 * np.abs(start).max(-1) / np.maximum(np.abs(slope).max(-1), 1e-300), np.inf)
         for _ in range(200):
-            short = moving & ~lost(np.where(moving, high, 0.0))
+            short = moving & np.logical_not(lost(np.where(moving, high, 0.0)))
             if not short.any():
                 break
             low, high = np.where(short, high, low), np.where(short, 2 * high, high)
