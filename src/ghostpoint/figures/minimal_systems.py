@@ -81,11 +81,11 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 MINIMAL_SYSTEMS = Drawing(
     draw,
-    "A: lowest learning rate that loses any start, over the delay, in units of the toy model's (eq. 15); colours as in B. B: exponents "
-    "of the delay with 95 % intervals of the fit; ticks: theory. C: critical rate over the number of saddle-nodes: in "
-    "series with equal, shared or drawn parameters, and in parallel where the first or the last answers; dotted: "
-    "fourth and fifth power. D: largest share of the delay of three saddle-nodes in series, before training and when "
-    "it reaches T, and what the conserved differences of r**2.5 predict. E: critical rate from a start past the "
-    "ghost, which falls exponentially. F: share of starts that learn beside a ghost with two slow directions, with "
-    "its second parameter held or trained.",
+    "A: lowest learning rate that loses any start, over the delay, in units of the toy model's (eq. 15); colours as "
+    "in B. B: exponents of the delay with 95 % intervals of the fit; ticks: theory. C: critical rate over the number "
+    "of saddle-nodes: in series with equal, shared or drawn parameters, and in parallel where the first or the last "
+    "answers; dotted: fourth and fifth power. D: largest share of the delay of three saddle-nodes in series, before "
+    "training and when it reaches T, and what the conserved differences of r**2.5 predict. E: critical rate from a "
+    "start past the ghost, which falls exponentially. F: share of starts that learn beside a ghost with two slow "
+    "directions, with its second parameter held or trained.",
 )

@@ -170,7 +170,7 @@ class StartedSaddleNode(OneParameter):
         held = np.log(np.where(alive & (r < 0), (x0 + root) ** 2 / margin, 1.0)) / (2 * root)
         time = np.where(alive, np.where(r > 0, ghost, np.where(r < 0, held, 1 / x0 if x0 > 0 else 0.0)), np.inf)
         safe = np.where(alive & (r != 0), r, 1.0)
-        slope = (x0 / margin - np.where(alive, time, 0.0)) / (2 * safe)
+        slope: Array = (x0 / margin - np.where(alive, time, 0.0)) / (2 * safe)
         slope = np.where(r == 0, -1 / (3 * x0**3) if x0 > 0 else 0.0, slope)
         return time, np.where(alive, slope, 0.0)[..., None]
 
@@ -218,7 +218,7 @@ class SaddleNodesInSeries(MinimalSystem):
 
     def evaluate(self, p: Array) -> tuple[Array, Array]:
         """The sum of the delays, and ``-(pi / 4) r_i**-1.5``."""
-        alive = (p > 0).all(-1)
+        alive = np.asarray((p > 0).all(-1))
         safe = np.where(p > 0, p, 1.0)
         delays = (math.pi / 2) / np.sqrt(safe)
         time = np.where(alive, self.fixed + delays.sum(-1), np.inf)

@@ -116,11 +116,12 @@ class ComplexSaddleNode(MinimalSystem):
         """Logarithm of the factor by which a small r2 grows while gradient flow lowers r1 until
         the answer comes at T.
 
-        With X the threshold and ``s = T + 1 / X`` it is ``X (s - pi / (2 sqrt(r1))) - 2 log(4 s**2
-        r1 / pi**2)``, for X far above ``sqrt(r1)``. Near the pole ``arg z = X t r2 / (2 r1)`` at
-        the answer. So ``dt/dr2 = (t / (2 r1)) (r2 / r1) (X t / 2 - 1)``, while
-        ``dt/dr1 = -(t + 1 / X) / (2 r1)`` and ``t + 1 / X = pi / (2 sqrt(r1))``.
+        With X the threshold and ``s = T + 1 / X`` it is ``X (s - pi / (2 sqrt(r1))) - 1.5 log(4
+        s**2 r1 / pi**2)``, for X far above ``sqrt(r1)``. Near the pole
+        ``arg z = (X t + 1) r2 / (2 r1)`` at the answer. So ``dt/dr2 = (t / (2 r1)) (r2 / r1)
+        (X t - 1) / 2``, while ``dt/dr1 = -(t + 1 / X) / (2 r1)`` and
+        ``t + 1 / X = pi / (2 sqrt(r1))``.
         """
         values, X = finite_array("r1", r1), self.threshold
         s = self.T + 1 / X
-        return (X * (s - math.pi / (2 * np.sqrt(values))) - 2 * np.log(4 * s**2 * values / math.pi**2))[()]
+        return (X * (s - math.pi / (2 * np.sqrt(values))) - 1.5 * np.log(4 * s**2 * values / math.pi**2))[()]

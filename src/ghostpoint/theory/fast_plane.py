@@ -21,7 +21,8 @@ class FastPlane(OneParameter):
     infinity. Two dimensions for ``frequency = 0``, else three.
 
     With a drive, y follows x**2 on the slow manifold. The curvature becomes :attr:`curvature`, and
-    for long delays the critical rate is that of the toy model over its square. Without a drive, y
+    for long delays the critical rate is that of the toy model over its square, with a correction of
+    the order of log(T) / T. Without a drive, y
     is an explicit function of time, and ``x = -u' / u`` makes the system linear:
     ``u'' + (r + feedback y(t)) u = 0``. Its first zero is the answer. A decay alone gives Bessel
     functions, a rotation alone Mathieu functions.
