@@ -56,13 +56,13 @@ PAPER: Mapping[str, Any] = {
 }
 QUICK: Mapping[str, Any] = {
     **PAPER,
-    "starts": 200,
-    "epochs": 150,
+    "starts": 150,
+    "epochs": 120,
     "tolerance": 1e-3,
     "exact_stride": 2,
     "past_delays": [10.0, 13.0, 16.0, 19.0, 22.0],
     "counts": [1, 2, 3, 5, 8],
-    "share_starts": 100,
+    "share_starts": 50,
     "complex_starts": 50,
 }
 
@@ -355,7 +355,7 @@ def _complex(parameters: Mapping[str, Any], generator: np.random.Generator) -> x
             assert found is not None
             both[row, column] = np.minimum(np.abs(found - T) / T, 1).min(0)
     toy, small = PowerLawDelay(delays[0]), ComplexSaddleNode(delays[0], X)
-    begin = np.array([1.2 * toy.minimum, 1e-9])
+    begin = np.array([1.2 * toy.minimum, 1e-14])  # small to the end
     grown = small.descend(begin, 0.001 * toy.critical_learning_rate, 1000).crossing_p[1]
     return xr.Dataset(
         {
