@@ -225,6 +225,27 @@ def remedies(by: str) -> str:
     return text
 
 
+def minimal_systems() -> str:
+    """Exponents and prefactors of the critical rates of minimal systems."""
+    rows = []
+    for row in result("minimal_systems")["families"]:
+        value, low, high = row["exponent"]
+        cells = [row["family"], str(row["dimension"]), digits(row["exponent_theory"])]
+        cells += [f"{value:.3f} ({low:.3f} to {high:.3f})"]
+        same = row["exponent_theory"] == -5
+        cells += [f"{row['prefactor']:.4g}" if same else "-"]
+        cells += [f"{row['prefactor_theory']:.4g}" if same and row["prefactor_theory"] else "-"]
+        rows.append(cells)
+    head = ("system", "dimensions", "exponent of T, theory", "measured", "prefactor, measured", "theory")
+    return markdown(head, rows)
+
+
+def claims_of(name: str) -> str:
+    """The claims of an own experiment, as judged at paper scale."""
+    rows = [[each["sentence"], each["verdict"], each["measured"]] for each in result(name)["claims"]]
+    return markdown(("claim", "verdict", "measured"), rows)
+
+
 #: name of a table in the pages: what makes it
 TABLES: dict[str, Callable[[], str]] = {
     "engines": engines,
@@ -241,6 +262,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "abruptness": abruptness,
     "draws": draws,
     "high rates": high_rates,
+    "minimal systems": minimal_systems,
+    "minimal systems, claims": lambda: claims_of("minimal_systems"),
     "remedies, rates": lambda: remedies("rate"),
     "remedies, problems": lambda: remedies("problem"),
 }

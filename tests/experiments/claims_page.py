@@ -15,6 +15,7 @@ from tests.critical_rate import test_scaling_experiment as scaling
 from tests.critical_rate import test_stability_boundaries as boundaries
 from tests.experiments import full_rank_samples, low_rank_samples, network_samples
 from tests.experiments import test_before_the_drop as before
+from tests.experiments import test_minimal_systems as minimal
 from tests.experiments import test_plateau_experiment as plateau
 from tests.experiments import test_remedies_experiment as remedies
 
@@ -34,6 +35,8 @@ def sampled(id: str) -> list[Claim]:
     if id == "before_the_drop":
         # the sample lacks one family, whose plateau is that of the best answer without the cues
         return get(id).claims(before.sample()[0].assign_attrs(plateau_latent_dmts=0.5), paper)
+    if id == "minimal_systems":
+        return get(id).claims(minimal.sample()[0], paper)
     if id == "plateau":
         return get(id).claims(plateau.sample()[0], paper)
     if id == "critical_rate_scaling":

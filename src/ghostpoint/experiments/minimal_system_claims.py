@@ -39,7 +39,7 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
 def _exponent_claims(dataset: xr.Dataset, claim: Any, sample: str) -> list[Claim]:
     sentences = {
         True: (
-            "The exponent of T is -(1 + 2 a) for a time of answering proportional to p**(-1/a): -5 for every "
+            "The exponent of T is -(1 + 2 a) for a time of answering proportional to p^(-1/a): -5 for every "
             "arrangement of saddle-nodes, whatever its dimension, and not -5 for other flows.",
             EXACT,
         ),
@@ -116,8 +116,8 @@ def _count_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], claim: Any
     sample = f"{parameters['starts']} starts at T = {parameters['count_delay']:g}"
     return [
         claim(
-            "n equal saddle-nodes in series have a critical rate n**5 times that of one if they are trained on their "
-            "own, and n**4 times if they share one parameter.",
+            "n equal saddle-nodes in series have a critical rate n⁵ times that of one if they are trained on their "
+            "own, and n⁴ times if they share one parameter.",
             rule=f"The exponents of n are within {COUNT:g} of 5 and 4.",
             measured=", ".join(f"{way} {fit.slope:.4f} ± {fit.stderr:.4f}" for way, fit in found.items())
             + f" over n = {count[0]} to {count[-1]} ({sample})",
@@ -144,7 +144,7 @@ def _share_claim(dataset: xr.Dataset, claim: Any) -> Claim:
     grew, right = int((crossing > start).sum()), int((np.abs(predicted / crossing - 1) <= 0.02).sum())
     return claim(
         "Of saddle-nodes in series training gives most of the delay to the one that was slowest: the differences of "
-        "r**2.5 are conserved.",
+        "r^(5/2) are conserved.",
         rule="In nearly all starts (at least 90 %) the largest share of the delay grows from the start to the "
         "crossing, and gradient flow's conservation law predicts it within 2 %.",
         measured=f"grows in {share(grew, total)}, predicted in {share(right, total)}; mean largest share of three "
@@ -179,9 +179,9 @@ def _rotation_claim(dataset: xr.Dataset, claim: Any) -> Claim:
         "A fast rotation moves the whole loss to lower r, below 0 even, and changes the critical rate by a bounded "
         "factor only.",
         rule="From T = 32 on the r that answers at T is within 2 % of the shift of that by averaging, it is negative "
-        "at the longest delay, and the critical rate is within 2.5 f / w**2 of the toy model's.",
+        "at the longest delay, and the critical rate is within 2.5 f / w² of the toy model's.",
         measured=f"largest error {100 * off:.2f} % of the shift {shift:g}; r = {found[-1]:.5f} at the longest delay; "
-        f"critical rate {rate.min():.3f} to {rate.max():.3f} times eq. 15 (f / w**2 = {modulation:g})"
+        f"critical rate {rate.min():.3f} to {rate.max():.3f} times eq. 15 (f / w² = {modulation:g})"
         if long.any()
         else "no delay is that long",
         verdict=judge(
@@ -200,7 +200,7 @@ def _complex_claims(dataset: xr.Dataset, parameters: Mapping[str, Any], claim: A
     return [
         claim(
             "A ghost with two slow directions that rotate into each other has a second no-learning zone: at r2 other "
-            "than 0 only delays up to a longest one, proportional to |r2|**(-1/3), can be learned.",
+            "than 0 only delays up to a longest one, which falls as the cube root of r2 grows, can be learned.",
             rule="The half width of the zone in which T can be learned falls with an exponent within 0.05 of -3, and "
             "says in at least 95 % of all runs with r2 held who learns, of whom there are both kinds.",
             measured=f"exponent {value:.3f} (95 % interval {low:.3f} to {high:.3f}); right in {share(right, total)}; "
