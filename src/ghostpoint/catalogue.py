@@ -24,6 +24,7 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
     "full_dmts": ("full_rank_paths", "DMTS"),
     "rates_rank_one": ("rates_rank_one", "RATES_RANK_ONE"),
     "critical_rate_scaling": ("critical_rate_scaling", "CRITICAL_RATE_SCALING"),
+    "exponent": ("exponent", "EXPONENT"),
     "stability_boundaries": ("stability_boundaries", "STABILITY_BOUNDARIES"),
     "rates_full_rank": ("full_rank_sweeps", "DELAYED_ACTIVATION"),
     "ranks": ("ranks", "RANKS"),

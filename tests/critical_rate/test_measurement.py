@@ -52,6 +52,16 @@ def test_fates_follow_the_rule(spans, learned_at, lost_at):
     assert (first[0], gone[0]) == (learned_at, lost_at)
 
 
+def test_a_critical_rate_above_rates_that_do_not_learn_is_a_bound_only():
+    learned = np.array([[0, 0, 1, 1], [0, 1, 1, 1], [1, 1, 1, 1]], bool)
+    lost = np.array([[0, 0, 0, 1], [0, 0, 1, 1], [1, 1, 0, 1]], bool)
+    result = Probes(np.arange(1.0, 4.0), learned, lost, learned.astype(int) - 1, lost.astype(int) - 1)
+    assert result.critical.tolist() == [3, 3, 2, 1]
+    assert result.bound.tolist() == [True, False, False, True]
+    nothing = Probes(result.rates, learned, lost & False, learned.astype(int) - 1, np.full(lost.shape, -1))
+    assert not nothing.bound.any()
+
+
 @given(st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=1, max_size=6))
 def test_the_critical_rate_is_the_lowest_that_loses(table):
     lost = np.array(table)

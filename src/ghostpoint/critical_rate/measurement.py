@@ -57,6 +57,17 @@ class Probes:
         return np.where(self.lost.any(axis=0), self.rates[self.lost.argmax(axis=0)], np.nan)
 
     @property
+    def bound(self) -> NDArray[np.bool_]:
+        """Whether :attr:`critical` is an upper bound only, (R,).
+
+        At the rate just below it the network did not learn, or there is none, so nothing is known
+        of lower rates. More epochs are needed.
+        """
+        first = self.lost.argmax(axis=0)
+        below = self.learned[np.maximum(first - 1, 0), np.arange(self.lost.shape[1])]
+        return np.asarray(self.lost.any(axis=0) & ((first == 0) | ~below))
+
+    @property
     def kept(self) -> NDArray[np.float64]:
         """The rate of the grid just below :attr:`critical`; 0 where that is the grid's lowest, NaN
         with it.

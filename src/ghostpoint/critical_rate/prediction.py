@@ -61,7 +61,8 @@ class CriticalRate:
     first_order : (R,)
         :func:`first_order_rate` of the networks as given; NaN where they do not cross yet.
     measured : (R,) or None
-        Lowest rate at which training of the networks as given ends there, if that was asked for.
+        Lowest rate at which training of the networks as given ends there, if that was asked for. An
+        upper bound only where ``training.bound``: ``epochs`` were too few for a lower rate.
     trained_first : (R,) bool
         The network did not answer yet, and was first brought up to its first crossing
         (:func:`before_crossing`).

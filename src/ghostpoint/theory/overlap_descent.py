@@ -96,7 +96,8 @@ class OverlapDescent:
         if not grid.size or (grid <= 0).any() or (np.diff(grid) <= 0).any():
             raise InputError(f"rates must be positive and ascending, at least one, got {grid}")
         updates = integer("updates", updates, at_least=AT_CHANCE + 1)
-        grams, networks = gram_matrices(models), _settings(models, task, linear)
+        networks = _settings(models, task, linear)
+        grams = gram_matrices(models)
         count, latents = len(grams), models.rank
         learned, last = np.full((2, len(grid), count), -1)
         reached, brink = np.full(count, -1), np.empty_like(grams)
@@ -147,7 +148,9 @@ def critical_rate(rates: ArrayLike, learned: ArrayLike, lost: ArrayLike) -> Arra
 
 
 def gram_matrices(models: Any) -> Array:
-    """Scalar products of ``m_1 .. m_K, n_1 .. n_K, b, x0`` of each network, (R, 2 K + 2, 2 K + 2)."""
+    """Scalar products of ``m_1 .. m_K, n_1 .. n_K, b, x0`` of each network, (R, V, V) with V = 2 K
+    + 2.
+    """
     m, n, b = (np.asarray(values, np.float64) for values in (models.m, models.n, models.b))
     x0 = np.broadcast_to(np.asarray(models.initial_state, np.float64), b.shape)
     vectors = np.concatenate([m.transpose(0, 2, 1), n.transpose(0, 2, 1), b[:, None], x0[:, None]], axis=1)

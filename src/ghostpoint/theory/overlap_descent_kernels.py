@@ -109,8 +109,8 @@ def descent_matrix(gram: Any, network: Any, kappa: Any, gains: Any, room: Any, o
 
 @compiled
 def update(gram: Any, step: Any, rate: float, room: Any) -> None:
-    """One update of gradient descent in place: ``gram <- A gram A^T``, ``A = 1 + rate step``; ``room``
-    is (V, V).
+    """One update of gradient descent in place: ``gram <- A gram A^T``, ``A = 1 + rate step``;
+    ``room`` is (V, V).
     """
     size = gram.shape[0]
     for i in range(size):
@@ -132,8 +132,8 @@ def to_the_brink(
     gram: Any, network: Any, move: float, most: int, kappa: Any, gains: Any, adjoint: Any, step: Any, room: Any,
     before: Any,
 ) -> int:  # fmt: skip
-    """Train ``gram`` in place to just before a reading first exceeds the threshold; updates, or -1 if
-    ``most`` are not enough.
+    """Train ``gram`` in place to just before a reading first exceeds the threshold; updates, or -1
+    if ``most`` are not enough.
 
     An update moves the highest latent by ``move``, and by twice that at most. ``before`` is
     (V, V); the other arrays are those of :func:`descend`.
@@ -166,8 +166,8 @@ def descend(
     gram: Any, network: Any, rate: float, updates: int, level: float, kappa: Any, gains: Any, adjoint: Any, step: Any,
     room: Any,
 ) -> tuple[int, int]:  # fmt: skip
-    """Gradient descent at one rate in place; the first epoch with an accuracy above ``level``, and the
-    last one above chance, -1 for never.
+    """Gradient descent at one rate in place; the first epoch with an accuracy above ``level``, and
+    the last one above chance, -1 for never.
 
     It stops where the network is at chance and its updates cannot change that. ``kappa`` is
     (2 T + 1, K), ``gains`` (2 T,), ``adjoint`` (2, K), ``step`` and ``room`` (V, V).

@@ -2,16 +2,16 @@
 formula, for the toy model and for networks of rank one.
 
 A state that moves at the speed f along one direction crosses from x_0 to its threshold in the time
-``t = integral dx / f``. Its sensitivity to a parameter p is ``-integral (df/dp) / f**2 dx`` minus
+``t = integral dx / f``. Its derivative by a parameter p is ``-integral (df/dp) / f**2 dx`` minus
 ``(dx_0/dp) / f(x_0)``. With
 
 * the *width* of the slow region, ``l = (integral dx / f)**2 / integral dx / f**2``,
-* the *sensitivity* of the speed, ``A = |integral (df/dp) / f**2 dx + (dx_0/dp) / f(x_0)| / integral dx / f**2``,
-  a mean of ``|df/dp|`` over the region weighted by 1/f**2,
+* the *sensitivity* of the speed, ``A = |integral (df/dp) / f**2 dx + (dx_0/dp) / f(x_0)|`` over
+  ``integral dx / f**2``: the norm of a mean of df/dp over the region, weighted by 1/f**2,
 
-the gradient of the escape time is ``|dt/dp| = A t**2 / l``, and the first-order critical rate at t =
-T, ``(3/8) T**2 / |dt/dp|**2``, is ``(3/8) l**2 / (A**2 T**2)``. So the exponent in T is -2 plus twice
-that of l / A.
+the gradient of the escape time is ``|dt/dp| = A t**2 / l``, and the first-order critical rate at t
+= T, ``(3/8) T**2 / |dt/dp|**2``, is ``(3/8) l**2 / (A**2 T**2)``. So the exponent in T is -2 plus
+twice that of l / A.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class SlowRegion:
 
     @classmethod
     def of_toy(cls, delay: Any) -> SlowRegion:
-        """The toy model ``dx/dt = x**2 + r`` at its best ``r = pi**2 / (4 T**2)``: ``l = pi**2 / (2 T)``
-        and A = 1.
+        """The toy model ``dx/dt = x**2 + r`` at its best ``r = pi**2 / (4 T**2)``: A = 1 and ``l =
+        pi**2 / (2 T)``.
 
         Its width narrows with T, and :attr:`rate` is ``3 pi**4 / (32 T**4)``: the letter's eq. 15
         with the loss divided by T.
