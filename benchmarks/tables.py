@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Iterable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
@@ -208,6 +209,96 @@ def guards() -> str:
     return markdown(("task", "cell", "method", "networks", "learned", "lost", "solved"), rows)
 
 
+FAMILIES = {"rank_one": "rank one", "rank_two": "rank two", "full_rank": "full rank"}
+
+
+def _digits_or_dash(value: float | None, significant: int = 2) -> str:
+    return "-" if value is None else digits(value, significant)
+
+
+def exponent_conditions() -> str:
+    """Critical rates over the delay: measured, predicted, the toy model's, and the terms."""
+    head = ("networks", "T", "measured", "overlaps / measured", "within 25 %", "linear units / measured", "within 25 %")
+    rows = []
+    for one in result("exponent")["conditions"]:
+        cells = []
+        for name in ("overlaps", "linear"):
+            ratio, count = one[f"{name}_ratio"], one["networks"]
+            none = ratio is None
+            cells += ["-", "-"] if none else [f"{ratio:.2f}", f"{one[f'{name}_within']} of {count}"]
+        rows.append(
+            [
+                f"{FAMILIES[one['family']]}, c = {one['confidence']:g}",
+                f"{one['delay']}",
+                _digits_or_dash(one["measured"]),
+                *cells,
+                f"{one['median_within']} of {one['networks']}",
+                _digits_or_dash(one["toy"]),
+            ]
+        )
+    return markdown((*head, "their median, within 25 %", "toy model"), rows)
+
+
+def exponent_fits() -> str:
+    """Exponents of the delay, with 95 % intervals."""
+
+    def words(found: list[float | None]) -> str:
+        if None in found:
+            return "-"
+        middle, low, high = found
+        return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+
+    names = ("measured", "overlaps", "linear", "gradient_norm", "width", "sensitivity")
+    rows = [
+        [
+            f"{FAMILIES[one['family']]}, c = {one['confidence']:g}, T = {min(one['delays'])} to {max(one['delays'])}",
+            *(words(one[name]) for name in names),
+        ]
+        for one in result("exponent")["exponents"]
+    ]
+    return markdown(("networks", "measured", "overlaps", "linear units", "norm of grad t", "l", "A"), rows)
+
+
+def exponent_terms() -> str:
+    """The terms of the first-order formula at confidence 10."""
+    rows = [
+        [
+            f"{one['delay']}",
+            f"{one['width']:.2f}",
+            f"{math.pi**2 / (2 * one['delay']):.2f}",
+            f"{one['sensitivity']:.2f}",
+            digits(one["gradient_norm"]),
+            digits(one["terms_norm"]),
+        ]
+        for one in result("exponent")["conditions"]
+        if one["family"] == "rank_one" and one["confidence"] == 10 and one["width"] is not None
+    ]
+    return markdown(("T", "l", "l of the toy model", "A", "norm of grad t", "A t^2 / l"), rows)
+
+
+def exponent_claims() -> str:
+    """Sentence, verdict and what was measured, at 100 columns."""
+    texts = [f"* {each['sentence']} **{each['verdict']}**: {each['measured']}." for each in result("exponent")["claims"]]
+    return "\n".join(fill(text, 100, subsequent_indent="  ", break_on_hyphens=False) for text in texts)
+
+
+def resistant() -> str:
+    """What was tried where a remedy fails."""
+    rows = [
+        [
+            one["case"],
+            f"{one['lost']} of {one['learned']}",
+            f"{one['solved']} of {one['networks']}",
+            "-" if one["epoch"] is None else f"{one['epoch']:.0f}",
+            f"{one['loss']:.1g}",
+            f"{one['at_half']}",
+        ]
+        for one in sorted(result("resistant")["rows"], key=lambda one: one["case"].split(":")[0])
+    ]
+    head = ("case", "lost of those that learned", "solved", "median epoch", "median final loss")
+    return markdown((*head, "left at half the chance loss"), rows)
+
+
 def remedies(by: str) -> str:
     """Networks that learn, are lost and solve, by remedy: over rates, or over other problems."""
     from ghostpoint.experiments.remedy_claims import Row
@@ -264,6 +355,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "high rates": high_rates,
     "minimal systems": minimal_systems,
     "minimal systems, claims": lambda: claims_of("minimal_systems"),
+    "exponent, conditions": exponent_conditions,
+    "exponent, fits": exponent_fits,
+    "exponent, terms": exponent_terms,
+    "exponent, claims": exponent_claims,
+    "resistant": resistant,
     "remedies, rates": lambda: remedies("rate"),
     "remedies, problems": lambda: remedies("problem"),
 }

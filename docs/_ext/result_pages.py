@@ -42,6 +42,8 @@ BENCHMARKS: list[tuple[str, str, list[str], str]] = [
 #: results whose tables stand in the page that discusses them
 ELSEWHERE = [
     ("remedies", "remedies.json", "remedies"),
+    ("exponent", "exponent.json", "exponent"),
+    ("resistant", "resistant.json", "exponent"),
     ("escape_times", "escape_times.json", "slow_points"),
     ("diagnosis", "diagnosis.json", "diagnosis"),
 ]

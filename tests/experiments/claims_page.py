@@ -15,6 +15,7 @@ from tests.critical_rate import test_scaling_experiment as scaling
 from tests.critical_rate import test_stability_boundaries as boundaries
 from tests.experiments import full_rank_samples, low_rank_samples, network_samples
 from tests.experiments import test_before_the_drop as before
+from tests.experiments import test_exponent_experiment as exponent
 from tests.experiments import test_minimal_systems as minimal
 from tests.experiments import test_plateau_experiment as plateau
 from tests.experiments import test_remedies_experiment as remedies
@@ -39,6 +40,8 @@ def sampled(id: str) -> list[Claim]:
         return get(id).claims(minimal.sample()[0], paper)
     if id == "plateau":
         return get(id).claims(plateau.sample()[0], paper)
+    if id == "exponent":
+        return get(id).claims(exponent.ideal(), paper)
     if id == "critical_rate_scaling":
         return get(id).claims(scaling.sample()[0], paper)
     if id == "stability_boundaries":
