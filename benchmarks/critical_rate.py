@@ -4,8 +4,8 @@
     [--units 100]
         [--confidence 10] [--decade-window 1.2] [--json FILE]
 
-Prediction: short descents from just before the first crossing. Measurement: 30,000 epochs from the
-initial weights at every rate of the same grid.
+Prediction: short descents from just before the first crossing. Measurement: 30,000 epochs, or more
+where the plateau takes longer, from the initial weights at every rate of the same grid.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 
 import ghostpoint as gp
 from ghostpoint.critical_rate import GRID, critical_learning_rate
+from ghostpoint.critical_rate.measurement import EPOCHS
 
 #: roughly where the critical rate of a delay of 8 steps is, and its exponent; only chooses the
 #: rates that are trained
@@ -31,7 +32,11 @@ def compare(delay: int, arguments: argparse.Namespace) -> dict[str, Any]:
     models = gp.LowRankRNN.initialize(arguments.units, seeds, confidence=arguments.confidence)
     centre = np.log10(WHERE * (delay / 8) ** EXPONENT)
     rates = GRID[np.abs(np.log10(GRID) - centre) <= arguments.decade_window / 2]
-    result = critical_learning_rate(models, gp.tasks.DelayedActivation(5.0 * delay), measure=True, rates=rates)
+    task = gp.tasks.DelayedActivation(5.0 * delay)
+    # epochs for nine of ten networks to learn at half the middle rate, and as long again
+    plateau = float(np.quantile(gp.theory.Plateau.of(models, task).crossing[:, 0], 0.9))
+    epochs = max(EPOCHS, 2 * round(plateau / (0.5 * 10**centre))) if np.isfinite(plateau) else EPOCHS
+    result = critical_learning_rate(models, task, measure=True, rates=rates, epochs=epochs)
     assert result.measured is not None
     ratio = result.predicted / result.measured
     both = ratio[np.isfinite(ratio)]

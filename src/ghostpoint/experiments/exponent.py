@@ -59,7 +59,7 @@ PAPER: Mapping[str, Any] = {
         *(_condition(delay, "full_rank") for delay in (8, 16, 32, 64)),
     ],
     # delays at which training starts from the initial weights too, with updates until the drop
-    "from_start": {"12": 10_000, "24": 30_000},
+    "from_start": {"8": 4000, "16": 13_000},
 }
 QUICK: Mapping[str, Any] = {
     "seeds": list(range(100, 106)),
