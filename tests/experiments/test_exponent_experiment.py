@@ -41,7 +41,7 @@ def ideal():
     for family, confidence in kinds:
         for delay in DELAYS:
             middle, _ = exponent.MIDDLE[family, confidence]
-            power = -1.3 if confidence == 2 else -2.0
+            power = {"full_rank": -0.8}.get(family, -1.3 if confidence == 2 else -2.0)
             rate = middle * (delay / 12) ** power * np.exp(0.05 * rng.normal(size=6))
             rows.append((family, confidence, delay, rate))
     dims, delays = ("condition", "seed"), np.array([row[2] for row in rows])
@@ -119,7 +119,7 @@ def cases():
     yield 8, "overlaps", lambda v: np.where(block == 3, 1.4 * v, v)
     yield 9, "overlaps", lambda v: np.where(block == 3, v * delay**0.5, v)
     yield 10, "from_start", lambda v: 1.2 * v
-    yield 11, "measured", lambda v: np.where(block == 4, v * delay, v)
+    yield 11, "measured", lambda v: np.where(block == 4, v / delay, v)
 
 
 @pytest.mark.parametrize(("index", "name", "change"), list(cases()))
