@@ -1,8 +1,8 @@
 """What docs/exponent.md shows of the experiment `exponent`: its conditions and claims, as JSON.
 
-    ghostpoint reproduce --scale paper --only exponent --out FOLDER
-    python benchmarks/exponent.py FOLDER/exponent/data.zarr.zip
-    python benchmarks/tables.py
+ghostpoint reproduce --scale paper --only exponent --out FOLDER
+python benchmarks/exponent.py FOLDER/exponent/data.zarr.zip
+python benchmarks/tables.py
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python benchmarks/resistant.py [--only NAME ...] [--json FILE]
 
 Problems and networks are those of the experiment `remedies`. A case is trained at all its rates
-with the published seeds from 0 on. A row says how many learned, were lost, and solved the task: loss
-below 0.05 of chance at the end, the median of the last 50 epochs. Rows that the file has already are
+with the published seeds from 0 on. A row says how many learned, were lost, and solved the task: a
+loss below 0.05 of chance at the end, the median of the last 50 epochs. Rows that the file has are
 kept, so an interrupted run goes on.
 """
 

@@ -278,7 +278,8 @@ def exponent_terms() -> str:
 
 def exponent_claims() -> str:
     """Sentence, verdict and what was measured, at 100 columns."""
-    texts = [f"* {each['sentence']} **{each['verdict']}**: {each['measured']}." for each in result("exponent")["claims"]]
+    claims = result("exponent")["claims"]
+    texts = [f"* {each['sentence']} **{each['verdict']}**: {each['measured']}." for each in claims]
     return "\n".join(fill(text, 100, subsequent_indent="  ", break_on_hyphens=False) for text in texts)
 
 

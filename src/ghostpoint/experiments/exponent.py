@@ -218,8 +218,8 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
                         least=2.0),
         _within_claim(part_of(dataset, "rank_one", 5.0), claim, "Overlaps predict critical rates at confidence 5."),
         _within_claim(part_of(dataset, "rank_one", 2.0), claim, "Overlaps predict critical rates at confidence 2."),
-        _exponent_claim(part_of(dataset, "rank_one", 2.0), claim, "The exponent at confidence 2 is that of its overlaps.",
-                        least=2.0),
+        _exponent_claim(part_of(dataset, "rank_one", 2.0), claim,
+                        "The exponent at confidence 2 is that of its overlaps.", least=2.0),
         _start_claim(dataset, rank_one, claim),
         _full_rank_claim(part_of(dataset, "full_rank", 10.0), claim),
     ]  # fmt: skip

@@ -33,7 +33,9 @@ def draw(dataset: xr.Dataset) -> Figure:
     delays = main["delay_steps"].values
     rates.plot(np.repeat(delays, main.sizes["seed"]), main["measured"].values.ravel(), ".", ms=2, color=MUTED)
     for name, label, style, colour in (
-        ("measured", "networks", "o-", ACCENT), ("overlaps", "overlaps", "s--", GOOD), ("linear", "linear units", "^:", LOST),
+        ("measured", "networks", "o-", ACCENT),
+        ("overlaps", "overlaps", "s--", GOOD),
+        ("linear", "linear units", "^:", LOST),
     ):  # fmt: skip
         rates.plot(delays, _middle(main[name].values), style, ms=3, color=colour, label=label)
     rates.plot(delays, main["toy"], "-", color=GHOST, label="toy model")
