@@ -64,7 +64,7 @@ PAPER: Mapping[str, Any] = {
 QUICK: Mapping[str, Any] = {
     "seeds": list(range(100, 106)),
     "conditions": [
-        *(_condition(delay, updates=1500) for delay in (8, 16, 48)),
+        *(_condition(delay, updates=1500, step=1.05) for delay in (8, 16, 48)),
         *(_condition(delay, "rank_two", updates=1500) for delay in (8, 16)),
     ],
     "from_start": {},
