@@ -85,9 +85,10 @@ def test_linear_units_move_by_the_equations_of_the_model_where_the_state_is_smal
 @pytest.mark.parametrize("linear", [False, True])
 def test_the_brink_is_just_before_the_first_crossing(linear):
     models, task = LowRankRNN.initialize(100, range(4)), DelayedActivation(60.0)
-    found = OverlapDescent.of(models, task, [0.01], linear=linear)
+    found = OverlapDescent.of(models, task, [0.01], starts=2, linear=linear)
     assert found.reached.all()
-    for gram in found.brink:
+    assert np.abs(found.brink[0] / found.brink[1] - 1).max() < 0.05
+    for gram in found.brink.reshape(-1, 4, 4):
         kappa = np.zeros((2 * task.delay_steps + 1, 1))
         settings = np.array([task.alpha, task.delay_steps, 10.0, 1.0, 0.0 if linear else 0.01, 1, 1, 1])
         right, highest = trial(gram, settings, kappa, np.zeros(2 * task.delay_steps))
@@ -99,6 +100,7 @@ def test_critical_rates_of_overlaps_are_those_of_networks():
     models, task = LowRankRNN.initialize(100, range(200, 212)), DelayedActivation(60.0)
     rates = 0.045 * 1.1 ** np.arange(-8, 12.0)
     found = OverlapDescent.of(models, task, rates, updates=1500)
+    assert found.lost.shape == (3, len(rates), len(models))
     probes = probe(before_crossing(models, task)[0], task, rates, 1500)
     ratio = found.critical_rate / critical_rate(rates, probes.learned, probes.lost)
     assert np.abs(np.median(ratio) - 1) < 0.15

@@ -42,6 +42,7 @@ def _condition(delay: int, family: str = "rank_one", confidence: float = 10.0, *
     """A row of the experiment."""
     full = family == "full_rank"
     standard = {"units": 50 if full else 100, "updates": 2000 if full else 3000, "step": 1.2 if full else 1.1}
+    standard["starts"] = 3
     return {"family": family, "delay_steps": delay, "confidence": confidence, **standard, **changes}
 
 
@@ -50,9 +51,9 @@ PAPER: Mapping[str, Any] = {
     "conditions": [
         # a finer grid, as the place of a network in it is partly chance
         *(_condition(delay, step=1.05) for delay in (8, 12, 16, 24, 32, 48)),
-        # long delays have a second plateau, at half the chance loss
-        _condition(64, updates=6000, step=1.05),
-        _condition(96, updates=16_000),
+        # long delays have a second plateau, at half the chance loss, and take long: one start
+        _condition(64, updates=6000, step=1.05, starts=1),
+        _condition(96, updates=16_000, starts=1),
         *(_condition(delay, "rank_two") for delay in (8, 16, 32)),
         *(_condition(delay, confidence=5.0) for delay in (12, 48)),
         *(_condition(delay, confidence=2.0) for delay in (12, 24, 48)),
@@ -140,8 +141,8 @@ def _compared(condition: Mapping[str, Any], seeds: list[int], progress: Progress
     values["lowest"] = probes.critical
     # predicted: from the overlaps of the initial weights alone
     if condition["family"] != "full_rank":
-        for name, linear in (("overlaps", False), ("linear", True)):
-            found = OverlapDescent.of(models, task, rates, updates=updates, linear=linear)
+        for name, starts in (("overlaps", condition["starts"]), ("linear", 1)):
+            found = OverlapDescent.of(models, task, rates, updates=updates, starts=starts, linear=name == "linear")
             values[name] = found.critical_rate
     # the terms of the first-order formula, after training at a fraction of the critical rate
     rate = FRACTION * np.nanmedian(values["measured"])

@@ -40,12 +40,12 @@ class OverlapDescent:
     Attributes
     ----------
     rates : (P,) array
-    learned, lost : (P, R) array of bool
-        Learned: accuracy above 0.75 at some epoch. Lost: learned, and at chance in the last 50
-        epochs and more.
+    learned, lost : (S, P, R) array of bool
+        From each of S starts. Learned: accuracy above 0.75 at some epoch. Lost: learned, and at
+        chance in the last 50 epochs and more.
     reached : (R,) array of bool
         Whether the readout came to its first crossing, from where the rates are tried.
-    brink : (R, V, V) array
+    brink : (S, R, V, V) array
         The Gram matrix of ``m_1 .. m_K, n_1 .. n_K, b, x0`` there.
     """
 
@@ -57,12 +57,21 @@ class OverlapDescent:
 
     @classmethod
     def of(
-        cls, models: Any, task: Any, rates: ArrayLike, *, updates: int = UPDATES, linear: bool = False
+        cls,
+        models: Any,
+        task: Any,
+        rates: ArrayLike,
+        *,
+        updates: int = UPDATES,
+        starts: int = 3,
+        linear: bool = False,
     ) -> OverlapDescent:
         """Bring the overlaps to the brink of the first crossing, then descend at each rate.
 
         On the plateau training follows the gradient flow whatever the rate, so every rate starts
-        from the same brink, which the readout approaches by 0.02 logit an update.
+        from the same brink, which the readout approaches by 0.02 logit an update. Whether a rate
+        then loses the network is chaotic. So each rate is tried from several starts, which differ
+        by the size of those updates, 0.01 to 0.02 logit.
 
         Parameters
         ----------
@@ -73,6 +82,8 @@ class OverlapDescent:
             Positive and ascending.
         updates : int
             At each rate, more than 50.
+        starts : int
+            S.
         linear : bool
             Leave the saturation of the units out.
 
@@ -96,23 +107,28 @@ class OverlapDescent:
         if not grid.size or (grid <= 0).any() or (np.diff(grid) <= 0).any():
             raise InputError(f"rates must be positive and ascending, at least one, got {grid}")
         updates = integer("updates", updates, at_least=AT_CHANCE + 1)
+        starts = integer("starts", starts, at_least=1)
         networks = _settings(models, task, linear)
         grams = gram_matrices(models)
         count, latents = len(grams), models.rank
-        learned, last = np.full((2, len(grid), count), -1)
-        reached, brink = np.full(count, -1), np.empty_like(grams)
-        move = ADVANCE / float(np.max(models.confidence))
-        descend_all(
-            grams, networks, grid, updates, LEARNED, task.delay_steps, latents, move, APPROACH,
-            learned, last, reached, brink,
-        )  # fmt: skip
+        learned, last = np.full((2, starts, len(grid), count), -1)
+        reached, brink = np.full((starts, count), -1), np.empty((starts, *grams.shape))
+        for start in range(starts):
+            # other steps on the way lead to other places near the same brink
+            move = ADVANCE * (1 - start / (2 * starts)) / float(np.max(models.confidence))
+            descend_all(
+                grams, networks, grid, updates, LEARNED, task.delay_steps, latents, move, APPROACH,
+                learned[start], last[start], reached[start], brink[start],
+            )  # fmt: skip
         lost = (learned >= 0) & (last < updates - AT_CHANCE)
-        return cls(grid, learned >= 0, lost, reached >= 0, brink)
+        return cls(grid, learned >= 0, lost, (reached >= 0).all(axis=0), brink)
 
     @property
     def critical_rate(self) -> Array:
-        """:func:`critical_rate` of these descents, (R,)."""
-        return critical_rate(self.rates, self.learned, self.lost)
+        """:func:`critical_rate` of the descents from all starts together, (R,)."""
+        starts, _, networks = self.lost.shape
+        learned, lost = (np.swapaxes(each, 0, 1).reshape(-1, networks) for each in (self.learned, self.lost))
+        return critical_rate(np.repeat(self.rates, starts), learned, lost)
 
 
 def critical_rate(rates: ArrayLike, learned: ArrayLike, lost: ArrayLike) -> Array:
