@@ -121,7 +121,7 @@ class OverlapDescent:
                 learned[start], last[start], reached[start], brink[start],
             )  # fmt: skip
         lost = (learned >= 0) & (last < updates - AT_CHANCE)
-        return cls(grid, learned >= 0, lost, (reached >= 0).all(axis=0), brink)
+        return cls(grid, learned >= 0, lost, np.asarray((reached >= 0).all(axis=0)), brink)
 
     @property
     def critical_rate(self) -> Array:
