@@ -15,7 +15,6 @@ import re
 from collections.abc import Callable, Iterable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from textwrap import fill
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
@@ -276,13 +275,6 @@ def exponent_terms() -> str:
     return markdown(("T", "l", "l of the toy model", "A", "norm of grad t", "A t^2 / l"), rows)
 
 
-def exponent_claims() -> str:
-    """Sentence, verdict and what was measured, at 100 columns."""
-    claims = result("exponent")["claims"]
-    texts = [f"* {each['sentence']} **{each['verdict']}**: {each['measured']}." for each in claims]
-    return "\n".join(fill(text, 100, subsequent_indent="  ", break_on_hyphens=False) for text in texts)
-
-
 def resistant() -> str:
     """What was tried where a remedy fails."""
     rows = [
@@ -359,7 +351,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "exponent, conditions": exponent_conditions,
     "exponent, fits": exponent_fits,
     "exponent, terms": exponent_terms,
-    "exponent, claims": exponent_claims,
+    "exponent, claims": lambda: claims_of("exponent"),
     "resistant": resistant,
     "remedies, rates": lambda: remedies("rate"),
     "remedies, problems": lambda: remedies("problem"),

@@ -22,7 +22,14 @@ def test_the_page_has_every_claim_and_rule(claims):
 
 def test_own_experiments_have_own_claims_only(claims):
     own = {id for id in IDS if get(id).origin == "own"}
-    assert own == {"critical_rate_scaling", "exponent", "minimal_systems", "plateau", "remedies", "stability_boundaries"}
+    assert own == {
+        "critical_rate_scaling",
+        "exponent",
+        "minimal_systems",
+        "plateau",
+        "remedies",
+        "stability_boundaries",
+    }
     for id, each in claims.items():
         published = [claim for claim in each if claim.origin == "published"]
         assert bool(published) != (id in own)
