@@ -51,14 +51,12 @@ CASES: Mapping[str, tuple[Any, Any, dict[str, Any]]] = {
     "T = 48: eta 0.2": (("T = 48", *LONG[1:]), replace(DEFAULT, eta=0.2), {}),
     "T = 20: default": (("rank one", *LONG[1:]), DEFAULT, {}),
     "T = 20: eta 0.2": (("rank one", *LONG[1:]), replace(DEFAULT, eta=0.2), {}),
-    "T = 96: tilt 1": (LONG, replace(DEFAULT, tilt=1.0), {}),
     "T = 96: growth 1": (LONG, replace(DEFAULT, growth=1.0), {}),
     "c = 50: default": (CONFIDENT, DEFAULT, {}),
     "c = 50: growth inf": (CONFIDENT, replace(DEFAULT, growth=np.inf), {}),
     "c = 50: growth inf, float64": (CONFIDENT, replace(DEFAULT, growth=np.inf), {"dtype": "float64"}),
     "c = 50: brought to the brink first": (CONFIDENT, DEFAULT, {"first": "brink"}),
     "c = 50: 1000 epochs at c = 10 first": (CONFIDENT, DEFAULT, {"first": "confidence 10"}),
-    "c = 50: Adam, default": (CONFIDENT_ADAM, DEFAULT, {}),
     "c = 50: Adam, growth inf": (CONFIDENT_ADAM, replace(DEFAULT, growth=np.inf), {}),
     "c = 50: Adam, eps 1e-30": (CONFIDENT_ADAM, DEFAULT, {"optimizer": Adam(eps=1e-30), "dtype": "float64"}),
     "DMTS: default": (MATCH, DEFAULT, {}),
@@ -68,9 +66,6 @@ CASES: Mapping[str, tuple[Any, Any, dict[str, Any]]] = {
     "DMTS: guarded, eta 0.2": (MATCH, replace(AUTO_OF_SOME, eta=0.2), {}),
     "DMTS: guarded and clip 0.1": (MATCH, AUTO_OF_SOME + remedies.ClipGradient(0.1), {}),
     "DMTS: Adam, guarded": (MATCH_ADAM, AUTO_OF_SOME, {}),
-    "DMTS: Adam, guarded, polyak 0.01": (MATCH_ADAM, replace(AUTO_OF_SOME, polyak=0.01), {}),
-    "DMTS: Adam, guarded, h 0.1": (MATCH_ADAM, replace(AUTO_OF_SOME, h=0.1), {}),
-    "DMTS: Adam, guarded and clip 0.1": (MATCH_ADAM, AUTO_OF_SOME + remedies.ClipGradient(0.1), {}),
 }
 
 
