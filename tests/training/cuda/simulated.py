@@ -17,12 +17,14 @@ from typing import Any
 import numpy as np
 
 from ghostpoint.models import FullRankRNN, LowRankRNN
-from ghostpoint.remedies import ClipGradient
-from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination, NBitFlipFlop
+from ghostpoint.remedies import ClipGradient, HazardLimit, TrustRegion
+from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination, DelayedMatchToSample, NBitFlipFlop
 from ghostpoint.training import SGD, Adam
 from ghostpoint.training.compiled.kernel_families import LowRankKernels
 from ghostpoint.training.cuda import driver, problem
+from ghostpoint.training.cuda.kernels.lanes import SIMULATED
 from tests.training.calls import train_with
+from tests.training.cuda.turns import take_turns
 
 SHORT, CUE = DelayedActivation(15), DelayedCueDiscrimination(10, 10, 10)
 NOISY = DelayedCueDiscrimination(10, 10, 10, initial_scale=0.3, noise=0.1)
@@ -30,9 +32,13 @@ FLIPS = NBitFlipFlop(2, duration=60.0, interval=30.0, n_trials=2)
 LOW, FULL = LowRankRNN.initialize, FullRankRNN.initialize
 EVERY_PART = ("m", "n", "b", "confidence")
 ONE = LOW(9, [3, 4, 5, 6, 7], trainable=EVERY_PART)
+CLOSE = LOW(9, [3, 4], "state_readout", rank=3).replace(b_out=[[-0.3], [0.1]])
+MATCH = DelayedMatchToSample(6, 6, 8)
 LATENT = LOW(9, [3], "latent_readout", rank=2, n_inputs=1, activation="tanh")
 SIGNED = FULL(7, [3], "xavier_biased", n_inputs=1, activation="tanh")
 CLIPPED = {"optimizer": SGD(0.7), "remedy": ClipGradient(0.05)}
+#: networks whose readout crosses and networks whose readout does not
+NEAR, LONGER = ONE.replace(n=ONE.n * np.linspace(1, 4, 5)[:, None, None]), DelayedActivation(20)
 ADAM = {"optimizer": Adam((0.8, 0.95), 1e-6)}
 
 #: networks, task, epochs, settings, and the engine that says what is right ("compiled" where
@@ -43,7 +49,13 @@ CASES: dict[str, tuple[Any, Any, int, dict[str, Any], str]] = {
     "rank one, Adam": (ONE, SHORT, 3, ADAM, "reference"),
     "rank one, parts": (LOW(9, [3, 4], trainable=("n",)), SHORT, 3, {}, "reference"),
     "rank one, far": (ONE.replace(m=20 * ONE.m), SHORT, 3, {}, "reference"),
+    "rank one, trust region": (NEAR, LONGER, 5, {"remedy": TrustRegion()}, "reference"),
+    "rank one, unsplit": (NEAR, LONGER, 4, {"remedy": TrustRegion(split=False), **ADAM}, "reference"),
+    "rank one, hazard": (ONE, SHORT, 3, {"remedy": [HazardLimit(1e-4), ClipGradient(1.0)]}, "reference"),
     "rank three": (LOW(9, [3, 4], "state_readout", rank=3), SHORT, 2, CLIPPED, "reference"),
+    "rank three, trust region": (CLOSE, LONGER, 4, {"remedy": TrustRegion(), "optimizer": "momentum"}, "reference"),
+    "latent readout, trust region": (LATENT, MATCH, 3, {"remedy": TrustRegion(crossings=3), **ADAM}, "reference"),
+    "low rank, hazard": (CLOSE, LONGER, 3, {"remedy": HazardLimit(1e-4)}, "reference"),
     "latent readout": (LATENT, CUE, 2, ADAM, "reference"),
     "identity": (LOW(35, [3], "state_readout", rank=2, activation="identity"), SHORT, 2, {}, "reference"),
     "low rank, noise": (LATENT, NOISY, 2, {}, "compiled"),
@@ -73,6 +85,7 @@ def differences(models: Any, task: Any, epochs: int, settings: dict[str, Any], e
     return {
         "largest": max(float(np.abs(np.asarray(one) - np.asarray(other)).max()) for one, other in pairs),
         "events": all(bool((run.events[name] == wanted.events[name]).all()) for name in wanted.events),
+        "acted": int(wanted.events["remedy_epochs"].sum()) if "remedy_epochs" in wanted.events else 0,
         "dtype": str(run.history["loss"].dtype),
     }
 
@@ -214,6 +227,8 @@ OTHERS = {
 
 def main(names: list[str]) -> None:
     warnings.simplefilter("ignore")
+    if SIMULATED:
+        take_turns()
     for name in names:
         kind, _, dtype = name.partition("/")
         found = OTHERS[kind]() if kind in OTHERS else case(kind, dtype or "float64")

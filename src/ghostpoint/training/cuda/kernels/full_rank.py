@@ -93,7 +93,7 @@ def kernel(spec: Specification) -> Any:
     zero, one = real(0), real(1)
     tanh = functions(real).tanh
     compare = judge(real, spec.activation, spec.cuts)
-    n_events, n_quantities = frame.N_EVENTS, frame.N_QUANTITIES
+    n_events, n_quantities = frame.N_EVENTS, spec.quantities
     limit, step_of, move, normal = frame.limiter(spec), frame.stepper(spec), frame.mover(spec), normal_at(real)
     sums, warp_sums = block_total(2, block_size), total(4, WARP)
     max_row = max(row_space, 4)
@@ -142,11 +142,11 @@ def kernel(spec: Specification) -> Any:
         for o in range(thread, outputs, block_size):
             values[row, at_bias + o] = b_out[o]
 
-    def train(
-        state, first, second, rate, corrections, numbers, solved, trials, steps, inputs, targets, weights, counted,
-        n_counted, cuts, initial, threshold, norms, keys, order, start, stop, records, kept, history, snapshots, events,
-        now, work,
-    ):  # fmt: skip
+    def train(networks, asked, settings, watch, recorder, work):
+        state, first, second, rate, initial, _, norms, keys, order = networks
+        inputs, targets, weights, counted, n_counted, cuts = asked
+        corrections, numbers, solved, trials, steps, start, stop = settings
+        records, kept, history, snapshots, events, now = recorder
         thread, block = cuda.threadIdx.x, cuda.blockIdx.x
         r, c, lane, warp = thread // across, thread % across, thread % WARP, thread // WARP
         scratch = cuda.shared.array(scratch_shape, real)

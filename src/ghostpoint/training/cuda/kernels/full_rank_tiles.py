@@ -67,7 +67,7 @@ def fixed_size(spec: Specification) -> int:
     return warps * (space * across + 16) + spec.units * (2 + spec.inputs + spec.outputs) + 64
 
 
-def rest_size(spec: Specification) -> int:
+def rest_size(spec: Specification, trials: int) -> int:
     """Numbers of ``work`` for a block in any case: W and its gradient, m and n and theirs."""
     down, across = grid(spec.units)
     of_w = 2 * -(-spec.units // down) * -(-spec.units // across) * down * across
