@@ -60,6 +60,9 @@ CASES: dict[str, tuple[Any, Any, int, dict[str, Any], str]] = {
     "identity": (LOW(35, [3], "state_readout", rank=2, activation="identity"), SHORT, 2, {}, "reference"),
     "low rank, noise": (LATENT, NOISY, 2, {}, "compiled"),
     "low rank, readout norm": (LATENT, CUE, 2, {"readout_norm": 2.0}, "reference"),
+    "full rank, trust region": (FULL(6, [3, 4]), LONGER, 4, {"remedy": TrustRegion(), **ADAM}, "reference"),
+    "full rank, inputs, trust region": (SIGNED, MATCH, 3, {"remedy": TrustRegion(crossings=3)}, "reference"),
+    "full rank, unsplit": (SIGNED, MATCH, 3, {"remedy": [TrustRegion(split=False), HazardLimit(0.1)]}, "reference"),
     "full rank": (FULL(6, [3, 4]), SHORT, 2, ADAM, "reference"),
     "full rank, inputs": (SIGNED, CUE, 2, CLIPPED, "reference"),
     "full rank, noise": (SIGNED, NOISY, 2, {"readout_norm": 2.0}, "compiled"),
@@ -124,6 +127,11 @@ def in_a_block() -> Any:
         (LOW(9, [3, 4], "state_readout", rank=3), SHORT, 2, ADAM, "reference"),
         (LOW(35, [3], "state_readout", rank=2, trainable=("m", "b", "w_out")), SHORT, 2, CLIPPED, "reference"),
         (driven, NOISY, 2, {"readout_norm": 2.0}, "compiled"),
+        (LATENT, CUE, 2, {"readout_norm": 2.0, **ADAM}, "reference"),
+        (ONE, SHORT, 3, {}, "reference"),
+        (driven, MATCH, 3, {"remedy": TrustRegion(crossings=3), "optimizer": "momentum"}, "reference"),
+        (LATENT, MATCH, 3, {"remedy": TrustRegion(crossings=3)}, "reference"),
+        (ONE, SHORT, 3, {"remedy": TrustRegion()}, "reference"),
     ]
     try:
         found = [differences(*one, "float64") for one in cases]

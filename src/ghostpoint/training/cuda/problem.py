@@ -104,12 +104,13 @@ def specification(models: Any, task: Task, plan: Plan, dtype: str, chunk: int) -
 
 def in_a_block(models: Any) -> bool:
     """Whether a low-rank network has a block of threads, by the kernel of full rank: where its
-    weights would not fit into the registers of a warp.
+    weights would not fit into the registers of a warp, or its latents not among its threads.
     """
-    if models.kernels != "low_rank" or models.n_units > LARGEST or "w_out" not in models.present_parts():
+    if models.kernels != "low_rank" or models.n_units > LARGEST:
         return False
-    of_unit = 2 * models.rank + models.n_inputs + 1 + models.n_outputs
-    return bool(models.readout == "state" and -(-models.n_units // WARP) * of_unit > MOST_WEIGHTS)
+    outputs = models.n_outputs if "w_out" in models.present_parts() and models.readout == "state" else 0
+    of_unit = 2 * models.rank + models.n_inputs + 1 + outputs
+    return bool(models.rank + outputs > MOST_ROWS or -(-models.n_units // WARP) * of_unit > MOST_WEIGHTS)
 
 
 def work_sizes(spec: Specification, steps: int, trials: int) -> tuple[int, int]:
