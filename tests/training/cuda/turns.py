@@ -37,7 +37,8 @@ def take_turns() -> None:
             self.ended = threading.Lock()
             self.ended.acquire()
             self.threads = [
-                Thread(lambda: self._f(*plain), self, place, point, self._debug) for point in np.ndindex(self._block_dim)
+                Thread(lambda: self._f(*plain), self, place, point, self._debug)
+                for point in np.ndindex(self._block_dim)
             ]
             self.place = {thread: k for k, thread in enumerate(self.threads)}
             started = list(self.threads)

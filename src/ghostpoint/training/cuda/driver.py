@@ -278,11 +278,11 @@ class Run:
         sizes = (np.int64(number) for number in (self.task.n_trials, self.task.steps, start, stop))
         names = ("state", "first", "second", "rate", "initial", "threshold", "norms", "keys")
         arguments = (
-            Networks(*(arrays[name] for name in names), order),
-            Asked(*trials, self.cuts),
+            Networks(order=order, **{name: arrays[name] for name in names}),
+            Asked(*trials, cuts=self.cuts),
             Settings(corrections, self.numbers, np.float64(plan.solved_loss), *sizes),
-            Watch(*self.watched, arrays["acted"]),
-            Recorder(*listed, history, snapshots, arrays["events"], arrays["now"]),
+            Watch(*self.watched, acted=arrays["acted"]),
+            Recorder(*listed, history=history, snapshots=snapshots, events=arrays["events"], now=arrays["now"]),
             self.work,
         )
         self.copy.synchronize()

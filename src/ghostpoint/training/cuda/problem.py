@@ -51,7 +51,9 @@ def obstacle(models: Record, task: Task, plan: Plan) -> str:
         return f"the CUDA kernels do not know {type(models).__name__}"
     if models.n_units > most:
         return f"the CUDA kernels know {type(models).__name__} of up to {most} units, got {models.n_units}"
-    return "" if rank <= MOST_ROWS else f"the CUDA kernels know ranks up to {MOST_ROWS}, got {rank}"
+    if rank > MOST_ROWS:
+        return f"the CUDA kernels know ranks up to {MOST_ROWS} beyond {LARGEST} units, got {rank}"
+    return ""
 
 
 def specification(models: Any, task: Task, plan: Plan, dtype: str, chunk: int) -> Specification:

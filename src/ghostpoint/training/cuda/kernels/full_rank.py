@@ -308,13 +308,16 @@ def kernel(spec: Specification) -> Any:
         w_out = cuda.shared.array(head_size, real)
         b_out = cuda.shared.array(outputs, real)
         small = cuda.shared.array(of_small, real)
+        if of_state:
+            small = b_out
         tile_of_w, by_w = cuda.local.array(tile, real), cuda.local.array(tile, real)
         row_parts, column_parts = cuda.local.array(max_row, real), cuda.local.array(column_space, real)
         by_in, by_out = cuda.local.array(input_space, real), cuda.local.array(outputs, real)
         own_out = cuda.local.array(outputs, real)
         by_bias, pair = cuda.local.array(outputs, real), cuda.local.array(2, real)
         by_small = cuda.local.array(own_small, real)
-        made, found = cuda.shared.array(MADE, np.float64), watch.seen[block % watch.seen.shape[0]]
+        if acts:
+            made, found = cuda.shared.array(MADE, np.float64), watch.seen[block % watch.seen.shape[0]]
         if watched:
             # the loss's gradient while a crossing's is taken
             kept_in, kept_out = cuda.local.array(input_space, real), cuda.local.array(outputs, real)
@@ -411,10 +414,7 @@ def kernel(spec: Specification) -> Any:
                         for k in range(thread, of_small, block_size):
                             small[k] *= scale
                     cuda.syncthreads()
-                if of_state:
-                    for o in range(thread, outputs, block_size):
-                        b_out[o] = small[o]
-                else:
+                if not of_state:
                     head_of_latents(small, resting, n_at, w_out, b_out, kappa_star, thread)
                 for k in range(input_space):
                     by_in[k] = zero
@@ -620,7 +620,8 @@ def kernel(spec: Specification) -> Any:
                                 pair[0] += load(resting, by_m_at + j * s_row + thread_s) ** 2
                             if train_n:
                                 pair[0] += load(resting, by_n_at + j * x_row + thread_x) ** 2
-                small_gradient(by_small, by_bias, by_out, w_out, resting, n_at, kappa_star, thread)
+                if not of_state or acts:
+                    small_gradient(by_small, by_bias, by_out, w_out, resting, n_at, kappa_star, thread)
                 if thread < units:
                     if train_b:
                         pair[0] += by_b * by_b
@@ -631,16 +632,19 @@ def kernel(spec: Specification) -> Any:
                         for o in range(outputs):
                             pair[0] += by_out[o] * by_out[o]
                 for k in range(own_small):
-                    if small_trains(k * block_size + thread):
+                    if not of_state and small_trains(k * block_size + thread):
                         pair[0] += by_small[k] * by_small[k]
                 sums(pair, scratch, thread)
                 square = pair[0]
+                if of_state and train_bias:
+                    for o in range(outputs):
+                        square += by_bias[o] * by_bias[o]
                 if by_confidence:
                     seen[3] = small[0]
                 seen[1] = real(math.sqrt(square))
                 factor, bad = limit(seen, square, eta, largest)
-                root, by = step_of(eta, corrections, epoch - start)
                 if acts:
+                    root, by = step_of(eta, corrections, epoch - start)
                     cuda.syncthreads()  # all have read what the next lines change
                     for k in range(watched):
                         at = e_at + k * of_gradient
@@ -748,7 +752,7 @@ def kernel(spec: Specification) -> Any:
                 if saved < kept.size and kept[saved] == epoch:
                     copy(snapshots[saved], w, resting, w_at, b, w_in, w_out, small, thread, r, c)
                     saved += 1
-                how = (first, second, w, moving, root, by)
+                how = (first, second, w, moving, *step_of(eta, corrections, epoch - start))
                 pair[0], pair[1] = zero, zero
                 if not bad:
                     if train_w:
@@ -787,9 +791,13 @@ def kernel(spec: Specification) -> Any:
                             for o in range(outputs):
                                 at = o * units + thread
                                 w_out[at], pair[0] = move(w_out[at], factor * by_out[o], pair[0], at_out + at, how)
+                    if of_state and not acts and train_bias:
+                        for o in range(outputs):
+                            if thread == o % block_size:
+                                small[o], pair[0] = move(small[o], factor * by_bias[o], pair[0], at_small + o, how)
                     for k in range(own_small):
                         entry = k * block_size + thread
-                        if entry < of_small and small_trains(entry):
+                        if (acts or not of_state) and entry < of_small and small_trains(entry):
                             small[entry], pair[0] = move(
                                 small[entry], factor * by_small[k], pair[0], at_small + entry, how
                             )

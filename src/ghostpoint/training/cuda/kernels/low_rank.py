@@ -407,14 +407,16 @@ def kernel(spec: Specification) -> Any:
                                 for step in range(steps):
                                     if of_latents and entry < bias_at:
                                         by_z = load(own, z_at + step * outputs + entry // latents)
-                                        part[entry_of] += by_z * load(own, (step + shift) * row_stride + entry % latents)
+                                        part[entry_of] += by_z * load(
+                                            own, (step + shift) * row_stride + entry % latents
+                                        )
                                     elif by_confidence:
                                         by_z = load(own, z_at + step * outputs)
                                         part[entry_of] += by_z * (load(own, (step + shift) * row_stride) - kappa_star)
                                     else:
                                         part[entry_of] += load(own, z_at + step * outputs + entry - bias_at)
                         barrier()
-                        # lambda, in the place of rho if it is the loss's, and the sum over steps for M
+                        # lambda, the loss's in the place of rho, and the sum over steps for M
                         if trial == 0 or not of_loss:
                             for j in range(left_size):
                                 by_left[j] = zero

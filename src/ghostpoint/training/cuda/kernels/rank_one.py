@@ -203,7 +203,7 @@ def kernel(spec: Specification) -> Any:
                 following = leak * kappa + alpha * pair[0]
                 taken, by_first, by_second = False, zero, zero
                 if watched:
-                    # readings t - 1 and t, which are of kappa[t] and kappa[t+1], as ``trust.measure``
+                    # readings t - 1 and t, of kappa[t] and kappa[t+1], as ``trust.measure``
                     high = sign * (np.float64(c * (following - kappa_star)) - logit)
                     if opens <= t and t < closes and not crossed:
                         if t > opens and low <= 0 and high > 0:

@@ -1,5 +1,5 @@
-"""The trust region and the hazard limit of the CUDA kernels: the rules of ``kernels/trust.py``, from
-the same source, and what becomes of an update by them.
+"""The trust region and the hazard limit of the CUDA kernels: the rules of ``kernels/trust.py``,
+from the same source, and what becomes of an update by them.
 
 A kernel that acts gets the gradients e of the crossings beside that of the loss, g. With the
 optimiser's direction q, of which the update is ``by q`` (``by`` is negative), it takes the products

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple, get_type_hints
+from typing import Annotated, Any, NamedTuple, TypeAlias, get_type_hints
 
 import numpy as np
 
@@ -11,10 +11,16 @@ import numpy as np
 QUANTITIES = ("loss", "gradient_norm", "accuracy", "confidence", "update_scale")
 
 # Type ("real" is that of the run) and axes of an argument.
-Reals1, Reals2, Reals3 = Annotated[Any, "real", 1], Annotated[Any, "real", 2], Annotated[Any, "real", 3]
-Integers1, Integers2 = Annotated[Any, "int64", 1], Annotated[Any, "int64", 2]
-Doubles1, Doubles2 = Annotated[Any, "float64", 1], Annotated[Any, "float64", 2]
-Places, Integer, Double = Annotated[Any, "int32", 1], Annotated[Any, "int64", 0], Annotated[Any, "float64", 0]
+Reals1: TypeAlias = Annotated[Any, "real", 1]
+Reals2: TypeAlias = Annotated[Any, "real", 2]
+Reals3: TypeAlias = Annotated[Any, "real", 3]
+Doubles1: TypeAlias = Annotated[Any, "float64", 1]
+Doubles2: TypeAlias = Annotated[Any, "float64", 2]
+Integers1: TypeAlias = Annotated[Any, "int64", 1]
+Integers2: TypeAlias = Annotated[Any, "int64", 2]
+Places: TypeAlias = Annotated[Any, "int32", 1]
+Integer: TypeAlias = Annotated[Any, "int64", 0]
+Double: TypeAlias = Annotated[Any, "float64", 0]
 
 
 class Networks(NamedTuple):
@@ -112,11 +118,11 @@ def argument_types(spec: Specification) -> tuple[Any, ...]:
         number = getattr(types, spec.dtype if kind == "real" else kind)
         return types.Array(number, axes, "C") if axes else number
 
-    records = [
-        types.NamedTuple([of(*hint.__metadata__) for hint in get_type_hints(record, include_extras=True).values()], record)
-        for record in RECORDS
-    ]
-    return (*records, of("real", 2))
+    def record(kind: Any) -> Any:
+        hints = get_type_hints(kind, include_extras=True).values()
+        return types.NamedTuple([of(*hint.__metadata__) for hint in hints], kind)
+
+    return (*map(record, RECORDS), of("real", 2))
 
 
 @dataclass(frozen=True)
