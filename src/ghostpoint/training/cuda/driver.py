@@ -261,10 +261,10 @@ class Run:
         # a list without epochs gets one that never comes, since a device takes no array without
         # elements
         buffers = piece.buffers[piece.launches % 2]
-        listed = [
-            buffers.filled(name, epochs if len(epochs) else np.array([-1]), self.copy)
+        listed = {
+            name: buffers.filled(name, epochs if len(epochs) else np.array([-1]), self.copy)
             for name, epochs in (("records", plan.record_epochs[records]), ("kept", plan.snapshot_epochs[kept]))
-        ]
+        }
         k = np.arange(start + 1.0, stop + 1.0)
         corrections = np.stack([1 / (1 - self.betas[0] ** k), 1 / np.sqrt(1 - self.betas[1] ** k)], axis=1)
         corrections = buffers.filled("corrections", corrections.astype(real), self.copy)
@@ -279,10 +279,10 @@ class Run:
         names = ("state", "first", "second", "rate", "initial", "threshold", "norms", "keys")
         arguments = (
             Networks(order=order, **{name: arrays[name] for name in names}),
-            Asked(*trials, cuts=self.cuts),
+            Asked(*[*trials, self.cuts]),
             Settings(corrections, self.numbers, np.float64(plan.solved_loss), *sizes),
-            Watch(*self.watched, acted=arrays["acted"]),
-            Recorder(*listed, history=history, snapshots=snapshots, events=arrays["events"], now=arrays["now"]),
+            Watch(*[*self.watched, arrays["acted"]]),
+            Recorder(**listed, history=history, snapshots=snapshots, events=arrays["events"], now=arrays["now"]),
             self.work,
         )
         self.copy.synchronize()
