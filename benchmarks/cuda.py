@@ -462,12 +462,17 @@ def device() -> dict[str, Any]:
 
 
 def listen(process: subprocess.Popen[str], found: dict[str, Any], say: Callable[[str], None]) -> None:
-    """Take up what a section prints, line by line; a line with a record in JSON is a finding."""
+    """Take up what a section prints, line by line: a record in JSON is a finding, a list with one
+    is all that was found.
+    """
     for line in process.stdout or ():
         try:
             heard = json.loads(line)
         except ValueError:
             heard = None
+        if isinstance(heard, list):
+            found.clear()
+            heard = heard[0]
         if isinstance(heard, dict):
             found.update(heard)
         say(line.rstrip())
@@ -529,12 +534,16 @@ def main() -> None:
             print(json.dumps(stack(options.stack, lock) if options.stack else part(options.part, lock)))
         return
     if options.section:
-        print(json.dumps(WORK[options.section](options.small)))
+        print(json.dumps([WORK[options.section](options.small)]))
         return
     end = time.perf_counter() + options.seconds
     # SIGTERM, too, ends what was started
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     results: dict[str, Any] = {"device": device()}
+    if options.json.exists():  # what is not asked for stays, if it is of the same device
+        saved = json.loads(options.json.read_text(encoding="utf-8"))
+        if saved.get("device", {}).get("name") == results["device"]["name"]:
+            results = saved | results
     command = [sys.executable, __file__, *["--small"] * options.small, "--section"]
     for group in GROUPS:
         asked = tuple(name for name in group if name in options.only)

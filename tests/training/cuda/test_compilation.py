@@ -45,7 +45,7 @@ KERNELS = {
     "low rank, trust region": (LOW(30, [0], "state_readout", rank=2), DelayedActivation(), "sgd", "float32", (8, 0)),
     "full rank, trust region": (FULL(30, [0]), DelayedActivation(), "sgd", "float32", (9, 0)),
     "full rank by m and n, trust region": (
-        LOW(30, [0], "latent_readout", rank=33),
+        LOW(30, [0], "latent_readout", rank=33, n_inputs=1),
         DelayedActivation(),
         "sgd",
         "float32",

@@ -99,7 +99,7 @@ def test_what_the_kernels_do_not_know_is_said():
     assert obstacle(whole(128, [0]), task, plan) == ""
     assert "up to 128 units, got 129" in obstacle(whole(129, [0]), task, plan)
     assert obstacle(low(40, [0], rank=33), task, plan) == ""
-    assert obstacle(low(40, [0], "latent_readout", rank=33), task, plan) == ""
+    assert obstacle(low(40, [0], "latent_readout", rank=33, n_inputs=1), task, plan) == ""
     assert "ranks up to 32 beyond 128 units, got 33" in obstacle(low(200, [0], rank=33), task, plan)
     assert obstacle(low(100, [0], "state_readout", rank=100), task, plan) == ""
     acting = Plan(np.ones(1), 5, none, none, SGD(), None, 0.05, 0, remedies=(TrustRegion(), HazardLimit()))

@@ -378,8 +378,9 @@ def kernel(spec: Specification) -> Any:
                         store(resting, w_at + (a * wide + k) * block_size, value)
             for i in range(thread, slope_at, block_size):  # places that no unit has stay zero
                 store(own, i, zero)
-            for i in range(thread, steps * s_row if watched else 0, block_size):
-                store(own, crossing_s + i, zero)
+            if watched:
+                for i in range(thread, steps * s_row, block_size):
+                    store(own, crossing_s + i, zero)
             cuda.syncthreads()
             if thread < units:
                 b[thread] = state[w, at_b + thread]
