@@ -39,12 +39,13 @@ from numba import cuda, types
 from ghostpoint.numerics.random import INITIAL, NOISE
 from ghostpoint.training.cuda.kernels import frame
 from ghostpoint.training.cuda.kernels.frame import begin, end, note, over, write
+from ghostpoint.training.cuda.kernels.full_rank_parts import part_functions
+from ghostpoint.training.cuda.kernels.full_rank_restraint import crossing_functions
 from ghostpoint.training.cuda.kernels.full_rank_tiles import (
     LARGEST,
     column_sums,
     fixed_size,
     grid,
-    of_crossing,
     registers,
     rest_size,
     rows,
@@ -69,13 +70,12 @@ from ghostpoint.training.cuda.kernels.lanes import (
 )
 from ghostpoint.training.cuda.kernels.low_rank_storage import small_size
 from ghostpoint.training.cuda.kernels.random import normal_at
-from ghostpoint.training.cuda.kernels.restraint import MADE, MOST, SCALE, TOUCHED, judged_bad, measure, restrainer
-from ghostpoint.training.cuda.kernels.rules import direction
+from ghostpoint.training.cuda.kernels.restraint import MADE, measure
 from ghostpoint.training.cuda.kernels.specification import Specification
 from ghostpoint.training.kernels.low_rank import CHUNK_KEY
 from ghostpoint.training.kernels.low_rank_passes import CONFIDENCE, LATENT, STATE
 from ghostpoint.training.kernels.optimizers import SGD
-from ghostpoint.training.kernels.trust import ALONG, BY_LOSS, GRAM, WEIGHT, row_size
+from ghostpoint.training.kernels.trust import row_size
 
 __all__ = ["LARGEST", "fixed_size", "kernel", "registers", "rest_size", "threads", "work_size"]
 
@@ -97,12 +97,10 @@ def kernel(spec: Specification) -> Any:
     x_row, s_row = rows(spec)
     of_state, of_latents, by_confidence = (spec.readout == kind for kind in (STATE, LATENT, CONFIDENCE))
     of_small, own_small = small_size(spec), small_of_thread(spec)
-    bias_at = outputs * spec.latents if of_latents else 0  # among what is small
     at_w, at_in, at_b, at_out = (spec.place(part) for part in ("W", "w_in", "b", "w_out"))
     at_small = spec.place("confidence" if by_confidence else "w_out" if of_latents else "b_out")
     train_w, train_in, train_b = (spec.trains(part) for part in ("W", "w_in", "b"))
     train_out, train_bias = of_state and spec.trains("w_out"), spec.trains("b_out")
-    train_head = spec.trains("confidence" if by_confidence else "w_out")
     factored = spec.latents > 0  # W = m n^T
     may_freeze, remembers, shift = spec.may_freeze, spec.rule != SGD, spec.shift
     on_chip, element = spec.on_chip, getattr(types, spec.dtype)
@@ -127,133 +125,12 @@ def kernel(spec: Specification) -> Any:
     unit_blocks = -(-units // WARP)
 
     acts, watched, found_row = spec.acts, spec.watched, row_size(spec.watched)
-    of_gradient = of_crossing(spec) * block_size  # of a crossing's time
-    first_slot = 2 * latents if factored else tile  # of what is neither W nor m nor n
-    restrain, judged, rule = restrainer(spec), judged_bad(real), direction(spec.rule, real)
-    trains_m_or_n = train_m or train_n
+    write_crossing, act = crossing_functions(spec)
+    small_trains, head_of_latents, factor_gradients, small_gradient, share_of_square, copy, take, normalize = (
+        part_functions(spec)
+    )
 
     x_place, s_place, times, transpose_times, add_outer, hand_over, lay_down, take_up = tile_functions(spec)
-
-    @device
-    def small_trains(entry):
-        return train_head if by_confidence or entry < bias_at else train_bias
-
-    @device
-    def head_of_latents(small, resting, n_at, w_out, b_out, kappa_star, thread):
-        """W_out = V n^T and b_out, from what is small."""
-        if thread < units:
-            for o in range(outputs):
-                w_out[o * units + thread] = zero
-            for j in range(1 if by_confidence else latents):
-                value = load(resting, n_at + j * x_row + x_place(thread))
-                for o in range(outputs):
-                    w_out[o * units + thread] += small[0 if by_confidence else o * latents + j] * value
-        for o in range(thread, outputs, block_size):
-            b_out[o] = -small[0] * kappa_star if by_confidence else small[bias_at + o]
-
-    @device
-    def factor_gradients(by_w, work, memory, places, by_out, small):
-        """dL/dm and dL/dn to ``work``, from dL/dW and dL/dW_out."""
-        partial, scratch, row_parts, column_parts = memory
-        thread, owns, m_at, n_at, tile_x, tile_s, mine_s, partial_at = places
-        thread_x = x_place(thread)
-        if train_m:
-            # dL/dm = dL/dW n
-            for j in range(latents):
-                times(by_w, work, n_at + j * x_row + tile_x, row_parts)
-                row_scatter(row_parts, scratch, thread)
-                row_rest(row_parts, scratch, thread)
-                if owns:
-                    store(work, m_at + of_factors + j * s_row + mine_s, row_parts[0])
-        if train_n:
-            # dL/dn = (dL/dW)^T m, and what comes by the readout of the latents
-            for j in range(latents):
-                transpose_times(by_w, work, m_at + j * s_row + tile_s, column_parts)
-                column_scatter(column_parts, scratch, thread)
-                hand_over(partial, partial_at, column_parts)
-                cuda.syncthreads()
-                if thread < units:
-                    value = zero
-                    for k in range(warps):
-                        value += load(partial, k * partial_row + thread_x)
-                    if not of_state:
-                        for o in range(outputs):
-                            if of_latents:
-                                value += by_out[o] * small[o * latents + j]
-                            elif j == 0:
-                                value += by_out[o] * small[0]
-                    store(work, n_at + of_factors + j * x_row + thread_x, value)
-                cuda.syncthreads()
-        cuda.syncthreads()
-
-    @device
-    def small_gradient(by_small, by_bias, by_out, w_out, work, n_at, kappa_star, thread):
-        """Of what is small; W_out of a readout of the latents is used up."""
-        if not of_state:
-            if thread < units:
-                for o in range(outputs):
-                    w_out[o * units + thread] = by_out[o]
-            cuda.syncthreads()
-        for k in range(own_small):
-            entry = k * block_size + thread
-            by_small[k] = zero
-            if by_confidence:
-                if entry == 0:
-                    by_small[k] = -kappa_star * by_bias[0]
-                    for i in range(units):
-                        by_small[k] += w_out[i] * load(work, n_at + x_place(i))
-            else:
-                for o in range(outputs):
-                    if entry == bias_at + o:
-                        by_small[k] = by_bias[o]
-                if entry < bias_at:
-                    o, j = entry // latents, entry % latents
-                    for i in range(units):
-                        by_small[k] += w_out[o * units + i] * load(work, n_at + j * x_row + x_place(i))
-
-    @device
-    def inner_of_units(work, at, by_b, by_in, by_out, by_small):
-        """The thread's share of ``e . g`` of what is neither W nor m nor n, e being at ``at``."""
-        at += first_slot * block_size
-        product = load(work, at) * by_b
-        for k in range(n_inputs):
-            product += load(work, at + (1 + k) * block_size) * by_in[k]
-        for o in range(outputs):
-            product += load(work, at + (1 + n_inputs + o) * block_size) * by_out[o]
-        for k in range(own_small):
-            product += load(work, at + (1 + n_inputs + outputs + k) * block_size) * by_small[k]
-        return product
-
-    @device
-    def inner_of_weights(work, at, by_w, by_m_at, by_n_at, thread):
-        """The same of W, or of m and n."""
-        product = zero
-        if not factored:
-            for k in range(tile):
-                product += load(work, at + k * block_size) * by_w[k]
-        elif thread < units:
-            for j in range(latents):
-                by_m = load(work, by_m_at + j * s_row + s_place(thread))
-                by_n = load(work, by_n_at + j * x_row + x_place(thread))
-                product += load(work, at + j * block_size) * (by_m if train_m else zero)
-                product += load(work, at + (latents + j) * block_size) * (by_n if train_n else zero)
-        return product
-
-    @device
-    def mixed(most, value, along, work, at):
-        """``most value + along e``, e being at ``at``."""
-        value = most * value
-        if watched and along != zero:
-            value += along * load(work, at)
-        return value
-
-    @device
-    def share_of_gram(work, at, other):
-        """The thread's share of ``e_i . e_j``."""
-        product = zero
-        for k in range(0, of_gradient, block_size):
-            product += load(work, at + k) * load(work, other + k)
-        return product
 
     @device
     def read(own, t, steps, readout, read_at):
@@ -262,32 +139,6 @@ def kernel(spec: Specification) -> Any:
         for k in range(unit_blocks):
             z += readout[k] * load(own, at + read_at[k])
         return z
-
-    @device
-    def copy(values, row, work, w_at, b, w_in, w_out, small, thread, r, c):
-        """Write the parameters to a flat state."""
-        if factored:
-            m_at = w_at - thread + 2 * of_w
-            if thread < units:
-                for j in range(latents):
-                    values[row, at_m + thread * latents + j] = load(work, m_at + j * s_row + s_place(thread))
-                    values[row, at_n + thread * latents + j] = load(
-                        work, m_at + latents * s_row + j * x_row + x_place(thread)
-                    )
-        else:
-            for a in range(tall):
-                for k in range(wide):
-                    i, j = r * tall + a, c * wide + k
-                    if i < units and j < units:
-                        values[row, at_w + i * units + j] = load(work, w_at + (a * wide + k) * block_size)
-        if thread < units:
-            values[row, at_b + thread] = b[thread]
-            for k in range(n_inputs):
-                values[row, at_in + thread * n_inputs + k] = w_in[thread * n_inputs + k]
-            for o in range(outputs if of_state else 0):
-                values[row, at_out + o * units + thread] = w_out[o * units + thread]
-        for k in range(thread, of_small, block_size):
-            values[row, at_small + k] = small[k]
 
     def train(networks, asked, settings, watch, recorder, work):
         state, first, second, rate, initial, threshold, norms, keys, order = networks
@@ -357,39 +208,16 @@ def kernel(spec: Specification) -> Any:
                 column += column_space >> (k + 1)
         partial_at = warp * partial_row + across * column + tile_x
         memory = partial, scratch, row_parts, column_parts
+        gradient = by_w, by_in, by_out, by_small, pair, scratch
         places = thread, owns, m_at, n_at, tile_x, tile_s, mine_s, partial_at
         for place in range(block, order.size, cuda.gridDim.x):
             w = order[place]
-            if factored:
-                for i in range(thread, of_factors, block_size):
-                    store(resting, m_at + i, zero)
-                cuda.syncthreads()
-                if thread < units:
-                    for j in range(latents):
-                        store(resting, m_at + j * s_row + thread_s, state[w, at_m + thread * latents + j])
-                        store(resting, n_at + j * x_row + thread_x, state[w, at_n + thread * latents + j])
-            else:
-                for a in range(tall):
-                    for k in range(wide):
-                        i, j = r * tall + a, c * wide + k
-                        value = zero
-                        if i < units and j < units:
-                            value = state[w, at_w + i * units + j]
-                        store(resting, w_at + (a * wide + k) * block_size, value)
+            take(state, w, resting, w_at, b, w_in, w_out, small, thread, r, c)
             for i in range(thread, slope_at, block_size):  # places that no unit has stay zero
                 store(own, i, zero)
             if watched:
                 for i in range(thread, steps * s_row, block_size):
                     store(own, crossing_s + i, zero)
-            cuda.syncthreads()
-            if thread < units:
-                b[thread] = state[w, at_b + thread]
-                for k in range(n_inputs):
-                    w_in[thread * n_inputs + k] = state[w, at_in + thread * n_inputs + k]
-                for o in range(outputs if of_state else 0):
-                    w_out[o * units + thread] = state[w, at_out + o * units + thread]
-            for k in range(thread, of_small, block_size):
-                small[k] = state[w, at_small + k]
             cuda.syncthreads()
             eta, key, kappa_star = rate[w], keys[w], threshold[w]
             begin(events, now, w, marks, seen)
@@ -400,21 +228,7 @@ def kernel(spec: Specification) -> Any:
                 u_of, target_of = inputs[row], targets[row]
                 weight_of, counted_of = weights[row], counted[row]
                 if normed:
-                    pair[0], pair[1] = zero, zero
-                    if of_state and thread < units:
-                        for o in range(outputs):
-                            pair[0] += abs(w_out[o * units + thread])
-                    for k in range(thread, bias_at, block_size):
-                        pair[0] += abs(small[k])
-                    sums(pair, scratch, thread)
-                    if pair[0] > zero:
-                        scale = norms[w] / pair[0]
-                        if of_state and thread < units:
-                            for o in range(outputs):
-                                w_out[o * units + thread] *= scale
-                        for k in range(thread, of_small, block_size):
-                            small[k] *= scale
-                    cuda.syncthreads()
+                    normalize(w_out, small, norms[w], pair, scratch, thread)
                 if not of_state:
                     head_of_latents(small, resting, n_at, w_out, b_out, kappa_star, thread)
                 for k in range(input_space):
@@ -567,31 +381,11 @@ def kernel(spec: Specification) -> Any:
                         cuda.syncthreads()
                         if watched and not of_loss:
                             # the gradient e of the crossing, of what is trained
-                            at = e_at + passing * of_gradient
                             if factored:
                                 lay_down(tile_of_w, resting, w_at)
                                 factor_gradients(by_w, resting, memory, places, by_out, small)
-                                for j in range(latents):
-                                    by_m, by_n = zero, zero
-                                    if thread < units and train_m:
-                                        by_m = load(resting, by_m_at + j * s_row + thread_s)
-                                    if thread < units and train_n:
-                                        by_n = load(resting, by_n_at + j * x_row + thread_x)
-                                    store(resting, at + j * block_size, by_m)
-                                    store(resting, at + (latents + j) * block_size, by_n)
-                            else:
-                                for k in range(tile):
-                                    store(resting, at + k * block_size, by_w[k] if train_w else zero)
                             small_gradient(by_small, by_bias, by_out, w_out, resting, n_at, kappa_star, thread)
-                            store(resting, at + first_slot * block_size, by_b if train_b else zero)
-                            at += (first_slot + 1) * block_size
-                            for k in range(n_inputs):
-                                store(resting, at + k * block_size, by_in[k] if train_in else zero)
-                            for o in range(outputs):
-                                store(resting, at + (n_inputs + o) * block_size, by_out[o] if train_out else zero)
-                            for k in range(own_small):
-                                value = by_small[k] if small_trains(k * block_size + thread) else zero
-                                store(resting, at + (n_inputs + outputs + k) * block_size, value)
+                            write_crossing(gradient, by_b, (resting, e_at, by_m_at, by_n_at), passing, thread)
                             by_b = kept_b
                             for k in range(n_inputs):
                                 by_in[k] = kept_in[k]
@@ -610,34 +404,14 @@ def kernel(spec: Specification) -> Any:
                 sums(pair, scratch, thread)
                 seen[0], seen[2] = pair[0], pair[1] / n_counted[row]
                 pair[0], pair[1] = zero, zero
-                if train_w:
-                    for k in range(tile):
-                        pair[0] += by_w[k] * by_w[k]
-                if factored and trains_m_or_n:
+                if factored and (train_m or train_n):
                     factor_gradients(by_w, resting, memory, places, by_out, small)
-                    if thread < units:
-                        for j in range(latents):
-                            if train_m:
-                                pair[0] += load(resting, by_m_at + j * s_row + thread_s) ** 2
-                            if train_n:
-                                pair[0] += load(resting, by_n_at + j * x_row + thread_x) ** 2
-                if not of_state or acts:
+                if acts or not of_state:
                     small_gradient(by_small, by_bias, by_out, w_out, resting, n_at, kappa_star, thread)
-                if thread < units:
-                    if train_b:
-                        pair[0] += by_b * by_b
-                    if train_in:
-                        for k in range(n_inputs):
-                            pair[0] += by_in[k] * by_in[k]
-                    if train_out:
-                        for o in range(outputs):
-                            pair[0] += by_out[o] * by_out[o]
-                for k in range(own_small):
-                    if not of_state and small_trains(k * block_size + thread):
-                        pair[0] += by_small[k] * by_small[k]
+                pair[0] += share_of_square(gradient, by_b, resting, by_m_at, by_n_at, thread)
                 sums(pair, scratch, thread)
                 square = pair[0]
-                if of_state and train_bias:
+                if of_state and not acts and train_bias:
                     for o in range(outputs):
                         square += by_bias[o] * by_bias[o]
                 if by_confidence:
@@ -645,107 +419,12 @@ def kernel(spec: Specification) -> Any:
                 seen[1] = real(math.sqrt(square))
                 factor, bad = limit(seen, square, eta, largest)
                 if acts:
-                    root, by = step_of(eta, corrections, epoch - start)
-                    cuda.syncthreads()  # all have read what the next lines change
-                    for k in range(watched):
-                        at = e_at + k * of_gradient
-                        pair[0] = inner_of_weights(resting, at, by_w, by_m_at, by_n_at, thread)
-                        pair[0] += inner_of_units(resting, at, by_b, by_in, by_out, by_small)
-                        pair[1] = zero
-                        sums(pair, scratch, thread)
-                        if thread == 0:
-                            found[k * found_row + BY_LOSS] = pair[0]
-                        for other in range(k + 1):
-                            pair[0] = share_of_gram(resting, at, e_at + other * of_gradient)
-                            sums(pair, scratch, thread)
-                            if thread == 0:
-                                found[k * found_row + GRAM + other] = pair[0]
-                    # the direction q takes the place of g; g . q and |q|^2
-                    pair[0], pair[1] = zero, zero
-                    if not bad and train_w:
-                        for a in range(tall):
-                            for k in range(wide):
-                                i, j, at = r * tall + a, c * wide + k, a * wide + k
-                                if (i < units and j < units) or not remembers:  # beyond, gradients are zero
-                                    g = by_w[at]
-                                    q = rule(factor * g, first, second, w, at_w + i * units + j, moving, root)
-                                    pair[0], pair[1], by_w[at] = pair[0] + g * q, pair[1] + q * q, q
-                    if not bad and factored and thread < units:
-                        for j in range(latents):
-                            if train_m:
-                                at = by_m_at + j * s_row + thread_s
-                                g = load(resting, at)
-                                q = rule(factor * g, first, second, w, at_m + thread * latents + j, moving, root)
-                                pair[0], pair[1] = pair[0] + g * q, pair[1] + q * q
-                                store(resting, at, q)
-                            if train_n:
-                                at = by_n_at + j * x_row + thread_x
-                                g = load(resting, at)
-                                q = rule(factor * g, first, second, w, at_n + thread * latents + j, moving, root)
-                                pair[0], pair[1] = pair[0] + g * q, pair[1] + q * q
-                                store(resting, at, q)
-                    if not bad and thread < units:
-                        if train_b:
-                            q = rule(factor * by_b, first, second, w, at_b + thread, moving, root)
-                            pair[0], pair[1], by_b = pair[0] + by_b * q, pair[1] + q * q, q
-                        if train_in:
-                            for k in range(n_inputs):
-                                at = at_in + thread * n_inputs + k
-                                q = rule(factor * by_in[k], first, second, w, at, moving, root)
-                                pair[0], pair[1], by_in[k] = pair[0] + by_in[k] * q, pair[1] + q * q, q
-                        if train_out:
-                            for o in range(outputs):
-                                at = at_out + o * units + thread
-                                q = rule(factor * by_out[o], first, second, w, at, moving, root)
-                                pair[0], pair[1], by_out[o] = pair[0] + by_out[o] * q, pair[1] + q * q, q
-                    for k in range(own_small):
-                        entry = k * block_size + thread
-                        if not bad and entry < of_small and small_trains(entry):
-                            q = rule(factor * by_small[k], first, second, w, at_small + entry, moving, root)
-                            pair[0], pair[1], by_small[k] = pair[0] + by_small[k] * q, pair[1] + q * q, q
-                    sums(pair, scratch, thread)
-                    ascending, length = pair[0] < zero, -by * real(math.sqrt(pair[1]))
-                    for k in range(watched):
-                        at = e_at + k * of_gradient
-                        pair[0] = inner_of_weights(resting, at, by_w, by_m_at, by_n_at, thread)
-                        pair[0] += inner_of_units(resting, at, by_b, by_in, by_out, by_small)
-                        pair[1] = zero
-                        sums(pair, scratch, thread)
-                        if thread == 0:
-                            found[k * found_row + ALONG] = by * pair[0]
-                    cuda.syncthreads()
-                    if thread == 0:
-                        restrain(watch, found, made, seen[0], seen[1], length, ascending)
-                    cuda.syncthreads()
-                    bad, factor, seen[4] = judged(bad, made[SCALE], length), one, real(made[SCALE])
-                    if thread == 0 and made[TOUCHED] > 0 and not bad:
-                        watch.acted[w] += 1
-                    # what is left of q, and what is added to it along every e
-                    most = real(made[MOST])
-                    for crossing in range(max(1, watched)):
-                        e, along = e_at + crossing * of_gradient, zero
-                        if watched:
-                            along = real(found[crossing * found_row + WEIGHT]) / by
-                        if not factored:
-                            for k in range(tile):
-                                by_w[k] = mixed(most, by_w[k], along, resting, e + k * block_size)
-                        elif thread < units:
-                            for j in range(latents):
-                                at = by_m_at + j * s_row + thread_s
-                                store(resting, at, mixed(most, load(resting, at), along, resting, e + j * block_size))
-                                at, other = by_n_at + j * x_row + thread_x, e + (latents + j) * block_size
-                                store(resting, at, mixed(most, load(resting, at), along, resting, other))
-                        e += first_slot * block_size
-                        by_b = mixed(most, by_b, along, resting, e)
-                        for k in range(n_inputs):
-                            by_in[k] = mixed(most, by_in[k], along, resting, e + (1 + k) * block_size)
-                        e += (1 + n_inputs) * block_size
-                        for o in range(outputs):
-                            by_out[o] = mixed(most, by_out[o], along, resting, e + o * block_size)
-                        e += outputs * block_size
-                        for k in range(own_small):
-                            by_small[k] = mixed(most, by_small[k], along, resting, e + k * block_size)
-                        most = one
+                    at = e_at, by_m_at, by_n_at
+                    direct = first, second, w, moving, *step_of(eta, corrections, epoch - start)
+                    by_b, bad = act(
+                        watch, (found, made, seen), gradient, by_b, (resting, *at), direct, (factor, bad, w, thread)
+                    )
+                    factor = one
                 if recorded < records.size and records[recorded] == epoch:
                     if thread == 0:
                         write(history, w, recorded, seen)

@@ -49,6 +49,8 @@ from ghostpoint.training.cuda.kernels.lanes import (
     store,
     total,
 )
+from ghostpoint.training.cuda.kernels.low_rank_parts import part_functions
+from ghostpoint.training.cuda.kernels.low_rank_restraint import crossing_functions
 from ghostpoint.training.cuda.kernels.low_rank_storage import (
     STRIDE,
     fixed_size,
@@ -62,13 +64,12 @@ from ghostpoint.training.cuda.kernels.low_rank_storage import (
     work_size,
 )
 from ghostpoint.training.cuda.kernels.random import normal_at
-from ghostpoint.training.cuda.kernels.restraint import MADE, MOST, SCALE, TOUCHED, judged_bad, measure, restrainer
-from ghostpoint.training.cuda.kernels.rules import direction
+from ghostpoint.training.cuda.kernels.restraint import MADE, measure
 from ghostpoint.training.cuda.kernels.specification import Specification
 from ghostpoint.training.kernels.low_rank import CHUNK_KEY
 from ghostpoint.training.kernels.low_rank_passes import CONFIDENCE, LATENT, STATE
 from ghostpoint.training.kernels.optimizers import SGD
-from ghostpoint.training.kernels.trust import ALONG, BY_LOSS, GRAM, WEIGHT, row_size
+from ghostpoint.training.kernels.trust import row_size
 
 __all__ = ["fixed_size", "kernel", "registers", "rest_size", "work_size"]
 
@@ -84,9 +85,6 @@ def kernel(spec: Specification) -> Any:
     of_small = small_size(spec)
     small_at = spec.place("confidence") if by_confidence else spec.place("w_out" if of_latents else "b_out")
     bias_at = outputs * latents if of_latents else 0
-    train_head, train_bias = spec.trains("confidence" if by_confidence else "w_out"), spec.trains("b_out")
-    at_m, at_n, at_in, at_b, at_out = (spec.place(part) for part in ("m", "n", "w_in", "b", "w_out"))
-    train_m, train_n, train_in, train_b, train_out = (spec.trains(part) for part in ("m", "n", "w_in", "b", "w_out"))
     may_freeze, remembers, shift = spec.may_freeze, spec.rule != SGD, spec.shift
     on_chip, element = spec.on_chip, getattr(types, spec.dtype)
     drawn_start, noisy, normed, chunk = spec.drawn_start, spec.noisy, spec.normed, spec.chunk
@@ -105,72 +103,10 @@ def kernel(spec: Specification) -> Any:
     own_small, phi_at = small_of_thread(spec), row_stride  # of (steps + 1) rows of rho
 
     acts, watched, found_row = spec.acts, spec.watched, row_size(spec.watched)
-    of_gradient = (left_size + right_size + own_small) * WARP  # of a crossing's time
-    restrain, judged, rule = restrainer(spec), judged_bad(real), direction(spec.rule, real)
+    write_crossing, act = crossing_functions(spec)
+    left_place, right_place, left_trains, right_trains, small_trains, copy, normalize = part_functions(spec)
 
     share, keep, fetch, fetch_phi, lay_down, take_up = storage_functions(spec)
-
-    @device
-    def left_place(j, i):
-        """Where column j of M has unit i in the flat state."""
-        if j < latents:
-            return at_m + i * latents + j
-        if j < latents + n_inputs:
-            return at_in + i * n_inputs + (j - latents)
-        return at_b + i
-
-    @device
-    def right_place(k, i):
-        """Where column k of P has unit i in the flat state."""
-        if k < latents:
-            return at_n + i * latents + k
-        return at_out + (k - latents) * units + i
-
-    @device
-    def left_trains(j):
-        return train_m if j < latents else (train_in if j < latents + n_inputs else train_b)
-
-    @device
-    def right_trains(k):
-        return train_n if k < latents else train_out
-
-    @device
-    def small_trains(s):
-        return train_head if by_confidence or s < bias_at else train_bias
-
-    @device
-    def copy(values, row, left, right, small, lane):
-        """Write the parameters to a flat state."""
-        for u in range(held):
-            i = lane * held + u
-            if i < units:
-                for j in range(columns):
-                    values[row, left_place(j, i)] = left[j * held + u]
-                for k in range(rows):
-                    values[row, right_place(k, i)] = right[k * held + u]
-        for s in range(lane, of_small, WARP):
-            values[row, small_at + s] = small[s]
-
-    @device
-    def normalize(right, small, norm, pair, scratch, lane):
-        """Scale W_out and b_out so that ``sum |W_out|`` is ``norm``; a readout of zeros stays."""
-        pair[0], pair[1] = zero, zero
-        if of_latents:
-            for s in range(lane, bias_at, WARP):
-                pair[0] += abs(small[s])
-        else:
-            for k in range(latents, rows):
-                for u in range(held):
-                    pair[0] += abs(right[k * held + u])
-        pair_sums(pair, scratch, lane)
-        if pair[0] > zero:
-            factor = norm / pair[0]
-            for k in range(latents, rows):
-                for u in range(held):
-                    right[k * held + u] *= factor
-            for s in range(lane, of_small, WARP):
-                small[s] *= factor
-        barrier()
 
     @device
     def row_sum(shares, at, pair, scratch, lane):
@@ -187,34 +123,6 @@ def kernel(spec: Specification) -> Any:
                 pair[0] += load(shares, at + k)
         rest_of_row(pair, scratch, lane)
         return pair[0]
-
-    @device
-    def share_of_inner(work, at, by_left, by_right, by_small):
-        """The thread's share of ``e . g``, e being at ``at``."""
-        product = zero
-        for k in range(left_size):
-            product += load(work, at + k * WARP) * by_left[k]
-        for k in range(right_size):
-            product += load(work, at + (left_size + k) * WARP) * by_right[k]
-        for k in range(own_small):
-            product += load(work, at + (left_size + right_size + k) * WARP) * by_small[k]
-        return product
-
-    @device
-    def share_of_gram(work, at, other):
-        """The thread's share of ``e_i . e_j``."""
-        product = zero
-        for k in range(0, of_gradient, WARP):
-            product += load(work, at + k) * load(work, other + k)
-        return product
-
-    @device
-    def mix(values, count, most, along, work, at):
-        """``most values + along e``."""
-        for k in range(count):
-            values[k] = most * values[k]
-            if along != zero:
-                values[k] += along * load(work, at + k * WARP)
 
     input_space, pull_space = max(n_inputs, 1), 4 * latent_fours
 
@@ -240,6 +148,7 @@ def kernel(spec: Specification) -> Any:
         values, given = cuda.local.array(row_stride, real), cuda.local.array(input_space, real)
         pair, part = cuda.local.array(2, real), cuda.local.array(own_small, real)
         made, found = cuda.shared.array(MADE, np.float64), watch.seen[block % watch.seen.shape[0]]
+        gradient = by_left, by_right, by_small, pair, scratch
         # the same of all threads, which would take registers
         marks = cuda.shared.array(n_events, np.int64)
         seen = cuda.shared.array(n_quantities, real)
@@ -483,16 +392,7 @@ def kernel(spec: Specification) -> Any:
                                 lay_down(by_right, right_size, resting, rest_at + left_size * WARP)
                         elif watched:
                             # the gradient e of the crossing, of what is trained
-                            for j in range(left_size):
-                                by_left[j] = by_left[j] if left_trains(j // held) else zero
-                            for j in range(right_size):
-                                by_right[j] = alpha * by_right[j] if right_trains(j // held) else zero
-                            for j in range(own_small):
-                                part[j] = part[j] if small_trains(j * WARP + lane) else zero
-                            at = e_at + k * of_gradient
-                            lay_down(by_left, left_size, resting, at)
-                            lay_down(by_right, right_size, resting, at + left_size * WARP)
-                            lay_down(part, own_small, resting, at + (left_size + right_size) * WARP)
+                            write_crossing((by_left, by_right, part), alpha, resting, e_at, k, lane)
                             barrier()
                             if lane == 0:
                                 store(own, first_at, zero)
@@ -519,69 +419,12 @@ def kernel(spec: Specification) -> Any:
                 square = pair[0]
                 seen[1] = real(math.sqrt(square))
                 factor, bad = limit(seen, square, eta, largest)
-                root, by = step_of(eta, corrections, epoch - start)
+                how = (first, second, w, moving, *step_of(eta, corrections, epoch - start))
                 if acts:
-                    for k in range(watched):
-                        at = e_at + k * of_gradient
-                        pair[0], pair[1] = share_of_inner(resting, at, by_left, by_right, by_small), zero
-                        pair_sums(pair, scratch, lane)
-                        if lane == 0:
-                            found[k * found_row + BY_LOSS] = pair[0]
-                        for other in range(k + 1):
-                            pair[0] = share_of_gram(resting, at, e_at + other * of_gradient)
-                            pair_sums(pair, scratch, lane)
-                            if lane == 0:
-                                found[k * found_row + GRAM + other] = pair[0]
-                    # the direction q takes the place of g; g . q and |q|^2
-                    pair[0], pair[1] = zero, zero
-                    if not bad:
-                        for u in range(held):
-                            i = first_unit + u
-                            if i < units or not remembers:  # beyond, gradients are zero
-                                for j in range(columns):
-                                    if left_trains(j):
-                                        g = by_left[j * held + u]
-                                        q = rule(factor * g, first, second, w, left_place(j, i), moving, root)
-                                        pair[0], pair[1] = pair[0] + g * q, pair[1] + q * q
-                                        by_left[j * held + u] = q
-                                for k in range(rows):
-                                    if right_trains(k):
-                                        g = by_right[k * held + u]
-                                        q = rule(factor * g, first, second, w, right_place(k, i), moving, root)
-                                        pair[0], pair[1] = pair[0] + g * q, pair[1] + q * q
-                                        by_right[k * held + u] = q
-                        for k in range(own_small):
-                            entry = k * WARP + lane
-                            if entry < of_small and small_trains(entry):
-                                g = by_small[k]
-                                q = rule(factor * g, first, second, w, small_at + entry, moving, root)
-                                pair[0], pair[1] = pair[0] + g * q, pair[1] + q * q
-                                by_small[k] = q
-                    pair_sums(pair, scratch, lane)
-                    ascending, length = pair[0] < zero, -by * real(math.sqrt(pair[1]))
-                    for k in range(watched):
-                        pair[0] = share_of_inner(resting, e_at + k * of_gradient, by_left, by_right, by_small)
-                        pair[1] = zero
-                        pair_sums(pair, scratch, lane)
-                        if lane == 0:
-                            found[k * found_row + ALONG] = by * pair[0]
-                    if lane == 0:
-                        restrain(watch, found, made, seen[0], seen[1], length, ascending)
-                    barrier()
-                    bad, factor, seen[4] = judged(bad, made[SCALE], length), one, real(made[SCALE])
-                    if lane == 0 and made[TOUCHED] > 0 and not bad:
-                        watch.acted[w] += 1
-                    # what is left of q, and what is added to it along every e
-                    most = real(made[MOST])
-                    for k in range(max(1, watched)):
-                        at, along = e_at + k * of_gradient, zero
-                        if watched:
-                            along = real(found[k * found_row + WEIGHT]) / by
-                        mix(by_left, left_size, most, along, resting, at)
-                        mix(by_right, right_size, most, along, resting, at + left_size * WARP)
-                        mix(by_small, own_small, most, along, resting, at + (left_size + right_size) * WARP)
-                        most = one
-                    barrier()
+                    bad, factor = (
+                        act(watch, (found, made, seen), gradient, (resting, e_at), how, (factor, bad, w, lane)),
+                        one,
+                    )
                 if recorded < records.size and records[recorded] == epoch:
                     if lane == 0:
                         write(history, w, recorded, seen)
@@ -589,7 +432,6 @@ def kernel(spec: Specification) -> Any:
                 if saved < kept.size and kept[saved] == epoch:
                     copy(snapshots[saved], w, left, right, small, lane)
                     saved += 1
-                how = (first, second, w, moving, root, by)
                 pair[0], pair[1] = zero, zero
                 if not bad:
                     for u in range(held):
