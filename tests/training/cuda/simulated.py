@@ -152,7 +152,7 @@ def in_rounds() -> Any:
     """Whether rounds, pieces, and the stack around a network change a bit; what is heard of on the
     way.
     """
-    epochs, asked = 7, {"record": [0, 3, 4, 6], "checkpoints": [0, 5], "optimizer": "momentum"}
+    epochs, asked = 7, {"record": [0, 3, 4, 6], "checkpoints": [0, 5], "optimizer": "momentum", "remedy": TrustRegion()}
     whole = train_with(ONE, SHORT, 0.05, epochs, engine="cuda", **asked)
     rows, progress = [], []
     before, free = driver.LONGEST, driver._free_memory
