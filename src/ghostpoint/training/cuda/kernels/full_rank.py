@@ -405,10 +405,10 @@ def kernel(spec: Specification) -> Any:
                 seen[0], seen[2] = pair[0], pair[1] / n_counted[row]
                 pair[0], pair[1] = zero, zero
                 if factored and (train_m or train_n):
-                    factor_gradients(by_w, resting, memory, places, by_out, small)
+                    pair[0] += factor_gradients(by_w, resting, memory, places, by_out, small)
                 if acts or not of_state:
                     small_gradient(by_small, by_bias, by_out, w_out, resting, n_at, kappa_star, thread)
-                pair[0] += share_of_square(gradient, by_b, resting, by_m_at, by_n_at, thread)
+                pair[0] += share_of_square(gradient, by_b, thread)
                 sums(pair, scratch, thread)
                 square = pair[0]
                 if of_state and not acts and train_bias:

@@ -69,10 +69,12 @@ def part_functions(spec: Specification) -> tuple[Any, ...]:
 
     @device
     def factor_gradients(by_w, work, memory, places, by_out, small):
-        """dL/dm and dL/dn to ``work``, from dL/dW and dL/dW_out."""
+        """dL/dm and dL/dn to ``work``, from dL/dW and dL/dW_out; gives back the thread's share of
+        their squares.
+        """
         partial, scratch, row_parts, column_parts = memory
         thread, owns, m_at, n_at, tile_x, tile_s, mine_s, partial_at = places
-        thread_x = x_place(thread)
+        thread_x, square = x_place(thread), zero
         if train_m:
             # dL/dm = dL/dW n
             for j in range(latents):
@@ -80,6 +82,7 @@ def part_functions(spec: Specification) -> tuple[Any, ...]:
                 row_scatter(row_parts, scratch, thread)
                 row_rest(row_parts, scratch, thread)
                 if owns:
+                    square += row_parts[0] * row_parts[0]
                     store(work, m_at + of_factors + j * s_row + mine_s, row_parts[0])
         if train_n:
             # dL/dn = (dL/dW)^T m, and what comes by the readout of the latents
@@ -98,9 +101,11 @@ def part_functions(spec: Specification) -> tuple[Any, ...]:
                                 value += by_out[o] * small[o * latents + j]
                             elif j == 0:
                                 value += by_out[o] * small[0]
+                    square += value * value
                     store(work, n_at + of_factors + j * x_row + thread_x, value)
                 cuda.syncthreads()
         cuda.syncthreads()
+        return square
 
     @device
     def small_gradient(by_small, by_bias, by_out, w_out, work, n_at, kappa_star, thread):
@@ -184,9 +189,9 @@ def part_functions(spec: Specification) -> tuple[Any, ...]:
             small[k] = values[row, at_small + k]
 
     @device
-    def share_of_square(gradient, by_b, work, by_m_at, by_n_at, thread):
-        """The thread's share of ``|g|**2``, but for that of b_out where it has no place among what
-        is small.
+    def share_of_square(gradient, by_b, thread):
+        """The thread's share of ``|g|**2``, but for those of m and n, and of b_out where it has no
+        place among what is small.
         """
         by_w, by_in, by_out, by_small, _, _ = gradient
         square = zero
@@ -194,13 +199,6 @@ def part_functions(spec: Specification) -> tuple[Any, ...]:
             for k in range(tall * wide):
                 square += by_w[k] * by_w[k]
         if thread < units:
-            for j in range(latents):
-                if train_m:
-                    by_m = load(work, by_m_at + j * s_row + s_place(thread))
-                    square += by_m * by_m
-                if train_n:
-                    by_n = load(work, by_n_at + j * x_row + x_place(thread))
-                    square += by_n * by_n
             if train_b:
                 square += by_b * by_b
             if train_in:
