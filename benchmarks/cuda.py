@@ -6,16 +6,18 @@ Sections, each a process of its own, so that one that fails leaves the others. W
 the file as soon as it is known, and every finding is a line of progress, so that a run that is
 killed leaves what it had. A section has a limit of its own, all of them ``--seconds`` (580);
 ``--only verify speed`` takes at most 280. Kernels are compiled in as many processes side by side as
-there are processors. *verify*, training
-against the reference engine in float64 (against the compiled engine where numbers are drawn), for
-models, tasks and optimisers; *statistics*, the 100 published rank-one networks of Fig. 8B, of which
-74 learn in every run, while how many of these are lost depends on the last bit of the arithmetic;
-*speed*, nanoseconds per network-epoch over stacks of networks, medians of repeats, with the
-launches alone and nothing recorded, and the share of the bound that they reach; *published*, the
-same for the stacks of the published experiments, and the seconds of all their epochs; *torch*, the
-same training batched in PyTorch with its epoch in a CUDA graph; *jax*, vmap over networks and scan
-over steps and epochs; *cpu*, the compiled engine on two threads; *figure*, Fig. 6A of rank one end
-to end. N = 100, float32, plain gradient descent, delayed activation of 40 steps.
+there are processors.
+
+*verify*: training against the reference engine in float64 (against the compiled engine where
+numbers are drawn), for models, tasks, optimisers and remedies. *statistics*: the 100 published
+rank-one networks of Fig. 8B, of which 74 learn in every run, while how many of these are lost
+depends on the last bit of the arithmetic. *speed*: nanoseconds per network-epoch over stacks of
+networks, medians of repeats, with the launches alone and nothing recorded, and the share of the
+bound that they reach. *published*: the same for the stacks of the published experiments, and the
+seconds of all their epochs. *torch*: the same training batched in PyTorch with its epoch in a CUDA
+graph. *jax*: vmap over networks and scan over steps and epochs. *cpu*: the compiled engine on two
+threads. *figure*: Fig. 6A of rank one end to end. N = 100, float32, plain gradient descent, delayed
+activation of 40 steps.
 
 *bound*: the time of the arithmetic alone, at the device's highest clock: 16 tanh and 128
 multiply-adds a cycle and processor; of a unit and step one tanh and 9 multiply-adds at rank one, 6
