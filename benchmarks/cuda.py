@@ -1,17 +1,23 @@
 """The CUDA engine on a device: what it computes, how fast, and beside what else runs there.
 
-    python benchmarks/cuda.py [--json FILE] [--only SECTION ...] [--small]
+    python benchmarks/cuda.py [--json FILE] [--only SECTION ...] [--small] [--seconds S]
 
-Sections, each a process of its own, so that one that fails leaves the others: *verify*, training
-against the reference engine in float64 (against the compiled engine where numbers are drawn), for
-models, tasks and optimisers; *statistics*, the 100 published rank-one networks of Fig. 8B, of which
-74 learn in every run, while how many of these are lost depends on the last bit of the arithmetic;
-*speed*, nanoseconds per network-epoch over stacks of networks, medians of repeats, with the
-launches alone and nothing recorded, and the share of the bound that they reach; *published*, the
-same for the stacks of the published experiments, and the seconds of all their epochs; *torch*, the
-same training batched in PyTorch with its epoch in a CUDA graph; *jax*, vmap over networks and scan
-over steps and epochs; *cpu*, the compiled engine on two threads; *figure*, Fig. 6A of rank one end
-to end. N = 100, float32, plain gradient descent, delayed activation of 40 steps.
+Sections, each a process of its own, so that one that fails leaves the others. What they find is in
+the file as soon as it is known, and every finding is a line of progress, so that a run that is
+killed leaves what it had. A section has a limit of its own, all of them ``--seconds`` (580);
+``--only verify speed`` takes at most 280. Kernels are compiled in as many processes side by side as
+there are processors.
+
+*verify*: training against the reference engine in float64 (against the compiled engine where
+numbers are drawn), for models, tasks, optimisers and remedies. *statistics*: the 100 published
+rank-one networks of Fig. 8B, of which 74 learn in every run, while how many of these are lost
+depends on the last bit of the arithmetic. *speed*: nanoseconds per network-epoch over stacks of
+networks, medians of repeats, with the launches alone and nothing recorded, and the share of the
+bound that they reach. *published*: the same for the stacks of the published experiments, and the
+seconds of all their epochs. *torch*: the same training batched in PyTorch with its epoch in a CUDA
+graph. *jax*: vmap over networks and scan over steps and epochs. *cpu*: the compiled engine on two
+threads. *figure*: Fig. 6A of rank one end to end. N = 100, float32, plain gradient descent, delayed
+activation of 40 steps.
 
 *bound*: the time of the arithmetic alone, at the device's highest clock: 16 tanh and 128
 multiply-adds a cycle and processor; of a unit and step one tanh and 9 multiply-adds at rank one, 6
@@ -29,8 +35,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +62,7 @@ STACKS = {"rank 1": (100, 1000, 8000, 100_000), "rank 10": (100, 1000, 8000, 100
 BESIDE = {"rank 1": 8000, "rank 10": 8000, "full rank": 2000}
 #: sections, and the seconds that each may take
 SECTIONS = {
-    "speed": 70, "verify": 90, "published": 80, "statistics": 40, "figure": 50, "torch": 60, "jax": 70, "cpu": 70,
+    "speed": 90, "verify": 190, "published": 80, "statistics": 40, "figure": 50, "torch": 60, "jax": 70, "cpu": 70,
 }  # fmt: skip
 
 
@@ -94,6 +102,8 @@ def verify_cases() -> dict[str, tuple[Any, Any, float, dict[str, Any], str]]:
     flips = NBitFlipFlop(2, duration=60.0, interval=30.0, n_trials=3)
     bits = whole(40, range(2), "xavier_biased", n_inputs=2, n_outputs=2, activation="tanh")
     clip, norm = {"optimizer": "momentum", "remedy": gp.remedies.ClipGradient(0.05)}, {"readout_norm": 2.0}
+    region, adam = {"remedy": gp.remedies.TrustRegion()}, {"optimizer": "adam"}
+    forty = low(N, range(2), "latent_readout", n_inputs=1, activation="tanh", rank=40)
     return {
         "rank 1": (one, DA, 0.02, {}, "reference"),
         "rank 1, momentum, clipped": (one, DA, 0.02, clip, "reference"),
@@ -106,6 +116,10 @@ def verify_cases() -> dict[str, tuple[Any, Any, float, dict[str, Any], str]]:
         "rank 10": (low(N, range(3), "state_readout", rank=10), DA, 0.01, {}, "reference"),
         "rank 30, momentum": (low(N, range(2), "state_readout", rank=30), DA, 0.01, clip, "reference"),
         "rank 100": (low(N, range(2), "state_readout", rank=100), DA, 0.01, {}, "reference"),
+        "rank 40, readout of the latents": (forty, CUE, 0.01, {}, "reference"),
+        "rank 1, trust region": (one, DA, 0.02, region, "reference"),
+        "rank 2, trust region, Adam": (latent, CUE, 1e-3, {**region, **adam}, "reference"),
+        "full rank, trust region": (inputs, CUE, 0.01, region, "reference"),
         "full rank": (full, DA, 1e-3, {}, "reference"),
         "full rank, Adam": (full, DA, 1e-4, {"optimizer": "adam"}, "reference"),
         "full rank, inputs, readout norm": (inputs, CUE, 0.01, norm, "reference"),
@@ -119,16 +133,21 @@ def verify(small: bool) -> dict[str, Any]:
     """Largest relative error over 50 epochs of loss, and of final weights, by case and type;
     processes side by side.
     """
-    names = list(verify_cases())[:2] if small else list(verify_cases())
-    command = [sys.executable, __file__, "--case"]
-    running = {name: subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in names}
-    return as_they_end(running)
+    names = [f"{name}/{dtype}" for dtype in ("float32", "float64") for name in verify_cases()]
+    return as_they_end([sys.executable, __file__, "--case"], names[:2] if small else names)
 
 
-def as_they_end(running: dict[str, subprocess.Popen[str]]) -> dict[str, Any]:
-    """What each process has found, printed when it ends."""
-    found: dict[str, Any] = dict.fromkeys(running)
-    while running:
+def as_they_end(command: list[str], names: list[str]) -> dict[str, Any]:
+    """What the process of each name finds, printed when it ends; as many at a time as there are
+    processors.
+    """
+    found: dict[str, Any] = {}
+    running: dict[str, subprocess.Popen[str]] = {}
+    waiting, most = list(names), os.cpu_count() or 1
+    while waiting or running:
+        while waiting and len(running) < most:
+            running[waiting[0]] = subprocess.Popen([*command, waiting[0]], stdout=subprocess.PIPE, text=True)
+            del waiting[0]
         for name in [name for name, process in running.items() if process.poll() is not None]:
             process = running.pop(name)
             lines = process.communicate()[0].strip().splitlines()
@@ -139,26 +158,21 @@ def as_they_end(running: dict[str, subprocess.Popen[str]]) -> dict[str, Any]:
 
 
 def case(name: str) -> dict[str, Any]:
-    """One case of :func:`verify`."""
+    """One case of :func:`verify` in one type, as NAME/TYPE."""
+    name, _, dtype = name.rpartition("/")
     models, task, rate, settings, engine = verify_cases()[name]
-    found: dict[str, Any] = {}
-    for dtype in ("float64", "float32"):
-        asked = {"record": "all", "checkpoints": [0, 20], **settings}
-        if dtype == "float64" or engine == "compiled":
-            kind = dtype if engine == "compiled" else "float64"
-            wanted = gp.train(models, task, rate, 50, engine=gp.Computing(engine, kind), **asked)
-        run = gp.train(models, task, rate, 50, engine=gp.Computing("cuda", dtype), **asked)
-        again = gp.train(models, task, rate, 50, engine=gp.Computing("cuda", dtype), **asked)
-        same = run.history.identical(again.history) and run.events.identical(again.events)
-        found[dtype] = {
-            "loss": _apart(run.history["loss"].values, wanted.history["loss"].values),
-            "weights": max(
-                _apart(getattr(run.models, part), getattr(wanted.models, part)) for part in models.trainable
-            ),
-            "events differ": int(sum((run.events[event] != wanted.events[event]).sum() for event in run.events)),
-            "repeats": bool(same),
-        }
-    return found
+    asked = {"record": "all", "checkpoints": [0, 20], **settings}
+    kind = dtype if engine == "compiled" else "float64"
+    run = gp.train(models, task, rate, 50, engine=gp.Computing("cuda", dtype), **asked)
+    again = gp.train(models, task, rate, 50, engine=gp.Computing("cuda", dtype), **asked)
+    wanted = gp.train(models, task, rate, 50, engine=gp.Computing(engine, kind), **asked)
+    same = run.history.identical(again.history) and run.events.identical(again.events)
+    return {
+        "loss": _apart(run.history["loss"].values, wanted.history["loss"].values),
+        "weights": max(_apart(getattr(run.models, part), getattr(wanted.models, part)) for part in models.trainable),
+        "events differ": int(sum((run.events[event] != wanted.events[event]).sum() for event in run.events)),
+        "repeats": bool(same),
+    }
 
 
 def _apart(one: Any, other: Any) -> float:
@@ -212,27 +226,19 @@ def nanoseconds(models: Any, task: Any, optimizer: Any = None) -> float:
 def one_by_one(argument: str, names: list[str]) -> dict[str, Any]:
     """What a process for every name finds: they compile side by side and measure one at a time."""
     with tempfile.NamedTemporaryFile() as lock:
-        command = [sys.executable, __file__, "--lock", lock.name, argument]
-        return as_they_end(
-            {name: subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in names}
-        )
+        return as_they_end([sys.executable, __file__, "--lock", lock.name, argument], names)
 
 
 def compile_ahead(models: Any, task: Any, optimizer: Any = None) -> None:
     """Compile a kernel without launching it."""
-    from numba import types
-
     from ghostpoint.training.compiled.kernel_families import KERNELS
     from ghostpoint.training.cuda.driver import compiled
-    from ghostpoint.training.cuda.kernels.specification import ARGUMENTS
+    from ghostpoint.training.cuda.kernels.specification import argument_types
     from ghostpoint.training.cuda.problem import specification
 
     chunk = KERNELS[models.kernels].chunk(models, task, 4)
-    arguments = []
-    for _, kind, axes in ARGUMENTS:
-        number = getattr(types, "float32" if kind == "real" else kind)
-        arguments.append(types.Array(number, axes, "C") if axes else number)
-    compiled(specification(models, task, plain(models, optimizer), "float32", chunk)).compile(tuple(arguments))
+    spec = specification(models, task, plain(models, optimizer), "float32", chunk)
+    compiled(spec).compile(argument_types(spec))
 
 
 def speed(small: bool) -> dict[str, Any]:
@@ -246,7 +252,10 @@ def stack(name: str, lock: Any) -> dict[str, Any]:
     compile_ahead(networks(name, 2), DA)
     fcntl.flock(lock, fcntl.LOCK_EX)
     limit = bound(name)
-    times = {str(count): nanoseconds(networks(name, count), DA) for count in STACKS[name][: 1 if small else None]}
+    times: dict[str, float] = {}
+    for count in STACKS[name][: 1 if small else None]:
+        times[str(count)] = nanoseconds(networks(name, count), DA)
+        print(name, count, times[str(count)], file=sys.stderr, flush=True)
     return {"bound": limit, **times, "share": {count: limit / found for count, found in times.items()}}
 
 
@@ -454,11 +463,67 @@ def device() -> dict[str, Any]:
     }
 
 
+def listen(process: subprocess.Popen[str], found: dict[str, Any], say: Callable[[str], None]) -> None:
+    """Take up what a section prints, line by line: a record in JSON is a finding, a list with one
+    is all that was found.
+    """
+    for line in process.stdout or ():
+        try:
+            heard = json.loads(line)
+        except ValueError:
+            heard = None
+        if isinstance(heard, list):
+            found.clear()
+            heard = heard[0]
+        if isinstance(heard, dict):
+            found.update(heard)
+        say(line.rstrip())
+
+
+def measure(group: tuple[str, ...], command: list[str], results: dict[str, Any], end: float, path: Path) -> None:
+    """The sections of a group side by side, up to the time ``end`` at most; what is known is saved
+    with every line.
+    """
+    start, lock = time.perf_counter(), threading.Lock()
+    environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    running: dict[str, tuple[subprocess.Popen[str], threading.Thread]] = {}
+
+    def say(section: str, line: str) -> None:
+        with lock:
+            print(f"{time.perf_counter() - start:6.1f} s  {section}: {line[:400]}", flush=True)
+            path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+    for section in group:
+        results[section] = {}
+        # a session of its own, so that what it has started ends with it
+        process = subprocess.Popen(
+            [*command, section], stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
+        )
+        hear = threading.Thread(target=listen, args=(process, results[section], partial(say, section)))
+        hear.start()
+        running[section] = process, hear
+    try:
+        for section, (process, _) in running.items():
+            try:
+                process.wait(max(1.0, min(start + SECTIONS[section], end) - time.perf_counter()))
+            except subprocess.TimeoutExpired:
+                results[section]["failed"] = f"not done after {time.perf_counter() - start:.0f} s"
+    finally:
+        for section, (process, hear) in running.items():
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            elif process.returncode:
+                results[section]["failed"] = f"exit status {process.returncode}"
+            hear.join()
+            say(section, results[section].get("failed", "done"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "cuda.json")
     parser.add_argument("--only", nargs="*", choices=list(SECTIONS), default=list(SECTIONS))
     parser.add_argument("--small", action="store_true", help="tiny sizes, to try the script")
+    parser.add_argument("--seconds", type=float, default=580.0, help="of the whole run at most")
     parser.add_argument("--section", choices=list(SECTIONS), help=argparse.SUPPRESS)
     for hidden in ("--case", "--stack", "--part", "--lock"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
@@ -471,33 +536,22 @@ def main() -> None:
             print(json.dumps(stack(options.stack, lock) if options.stack else part(options.part, lock)))
         return
     if options.section:
-        print(json.dumps(WORK[options.section](options.small)))
+        print(json.dumps([WORK[options.section](options.small)]))
         return
+    end = time.perf_counter() + options.seconds
+    # SIGTERM, too, ends what was started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     results: dict[str, Any] = {"device": device()}
-    environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    if options.json.exists():  # what is not asked for stays, if it is of the same device
+        saved = json.loads(options.json.read_text(encoding="utf-8"))
+        if saved.get("device", {}).get("name") == results["device"]["name"]:
+            results = saved | results
     command = [sys.executable, __file__, *["--small"] * options.small, "--section"]
     for group in GROUPS:
-        start, running = time.perf_counter(), {}
-        for section in (name for name in group if name in options.only):
-            # a session of its own, so that what it has started ends with it
-            running[section] = subprocess.Popen(
-                [*command, section], stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
-            )
-        for section, process in running.items():
-            left = start + SECTIONS[section] - time.perf_counter()
-            try:
-                output, _ = process.communicate(timeout=max(1.0, left))
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                output, _ = process.communicate()
-            heard = output.strip().splitlines()
-            print("\n".join(heard[:-1]))
-            if process.returncode == 0:
-                results[section] = json.loads(heard[-1])
-            else:  # what there was until then is kept
-                results[section] = {"failed": f"exit status {process.returncode}", "heard": heard}
-            print(section, json.dumps(results[section])[:1500], f"{time.perf_counter() - start:.0f} s", flush=True)
-            options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        asked = tuple(name for name in group if name in options.only)
+        if asked and time.perf_counter() < end:
+            measure(asked, command, results, end, options.json)
+    print(json.dumps(results)[:3000])
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@ environment asks for it.
 
     NUMBA_ENABLE_CUDASIM=1 python -m tests.training.cuda.simulated NAME ...
 
-Prints a line of JSON for each case. On a machine with a device, and without that variable, the same
-cases run on it.
+Prints a line of JSON for each case; ``KIND*`` stands for all whose name begins so, in both types.
+On a machine with a device, and without that variable, the same cases run on it.
 """
 
 from __future__ import annotations
@@ -12,17 +12,20 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from ghostpoint.models import FullRankRNN, LowRankRNN
-from ghostpoint.remedies import ClipGradient
-from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination, NBitFlipFlop
+from ghostpoint.remedies import ClipGradient, HazardLimit, TrustRegion
+from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination, DelayedMatchToSample, NBitFlipFlop
 from ghostpoint.training import SGD, Adam
 from ghostpoint.training.compiled.kernel_families import LowRankKernels
 from ghostpoint.training.cuda import driver, problem
+from ghostpoint.training.cuda.kernels.lanes import SIMULATED
 from tests.training.calls import train_with
+from tests.training.cuda.turns import take_turns
 
 SHORT, CUE = DelayedActivation(15), DelayedCueDiscrimination(10, 10, 10)
 NOISY = DelayedCueDiscrimination(10, 10, 10, initial_scale=0.3, noise=0.1)
@@ -30,9 +33,16 @@ FLIPS = NBitFlipFlop(2, duration=60.0, interval=30.0, n_trials=2)
 LOW, FULL = LowRankRNN.initialize, FullRankRNN.initialize
 EVERY_PART = ("m", "n", "b", "confidence")
 ONE = LOW(9, [3, 4, 5, 6, 7], trainable=EVERY_PART)
+MATCH, THREE = DelayedMatchToSample(6, 6, 8), TrustRegion(crossings=3)
 LATENT = LOW(9, [3], "latent_readout", rank=2, n_inputs=1, activation="tanh")
 SIGNED = FULL(7, [3], "xavier_biased", n_inputs=1, activation="tanh")
+STEEP, STEEP_LATENT = SIGNED.replace(w_out=3 * SIGNED.w_out), LATENT.replace(w_out=10 * LATENT.w_out)
 CLIPPED = {"optimizer": SGD(0.7), "remedy": ClipGradient(0.05)}
+#: networks whose readout crosses and networks whose readout does not
+NEAR, FAR = (ONE.replace(m=2 * ONE.m, n=size * ONE.n)[rows] for size, rows in ((8, [1, 2, 4]), (16, [2, 4])))
+LONGER = DelayedActivation(20)
+THIRD, WHOLE = LOW(9, [3, 4], "state_readout", rank=3), FULL(6, [3, 4])
+CLOSE = THIRD.replace(w_out=3 * THIRD.w_out)
 ADAM = {"optimizer": Adam((0.8, 0.95), 1e-6)}
 
 #: networks, task, epochs, settings, and the engine that says what is right ("compiled" where
@@ -43,12 +53,21 @@ CASES: dict[str, tuple[Any, Any, int, dict[str, Any], str]] = {
     "rank one, Adam": (ONE, SHORT, 3, ADAM, "reference"),
     "rank one, parts": (LOW(9, [3, 4], trainable=("n",)), SHORT, 3, {}, "reference"),
     "rank one, far": (ONE.replace(m=20 * ONE.m), SHORT, 3, {}, "reference"),
-    "rank three": (LOW(9, [3, 4], "state_readout", rank=3), SHORT, 2, CLIPPED, "reference"),
-    "latent readout": (LATENT, CUE, 2, ADAM, "reference"),
-    "identity": (LOW(35, [3], "state_readout", rank=2, activation="identity"), SHORT, 2, {}, "reference"),
+    "rank one, trust region": (NEAR, LONGER, 5, {"remedy": TrustRegion()}, "reference"),
+    "rank one, unsplit": (FAR, LONGER, 4, {"remedy": TrustRegion(split=False), **ADAM}, "reference"),
+    "rank one, hazard": (ONE, SHORT, 3, {"remedy": [HazardLimit(1e-4), ClipGradient(1.0)]}, "reference"),
+    "low rank, three": (THIRD, SHORT, 2, CLIPPED, "reference"),
+    "low rank, trust region": (CLOSE, LONGER, 4, {"remedy": TrustRegion(), "optimizer": "momentum"}, "reference"),
+    "low rank, latents, trust region": (STEEP_LATENT, CUE, 3, {"remedy": THREE, **ADAM}, "reference"),
+    "low rank, hazard": (CLOSE, LONGER, 3, {"remedy": HazardLimit(1e-4)}, "reference"),
+    "low rank, latents": (LATENT, CUE, 2, ADAM, "reference"),
+    "low rank, identity": (LOW(35, [3], "state_readout", rank=2, activation="identity"), SHORT, 2, {}, "reference"),
     "low rank, noise": (LATENT, NOISY, 2, {}, "compiled"),
     "low rank, readout norm": (LATENT, CUE, 2, {"readout_norm": 2.0}, "reference"),
-    "full rank": (FULL(6, [3, 4]), SHORT, 2, ADAM, "reference"),
+    "full rank, trust region": (WHOLE, LONGER, 4, {"remedy": TrustRegion(), **ADAM}, "reference"),
+    "full rank, inputs, trust region": (STEEP, CUE, 3, {"remedy": THREE}, "reference"),
+    "full rank, unsplit": (STEEP, MATCH, 3, {"remedy": [TrustRegion(split=False), HazardLimit(0.1)]}, "reference"),
+    "full rank": (WHOLE, SHORT, 2, ADAM, "reference"),
     "full rank, inputs": (SIGNED, CUE, 2, CLIPPED, "reference"),
     "full rank, noise": (SIGNED, NOISY, 2, {"readout_norm": 2.0}, "compiled"),
     "full rank, random trials": (FULL(6, [3], n_inputs=2, n_outputs=2, activation="tanh"), FLIPS, 2, {}, "reference"),
@@ -57,8 +76,8 @@ CASES: dict[str, tuple[Any, Any, int, dict[str, Any], str]] = {
 
 
 def differences(models: Any, task: Any, epochs: int, settings: dict[str, Any], engine: str, dtype: str) -> Any:
-    """Largest differences of history, checkpoints and weights, and whether the events are the
-    same.
+    """Largest differences of history, checkpoints and weights, relative to numbers above 1, and
+    whether the events are the same.
     """
     asked = {"record": "all", "checkpoints": [0, epochs - 1], "solved": 0.9, **settings}
     wanted = train_with(
@@ -71,10 +90,15 @@ def differences(models: Any, task: Any, epochs: int, settings: dict[str, Any], e
     pairs += [(run.checkpoints[part], wanted.checkpoints[part]) for part in wanted.checkpoints]
     pairs += [(getattr(run.models, part), getattr(wanted.models, part)) for part in models.present_parts()]
     return {
-        "largest": max(float(np.abs(np.asarray(one) - np.asarray(other)).max()) for one, other in pairs),
+        "largest": max(_apart(np.asarray(one), np.asarray(other)) for one, other in pairs),
         "events": all(bool((run.events[name] == wanted.events[name]).all()) for name in wanted.events),
+        "acted": int(wanted.events["remedy_epochs"].sum()) if "remedy_epochs" in wanted.events else 0,
         "dtype": str(run.history["loss"].dtype),
     }
+
+
+def _apart(one: Any, other: Any) -> float:
+    return float((np.abs(one - other) / np.maximum(1, np.abs(other))).max())
 
 
 def case(name: str, dtype: str) -> Any:
@@ -108,9 +132,14 @@ def in_a_block() -> Any:
     whole = LOW(9, [3], "state_readout", rank=3, activation="tanh")
     driven = whole.replace(w_in=0.3 * whole.m[:, :, :1], trainable=("m", "n", "w_in", "b", "w_out", "b_out"))
     cases = [
-        (LOW(9, [3, 4], "state_readout", rank=3), SHORT, 2, ADAM, "reference"),
+        (THIRD, SHORT, 2, ADAM, "reference"),
         (LOW(35, [3], "state_readout", rank=2, trainable=("m", "b", "w_out")), SHORT, 2, CLIPPED, "reference"),
         (driven, NOISY, 2, {"readout_norm": 2.0}, "compiled"),
+        (LATENT, CUE, 2, {"readout_norm": 2.0, **ADAM}, "reference"),
+        (ONE, SHORT, 3, {}, "reference"),
+        (driven, MATCH, 3, {"remedy": THREE, "optimizer": "momentum"}, "reference"),
+        (STEEP_LATENT, CUE, 3, {"remedy": THREE}, "reference"),
+        (NEAR, LONGER, 3, {"remedy": TrustRegion()}, "reference"),
     ]
     try:
         found = [differences(*one, "float64") for one in cases]
@@ -123,7 +152,7 @@ def in_rounds() -> Any:
     """Whether rounds, pieces, and the stack around a network change a bit; what is heard of on the
     way.
     """
-    epochs, asked = 7, {"record": [0, 3, 4, 6], "checkpoints": [0, 5], "optimizer": "momentum"}
+    epochs, asked = 7, {"record": [0, 3, 4, 6], "checkpoints": [0, 5], "optimizer": "momentum", "remedy": TrustRegion()}
     whole = train_with(ONE, SHORT, 0.05, epochs, engine="cuda", **asked)
     rows, progress = [], []
     before, free = driver.LONGEST, driver._free_memory
@@ -212,9 +241,16 @@ OTHERS = {
 }
 
 
+def of_kind(kind: str) -> list[str]:
+    """The cases of a kind of network, in both types."""
+    return [f"{name}/{dtype}" for name in CASES if name.startswith(kind) for dtype in ("float64", "float32")]
+
+
 def main(names: list[str]) -> None:
     warnings.simplefilter("ignore")
-    for name in names:
+    if SIMULATED:
+        take_turns()
+    for name in chain.from_iterable(of_kind(one[:-1]) if one.endswith("*") else [one] for one in names):
         kind, _, dtype = name.partition("/")
         found = OTHERS[kind]() if kind in OTHERS else case(kind, dtype or "float64")
         print(json.dumps({"name": name, **found}), flush=True)

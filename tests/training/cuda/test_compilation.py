@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import ghostpoint as gp
+from ghostpoint.remedies import TrustRegion
 from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination
 from ghostpoint.training.optimizers import OPTIMIZERS
 from ghostpoint.training.plan import Plan
@@ -40,6 +41,16 @@ LOW, FULL = gp.LowRankRNN.initialize, gp.FullRankRNN.initialize
 KERNELS = {
     "rank one": (LOW(100, [0]), DelayedActivation(), "sgd", "float32", (9, 0)),
     "rank one, Adam": (LOW(30, [0]), DelayedActivation(), "adam", "float32", (8, 0)),
+    "rank one, trust region": (LOW(100, [0]), DelayedActivation(), "adam", "float32", (9, 0)),
+    "low rank, trust region": (LOW(30, [0], "state_readout", rank=2), DelayedActivation(), "sgd", "float32", (8, 0)),
+    "full rank, trust region": (FULL(30, [0]), DelayedActivation(), "sgd", "float32", (9, 0)),
+    "full rank by m and n, trust region": (
+        LOW(30, [0], "latent_readout", rank=33, n_inputs=1),
+        DelayedActivation(),
+        "sgd",
+        "float32",
+        (8, 0),
+    ),
     "low rank": (LOW(100, [0], "state_readout", rank=3), DelayedActivation(), "sgd", "float32", (9, 0)),
     "low rank, noise": (
         LOW(30, [0], "latent_readout", n_inputs=1, activation="tanh", rank=2),
@@ -62,24 +73,23 @@ KERNELS = {
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_kernels_compile_without_a_device(name, monkeypatch):
-    from numba import cuda, types
-    from numba.cuda import dispatcher
+    from numba import cuda
+    from numba.cuda import dispatcher, types
 
     from ghostpoint.training.cuda.kernels import full_rank, low_rank, rank_one
-    from ghostpoint.training.cuda.kernels.specification import ARGUMENTS
+    from ghostpoint.training.cuda.kernels.specification import argument_types
     from ghostpoint.training.cuda.problem import specification
 
     models, task, optimizer, dtype, capability = KERNELS[name]
-    plan = Plan(np.ones(1), 5, NONE, NONE, OPTIMIZERS[optimizer], 1.0, 0.05, 0)
+    remedies = (TrustRegion(),) if "trust region" in name else ()
+    plan = Plan(np.ones(1), 5, NONE, NONE, OPTIMIZERS[optimizer], 1.0, 0.05, 0, remedies=remedies)
     spec = specification(models, task, plan, dtype, 2)
     assert spec.kind == name.split(",")[0].removesuffix(" by m and n").replace(" ", "_")
-    arguments = []
-    for _, kind, axes in ARGUMENTS:
-        number = getattr(types, dtype if kind == "real" else kind)
-        arguments.append(types.Array(number, axes, "C") if axes else number)
     monkeypatch.setattr(dispatcher, "get_current_device", lambda: SimpleNamespace(compute_capability=capability))
     module = {"rank_one": rank_one, "low_rank": low_rank, "full_rank": full_rank}[spec.kind]
-    ptx, _ = cuda.compile(module.kernel(spec), types.void(*arguments), cc=capability, device=False, abi="numba")
+    ptx, _ = cuda.compile(
+        module.kernel(spec), types.void(*argument_types(spec)), cc=capability, device=False, abi="numba"
+    )
     assert f".target sm_{capability[0]}{capability[1]}" in ptx
     assert "shfl.sync.bfly" in ptx
     if dtype == "float32":

@@ -24,13 +24,10 @@ pytestmark = pytest.mark.skipif(
     find_spec("numba_cuda") is None, reason="numba-cuda is not installed (pip install 'ghostpoint[cuda]')"
 )
 ROOT = Path(__file__).parents[3]
-GROUPS = [
-    ["rank one", "rank one/float32", "rank one, clipped", "rank one, Adam", "rank one, Adam/float32"],
-    ["rank one, parts", "rank one, far", "rank one, far/float32", "rank three", "rank three/float32"],
-    ["latent readout", "identity", "low rank, noise", "low rank, noise/float32", "low rank, readout norm", "chunks"],
-    ["full rank", "full rank, inputs", "full rank, inputs/float32", "full rank, noise", "full rank, noise/float32"],
-    ["full rank, random trials", "full rank, two warps", "in memory", "in a block"],
-]
+#: of errors in float32, relative to numbers above 1
+LARGEST = 2e-5
+#: kinds of network, and how many cases there are of each at least
+KINDS = {"rank one": 8, "low rank": 8, "full rank": 8}
 
 
 def simulated(names):
@@ -42,15 +39,27 @@ def simulated(names):
     return {found.pop("name"): found for found in map(json.loads, done.stdout.splitlines())}
 
 
-@pytest.mark.parametrize("names", GROUPS, ids=lambda names: names[0])
-def test_training_follows_the_specification(names):
-    found = simulated(names)
-    assert set(found) == set(names)
+def check(found):
     for name, one in found.items():
         short = name.endswith("float32")
         assert one["dtype"] == ("float32" if short else "float64"), name
-        assert one["largest"] < (5e-6 if short else 1e-12), (name, one)
+        assert one["largest"] < (LARGEST if short else 1e-12), (name, one)
         assert one["events"], name
+        if "trust region" in name:
+            assert one["acted"] > 0, name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_follows_the_specification(kind):
+    found = simulated([f"{kind}*"])
+    assert len(found) >= 2 * KINDS[kind]
+    check(found)
+
+
+def test_forms_that_the_sizes_of_a_problem_choose():
+    found = simulated(["chunks", "in memory", "in a block"])
+    assert len(found) == 3
+    check(found)
 
 
 def test_rounds_ends_and_interrupts():
@@ -77,7 +86,7 @@ def test_without_a_device_the_engine_says_so():
 
 
 def test_what_the_kernels_do_not_know_is_said():
-    from ghostpoint.remedies import TrustRegion
+    from ghostpoint.remedies import Guard, HazardLimit, TrustRegion
     from ghostpoint.training.cuda.problem import obstacle
     from ghostpoint.training.optimizers import SGD
     from ghostpoint.training.plan import Plan
@@ -89,9 +98,13 @@ def test_what_the_kernels_do_not_know_is_said():
     assert obstacle(low(100, [0], rank=10), task, plan) == ""
     assert obstacle(whole(128, [0]), task, plan) == ""
     assert "up to 128 units, got 129" in obstacle(whole(129, [0]), task, plan)
-    assert "ranks up to 32, got 33" in obstacle(low(40, [0], rank=33), task, plan)
+    assert obstacle(low(40, [0], rank=33), task, plan) == ""
+    assert obstacle(low(40, [0], "latent_readout", rank=33, n_inputs=1), task, plan) == ""
+    assert "ranks up to 32 beyond 128 units, got 33" in obstacle(low(200, [0], rank=33), task, plan)
     assert obstacle(low(100, [0], "state_readout", rank=100), task, plan) == ""
-    acting = Plan(np.ones(1), 5, none, none, SGD(), None, 0.05, 0, remedies=(TrustRegion(),))
-    assert "no remedy but ClipGradient, got TrustRegion" in obstacle(low(5, [0]), task, acting)
+    acting = Plan(np.ones(1), 5, none, none, SGD(), None, 0.05, 0, remedies=(TrustRegion(), HazardLimit()))
+    assert obstacle(low(5, [0]), task, acting) == obstacle(whole(5, [0]), task, acting) == ""
+    guarded = Plan(np.ones(1), 5, none, none, SGD(), None, 0.05, 0, remedies=(Guard(),))
+    assert "TrustRegion, HazardLimit and ClipGradient, got Guard" in obstacle(low(5, [0]), task, guarded)
     gru = gp.GRU.initialize(5, [0], n_inputs=1)
     assert "do not know GRU" in obstacle(gru, task, plan)

@@ -22,10 +22,20 @@ from ghostpoint.models import Record
 from ghostpoint.tasks import Task
 from ghostpoint.training.compiled.kernel_families import KERNELS
 from ghostpoint.training.compiled.kernel_rules import rule_of
+from ghostpoint.training.compiled.single_network import watch
 from ghostpoint.training.cuda.kernels import full_rank
 from ghostpoint.training.cuda.kernels.lanes import SIMULATED, WARP
-from ghostpoint.training.cuda.kernels.specification import QUANTITIES, Specification
+from ghostpoint.training.cuda.kernels.specification import (
+    QUANTITIES,
+    Asked,
+    Networks,
+    Recorder,
+    Settings,
+    Specification,
+    Watch,
+)
 from ghostpoint.training.cuda.problem import Trials, module_of, packed, specification, unpacked, work_sizes
+from ghostpoint.training.kernels.trust import row_size
 from ghostpoint.training.outcome import Outcome, hold_above
 from ghostpoint.training.plan import Plan, kernel_key
 
@@ -126,7 +136,8 @@ class _Piece:
         moments = {"adam": 2, "momentum": 1, "sgd": 0}[rule_of(plan, 0)[0]]
         self.moments = [np.zeros(self.state.shape if k < moments else (1, 1), real) for k in range(2)]
         self.events = np.full((len(rows), 5), -1, np.int64)
-        self.now = np.zeros((len(rows), len(QUANTITIES)), real)
+        self.now = np.zeros((len(rows), spec.quantities), real)
+        self.acted = np.zeros(len(rows), np.int64)
         norms = np.zeros(len(models)) if plan.readout_norm is None else plan.readout_norm
         self.fixed = {
             "rate": plan.rate[members].astype(real),
@@ -145,7 +156,7 @@ class _Piece:
         if not self.on_device:
             changing = {
                 "state": self.state, "first": self.moments[0], "second": self.moments[1], "events": self.events,
-                "now": self.now,
+                "now": self.now, "acted": self.acted,
             }  # fmt: skip
             self.on_device = {name: cuda.to_device(array) for name, array in {**changing, **self.fixed}.items()}
         return self.on_device
@@ -157,6 +168,7 @@ class _Piece:
             arrays["state"].copy_to_host(self.state)
             arrays["events"].copy_to_host(self.events)
             arrays["now"].copy_to_host(self.now)
+            arrays["acted"].copy_to_host(self.acted)
 
     def release(self) -> None:
         """Back to the host, moments included, and off the device."""
@@ -182,8 +194,12 @@ class Run:
         self.copy = cuda.stream()
         self.trials = Trials(task, plan, spec.real)
         count, real = len(models), spec.real
-        self.quantities = [name for name in QUANTITIES if name != "confidence" or "confidence" in dict(spec.parts)]
-        self.history = {name: np.zeros((count, len(plan.record_epochs)), real) for name in self.quantities}
+        recorded = (count, len(plan.record_epochs))
+        self.history = {
+            name: np.zeros(recorded, real)
+            for name in QUANTITIES[: spec.quantities]
+            if name != "confidence" or "confidence" in dict(spec.parts)
+        }
         self.snapshots = np.zeros((len(plan.snapshot_epochs), count, spec.size), real)
         _, decay, second_decay, epsilon, _ = rule_of(plan, 0)[1].tolist()
         self.betas = decay, second_decay
@@ -196,6 +212,11 @@ class Run:
         self.cuts = cuda.to_device(np.atleast_1d(task.cuts(real)))
         rows = self.launch.blocks(count) if self.launch.work > 1 else 1
         self.work = cuda.device_array((rows, self.launch.work), real)
+        # a device takes no array without elements
+        crossings, marks, region = watch(models, task, plan)
+        shown = [crossings, marks] if spec.watched else [np.zeros((1, 5), np.int64), np.zeros((1, 2))]
+        seen = np.zeros((rows, max(1, spec.watched * row_size(spec.watched))))
+        self.watched = [cuda.to_device(array) for array in (*shown, region, seen)]
         self.length = self._round_length()
         start = {"threshold": models.arrays().get("threshold", np.zeros(count))}
         # buffers of a launch and of the one before it; a crowded device has room for one piece's
@@ -240,10 +261,10 @@ class Run:
         # a list without epochs gets one that never comes, since a device takes no array without
         # elements
         buffers = piece.buffers[piece.launches % 2]
-        listed = [
-            buffers.filled(name, epochs if len(epochs) else np.array([-1]), self.copy)
+        listed = {
+            name: buffers.filled(name, epochs if len(epochs) else np.array([-1]), self.copy)
             for name, epochs in (("records", plan.record_epochs[records]), ("kept", plan.snapshot_epochs[kept]))
-        ]
+        }
         k = np.arange(start + 1.0, stop + 1.0)
         corrections = np.stack([1 / (1 - self.betas[0] ** k), 1 / np.sqrt(1 - self.betas[1] ** k)], axis=1)
         corrections = buffers.filled("corrections", corrections.astype(real), self.copy)
@@ -251,16 +272,19 @@ class Run:
         # those that go on share their warps
         order = np.argsort(piece.finished, kind="stable").astype(np.int32)
         order = buffers.filled("order", order, self.copy)
-        history = buffers.empty("history", (len(QUANTITIES), count, max(1, records.stop - records.start)), real)
+        history = buffers.empty("history", (self.spec.quantities, count, max(1, records.stop - records.start)), real)
         saved = kept.stop - kept.start
         snapshots = buffers.empty("snapshots", (saved, count, self.spec.size) if saved else (1, 1, 1), real)
+        sizes = (np.int64(number) for number in (self.task.n_trials, self.task.steps, start, stop))
+        names = ("state", "first", "second", "rate", "initial", "threshold", "norms", "keys")
         arguments = (
-            arrays["state"], arrays["first"], arrays["second"], arrays["rate"],
-            corrections, self.numbers, np.float64(plan.solved_loss),
-            np.int64(self.task.n_trials), np.int64(self.task.steps), *trials, self.cuts, arrays["initial"],
-            arrays["threshold"], arrays["norms"], arrays["keys"], order, np.int64(start),
-            np.int64(stop), *listed, history, snapshots, arrays["events"], arrays["now"], self.work,
-        )  # fmt: skip
+            Networks(order=order, **{name: arrays[name] for name in names}),
+            Asked(*[*trials, self.cuts]),
+            Settings(corrections, self.numbers, np.float64(plan.solved_loss), *sizes),
+            Watch(*[*self.watched, arrays["acted"]]),
+            Recorder(**listed, history=history, snapshots=snapshots, events=arrays["events"], now=arrays["now"]),
+            self.work,
+        )
         self.copy.synchronize()
         done = cuda.event()
         with warnings.catch_warnings():
@@ -284,7 +308,7 @@ class Run:
             if records.stop > records.start:
                 values = history.copy_to_host(stream=self.copy)
                 self.copy.synchronize()
-                for name, rows in zip(QUANTITIES, values, strict=True):
+                for name, rows in zip(QUANTITIES[: self.spec.quantities], values, strict=True):
                     if name in self.history:
                         self.history[name][piece.members, records] = rows
             if kept.stop > kept.start:
@@ -342,6 +366,7 @@ class Run:
             parameters=unpacked(state, spec),
             snapshots={name: np.stack([one[name] for one in flat]) for name, _ in spec.parts if kept},
             epochs=done,
+            acted=np.concatenate([piece.acted for piece in self.pieces]) if spec.acts else None,
             interrupted=interrupted,
         )
 
@@ -351,7 +376,7 @@ class Run:
         for piece in self.pieces:
             piece.fetch()
             rows = slice(int((self.plan.record_epochs < start).sum()), None)
-            for place, name in enumerate(QUANTITIES):
+            for place, name in enumerate(QUANTITIES[: self.spec.quantities]):
                 if name in self.history:
                     self.history[name][piece.members, rows] = piece.now[:, place, None]
             kept = slice(int((self.plan.snapshot_epochs < start).sum()), None)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from ghostpoint.models import Record
 from ghostpoint.tasks import Task, Trial
-from ghostpoint.training.compiled.kernel_rules import OPTIMIZERS, rule_of
+from ghostpoint.training.compiled.kernel_rules import rule_of, unknown
+from ghostpoint.training.compiled.single_network import watch
 from ghostpoint.training.cuda.kernels import full_rank, low_rank, rank_one
 from ghostpoint.training.cuda.kernels.full_rank import LARGEST
 from ghostpoint.training.cuda.kernels.lanes import WARP
@@ -22,6 +23,7 @@ from ghostpoint.training.cuda.kernels.specification import Specification
 from ghostpoint.training.kernels.epoch import ACTIVATIONS, READ_OUTS
 from ghostpoint.training.kernels.low_rank_passes import READOUTS
 from ghostpoint.training.kernels.optimizers import RULES
+from ghostpoint.training.kernels.trust import SPLIT
 from ghostpoint.training.plan import Plan
 
 #: latents and outputs of the state together, and units, of a low-rank network at most
@@ -38,12 +40,9 @@ LANES = (8, 16, 32)
 
 def obstacle(models: Record, task: Task, plan: Plan) -> str:
     """Why the CUDA kernels cannot train these models on this task; empty if they can."""
-    if type(plan.optimizer) not in OPTIMIZERS:
-        names = " and ".join(kind.__name__ for kind in OPTIMIZERS)
-        return f"the CUDA kernels know the optimisers {names}, got {type(plan.optimizer).__name__}"
-    if plan.remedies:
-        names = ", ".join(type(one).__name__ for one in plan.remedies)
-        return f"the CUDA kernels know no remedy but ClipGradient, got {names}"
+    reason = unknown(task, plan)
+    if reason:
+        return reason
     if models.kernels == "full_rank":
         most, rank = LARGEST, 0
     elif models.kernels == "low_rank":
@@ -52,7 +51,9 @@ def obstacle(models: Record, task: Task, plan: Plan) -> str:
         return f"the CUDA kernels do not know {type(models).__name__}"
     if models.n_units > most:
         return f"the CUDA kernels know {type(models).__name__} of up to {most} units, got {models.n_units}"
-    return "" if rank <= MOST_ROWS else f"the CUDA kernels know ranks up to {MOST_ROWS}, got {rank}"
+    if rank > MOST_ROWS:
+        return f"the CUDA kernels know ranks up to {MOST_ROWS} beyond {LARGEST} units, got {rank}"
+    return ""
 
 
 def specification(models: Any, task: Task, plan: Plan, dtype: str, chunk: int) -> Specification:
@@ -62,11 +63,15 @@ def specification(models: Any, task: Task, plan: Plan, dtype: str, chunk: int) -
     rule, _ = rule_of(plan, 0)
     changing = task.random or task.noise > 0 or task.initial_scale > 0 or plan.readout_norm is not None
     chunks = -(-task.n_trials // chunk)
+    watched, splits = 0, False
+    if plan.remedies:
+        crossings, _, region = watch(models, task, plan)
+        watched, splits = len(crossings), len(crossings) > 0 and bool(region[SPLIT])
     lanes = next((lanes for lanes in LANES if models.n_units <= lanes * MOST_REGISTERS), None)
     short = (
         low and models.rank == 1 and not has_head and lanes is not None and not changing
         and not models.n_inputs and task.n_trials == 1 and task.read_out == "after" and task.tolerance is None
-        and task.steps <= MOST_STEPS
+        and task.steps <= MOST_STEPS and watched <= 1
     )  # fmt: skip
     spec = Specification(
         kind="rank_one" if short else "full_rank" if in_a_block(models) else models.kernels,
@@ -89,6 +94,9 @@ def specification(models: Any, task: Task, plan: Plan, dtype: str, chunk: int) -
         may_freeze=plan.optimizer.stateless and not changing,
         chunk=-(-task.n_trials // chunks) if task.noise > 0 or task.initial_scale > 0 else 1,
         lanes=lanes or 32,
+        acts=bool(plan.remedies),
+        watched=watched,
+        splits=splits,
     )
     if short:
         return spec
@@ -98,20 +106,20 @@ def specification(models: Any, task: Task, plan: Plan, dtype: str, chunk: int) -
 
 def in_a_block(models: Any) -> bool:
     """Whether a low-rank network has a block of threads, by the kernel of full rank: where its
-    weights would not fit into the registers of a warp.
+    weights would not fit into the registers of a warp, or its latents not among its threads.
     """
-    if models.kernels != "low_rank" or models.n_units > LARGEST or "w_out" not in models.present_parts():
+    if models.kernels != "low_rank" or models.n_units > LARGEST:
         return False
-    of_unit = 2 * models.rank + models.n_inputs + 1 + models.n_outputs
-    return bool(models.readout == "state" and -(-models.n_units // WARP) * of_unit > MOST_WEIGHTS)
+    outputs = models.n_outputs if "w_out" in models.present_parts() and models.readout == "state" else 0
+    of_unit = 2 * models.rank + models.n_inputs + 1 + outputs
+    return bool(models.rank + outputs > MOST_ROWS or -(-models.n_units // WARP) * of_unit > MOST_WEIGHTS)
 
 
 def work_sizes(spec: Specification, steps: int, trials: int) -> tuple[int, int]:
     """Numbers that a block keeps of a trial beside its registers, and in memory in any case."""
     if spec.kind == "rank_one":
         return 0, 0
-    rest = 0 if spec.kind == "low_rank" and trials == 1 else module_of(spec).rest_size(spec)
-    return module_of(spec).work_size(spec, steps), rest
+    return module_of(spec).work_size(spec, steps), module_of(spec).rest_size(spec, trials)
 
 
 def module_of(spec: Specification) -> Any:

@@ -14,10 +14,10 @@ from ghostpoint.training.cuda.kernels.lanes import device
 from ghostpoint.training.cuda.kernels.rules import clip_factor, direction, finite
 from ghostpoint.training.cuda.kernels.specification import QUANTITIES, Specification
 from ghostpoint.training.kernels.epoch import DIVERGED, EVENTS, FIRST_ABOVE, FROZEN, LAST_ABOVE, SOLVED
-from ghostpoint.training.kernels.optimizers import ADAM
+from ghostpoint.training.kernels.optimizers import ADAM, SGD
 
-N_EVENTS, N_QUANTITIES = len(EVENTS), len(QUANTITIES)
-LOSS, NORM, ACCURACY, CONFIDENCE = range(N_QUANTITIES)
+N_EVENTS = len(EVENTS)
+LOSS, NORM, ACCURACY, CONFIDENCE, SCALE = range(len(QUANTITIES))
 
 
 @device
@@ -25,7 +25,7 @@ def begin(events, now, w, marks, seen):
     """Take up what is known of network w."""
     for k in range(N_EVENTS):
         marks[k] = events[w, k]
-    for k in range(N_QUANTITIES):
+    for k in range(len(seen)):
         seen[k] = now[w, k]
 
 
@@ -38,7 +38,7 @@ def over(marks):
 @device
 def write(history, w, at, seen):
     """Write the quantities to column ``at`` of the history."""
-    for k in range(N_QUANTITIES):
+    for k in range(len(seen)):
         history[k, w, at] = seen[k]
 
 
@@ -68,7 +68,7 @@ def end(history, events, now, w, recorded, records, marks, seen):
         write(history, w, k, seen)
     for k in range(N_EVENTS):
         events[w, k] = marks[k]
-    for k in range(N_QUANTITIES):
+    for k in range(len(seen)):
         now[w, k] = seen[k]
 
 
@@ -105,9 +105,9 @@ def mover(spec: Specification) -> Any:
     ``changed``.
 
     g is the value's gradient, ``at`` its place in the flat state, ``how`` (first, second, w,
-    moving, root, by) as in ``rules.direction``.
+    moving, root, by) as in ``rules.direction``. Where remedies act, g is the direction already.
     """
-    rule, one = direction(spec.rule, spec.real), spec.real(1)
+    rule, one = direction(SGD if spec.acts else spec.rule, spec.real), spec.real(1)
 
     @device
     def move(value, g, changed, at, how):

@@ -17,6 +17,15 @@ warps through shared memory. s[t] takes the place of phi[t], and when all are th
 added up over the steps. W lies in ``work`` and is in registers for the two passes alone, as its
 gradient is after them, so that more blocks fit on a processor. x and s of a trial are in shared
 memory or, where a trial is too long for that, in ``work`` too, of the networks on the chip alone.
+
+Low-rank networks whose weights do not fit into a warp's registers come here too: W = m n^T,
+dL/dm = dL/dW n and dL/dn = (dL/dW)^T m. A readout V of their latents is one of the state,
+``W_out = V n^T``, so ``dL/dV = dL/dW_out n`` and dL/dn gets ``(dL/dW_out)^T V``; with the
+confidence V is c of the first latent, and ``b_out = -c kappa*``. Numbers that are no unit's (V and
+b_out, or c) are called small.
+
+The gradient of a crossing's time takes a backward pass of its own, from the two readings that
+define it, before that of the loss; its s has a place of its own, and the gradient goes to ``work``.
 """
 
 from __future__ import annotations
@@ -30,6 +39,8 @@ from numba import cuda, types
 from ghostpoint.numerics.random import INITIAL, NOISE
 from ghostpoint.training.cuda.kernels import frame
 from ghostpoint.training.cuda.kernels.frame import begin, end, note, over, write
+from ghostpoint.training.cuda.kernels.full_rank_parts import part_functions
+from ghostpoint.training.cuda.kernels.full_rank_restraint import crossing_functions
 from ghostpoint.training.cuda.kernels.full_rank_tiles import (
     LARGEST,
     column_sums,
@@ -38,6 +49,7 @@ from ghostpoint.training.cuda.kernels.full_rank_tiles import (
     registers,
     rest_size,
     rows,
+    small_of_thread,
     threads,
     tile_functions,
     work_size,
@@ -56,10 +68,14 @@ from ghostpoint.training.cuda.kernels.lanes import (
     store,
     total,
 )
+from ghostpoint.training.cuda.kernels.low_rank_storage import small_size
 from ghostpoint.training.cuda.kernels.random import normal_at
+from ghostpoint.training.cuda.kernels.restraint import MADE, measure
 from ghostpoint.training.cuda.kernels.specification import Specification
 from ghostpoint.training.kernels.low_rank import CHUNK_KEY
+from ghostpoint.training.kernels.low_rank_passes import CONFIDENCE, LATENT, STATE
 from ghostpoint.training.kernels.optimizers import SGD
+from ghostpoint.training.kernels.trust import row_size
 
 __all__ = ["LARGEST", "fixed_size", "kernel", "registers", "rest_size", "threads", "work_size"]
 
@@ -79,10 +95,12 @@ def kernel(spec: Specification) -> Any:
     column_masks, column_space = column_sums(spec)
     column_scatter = scatter(column_space, column_masks)
     x_row, s_row = rows(spec)
-    at_w, at_in, at_b, at_out, at_bias = (spec.place(part) for part in ("W", "w_in", "b", "w_out", "b_out"))
-    train_w, train_in, train_b, train_out, train_bias = (
-        spec.trains(part) for part in ("W", "w_in", "b", "w_out", "b_out")
-    )
+    of_state, of_latents, by_confidence = (spec.readout == kind for kind in (STATE, LATENT, CONFIDENCE))
+    of_small, own_small = small_size(spec), small_of_thread(spec)
+    at_w, at_in, at_b, at_out = (spec.place(part) for part in ("W", "w_in", "b", "w_out"))
+    at_small = spec.place("confidence" if by_confidence else "w_out" if of_latents else "b_out")
+    train_w, train_in, train_b = (spec.trains(part) for part in ("W", "w_in", "b"))
+    train_out, train_bias = of_state and spec.trains("w_out"), spec.trains("b_out")
     factored = spec.latents > 0  # W = m n^T
     may_freeze, remembers, shift = spec.may_freeze, spec.rule != SGD, spec.shift
     on_chip, element = spec.on_chip, getattr(types, spec.dtype)
@@ -93,7 +111,7 @@ def kernel(spec: Specification) -> Any:
     zero, one = real(0), real(1)
     tanh = functions(real).tanh
     compare = judge(real, spec.activation, spec.cuts)
-    n_events, n_quantities = frame.N_EVENTS, frame.N_QUANTITIES
+    n_events, n_quantities = frame.N_EVENTS, spec.quantities
     limit, step_of, move, normal = frame.limiter(spec), frame.stepper(spec), frame.mover(spec), normal_at(real)
     sums, warp_sums = block_total(2, block_size), total(4, WARP)
     max_row = max(row_space, 4)
@@ -106,6 +124,12 @@ def kernel(spec: Specification) -> Any:
     makes_w = train_w or train_m or train_n
     unit_blocks = -(-units // WARP)
 
+    acts, watched, found_row = spec.acts, spec.watched, row_size(spec.watched)
+    write_crossing, act = crossing_functions(spec)
+    small_trains, head_of_latents, factor_gradients, small_gradient, share_of_square, copy, take, normalize = (
+        part_functions(spec)
+    )
+
     x_place, s_place, times, transpose_times, add_outer, hand_over, lay_down, take_up = tile_functions(spec)
 
     @device
@@ -116,37 +140,11 @@ def kernel(spec: Specification) -> Any:
             z += readout[k] * load(own, at + read_at[k])
         return z
 
-    @device
-    def copy(values, row, work, w_at, b, w_in, w_out, b_out, thread, r, c):
-        """Write the parameters to a flat state."""
-        if factored:
-            m_at = w_at - thread + 2 * of_w
-            if thread < units:
-                for j in range(latents):
-                    values[row, at_m + thread * latents + j] = load(work, m_at + j * s_row + s_place(thread))
-                    values[row, at_n + thread * latents + j] = load(
-                        work, m_at + latents * s_row + j * x_row + x_place(thread)
-                    )
-        else:
-            for a in range(tall):
-                for k in range(wide):
-                    i, j = r * tall + a, c * wide + k
-                    if i < units and j < units:
-                        values[row, at_w + i * units + j] = load(work, w_at + (a * wide + k) * block_size)
-        if thread < units:
-            values[row, at_b + thread] = b[thread]
-            for k in range(n_inputs):
-                values[row, at_in + thread * n_inputs + k] = w_in[thread * n_inputs + k]
-            for o in range(outputs):
-                values[row, at_out + o * units + thread] = w_out[o * units + thread]
-        for o in range(thread, outputs, block_size):
-            values[row, at_bias + o] = b_out[o]
-
-    def train(
-        state, first, second, rate, corrections, numbers, solved, trials, steps, inputs, targets, weights, counted,
-        n_counted, cuts, initial, threshold, norms, keys, order, start, stop, records, kept, history, snapshots, events,
-        now, work,
-    ):  # fmt: skip
+    def train(networks, asked, settings, watch, recorder, work):
+        state, first, second, rate, initial, threshold, norms, keys, order = networks
+        inputs, targets, weights, counted, n_counted, cuts = asked
+        corrections, numbers, solved, trials, steps, start, stop = settings
+        records, kept, history, snapshots, events, now = recorder
         thread, block = cuda.threadIdx.x, cuda.blockIdx.x
         r, c, lane, warp = thread // across, thread % across, thread % WARP, thread // WARP
         scratch = cuda.shared.array(scratch_shape, real)
@@ -160,11 +158,21 @@ def kernel(spec: Specification) -> Any:
         w_in = cuda.shared.array(in_size, real)
         w_out = cuda.shared.array(head_size, real)
         b_out = cuda.shared.array(outputs, real)
+        small = cuda.shared.array(of_small, real)
+        if of_state:
+            small = b_out
         tile_of_w, by_w = cuda.local.array(tile, real), cuda.local.array(tile, real)
         row_parts, column_parts = cuda.local.array(max_row, real), cuda.local.array(column_space, real)
         by_in, by_out = cuda.local.array(input_space, real), cuda.local.array(outputs, real)
         own_out = cuda.local.array(outputs, real)
         by_bias, pair = cuda.local.array(outputs, real), cuda.local.array(2, real)
+        by_small = cuda.local.array(own_small, real)
+        if acts:
+            made, found = cuda.shared.array(MADE, np.float64), watch.seen[block % watch.seen.shape[0]]
+        if watched:
+            # the loss's gradient while a crossing's is taken
+            kept_in, kept_out = cuda.local.array(input_space, real), cuda.local.array(outputs, real)
+            kept_bias = cuda.local.array(outputs, real)
         # the same of all threads, which would take registers
         marks = cuda.shared.array(n_events, np.int64)
         seen = cuda.shared.array(n_quantities, real)
@@ -175,11 +183,17 @@ def kernel(spec: Specification) -> Any:
         n_rows = targets.shape[0]
         path_of_s = (steps + 1) * x_row
         slope_at = path_of_s + steps * s_row
-        w_at = thread if on_chip else thread + slope_at + (steps * outputs + 3) // 4 * 4
+        # of crossings: the logits, then dL/dz of the two readings, and s
+        crossing_z = slope_at + (steps * outputs + 3) // 4 * 4
+        crossing_s = crossing_z + (steps * outputs + 3) // 4 * 4
+        w_at = thread
+        if not on_chip:
+            w_at += crossing_s + steps * s_row if watched else crossing_z
         by_w_at = w_at + of_w
         m_at = w_at - thread + 2 * of_w
         n_at = m_at + latents * s_row
         by_m_at, by_n_at = m_at + of_factors, n_at + of_factors
+        e_at = m_at + 2 * of_factors + thread
         # the row of W whose sum this thread gets, and where its columns' sums begin
         mine = r * tall + (c & (row_space - 1))
         owns = c < row_space and c < tall and mine < units
@@ -193,37 +207,19 @@ def kernel(spec: Specification) -> Any:
             if thread & column_masks[k]:
                 column += column_space >> (k + 1)
         partial_at = warp * partial_row + across * column + tile_x
+        memory = partial, scratch, row_parts, column_parts
+        gradient = by_w, by_in, by_out, by_small, pair, scratch
+        places = thread, owns, m_at, n_at, tile_x, tile_s, mine_s, partial_at
         for place in range(block, order.size, cuda.gridDim.x):
             w = order[place]
-            if factored:
-                for i in range(thread, of_factors, block_size):
-                    store(resting, m_at + i, zero)
-                cuda.syncthreads()
-                if thread < units:
-                    for j in range(latents):
-                        store(resting, m_at + j * s_row + thread_s, state[w, at_m + thread * latents + j])
-                        store(resting, n_at + j * x_row + thread_x, state[w, at_n + thread * latents + j])
-            else:
-                for a in range(tall):
-                    for k in range(wide):
-                        i, j = r * tall + a, c * wide + k
-                        value = zero
-                        if i < units and j < units:
-                            value = state[w, at_w + i * units + j]
-                        store(resting, w_at + (a * wide + k) * block_size, value)
+            take(state, w, resting, w_at, b, w_in, w_out, small, thread, r, c)
             for i in range(thread, slope_at, block_size):  # places that no unit has stay zero
                 store(own, i, zero)
+            if watched:
+                for i in range(thread, steps * s_row, block_size):
+                    store(own, crossing_s + i, zero)
             cuda.syncthreads()
-            if thread < units:
-                b[thread] = state[w, at_b + thread]
-                for k in range(n_inputs):
-                    w_in[thread * n_inputs + k] = state[w, at_in + thread * n_inputs + k]
-                for o in range(outputs):
-                    w_out[o * units + thread] = state[w, at_out + o * units + thread]
-            for o in range(thread, outputs, block_size):
-                b_out[o] = state[w, at_bias + o]
-            cuda.syncthreads()
-            eta, key = rate[w], keys[w]
+            eta, key, kappa_star = rate[w], keys[w], threshold[w]
             begin(events, now, w, marks, seen)
             recorded, saved = 0, 0
             last = start if over(marks) else stop
@@ -232,19 +228,9 @@ def kernel(spec: Specification) -> Any:
                 u_of, target_of = inputs[row], targets[row]
                 weight_of, counted_of = weights[row], counted[row]
                 if normed:
-                    pair[0], pair[1] = zero, zero
-                    if thread < units:
-                        for o in range(outputs):
-                            pair[0] += abs(w_out[o * units + thread])
-                    sums(pair, scratch, thread)
-                    if pair[0] > zero:
-                        scale = norms[w] / pair[0]
-                        if thread < units:
-                            for o in range(outputs):
-                                w_out[o * units + thread] *= scale
-                        for o in range(thread, outputs, block_size):
-                            b_out[o] *= scale
-                    cuda.syncthreads()
+                    normalize(w_out, small, norms[w], pair, scratch, thread)
+                if not of_state:
+                    head_of_latents(small, resting, n_at, w_out, b_out, kappa_star, thread)
                 for k in range(input_space):
                     by_in[k] = zero
                 own_b = load(b, mine) if owns else zero
@@ -313,6 +299,17 @@ def kernel(spec: Specification) -> Any:
                                 z = (odd if lane % 2 else even) + b_out[o]
                                 store(own, slope_at + (t + lane) * outputs + o, z)
                     cuda.syncthreads()
+                    if watched:
+                        if thread == 0:
+                            for k in range(watched):
+                                if watch.crossings[k, 0] == trial:
+                                    measure(
+                                        watch.crossings, watch.marks, k, trial, own[slope_at:], 1, outputs,
+                                        found[k * found_row :],
+                                    )  # fmt: skip
+                        for k in range(thread, steps * outputs, block_size):
+                            store(own, crossing_z + k, zero)
+                        cuda.syncthreads()
                     for entry in range(thread, steps * outputs, block_size):
                         at = trial * steps * outputs + entry
                         of_loss, by_z, is_right = compare(
@@ -322,102 +319,118 @@ def kernel(spec: Specification) -> Any:
                         own_right += load(counted_of, at) * is_right
                         store(own, slope_at + entry, by_z)
                     cuda.syncthreads()
-                    # backwards
-                    y = zero
-                    for back in range(steps + 1):
-                        t = steps - back
-                        if back > 0:
-                            if thread < units:
-                                phi = load(own, path_of_s + t * s_row + thread_s)
-                                s = alpha * (one - phi * phi) * y
-                                by_b += s
-                                for k in range(n_inputs):
-                                    by_in[k] += s * load(u_of, (trial * steps + t) * n_inputs + k)
-                                store(own, path_of_s + t * s_row + thread_s, s)
-                            cuda.syncthreads()
-                            transpose_times(tile_of_w, own, path_of_s + t * s_row + tile_s, column_parts)
-                            column_scatter(column_parts, scratch, thread)
-                            hand_over(partial, partial_at, column_parts)
-                            cuda.syncthreads()
-                            if thread < units:
-                                y = leak * y
-                                for k in range(warps):
-                                    y += load(partial, k * partial_row + thread_x)
-                        step = t - shift
-                        if step >= 0 and step < steps:
+                    # passes backwards: of the trial's crossings, then of the loss
+                    for passing in range(watched + 1):
+                        of_loss = passing == watched
+                        z_at, s_at, top = slope_at, path_of_s, steps
+                        if watched and not of_loss:
+                            if watch.crossings[passing, 0] != trial:
+                                continue
+                            of_it = found[passing * found_row :]
+                            z_at, s_at, top = crossing_z, crossing_s, int(of_it[5]) + shift
+                            first_at = z_at + int(of_it[3]) * outputs + watch.crossings[passing, 1]
+                            second_at = z_at + int(of_it[5]) * outputs + watch.crossings[passing, 1]
+                            if thread == 0:
+                                store(own, first_at, real(of_it[4]))
+                                store(own, second_at, load(own, second_at) + real(of_it[6]))
+                            kept_b, by_b = by_b, zero
+                            for k in range(n_inputs):
+                                kept_in[k], by_in[k] = by_in[k], zero
                             for o in range(outputs):
-                                by_z = load(own, slope_at + step * outputs + o)
-                                by_bias[o] += by_z
+                                kept_out[o], kept_bias[o], by_out[o], by_bias[o] = by_out[o], by_bias[o], zero, zero
+                            cuda.syncthreads()
+                        y = zero
+                        for back in range(top + 1):
+                            t = top - back
+                            if back > 0:
                                 if thread < units:
-                                    y += own_out[o] * by_z
-                                    by_out[o] += by_z * load(own, t * x_row + thread_x)
-                    cuda.syncthreads()
-                    # the gradient of W, in the registers that W had
-                    if trial == 0:
-                        for k in range(tile):
-                            by_w[k] = zero
-                    else:
-                        take_up(by_w, resting, by_w_at)
-                    for t in range(steps if makes_w else 0):
-                        add_outer(by_w, own, path_of_s + t * s_row + tile_s, own, t * x_row + tile_x)
-                    if trial + 1 < trials:
-                        lay_down(by_w, resting, by_w_at)
-                    cuda.syncthreads()
+                                    phi = load(own, path_of_s + t * s_row + thread_s)
+                                    s = alpha * (one - phi * phi) * y
+                                    by_b += s
+                                    for k in range(n_inputs):
+                                        by_in[k] += s * load(u_of, (trial * steps + t) * n_inputs + k)
+                                    store(own, s_at + t * s_row + thread_s, s)
+                                cuda.syncthreads()
+                                transpose_times(tile_of_w, own, s_at + t * s_row + tile_s, column_parts)
+                                column_scatter(column_parts, scratch, thread)
+                                hand_over(partial, partial_at, column_parts)
+                                cuda.syncthreads()
+                                if thread < units:
+                                    y = leak * y
+                                    for k in range(warps):
+                                        y += load(partial, k * partial_row + thread_x)
+                            step = t - shift
+                            if step >= 0 and step < steps:
+                                for o in range(outputs):
+                                    by_z = load(own, z_at + step * outputs + o)
+                                    by_bias[o] += by_z
+                                    if thread < units:
+                                        y += own_out[o] * by_z
+                                        by_out[o] += by_z * load(own, t * x_row + thread_x)
+                        cuda.syncthreads()
+                        # the gradient of W, in the registers that W had
+                        if trial == 0 or not of_loss:
+                            for k in range(tile):
+                                by_w[k] = zero
+                        else:
+                            take_up(by_w, resting, by_w_at)
+                        for t in range(top if makes_w else 0):
+                            add_outer(by_w, own, s_at + t * s_row + tile_s, own, t * x_row + tile_x)
+                        if of_loss and trial + 1 < trials:
+                            lay_down(by_w, resting, by_w_at)
+                        cuda.syncthreads()
+                        if watched and not of_loss:
+                            # the gradient e of the crossing, of what is trained
+                            if factored:
+                                lay_down(tile_of_w, resting, w_at)
+                                factor_gradients(by_w, resting, memory, places, by_out, small)
+                            small_gradient(by_small, by_bias, by_out, w_out, resting, n_at, kappa_star, thread)
+                            write_crossing(gradient, by_b, (resting, e_at, by_m_at, by_n_at), passing, thread)
+                            by_b = kept_b
+                            for k in range(n_inputs):
+                                by_in[k] = kept_in[k]
+                            for o in range(outputs):
+                                by_out[o], by_bias[o] = kept_out[o], kept_bias[o]
+                            if not of_state:
+                                cuda.syncthreads()
+                                head_of_latents(small, resting, n_at, w_out, b_out, kappa_star, thread)
+                            if thread == 0:
+                                store(own, first_at, zero)
+                                store(own, second_at, zero)
+                            cuda.syncthreads()
+                            take_up(tile_of_w, resting, w_at)
                 # the norm of what is trained, and what was seen before the update
                 pair[0], pair[1] = own_loss, own_right
                 sums(pair, scratch, thread)
                 seen[0], seen[2] = pair[0], pair[1] / n_counted[row]
                 pair[0], pair[1] = zero, zero
-                if train_w:
-                    for k in range(tile):
-                        pair[0] += by_w[k] * by_w[k]
-                if train_m:
-                    # dL/dm = dL/dW n
-                    for j in range(latents):
-                        times(by_w, resting, n_at + j * x_row + tile_x, row_parts)
-                        row_scatter(row_parts, scratch, thread)
-                        row_rest(row_parts, scratch, thread)
-                        if owns:
-                            pair[0] += row_parts[0] * row_parts[0]
-                            store(resting, by_m_at + j * s_row + mine_s, row_parts[0])
-                if train_n:
-                    # dL/dn = (dL/dW)^T m
-                    for j in range(latents):
-                        transpose_times(by_w, resting, m_at + j * s_row + tile_s, column_parts)
-                        column_scatter(column_parts, scratch, thread)
-                        hand_over(partial, partial_at, column_parts)
-                        cuda.syncthreads()
-                        if thread < units:
-                            value = zero
-                            for k in range(warps):
-                                value += load(partial, k * partial_row + thread_x)
-                            pair[0] += value * value
-                            store(resting, by_n_at + j * x_row + thread_x, value)
-                        cuda.syncthreads()
-                if factored:
-                    cuda.syncthreads()
-                if thread < units:
-                    if train_b:
-                        pair[0] += by_b * by_b
-                    if train_in:
-                        for k in range(n_inputs):
-                            pair[0] += by_in[k] * by_in[k]
-                    if train_out:
-                        for o in range(outputs):
-                            pair[0] += by_out[o] * by_out[o]
+                if factored and (train_m or train_n):
+                    pair[0] += factor_gradients(by_w, resting, memory, places, by_out, small)
+                if acts or not of_state:
+                    small_gradient(by_small, by_bias, by_out, w_out, resting, n_at, kappa_star, thread)
+                pair[0] += share_of_square(gradient, by_b, thread)
                 sums(pair, scratch, thread)
                 square = pair[0]
-                if train_bias:
+                if of_state and not acts and train_bias:
                     for o in range(outputs):
                         square += by_bias[o] * by_bias[o]
+                if by_confidence:
+                    seen[3] = small[0]
                 seen[1] = real(math.sqrt(square))
                 factor, bad = limit(seen, square, eta, largest)
+                if acts:
+                    at = e_at, by_m_at, by_n_at
+                    direct = first, second, w, moving, *step_of(eta, corrections, epoch - start)
+                    by_b, bad = act(
+                        watch, (found, made, seen), gradient, by_b, (resting, *at), direct, (factor, bad, w, thread)
+                    )
+                    factor = one
                 if recorded < records.size and records[recorded] == epoch:
                     if thread == 0:
                         write(history, w, recorded, seen)
                     recorded += 1
                 if saved < kept.size and kept[saved] == epoch:
-                    copy(snapshots[saved], w, resting, w_at, b, w_in, w_out, b_out, thread, r, c)
+                    copy(snapshots[saved], w, resting, w_at, b, w_in, w_out, small, thread, r, c)
                     saved += 1
                 how = (first, second, w, moving, *step_of(eta, corrections, epoch - start))
                 pair[0], pair[1] = zero, zero
@@ -458,18 +471,24 @@ def kernel(spec: Specification) -> Any:
                             for o in range(outputs):
                                 at = o * units + thread
                                 w_out[at], pair[0] = move(w_out[at], factor * by_out[o], pair[0], at_out + at, how)
-                    if train_bias:
+                    if of_state and not acts and train_bias:
                         for o in range(outputs):
                             if thread == o % block_size:
-                                b_out[o], pair[0] = move(b_out[o], factor * by_bias[o], pair[0], at_bias + o, how)
+                                small[o], pair[0] = move(small[o], factor * by_bias[o], pair[0], at_small + o, how)
+                    for k in range(own_small):
+                        entry = k * block_size + thread
+                        if (acts or not of_state) and entry < of_small and small_trains(entry):
+                            small[entry], pair[0] = move(
+                                small[entry], factor * by_small[k], pair[0], at_small + entry, how
+                            )
                 sums(pair, scratch, thread)
                 cuda.syncthreads()
                 note(marks, seen, epoch, chance, solved, bad, pair[0] != zero or not may_freeze)
                 if over(marks):
                     break
-            copy(state, w, resting, w_at, b, w_in, w_out, b_out, thread, r, c)
+            copy(state, w, resting, w_at, b, w_in, w_out, small, thread, r, c)
             for k in range(saved, kept.size if kept[0] >= 0 else 0):
-                copy(snapshots[k], w, resting, w_at, b, w_in, w_out, b_out, thread, r, c)
+                copy(snapshots[k], w, resting, w_at, b, w_in, w_out, small, thread, r, c)
             if thread == 0:
                 end(history, events, now, w, recorded, records.size, marks, seen)
             cuda.syncthreads()

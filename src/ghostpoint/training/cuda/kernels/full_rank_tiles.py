@@ -17,6 +17,7 @@ from ghostpoint.training.cuda.kernels.lanes import (
     store,
     store_four,
 )
+from ghostpoint.training.cuda.kernels.low_rank_storage import small_size
 from ghostpoint.training.cuda.kernels.specification import Specification
 
 #: units at most: W and its gradient fill half of a processor's registers
@@ -64,20 +65,39 @@ def fixed_size(spec: Specification) -> int:
     """Numbers that a block keeps in shared memory beside those of a trial, or a few more."""
     (_, space), (_, across) = column_sums(spec), grid(spec.units)
     warps = threads(spec) // WARP
-    return warps * (space * across + 16) + spec.units * (2 + spec.inputs + spec.outputs) + 64
+    return warps * (space * across + 16) + spec.units * (2 + spec.inputs + spec.outputs) + small_size(spec) + 64
 
 
-def rest_size(spec: Specification) -> int:
-    """Numbers of ``work`` for a block in any case: W and its gradient, m and n and theirs."""
+def small_of_thread(spec: Specification) -> int:
+    """Numbers of what is no unit's that a thread takes care of."""
+    return -(-small_size(spec) // threads(spec))
+
+
+def of_crossing(spec: Specification) -> int:
+    """Numbers of a thread of the gradient of a crossing's time: W or m and n, b, W_in, W_out of the
+    state, and the small ones.
+    """
+    down, across = grid(spec.units)
+    of_w = 2 * spec.latents or -(-spec.units // down) * -(-spec.units // across)
+    return of_w + 1 + spec.inputs + spec.outputs + small_of_thread(spec)
+
+
+def rest_size(spec: Specification, trials: int) -> int:
+    """Numbers of ``work`` for a block in any case: W and its gradient, m and n and theirs, and the
+    gradient of each crossing's time.
+    """
     down, across = grid(spec.units)
     of_w = 2 * -(-spec.units // down) * -(-spec.units // across) * down * across
-    return of_w + 2 * spec.latents * sum(rows(spec))
+    of_crossings = spec.watched * of_crossing(spec) * threads(spec)
+    return of_w + 2 * spec.latents * sum(rows(spec)) + of_crossings
 
 
 def work_size(spec: Specification, steps: int) -> int:
     """Numbers that a block keeps of a trial, in shared memory or ``work``."""
     x_row, s_row = rows(spec)
-    return (steps + 1) * x_row + steps * s_row + -(-steps * spec.outputs // 4) * 4
+    of_outputs = -(-steps * spec.outputs // 4) * 4
+    of_crossings = steps * s_row + of_outputs if spec.watched else 0
+    return (steps + 1) * x_row + steps * s_row + of_outputs + of_crossings
 
 
 def tile_functions(spec: Specification) -> tuple[Any, ...]:

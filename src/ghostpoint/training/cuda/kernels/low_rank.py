@@ -18,6 +18,10 @@ too long for that, in ``work``, of the networks on the chip alone. Every row of 
 belongs to ``parts`` neighbouring threads. A sum over the units goes through shared memory: every
 thread writes its share of all rows, the threads of a row add theirs up, take the step of the row's
 recursion, and write the row for all to read. The loss of a step is one thread's, all steps at once.
+
+The gradient of a crossing's time takes a backward pass of its own, from the two readings that
+define it, before that of the loss; its lambda has a place of its own, and the gradient goes to
+``work``.
 """
 
 from __future__ import annotations
@@ -45,6 +49,8 @@ from ghostpoint.training.cuda.kernels.lanes import (
     store,
     total,
 )
+from ghostpoint.training.cuda.kernels.low_rank_parts import part_functions
+from ghostpoint.training.cuda.kernels.low_rank_restraint import crossing_functions
 from ghostpoint.training.cuda.kernels.low_rank_storage import (
     STRIDE,
     fixed_size,
@@ -52,14 +58,18 @@ from ghostpoint.training.cuda.kernels.low_rank_storage import (
     registers,
     rest_size,
     sizes_of,
+    small_of_thread,
+    small_size,
     storage_functions,
     work_size,
 )
 from ghostpoint.training.cuda.kernels.random import normal_at
+from ghostpoint.training.cuda.kernels.restraint import MADE, measure
 from ghostpoint.training.cuda.kernels.specification import Specification
 from ghostpoint.training.kernels.low_rank import CHUNK_KEY
 from ghostpoint.training.kernels.low_rank_passes import CONFIDENCE, LATENT, STATE
 from ghostpoint.training.kernels.optimizers import SGD
+from ghostpoint.training.kernels.trust import row_size
 
 __all__ = ["fixed_size", "kernel", "registers", "rest_size", "work_size"]
 
@@ -72,12 +82,9 @@ def kernel(spec: Specification) -> Any:
     columns, rows = latents + n_inputs + 1, latents + (outputs if of_state else 0)
     row_fours, latent_fours = fours_of(rows), fours_of(latents)
     # the small part: W_out of a latent readout, then b_out; or the confidence
-    small_size = 1 if by_confidence else outputs * (latents + 1) if of_latents else outputs
+    of_small = small_size(spec)
     small_at = spec.place("confidence") if by_confidence else spec.place("w_out" if of_latents else "b_out")
     bias_at = outputs * latents if of_latents else 0
-    train_head, train_bias = spec.trains("confidence" if by_confidence else "w_out"), spec.trains("b_out")
-    at_m, at_n, at_in, at_b, at_out = (spec.place(part) for part in ("m", "n", "w_in", "b", "w_out"))
-    train_m, train_n, train_in, train_b, train_out = (spec.trains(part) for part in ("m", "n", "w_in", "b", "w_out"))
     may_freeze, remembers, shift = spec.may_freeze, spec.rule != SGD, spec.shift
     on_chip, element = spec.on_chip, getattr(types, spec.dtype)
     drawn_start, noisy, normed, chunk = spec.drawn_start, spec.noisy, spec.normed, spec.chunk
@@ -86,78 +93,20 @@ def kernel(spec: Specification) -> Any:
     zero, one = real(0), real(1)
     tanh = functions(real).tanh
     compare = judge(real, spec.activation, spec.cuts)
-    n_events, n_quantities = frame.N_EVENTS, frame.N_QUANTITIES
+    n_events, n_quantities = frame.N_EVENTS, spec.quantities
     limit, step_of, move, normal = frame.limiter(spec), frame.stepper(spec), frame.mover(spec), normal_at(real)
     row_space = power_of_two(rows)
     parts = WARP // row_space
     pair_sums, rest_of_row = total(2, WARP), first_total(1, parts // 2)
     scratch_shape = scratch_size(WARP, 2)
     left_size, right_size, shares_size = columns * held, rows * held, rows * STRIDE
-    own_small, phi_at = -(-small_size // WARP), row_stride  # of (steps + 1) rows of rho
+    own_small, phi_at = small_of_thread(spec), row_stride  # of (steps + 1) rows of rho
+
+    acts, watched, found_row = spec.acts, spec.watched, row_size(spec.watched)
+    write_crossing, act = crossing_functions(spec)
+    left_place, right_place, left_trains, right_trains, small_trains, copy, normalize = part_functions(spec)
 
     share, keep, fetch, fetch_phi, lay_down, take_up = storage_functions(spec)
-
-    @device
-    def left_place(j, i):
-        """Where column j of M has unit i in the flat state."""
-        if j < latents:
-            return at_m + i * latents + j
-        if j < latents + n_inputs:
-            return at_in + i * n_inputs + (j - latents)
-        return at_b + i
-
-    @device
-    def right_place(k, i):
-        """Where column k of P has unit i in the flat state."""
-        if k < latents:
-            return at_n + i * latents + k
-        return at_out + (k - latents) * units + i
-
-    @device
-    def left_trains(j):
-        return train_m if j < latents else (train_in if j < latents + n_inputs else train_b)
-
-    @device
-    def right_trains(k):
-        return train_n if k < latents else train_out
-
-    @device
-    def small_trains(s):
-        return train_head if by_confidence or s < bias_at else train_bias
-
-    @device
-    def copy(values, row, left, right, small, lane):
-        """Write the parameters to a flat state."""
-        for u in range(held):
-            i = lane * held + u
-            if i < units:
-                for j in range(columns):
-                    values[row, left_place(j, i)] = left[j * held + u]
-                for k in range(rows):
-                    values[row, right_place(k, i)] = right[k * held + u]
-        for s in range(lane, small_size, WARP):
-            values[row, small_at + s] = small[s]
-
-    @device
-    def normalize(right, small, norm, pair, scratch, lane):
-        """Scale W_out and b_out so that ``sum |W_out|`` is ``norm``; a readout of zeros stays."""
-        pair[0], pair[1] = zero, zero
-        if of_latents:
-            for s in range(lane, bias_at, WARP):
-                pair[0] += abs(small[s])
-        else:
-            for k in range(latents, rows):
-                for u in range(held):
-                    pair[0] += abs(right[k * held + u])
-        pair_sums(pair, scratch, lane)
-        if pair[0] > zero:
-            factor = norm / pair[0]
-            for k in range(latents, rows):
-                for u in range(held):
-                    right[k * held + u] *= factor
-            for s in range(lane, small_size, WARP):
-                small[s] *= factor
-        barrier()
 
     @device
     def row_sum(shares, at, pair, scratch, lane):
@@ -177,14 +126,14 @@ def kernel(spec: Specification) -> Any:
 
     input_space, pull_space = max(n_inputs, 1), 4 * latent_fours
 
-    def train(
-        state, first, second, rate, corrections, numbers, solved, trials, steps, inputs, targets, weights, counted,
-        n_counted, cuts, initial, threshold, norms, keys, order, start, stop, records, kept, history, snapshots, events,
-        now, work,
-    ):  # fmt: skip
+    def train(networks, asked, settings, watch, recorder, work):
+        state, first, second, rate, initial, threshold, norms, keys, order = networks
+        inputs, targets, weights, counted, n_counted, cuts = asked
+        corrections, numbers, solved, trials, steps, start, stop = settings
+        records, kept, history, snapshots, events, now = recorder
         lane, block = cuda.threadIdx.x, cuda.blockIdx.x
         scratch = cuda.shared.array(scratch_shape, real)
-        small = cuda.shared.array(small_size, real)
+        small = cuda.shared.array(of_small, real)
         if SIMULATED:
             shares = cuda.shared.array(shares_size, real)
             own = cuda.shared.array(0, element) if on_chip else work[block % work.shape[0]]
@@ -197,7 +146,9 @@ def kernel(spec: Specification) -> Any:
         x0, phi, s = cuda.local.array(held, real), cuda.local.array(held, real), cuda.local.array(held, real)
         rho, lam = cuda.local.array(pull_space, real), cuda.local.array(row_stride, real)
         values, given = cuda.local.array(row_stride, real), cuda.local.array(input_space, real)
-        pair = cuda.local.array(2, real)
+        pair, part = cuda.local.array(2, real), cuda.local.array(own_small, real)
+        made, found = cuda.shared.array(MADE, np.float64), watch.seen[block % watch.seen.shape[0]]
+        gradient = by_left, by_right, by_small, pair, scratch
         # the same of all threads, which would take registers
         marks = cuda.shared.array(n_events, np.int64)
         seen = cuda.shared.array(n_quantities, real)
@@ -208,7 +159,13 @@ def kernel(spec: Specification) -> Any:
         n_rows = targets.shape[0]
         path_of_phi = (steps + 1) * phi_at
         slope_at = path_of_phi + steps * plane
-        rest_at = lane if on_chip else lane + slope_at + (steps * outputs + 3) // 4 * 4
+        # of crossings: the logits, then dL/dz of the two readings, and lambda
+        crossing_z = slope_at + (steps * outputs + 3) // 4 * 4
+        crossing_lambda = crossing_z + (steps * outputs + 3) // 4 * 4
+        rest_at = lane
+        if not on_chip:
+            rest_at += crossing_lambda + (steps + 1) * row_stride if watched else crossing_z
+        e_at = rest_at + (left_size + right_size) * WARP
         first_unit = lane * held
         busy = first_unit < units
         # the row of rho and lambda that this thread takes care of
@@ -225,7 +182,7 @@ def kernel(spec: Specification) -> Any:
                     left[j * held + u] = state[w, left_place(j, i)] if i < units else zero
                 for k in range(rows):
                     right[k * held + u] = state[w, right_place(k, i)] if i < units else zero
-            for k in range(lane, small_size, WARP):
+            for k in range(lane, of_small, WARP):
                 small[k] = state[w, small_at + k]
             for k in range(lane, path_of_phi, WARP):
                 own[k] = zero
@@ -321,84 +278,126 @@ def kernel(spec: Specification) -> Any:
                             own_loss += of_loss
                             own_right += load(counted_of, entry) * is_right
                             store(own, slope_at + step * outputs + o, by_z)
+                            if watched:
+                                store(own, crossing_z + step * outputs + o, z)
                     barrier()
-                    # of what is small, a thread takes every 32nd
-                    for k in range(own_small):
-                        entry = k * WARP + lane
-                        if entry < small_size:
-                            for step in range(steps):
-                                if of_latents and entry < bias_at:
-                                    by_z = load(own, slope_at + step * outputs + entry // latents)
-                                    by_small[k] += by_z * load(own, (step + shift) * row_stride + entry % latents)
-                                elif by_confidence:
-                                    by_z = load(own, slope_at + step * outputs)
-                                    by_small[k] += by_z * (load(own, (step + shift) * row_stride) - kappa_star)
-                                else:
-                                    by_small[k] += load(own, slope_at + step * outputs + entry - bias_at)
-                    barrier()
-                    # backwards: lambda, which takes the place of rho, and the sum over steps for M
-                    if trial == 0:
-                        for k in range(left_size):
-                            by_left[k] = zero
-                    else:
-                        take_up(by_left, left_size, resting, rest_at)
-                    mine = zero
-                    for back in range(steps + 1):
-                        t = steps - back
-                        if back > 0:
-                            fetch(own, (t + 1) * row_stride, lam, row_fours)
-                            fetch(own, t * row_stride, rho, latent_fours)
-                            fetch_phi(own, path_of_phi + t * plane + first_unit, phi, busy)
-                            for j in range(latents):
-                                values[j] = zero
-                            for u in range(held):
-                                pull, odd_pull = zero, zero
-                                for k in range(0, rows, 2):
-                                    pull += right[k * held + u] * lam[k]
-                                for k in range(1, rows, 2):
-                                    odd_pull += right[k * held + u] * lam[k]
-                                s[u] = alpha * (one - phi[u] * phi[u]) * (pull + odd_pull)
-                                for j in range(latents):
-                                    values[j] += left[j * held + u] * s[u]
-                            share(shares, lane, values, latents)
-                            for j in range(n_inputs):
-                                given[j] = load(u_of, (trial * steps + t) * n_inputs + j)
-                            for u in range(held):
-                                for j in range(latents):
-                                    by_left[j * held + u] += s[u] * rho[j]
-                                for j in range(n_inputs):
-                                    by_left[(latents + j) * held + u] += s[u] * given[j]
-                                by_left[(columns - 1) * held + u] += s[u]
-                            barrier()
-                            pulls = row_sum(shares, shares_at, pair, scratch, lane)
-                            mine = leak * mine + (pulls if pulled else zero)
-                        step = t - shift
-                        if step >= 0 and step < steps:
-                            for o in range(outputs):
-                                mine += head[o] * load(own, slope_at + step * outputs + o)
-                        if writes:
-                            store(own, t * row_stride + row_of, mine)
+                    if watched:
+                        if lane == 0:
+                            for k in range(watched):
+                                if watch.crossings[k, 0] == trial:
+                                    measure(
+                                        watch.crossings, watch.marks, k, trial, own[crossing_z:], 1, outputs,
+                                        found[k * found_row :],
+                                    )  # fmt: skip
                         barrier()
-                    # the sum over steps for P
-                    if trial == 0:
-                        for k in range(right_size):
-                            by_right[k] = zero
-                    else:
-                        take_up(by_right, right_size, resting, rest_at + left_size * WARP)
-                    for t in range(steps):
-                        fetch(own, (t + 1) * row_stride, lam, row_fours)
-                        fetch_phi(own, path_of_phi + t * plane + first_unit, phi, busy)
+                        for k in range(lane, steps * outputs, WARP):
+                            store(own, crossing_z + k, zero)
+                        barrier()
+                    # passes backwards: of the trial's crossings, then of the loss
+                    for k in range(watched + 1):
+                        of_loss = k == watched
+                        z_at, lambda_at, top = slope_at, 0, steps
+                        if watched and not of_loss:
+                            if watch.crossings[k, 0] != trial:
+                                continue
+                            mine_of = found[k * found_row :]
+                            z_at, lambda_at, top = crossing_z, crossing_lambda, int(mine_of[5]) + shift
+                            first_at = z_at + int(mine_of[3]) * outputs + watch.crossings[k, 1]
+                            second_at = z_at + int(mine_of[5]) * outputs + watch.crossings[k, 1]
+                            if lane == 0:
+                                store(own, first_at, real(mine_of[4]))
+                                store(own, second_at, load(own, second_at) + real(mine_of[6]))
+                            barrier()
+                        # of what is small, a thread takes every 32nd
+                        for entry_of in range(own_small):
+                            entry = entry_of * WARP + lane
+                            part[entry_of] = zero
+                            if entry < of_small:
+                                for step in range(steps):
+                                    if of_latents and entry < bias_at:
+                                        by_z = load(own, z_at + step * outputs + entry // latents)
+                                        part[entry_of] += by_z * load(
+                                            own, (step + shift) * row_stride + entry % latents
+                                        )
+                                    elif by_confidence:
+                                        by_z = load(own, z_at + step * outputs)
+                                        part[entry_of] += by_z * (load(own, (step + shift) * row_stride) - kappa_star)
+                                    else:
+                                        part[entry_of] += load(own, z_at + step * outputs + entry - bias_at)
+                        barrier()
+                        # lambda, the loss's in the place of rho, and the sum over steps for M
+                        if trial == 0 or not of_loss:
+                            for j in range(left_size):
+                                by_left[j] = zero
+                        else:
+                            take_up(by_left, left_size, resting, rest_at)
+                        mine = zero
+                        for back in range(top + 1):
+                            t = top - back
+                            if back > 0:
+                                fetch(own, lambda_at + (t + 1) * row_stride, lam, row_fours)
+                                fetch(own, t * row_stride, rho, latent_fours)
+                                fetch_phi(own, path_of_phi + t * plane + first_unit, phi, busy)
+                                for j in range(latents):
+                                    values[j] = zero
+                                for u in range(held):
+                                    pull, odd_pull = zero, zero
+                                    for j in range(0, rows, 2):
+                                        pull += right[j * held + u] * lam[j]
+                                    for j in range(1, rows, 2):
+                                        odd_pull += right[j * held + u] * lam[j]
+                                    s[u] = alpha * (one - phi[u] * phi[u]) * (pull + odd_pull)
+                                    for j in range(latents):
+                                        values[j] += left[j * held + u] * s[u]
+                                share(shares, lane, values, latents)
+                                for j in range(n_inputs):
+                                    given[j] = load(u_of, (trial * steps + t) * n_inputs + j)
+                                for u in range(held):
+                                    for j in range(latents):
+                                        by_left[j * held + u] += s[u] * rho[j]
+                                    for j in range(n_inputs):
+                                        by_left[(latents + j) * held + u] += s[u] * given[j]
+                                    by_left[(columns - 1) * held + u] += s[u]
+                                barrier()
+                                pulls = row_sum(shares, shares_at, pair, scratch, lane)
+                                mine = leak * mine + (pulls if pulled else zero)
+                            step = t - shift
+                            if step >= 0 and step < steps:
+                                for o in range(outputs):
+                                    mine += head[o] * load(own, z_at + step * outputs + o)
+                            if writes:
+                                store(own, lambda_at + t * row_stride + row_of, mine)
+                            barrier()
+                        # the sum over steps for P
+                        if trial == 0 or not of_loss:
+                            for j in range(right_size):
+                                by_right[j] = zero
+                        else:
+                            take_up(by_right, right_size, resting, rest_at + left_size * WARP)
+                        for t in range(top):
+                            fetch(own, lambda_at + (t + 1) * row_stride, lam, row_fours)
+                            fetch_phi(own, path_of_phi + t * plane + first_unit, phi, busy)
+                            for u in range(held):
+                                for j in range(rows):
+                                    by_right[j * held + u] += phi[u] * lam[j]
+                        fetch(own, lambda_at, lam, row_fours)
                         for u in range(held):
-                            for k in range(rows):
-                                by_right[k * held + u] += phi[u] * lam[k]
-                    fetch(own, 0, lam, row_fours)
-                    for u in range(held):
-                        for k in range(rows):
-                            by_right[k * held + u] += inverse * x0[u] * lam[k]
-                    if trial + 1 < trials:
-                        lay_down(by_left, left_size, resting, rest_at)
-                        lay_down(by_right, right_size, resting, rest_at + left_size * WARP)
-                    barrier()
+                            for j in range(rows):
+                                by_right[j * held + u] += inverse * x0[u] * lam[j]
+                        if of_loss:
+                            for j in range(own_small):
+                                by_small[j] += part[j]
+                            if trial + 1 < trials:
+                                lay_down(by_left, left_size, resting, rest_at)
+                                lay_down(by_right, right_size, resting, rest_at + left_size * WARP)
+                        elif watched:
+                            # the gradient e of the crossing, of what is trained
+                            write_crossing((by_left, by_right, part), alpha, resting, e_at, k, lane)
+                            barrier()
+                            if lane == 0:
+                                store(own, first_at, zero)
+                                store(own, second_at, zero)
+                        barrier()
                 # the norm of what is trained, and what was seen before the update
                 pair[0], pair[1] = own_loss, own_right
                 pair_sums(pair, scratch, lane)
@@ -420,6 +419,12 @@ def kernel(spec: Specification) -> Any:
                 square = pair[0]
                 seen[1] = real(math.sqrt(square))
                 factor, bad = limit(seen, square, eta, largest)
+                how = (first, second, w, moving, *step_of(eta, corrections, epoch - start))
+                if acts:
+                    bad, factor = (
+                        act(watch, (found, made, seen), gradient, (resting, e_at), how, (factor, bad, w, lane)),
+                        one,
+                    )
                 if recorded < records.size and records[recorded] == epoch:
                     if lane == 0:
                         write(history, w, recorded, seen)
@@ -427,7 +432,6 @@ def kernel(spec: Specification) -> Any:
                 if saved < kept.size and kept[saved] == epoch:
                     copy(snapshots[saved], w, left, right, small, lane)
                     saved += 1
-                how = (first, second, w, moving, *step_of(eta, corrections, epoch - start))
                 pair[0], pair[1] = zero, zero
                 if not bad:
                     for u in range(held):
@@ -447,7 +451,7 @@ def kernel(spec: Specification) -> Any:
                                     )
                     for k in range(own_small):
                         entry = k * WARP + lane
-                        if entry < small_size and small_trains(entry):
+                        if entry < of_small and small_trains(entry):
                             small[entry], pair[0] = move(
                                 small[entry], factor * by_small[k], pair[0], small_at + entry, how
                             )

@@ -8,7 +8,7 @@ from typing import Any
 
 from ghostpoint.training.cuda.kernels.lanes import WARP, device, load, load_four, store, store_four
 from ghostpoint.training.cuda.kernels.specification import Specification
-from ghostpoint.training.kernels.low_rank_passes import STATE
+from ghostpoint.training.kernels.low_rank_passes import CONFIDENCE, LATENT, STATE
 
 #: from a row of shares to the next: threads that read four numbers each are on different banks
 STRIDE = WARP + 4
@@ -29,7 +29,9 @@ def sizes_of(spec: Specification) -> tuple[int, int, int]:
 def work_size(spec: Specification, steps: int) -> int:
     """Numbers of ``work`` for a block."""
     _, plane, row_stride = sizes_of(spec)
-    return (steps + 1) * row_stride + steps * plane + 4 * fours_of(steps * spec.outputs)
+    of_outputs = 4 * fours_of(steps * spec.outputs)
+    of_crossings = (steps + 1) * row_stride + of_outputs if spec.watched else 0
+    return (steps + 1) * row_stride + steps * plane + of_outputs + of_crossings
 
 
 def fixed_size(spec: Specification) -> int:
@@ -43,11 +45,28 @@ def registers(spec: Specification) -> int | None:
     return None
 
 
-def rest_size(spec: Specification) -> int:
-    """Numbers of ``work`` for a block where there are several trials: the gradient."""
+def rest_size(spec: Specification, trials: int) -> int:
+    """Numbers of ``work`` for a block: the gradient where there are several trials or crossings,
+    and that of each crossing.
+    """
     held, _, _ = sizes_of(spec)
     rows = spec.latents + (spec.outputs if spec.readout == STATE else 0)
-    return (spec.latents + spec.inputs + 1 + rows) * held * WARP
+    if trials == 1 and not spec.watched:
+        return 0
+    of_units = (spec.latents + spec.inputs + 1 + rows) * held
+    return (of_units + spec.watched * (of_units + small_of_thread(spec))) * WARP
+
+
+def small_size(spec: Specification) -> int:
+    """Numbers of what is no unit's: W_out of a latent readout, then b_out; or the confidence."""
+    if spec.readout == CONFIDENCE:
+        return 1
+    return spec.outputs * (spec.latents + 1) if spec.readout == LATENT else spec.outputs
+
+
+def small_of_thread(spec: Specification) -> int:
+    """Of these, those that a thread takes care of."""
+    return -(-small_size(spec) // WARP)
 
 
 def storage_functions(spec: Specification) -> tuple[Any, ...]:

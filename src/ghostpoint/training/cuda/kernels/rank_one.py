@@ -17,6 +17,10 @@ one tanh and about 20 multiply-adds for a unit and step; going backwards would t
 or a path that does not fit on the chip. Rounding is that of the backward recursion: both multiply
 by the same ``a[t]``.
 
+A trust region watches one crossing at most. The gradient of its time, or of the readout's peak, is
+taken from the same derivatives: it is ``alpha c (v S[t] + w S[t+1])`` with the two readings' v and
+w, known when kappa[t+1] is.
+
 Layout: ``lanes`` threads a network, unit ``u lanes + lane`` in register u of a thread; 32 / lanes
 networks a warp, one warp a block. Moments of an optimiser stay in global memory, which is touched
 once an epoch.
@@ -34,37 +38,43 @@ from ghostpoint.training.cuda.kernels import frame
 from ghostpoint.training.cuda.kernels.frame import begin, end, note, over, write
 from ghostpoint.training.cuda.kernels.functions import MODERATE, SMALL, functions, judge
 from ghostpoint.training.cuda.kernels.lanes import WARP, barrier, device, load, scratch_size, store, total
+from ghostpoint.training.cuda.kernels.restraint import MADE, MOST, SCALE, TOUCHED, judged_bad, restrainer
+from ghostpoint.training.cuda.kernels.rules import direction
 from ghostpoint.training.cuda.kernels.specification import Specification
 from ghostpoint.training.kernels.optimizers import SGD
+from ghostpoint.training.kernels.trust import ALONG, BY_LOSS, GRAM, WEIGHT, row_size
 
 #: units that a thread holds at most
 MOST_REGISTERS = 13
 #: steps of a trial at most, whose targets are in shared memory
 MOST_STEPS = 512
-#: registers that a thread may use: twelve warps a processor
-REGISTERS = 168
+#: registers that a thread may use: twelve warps a processor, or eight where a remedy keeps a second
+#: gradient
+REGISTERS, REGISTERS_OF_REMEDY = 168, 255
 
 
 def registers(spec: Specification) -> int | None:
     """Registers of a thread at most."""
-    return REGISTERS
+    return REGISTERS_OF_REMEDY if spec.acts else REGISTERS
 
 
 def kernel(spec: Specification) -> Any:
     """The kernel's Python function, for ``cuda.jit``."""
     real, units, lanes = spec.real, spec.units, spec.lanes
     held, readings = -(-units // lanes), MOST_STEPS + 1
-    networks = WARP // lanes
+    in_warp = WARP // lanes
     at_m, at_n, at_b, at_c = (spec.place(part) for part in ("m", "n", "b", "confidence"))
     train_m, train_n, train_b, train_c = (spec.trains(part) for part in ("m", "n", "b", "confidence"))
     may_freeze, remembers = spec.may_freeze, spec.rule != SGD
     zero, one, small, moderate = real(0), real(1), real(SMALL), real(MODERATE)
     tanh, tanh_of_small, tanh_of_moderate, _ = functions(real)
     compare = judge(real, spec.activation, spec.cuts)
-    n_events, n_quantities = frame.N_EVENTS, frame.N_QUANTITIES
+    n_events, n_quantities = frame.N_EVENTS, spec.quantities
     limit, step_of, move = frame.limiter(spec), frame.stepper(spec), frame.mover(spec)
     sums, everyone = total(2, lanes), total(1, WARP)
     scratch_shape = scratch_size(WARP, 2)
+    acts, watched, crossing_row, second_gradient = spec.acts, spec.watched, row_size(1), held if spec.watched else 1
+    restrain, judged, rule = restrainer(spec), judged_bad(real), direction(spec.rule, real)
 
     def activation(tanh_here):
         """phi, the thread's share of ``sum n phi`` and ``sum n m e``, and what the answer read from
@@ -107,14 +117,14 @@ def kernel(spec: Specification) -> Any:
         if lane == 0:
             values[row, at_c] = c
 
-    def train(
-        state, first, second, rate, corrections, numbers, solved, trials, steps, inputs, targets, weights, counted,
-        n_counted, cuts, initial, threshold, norms, keys, order, start, stop, records, kept, history, snapshots, events,
-        now, work,
-    ):  # fmt: skip
+    def train(networks, asked, settings, watch, recorder, work):
+        state, first, second, rate, initial, threshold, _, _, order = networks
+        _, targets, weights, counted, n_counted, cuts = asked
+        corrections, numbers, solved, _, steps, start, stop = settings
+        records, kept, history, snapshots, events, now = recorder
         thread = cuda.threadIdx.x
         lane = thread % lanes
-        place = cuda.blockIdx.x * networks + thread // lanes
+        place = cuda.blockIdx.x * in_warp + thread // lanes
         inside = place < order.size
         w = order[place if inside else 0]
         scratch = cuda.shared.array(scratch_shape, real)
@@ -125,6 +135,15 @@ def kernel(spec: Specification) -> Any:
         sm, sn, sb = cuda.local.array(held, real), cuda.local.array(held, real), cuda.local.array(held, real)
         gm, gn, gb = cuda.local.array(held, real), cuda.local.array(held, real), cuda.local.array(held, real)
         phi, pair = cuda.local.array(held, real), cuda.local.array(2, real)
+        em, en = cuda.local.array(second_gradient, real), cuda.local.array(second_gradient, real)
+        eb = cuda.local.array(second_gradient, real)
+        all_found = cuda.shared.array((in_warp, crossing_row), np.float64)
+        all_made = cuda.shared.array((in_warp, MADE), np.float64)
+        found, made = all_found[thread // lanes], all_made[thread // lanes]
+        opens, closes, logit, sign = 0, 0, 0.0, 0.0
+        if watched:
+            opens, closes = watch.crossings[0, 2], watch.crossings[0, 3]
+            logit, sign = watch.marks[0, 0], watch.marks[0, 1]
         marks, seen = cuda.local.array(n_events, np.int64), cuda.local.array(n_quantities, real)
         for u in range(held):
             i = u * lanes + lane
@@ -162,6 +181,8 @@ def kernel(spec: Specification) -> Any:
             sums(pair, scratch, thread)
             kappa = pair[0]
             seen_loss, by_c, right = zero, zero, zero
+            # of the crossing: sign (z - logit) of the reading before, time, peak, derivative by c
+            crossed, low, time, peak, e_c = False, 0.0, 0.0, 0.0, zero
             for t in range(steps):
                 reach = abs(kappa) * steepest + shift
                 apart, target, worth = kappa - kappa_star, load(answer, t), load(weight, t)
@@ -179,15 +200,36 @@ def kernel(spec: Specification) -> Any:
                 right += load(counts, t) * is_right
                 by_c += by_z * apart
                 by_kappa = c * by_z
+                following = leak * kappa + alpha * pair[0]
+                taken, by_first, by_second = False, zero, zero
+                if watched:
+                    # readings t - 1 and t, of kappa[t] and kappa[t+1], as ``trust.measure``
+                    high = sign * (np.float64(c * (following - kappa_star)) - logit)
+                    if opens <= t and t < closes and not crossed:
+                        if t > opens and low <= 0 and high > 0:
+                            rise = high - low
+                            crossed, taken, time = True, True, t - opens - low / rise
+                            by_first, by_second = real(-sign * high / (rise * rise)), real(sign * low / (rise * rise))
+                        elif t == opens or high > peak:
+                            taken, peak, by_second = True, high, real(sign)
+                    low = high
+                    if taken:
+                        e_c = by_first * apart + by_second * (following - kappa_star)
                 for u in range(held):
                     e = one - phi[u] * phi[u]
                     gn[u] += by_kappa * sn[u]
                     gb[u] += by_kappa * sb[u]
                     gm[u] += by_kappa * sm[u]
+                    if watched and taken:
+                        en[u], eb[u], em[u] = by_first * sn[u], by_first * sb[u], by_first * sm[u]
                     sn[u] = a * sn[u] + phi[u]
                     sb[u] = a * sb[u] + e
                     sm[u] = a * sm[u] + kappa * e
-                kappa = leak * kappa + alpha * pair[0]
+                    if watched and taken:
+                        en[u] += by_second * sn[u]
+                        eb[u] += by_second * sb[u]
+                        em[u] += by_second * sm[u]
+                kappa = following
             apart = kappa - kappa_star
             of_loss, by_z, is_right = compare(c * apart, load(answer, steps), load(weight, steps), cuts, zero)
             seen_loss += of_loss
@@ -215,6 +257,75 @@ def kernel(spec: Specification) -> Any:
             if running:
                 seen[0], seen[1], seen[2], seen[3] = seen_loss, real(math.sqrt(square)), right * share, c
             factor, bad = limit(seen, square, eta, largest)
+            root, by = step_of(eta, corrections, epoch - start)
+            if acts:
+                if watched:
+                    # e, |e|^2 and e . g of what is trained
+                    pair[0], pair[1] = zero, zero
+                    for u in range(held):
+                        em[u] = alpha * c * n[u] * em[u] if train_m else zero
+                        eb[u] = alpha * c * n[u] * eb[u] if train_b else zero
+                        en[u] = alpha * c * en[u] if train_n else zero
+                        pair[0] += em[u] * em[u] + en[u] * en[u] + eb[u] * eb[u]
+                        pair[1] += em[u] * gm[u] + en[u] * gn[u] + eb[u] * gb[u]
+                    e_c = e_c if train_c else zero
+                    if lane == 0:
+                        pair[0] += e_c * e_c
+                        pair[1] += e_c * by_c
+                    sums(pair, scratch, thread)
+                    if lane == 0:
+                        found[0], found[1], found[2] = 1.0 if crossed else 0.0, time, peak
+                        found[GRAM], found[BY_LOSS] = pair[0], pair[1]
+                # the direction q takes the place of g; g . q and |q|^2
+                pair[0], pair[1] = zero, zero
+                if running and not bad:
+                    for u in range(held):
+                        i = u * lanes + lane
+                        if i < units or not remembers:
+                            if train_m:
+                                q = rule(factor * gm[u], first, second, w, at_m + i, moving, root)
+                                pair[0], pair[1], gm[u] = pair[0] + gm[u] * q, pair[1] + q * q, q
+                            if train_n:
+                                q = rule(factor * gn[u], first, second, w, at_n + i, moving, root)
+                                pair[0], pair[1], gn[u] = pair[0] + gn[u] * q, pair[1] + q * q, q
+                            if train_b:
+                                q = rule(factor * gb[u], first, second, w, at_b + i, moving, root)
+                                pair[0], pair[1], gb[u] = pair[0] + gb[u] * q, pair[1] + q * q, q
+                    if train_c and lane == 0:
+                        q = rule(factor * by_c, first, second, w, at_c, moving, root)
+                        pair[0], pair[1], by_c = pair[0] + by_c * q, pair[1] + q * q, q
+                sums(pair, scratch, thread)
+                ascending, length = pair[0] < zero, -by * real(math.sqrt(pair[1]))
+                pair[0], pair[1] = zero, zero
+                if watched:
+                    for u in range(held):
+                        pair[0] += em[u] * gm[u] + en[u] * gn[u] + eb[u] * gb[u]
+                    if lane == 0:
+                        pair[0] += e_c * by_c
+                sums(pair, scratch, thread)
+                if lane == 0:
+                    if watched:
+                        found[ALONG] = by * pair[0]
+                    restrain(watch, found, made, seen[0], seen[1], length, ascending)
+                barrier()
+                most, along = real(made[MOST]), real(found[WEIGHT]) / by if watched else zero
+                if running:
+                    seen[4] = real(made[SCALE])
+                    bad = judged(bad, made[SCALE], length)
+                    if inside and lane == 0 and made[TOUCHED] > 0 and not bad:
+                        watch.acted[w] += 1
+                # what is left of q, and what is added to it along e
+                factor = one
+                for u in range(held):
+                    gm[u], gn[u], gb[u] = most * gm[u], most * gn[u], most * gb[u]
+                    if watched and along != zero:
+                        gm[u] += along * em[u]
+                        gn[u] += along * en[u]
+                        gb[u] += along * eb[u]
+                by_c = most * by_c
+                if watched and along != zero:
+                    by_c += along * e_c
+                barrier()
             if recorded < records.size and records[recorded] == epoch:
                 if inside and lane == 0:
                     write(history, w, recorded, seen)
@@ -223,7 +334,7 @@ def kernel(spec: Specification) -> Any:
                 if inside:
                     copy(snapshots[saved], w, m, n, b, c, lane)
                 saved += 1
-            how = (first, second, w, moving, *step_of(eta, corrections, epoch - start))
+            how = (first, second, w, moving, root, by)
             changed = zero
             if running and not bad:
                 for u in range(held):

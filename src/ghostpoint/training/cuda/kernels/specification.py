@@ -1,38 +1,128 @@
-"""What a kernel is compiled for, and the arguments that all kernels share."""
+"""What a kernel is compiled for, and the records that all kernels take."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, NamedTuple, TypeAlias, get_type_hints
 
 import numpy as np
 
-#: rows of ``history`` and ``now``
-QUANTITIES = ("loss", "gradient_norm", "accuracy", "confidence")
+#: rows of ``history`` and ``now``; the last is there where a remedy acts
+QUANTITIES = ("loss", "gradient_norm", "accuracy", "confidence", "update_scale")
 
-#: Arguments of every kernel: name, type ("real" is that of the run), axes. R networks, Q
-#: quantities, E epochs of the launch, B trials, T steps.
-#:
-#: ``state`` (R, parameters), the parts one after the other as in ``Specification.parts``, changed
-#: in place; ``first`` and ``second`` the optimiser's moments, shaped like it or empty; ``rate``
-#: (R,); ``corrections`` (E, 2) Adam's ``1 / (1 - beta_1**k)`` and ``1 / sqrt(1 - beta_2**k)``;
-#: ``numbers`` as in ``rules.NUMBERS``; ``solved`` the loss below which a network is solved;
-#: ``trials`` B and ``steps`` T; ``inputs`` (rows, B T I), ``targets``, ``weights``, ``counted``
-#: (rows, B T O) and ``n_counted`` (rows,), epoch k of the launch takes row ``k mod rows``; ``cuts``
-#: thresholds; ``initial`` (R, N); ``threshold`` (R,) kappa*; ``norms`` (R,) the L1 norm of W_out
-#: before every epoch; ``keys`` (R,) of random numbers; ``order`` the networks in the order in which
-#: they are taken; ``start`` and ``stop``; ``records`` and ``kept``, the launch's epochs to be
-#: recorded and checkpointed; ``history`` (Q, R, records), ``snapshots`` (kept, R, parameters);
-#: ``events`` (R, 5); ``now`` (R, Q); ``work`` (blocks, size), any content.
-ARGUMENTS = (
-    ("state", "real", 2), ("first", "real", 2), ("second", "real", 2), ("rate", "real", 1), ("corrections", "real", 2),
-    ("numbers", "real", 1), ("solved", "float64", 0), ("trials", "int64", 0), ("steps", "int64", 0),
-    ("inputs", "real", 2), ("targets", "real", 2), ("weights", "real", 2), ("counted", "real", 2),
-    ("n_counted", "real", 1), ("cuts", "real", 1), ("initial", "real", 2), ("threshold", "real", 1),
-    ("norms", "real", 1), ("keys", "int64", 1), ("order", "int32", 1), ("start", "int64", 0), ("stop", "int64", 0),
-    ("records", "int64", 1), ("kept", "int64", 1), ("history", "real", 3), ("snapshots", "real", 3),
-    ("events", "int64", 2), ("now", "real", 2), ("work", "real", 2),
-)  # fmt: skip
+# Type ("real" is that of the run) and axes of an argument.
+Reals1: TypeAlias = Annotated[Any, "real", 1]
+Reals2: TypeAlias = Annotated[Any, "real", 2]
+Reals3: TypeAlias = Annotated[Any, "real", 3]
+Doubles1: TypeAlias = Annotated[Any, "float64", 1]
+Doubles2: TypeAlias = Annotated[Any, "float64", 2]
+Integers1: TypeAlias = Annotated[Any, "int64", 1]
+Integers2: TypeAlias = Annotated[Any, "int64", 2]
+Places: TypeAlias = Annotated[Any, "int32", 1]
+Integer: TypeAlias = Annotated[Any, "int64", 0]
+Double: TypeAlias = Annotated[Any, "float64", 0]
+
+
+class Networks(NamedTuple):
+    """R networks.
+
+    ``state`` (R, parameters), the parts one after the other as in ``Specification.parts``, changed
+    in place; ``first`` and ``second`` the optimiser's moments, shaped like it or empty; ``rate``
+    (R,); ``initial`` (R, N); ``threshold`` (R,) kappa*; ``norms`` (R,) the L1 norm of W_out before
+    every epoch; ``keys`` (R,) of random numbers; ``order`` the networks in the order in which they
+    are taken.
+    """
+
+    state: Reals2
+    first: Reals2
+    second: Reals2
+    rate: Reals1
+    initial: Reals2
+    threshold: Reals1
+    norms: Reals1
+    keys: Integers1
+    order: Places
+
+
+class Asked(NamedTuple):
+    """What is asked of a network in B trials of T steps.
+
+    ``inputs`` (rows, B T I), ``targets``, ``weights``, ``counted`` (rows, B T O) and ``n_counted``
+    (rows,); epoch k of the launch takes row ``k mod rows``. ``cuts`` are the thresholds.
+    """
+
+    inputs: Reals2
+    targets: Reals2
+    weights: Reals2
+    counted: Reals2
+    n_counted: Reals1
+    cuts: Reals1
+
+
+class Settings(NamedTuple):
+    """Numbers of a launch, which does the epochs from ``start`` to ``stop - 1``.
+
+    ``corrections`` (epochs, 2) are Adam's ``1 / (1 - beta_1**k)`` and ``1 / sqrt(1 - beta_2**k)``;
+    ``numbers`` as in ``rules.NUMBERS``; ``solved`` the loss below which a network is solved;
+    ``trials`` B and ``steps`` T.
+    """
+
+    corrections: Reals2
+    numbers: Reals1
+    solved: Double
+    trials: Integer
+    steps: Integer
+    start: Integer
+    stop: Integer
+
+
+class Recorder(NamedTuple):
+    """What a launch writes down of R networks.
+
+    ``records`` and ``kept`` are the epochs to be recorded and checkpointed; ``history``
+    (quantities, R, records), ``snapshots`` (kept, R, parameters), ``events`` (R, 5), ``now``
+    (R, quantities).
+    """
+
+    records: Integers1
+    kept: Integers1
+    history: Reals3
+    snapshots: Reals3
+    events: Integers2
+    now: Reals2
+
+
+class Watch(NamedTuple):
+    """What a trust region and a hazard limit look at, as ``kernels/trust.py`` says.
+
+    ``crossings`` (C, 5), ``marks`` (C, 2), ``region``; ``seen`` (blocks, C ``row_size``), any
+    content; ``acted`` (R,) counts the epochs in which a remedy changes an update.
+    """
+
+    crossings: Integers2
+    marks: Doubles2
+    region: Doubles1
+    seen: Doubles2
+    acted: Integers1
+
+
+#: the arguments of every kernel; ``work`` (blocks, size), of any content, follows
+RECORDS = (Networks, Asked, Settings, Watch, Recorder)
+
+
+def argument_types(spec: Specification) -> tuple[Any, ...]:
+    """Numba's types of a kernel's arguments."""
+    from numba.cuda import types
+
+    def of(kind: str, axes: int) -> Any:
+        number = getattr(types, spec.dtype if kind == "real" else kind)
+        return types.Array(number, axes, "C") if axes else number
+
+    def record(kind: Any) -> Any:
+        hints = get_type_hints(kind, include_extras=True).values()
+        return types.NamedTuple([of(*hint.__metadata__) for hint in hints], kind)
+
+    return (*map(record, RECORDS), of("real", 2))
 
 
 @dataclass(frozen=True)
@@ -44,7 +134,8 @@ class Specification:
     kernels' codes; ``cuts`` is the number of thresholds, -1 where answers are judged by a
     tolerance; ``chunk`` is how many trials share a key of the random numbers, ``lanes`` how many
     threads a network of rank one has; ``on_chip`` is whether a trial is kept in shared memory, not
-    in ``work``.
+    in ``work``. Remedies: ``acts`` is whether there is one, ``watched`` the number of crossings,
+    ``splits`` whether updates are split.
     """
 
     kind: str
@@ -68,11 +159,19 @@ class Specification:
     chunk: int = 1
     lanes: int = 32
     on_chip: bool = False
+    acts: bool = False
+    watched: int = 0
+    splits: bool = False
 
     @property
     def real(self) -> Any:
         """The type of all numbers."""
         return np.float32 if self.dtype == "float32" else np.float64
+
+    @property
+    def quantities(self) -> int:
+        """Rows of ``history`` and ``now``."""
+        return len(QUANTITIES) - (not self.acts)
 
     @property
     def size(self) -> int:
