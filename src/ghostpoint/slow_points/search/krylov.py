@@ -26,9 +26,11 @@ def approached(field: TanhField, starts: Floats) -> Floats:
     """The starts (B, N) moved to where |F| or its slope is small, or as far as `OUTER` steps take
     them."""
     W, c = field.B.astype(np.float32), field.c.astype(np.float32)
+    # rows times a matrix are faster than rows times a transpose, by up to a factor of six for few
+    V = np.ascontiguousarray(W.T)
     x = starts.astype(np.float32)
     radius = np.full(len(x), 0.1 * np.sqrt(x.shape[1]), np.float32)
-    rates = np.tanh(x @ W.T + c)
+    rates = np.tanh(x @ V + c)
     velocity = rates - x
     rows = np.arange(len(x))
     for _ in range(OUTER):
@@ -40,9 +42,9 @@ def approached(field: TanhField, starts: Floats) -> Floats:
         rows, F, t, gain, gradient = rows[far], F[far], t[far], gain[far], gradient[far]
         if not len(rows):
             break
-        step, gains, outside = _steps(W, gain, -2 * t * gain * F, gradient, radius[rows])
+        step, gains, outside = _steps(W, V, gain, -2 * t * gain * F, gradient, radius[rows])
         trial = x[rows] + step
-        there = np.tanh(trial @ W.T + c)
+        there = np.tanh(trial @ V + c)
         moved = there - trial
         quality = 0.5 * ((F * F).sum(axis=1) - (moved * moved).sum(axis=1)) / np.maximum(gains, 1e-30)
         better = rows[quality > 0]
@@ -54,7 +56,7 @@ def approached(field: TanhField, starts: Floats) -> Floats:
 
 
 def _steps(
-    W: Singles, gain: Singles, bend: Singles, gradient: Singles, radius: Singles
+    W: Singles, V: Singles, gain: Singles, bend: Singles, gradient: Singles, radius: Singles
 ) -> tuple[Singles, Singles, NDArray[np.bool_]]:
     """A step of each start, what the model of q falls by, and whether the step ends at the edge of
     its region."""
@@ -66,7 +68,7 @@ def _steps(
     for _ in range(INNER):
         p, d, rr = direction[live], total[live], square[live]
         # H p = J^T J p + sum_i F_i D2F_i p, with J = diag(gain) W - 1
-        through = p @ W.T
+        through = p @ V
         along = gain[live] * through - p
         product = (gain[live] * along + bend[live] * through) @ W - along
         curvature = (p * product).sum(axis=1)
