@@ -15,7 +15,6 @@ from ghostpoint.slow_points.find import find_slow_points
 from ghostpoint.slow_points.ghosts import border, bordered_system
 from ghostpoint.slow_points.latents import flow_zeros
 from ghostpoint.slow_points.proofs.certificates import (
-    FieldBounds,
     Reduction,
     certify_fixed,
     certify_ghost,
@@ -25,6 +24,7 @@ from ghostpoint.slow_points.proofs.certificates import (
     slow_border,
     zero_free_radius,
 )
+from ghostpoint.slow_points.proofs.field_bounds import FieldBounds
 from ghostpoint.slow_points.proofs.rounding import spectral_norm
 from tests.slow_points.networks import full_rank, rank_one_near_fold, vanilla
 from tests.slow_points.oracles import PRECISION

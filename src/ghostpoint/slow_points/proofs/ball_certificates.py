@@ -15,8 +15,9 @@ from ghostpoint.numerics.arrays import Floats
 from ghostpoint.numerics.balls import ball_precision
 from ghostpoint.slow_points.ghosts import GhostSolution, bend_along, null_pair, solve_ghost
 from ghostpoint.slow_points.proofs import certificates
-from ghostpoint.slow_points.proofs.certificates import FieldBounds, InFloat64
+from ghostpoint.slow_points.proofs.certificates import InFloat64
 from ghostpoint.slow_points.proofs.certifier import Certificate, Proven
+from ghostpoint.slow_points.proofs.field_bounds import FieldBounds
 from ghostpoint.slow_points.proofs.rounding import EPS, norm
 
 BITS = 256
