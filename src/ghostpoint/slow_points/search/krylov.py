@@ -9,6 +9,8 @@ enough: the last steps are those of `descent`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,9 +65,12 @@ def _steps(
     total, gains = np.zeros_like(gradient), np.zeros(len(gradient), np.float32)
     outside = np.zeros(len(gradient), bool)
     # those of the starts that go on: d, residual, direction p, and their scalar products
+    dp: Any
+    dd: Any
     rows, d, residual, p = np.arange(len(gradient)), total.copy(), -gradient, -gradient
     rr = _inner(residual, residual)
-    goal, room, pp, dp, dd = (np.asarray(a, np.float32) for a in (FORCING**2 * rr, radius**2, rr, 0 * rr, 0 * rr))
+    goal, room, pp = FORCING**2 * rr, radius**2, rr
+    dp, dd = np.zeros((2, len(rr)), np.float32)
     for _ in range(INNER):
         # H p = J^T J p + sum_i F_i D2F_i p, with J = diag(gain) W - 1
         through = p @ V
@@ -89,8 +94,8 @@ def _steps(
         outside[rows[leaves]] = True
         # each residual is orthogonal to the direction before it
         ratio = after / np.maximum(rr, 1e-30)
-        dd, dp = dd + 2 * length * dp + length**2 * pp, ratio * (dp + length * pp)
-        pp, rr = after + ratio**2 * pp, after
+        dd += 2 * length * dp + length**2 * pp
+        dp, pp, rr = ratio * (dp + length * pp), after + ratio**2 * pp, after
         p *= ratio[:, None]
         p += residual
         on = ~leaves & (rr > goal)
@@ -104,6 +109,6 @@ def _steps(
     return total, gains, outside
 
 
-def _inner(one: Singles, two: Singles) -> Singles:
+def _inner(one: Singles, two: Singles) -> Any:
     """Scalar products of rows."""
     return np.asarray(np.einsum("ij,ij->i", one, two))
