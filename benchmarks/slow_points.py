@@ -23,7 +23,6 @@ any of the three finds. Times are processor times of all threads; torch and SciP
 process of its own, whose largest memory is that of all it loads too.
 
     python benchmarks/slow_points.py --networks 2 --sizes 100 500 1000
-    python benchmarks/slow_points.py --page docs/slow_points.md  # the tables from the saved results
 """
 
 from __future__ import annotations
@@ -51,7 +50,6 @@ from ghostpoint.slow_points.search.starts import groups
 UNITS, STARTS, ITERATIONS, GAINS = 100, 128, 5000, (1.5, 2.0, 2.5)
 TOL_Q, TOL_DQ, TOL_UNIQUE, OUTLIER, RATES = 1e-12, 1e-20, 1e-3, 10.0, (0.1, 0.01)
 TOLERANCE, EVALUATIONS, NEAR = 1e-12, 300, 0.01
-MARK, END = "<!-- {}: benchmarks/slow_points.py writes this -->\n", "\n<!-- end -->"
 OUTPUT = Path("benchmarks/results/slow_points.json")
 Floats = NDArray[np.float64]
 
@@ -194,50 +192,11 @@ def compare(seed: int, gain: float, repeats: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-NAMES = {"ghostpoint": "ghostpoint", "adam": "Adam, float32", "levenberg_marquardt": "Levenberg-Marquardt"}
-
-
-def table(rows: list[dict[str, Any]]) -> list[str]:
-    """The lines of the page's table."""
-    heads = ["gain, seed", "method", "processor time (s)", "reported", "fixed points", "ghosts", "repeats", "false"]
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    for row in rows:
-        for name, shown in NAMES.items():
-            one = row[name]
-            cells = [f"{row['gain']:g}, {row['seed']}", shown, f"{one['processor_seconds']:.2f}", str(one["reported"])]
-            cells.append(f"{one['fixed']} of {row['known']}")
-            lines.append("| " + " | ".join(cells + [str(one[k]) for k in ("ghosts", "repeats", "false")]) + " |")
-    return lines
-
-
-def table_of_sizes(rows: list[dict[str, Any]]) -> list[str]:
-    """Lines of the table of `measured`."""
-    heads = ["units", "processor time (s)", "largest memory (MB)", "fixed points", "ghosts", "with a proof"]
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    for row in sorted(rows, key=lambda each: each["units"]):
-        cells = [row[name] for name in ("units", "processor_seconds", "peak_megabytes", "fixed", "ghosts", "proven")]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return lines
-
-
-def put(text: str, name: str, lines: list[str]) -> str:
-    """The text with the lines between the marks called ``name``."""
-    mark = MARK.format(name)
-    before, _, rest = text.partition(mark)
-    return "\n".join([before + mark, *lines, END]) + rest.partition(END)[2]
-
-
-def page(text: str, results: dict[str, Any]) -> str:
-    """The page's text with both tables as the results have them."""
-    return put(put(text, "rivals", table(results["rows"])), "sizes", table_of_sizes(results["sizes"]))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", type=int, default=0, help="of each gain; 0 for none, with --page")
+    parser.add_argument("--networks", type=int, default=0, help="of each gain")
     parser.add_argument("--repeats", type=int, default=3, help="of the search; its median time counts")
     parser.add_argument("--output", type=Path, default=OUTPUT)
-    parser.add_argument("--page", type=Path, help="Markdown page to write the tables into")
     parser.add_argument("--sizes", type=int, nargs="*", default=(), help="units of networks to measure")
     options = parser.parse_args()
     results: dict[str, Any] = {"units": UNITS, "rows": [], "sizes": []}
@@ -263,8 +222,6 @@ def main() -> None:
         print(json.dumps(row), flush=True)
         results["sizes"] = [each for each in results["sizes"] if each["units"] != units] + [row]
         save()
-    if options.page:
-        options.page.write_text(page(options.page.read_text(), results))
 
 
 if __name__ == "__main__":

@@ -103,6 +103,102 @@ def slow_points() -> str:
     return markdown(("gain", "seed", "known", "ghostpoint", "Adam", "Levenberg-Marquardt"), rows)
 
 
+def rivals() -> str:
+    """What the search and two other methods report from the same starts."""
+    ways = {"ghostpoint": "ghostpoint", "adam": "Adam, float32", "levenberg_marquardt": "Levenberg-Marquardt"}
+    rows = []
+    for row in result("slow_points")["rows"]:
+        for way, name in ways.items():
+            one = row[way]
+            cells = [f"{one['processor_seconds']:.2f}", str(one["reported"]), f"{one['fixed']} of {row['known']}"]
+            counts = [str(one[what]) for what in ("ghosts", "repeats", "false")]
+            rows.append([f"{row['gain']:g}, {row['seed']}", name, *cells, *counts])
+    head = ("gain, seed", "method", "processor time (s)", "reported", "fixed points", "ghosts", "repeats", "false")
+    return markdown(head, rows)
+
+
+def sizes() -> str:
+    """What the default search of large networks costs and proves."""
+    names = ("units", "processor_seconds", "peak_megabytes", "fixed", "ghosts", "proven")
+    saved = sorted(result("slow_points")["sizes"], key=lambda row: row["units"])
+    head = ("units", "processor time (s)", "largest memory (MB)", "fixed points", "ghosts", "with a proof")
+    return markdown(head, ([str(row[name]) for name in names] for row in saved))
+
+
+def certificates() -> str:
+    """Proofs about small networks, checked in 80 digits, by kind."""
+    saved = result("certificates")
+    kinds = list(saved["kinds"])
+    wrong = [sum(int(seed) % len(kinds) == i for seed in saved["wrong"]) for i in range(len(kinds))]
+    rows = [[kind, *(str(saved["kinds"][kind][name]) for name in ("cases", "proofs"))] for kind in kinds]
+    head = ("networks", "cases", "proofs", "cases with a wrong proof")
+    return markdown(head, ([*row, str(count)] for row, count in zip(rows, wrong, strict=True)))
+
+
+Passages = list[dict[str, Any]]
+NETWORKS = {"LowRankRNN": "rank one, N = {}", "FullRankRNN": "full rank, N = {}"}
+
+
+def passages(network: str, reach: float) -> Passages:
+    """The saved passages from -reach to reach sqrt(r/a), beside ghosts whose slow direction is
+    alone."""
+    return [
+        row
+        for row in result("escape_times")["rows"]
+        if (row["network"], row["reach"]) == (network, reach)
+        and row["second_eigenvalue"] < -0.1
+        and not row["unstable_under_map"]
+    ]
+
+
+def with_bar(some: Passages) -> tuple[list[float], int]:
+    """Simulated over predicted steps where the slow manifold has an error bar, and how many are
+    within it."""
+    known = [row for row in some if not row["manifold_reason"]]
+    within = sum(abs(row["simulated_on_curve"] - row["manifold_steps"]) <= row["manifold_error"] for row in known)
+    return [row["simulated_on_curve"] / row["manifold_steps"] for row in known], within
+
+
+def escape_times() -> str:
+    """Simulated over predicted steps by network, distance from the fold and step."""
+    import numpy as np
+
+    rows, saved = [], result("escape_times")["settings"]
+    for network, name in NETWORKS.items():
+        for distance in saved["distances"]:
+            for alpha in saved["alphas"]:
+                some = [
+                    row
+                    for row in passages(network, 3.0)
+                    if (row["distance_from_fold"], row["alpha"]) == (distance, alpha)
+                ]
+                # NaN where the simulation goes elsewhere
+                ratio = np.array([row["simulated_over_predicted"] for row in some], float)
+                low, middle, high = np.nanquantile(ratio, [0.05, 0.5, 0.95])
+                steps = np.nanmedian(np.array([row["simulated_steps"] for row in some], float))
+                known, within = with_bar(some)
+                cells = [name.format(some[0]["units"]), f"{distance:g}", f"{alpha:g}", str(len(some)), f"{steps:.0f}"]
+                cells += [f"{middle:.4f}, {low:.4f} to {high:.4f}", str(len(known))]
+                rows.append([*cells, f"{min(known):.4f} to {max(known):.4f}", str(within)])
+    head = ("network", "distance from the fold", "alpha", "passages", "steps (median)", "normal form")
+    return markdown((*head, "with an error bar", "slow manifold", "within the bar"), rows)
+
+
+def long_passages() -> str:
+    """Passages of more than 50 steps: how near both predictions are."""
+    rows = []
+    for network, reach in (("LowRankRNN", 3.0), ("FullRankRNN", 3.0), ("FullRankRNN", 1.0)):
+        some = [row for row in passages(network, reach) if row["predicted_steps"] > 50]
+        near = sum(abs((row["simulated_over_predicted"] or math.nan) - 1) <= 0.05 for row in some)
+        known, within = with_bar(some)
+        off = [abs(ratio - 1) for ratio in known]
+        name = f"{NETWORKS[network].partition(',')[0]}, from -{reach:g} to {reach:g} `sqrt(r/a)`"
+        cells = [str(len(some)), str(near), str(len(known)), str(sum(one <= 0.05 for one in off))]
+        rows.append([name, *cells, f"{100 * max(off):.2g} %", str(within)])
+    head = ("", "passages", "normal form within 5 %", "slow manifold with an error bar", "of these within 5 %")
+    return markdown((*head, "largest error", "within the bar"), rows)
+
+
 def attractors() -> str:
     """Whether the default search lists every attractor, by kind of network."""
     return markdown(("networks", "result"), ([kind, text] for kind, text in result("attractors")["summary"].items()))
@@ -338,7 +434,12 @@ TABLES: dict[str, Callable[[], str]] = {
     "scaling, networks": lambda: scaling("networks"),
     "cuda": cuda,
     "slow points": slow_points,
+    "rivals": rivals,
+    "sizes": sizes,
     "attractors": attractors,
+    "certificates": certificates,
+    "escape times": escape_times,
+    "long passages": long_passages,
     "monitor": monitor,
     "guards": guards,
     "critical rate": critical_rate,

@@ -11,6 +11,7 @@ from ghostpoint.models import LowRankRNN
 from ghostpoint.slow_points.fields import TanhField
 from ghostpoint.slow_points.find import find_slow_points
 from ghostpoint.slow_points.ghosts import (
+    bend_along,
     border,
     bordered_inverse,
     bordered_system,
@@ -177,7 +178,8 @@ def test_half_the_size_inverts_the_bordered_system(size, units, s):
     x, omega = generator.normal(size=(2, size))
     _, derivative = bordered_system(field, metric, x, omega, s)
     J, H = derivative[:size, :size], derivative[size:-1, :size]
-    inverse = bordered_inverse(J, H, metric, omega if metric is None else metric @ omega, s)
+    factors = bordered_inverse(J, H, metric, omega if metric is None else metric @ omega, s)
+    inverse = np.column_stack([factors @ e for e in np.eye(2 * size + 1)])
     np.testing.assert_allclose(inverse @ derivative, np.eye(2 * size + 1), atol=1e-9)
     np.testing.assert_allclose(inverse, np.linalg.inv(derivative), atol=1e-9 * np.abs(inverse).max())
 
@@ -219,6 +221,8 @@ def test_minima_against_the_whole_hessian():
         J, H = derivative[: field.size, : field.size], derivative[field.size : -1, : field.size]
         hessian = J.T @ (J if metric is None else np.linalg.solve(metric, J)) + ghost.speed * H
         kinds.append(is_minimum(field, metric, ghost))
+        bend = ghost.right @ H @ ghost.right
+        assert bend_along(field, ghost.kappa, ghost.omega, ghost.right) == pytest.approx(bend)
         assert kinds[-1] == (np.linalg.eigvalsh((hessian + hessian.T) / 2)[0] > 0)
         assert abs(right_null(J, ghost.omega / np.linalg.norm(ghost.omega)) @ null_pair(J)[1]) == pytest.approx(1)
     assert {True, False} == set(kinds)

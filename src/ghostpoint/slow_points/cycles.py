@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from ghostpoint.numerics.arrays import Floats
 from ghostpoint.slow_points.fields import Field, NetworkField, TanhField
-from ghostpoint.slow_points.proofs.certificates import FieldBounds, certify_fixed
+from ghostpoint.slow_points.proofs.certificates import certify_fixed
+from ghostpoint.slow_points.proofs.field_bounds import FieldBounds
 
 LONGEST = 64  # steps of a cycle of the map that are looked for
 RETURN = 1e-3  # distance (times 1 + |x|) to which a trajectory must come back for Newton's method to start

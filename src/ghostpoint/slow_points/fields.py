@@ -112,8 +112,12 @@ class TanhField:
 
     def curvature(self, x: Floats, p: Floats) -> Floats:
         """``B^T diag((A^T p) tanh'') B``."""
+        return self.quadratic(self.second(x, p))
+
+    def second(self, x: Floats, p: Floats) -> Floats:
+        """``(A^T p) tanh''`` of each unit, shape (B, N)."""
         t = self.rates(x)
-        return self.quadratic(self.pulled(p) * (-2 * t * (1 - t**2)))
+        return self.pulled(p) * (-2 * t * (1 - t**2))
 
     @property
     def single(self) -> TanhField:

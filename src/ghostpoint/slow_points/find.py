@@ -17,7 +17,7 @@ from ghostpoint.numerics.lapack import eigenvalues_of
 from ghostpoint.numerics.threads import begun, one_thread_each
 from ghostpoint.slow_points.fates import Fates, fates
 from ghostpoint.slow_points.fields import Field, NetworkField, network_field
-from ghostpoint.slow_points.ghosts import ghost_form
+from ghostpoint.slow_points.ghosts import ghost_form, inverse
 from ghostpoint.slow_points.latents.known_points import Known, default_starts, known_points, latent_starts
 from ghostpoint.slow_points.points import Completeness, SlowPoints, Unconverged
 from ghostpoint.slow_points.proofs import CERTIFIERS, Certificate
@@ -42,6 +42,7 @@ from ghostpoint.slow_points.user_field import UserField
 _LOG = logging.getLogger("ghostpoint.slow_points")
 SMALL = 32  # coordinates up to which the search goes on while a point was found RARE times or less
 RARE = 10
+SINGULAR = 1e6  # |J^-1| from which a zero counts as degenerate
 NEVER_FAST = 0.02  # |eigenvalue|, at most, of the lone fixed point of a continuum: 50 tau
 
 
@@ -355,10 +356,16 @@ def _rounds(
         missing, once = np.nan if all_zeros else unseen(hits), int((hits == 1).sum())
         rare = int((hits <= RARE).sum()) if size <= SMALL else once
         new, before = len(hits) - before, len(hits)
-        # a continuum of zeros has no end of new ones
-        if not (rare or new) or once > max(16, 0.5 * len(hits)):
+        if not (rare or new) or (once > max(16, 0.5 * len(hits)) and _on_continua(exact, found)):
             break
     return found, failed, missing
+
+
+def _on_continua(exact: Field, found: list[Candidate]) -> bool:
+    """Whether most zeros found once are degenerate: a continuum of zeros has no end of new ones."""
+    once = [c.kappa for c in found if c.ghost is None and c.hits == 1]
+    inverses = [inverse(exact.jacobian(kappa[None])[0]) for kappa in once[:16]]
+    return sum(C is None or bool(np.linalg.norm(C) > SINGULAR) for C in inverses) > len(inverses) / 2
 
 
 def _with_between(starts: Starts, found: list[Candidate], turn: int) -> Starts:

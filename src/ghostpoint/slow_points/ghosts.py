@@ -21,20 +21,21 @@ from scipy.linalg.lapack import dgetrf, dgetri, dgetrs, dpotrf
 
 from ghostpoint.numerics.arrays import Floats
 from ghostpoint.numerics.inverse_kernels import LARGEST_SIZE, small_inverse
-from ghostpoint.slow_points.fields import Field, NetworkField
+from ghostpoint.slow_points.fields import Field, NetworkField, TanhField
 
 SMALL = 32  # rows from which the compiled inverse is the faster one
 
 
 class GhostSolution(NamedTuple):
-    """A solution of the bordered system: kappa (K,), omega (K,), s >= 0, and whether Newton's
-    method settled.
+    """A solution of the bordered system: kappa (K,), omega (K,), s >= 0, whether Newton's method
+    settled, and the unit right null vector of J (K,), where it is known.
     """
 
     kappa: Floats
     omega: Floats
     speed: float
     settled: bool
+    right: Floats | None = None
 
 
 class GhostForm(NamedTuple):
@@ -100,7 +101,8 @@ def inverse(matrix: Floats) -> Floats | None:
     factors, pivots, failed = dgetrf(matrix.T)
     if failed:
         return None
-    result, failed = dgetri(factors, pivots, overwrite_lu=1)
+    # in the room that SciPy gives it by default it is up to twice as slow
+    result, failed = dgetri(factors, pivots, lwork=64 * len(matrix), overwrite_lu=1)
     return None if failed else np.asarray(result.T)
 
 
@@ -138,18 +140,54 @@ def border(J: Floats, p: Floats) -> Border | None:
     return Border(dger(-1.0 / pivot, turned, column, a=K.T, overwrite_a=1).T, q)
 
 
-def bordered_inverse(
-    J: Floats, H: Floats, M: Floats | None, weighted: Floats, s: float, edge: Border | None = None
-) -> Floats | None:
-    """An approximate inverse of the derivative in `bordered_system`, with H its second block row;
-    None if singular.
+class BorderedInverse(NamedTuple):
+    """An approximate inverse C of the derivative in `bordered_system`, of two matrices of half its
+    size.
 
     With P = ``[[J, -M omega], [q^T, 0]]`` (regular at a ghost, where J is not) and zeros to fill up
     H and M, the derivative is ``E = [[P, -s M], [H, P^T]]`` without the column of one more unknown,
-    t = q's multiplier, and the row of one more equation, q . x = y. Two matrices of half the size
-    invert E: K = P^-1, and U, the inverse of ``P^T + s H K M``. Because E with its block rows
-    swapped is symmetric, ``E^-1 = [[U^T, s K M U], [-U H K, U]]``. Then y is chosen such that t =
-    0. ``edge`` is `border` at ``M omega / |M omega|``, where it is known already.
+    t = q's multiplier, and the row of one more equation, q . x = y. With K ~ P^-1 and U ~ T^-1,
+    T = ``P^T + s H K M``,
+
+        E^-1 ~ [[U^T, s U^T M K^T], [-U H K, U]].
+
+    C is this with y chosen such that t = 0. It is never formed: ``C @ value`` takes four products
+    with vectors.
+    """
+
+    K: Floats
+    U: Floats
+    T: Floats
+    H: Floats
+    HK: Floats
+    M: Floats | None
+    s: float
+    turn: Floats  # (2 K + 1,) what the unknowns change by where t changes by one and y makes it
+
+    def extended(self, first: Floats, second: Floats) -> tuple[Floats, Floats]:
+        """E^-1 of right-hand sides (K + 1,): the unknowns (x, sigma) and (omega, t)."""
+        size = len(self.H)
+        across, bent = self.K.T @ second, np.zeros(size + 1)
+        across[:size] = across[:size] if self.M is None else self.M @ across[:size]
+        across[size] = 0.0
+        bent[:size] = self.H @ (self.K @ first)[:size]
+        return self.U.T @ (first + self.s * across), self.U @ (second - bent)
+
+    def __matmul__(self, value: Floats) -> Floats:
+        size = len(self.H)
+        # the last equation, (omega . M omega - 1) / 2, enters E's with its sign changed
+        first, second = self.extended(np.append(value[:size], 0.0), np.append(value[size:-1], -value[-1]))
+        return np.concatenate([first[:size], second[:size], first[size:]]) - second[size] * self.turn
+
+
+def bordered_inverse(
+    J: Floats, H: Floats, M: Floats | None, weighted: Floats, s: float, edge: Border | None = None
+) -> BorderedInverse | None:
+    """The :class:`BorderedInverse` of the derivative in `bordered_system`, with H its second block
+    row; None if singular.
+
+    ``weighted`` is M omega. ``edge`` is `border` at ``M omega / |M omega|``, where it is known
+    already.
     """
     size = len(J)
     length = float(np.linalg.norm(weighted))
@@ -159,9 +197,8 @@ def bordered_inverse(
         return None
     K = edge.K.copy()
     K[-1] /= length
-    # T = P^T + s H K M, whose inverse is U of the docstring
+    # T = P^T + s H K M
     HK = H @ K[:size]
-    KM = K[:, :size] if M is None else K[:, :size] @ M
     T = np.empty((size + 1, size + 1))
     np.multiply(HK[:, :size] if M is None else HK[:, :size] @ M, s, out=T[:size, :size])
     T[:size, :size] += J.T
@@ -169,20 +206,12 @@ def bordered_inverse(
     U = inverse(T)
     if U is None:
         return None
-    # E^-1 block by block, then one rank-one correction so that the multiplier t vanishes
-    x_by_b, omega_by_a = s * (KM @ U[:size]), -U[:, :size] @ HK
-    pivot = omega_by_a[-1, -1]
-    if pivot == 0:
+    made = BorderedInverse(K, U, T, H, HK, M, s, np.zeros(2 * size + 1))
+    # the unknowns for y = 1, over their t
+    first, second = made.extended(np.eye(size + 1)[-1], np.zeros(size + 1))
+    if second[size] == 0:
         return None
-    # unknowns (x, omega, sigma) by right-hand sides (a, b, c); c enters E's equations as -c
-    C = np.empty((2 * size + 1, 2 * size + 1))
-    C[:size, :size], C[:size, size:] = U.T[:size, :size], x_by_b[:size]
-    C[size:-1, :size], C[size:-1, size:] = omega_by_a[:size, :size], U[:size]
-    C[-1, :size], C[-1, size:] = U.T[-1, :size], x_by_b[-1]
-    y = np.concatenate([U.T[:size, -1], omega_by_a[:size, -1], U.T[-1:, -1]])
-    dger(-1.0 / pivot, np.concatenate([omega_by_a[-1, :size], U[-1]]), y, a=C.T, overwrite_a=1)
-    C[:, -1] *= -1
-    return C
+    return made._replace(turn=np.concatenate([first[:size], second[:size], first[size:]]) / second[size])
 
 
 def null_pair(J: Floats) -> tuple[Floats, Floats]:
@@ -277,7 +306,23 @@ def solve_ghost(
         if length <= 1e-15 * scale:
             settled = True
             break
-    return GhostSolution(kappa, omega, s, settled) if s >= 0 else GhostSolution(kappa, -omega, -s, settled)
+    right = right_null(J, omega / np.linalg.norm(omega)) if settled else None
+    return GhostSolution(kappa, omega if s >= 0 else -omega, abs(s), settled, right)
+
+
+def _right(field: Field, ghost: GhostSolution) -> Floats:
+    """The right null vector of J at a ghost."""
+    if ghost.right is not None:
+        return ghost.right
+    return right_null(field.jacobian(ghost.kappa[None])[0], ghost.omega / np.linalg.norm(ghost.omega))
+
+
+def bend_along(field: Field, kappa: Floats, omega: Floats, v: Floats) -> float:
+    """``omega . D2F[v, v]`` at kappa; all of shape (K,)."""
+    if isinstance(field, TanhField):
+        # sum_k (A^T omega)_k tanh''_k (b_k . v)**2
+        return float(field.second(kappa[None], omega[None])[0] @ (field.B @ v) ** 2)
+    return float(v @ field.curvature(kappa[None], omega[None])[0] @ v)
 
 
 def is_minimum(field: Field, metric: Floats | None, ghost: GhostSolution) -> bool:
@@ -298,7 +343,7 @@ def is_minimum(field: Field, metric: Floats | None, ghost: GhostSolution) -> boo
     """
     J = field.jacobian(ghost.kappa[None])[0]
     bend = field.curvature(ghost.kappa[None], ghost.omega[None])[0]
-    v = right_null(J, ghost.omega / np.linalg.norm(ghost.omega))
+    v = _right(field, ghost)
     across = bend @ v
     slow = float(v @ across)
     if slow <= 0:
@@ -327,9 +372,8 @@ def ghost_form(field: Field, network: NetworkField | None, ghost: GhostSolution)
         The network whose latents these are; None where the coordinates are the state.
     ghost : GhostSolution
     """
-    kappa = ghost.kappa[None]
-    nu = right_null(field.jacobian(kappa)[0], ghost.omega / np.linalg.norm(ghost.omega))
-    bend = float(nu @ field.curvature(kappa, ghost.omega[None])[0] @ nu)
+    nu = _right(field, ghost)
+    bend = bend_along(field, ghost.kappa, ghost.omega, nu)
     if network is None or network.A is None:
         w, v = ghost.omega, nu
     else:

@@ -9,13 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ghostpoint.models import LowRankRNN
+from ghostpoint.slow_points import ghosts
 from ghostpoint.slow_points.fields import TanhField
 from ghostpoint.slow_points.find import find_slow_points
-from ghostpoint.slow_points.ghosts import bordered_system
+from ghostpoint.slow_points.ghosts import border, bordered_system
 from ghostpoint.slow_points.latents import flow_zeros
-from ghostpoint.slow_points.proofs import certificates
 from ghostpoint.slow_points.proofs.certificates import (
-    FieldBounds,
     Reduction,
     certify_fixed,
     certify_ghost,
@@ -25,6 +24,7 @@ from ghostpoint.slow_points.proofs.certificates import (
     slow_border,
     zero_free_radius,
 )
+from ghostpoint.slow_points.proofs.field_bounds import FieldBounds
 from ghostpoint.slow_points.proofs.rounding import spectral_norm
 from tests.slow_points.networks import full_rank, rank_one_near_fold, vanilla
 from tests.slow_points.oracles import PRECISION
@@ -249,20 +249,26 @@ def test_defects_are_bounded_whatever_the_inverse(monkeypatch, spoil, latents, s
     def spoiled(matrix):
         return matrix + spoil * np.abs(matrix).max() * generator.normal(size=matrix.shape)
 
-    own = certificates.bordered_inverse
-    monkeypatch.setattr(certificates, "bordered_inverse", lambda *arguments: spoiled(own(*arguments)))
-    operator = ghost_operator(here, omega, s)
+    p = omega if metric is None else metric @ omega
+    edge = border(here.J, p / np.linalg.norm(p))
+    edge = slow_border(here, omega, edge._replace(K=spoiled(edge.K)))
+    own = ghosts.inverse
+    monkeypatch.setattr(ghosts, "inverse", lambda matrix: spoiled(own(matrix)))
+    operator = ghost_operator(here, omega, s, edge)
     derivative = bordered_system(field, metric, x, omega, s)[1]
-    defect = exact_defect(operator.C, derivative, range(len(derivative)))
-    assert operator.inverse >= np.linalg.norm(operator.C) * (1 - 1e-12)
-    assert defect <= operator.defect <= defect * (1 + 1e-6) + 1e-8
+    inverse = np.column_stack([operator.C @ e for e in np.eye(len(derivative))])
+    defect = exact_defect(inverse, derivative, range(len(derivative)))
+    assert np.linalg.norm(inverse) * (1 - 1e-12) <= operator.inverse <= 20 * np.linalg.norm(inverse)
+    # the blocks' defects are multiplied by norms
+    assert defect <= operator.defect <= 1e4 * spoil + 1e-8
+    value = generator.normal(size=len(derivative))
+    assert np.linalg.norm(inverse @ value) <= operator.first_step(value, np.zeros(len(value)))
+    assert np.linalg.norm(inverse @ value - operator.C @ value) <= operator.rounding * np.linalg.norm(value)
 
-    edge = slow_border(here, omega)
-    edge = edge._replace(K=spoiled(edge.K))
     bounds, C, q = reduction(here, omega, here.f, here.e_f, edge)
     p = omega if metric is None else metric @ omega
-    border = np.block([[here.J, -p[:, None] / np.linalg.norm(p)], [q[None], np.zeros((1, 1))]])
-    rest = exact_defect(C[:-1], border, range(field.size))
-    tilt = exact_defect(C[-1:], border, [field.size]) + abs(C[-1, -1]) * np.linalg.norm(q) * (1 - 1e-15)
+    whole = np.block([[here.J, -p[:, None] / np.linalg.norm(p)], [q[None], np.zeros((1, 1))]])
+    rest = exact_defect(C[:-1], whole, range(field.size))
+    tilt = exact_defect(C[-1:], whole, [field.size]) + abs(C[-1, -1]) * np.linalg.norm(q) * (1 - 1e-15)
     assert rest <= bounds.rest1 <= rest * (1 + 1e-6) + 1e-8
     assert tilt <= bounds.tilt <= tilt * (1 + 1e-6) + 1e-8

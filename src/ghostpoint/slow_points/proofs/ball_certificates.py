@@ -13,10 +13,11 @@ import numpy as np
 
 from ghostpoint.numerics.arrays import Floats
 from ghostpoint.numerics.balls import ball_precision
-from ghostpoint.slow_points.ghosts import GhostSolution, null_pair, solve_ghost
+from ghostpoint.slow_points.ghosts import GhostSolution, bend_along, null_pair, solve_ghost
 from ghostpoint.slow_points.proofs import certificates
-from ghostpoint.slow_points.proofs.certificates import FieldBounds, InFloat64
+from ghostpoint.slow_points.proofs.certificates import InFloat64
 from ghostpoint.slow_points.proofs.certifier import Certificate, Proven
+from ghostpoint.slow_points.proofs.field_bounds import FieldBounds
 from ghostpoint.slow_points.proofs.rounding import EPS, norm
 
 BITS = 256
@@ -157,7 +158,7 @@ def _fold(balls: _Balls, bounds: FieldBounds, kappa: Floats, ghost: GhostSolutio
     centre, direction = balls.floats(x)[0], balls.floats(omega)[0]
     # the fold's normal form s + bend y**2 along nu: a ghost where both have one sign, else zeros
     nu = null_pair(field.jacobian(centre[None])[0])[1]
-    bend = float(nu @ field.curvature(centre[None], direction[None])[0] @ nu) / 2
+    bend = bend_along(field, centre, direction, nu) / 2
     if speed * bend > 0:
         return _ghost(balls, bounds, (centre, direction, s), (operator, fold), (x, omega), eta)
     if bend == 0 or speed == 0:

@@ -27,105 +27,19 @@ the ball without zeros; hence its speed is not zero.
 from __future__ import annotations
 
 import math
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from ghostpoint.numerics.arrays import Floats
 from ghostpoint.slow_points.fields import Field, TanhField
-from ghostpoint.slow_points.ghosts import Border, GhostSolution, border, bordered_inverse, inverse
-from ghostpoint.slow_points.proofs.certificate_kernels import drive_and_rates, residual
+from ghostpoint.slow_points.ghosts import Border, BorderedInverse, GhostSolution, border, bordered_inverse, inverse
 from ghostpoint.slow_points.proofs.certifier import Certificate, Certifier, Proven
-from ghostpoint.slow_points.proofs.rounding import EPS, gamma, norm, row_norms, spectral_norm, up
+from ghostpoint.slow_points.proofs.field_bounds import BEND, NEARBY, FieldBounds, Local
+from ghostpoint.slow_points.proofs.rounding import EPS, gamma, norm, up
 
-BEND = 0.7698003589195011  # max |tanh''| = 4 / (3 sqrt 3), rounded up
-NEARBY = 1e-6  # how far the centre of a proof in more digits may be from the float64 point its inverse belongs to
+ENOUGH = 1e-4  # a bound of a defect that needs no product
 SHELL = 1.04  # ratio of the radii between which a bound is taken to hold
-
-
-class FieldBounds:
-    """Norms of a field's weights, once for all of its candidates. ``metric`` is A A^T of latents,
-    else None.
-    """
-
-    def __init__(self, field: TanhField, metric: Floats | None = None):
-        self.field = field
-        self.A = np.zeros((0, 0)) if field.A is None else np.ascontiguousarray(field.A)
-        self.B = np.ascontiguousarray(field.B)
-        self.c = np.ascontiguousarray(field.c)
-        self.metric = metric
-        self.norm_B = spectral_norm(self.B)
-        self.norm_A = 1.0 if field.A is None else spectral_norm(self.A)
-        self.rows = row_norms(self.B)
-        self.columns = np.ones(len(self.c)) if field.A is None else row_norms(self.A.T)
-        self.size = field.size
-
-    @cached_property
-    def lipschitz(self) -> float:
-        """Of DF, everywhere."""
-        return up(BEND * self.norm_A * float(self.rows.max()) * self.norm_B, 8)
-
-    @cached_property
-    def metric_norm(self) -> float:
-        """|M|."""
-        return 1.0 if self.metric is None else up(self.norm_A**2, 4)
-
-    def metric_times(self, omega: Floats) -> tuple[Floats, float]:
-        """``M omega`` for the exact M = A A^T, and a bound of the error's norm."""
-        if self.metric is None:
-            return omega, 0.0
-        n = len(self.c) + self.size + 4.0
-        return self.metric @ omega, up(gamma(n) * norm(self.A) ** 2 * norm(omega), 8)
-
-    def pulled(self, p: Floats) -> tuple[Floats, float]:
-        """``A^T p``, and a bound of the error of its elements."""
-        if self.field.A is None:
-            return p, 0.0
-        return self.A.T @ p, up(gamma(self.size) * norm(self.A) * norm(p))
-
-    def at(self, x: Floats) -> Local:
-        """Everything that depends on the point."""
-        return Local(self, x)
-
-
-class Local:
-    """F, J and what bounds them at one point, with the errors of the computed numbers."""
-
-    def __init__(self, bounds: FieldBounds, x: Floats):
-        self.bounds, self.x = bounds, np.ascontiguousarray(x)
-        units = len(bounds.c)
-        self.u, self.t, self.gain, self.e_t, self.e_gain = (np.empty(units) for _ in range(5))
-        drive_and_rates(bounds.B, bounds.c, self.x, self.u, self.t, self.gain, self.e_t, self.e_gain)
-        self.f, self.e_f = np.empty(bounds.size), np.empty(bounds.size)
-        residual(bounds.A, self.t, self.e_t, self.x, self.f, self.e_f)
-        weighted = self.gain[:, None] * bounds.B
-        # |E_J| of J = A diag(gain) B - 1
-        absolute = norm(self.e_gain * bounds.rows)
-        self.J = weighted if bounds.field.A is None else bounds.A @ weighted
-        size = norm(self.J)
-        self.J.flat[:: bounds.size + 1] -= 1.0
-        self.size_J = norm(self.J)
-        if bounds.field.A is None:
-            self.e_J = up(absolute + 2 * EPS * (size + self.size_J), 8)
-        else:
-            rounded = gamma(units + 4.0) * norm(np.abs(bounds.A) @ np.abs(weighted))
-            spread = norm(bounds.columns * self.e_gain * bounds.rows) * math.sqrt(units)
-            self.e_J = up(spread + rounded + 2 * EPS * self.size_J, 8)
-
-    def second(self) -> tuple[Floats, Floats]:
-        """(N,) tanh'' at the point, and bounds of the errors, products with it included."""
-        return -2.0 * self.t * self.gain, 2.0 * self.e_t + 2.0 * self.e_gain + 8 * EPS
-
-    def bend(self, radius: float) -> Floats:
-        """(N,) bounds of |tanh''| within ``radius``."""
-        here = 2.0 * np.abs(self.t) * (self.gain + self.e_gain + 8 * EPS) + 2.0 * self.e_t
-        return np.minimum(BEND, (here + 2.0 * self.bounds.rows * radius) * (1 + 1e-12))
-
-    def lipschitz(self, radius: float) -> float:
-        """Of DF against the centre, within ``radius``: ``|A| max_k(|phi''_k| |b_k|) |B|``."""
-        largest = float((self.bend(radius) * self.bounds.rows).max())
-        return up(self.bounds.norm_A * largest * self.bounds.norm_B, 8)
 
 
 def newton_ball(eta: float, defect: float, lipschitz: float) -> tuple[float, float] | None:
@@ -149,15 +63,21 @@ def newton_ball(eta: float, defect: float, lipschitz: float) -> tuple[float, flo
 class Operator(NamedTuple):
     """An approximate inverse C of a derivative D at a point, bounds of |C| and |1 - C D|, a
     Lipschitz constant of D.
+
+    ``rounding`` bounds the error of ``C @ value`` over |value| where C is a `BorderedInverse`.
     """
 
-    C: Floats
+    C: Floats | BorderedInverse
     inverse: float
     defect: float
     lipschitz: float
+    rounding: float = 0.0
 
     def first_step(self, value: Floats, error: Floats) -> float:
         """A bound of |C V| for V within ``error`` of ``value``, element by element."""
+        if isinstance(self.C, BorderedInverse):
+            step = norm(self.C @ value) + self.inverse * norm(error) + self.rounding * norm(value)
+            return up(step, len(value) + 16.0)
         rest = error + gamma(len(value) + 2.0) * np.abs(value)
         return up(norm(self.C @ value) + norm(np.abs(self.C) @ rest), len(value) + 16.0)
 
@@ -282,7 +202,7 @@ def ghost_from_step(
     s: float,
     f: Floats,
     e_f: Floats,
-    edge: Border | None = None,
+    edge: SlowBorder | None = None,
 ) -> Certificate:
     """The proof that one ghost lies near the centre, by Newton and Kantorovich's theorem.
 
@@ -300,52 +220,108 @@ def ghost_from_step(
     return Certificate("ghost", radius=ball[0], empty_radius=empty)
 
 
-def slow_border(here: Local, omega: Floats) -> Border | None:
-    """`border` of J at p along M omega."""
+class SlowBorder(NamedTuple):
+    """`border` of J at p, with bounds of the rows of 1 - K P, P = ``[[J, -p], [q^T, 0]]``: all but
+    the last, the last.
+    """
+
+    K: Floats
+    q: Floats
+    p: Floats
+    defect: float
+    last: float
+
+
+def slow_border(here: Local, omega: Floats, edge: Border | None = None) -> SlowBorder | None:
+    """With p along M omega; any K and q are valid, ``edge`` holds other ones."""
+    size = here.bounds.size
     p = here.bounds.metric_times(omega)[0]
-    return border(here.J, p / np.linalg.norm(p))
+    p = p / np.linalg.norm(p)
+    edge = border(here.J, p) if edge is None else edge
+    if edge is None:
+        return None
+    K, q = edge
+    product = np.empty_like(K)
+    np.matmul(K[:, :size], here.J, out=product[:, :size])
+    product[:, :size] += K[:, -1:] * q
+    np.matmul(K[:, :size], -p, out=product[:, -1])
+    product.flat[:: size + 2] -= 1.0
+    rounded = gamma(size + 4.0) * up(math.hypot(here.size_J, norm(p), norm(q)), 8) + here.e_J
+    rows = [norm(product[part]) + norm(K[part]) * rounded for part in (slice(size), slice(size, None))]
+    return SlowBorder(K, q, p, up(rows[0], 16), up(rows[1], 16))
 
 
-def ghost_operator(here: Local, omega: Floats, s: float, edge: Border | None = None) -> Operator | None:
+def right_defect(A: Floats, X: Floats, error: float, left: float) -> float:
+    """A bound of |1 - A X| for A within ``error``, from ``left`` >= |1 - X A|.
+
+    As ``1 - A X = A (1 - X A) A^-1`` and ``|A^-1| <= |X| / (1 - left)``. Where that is not far
+    below one, the product says more.
+    """
+    sizes = (norm(A) + error) * norm(X)
+    if left < 0.5 and sizes * left / (1 - left) <= ENOUGH:
+        return up(sizes * left / (1 - left), 16)
+    product = A @ X
+    product.flat[:: len(A) + 1] -= 1.0
+    return up(norm(product) + gamma(len(A) + 2.0) * sizes + error * norm(X), 16)
+
+
+def ghost_operator(here: Local, omega: Floats, s: float, edge: SlowBorder | None = None) -> Operator | None:
     """Of the bordered system of `ghosts` at (x, omega, s); None where it is singular.
 
-    However C was found, its defect is that of the product with the whole derivative. ``edge``:
-    `slow_border`, if known.
+    With R = 1 - K P, S = 1 - U T and the names of `BorderedInverse`, whatever K and U are, 1 minus
+    its E^-1 times E is
+
+        [[(1 - T U)^T, -s U^T M (1 - P K)^T], [U H R, S]].
+
+    C is E^-1 less ``turn`` times its row of t, and so is 1 - C D. ``edge``: `slow_border`, if
+    known.
     """
     bounds, size = here.bounds, here.bounds.size
     units = float(len(bounds.c))
     weighted, e_weighted = bounds.metric_times(omega)
     pulled, e_pulled = bounds.pulled(omega)
     bend, e_bend = here.second()
-    first = np.empty((2 * size, size))  # the first block column, J above H
-    first[:size] = here.J
     # H = B^T diag((A^T omega) tanh'') B, the second derivative weighted by omega
-    H = np.matmul((bounds.B * (pulled * bend)[:, None]).T, bounds.B, out=first[size:])
+    H = (bounds.B * (pulled * bend)[:, None]).T @ bounds.B
     e_H = norm((np.abs(pulled) * e_bend + e_pulled * BEND) * bounds.rows**2) * math.sqrt(units)
     # | |B|^T diag(|weights|) |B| | <= sum of |weight_k| |b_k|**2
     e_H += gamma(units + 4.0) * up(float(np.abs(pulled * bend) @ bounds.rows**2), units)
-    C = bordered_inverse(here.J, H, bounds.metric, weighted, s, edge)
-    if C is None:
+    edge = slow_border(here, omega) if edge is None else edge
+    C = None if edge is None else bordered_inverse(here.J, H, bounds.metric, weighted, s, Border(edge.K, edge.q))
+    if edge is None or C is None:
         return None
-    C_x = C[:, :size]
-    # C D - 1 by block columns: x, omega and s
-    product = np.empty_like(C)
-    np.matmul(C[:, :-1], first, out=product[:, :size])
-    np.matmul(C[:, size:], np.concatenate([here.J.T, weighted[None]]), out=product[:, size:-1])
-    product[:, size:-1] -= s * (C_x if bounds.metric is None else C_x @ bounds.metric)
-    np.matmul(C_x, -weighted, out=product[:, -1])
-    product.flat[:: 2 * size + 2] -= 1.0
-    M_size = math.sqrt(size) if bounds.metric is None else norm(bounds.metric)
-    D_size = up(math.hypot(math.sqrt(2) * here.size_J, norm(H), s * M_size, math.sqrt(2) * norm(weighted)), 16)
+    k, u, h, size_T, length = norm(C.K), norm(C.U), up(norm(H) + e_H), norm(C.T), norm(weighted)
+    m = 1.0 if bounds.metric is None else norm(bounds.metric)
     e_M = 0.0 if bounds.metric is None else gamma(units + 2.0) * norm(bounds.A) ** 2
-    e_D = 2 * here.e_J + e_H + abs(s) * e_M + 2 * e_weighted
-    C_size = norm(C)
-    defect = norm(product) + gamma(2.0 * size + 6.0) * C_size * D_size + C_size * e_D
+    rounded = gamma(2.0 * size + 8.0)
+    # P has -M omega for -p, and K its last row over |M omega|; T from the exact P, H and M
+    P = np.zeros_like(C.K)
+    P[:size, :size], P[:size, -1], P[-1, :size] = here.J, -weighted, edge.q
+    e_P = up(here.e_J + e_weighted + 8 * EPS * norm(P), 8)
+    left_K = up(max(length, 1 / length) * (1 + 1e-9) * (edge.defect + edge.last) + k * e_P, 16)
+    e_T = up(e_P + abs(s) * k * (rounded * h * m + e_H * m + h * e_M) + 4 * EPS * size_T, 16)
+    product = C.U @ C.T
+    product.flat[:: size + 2] -= 1.0
+    left_U = up(norm(product) + rounded * u * size_T + u * e_T, 16)
+    # H and M as they are rounded
+    rest = e_H * (1 + abs(s) * k * m) + abs(s) * e_M * (1 + k * (h + norm(P)))
+    upper = right_defect(C.T, C.U, e_T, left_U), abs(s) * u * m * right_defect(P, C.K, e_P, left_K)
+    whole = norm(np.array([*upper, u * h * left_K, left_U, u * rest]))
+    # the same of the row of t alone, the last one of U
+    u_t, turn, size_q = norm(C.U[-1]), norm(C.turn), norm(edge.q)
+    of_t = norm(np.array([u_t * h * left_K, norm(product[-1]) + u_t * (rounded * size_T + e_T), u_t * rest]))
+    # |E^-1| and that of its row of t; of the products of absolute values, which bound roundings
+    bent, beyond = norm(C.HK), rounded * h * k
+    extended = u * math.sqrt(2 + (abs(s) * m * k) ** 2 + (bent + beyond) ** 2)
+    row_t = math.hypot(u_t, norm(C.U[-1, :size] @ C.HK) + u_t * (rounded * bent + beyond))
+    absolute, absolute_t = u * math.sqrt(2 + (abs(s) * m * k) ** 2 + (h * k) ** 2), u_t * math.hypot(1, h * k)
+    rounding = gamma(4.0 * size + 40.0) * (absolute + turn * (absolute_t + row_t))
+    defect = whole + turn * of_t + rounding * size_q
     # change of the derivative, block by block, against the centre
     tilt = 2 * float(((np.abs(pulled) + e_pulled + NEARBY * bounds.columns) * bounds.rows).max())
-    bent = bounds.norm_B**2 * (tilt + BEND * float(bounds.columns.max()))
-    lipschitz = math.sqrt(2 * bounds.lipschitz**2 + 3 * bounds.metric_norm**2 + bent**2)
-    return Operator(C, C_size, up(defect, 16), up(lipschitz, 16))
+    change = bounds.norm_B**2 * (tilt + BEND * float(bounds.columns.max()))
+    lipschitz = math.sqrt(2 * bounds.lipschitz**2 + 3 * bounds.metric_norm**2 + change**2)
+    return Operator(C, up(extended + turn * row_t, 16), up(defect, 16), up(lipschitz, 16), up(rounding, 16))
 
 
 def ghost_residual(here: Local, omega: Floats, s: float) -> tuple[Floats, Floats]:
@@ -360,7 +336,7 @@ def ghost_residual(here: Local, omega: Floats, s: float) -> tuple[Floats, Floats
     return value, up(1.0, 16 + size) * np.concatenate([first, second, [third]])
 
 
-def empty_ball(here: Local, omega: Floats, f: Floats, e_f: Floats, edge: Border | None = None) -> float:
+def empty_ball(here: Local, omega: Floats, f: Floats, e_f: Floats, edge: SlowBorder | None = None) -> float:
     """Radius of a ball around the point that is proven to hold no zero of F; 0.0 if none is.
 
     F there is within ``e_f`` of ``f`` (K,); omega (K,) is its left null vector, edge an inverse.
@@ -370,29 +346,18 @@ def empty_ball(here: Local, omega: Floats, f: Floats, e_f: Floats, edge: Border 
 
 
 def reduction(
-    here: Local, omega: Floats, f: Floats, e_f: Floats, edge: Border | None = None
+    here: Local, omega: Floats, f: Floats, e_f: Floats, edge: SlowBorder | None = None
 ) -> tuple[Reduction, Floats, Floats] | None:
     """The bounds at the point, with the C and q they hold for; any p and q are valid, these make it
     far-reaching.
     """
     bounds, size = here.bounds, here.bounds.size
-    p = bounds.metric_times(omega)[0]
-    p = p / np.linalg.norm(p)
-    edge = border(here.J, p) if edge is None else edge
+    edge = slow_border(here, omega) if edge is None else edge
     if edge is None:
         return None
-    C, q = edge
-    # C [[J, -p], [q^T, 0]] - 1
-    product = np.empty_like(C)
-    np.matmul(C[:, :size], here.J, out=product[:, :size])
-    product[:, :size] += C[:, -1:] * q
-    np.matmul(C[:, :size], -p, out=product[:, -1])
-    product.flat[:: size + 2] -= 1.0
-    length, D_size = norm(q), up(math.hypot(here.size_J, norm(p), norm(q)), 8)
-    rounding = gamma(size + 4.0)
+    C, q = edge.K, edge.q
+    length = norm(q)
     C1, v, psi, sigma = C[:size, :size], C[:size, -1], -C[-1, :size], float(C[-1, -1])
-    defect1 = norm(product[:size]) + norm(C[:size]) * (rounding * D_size + here.e_J)
-    defect2 = norm(product[-1]) + norm(C[-1]) * (rounding * D_size + here.e_J)
     # psi . F from below: minus the error of F, minus that of the sum
     value = float(psi @ f)
     value -= up(float(np.abs(psi) @ e_f) + gamma(size + 2.0) * float(np.abs(psi) @ np.abs(f)), 16 + size)
@@ -416,7 +381,7 @@ def reduction(
     rest0 = Operator(C1, 0.0, 0.0, 0.0).first_step(f, e_f)
     bounded = Reduction(
         value=value,
-        tilt=up(abs(sigma) * length + defect2, 16),
+        tilt=up(abs(sigma) * length + edge.last, 16),
         curve=curve - up(e_curve, 16 + 2 * size),
         v=norm(v),
         cross=up(cross, 16 + size),
@@ -424,7 +389,7 @@ def reduction(
         cube=up(theta * bounds.norm_B**2 / 3.0, 16),
         q=length,
         rest0=up(rest0, 16 + size),
-        rest1=up(defect1),
+        rest1=edge.defect,
         rest2=up(0.5 * norm(C1) * bounds.lipschitz, 16),
     )
     return bounded, C, q

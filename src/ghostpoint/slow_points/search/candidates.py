@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ghostpoint.numerics.threads import mapped
 from ghostpoint.slow_points.fields import Field, NetworkField
-from ghostpoint.slow_points.ghosts import GhostSolution, inverse, is_minimum, right_null, solve_ghost
+from ghostpoint.slow_points.ghosts import GhostSolution, bend_along, inverse, is_minimum, solve_ghost
 from ghostpoint.slow_points.proofs.certifier import Certificate
 from ghostpoint.slow_points.search.descent import minimize_energy, newton
 from ghostpoint.slow_points.search.starts import groups
@@ -205,9 +205,10 @@ def _pair(exact: Field, metric: Floats | None, fold: GhostSolution) -> list[Floa
     """The two zeros beside a solution of the bordered system with ``r a < 0``, at
     ``y = +- sqrt(-r / a)``.
     """
-    nu = right_null(exact.jacobian(fold.kappa[None])[0], fold.omega / np.linalg.norm(fold.omega))
+    assert fold.right is not None  # of every solution that settled
+    nu = fold.right
     weighted = fold.omega if metric is None else metric @ fold.omega
-    bend = float(nu @ exact.curvature(fold.kappa[None], fold.omega[None])[0] @ nu) / 2
+    bend = bend_along(exact, fold.kappa, fold.omega, nu) / 2
     if bend >= 0:
         return []
     # omega . F = s + bend y**2, as omega . M omega = 1

@@ -9,6 +9,8 @@ enough: the last steps are those of `descent`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,9 +28,11 @@ def approached(field: TanhField, starts: Floats) -> Floats:
     """The starts (B, N) moved to where |F| or its slope is small, or as far as `OUTER` steps take
     them."""
     W, c = field.B.astype(np.float32), field.c.astype(np.float32)
+    # rows times a matrix are faster than rows times a transpose, by up to a factor of six for few
+    V = np.ascontiguousarray(W.T)
     x = starts.astype(np.float32)
     radius = np.full(len(x), 0.1 * np.sqrt(x.shape[1]), np.float32)
-    rates = np.tanh(x @ W.T + c)
+    rates = np.tanh(x @ V + c)
     velocity = rates - x
     rows = np.arange(len(x))
     for _ in range(OUTER):
@@ -40,9 +44,9 @@ def approached(field: TanhField, starts: Floats) -> Floats:
         rows, F, t, gain, gradient = rows[far], F[far], t[far], gain[far], gradient[far]
         if not len(rows):
             break
-        step, gains, outside = _steps(W, gain, -2 * t * gain * F, gradient, radius[rows])
+        step, gains, outside = _steps(W, V, gain, -2 * t * gain * F, gradient, radius[rows])
         trial = x[rows] + step
-        there = np.tanh(trial @ W.T + c)
+        there = np.tanh(trial @ V + c)
         moved = there - trial
         quality = 0.5 * ((F * F).sum(axis=1) - (moved * moved).sum(axis=1)) / np.maximum(gains, 1e-30)
         better = rows[quality > 0]
@@ -54,38 +58,57 @@ def approached(field: TanhField, starts: Floats) -> Floats:
 
 
 def _steps(
-    W: Singles, gain: Singles, bend: Singles, gradient: Singles, radius: Singles
+    W: Singles, V: Singles, gain: Singles, bend: Singles, gradient: Singles, radius: Singles
 ) -> tuple[Singles, Singles, NDArray[np.bool_]]:
     """A step of each start, what the model of q falls by, and whether the step ends at the edge of
     its region."""
-    total, residual = np.zeros_like(gradient), -gradient
-    direction, square = residual.copy(), (residual * residual).sum(axis=1)
-    goal, gains = FORCING**2 * square, np.zeros_like(square)
-    outside = np.zeros(len(square), bool)
-    live = np.arange(len(square))
+    total, gains = np.zeros_like(gradient), np.zeros(len(gradient), np.float32)
+    outside = np.zeros(len(gradient), bool)
+    # those of the starts that go on: d, residual, direction p, and their scalar products
+    dp: Any
+    dd: Any
+    rows, d, residual, p = np.arange(len(gradient)), total.copy(), -gradient, -gradient
+    rr = _inner(residual, residual)
+    goal, room, pp = FORCING**2 * rr, radius**2, rr
+    dp, dd = np.zeros((2, len(rr)), np.float32)
     for _ in range(INNER):
-        p, d, rr = direction[live], total[live], square[live]
         # H p = J^T J p + sum_i F_i D2F_i p, with J = diag(gain) W - 1
-        through = p @ W.T
-        along = gain[live] * through - p
-        product = (gain[live] * along + bend[live] * through) @ W - along
-        curvature = (p * product).sum(axis=1)
+        through = p @ V
+        along = gain * through
+        along -= p
+        through *= bend
+        product = (gain * along + through) @ W
+        product -= along
+        curvature = _inner(p, product)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             length = rr / curvature
-        pp, dp, dd = (p * p).sum(axis=1), (p * d).sum(axis=1), (d * d).sum(axis=1)
-        inside = radius[live] ** 2 - dd
         # the positive root of |d + s p| = radius
-        edge = (-dp + np.sqrt(np.maximum(dp * dp + pp * inside, 0))) / np.maximum(pp, 1e-30)
+        edge = (-dp + np.sqrt(np.maximum(dp * dp + pp * (room - dd), 0))) / np.maximum(pp, 1e-30)
         leaves = ~(curvature > 0) | ~(length < edge)
         length = np.where(leaves, edge, length)
-        total[live] = d + length[:, None] * p
-        gains[live] += length * rr - 0.5 * length**2 * curvature
-        outside[live[leaves]] = True
-        rest = residual[live] - length[:, None] * product
-        after = (rest * rest).sum(axis=1)
-        residual[live], square[live] = rest, after
-        direction[live] = rest + (after / np.maximum(rr, 1e-30))[:, None] * p
-        live = live[~leaves & (after > goal[live])]
-        if not len(live):
-            break
+        d += length[:, None] * p
+        product *= length[:, None]
+        residual -= product
+        after = _inner(residual, residual)
+        gains[rows] += length * rr - 0.5 * length**2 * curvature
+        outside[rows[leaves]] = True
+        # each residual is orthogonal to the direction before it
+        ratio = after / np.maximum(rr, 1e-30)
+        dd += 2 * length * dp + length**2 * pp
+        dp, pp, rr = ratio * (dp + length * pp), after + ratio**2 * pp, after
+        p *= ratio[:, None]
+        p += residual
+        on = ~leaves & (rr > goal)
+        if not on.all():
+            total[rows[~on]] = d[~on]
+            rows, d, residual, p, gain, bend = (array[on] for array in (rows, d, residual, p, gain, bend))
+            rr, goal, room, pp, dp, dd = (array[on] for array in (rr, goal, room, pp, dp, dd))
+            if not len(rows):
+                break
+    total[rows] = d
     return total, gains, outside
+
+
+def _inner(one: Singles, two: Singles) -> Any:
+    """Scalar products of rows."""
+    return np.asarray(np.einsum("ij,ij->i", one, two))

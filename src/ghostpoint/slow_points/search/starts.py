@@ -17,6 +17,7 @@ LARGE = 300  # units above which every start is a state of a simulation, since d
 FLOW_STEP, FLOW_STEPS, MAP_STEPS = 0.2, 300, 150  # of the simulations; the step in units of tau
 STILL = 1e-3  # |F| over sqrt(K) below which a simulation has come to rest
 ALIKE = 1e-3  # ends closer than this (times 1 + |x|) are one start
+SLOW_RATE = 0.1  # |eigenvalue|, in 1/tau, along a continuum at most
 THOROUGH = 2048  # simulations, at most, while ends come up that were seen once
 
 
@@ -179,14 +180,22 @@ def simulated(
         order = np.argsort(whole.speed > still, kind="stable")
         x, rests = whole.end[order], (whole.speed <= still)[order]
         members = groups(x, ALIKE)
-        once = sum(len(rows) == 1 for rows in members if rests[rows[0]])
+        once = [rows[0] for rows in members if len(rows) == 1 and rests[rows[0]]]
         at_rest = sum(bool(rests[rows[0]]) for rows in members)
+        if not thorough or len(x) >= THOROUGH or not once:
+            break
         # a continuum of states at rest has no end of such ends
-        if not thorough or len(x) >= THOROUGH or not once or once > max(0.5 * at_rest, 8):
+        if len(once) > max(0.5 * at_rest, 8) and _slow_directions(field, x[once[:8]]):
             break
         batch = min(len(x), THOROUGH - len(x))
     kept = members[:room]
     return Starts(x[[rows[0] for rows in kept]], np.array([len(rows) for rows in kept], np.int64)), whole
+
+
+def _slow_directions(field: Field, x: Floats) -> bool:
+    """Whether most of the states (B, K) have a direction that is slower than `SLOW_RATE`."""
+    slowest = np.array([np.abs(np.linalg.eigvals(J)).min() for J in field.jacobian(x)])
+    return bool((slowest < SLOW_RATE).mean() > 0.5)
 
 
 def _run(field: Any, x: Any, step: float, steps: int, still: float) -> Trajectories:
