@@ -85,7 +85,8 @@ class _Reader:
             self.row_of[shard.members[there]] = np.flatnonzero(there)
             settings = shard.settings
             kind = [settings[name] for name in ("models", "recording", "remedies", "task")]
-            self.samples.setdefault(json.dumps([kind, settings["training"]["epochs"]], sort_keys=True), place)
+            kind += [settings["training"][name] for name in ("epochs", "dtype")]
+            self.samples.setdefault(json.dumps(kind, sort_keys=True), place)
 
     def dataset(self) -> xr.Dataset:
         configuration = self.folder.configuration
@@ -102,7 +103,8 @@ class _Reader:
                     epochs.append(self.epochs_of(place))
                     continue
                 inner = dims[1:]
-                kinds[name] = (inner, np.dtype(entry["dtype"]))
+                before = kinds[name][1] if name in kinds else entry["dtype"]
+                kinds[name] = (inner, np.result_type(before, entry["dtype"]))
                 for dim, length in zip(inner, entry["shape"][1:], strict=True):
                     if dim != "epoch":
                         lengths[dim] = max(lengths.get(dim, 0), length)
