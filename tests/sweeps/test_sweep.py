@@ -179,11 +179,19 @@ def _flip(path):
     path.write_bytes(data)
 
 
+def _between_arrays(one, two):
+    data = bytearray(one.read_bytes())
+    first, _ = next(gap for gap in shard_file.read_header(one, one.stem).gaps if gap[0] < gap[1])
+    data[first] = 1
+    one.write_bytes(data)
+
+
 DAMAGES = {
     "flipped": (lambda one, two: _flip(one), "checksum"),
     "truncated": (lambda one, two: os.truncate(one, one.stat().st_size // 2), "truncated"),
     "emptied": (lambda one, two: os.truncate(one, 0), "empty"),
     "swapped": (lambda one, two: shutil.copy(two, one), "another shard"),
+    "padding": (_between_arrays, "bytes between its arrays are not zero"),
     "foreign": (lambda one, two: one.write_text("not a shard"), "no shard of this format"),
     "unreadable": (lambda one, two: (one.unlink(), one.mkdir()), "cannot be read"),
 }
@@ -195,7 +203,7 @@ def test_a_damaged_file_is_named_set_aside_and_computed_again(out, kind):
     before = content(out)
     one, two = sorted((out / "shards").iterdir())[:2]
     damage(one, two)
-    if kind != "flipped":  # which is noticed in what it flips alone
+    if kind not in ("flipped", "padding"):  # which are noticed in what they change alone
         with pytest.raises(InputError, match=one.name):
             gp.open_sweep(out).load()
     with pytest.warns(UserWarning, match=rf"{one.name}.*{why}.*set aside as .*damaged"):

@@ -127,6 +127,13 @@ WRONG = [
     ("[0, 1]", "[2026-01-01, 1]", 15, r"seed .value 1. must be a whole number"),
     ("[models]", "[[models]]", 1, "models must be a table"),
     ("[grid]", "[shards]\nnetworks = 0\n[grid]", 15, "networks must be at least 1"),
+    # what stands in the wrong place, or is half a name
+    ("models.seed", "seed", 15, "grid.seed is unknown; valid are .*; did you mean 'models.seed'"),
+    ("units = 6", "units = 6\nepochs = 20", 3, "models.epochs is unknown; .*; did you mean 'training.epochs'"),
+    ("units = 6", "units = [6, 8]", 2, "must be a whole number, got .*; several values stand in .grid., models.units"),
+    ("clip_gradient", "clip", 11, "remedies.clip is unknown; valid are .*; did you mean 'clip_gradient'"),
+    ("rank = 1", "spare_ranks = -1", 3, "models.spare_ranks must be at least 0"),
+    ("[0, 1]", "[0, 1]\nmeasurement.rates = [[0.1]]", 16, "grid.measurement must be left out unless computes"),
     # what does not fit together, and what is not TOML at all
     ('name = "DelayedActivation"\ndelay = 50.0', 'name = "DelayedCueDiscrimination"\ndelay = 50.0', 4, "."),
     ("[recording]", "[measurement]\nrates = [0.1]\n[recording]", 12, "must be left out unless computes"),

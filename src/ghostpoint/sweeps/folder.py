@@ -113,6 +113,8 @@ class SweepFolder:
         """The sweep in a folder; a ``ValueError`` where there is none."""
         folder = Path(path)
         entries = _entries(folder)
+        if not folder.is_dir():
+            raise InputError(f"{folder} is no folder: ghostpoint sweep FILE --out {folder} makes one")
         if not entries:
             raise InputError(f"{folder} is not a folder made by ghostpoint sweep: it has no grids/0001.json")
         return cls(folder, entries)

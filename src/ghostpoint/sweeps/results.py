@@ -241,7 +241,7 @@ def export(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> Path
     if out.exists():
         raise InputError(f"{out} is there already: choose another file")
     if out.suffix == ".zarr":
-        dataset.to_zarr(out, mode="w", zarr_format=3, consolidated=False)
+        dataset.to_zarr(out, mode="w", zarr_format=2, consolidated=True)  # as others open it without a warning
     elif out.suffix == ".nc":
         engine = "h5netcdf" if find_spec("h5netcdf") and find_spec("h5py") else None
         engine = engine or ("netcdf4" if find_spec("netCDF4") else None)

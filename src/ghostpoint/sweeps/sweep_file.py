@@ -113,7 +113,10 @@ class _Reader:
         try:
             return SECTIONS[section][key](key, value)
         except InputError as error:
-            self._fail(path, self._said(key, error), value)
+            said = self._said(key, error)
+            if isinstance(value, list) and path == (section, key) and section in ("models", "training"):
+                said += f"; several values stand in [grid], {section}.{key} = {value!r}"
+            self._fail(path, said, value)
 
     def _optimizer(self, path: tuple[str | int, ...], value: Any) -> Any:
         table = {"name": value} if isinstance(value, str) else value
@@ -189,7 +192,9 @@ class _Reader:
                 self._fail(("grid", section), f"must be keys with lists of values, got {inside!r}")
             if section == "remedies":
                 self._fail(("grid", section), "must be a list of tables of remedies, such as [{}, {trust_region = {}}]")
-            known = SECTIONS[section] if section != "task" else self._task_keys(settings, grid)
+            known: Any = SECTIONS[section] if section != "task" else self._task_keys(settings, grid)
+            if section == "measurement":  # what is measured is the same for all networks
+                known = ("rates", "horizon")
             self._known(("grid", section), inside, known)
             for key, value in inside.items():
                 axes.append(self._axis(section, key, value, [axis.name for axis in axes]))
@@ -408,7 +413,11 @@ class _Reader:
     def _known(self, path: tuple[str | int, ...], given: Mapping[str, Any], valid: Any) -> None:
         for key in given:
             if key not in valid:
-                self._fail((*path, key), f"is unknown; valid are {', '.join(valid)}", key, valid)
+                said = f"is unknown; valid are {', '.join(valid)}"
+                homes = [f"{section}.{key}" for section, keys in SECTIONS.items() if key in keys]
+                if homes and not _near(key, valid):
+                    said += f"; did you mean {homes[0]!r}?"
+                self._fail((*path, key), said, key, valid)
 
     @staticmethod
     def _said(key: str, error: Exception) -> str:
@@ -421,10 +430,19 @@ class _Reader:
             at = at[:-1]
         parts = (f".{part}" if isinstance(part, str) else f" (value {part + 1})" for part in path)
         name = "".join(parts).removeprefix(".") or "file"
-        near = get_close_matches(str(value), list(valid), 1, 0.6) if value is not None else []
-        if value is not None and not valid and "must be one of" in message:
-            listed = message.split("must be one of ")[1].split(";")[0].split(", ")
-            near = get_close_matches(str(value), listed, 1, 0.6)
+        near = _near(value, valid)
+        if not valid and "must be one of" in message:
+            near = _near(value, message.split("must be one of ")[1].split(";")[0].split(", "))
         hint = f"; did you mean {near[0]!r}?" if near and near[0] != value else ""
         where = f"{self.file}:{self.lines.get(at, 1)}: " if self.file else ""
         raise InputError(f"{where}{name} {' '.join(message.split())}{hint}")
+
+
+def _near(value: Any, valid: Any) -> list[str]:
+    """The name that was meant: the most alike, or one that the value is the beginning of."""
+    if value is None:
+        return []
+    text = str(value)
+    return get_close_matches(text, list(valid), 1, 0.6) or [
+        one for one in map(str, valid) if len(text) > 2 and one.startswith(text)
+    ]
