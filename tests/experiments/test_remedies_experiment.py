@@ -113,7 +113,8 @@ def test_a_sweep_of_the_command_is_that_of_the_experiment(tmp_path):
         arrays = {key: (value.dims, value.values.reshape(-1, *value.shape[3:]))
                   for key, value in found.load().data_vars.items() if not key.startswith("final_")}  # fmt: skip
         # networks without a remedy have no such count
-        arrays["remedy_epochs"] = ("network",), np.maximum(arrays["remedy_epochs"][1], 0)
+        if "remedy_epochs" in arrays:
+            arrays["remedy_epochs"] = ("network",), np.maximum(arrays["remedy_epochs"][1], 0)
         mine = remedy_runs.fates(arrays, DelayedActivation(), found.sizes["epoch"])
         rows = [
             row

@@ -95,6 +95,14 @@ def test_networks_and_epochs_that_differ_in_size_leave_gaps(tmp_path):
     assert np.isnan(found["final_m"].isel(units=0, seed=0, unit=[3, 4], latent=0).values).tolist() == [False, True]
 
 
+def test_an_axis_may_have_the_name_of_what_is_recorded(tmp_path):
+    given = small(grid={"models": {"confidence": [2.0, 5.0], "seed": [0]}}, training={"learning_rate": 0.1})
+    given["grid"] = {"models": given["grid"]["models"]}
+    found = gp.sweep(given, tmp_path / "out", threads=1)
+    assert found["confidence"].values.tolist() == [2, 5]
+    assert found["recorded_confidence"].sel(confidence=5, seed=0).values.tolist() == [5] * 12
+
+
 def test_opening_is_quick_and_reads_no_history(tmp_path, monkeypatch):
     given = small(
         training={"epochs": 100_000, "learning_rate": 0.1}, shards={"networks": 50}, grid={"task": {"delay": [30]}}

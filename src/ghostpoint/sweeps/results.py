@@ -34,7 +34,8 @@ def open_sweep(path: str | os.PathLike[str]) -> xr.Dataset:
     Dataset over the grid's own dimensions, and epoch
         Of a training: the history (``loss``, ``gradient_norm``, ``accuracy``, ...; NaN where an
         epoch is not recorded), the events (epochs, -1 for never) and ``final_...``, the trained
-        parts after the last update (NaN beyond the size of smaller networks). Of critical rates:
+        parts after the last update (NaN beyond the size of smaller networks); what is recorded
+        under the name of an axis, ``confidence``, is ``recorded_confidence``. Of critical rates:
         ``predicted``, ``measured``, .... ``done`` says which networks are finished; the others have
         NaN and -1. Arrays are read, and their checksums compared, when they are looked at: opening
         takes no longer for long histories.
@@ -115,7 +116,8 @@ class _Reader:
         for name, (inner, dtype) in kinds.items():
             shape = (*self.shape, *(lengths[dim] for dim in inner))
             lazy = indexing.LazilyIndexedArray(_Lazy(self, name, shape, dtype, inner, epoch))
-            variables[name] = xr.Variable((*self.sizes, *inner), lazy)
+            # the history has the confidence too, which may be an axis
+            variables[f"recorded_{name}" if name in coords else name] = xr.Variable((*self.sizes, *inner), lazy)
         attributes = {
             "kind": configuration.kind,
             "code": self.folder.code,
