@@ -19,8 +19,8 @@ import xarray as xr
 import ghostpoint as gp
 from ghostpoint.command.cli import run
 from ghostpoint.errors import InputError
+from ghostpoint.sweeps import estimate, shard_file, shard_work
 from ghostpoint.sweeps import folder as folder_module
-from ghostpoint.sweeps import shard_file, shard_work
 from ghostpoint.sweeps.folder import ATTEMPTS, DiskFull, Stopped, SweepFolder
 from ghostpoint.sweeps.local import run_here
 from ghostpoint.sweeps.results import runs_table
@@ -270,6 +270,35 @@ task.delay = [30, 50]
 training.learning_rate = {logspace = [0.01, 1.0, 3]}
 models.seed = {range = [4]}
 """
+
+
+def test_a_dry_run_says_what_is_left_and_writes_nothing(tmp_path, capsys):
+    out, file = tmp_path / "out", tmp_path / "sweep.toml"
+    file.write_text(TOML)
+    arguments = ["sweep", str(file), "--out", str(out)]
+    assert run([*arguments, "--dry-run"]) == 0
+    assert "kept" not in capsys.readouterr().out
+    assert not out.exists()
+    assert run([*arguments, "--shard", "1/2", "--threads", "1"]) == 0
+    file.write_text(TOML.replace("[30, 50]", "[30, 50, 60]"))
+    before = sorted(out.rglob("*"))
+    capsys.readouterr()
+    assert run([*arguments, "--dry-run"]) == 0
+    assert f"kept      3 of 9 shards in {out}; " in capsys.readouterr().out
+    assert sorted(out.rglob("*")) == before
+    file.write_text(TOML.replace("epochs = 12", "epochs = 13"))
+    assert run([*arguments, "--dry-run"]) == 2
+    assert "holds another sweep" in capsys.readouterr().err
+
+
+def test_the_way_to_the_first_crossing_is_in_the_predicted_time(monkeypatch):
+    monkeypatch.setattr(estimate, "_to_first_crossing", lambda shard: 10.0)
+    given = small(sweep={"computes": "critical_rate"}, training={"epochs": 60})
+    given["grid"] = {"task": {"delay": [30, 50]}, "models": {"seed": [0, 1]}}
+    for predict in (True, False):
+        given["measurement"] = {"rates": [0.1], "horizon": 60, "predict": predict}
+        found = estimate.estimate(read_sweep(given), 1)
+        assert found.core_seconds // 10 == predict * found.shards
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting a small disk needs root")
