@@ -56,8 +56,6 @@ ONE_CORE = {
         "VECLIB_MAXIMUM_THREADS",
     )
 }
-#: Dask's profiler, off, where a worker reads its configuration from the environment
-UNWATCHED = {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False"}
 BEFORE = {name: value for name, value in ONE_CORE.items() if name != "NUMBA_NUM_THREADS"}
 _INSTALL = "pip install 'ghostpoint[cluster]'"
 
@@ -74,8 +72,6 @@ def _module(name: str) -> Any:
                     # threads run, must not see another number of them; the second in the worker
                     "distributed.nanny.pre-spawn-environ": {**BEFORE, "MALLOC_TRIM_THRESHOLD_": "65536"},
                     "distributed.nanny.environ": ONE_CORE,
-                    # it looks at the stack a hundred times a second, and nobody looks at that
-                    "distributed.worker.profile.enabled": False,
                 }
             )
         return import_module(name)
@@ -126,7 +122,7 @@ def _cluster(kind: str, workers: int, options: Mapping[str, Any]) -> Any:
         walltime = str(given.get("walltime", "01:00:00"))
         defaults = {
             "cores": cores, "processes": cores, "memory": f"{2 * cores} GB", "walltime": walltime,
-            "job_script_prologue": [f"export {key}={value}" for key, value in {**ONE_CORE, **UNWATCHED}.items()],
+            "job_script_prologue": [f"export {key}={value}" for key, value in ONE_CORE.items()],
             # a worker ends by itself before its job is killed, and not all of them at once
             "worker_extra_args": ["--lifetime", f"{_lifetime(walltime)}s", "--lifetime-stagger", "120s"],
         }  # fmt: skip
