@@ -34,6 +34,7 @@ def lethal_update(
     models : Record
         R networks before training.
     task : DelayedActivation
+        Of the delay T.
     probes : Probes
         Of these networks by plain gradient descent (:func:`probe`).
     engine : str or Computing
