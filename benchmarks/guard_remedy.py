@@ -18,7 +18,7 @@ import warnings
 from dataclasses import asdict
 from pathlib import Path
 
-from ghostpoint.experiments import remedies, remedy_runs
+from ghostpoint.experiments.remedies import guarded, run
 from ghostpoint.experiments.remedy_claims import rows_of
 from ghostpoint.experiments.shared.base import Silent
 
@@ -27,14 +27,14 @@ SAVED = RESULTS / "guard_remedy.json"
 PAGE = Path(__file__).parents[1] / "docs" / "torch.md"
 #: the lines between which the page holds the table
 MARKS = ("<!-- written by python benchmarks/guard_remedy.py --markdown -->", "<!-- end of the remedy's table -->")
-#: problem, optimizer, rates, epochs, seeds
+#: a sweep of the experiment, problem, optimizer, rates, epochs, seeds
 SWEEPS = (
-    ("rank one", "sgd", [0.1, 0.5, 100.0], 200, 20),
-    ("rank one", "adam", [0.01, 0.1], 200, 20),
-    ("T = 48", "adam", [0.01, 0.1], 200, 6),
-    ("full rank", "sgd", [2.0], 200, 4),
-    ("DCDT", "adam", [0.1], 400, 4),
-    ("DMTS", "adam", [0.1], 400, 4),
+    ("remedies_sgd", "rank one", "sgd", [0.1, 0.5, 100.0], 200, 20),
+    ("remedies_adam", "rank one", "adam", [0.01, 0.1], 200, 20),
+    ("remedies_low_rank", "T = 48", "adam", [0.01, 0.1], 200, 6),
+    ("remedies_full_rank", "full rank", "sgd", [2.0], 200, 4),
+    ("remedies_full_rank", "DCDT", "adam", [0.1], 400, 4),
+    ("remedies_dmts", "DMTS", "adam", [0.1], 400, 4),
 )
 
 
@@ -72,14 +72,14 @@ def main() -> None:
     options = parser.parse_args()
     rows = json.loads(SAVED.read_text()) if SAVED.exists() else []
     warnings.filterwarnings("ignore", "training with the slower")
-    names = ("problem", "optimizer", "rates", "epochs", "seeds")
-    for values in () if options.markdown else SWEEPS:
-        sweep = {**dict(zip(names, values, strict=True)), "treatments": ["guard"]}
-        wanted = {(sweep["problem"], sweep["optimizer"], rate) for rate in sweep["rates"]}
+    for name, problem, optimizer, rates, epochs, seeds in () if options.markdown else SWEEPS:
+        wanted = {(problem, optimizer, rate) for rate in rates}
         if wanted <= {(row["problem"], row["optimizer"], row["rate"]) for row in rows}:
             continue
         start = time.process_time()
-        found = rows_of(remedy_runs.sweep(remedies.PARAMETERS["quick"], sweep, Silent()))
+        kept = {"task": [problem]} if name in ("remedies_low_rank", "remedies_full_rank") else {}
+        sweep = guarded(name, epochs, seeds, learning_rate=rates, **kept)
+        found = rows_of(run({"sweeps": {name: sweep}}, Silent()))
         rows += [asdict(row) | {"processor_seconds": round(time.process_time() - start, 1)} for row in found]
         SAVED.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
     text = table(rows)

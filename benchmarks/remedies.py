@@ -23,22 +23,30 @@ from typing import Any
 import numpy as np
 
 from ghostpoint.experiments import Silent
-from ghostpoint.experiments.remedies import PARAMETERS, PROBLEMS, run
+from ghostpoint.experiments.remedies import PARAMETERS, run
 from ghostpoint.experiments.remedy_claims import Row, best_clip, claims_of, rows_of
 from ghostpoint.experiments.shared.parts import keeping_parts
+from ghostpoint.experiments.shared.sweep_runs import only
 from ghostpoint.storage import read_dataset
+from ghostpoint.sweeps.sweep_keys import spaced
 
 
 def wanted(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The parameters of the scale, with the sweeps that are asked for."""
-    parameters = dict(PARAMETERS[arguments.scale])
-    sweeps = []
-    for sweep in parameters["sweeps"]:
-        names = [name for name in sweep["treatments"] if not arguments.treatments or name in arguments.treatments]
-        if names and (not arguments.problems or sweep["problem"] in arguments.problems):
-            seeds = min(sweep["seeds"], arguments.seeds or sweep["seeds"])
-            sweeps.append({**sweep, "treatments": names, "seeds": seeds})
-    return {**parameters, "sweeps": sweeps}
+    """The sweeps of the scale, with the problems and treatments that are asked for."""
+    sweeps = {}
+    for name, sweep in PARAMETERS[arguments.scale]["sweeps"].items():
+        task = sweep["grid"].get("task")
+        problems = [one["label"] for one in task] if task else [sweep["sweep"]["name"]]
+        kept = {"task": problems, "remedies": [one["label"] for one in sweep["grid"]["remedies"]]}
+        for axis, asked in (("task", arguments.problems), ("remedies", arguments.treatments)):
+            kept[axis] = [label for label in kept[axis] if not asked or label in asked]
+        if not all(kept.values()):
+            continue
+        if not task:
+            del kept["task"]
+        seeds = spaced("seed", sweep["grid"]["models"]["seed"])[: arguments.seeds]
+        sweeps[name] = only(sweep, **kept, seed=seeds)
+    return {"sweeps": sweeps}
 
 
 def main() -> None:
@@ -72,11 +80,13 @@ def main() -> None:
             f"{row.networks:3d} {row.lost:5d} {row.solved:7d} {row.epoch:7.4g} {row.loss:8.2g} {row.acted:6.2f}"
         )
     # the claims start from the first problem of the experiment
-    claims = claims_of(dataset) if rows_of(dataset, next(iter(PARAMETERS[arguments.scale]["problems"]))) else []
+    claims = claims_of(dataset) if rows_of(dataset, MAIN) else []
     for claim in claims:
         print(f"\n[{claim.verdict}] {claim.sentence}\n  {claim.measured}\n  {claim.note}")
 
 
+#: the problem that every treatment is tried on
+MAIN = "rank one"
 REGIONS = ("trust region", "trust region, guarded", "trust region, undivided")
 
 
@@ -84,7 +94,7 @@ def by_rate(rows: list[Row]) -> str:
     """The rank-one networks over rates: lost of those that learned; solved; epoch of solving; final
     loss.
     """
-    main = [row for row in rows if row.problem == "rank one"]
+    main = [row for row in rows if row.problem == MAIN]
     lines = [
         "| optimiser, rate | plain | clipping, best threshold | " + " | ".join(REGIONS) + " |",
         "|---|---|---|" + "---|" * len(REGIONS),
@@ -104,16 +114,22 @@ def by_problem(rows: list[Row]) -> str:
     """
     treatments = ("plain", "clip 0.01", "clip 0.1", *REGIONS)
     lines = ["| problem, optimiser | " + " | ".join(treatments) + " |", "|---|" + "---|" * len(treatments)]
-    for problem in dict.fromkeys(PROBLEMS):
+    for problem in dict.fromkeys(row.problem for row in sorted(rows, key=_place)):
         for optimizer, name in (("sgd", "SGD"), ("adam", "Adam")):
             cells = []
             for treatment in treatments:
                 asked = (problem, optimizer, treatment)
                 mine = [row for row in rows if (row.problem, row.optimizer, row.treatment) == asked]
                 cells.append(_sum(mine) if mine else "-")
-            if problem != "rank one" and set(cells) != {"-"}:
+            if problem != MAIN and set(cells) != {"-"}:
                 lines.append(f"| {problem}, {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _place(row: Row) -> int:
+    """Where the problem stands in the tables."""
+    order = ("T = 48", "T = 96", "c = 2", "c = 50", "rank two", "rank ten", "full rank", "DCDT", "DMTS")
+    return order.index(row.problem) if row.problem in order else -1
 
 
 def _cell(row: Row | None, named: bool = False) -> str:

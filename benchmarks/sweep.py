@@ -21,10 +21,17 @@ import numpy as np
 
 import ghostpoint as gp
 from ghostpoint.sweeps.cluster import connected, run_on
+from ghostpoint.sweeps.estimate import estimate
 from ghostpoint.sweeps.run import begin, finish
 from ghostpoint.sweeps.shard_file import write_shard
+from ghostpoint.sweeps.shard_work import compute
+from ghostpoint.sweeps.shards import cut
 from ghostpoint.sweeps.sweep_file import read_sweep
 
+#: where the predictions are saved; sweeps that are predicted, and the one that is computed too
+TIMES = Path(__file__).parent / "results/sweep_time.json"
+MEASURED = "stability_boundaries_quick"
+PREDICTED = (MEASURED, "stability_boundaries", "stability_boundaries_tasks")
 TASK = {"name": "DelayedActivation"}
 
 
@@ -143,15 +150,38 @@ def opening(networks, epochs):
         return {"what": name, "opened": wall, "one curve": one[0], "checked": again[0]}
 
 
+def predicted(path):
+    """What ``--dry-run`` says of shipped sweeps; the quick one is computed too, for comparison."""
+    found = {}
+    for name in PREDICTED:
+        configuration = read_sweep(name)
+        said = estimate(configuration, 1)
+        found[name] = {"networks": said.networks, "predicted": said.core_seconds}
+        if name == MEASURED:
+            shards = cut([configuration], "")
+            for shard in shards:  # compiles
+                short = {**shard.settings, "training": {**shard.settings["training"], "epochs": 60}}
+                short["measurement"] = {**short["measurement"], "rates": [0.1], "horizon": 60}
+                compute(short, {key: values[:1] for key, values in shard.networks.items()})
+            _, found[name]["processor"] = timed(
+                lambda s=shards: [compute(shard.settings, shard.networks) for shard in s]
+            )
+        print(name, found[name], flush=True)
+        path.write_text(json.dumps(found, indent=1) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=600)
     parser.add_argument("--tiny", type=int, default=10_000)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", choices=("local", "dask", "tiny", "open"))
+    parser.add_argument("--only", choices=("local", "dask", "tiny", "open", "time"))
     parser.add_argument("--save", type=Path, help="JSON to which the figures are added")
     given = parser.parse_args()
+    if given.only == "time":
+        predicted(TIMES)
+        return
     bare(2, 16, 20, 1)  # compiles
     print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
     parts = {

@@ -426,6 +426,46 @@ def claims_of(name: str) -> str:
     return markdown(("claim", "verdict", "measured"), rows)
 
 
+def sweep_cost() -> str:
+    """What a sweep costs beside one call of ``gp.train`` for the same networks, on an idle
+    machine."""
+    rows = []
+    for saved in result("sweep"):
+        if "bare wall" not in saved:
+            continue
+        shards = int(re.findall(r"(\d+) shards", saved["what"])[0])
+        times = [(saved[name], saved[f"bare {name}"]) for name in ("wall", "processor")]
+        row = [saved["what"], *(f"{seconds:.2f}" for pair in times for seconds in pair)]
+        more = [
+            f"{ours / bare - 1:+.1%}, " * (ours < 2 * bare) + f"{1000 * (ours - bare) / shards:.1f} ms"
+            for ours, bare in times
+        ]
+        rows.append([*row, *more])
+    head = ("sweep", "wall, s", "of gp.train", "processor, s", "of gp.train")
+    return markdown((*head, "more wall, a shard", "more processor, a shard"), rows)
+
+
+def sweep_opening() -> str:
+    """How long a large sweep takes to open, and to be checked."""
+    rows = [
+        [saved["what"], *(f"{saved[name]:.2f}" for name in ("opened", "one curve", "checked"))]
+        for saved in result("sweep")
+        if "opened" in saved
+    ]
+    return markdown(("sweep", "opened, s", "opened and one curve read, s", "every checksum compared, s"), rows)
+
+
+def sweep_time() -> str:
+    """What ``--dry-run`` says a sweep takes of one core, and what it took."""
+    rows = []
+    for name, saved in result("sweep_time").items():
+        said = f"{saved['predicted'] / 3600:.1f} h" if saved["predicted"] > 3600 else f"{saved['predicted']:.0f} s"
+        took = saved.get("processor")
+        more = ["-", "-"] if took is None else [f"{took:.0f} s", f"{saved['predicted'] / took:.2f}"]
+        rows.append([f"`{name}`", f"{saved['networks']:,}", said, *more])
+    return markdown(("sweep", "networks", "predicted", "took", "ratio"), rows)
+
+
 #: name of a table in the pages: what makes it
 TABLES: dict[str, Callable[[], str]] = {
     "engines": engines,
@@ -442,6 +482,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "long passages": long_passages,
     "monitor": monitor,
     "guards": guards,
+    "sweep cost": sweep_cost,
+    "sweep opening": sweep_opening,
+    "sweep time": sweep_time,
     "critical rate": critical_rate,
     "critical rate by condition": critical_rate_by_condition,
     "abruptness": abruptness,

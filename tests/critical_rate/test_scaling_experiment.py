@@ -14,21 +14,41 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from ghostpoint.critical_rate import GRID
+import ghostpoint as gp
+from ghostpoint.critical_rate import GRID, lethal_update, probe
 from ghostpoint.experiments import critical_rate_scaling as scaling
 from ghostpoint.experiments.shared.base import Silent
 from ghostpoint.figures import critical_rate_scaling as figure
 from ghostpoint.storage import read_dataset, write_dataset
+from ghostpoint.sweeps.sweep_file import read_sweep
+
+
+def measured(epochs, rates, models, grid, **task):
+    """A sweep of few units."""
+    return {
+        "sweep": {"computes": "critical_rate"},
+        "models": {"units": 40, **models},
+        "task": {"name": "DelayedActivation", **task},
+        "training": epochs,
+        "measurement": {"predict": False, "lethal_update": True, **rates},
+        "grid": {**grid, "models": {**grid.get("models", {}), "seed": [0, 1, 2]}},
+    }
+
 
 SMALL = {
-    "seeds": [0, 1, 2],
-    "conditions": [
-        scaling._condition("delay", [-1.3, -0.9], delay_steps=8, units=40, epochs=2500),
-        scaling._condition("delay", [-1.6, -1.1], delay_steps=12, units=40, epochs=3500),
-        scaling._condition("confidence", [-1.0, -0.5], delay_steps=8, units=40, epochs=2500, confidence=6.0),
-        scaling._condition("confidence", [-1.3, -0.9], delay_steps=8, units=40, epochs=2500),
-    ],
-}
+    "sweeps": {
+        "critical_rate_scaling_delay": measured(
+            {}, {}, {},
+            {"task": {"delay": [40.0, 60.0]}, "training": {"epochs": [2500, 3500]},
+             "measurement": {"rates": [{"powers": [-1.35, -0.9, 4]}, {"powers": [-1.65, -1.05, 5]}]},
+             "zip": [["delay", "rates", "epochs"]]},
+        ),
+        "critical_rate_scaling_confidence": measured(
+            {"epochs": 2500}, {"rates": {"powers": [-1.35, -0.45, 7]}}, {}, {"models": {"confidence": [6.0, 10.0]}},
+            delay=40.0,
+        ),
+    },
+}  # fmt: skip
 
 
 class Counted(Silent):
@@ -94,26 +114,41 @@ def test_too_few_conditions_have_no_exponent():
     assert np.isnan(scaling.exponent(np.array([8.0, 16.0]), np.array([[1.0], [np.nan]]))).all()
 
 
-def test_the_rates_of_a_condition_are_the_grid():
-    assert scaling.rates_of({"log10_rates": [-4.5, -0.3]}) == pytest.approx(GRID)
-    beyond = scaling.rates_of({"log10_rates": [-0.3, 0.9]})
-    assert np.diff(np.log10(beyond)) == pytest.approx(np.log10(GRID[1] / GRID[0]))
-    assert np.log10(beyond[[0, -1]]) == pytest.approx([-0.3, 0.9])
+def test_the_rates_of_the_files_are_those_of_the_grid_and_beyond():
+    exponents = np.log10(GRID[0]) + np.log10(GRID[1] / GRID[0]) * np.arange(100)
+    for scale in ("quick", "paper"):
+        for sweep in scaling.CRITICAL_RATE_SCALING.parameters[scale]["sweeps"].values():
+            for stack in read_sweep(sweep).stacks():
+                rates = np.log10(stack.settings["measurement"]["rates"])
+                first = np.flatnonzero(np.isclose(exponents, rates[0]))[0]
+                assert rates == pytest.approx(exponents[first : first + len(rates)], abs=1e-9)
+
+
+def test_a_swept_condition_has_the_bits_of_its_networks_probed_alone(tmp_path):
+    dataset = sample()[0]
+    models = gp.LowRankRNN.initialize(40, [0, 1, 2], confidence=6.0)
+    task, rates = gp.tasks.DelayedActivation(40.0), 10 ** np.linspace(-1.35, -0.45, 7)
+    probes = probe(models, task, rates, 2500, engine="compiled")
+    found = {"critical_rate": probes.critical, "kept_rate": probes.kept, "at_lowest_rate": probes.kept == 0}
+    found |= lethal_update(models, task, probes, engine="compiled")
+    assert np.isfinite(found["hazard"]).any()
+    [row] = np.flatnonzero(dataset["confidence"].values == 6.0)
+    swept = gp.sweep(SMALL["sweeps"]["critical_rate_scaling_confidence"], tmp_path / "swept", threads=1)
+    names = {**scaling.MEASURES, "at_lowest_rate": ""}
+    assert set(names) == set(found) == set(dataset.data_vars) - {"exponent", "exponent_low", "exponent_high"}
+    for name, values in found.items():
+        np.testing.assert_array_equal(dataset[name].values[row], values)
+        if names[name]:
+            np.testing.assert_array_equal(swept[names[name]].sel(confidence=6.0).values, values)
 
 
 def made_up(power=-2.0, sensitivity=2.0, hazard=2.0, by_confidence=-1.0):
     """A dataset that follows powers of the delay and the confidence."""
-    parameters = {
-        "seeds": list(range(8)),
-        "conditions": [scaling._condition("delay", [0, 1], delay_steps=t) for t in (8, 16, 64)]
-        + [scaling._condition("confidence", [0, 1], confidence=c) for c in (2.0, 10.0)],
-    }
-    conditions = parameters["conditions"]
-    t, c = (np.array([float(one[name]) for one in conditions]) for name in ("delay_steps", "confidence"))
+    sweeps, t, c = (
+        np.array(one) for one in (["delay"] * 3 + ["confidence"] * 2, [8, 16, 64, 12, 12], [10.0, 10, 10, 2, 10])
+    )
     jitter = np.exp(0.02 * np.random.default_rng(0).normal(size=(5, 8)))
     rate = (t**power * c**by_confidence)[:, None] * jitter
-    coords = {name: ("condition", [one[name] for one in conditions]) for name in ("sweep", "delay_steps", "confidence")}
-    fits = np.transpose([scaling._exponent_of({"critical_rate": rate}, conditions, sweep) for sweep in scaling.SWEEPS])
     variables = {
         "critical_rate": rate,
         "gradient_norm": (t**sensitivity)[:, None] * jitter,
@@ -121,13 +156,14 @@ def made_up(power=-2.0, sensitivity=2.0, hazard=2.0, by_confidence=-1.0):
         "ghost_passage": 4 * jitter,
         "hazard": hazard * jitter,
     }
+    columns = {"sweep": sweeps, "delay_steps": t, "confidence": c, "units": np.full(5, 100)}
     dataset = xr.Dataset(
         {name: (("condition", "seed"), value) for name, value in variables.items()},
-        coords={**coords, "seed": parameters["seeds"], "fit": list(scaling.SWEEPS)},
-    ).assign(
-        {name: ("fit", row) for name, row in zip(("exponent", "exponent_low", "exponent_high"), fits, strict=True)}
-    )
-    return scaling.claims(dataset, parameters)
+        coords={**{name: ("condition", one) for name, one in columns.items()}, "seed": np.arange(8)},
+    ).assign_coords(fit=list(scaling.SWEEPS))
+    fits = np.transpose([scaling._exponent_of(dataset, sweep) for sweep in scaling.SWEEPS])
+    names = ("exponent", "exponent_low", "exponent_high")
+    return scaling.claims(dataset.assign({name: ("fit", row) for name, row in zip(names, fits, strict=True)}), {})
 
 
 @pytest.mark.parametrize(

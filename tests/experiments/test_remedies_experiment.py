@@ -16,27 +16,36 @@ from hypothesis import strategies as st
 
 import ghostpoint as gp
 from ghostpoint.experiments import remedies, remedy_claims, remedy_runs
+from ghostpoint.experiments.shared import sweep_runs
 from ghostpoint.experiments.shared.base import Silent
 from ghostpoint.experiments.shared.parts import keeping_parts
 from ghostpoint.models import LowRankRNN
-from ghostpoint.remedies import ClipGradient, HazardLimit, Rewind, TrustRegion
+from ghostpoint.remedies import TrustRegion
+from ghostpoint.remedies.registry import AUTO_OF_SOME
 from ghostpoint.storage import read_dataset, write_dataset
+from ghostpoint.sweeps.stacks import remedies_of, with_spare_ranks
+from ghostpoint.sweeps.sweep_file import read_sweep
 from ghostpoint.tasks import DelayedActivation
 from tests.experiments.network_samples import Counted
 
 ALL = ["plain", "clip 0.01", "clip 0.1", "hazard limit", "trust region", "trust region, growth inf"]
+SOME = ["plain", "clip 0.1", "trust region"]
 
 
 def small():
-    sweep = remedies._sweep
-    sweeps = [
-        sweep("rank one", "sgd", [0.5, 2.0], 400, 3, ALL),
-        sweep("rank one", "adam", [0.01, 0.1], 150, 3, ["plain", "clip 0.1", "trust region", "confidence 1"]),
-        sweep("rank one", "adam", [0.1], 12, 2, ["rewind", "trust region + clip 0.1", "nine spare ranks"]),
-        sweep("T = 48", "adam", [0.1], 150, 2, ["plain", "trust region"]),
-        sweep("DCDT", "adam", [0.1], 20, 2, ["plain", "trust region"]),
-    ]
-    return {**remedies.PARAMETERS["paper"], "sweeps": sweeps}
+    few = ["plain", "trust region"]
+    return {
+        "sweeps": {
+            "sgd": remedies.quick("remedies_sgd", 400, 3, ALL, learning_rate=[0.5, 2.0]),
+            "adam": remedies.quick("remedies_adam", 150, 3, SOME, learning_rate=[0.01, 0.1]),
+            "networks": remedies.quick("remedies_networks", 150, 3, ["confidence 1"], optimizer=["adam"]),
+            "spare": remedies.quick("remedies_networks", 12, 2, ["nine spare ranks"], optimizer=["adam"]),
+            "others": remedies.quick("remedies_others", 12, 2, ["rewind"], optimizer=["adam"]),
+            "both": remedies.quick("remedies_adam", 12, 2, ["trust region + clip 0.1"], learning_rate=[0.1]),
+            "delay": remedies.quick("remedies_low_rank", 150, 2, few, task=["T = 48"], learning_rate=[0.1]),
+            "dcdt": remedies.quick("remedies_full_rank", 20, 2, few, task=["DCDT"], learning_rate=[0.1]),
+        }
+    }
 
 
 @cache
@@ -66,41 +75,63 @@ def test_the_progress_of_every_phase_adds_up():
     assert all(done == total > 0 for _, total, done in sample()[1].phases)
 
 
-@pytest.mark.parametrize("scale", ["quick", "paper"])
-def test_every_sweep_is_described_and_its_networks_and_remedies_fit_the_task(scale):
-    parameters = json.loads(json.dumps(remedies.PARAMETERS[scale]))
-    for sweep in parameters["sweeps"]:
-        problem = parameters["problems"][sweep["problem"]]
-        task = gp.tasks.Task.from_dict(problem["task"])
-        for name in sweep["treatments"]:
-            treatment = parameters["treatments"][name]
-            models = remedy_runs.models_of(problem, treatment, [0])
-            assert (models.n_inputs, models.n_outputs) == (task.n_inputs, task.n_outputs)
-            remedy_runs.remedies_of(treatment)
+def test_the_files_have_the_cases_of_the_comparison():
+    count = sum(one.count // one.sizes["seed"] for one in map(read_sweep, remedies.PAPER["sweeps"].values()))
+    assert count == 613
+    sweep = read_sweep("remedies_low_rank")
+    task = next(axis for axis in sweep.axes if axis.name == "task")
+    first = {}
+    for stack in sweep.stacks():
+        place = np.unravel_index(stack.members[0], tuple(sweep.sizes.values()))[list(sweep.sizes).index("task")]
+        first.setdefault(task.labels[place], (stack.settings, stack.networks))
+    delays = {label: settings["task"]["delay"] for label, (settings, _) in first.items()}
+    assert delays == {"T = 48": 240, "T = 96": 480, **dict.fromkeys(("c = 2", "c = 50", "rank two", "rank ten"), 100)}
+    assert [first[label][1]["confidence"][0] for label in ("c = 2", "c = 50", "T = 48")] == [2, 50, 10]
+    assert [first[label][0]["models"]["rank"] for label in ("rank two", "rank ten", "c = 2")] == [2, 10, 1]
+    guarded = next(axis for axis in sweep.axes if axis.name == "remedies").values[4]
+    assert remedies_of({"remedies": guarded}) == (AUTO_OF_SOME,)
 
 
 def test_parts_that_are_there_are_not_trained_again(tmp_path, monkeypatch):
-    parameters = {**small(), "sweeps": small()["sweeps"][-1:]}
+    dcdt = small()["sweeps"]["dcdt"]
     with keeping_parts(tmp_path):
-        first = remedies.run(parameters, Silent())
-        monkeypatch.setattr(remedy_runs, "train", None)
+        first = remedies.run({"sweeps": {"dcdt": dcdt}}, Silent())
+        monkeypatch.setattr(sweep_runs, "compute", None)
         progress = Counted()
-        xr.testing.assert_identical(remedies.run(parameters, progress), first)
+        xr.testing.assert_identical(remedies.run({"sweeps": {"dcdt": dcdt}}, progress), first)
         assert all(done == total for _, total, done in progress.phases)
         with pytest.raises(TypeError):
-            remedies.run({**parameters, "sweeps": [{**parameters["sweeps"][0], "epochs": 19}]}, Silent())
+            remedies.run({"sweeps": {"dcdt": sweep_runs.changed(dcdt, training={"epochs": 19})}}, Silent())
 
 
-def test_remedies_are_those_that_describe_themselves():
-    asked = (TrustRegion(growth=np.inf, tilt=0.3), HazardLimit(0.2), ClipGradient(0.5), Rewind(patience=7))
-    described = [{key: "inf" if value == np.inf else value for key, value in one.to_dict().items()} for one in asked]
-    assert remedy_runs.remedies_of({"remedies": json.loads(json.dumps(described))}) == asked
-    assert remedy_runs.remedies_of({}) == ()
+def test_a_sweep_of_the_command_is_that_of_the_experiment(tmp_path):
+    for name, keys in (("sgd", {"learning_rate": 2.0}), ("networks", {})):
+        found = gp.sweep(small()["sweeps"][name], tmp_path / name, threads=1)
+        if name == "networks":
+            found = found.isel(learning_rate=[-1])
+            keys = {"learning_rate": 0.1}
+        arrays = {key: (value.dims, value.values.reshape(-1, *value.shape[3:]))
+                  for key, value in found.load().data_vars.items() if not key.startswith("final_")}  # fmt: skip
+        # networks without a remedy have no such count
+        if "remedy_epochs" in arrays:
+            arrays["remedy_epochs"] = ("network",), np.maximum(arrays["remedy_epochs"][1], 0)
+        mine = remedy_runs.fates(arrays, DelayedActivation(), found.sizes["epoch"])
+        rows = [
+            row
+            for treatment in found["remedies"].values
+            for rate in found["learning_rate"].values
+            for row in cases(sample()[0], problem="rank one", treatment=treatment, learning_rate=rate,
+                             epochs=found.sizes["epoch"])
+        ]  # fmt: skip
+        assert len(rows) * 3 == len(mine["lost"])
+        for key, values in mine.items():
+            np.testing.assert_array_equal(sample()[0][key].values[rows][:, :3].ravel(), values)
+        assert cases(sample()[0], **keys).size
 
 
 def test_spare_ranks_leave_the_first_and_are_drawn_like_it():
     models = LowRankRNN.published(range(40))
-    wide = remedy_runs.with_spare_ranks(models, 9)
+    wide = with_spare_ranks(models, 9)
     assert wide.rank == 10
     assert wide.w_out is None
     for name in ("m", "n"):
@@ -108,8 +139,8 @@ def test_spare_ranks_leave_the_first_and_are_drawn_like_it():
         # 36,000 numbers of variance 1/N: their mean square is within 5 standard errors of it
         spare = getattr(wide, name)[:, :, 1:] * np.sqrt(models.n_units)
         assert abs(np.mean(spare**2) - 1) < 5 * np.sqrt(2 / spare.size)
-    np.testing.assert_array_equal(remedy_runs.with_spare_ranks(models[3], 9).m, wide.m[3:4])
-    assert remedy_runs.with_spare_ranks(models, 0) is models
+    np.testing.assert_array_equal(with_spare_ranks(models[3], 9).m, wide.m[3:4])
+    assert with_spare_ranks(models, 0) is models
 
 
 @pytest.mark.parametrize(
@@ -281,11 +312,11 @@ def test_half_the_critical_rate_is_shown_but_not_claimed_about():
 
 def test_every_treatment_of_the_quick_scale_is_trained_without_pytorch(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)  # importing it raises ImportError
-    parameters = remedies.PARAMETERS["quick"]
-    treatments = {name for sweep in parameters["sweeps"] for name in sweep["treatments"]}
-    assert "guard" in treatments
-    for name in sorted(treatments):
-        one = {
-            "problem": "rank one", "optimizer": "sgd", "rates": [0.5], "epochs": 3, "seeds": 2, "treatments": [name],
-        }  # fmt: skip
-        assert remedy_runs.sweep(parameters, one, Silent()).sizes == {"case": 1, "network": 2}
+    found = set()
+    for name, sweep in remedies.QUICK["sweeps"].items():
+        short = sweep_runs.changed(sweep, training={"epochs": 3})
+        short["grid"]["models"]["seed"] = [0, 1]
+        dataset = remedies.run({"sweeps": {name: short}}, Silent())
+        assert dataset.sizes["network"] == 2
+        found |= set(dataset["treatment"].values.tolist())
+    assert {"guard", *remedies.QUICK_TREATMENTS} <= found

@@ -71,6 +71,12 @@ def test_the_toy_models_rate_is_drawn_over_rates_and_delays(dataset):
     assert "theory" not in phase_diagram(dataset, "learning_rate", "seed")
 
 
+def test_an_axis_that_has_a_value_twice_is_not_drawn(dataset):
+    dataset = dataset.assign_coords(optimizer=("learning_rate", ["sgd", "sgd", "adam"]))
+    with pytest.raises(InputError, match="every value once, and optimizer goes with learning_rate"):
+        phase_diagram(dataset, "optimizer")
+
+
 def test_axes_and_values_that_there_are_not(dataset):
     for arguments, says in (
         (("rate",), "axis must be one of"), (("delay", "delay"), "twice"),

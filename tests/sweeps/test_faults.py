@@ -57,6 +57,19 @@ def test_workers_that_dask_gave_up_are_started_again(tmp_path, monkeypatch):
     assert bool(gp.open_sweep(tmp_path / "out")["done"].all())
 
 
+def test_a_scheduler_that_remembers_another_folder_computes_this_one(tmp_path, monkeypatch):
+    pytest.importorskip("distributed", reason=INSTALL)
+    forking()
+    with connected("local", None, 1, {}) as client:
+        submit, kept = client.submit, []
+        monkeypatch.setattr(client, "submit", lambda *a, **k: kept.append(submit(*a, **k)) or kept[-1])
+        for name in ("one", "two"):
+            begun = begin(read_sweep(small()), tmp_path / name)
+            run_on(client, begun.folder, begun.todo, lambda key, said: None)
+            assert bool(gp.open_sweep(tmp_path / name)["done"].all())
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
 def test_a_killed_process_leaves_nothing_wrong(tmp_path):
     file, out = tmp_path / "sweep.toml", tmp_path / "out"
     file.write_text(TOML.format(rates=30, epochs=12))

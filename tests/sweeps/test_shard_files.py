@@ -56,16 +56,7 @@ def test_every_flipped_bit_is_noticed(tmp_path_factory, data):
     arrays = {name: ARRAYS[name] for name in ("epoch", "loss", "frozen")}
     write_shard(path, folder / "tmp", KEY, {}, arrays)
     content = bytearray(path.read_bytes())
-    header = read_header(path, KEY)
-    padding = np.ones(len(content), bool)
-    first = min(entry["offset"] for entry in header.arrays.values())
-    padding[: first - first % 64] = False
-    for entry in header.arrays.values():
-        size = np.prod(entry["shape"]) * np.dtype(entry["dtype"]).itemsize
-        padding[entry["offset"] : entry["offset"] + int(size)] = False
-    length = int.from_bytes(content[19:27], "little")
-    padding[27 + length + 16 : first] = True  # says nothing
-    place = data.draw(st.sampled_from(np.flatnonzero(~padding).tolist()))
+    place = data.draw(st.integers(0, len(content) - 1))
     content[place] ^= 1 << data.draw(st.integers(0, 7))
     path.write_bytes(content)
     with pytest.raises(Damaged):

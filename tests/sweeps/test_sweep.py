@@ -19,8 +19,8 @@ import xarray as xr
 import ghostpoint as gp
 from ghostpoint.command.cli import run
 from ghostpoint.errors import InputError
+from ghostpoint.sweeps import estimate, shard_file, shard_work
 from ghostpoint.sweeps import folder as folder_module
-from ghostpoint.sweeps import shard_file, shard_work
 from ghostpoint.sweeps.folder import ATTEMPTS, DiskFull, Stopped, SweepFolder
 from ghostpoint.sweeps.local import run_here
 from ghostpoint.sweeps.results import runs_table
@@ -93,6 +93,14 @@ def test_networks_and_epochs_that_differ_in_size_leave_gaps(tmp_path):
     lost = np.isnan(found["loss"].isel(units=0, seed=0).values)
     assert lost.tolist() == [False] * 5 + [True] * 4
     assert np.isnan(found["final_m"].isel(units=0, seed=0, unit=[3, 4], latent=0).values).tolist() == [False, True]
+
+
+def test_an_axis_may_have_the_name_of_what_is_recorded(tmp_path):
+    given = small(grid={"models": {"confidence": [2.0, 5.0], "seed": [0]}}, training={"learning_rate": 0.1})
+    given["grid"] = {"models": given["grid"]["models"]}
+    found = gp.sweep(given, tmp_path / "out", threads=1)
+    assert found["confidence"].values.tolist() == [2, 5]
+    assert found["recorded_confidence"].sel(confidence=5, seed=0).values.tolist() == [5] * 12
 
 
 def test_opening_is_quick_and_reads_no_history(tmp_path, monkeypatch):
@@ -179,11 +187,19 @@ def _flip(path):
     path.write_bytes(data)
 
 
+def _between_arrays(one, two):
+    data = bytearray(one.read_bytes())
+    first, _ = next(gap for gap in shard_file.read_header(one, one.stem).gaps if gap[0] < gap[1])
+    data[first] = 1
+    one.write_bytes(data)
+
+
 DAMAGES = {
     "flipped": (lambda one, two: _flip(one), "checksum"),
     "truncated": (lambda one, two: os.truncate(one, one.stat().st_size // 2), "truncated"),
     "emptied": (lambda one, two: os.truncate(one, 0), "empty"),
     "swapped": (lambda one, two: shutil.copy(two, one), "another shard"),
+    "padding": (_between_arrays, "bytes between its arrays are not zero"),
     "foreign": (lambda one, two: one.write_text("not a shard"), "no shard of this format"),
     "unreadable": (lambda one, two: (one.unlink(), one.mkdir()), "cannot be read"),
 }
@@ -195,7 +211,7 @@ def test_a_damaged_file_is_named_set_aside_and_computed_again(out, kind):
     before = content(out)
     one, two = sorted((out / "shards").iterdir())[:2]
     damage(one, two)
-    if kind != "flipped":  # which is noticed in what it flips alone
+    if kind not in ("flipped", "padding"):  # which are noticed in what they change alone
         with pytest.raises(InputError, match=one.name):
             gp.open_sweep(out).load()
     with pytest.warns(UserWarning, match=rf"{one.name}.*{why}.*set aside as .*damaged"):
@@ -254,6 +270,35 @@ task.delay = [30, 50]
 training.learning_rate = {logspace = [0.01, 1.0, 3]}
 models.seed = {range = [4]}
 """
+
+
+def test_a_dry_run_says_what_is_left_and_writes_nothing(tmp_path, capsys):
+    out, file = tmp_path / "out", tmp_path / "sweep.toml"
+    file.write_text(TOML)
+    arguments = ["sweep", str(file), "--out", str(out)]
+    assert run([*arguments, "--dry-run"]) == 0
+    assert "kept" not in capsys.readouterr().out
+    assert not out.exists()
+    assert run([*arguments, "--shard", "1/2", "--threads", "1"]) == 0
+    file.write_text(TOML.replace("[30, 50]", "[30, 50, 60]"))
+    before = sorted(out.rglob("*"))
+    capsys.readouterr()
+    assert run([*arguments, "--dry-run"]) == 0
+    assert f"kept      3 of 9 shards in {out}; " in capsys.readouterr().out
+    assert sorted(out.rglob("*")) == before
+    file.write_text(TOML.replace("epochs = 12", "epochs = 13"))
+    assert run([*arguments, "--dry-run"]) == 2
+    assert "holds another sweep" in capsys.readouterr().err
+
+
+def test_the_way_to_the_first_crossing_is_in_the_predicted_time(monkeypatch):
+    monkeypatch.setattr(estimate, "_to_first_crossing", lambda shard: 10.0)
+    given = small(sweep={"computes": "critical_rate"}, training={"epochs": 60})
+    given["grid"] = {"task": {"delay": [30, 50]}, "models": {"seed": [0, 1]}}
+    for predict in (True, False):
+        given["measurement"] = {"rates": [0.1], "horizon": 60, "predict": predict}
+        found = estimate.estimate(read_sweep(given), 1)
+        assert found.core_seconds // 10 == predict * found.shards
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting a small disk needs root")

@@ -127,6 +127,13 @@ WRONG = [
     ("[0, 1]", "[2026-01-01, 1]", 15, r"seed .value 1. must be a whole number"),
     ("[models]", "[[models]]", 1, "models must be a table"),
     ("[grid]", "[shards]\nnetworks = 0\n[grid]", 15, "networks must be at least 1"),
+    # what stands in the wrong place, or is half a name
+    ("models.seed", "seed", 15, "grid.seed is unknown; valid are .*; did you mean 'models.seed'"),
+    ("units = 6", "units = 6\nepochs = 20", 3, "models.epochs is unknown; .*; did you mean 'training.epochs'"),
+    ("units = 6", "units = [6, 8]", 2, "must be a whole number, got .*; several values stand in .grid., models.units"),
+    ("clip_gradient", "clip", 11, "remedies.clip is unknown; valid are .*; did you mean 'clip_gradient'"),
+    ("rank = 1", "spare_ranks = -1", 3, "models.spare_ranks must be at least 0"),
+    ("[0, 1]", "[0, 1]\nmeasurement.rates = [[0.1]]", 16, "grid.measurement must be left out unless computes"),
     # what does not fit together, and what is not TOML at all
     ('name = "DelayedActivation"\ndelay = 50.0', 'name = "DelayedCueDiscrimination"\ndelay = 50.0', 4, "."),
     ("[recording]", "[measurement]\nrates = [0.1]\n[recording]", 12, "must be left out unless computes"),
@@ -199,6 +206,58 @@ def test_axes_are_crossed_in_order_and_zipped_along_the_first():
     assert [one.members.tolist() for one in stacks] == [[0, 1, 2], [3, 4, 5]]
 
 
+def test_zipped_axes_need_to_differ_only_together():
+    grid = {
+        "training": {"optimizer": ["sgd", "sgd", "adam"], "learning_rate": [0.1, 1.0, 0.1]},
+        "models": {"seed": [0]},
+        "zip": [["learning_rate", "optimizer"]],
+    }
+    given = small(grid=grid)
+    del given["grid"]["task"]
+    pairs = [
+        (one.settings["training"]["optimizer"], one.networks["learning_rate"]) for one in read_sweep(given).stacks()
+    ]
+    assert pairs == [("sgd", [0.1]), ("sgd", [1.0]), ("adam", [0.1])]
+    given["grid"]["training"]["optimizer"] = ["sgd", "sgd", "sgd"]
+    with pytest.raises(InputError, match=r"must have every value once, got .*0.1.* twice"):
+        read_sweep(given)
+
+
+def measured(**changes):
+    """A sweep of critical rates whose rates and epochs go with the delay."""
+    grid = {
+        "task": {"delay": [30, 40]}, "models": {"seed": [0]}, "training": {"epochs": [60, 70]},
+        "measurement": {"rates": [[0.1], {"powers": [-1, 0, 2]}]}, "zip": [["delay", "rates", "epochs"]],
+    }  # fmt: skip
+    given = small(sweep={"computes": "critical_rate"}, measurement={"predict": False}, **changes)
+    del given["training"]["epochs"]
+    return {**given, "grid": grid}
+
+
+def test_rates_of_a_measurement_can_go_with_another_axis():
+    configuration = read_sweep(measured())
+    assert [one.settings["measurement"]["rates"] for one in configuration.stacks()] == [[0.1], [0.1, 1.0]]
+    assert configuration.axes[-1].labels == ("1 from 0.1 to 0.1", "2 from 0.1 to 1")
+    with pytest.raises(InputError, match=r"measurement.train must be true unless predict = true"):
+        read_sweep(small(sweep={"computes": "critical_rate"}, measurement={"rates": [1], "train": False,
+                         "predict": False}, grid={"training": {"optimizer": ["sgd"]}}))  # fmt: skip
+    given = measured(training={"optimizer": "adam"})
+    given["measurement"]["lethal_update"] = True
+    with pytest.raises(InputError, match="lethal_update must be false for optimizers other than plain sgd"):
+        read_sweep(given)
+    with pytest.raises(InputError, match="measurement must be left out unless computes"):
+        read_sweep({**measured(), "sweep": {}, "measurement": {}})
+
+
+def test_spare_ranks_are_for_networks_whose_readout_is_the_latent():
+    assert read_sweep(small(models={"spare_ranks": 2})).settings["models"]["spare_ranks"] == 2
+    for wrong in ({"scheme": "state_readout"}, {"family": "FullRankRNN", "scheme": None}):
+        given = small(models={"spare_ranks": 2, **wrong})
+        given["models"] = {key: value for key, value in given["models"].items() if value is not None}
+        with pytest.raises(InputError, match="spare_ranks must be 0 unless"):
+            read_sweep(given)
+
+
 def test_axes_of_one_key_in_two_sections_have_names_of_their_own():
     given = small()
     given["grid"] = {"task": {"delay": [30]}, "models": {"seed": [1]}, "training": {"seed": [0], "learning_rate": [1]}}
@@ -216,6 +275,10 @@ def test_whole_sections_vary_with_labels():
     assert labels["remedies"] == ("none", "trust_region", "clip_gradient(norm=0.5) + hazard_limit")
     settings = [stack.settings for stack in configuration.stacks()]
     assert settings[-1]["task"] == {"name": "DelayedActivation", "delay": 50}
+    plain = read_sweep(small(task={"dt": 2.5}, grid={"task": [{"delay": 30, "dt": 5.0, "label": "a"}, {"label": "b"}]}))
+    assert [stack.settings["task"] for stack in plain.stacks()] == [
+        {"name": "DelayedActivation", "delay": 30, "dt": 5.0}, {"name": "DelayedActivation", "dt": 2.5},
+    ]  # fmt: skip
     assert settings[-1]["remedies"] == {"clip_gradient": {"norm": 0.5}, "hazard_limit": {}}
 
 

@@ -273,7 +273,7 @@ def sweep(
 
     options = options_of(option)
     if dry_run:
-        typer.echo(describe(file, threads, cluster, options))
+        typer.echo(describe(file, out, threads, cluster, options))
         return
     if out is None:
         raise InputError("--out must name the folder of the results (or give --dry-run)")

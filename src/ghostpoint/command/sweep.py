@@ -21,6 +21,7 @@ from ghostpoint.command.report import duration
 from ghostpoint.errors import InputError
 from ghostpoint.sweeps.cluster import CLUSTERS, job_script
 from ghostpoint.sweeps.estimate import estimate
+from ghostpoint.sweeps.folder import SweepFolder
 from ghostpoint.sweeps.run import begin, finish, share_of
 from ghostpoint.sweeps.status import Status, Tally
 from ghostpoint.sweeps.sweep_file import read_sweep
@@ -109,22 +110,35 @@ def numbers(status: Status) -> str:
     return ", ".join(parts)
 
 
-def describe(file: Path, threads: int | None, cluster: str | None, options: Mapping[str, Any]) -> str:
-    """What the sweep in ``file`` would take on so many ``threads``, and the script of a job for the
-    ``cluster`` with these ``options``; nothing is written.
+def describe(
+    file: Path, out: Path | None, threads: int | None, cluster: str | None, options: Mapping[str, Any]
+) -> str:  # fmt: skip
+    """What the sweep in ``file`` would take on so many ``threads``, the time without what is in the
+    folder ``out`` already, and the script of a job for the ``cluster`` with these ``options``;
+    nothing is written.
     """
     count = processors() if threads is None else threads
     if cluster is not None and cluster not in CLUSTERS:
         raise InputError(f"--cluster must be one of {', '.join(CLUSTERS)}; got {cluster!r}")
     script = "" if cluster is None else job_script(cluster, count, options)
-    found = estimate(read_sweep(file), count)
+    configuration = read_sweep(file)
+    left, kept = 1.0, []
+    if out is not None and out.exists():
+        folder = SweepFolder.planned(out, configuration)
+        there = folder.finished()
+        work = sum(shard.work for shard in folder.shards)
+        left = sum(shard.work for shard in folder.shards if shard.key not in there) / work
+        kept = [("kept", f"{len(there):,} of {len(folder.shards):,} shards in {out}; {left:.0%} of the work is left")]
+    found = estimate(configuration, count)
+    seconds = left * found.core_seconds
     workers = f"{count} core" + ("s" if count != 1 else "")
     rows = [
         ("networks", f"{found.networks:,}"),
         ("shards", f"{found.shards:,}, of {found.largest:,} networks at most"),
         ("memory", f"{_size(found.memory)} for the shards computed at once"),
         ("disk", _size(found.disk)),
-        ("time", f"{duration(found.core_seconds / count)} on {workers}, {duration(found.core_seconds)} on one "
+        *kept,
+        ("time", f"{duration(seconds / count)} on {workers}, {duration(seconds)} on one "
                  f"(probe of {found.probed} kinds of networks; less where networks stop changing)"),
     ]  # fmt: skip
     text = "\n".join(f"{name:9} {value}" for name, value in rows)

@@ -1,6 +1,7 @@
 """The learning rate above which a network that has learned is lost: predicted, and measured."""
 
 from ghostpoint.critical_rate.escape import Escape, escape_gradient, escape_time
+from ghostpoint.critical_rate.lethal import LETHAL, lethal_update
 from ghostpoint.critical_rate.measurement import GRID, Probes, probe
 from ghostpoint.critical_rate.prediction import (
     CriticalRate,
@@ -11,6 +12,7 @@ from ghostpoint.critical_rate.prediction import (
 
 __all__ = [
     "GRID",
+    "LETHAL",
     "CriticalRate",
     "Escape",
     "Probes",
@@ -19,5 +21,6 @@ __all__ = [
     "escape_gradient",
     "escape_time",
     "first_order_rate",
+    "lethal_update",
     "probe",
 ]

@@ -5,214 +5,118 @@ power of the delay.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ghostpoint.critical_rate import GRID, Probes, escape_gradient, probe
+from ghostpoint.critical_rate import LETHAL
 from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge, own_claim
-from ghostpoint.experiments.shared.parts import Job, ahead, counted_part
 from ghostpoint.experiments.shared.shares import share
-from ghostpoint.models import FullRankRNN, LowRankRNN, Record
-from ghostpoint.slow_points.latents import flow_ghosts
-from ghostpoint.tasks import DelayedActivation
-from ghostpoint.training import train
-from ghostpoint.training.reference import evaluate
+from ghostpoint.experiments.shared.sweep_runs import changed, computed, run_sweeps, shipped
+from ghostpoint.sweeps.configuration import Configuration
+from ghostpoint.sweeps.shard_work import Networks, Settings
+from ghostpoint.sweeps.stacks import task_of
+from ghostpoint.sweeps.sweep_file import read_sweep
 
 #: exponent of the delay in the toy model's critical rate (letter, eq. 15), after the loss is
 #: divided by the delay
 TOY_EXPONENT = -4.0
+#: the sweeps, each the file of the package with this prefix, and what varies in it
+PREFIX = "critical_rate_scaling_"
 SWEEPS = {
     "delay": "delay_steps", "size": "units", "confidence": "confidence", "rank_two": "delay_steps",
     "full_rank": "delay_steps",
 }  # fmt: skip
 RESAMPLES = 1000
-#: what is measured of a network
-MEASURES = (
-    "critical_rate", "kept_rate", "hazard", "gradient_norm", "loss_slope", "time", "ghost_height", "ghost_passage",
-)  # fmt: skip
+#: what is kept of a network, by the name that a sweep has for it
+MEASURES = {"critical_rate": "measured", "kept_rate": "measured_kept", **{name: name for name in LETHAL}}
+
+PAPER: Mapping[str, Any] = {"sweeps": shipped(*(f"{PREFIX}{name}" for name in SWEEPS))}
 
 
-def _condition(sweep: str, rates: list[float], **changes: Any) -> dict[str, Any]:
-    """One point of a sweep; ``rates`` are the limits, as powers of ten, of the part of the grid
-    that is trained.
-    """
-    standard = {"family": "rank_one", "delay_steps": 12, "units": 100, "confidence": 10.0, "epochs": 30_000}
-    return {"sweep": sweep, "log10_rates": rates, **standard, **changes}
+def _short(name: str, **grid: Any) -> dict[str, Any]:
+    """A sweep of the paper scale with other axes, fewer seeds and fewer epochs."""
+    sweep = changed(PAPER["sweeps"][f"{PREFIX}{name}"], training={"epochs": 8000})
+    return {**sweep, "grid": {**grid, "models": {**grid.get("models", {}), "seed": {"range": [100, 106]}}}}
 
 
-PAPER: Mapping[str, Any] = {
-    "seeds": list(range(100, 120)),
-    "conditions": [
-        *(
-            _condition("delay", rates, delay_steps=delay, epochs=epochs)
-            for delay, rates, epochs in (
-                (8, [-2.1, -0.4], 30_000),
-                (12, [-2.1, -0.7], 30_000),
-                (16, [-2.4, -0.9], 30_000),
-                (24, [-2.7, -1.2], 30_000),
-                (32, [-3.0, -1.4], 30_000),
-                (48, [-3.3, -1.8], 60_000),
-                (64, [-3.6, -2.1], 100_000),
-                (100, [-3.9, -2.5], 200_000),
-            )
-        ),
-        *(_condition("size", [-2.1, -0.6], units=units) for units in (25, 50, 100, 200, 400)),
-        *(_condition("confidence", [-2.1, -0.3], confidence=c) for c in (2.0, 3.0, 5.0, 7.0, 10.0)),
-        *(
-            _condition("rank_two", rates, family="rank_two", delay_steps=delay)
-            for delay, rates in ((8, [-2.1, -0.4]), (16, [-2.4, -0.9]), (32, [-3.0, -1.4]))
-        ),
-        *(
-            _condition("full_rank", [-1.5, 1.5], family="full_rank", delay_steps=delay, epochs=3000)
-            for delay in (8, 16, 32)
-        ),
-    ],
-}
 QUICK: Mapping[str, Any] = {
-    "seeds": list(range(100, 106)),
-    "conditions": [
-        *(
-            _condition("delay", rates, delay_steps=delay, epochs=8000)
-            for delay, rates in ((8, [-1.8, -0.6]), (12, [-1.95, -0.7]), (16, [-2.1, -0.9]))
+    "sweeps": {
+        f"{PREFIX}delay": _short(
+            "delay",
+            task={"delay": [40.0, 60.0, 80.0]},
+            measurement={"rates": [{"powers": [first, first + 1.2, 9]} for first in (-1.8, -1.95, -2.1)]},
+            zip=[["delay", "rates"]],
         ),
-        *(_condition("size", [-1.95, -0.7], units=units, epochs=8000) for units in (50, 200)),
-        *(_condition("confidence", [-1.95, -0.5], confidence=c, epochs=8000) for c in (3.0, 6.0)),
-    ],
+        f"{PREFIX}size": changed(
+            _short("size", models={"units": [50, 200]}), measurement={"rates": {"powers": [-1.95, -0.75, 9]}}
+        ),
+        f"{PREFIX}confidence": changed(
+            _short("confidence", models={"confidence": [3.0, 6.0]}),
+            measurement={"rates": {"powers": [-1.95, -0.45, 11]}},
+        ),
+    }
 }
-
-
-def models_of(condition: Mapping[str, Any], seeds: list[int]) -> Record:
-    """The networks of a condition, drawn as published (sizes other than 100 with the same
-    scaling).
-    """
-    units, family = condition["units"], condition["family"]
-    if family == "full_rank":
-        return FullRankRNN.initialize(units, seeds)
-    rank = {"rank_one": 1, "rank_two": 2}[family]
-    return LowRankRNN.initialize(units, seeds, rank=rank, confidence=condition["confidence"])
-
-
-def rates_of(condition: Mapping[str, Any]) -> NDArray[np.float64]:
-    """The measurement's grid within the condition's limits, continued beyond its upper end where
-    they ask for it.
-    """
-    step = float(np.log10(GRID[1] / GRID[0]))
-    low, high = condition["log10_rates"]
-    exponents = float(np.log10(GRID[0])) + step * np.arange(100)
-    return 10.0 ** exponents[(exponents > low - step / 2) & (exponents < high + step / 2)]
 
 
 def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     """Measure every condition; then train once more at the critical rate, to the update that loses
     each network.
-    """
-    seeds, conditions = parameters["seeds"], parameters["conditions"]
-    jobs = []
-    for condition in conditions:
-        total = len(seeds) * len(rates_of(condition)) * condition["epochs"]
-        settings = {"condition": condition, "seeds": seeds}
-        jobs.append(Job("condition", settings, total, partial(_measured, condition, seeds), _measured))
-    ahead(progress, jobs)
-    done = []
-    for condition, job in zip(conditions, jobs, strict=True):
-        count = len(rates_of(condition))
-        label = f"{condition['sweep']}: T = {condition['delay_steps']}, N = {condition['units']}"
-        progress.phase(f"{label}, {count} rates", job.total, len(seeds) * count)
-        done.append(counted_part(progress, job))
-    values = {name: np.stack([one[name].values for one in done]) for name in (*MEASURES, "at_lowest_rate")}
-    dims = ("condition", "seed")
-    coords: dict[str, Any] = {"seed": np.array(seeds)}
-    for name in ("sweep", "family", "delay_steps", "units", "confidence"):
-        coords[name] = ("condition", np.array([condition[name] for condition in conditions]))
-    variables: dict[str, Any] = {name: (dims, value) for name, value in values.items()}
-    exponents, low, high = np.transpose([_exponent_of(values, conditions, sweep) for sweep in SWEEPS])
-    variables |= {"exponent": ("fit", exponents), "exponent_low": ("fit", low), "exponent_high": ("fit", high)}
-    return xr.Dataset(variables, coords={**coords, "fit": list(SWEEPS)}, attrs={"toy_exponent": TOY_EXPONENT})
-
-
-def _measured(condition: Mapping[str, Any], seeds: list[int], progress: Progress) -> xr.Dataset:
-    """One condition, over seed."""
-    task, models = DelayedActivation(5.0 * condition["delay_steps"]), models_of(condition, seeds)
-    rates = rates_of(condition)
-    probes = probe(models, task, rates, condition["epochs"], on_progress=progress.advance, engine="compiled")
-    values = {name: np.full(len(seeds), np.nan) for name in MEASURES}
-    values["critical_rate"], values["kept_rate"] = probes.critical, probes.kept
-    lost = np.flatnonzero(np.isfinite(probes.critical))
-    if len(lost):
-        for name, measured in lethal_update(models[lost], task, probes, lost).items():
-            values[name][lost] = measured
-    return xr.Dataset({name: ("seed", value) for name, value in {**values, "at_lowest_rate": probes.kept == 0}.items()})
-
-
-def lethal_update(
-    models: Record, task: DelayedActivation, probes: Probes, networks: NDArray[np.int64]
-) -> dict[str, NDArray[np.float64]]:
-    """The network one update before it is lost at its critical rate, and the hazard of that update.
-
-    The hazard of an update d is ``|grad t . d| / ((3/8) T)``, d being ``-rate grad L``.
-    ``ghost_passage`` is the time ``pi / sqrt(r a)`` for all of the slowest ghost over the escape
-    time, ``ghost_height`` its r.
-
-    Parameters
-    ----------
-    models, task
-        The networks that have a critical rate, before training.
-    probes : Probes
-        Of a larger stack; ``networks`` (R,) are the places of these in it.
-    progress : Progress
 
     Returns
     -------
-    dict
-        Quantity to (R,), NaN where there is none.
+    Dataset over (condition, seed) and fit
+        ``critical_rate``, ``kept_rate``, the rate of the grid just below it, and
+        ``at_lowest_rate``, whether there is none; what
+        :func:`ghostpoint.critical_rate.lethal_update` gives. For each of :data:`SWEEPS` the
+        ``exponent`` of the critical rate and its interval.
     """
-    # the last epoch above chance: the update from there is the lethal one
-    rate = probes.critical[networks]
-    last = probes.lost_at[probes.lost.argmax(axis=0)[networks], networks] - 1
-    epochs = int(last.max()) + 1
-    kept = np.unique(last)
-    run = train(models, task, rate, epochs, record=[0], checkpoints=kept, engine="compiled")
-    assert run.checkpoints is not None
-    at = np.searchsorted(kept, last)
-    rows = np.arange(len(models))
-    parts = {part: run.checkpoints[part].values[at, rows].astype(float) for part in models.trainable}
-    before = models.replace(**parts)
-    escape, loss = escape_gradient(before, task), evaluate(before, task)
-    assert escape.gradient is not None
-    assert escape.norm is not None
-    # grad t . grad L over all trainable parts
-    along = np.zeros(len(models))
-    for part, values in escape.gradient.items():
-        along += (values[0] * loss.gradient[part]).reshape(len(models), -1).sum(axis=1)
-    height, passage = np.full((2, len(models)), np.nan)
-    form = before.tanh_form()
-    if form is not None and form.n is not None and before.rank == 1:
-        ghosts = flow_ghosts(before)
-        some = ghosts.count > 0
-        if some.any():
-            # the ghost that takes longest to pass, which is the one that times the delay
-            strength = np.where(np.isnan(ghosts.height), np.inf, ghosts.height * ghosts.curvature)
-            slowest = strength.argmin(axis=1)
-            height[some] = np.abs(ghosts.height[rows, slowest])[some]
-            passage[some] = np.pi / np.sqrt(strength[rows, slowest][some]) / (escape.time[0] * task.alpha)[some]
-    return {
-        "hazard": rate * np.abs(along) / (0.375 * task.delay_steps),
-        "gradient_norm": escape.norm[0],
-        "loss_slope": along / escape.norm[0] ** 2 * task.delay_steps,
-        "time": escape.time[0],
-        "ghost_height": height,
-        "ghost_passage": passage,
+    found = run_sweeps(progress, parameters["sweeps"], _measured)
+    conditions = [
+        _conditions(name.removeprefix(PREFIX), read_sweep(sweep), found[name])
+        for name, sweep in parameters["sweeps"].items()
+    ]
+    whole = xr.concat(conditions, "condition").assign_attrs(toy_exponent=TOY_EXPONENT)
+    fits = np.transpose([_exponent_of(whole, sweep) for sweep in SWEEPS])
+    names = ("exponent", "exponent_low", "exponent_high")
+    return whole.assign({name: ("fit", fit) for name, fit in zip(names, fits, strict=True)}).assign_coords(
+        fit=list(SWEEPS)
+    )
+
+
+def _measured(settings: Settings, networks: Networks, progress: Progress) -> xr.Dataset:
+    """The networks of a shard."""
+    arrays = computed(settings, networks, progress)
+    kept = xr.Dataset({name: arrays[source] for name, source in MEASURES.items()})
+    return kept.assign(at_lowest_rate=kept["kept_rate"] == 0)
+
+
+def _conditions(name: str, sweep: Configuration, found: xr.Dataset) -> xr.Dataset:
+    """What a sweep over one axis found, over (condition, seed)."""
+    settings, (dim,) = sweep.settings, [dim for dim in sweep.sizes if dim != "seed"]
+    task, models = task_of(settings), settings["models"]
+    full = models["family"] == "FullRankRNN"
+    fixed = {
+        "sweep": name,
+        "family": "full_rank" if full else {1: "rank_one", 2: "rank_two"}[models.get("rank", 1)],
+        "delay": task.to_dict()["delay"],
+        "units": models["units"],
+        "confidence": models.get("confidence", 10.0),
     }
+    columns = {
+        key: found[key].values if key in found.coords else np.full(found.sizes[dim], value)
+        for key, value in fixed.items()
+    }
+    columns["delay_steps"] = np.rint(columns.pop("delay") / task.dt).astype(int)
+    flat = found.transpose(dim, "seed").drop_vars([key for key in found.coords if key != "seed"])
+    return flat.rename({dim: "condition"}).assign_coords({key: ("condition", one) for key, one in columns.items()})
 
 
-def _exponent_of(values: Mapping[str, Any], conditions: Any, sweep: str) -> tuple[float, float, float]:
-    rows = [row for row, condition in enumerate(conditions) if condition["sweep"] == sweep]
-    x = np.array([conditions[row][SWEEPS[sweep]] for row in rows], float)
-    return exponent(x, values["critical_rate"][rows])
+def _exponent_of(dataset: xr.Dataset, sweep: str) -> tuple[float, float, float]:
+    rows = dataset["sweep"].values == sweep
+    return exponent(dataset[SWEEPS[sweep]].values[rows].astype(float), dataset["critical_rate"].values[rows])
 
 
 def exponent(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float, float]:

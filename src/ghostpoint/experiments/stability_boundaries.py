@@ -7,24 +7,18 @@ computes the same.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge, own_claim
-from ghostpoint.experiments.shared.parts import Job, ahead, counted_part
 from ghostpoint.experiments.shared.shares import MOST_OF, NEARLY_ALL_OF, judge_share, most, nearly_all, share
+from ghostpoint.experiments.shared.sweep_runs import computed, run_sweeps, shipped
 from ghostpoint.sweeps.boundaries import exponents
-from ghostpoint.sweeps.configuration import Configuration
-from ghostpoint.sweeps.shard_work import compute
-from ghostpoint.sweeps.shards import cut
-from ghostpoint.sweeps.sweep_file import FILES, read_sweep
-from ghostpoint.training import Computing
+from ghostpoint.sweeps.shard_work import Networks, Settings
+from ghostpoint.sweeps.sweep_file import read_sweep
 
 #: a prediction is right within this factor of what is measured, or within a step of the grid if
 #: that is more
@@ -35,16 +29,12 @@ HARDLY = 0.25
 KEPT = ("measured", "predicted", "kept_below", "learned")
 
 
-def _shipped(*names: str) -> dict[str, Any]:
-    return {name: tomllib.loads((FILES / f"{name}.toml").read_text(encoding="utf-8")) for name in names}
-
-
 PARAMETERS = {
     "quick": {
-        "activation": _shipped("stability_boundaries_quick"),
-        "tasks": _shipped("stability_boundaries_tasks_quick"),
+        "activation": shipped("stability_boundaries_quick"),
+        "tasks": shipped("stability_boundaries_tasks_quick"),
     },
-    "paper": {"activation": _shipped("stability_boundaries"), "tasks": _shipped("stability_boundaries_tasks")},
+    "paper": {"activation": shipped("stability_boundaries"), "tasks": shipped("stability_boundaries_tasks")},
 }
 
 
@@ -61,58 +51,21 @@ def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
         ``count`` of the measured rates (:func:`ghostpoint.sweeps.exponents`). Attribute ``step``:
         the factor between two rates of the grid.
     """
-    found = {}
-    sweeps = {name: read_sweep(one) for name in ("activation", "tasks") for one in parameters[name].values()}
-    jobs = {name: _jobs(sweep) for name, sweep in sweeps.items()}
-    ahead(progress, [job for some in jobs.values() for _, job in some])
-    for name, sweep in sweeps.items():
-        total = sum(job.total for _, job in jobs[name])
-        progress.phase(f"{name}: {sweep.count} networks", total, sweep.count)
-        flat = {kept: np.full(sweep.count, np.nan) for kept in KEPT}
-        for members, job in jobs[name]:
-            done = counted_part(progress, job)
-            for kept, values in flat.items():
-                values[members] = done[kept].values
-        found[name] = _labelled(sweep, flat)
+    sweeps = {name: next(iter(parameters[name].values())) for name in ("activation", "tasks")}
+    found = run_sweeps(progress, sweeps, _rates)
     activation, tasks = found["activation"], found["tasks"]
     fits = [exponents(activation.sel(optimizer=one)) for one in activation["optimizer"].values]
     inner = {name: f"tasks_{name}" for name in (*KEPT, *map(str, tasks.coords)) if name not in ("task", "activation")}
-    rates = sweeps["activation"].settings["measurement"]["rates"]
+    rates = read_sweep(sweeps["activation"]).settings["measurement"]["rates"]
     return xr.merge([activation, xr.concat(fits, activation["optimizer"]), tasks.rename(inner)]).assign_attrs(
         step=rates[1] / rates[0]
     )
 
 
-def _jobs(sweep: Configuration) -> list[tuple[NDArray[np.int64], Job]]:
-    """The shards of a sweep, with the places of their networks in the grid."""
-    jobs = []
-    for shard in cut([sweep], ""):
-        total = shard.network_epochs
-        make = partial(_rates, shard.settings, shard.networks, total)
-        jobs.append((shard.members, Job("cells", shard.computes, total, make, compute)))
-    return jobs
-
-
-def _rates(settings: Mapping[str, Any], networks: Mapping[str, Any], total: int, progress: Progress) -> xr.Dataset:
-    """Critical rates of the networks of a shard; the way to the first crossing is not in
-    ``total``.
-    """
-    left = total
-
-    def advance(amount: int) -> None:
-        nonlocal left
-        told = min(amount, left)
-        left -= told
-        progress.advance(told)
-
-    arrays = compute(settings, networks, threads=Computing().workers, on_progress=advance)
+def _rates(settings: Settings, networks: Networks, progress: Progress) -> xr.Dataset:
+    """Critical rates of the networks of a shard."""
+    arrays = computed(settings, networks, progress)
     return xr.Dataset({name: arrays[name] for name in KEPT})
-
-
-def _labelled(sweep: Configuration, flat: Mapping[str, NDArray[np.float64]]) -> xr.Dataset:
-    sizes = sweep.sizes
-    coords = {axis.name: (axis.along, np.asarray(axis.labels)) for axis in sweep.axes}
-    return xr.Dataset({name: (tuple(sizes), one.reshape(*sizes.values())) for name, one in flat.items()}, coords)
 
 
 def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:

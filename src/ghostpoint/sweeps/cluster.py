@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
-import os
+import secrets
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -213,11 +213,13 @@ def run_on(client: Any, folder: SweepFolder, shards: Iterable[Shard], watch: Wat
     submitted: Counter[str] = Counter()
     later: dict[str, float] = {}
     alone: set[str] = set()
-    path = str(folder.path.resolve())
+    path, run = str(folder.path.resolve()), secrets.token_hex(4)
 
     def submit(batch: list[Shard]) -> None:
         submitted.update(shard.key for shard in batch)
-        name = f"{batch[0].key}-{submitted[batch[0].key]}-{os.getpid()}"
+        # a name that no task had before: the scheduler may still know the result of one, and of
+        # another folder
+        name = f"{batch[0].key}-{submitted[batch[0].key]}-{run}"
         keys = [shard.key for shard in batch]
         flying[client.submit(compute_shards, path, keys, folder.code, key=name, pure=False)] = batch
 
@@ -302,7 +304,10 @@ def _said(folder: SweepFolder, batch: list[Shard], future: Any) -> list[str]:
     has lost its shards, since nobody knows which of them it was.
     """
     if future.status == "finished":
-        return list(future.result())
+        ends = zip(batch, future.result(), strict=True)
+        return [
+            said if said not in ("done", "there") or folder.file(shard.key).exists() else "lost" for shard, said in ends
+        ]
     error = future.exception() if future.status == "error" else None  # else the scheduler lost it
     if isinstance(error, DiskFull | InputError):
         raise error

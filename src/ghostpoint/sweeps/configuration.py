@@ -150,13 +150,8 @@ class Configuration:
 
 
 def put(settings: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    """Set one value, or a whole section, of which another ``name`` leaves nothing of what was
-    there.
-    """
+    """Set one value, or a whole section."""
     if len(path) == 2:
         settings[path[0]][path[1]] = value
-        return
-    (section,) = path
-    there = settings[section]
-    fresh = section == "remedies" or value.get("name", there.get("name")) != there.get("name")
-    settings[section] = {**({} if fresh else there), **{key: one for key, one in value.items() if key != "label"}}
+    else:
+        settings[path[0]] = dict(value)

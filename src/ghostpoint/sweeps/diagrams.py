@@ -66,6 +66,10 @@ def phase_diagram(dataset: xr.Dataset, x: str, y: str | None = None, value: str 
     for name in names:
         if name != "epoch" or value != "loss":
             one_of("axis", name, list(axes))
+    for name in names:
+        if name in dataset.coords and len(np.unique(dataset[name].values)) < dataset[name].size:
+            others = [one for one, dim in axes.items() if dim == axes[name] and one != name]
+            raise InputError(f"axis must have every value once, and {name} goes with {', '.join(others)}")
     if x == y:
         raise InputError(f"y must be another axis than x, got {y!r} twice")
     if value == "critical" and "measured" not in dataset and "learning_rate" in names:

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from ghostpoint.critical_rate import before_crossing
 from ghostpoint.sweeps.configuration import Configuration
 from ghostpoint.sweeps.shard_work import compute, recorded_epochs
 from ghostpoint.sweeps.shards import SPEED, Shard, cut, work_of
-from ghostpoint.sweeps.stacks import models_of, task_of
+from ghostpoint.sweeps.stacks import engine_of, models_of, task_of
+from ghostpoint.training import Computing, train
 
 __all__ = ["Estimate", "estimate"]
 
@@ -35,7 +37,7 @@ class Estimate:
         Bytes: of the shards that are computed at once, and of all files.
     core_seconds : float
         On one core of this machine. Networks that stop changing leave early, so it is mostly too
-        long.
+        long; the last training of ``lethal_update``, one more rate, is not in it.
     probed : int
         Kinds of networks that were timed; of others the time is that of the most alike per unit of
         work.
@@ -68,6 +70,7 @@ def estimate(configuration: Configuration, threads: int) -> Estimate:
     for place, some in enumerate(heavy):
         near = place if place < len(slowness) else _alike(some[0], [one[0] for one in heavy[: len(slowness)]])
         seconds += slowness[near] * sum(shard.work for shard in some)
+    seconds += _to_first_crossings([shard for shard in shards if shard.settings.get("measurement", {}).get("predict")])
     return Estimate(
         configuration.count, len(shards), max(len(shard.members) for shard in shards), 3 * sum(together), sum(sizes),
         seconds, len(slowness),
@@ -100,13 +103,49 @@ def _probe(shard: Shard) -> float:
     return min(times) / (per_epoch * epochs)
 
 
+def _to_first_crossings(shards: list[Shard]) -> float:
+    """Processor seconds until all networks of shards are before their first crossing, from whose
+    descents critical rates are predicted.
+
+    Some kinds of networks are timed, evenly spaced in their work an epoch; the others are
+    interpolated.
+    """
+    kinds: dict[str, list[Shard]] = {}
+    for shard in shards:
+        kinds.setdefault(repr([shard.settings["models"], shard.settings["task"]]), []).append(shard)
+    ordered = sorted(kinds.values(), key=lambda some: _epoch_of(some[0]))
+    if not ordered:
+        return 0.0
+    places = np.unique(np.linspace(0, len(ordered) - 1, KINDS).astype(int))
+    works = np.log([_epoch_of(some[0]) for some in ordered])
+    times = np.log([max(1e-6, _to_first_crossing(ordered[place][0])) for place in places])
+    each = np.exp(np.interp(works, works[places], times))
+    return float(sum(time * len(some) for time, some in zip(each, ordered, strict=True)))
+
+
+def _to_first_crossing(shard: Shard) -> float:
+    task = task_of(shard.settings)
+    models = models_of(shard.settings, shard.networks, task)
+    name, dtype = engine_of(shard.settings, models, task), shard.settings["training"]["dtype"]
+    engine = Computing(name, dtype, threads=1)
+    train(models, task, 1e-3, 1, record=[0], engine=engine)  # compiles
+    start = time.process_time()
+    before_crossing(models, task, engine=engine)
+    return time.process_time() - start
+
+
+def _epoch_of(shard: Shard) -> float:
+    """Multiplications and additions of a network in an epoch."""
+    return shard.work / max(1, shard.network_epochs)
+
+
 def _alike(shard: Shard, probed: list[Shard]) -> int:
     """The probed shard whose networks have about as much work an epoch, of the same family where
     there is one.
     """
 
     def apart(other: Shard) -> tuple[bool, float]:
-        one, two = (each.work / max(1, each.network_epochs) for each in (shard, other))
+        one, two = (_epoch_of(each) for each in (shard, other))
         return shard.settings["models"]["family"] != other.settings["models"]["family"], abs(np.log(one / two))
 
     return min(range(len(probed)), key=lambda place: apart(probed[place]))

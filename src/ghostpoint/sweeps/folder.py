@@ -113,6 +113,8 @@ class SweepFolder:
         """The sweep in a folder; a ``ValueError`` where there is none."""
         folder = Path(path)
         entries = _entries(folder)
+        if not folder.is_dir():
+            raise InputError(f"{folder} is no folder: ghostpoint sweep FILE --out {folder} makes one")
         if not entries:
             raise InputError(f"{folder} is not a folder made by ghostpoint sweep: it has no grids/0001.json")
         return cls(folder, entries)
@@ -129,15 +131,7 @@ class SweepFolder:
             its grid.
         """
         folder = Path(path)
-        if folder.exists() and not folder.is_dir():
-            raise InputError(f"--out must be a folder, and {folder} is a file")
-        entries = _entries(folder)
-        if not entries and folder.is_dir() and any(one.name not in FOLDERS for one in folder.iterdir()):
-            raise InputError(f"--out must be a new or empty folder or one of a sweep, and {folder} holds other things")
-        if entries and entries[-1].configuration.identity != configuration.identity:
-            raise InputError(
-                f"{folder} holds another sweep (only values along its axes may change): choose another --out"
-            )
+        _suitable(folder, configuration)
         source = source_digest()
         while True:
             entries = _entries(folder)
@@ -161,6 +155,13 @@ class SweepFolder:
             for name in FOLDERS:
                 (folder / name).mkdir(exist_ok=True)
             return cls(folder, entries)
+
+    @classmethod
+    def planned(cls, path: str | os.PathLike[str], configuration: Configuration) -> SweepFolder:
+        """What :meth:`create` would give, with the same errors; nothing is written."""
+        folder, source = Path(path), source_digest()
+        entries = _suitable(folder, configuration)
+        return cls(folder, [*entries, Entry(configuration, code_now(entries[-1] if entries else None, source), source)])
 
     @property
     def configuration(self) -> Configuration:
@@ -192,6 +193,8 @@ class SweepFolder:
 
     def finished(self) -> set[str]:
         """Names of the shards whose files are there."""
+        if not (self.path / "shards").is_dir():
+            return set()
         with os.scandir(self.path / "shards") as found:
             names = {entry.name.removesuffix(SUFFIX) for entry in found if entry.name.endswith(SUFFIX)}
         return names & self.by_key.keys()
@@ -444,6 +447,20 @@ def _entries(folder: Path) -> list[Entry]:
             ) from None
         if not known:
             raise InputError(f"{path} is of format {fields['format']}, and this version reads {FORMAT}")
+    return entries
+
+
+def _suitable(folder: Path, configuration: Configuration) -> list[Entry]:
+    """What was asked for in a folder so far; an error unless the configuration can be computed
+    there.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--out must be a folder, and {folder} is a file")
+    entries = _entries(folder)
+    if not entries and folder.is_dir() and any(one.name not in FOLDERS for one in folder.iterdir()):
+        raise InputError(f"--out must be a new or empty folder or one of a sweep, and {folder} holds other things")
+    if entries and entries[-1].configuration.identity != configuration.identity:
+        raise InputError(f"{folder} holds another sweep (only values along its axes may change): choose another --out")
     return entries
 
 

@@ -34,7 +34,8 @@ def open_sweep(path: str | os.PathLike[str]) -> xr.Dataset:
     Dataset over the grid's own dimensions, and epoch
         Of a training: the history (``loss``, ``gradient_norm``, ``accuracy``, ...; NaN where an
         epoch is not recorded), the events (epochs, -1 for never) and ``final_...``, the trained
-        parts after the last update (NaN beyond the size of smaller networks). Of critical rates:
+        parts after the last update (NaN beyond the size of smaller networks); what is recorded
+        under the name of an axis, ``confidence``, is ``recorded_confidence``. Of critical rates:
         ``predicted``, ``measured``, .... ``done`` says which networks are finished; the others have
         NaN and -1. Arrays are read, and their checksums compared, when they are looked at: opening
         takes no longer for long histories.
@@ -85,7 +86,8 @@ class _Reader:
             self.row_of[shard.members[there]] = np.flatnonzero(there)
             settings = shard.settings
             kind = [settings[name] for name in ("models", "recording", "remedies", "task")]
-            self.samples.setdefault(json.dumps([kind, settings["training"]["epochs"]], sort_keys=True), place)
+            kind += [settings["training"][name] for name in ("epochs", "dtype")]
+            self.samples.setdefault(json.dumps(kind, sort_keys=True), place)
 
     def dataset(self) -> xr.Dataset:
         configuration = self.folder.configuration
@@ -102,7 +104,8 @@ class _Reader:
                     epochs.append(self.epochs_of(place))
                     continue
                 inner = dims[1:]
-                kinds[name] = (inner, np.dtype(entry["dtype"]))
+                before = kinds[name][1] if name in kinds else entry["dtype"]
+                kinds[name] = (inner, np.result_type(before, entry["dtype"]))
                 for dim, length in zip(inner, entry["shape"][1:], strict=True):
                     if dim != "epoch":
                         lengths[dim] = max(lengths.get(dim, 0), length)
@@ -113,7 +116,8 @@ class _Reader:
         for name, (inner, dtype) in kinds.items():
             shape = (*self.shape, *(lengths[dim] for dim in inner))
             lazy = indexing.LazilyIndexedArray(_Lazy(self, name, shape, dtype, inner, epoch))
-            variables[name] = xr.Variable((*self.sizes, *inner), lazy)
+            # the history has the confidence too, which may be an axis
+            variables[f"recorded_{name}" if name in coords else name] = xr.Variable((*self.sizes, *inner), lazy)
         attributes = {
             "kind": configuration.kind,
             "code": self.folder.code,
@@ -239,7 +243,7 @@ def export(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> Path
     if out.exists():
         raise InputError(f"{out} is there already: choose another file")
     if out.suffix == ".zarr":
-        dataset.to_zarr(out, mode="w", zarr_format=3, consolidated=False)
+        dataset.to_zarr(out, mode="w", zarr_format=2, consolidated=True)  # as others open it without a warning
     elif out.suffix == ".nc":
         engine = "h5netcdf" if find_spec("h5netcdf") and find_spec("h5py") else None
         engine = engine or ("netcdf4" if find_spec("netCDF4") else None)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import secrets
 import struct
@@ -44,7 +45,8 @@ class Damaged(Exception):
 @dataclass(frozen=True)
 class Header:
     """What the header of a file says: ``arrays`` has dtype, shape, dims, offset, rows per block and
-    digests by name.
+    digests by name. ``gaps`` are the first byte and the end of each stretch between arrays, which
+    is zero.
     """
 
     path: Path
@@ -52,6 +54,7 @@ class Header:
     computes: dict[str, Any]
     arrays: dict[str, dict[str, Any]]
     size: int
+    gaps: list[tuple[int, int]]
 
 
 def write_shard(
@@ -138,18 +141,26 @@ def read_header(path: Path, key: str) -> Header:
     begin = -(-(len(start) + length + DIGEST) // ALIGNMENT) * ALIGNMENT
     if size != begin + fields["data"]:
         raise Damaged(f"it is {'truncated' if size < begin + fields['data'] else 'too long'}")
+    gaps = [(len(start) + length + DIGEST, begin)]
     for entry in fields["arrays"].values():
         entry["offset"] += begin
-    return Header(path, key, fields["computes"], fields["arrays"], size)
+        end = entry["offset"] + np.dtype(entry["dtype"]).itemsize * math.prod(entry["shape"])
+        gaps.append((end, -(-end // ALIGNMENT) * ALIGNMENT))
+    return Header(path, key, fields["computes"], fields["arrays"], size, gaps)
 
 
 def check(path: Path, key: str) -> Header:
-    """The header, after every byte of the arrays was compared with its checksum; else
-    :class:`Damaged`.
+    """The header, after every byte of the arrays was compared with its checksum, and every other
+    one with zero; else :class:`Damaged`.
     """
     header = read_header(path, key)
     for name, entry in header.arrays.items():
         read_rows(header, name, range(0, entry["shape"][0], entry["rows"]))
+    with open(path, "rb") as file:
+        for first, end in header.gaps:
+            file.seek(first)
+            if any(file.read(end - first)):
+                raise Damaged("bytes between its arrays are not zero")
     return header
 
 

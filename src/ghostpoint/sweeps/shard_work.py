@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostpoint.critical_rate import critical_learning_rate
+from ghostpoint.critical_rate import critical_learning_rate, lethal_update, probe
 from ghostpoint.models import Record
 from ghostpoint.results import no_learning_zone_entry
 from ghostpoint.sweeps.stacks import engine_of, models_of, optimizer_of, remedies_of, task_of
-from ghostpoint.tasks import Task
+from ghostpoint.tasks import DelayedActivation, Task
 from ghostpoint.training import Computing
 from ghostpoint.training.outcome import Outcome
 from ghostpoint.training.plan import Plan
@@ -48,7 +48,9 @@ def compute(
     Of a training: ``epoch``, the epochs of the history; ``loss``, ``gradient_norm``, ``accuracy``
     and whatever else the history has (network, epoch); the events (network); ``final_...``, trained
     parts after the last update. Of critical rates: ``predicted``, ``kept_below`` (the interval of
-    the prediction), ``first_order``, ``measured``.
+    the prediction) and ``first_order`` where they are predicted; ``measured``, ``measured_kept``
+    (the highest rate below it) and ``learned``; what :func:`ghostpoint.critical_rate.lethal_update`
+    gives, where that is asked for.
 
     Parameters
     ----------
@@ -194,24 +196,31 @@ def _joined(parts: Sequence[Mapping[str, Labelled]], bounds: Any, epochs: int) -
 
 
 def _critical_rates(settings: Settings, models: Record, task: Task, computing: Computing) -> dict[str, Labelled]:
-    asked, training = settings["measurement"], settings["training"]
-    found = critical_learning_rate(
-        models,
-        task,
-        measure=asked["train"],
-        optimizer=optimizer_of(settings),
-        rates=asked["rates"],
-        horizon=asked["horizon"],
-        epochs=training["epochs"],
-        on_progress=computing.on_progress,
-        engine=Computing(computing.engine, computing.dtype, threads=computing.threads),
-    )
+    asked, epochs, rates = settings["measurement"], settings["training"]["epochs"], settings["measurement"]["rates"]
+    engine = Computing(computing.engine, computing.dtype, threads=computing.threads)
+    shared: dict[str, Any] = {
+        "optimizer": optimizer_of(settings), "on_progress": computing.on_progress, "engine": engine,
+    }  # fmt: skip
+    values: dict[str, Any] = {}
+    trained = None
+    if asked["predict"]:
+        found = critical_learning_rate(
+            models, task, measure=asked["train"], rates=rates, horizon=asked["horizon"], epochs=epochs, **shared
+        )
+        trained = found.training
+        values = {
+            "predicted": found.predicted, "kept_below": found.interval[:, 0], "first_order": found.first_order,
+        }  # fmt: skip
+    elif asked["train"]:
+        trained = probe(models, task, rates, epochs, **shared)
     none = np.full(len(models), np.nan)
-    values = {
-        "predicted": found.predicted,
-        "kept_below": found.interval[:, 0],
-        "first_order": found.first_order,
-        "measured": none if found.measured is None else found.measured,
-        "learned": (none if found.training is None else found.training.learned.any(axis=0).astype(float)),
+    values |= {
+        "measured": none if trained is None else trained.critical,
+        "measured_kept": none if trained is None else trained.kept,
+        "learned": none if trained is None else trained.learned.any(axis=0).astype(float),
     }
+    if asked["lethal_update"]:
+        assert isinstance(task, DelayedActivation)
+        assert trained is not None
+        values |= lethal_update(models, task, trained, engine=engine)
     return {name: (("network",), np.asarray(one, float)) for name, one in values.items()}

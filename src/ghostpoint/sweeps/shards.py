@@ -110,7 +110,8 @@ def work_of(settings: dict[str, Any]) -> tuple[float, int]:
     epochs = training["epochs"]
     if settings["kind"] == "critical_rate":
         asked = settings["measurement"]
-        epochs = len(asked["rates"]) * (asked["horizon"] + (epochs if asked["train"] else 0))
+        each = asked["horizon"] * asked["predict"] + epochs * asked["train"]
+        epochs = len(asked["rates"]) * each
     step = units * (6 * rank + 12)
     return float(epochs) * task.n_trials * task.steps * step, epochs
 

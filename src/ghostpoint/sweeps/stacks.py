@@ -15,7 +15,7 @@ import numpy as np
 
 from ghostpoint.checks import one_of
 from ghostpoint.errors import InputError
-from ghostpoint.models import FAMILIES, Record
+from ghostpoint.models import FAMILIES, LowRankRNN, Record
 from ghostpoint.remedies import REMEDIES, ClipGradient, Remedy, resolve
 from ghostpoint.remedies.crossings import RANGES
 from ghostpoint.tasks import Task
@@ -24,7 +24,7 @@ from ghostpoint.training.optimizers import OPTIMIZERS, Optimizer
 from ghostpoint.training.plan import Plan
 
 __all__ = [
-    "PER_NETWORK", "engine_of", "models_of", "optimizer_of", "remedies_of", "task_of",
+    "PER_NETWORK", "engine_of", "models_of", "optimizer_of", "remedies_of", "task_of", "with_spare_ranks",
 ]  # fmt: skip
 
 #: settings that may differ within a stack, by section and key
@@ -52,6 +52,7 @@ def models_of(settings: Settings, networks: Mapping[str, Sequence[Any]], task: T
     """
     asked = dict(settings["models"])
     family, figure, units = (asked.pop(name, None) for name in ("family", "published", "units"))
+    spare = asked.pop("spare_ranks", 0)
     kind: Any = FAMILIES[family]
     seeds, rows = np.unique(networks["seed"], return_inverse=True)
     if figure is not None:
@@ -64,9 +65,28 @@ def models_of(settings: Settings, networks: Mapping[str, Sequence[Any]], task: T
         scheme = asked.pop("scheme", None)
         sizes = {"n_inputs": task.n_inputs, "n_outputs": task.n_outputs}
         models = kind.initialize(units, seeds.tolist(), scheme, **sizes, **asked)
-    models = models[rows]
+    models = with_spare_ranks(models, spare)[rows]
     changed = {name: np.asarray(networks[name], float) for name in ("confidence", "threshold") if name in networks}
     return models.replace(**changed) if changed else models
+
+
+def with_spare_ranks(models: Record, spare: int) -> Any:
+    """Low-rank networks with ``spare`` more columns of m and n, normal with variance 1/N, that
+    their readout ignores.
+
+    Readout, confidence, and what is there of W stay, so that only the number of trainable ranks
+    differs.
+    """
+    if not spare:
+        return models
+    if not isinstance(models, LowRankRNN) or models.w_out is not None:
+        raise InputError("spare_ranks must be 0 unless the networks are of low rank and their readout is the latent")
+    units = models.n_units
+    columns = np.stack(
+        [np.random.default_rng(seed).normal(size=(2, units, spare)) / np.sqrt(units) for seed in models.seed]
+    )
+    more = {name: np.concatenate([getattr(models, name), columns[:, at]], 2) for at, name in enumerate(("m", "n"))}
+    return models.replace(**more)
 
 
 def optimizer_of(settings: Settings) -> Optimizer:

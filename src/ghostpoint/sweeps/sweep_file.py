@@ -78,8 +78,9 @@ class _Reader:
         settings = {name: self._section(name, default) for name, default in DEFAULTS.items()}
         axes = self._axes(settings)
         if kind == "training":
-            if "measurement" in self.given:
-                self._fail(("measurement",), 'must be left out unless computes = "critical_rate"')
+            for path in (("measurement",), ("grid", "measurement")):
+                if "measurement" in self._under(path[:-1]):
+                    self._fail(path, 'must be left out unless computes = "critical_rate"')
             del settings["measurement"]
         else:
             self._measures(settings)
@@ -112,7 +113,10 @@ class _Reader:
         try:
             return SECTIONS[section][key](key, value)
         except InputError as error:
-            self._fail(path, self._said(key, error), value)
+            said = self._said(key, error)
+            if isinstance(value, list) and path == (section, key) and section in ("models", "training"):
+                said += f"; several values stand in [grid], {section}.{key} = {value!r}"
+            self._fail(path, said, value)
 
     def _optimizer(self, path: tuple[str | int, ...], value: Any) -> Any:
         table = {"name": value} if isinstance(value, str) else value
@@ -175,7 +179,7 @@ class _Reader:
         grid = self.given.get("grid", {})
         if not grid:
             self._fail(("grid",), "must have at least one axis, such as models.seed = [0, 1, 2]")
-        valid = [name for name in DEFAULTS if name not in ("recording", "measurement")]
+        valid = [name for name in DEFAULTS if name != "recording"]
         self._known(("grid",), grid, [*valid, "zip"])
         axes: list[Axis] = []
         for section, inside in grid.items():
@@ -188,11 +192,29 @@ class _Reader:
                 self._fail(("grid", section), f"must be keys with lists of values, got {inside!r}")
             if section == "remedies":
                 self._fail(("grid", section), "must be a list of tables of remedies, such as [{}, {trust_region = {}}]")
-            known = SECTIONS[section] if section != "task" else self._task_keys(settings, grid)
+            known: Any = SECTIONS[section] if section != "task" else self._task_keys(settings, grid)
+            if section == "measurement":  # what is measured is the same for all networks
+                known = ("rates", "horizon")
             self._known(("grid", section), inside, known)
             for key, value in inside.items():
                 axes.append(self._axis(section, key, value, [axis.name for axis in axes]))
-        return self._zipped(tuple(axes), grid.get("zip"))
+        zipped = self._zipped(tuple(axes), grid.get("zip"))
+        for dim in dict.fromkeys(axis.along for axis in zipped):
+            self._distinct([axis for axis in zipped if axis.along == dim])
+        return zipped
+
+    def _distinct(self, axes: Sequence[Axis]) -> None:
+        """Whether axes of one dimension differ, all together, at any two places."""
+        seen = set()
+        for place, labels in enumerate(zip(*(axis.labels for axis in axes), strict=True)):
+            if labels in seen:
+                path, said = ("grid", *axes[0].path), ", ".join(map(repr, labels))
+                if len(axes[0].path) == 1:
+                    self._fail(
+                        (*path, place), f'must have a label of its own, such as label = "other"; got {said} twice'
+                    )
+                self._fail(path, f"must have every value once, got {said} twice")
+            seen.add(labels)
 
     def _task_keys(self, settings: Mapping[str, Any], grid: Mapping[str, Any]) -> list[str]:
         name = settings["task"].get("name")
@@ -219,9 +241,8 @@ class _Reader:
                 for place, one in enumerate(listed)
             ]
         labels = [one if isinstance(one, str | Real) else label_of(one) for one in listed]
-        for place, label in enumerate(labels):
-            if label in labels[:place]:
-                self._fail(path, f"must have every value once, got {label!r} twice")
+        if key == "rates":
+            labels = [f"{len(one)} from {one[0]:.3g} to {one[-1]:.3g}" for one in listed]
         if key == "trainable" or (section == "models" and key == "family"):
             self._fail(path, "cannot be an axis: its networks have other weights; make it a sweep of its own")
         name = key if key not in taken else f"{section}_{key}"
@@ -242,12 +263,9 @@ class _Reader:
             for place, one in enumerate(listed)
         ]
         labels = [label_of(one) for one in values]
-        for place, label in enumerate(labels):
-            if label in labels[:place]:
-                self._fail(
-                    (*path, place), f'must have a label of its own, such as label = "other"; got {label!r} twice'
-                )
-        plain = [{key: value for key, value in one.items() if key != "label"} for one in values]
+        base = settings[section] if section == "task" else {}
+        whole = [{**base, **one} if one.get("name", base.get("name")) == base.get("name") else one for one in values]
+        plain = [{key: value for key, value in one.items() if key != "label"} for one in whole]
         return Axis(section, (section,), tuple(plain), tuple(labels), section)
 
     def _zipped(self, axes: tuple[Axis, ...], asked: Any) -> tuple[Axis, ...]:
@@ -280,8 +298,11 @@ class _Reader:
             for path in ((section, key), ("grid", section, key)):
                 if path[-1] in self._under(path[:-1]):
                     self._fail(path, "must be left out where critical rates are computed: measurement.rates has them")
-        if "rates" not in settings["measurement"]:
+        asked = settings["measurement"]
+        if "rates" not in asked and "rates" not in self._under(("grid", "measurement")):
             self._fail(("measurement",), "must have rates, such as {logspace = [1e-4, 1.0, 25]}")
+        if not asked["train"] and (asked["lethal_update"] or not asked["predict"]):
+            self._fail(("measurement", "train"), "must be true unless predict = true and lethal_update = false")
         if settings["remedies"] or "remedies" in self.given.get("grid", {}):
             self._fail(("remedies",), "must be left out where critical rates are computed")
         for key in ("solved",):
@@ -357,8 +378,15 @@ class _Reader:
             if isinstance(history, list) and history and history[-1] >= settings["training"]["epochs"]:
                 epochs = settings["training"]["epochs"]
                 self._fail(("recording", "history"), f"must be below epochs = {epochs}, got {history[-1]}")
-            if settings["kind"] == "critical_rate" and settings["training"]["epochs"] <= NO_LEARNING_WINDOW:
+            if settings["kind"] != "critical_rate":
+                continue
+            if settings["training"]["epochs"] <= NO_LEARNING_WINDOW:
                 self._fail(("training", "epochs"), f"must be above {NO_LEARNING_WINDOW}")
+            if settings["measurement"]["lethal_update"]:
+                if not isinstance(task, tasks.DelayedActivation):
+                    self._fail(("measurement", "lethal_update"), "must be false for tasks other than DelayedActivation")
+                if optimizer_of(settings) != OPTIMIZERS["sgd"]:
+                    self._fail(("measurement", "lethal_update"), "must be false for optimizers other than plain sgd")
 
     # how it is said
 
@@ -385,7 +413,11 @@ class _Reader:
     def _known(self, path: tuple[str | int, ...], given: Mapping[str, Any], valid: Any) -> None:
         for key in given:
             if key not in valid:
-                self._fail((*path, key), f"is unknown; valid are {', '.join(valid)}", key, valid)
+                said = f"is unknown; valid are {', '.join(valid)}"
+                homes = [f"{section}.{key}" for section, keys in SECTIONS.items() if key in keys]
+                if homes and not _near(key, valid):
+                    said += f"; did you mean {homes[0]!r}?"
+                self._fail((*path, key), said, key, valid)
 
     @staticmethod
     def _said(key: str, error: Exception) -> str:
@@ -398,10 +430,19 @@ class _Reader:
             at = at[:-1]
         parts = (f".{part}" if isinstance(part, str) else f" (value {part + 1})" for part in path)
         name = "".join(parts).removeprefix(".") or "file"
-        near = get_close_matches(str(value), list(valid), 1, 0.6) if value is not None else []
-        if value is not None and not valid and "must be one of" in message:
-            listed = message.split("must be one of ")[1].split(";")[0].split(", ")
-            near = get_close_matches(str(value), listed, 1, 0.6)
+        near = _near(value, valid)
+        if not valid and "must be one of" in message:
+            near = _near(value, message.split("must be one of ")[1].split(";")[0].split(", "))
         hint = f"; did you mean {near[0]!r}?" if near and near[0] != value else ""
         where = f"{self.file}:{self.lines.get(at, 1)}: " if self.file else ""
         raise InputError(f"{where}{name} {' '.join(message.split())}{hint}")
+
+
+def _near(value: Any, valid: Any) -> list[str]:
+    """The name that was meant: the most alike, or one that the value is the beginning of."""
+    if value is None:
+        return []
+    text = str(value)
+    return get_close_matches(text, list(valid), 1, 0.6) or [
+        one for one in map(str, valid) if len(text) > 2 and one.startswith(text)
+    ]

@@ -91,7 +91,7 @@ SECTIONS: dict[str, dict[str, Check]] = {
     "models": {
         "family": _among(*FAMILIES), "published": text, "units": _whole(1), "rank": _whole(1), "scheme": text,
         "seed": _whole(0), "confidence": _above(0), "threshold": number, "initial_state": number,
-        "activation": _among(*ACTIVATIONS), "readout": text, "trainable": _texts,
+        "activation": _among(*ACTIVATIONS), "readout": text, "trainable": _texts, "spare_ranks": _whole(0),
     },
     "task": {},
     "training": {
@@ -101,7 +101,10 @@ SECTIONS: dict[str, dict[str, Check]] = {
     },
     "remedies": {},
     "recording": {"history": _history, "final_weights": truth},
-    "measurement": {"rates": _rates, "horizon": _whole(NO_LEARNING_WINDOW + 1), "train": truth},
+    "measurement": {
+        "rates": _rates, "horizon": _whole(NO_LEARNING_WINDOW + 1), "predict": truth, "train": truth,
+        "lethal_update": truth,
+    },
     "shards": {"networks": _whole(1), "resume_every": _whole(1)},
     "grid": {},
 }  # fmt: skip
@@ -111,7 +114,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "training": {"optimizer": "sgd", "seed": 0, "solved": 0.05, "engine": "auto", "dtype": "float32"},
     "remedies": {},
     "recording": {"history": "auto", "final_weights": True},
-    "measurement": {"horizon": 3000, "train": True},
+    "measurement": {"horizon": 3000, "predict": True, "train": True, "lethal_update": False},
 }
 TASKS = [name for name in tasks.__all__ if name.startswith(("Delayed", "Evidence", "NBit"))]
 #: ways to write evenly spaced values

@@ -10,6 +10,7 @@ import xarray as xr
 from ghostpoint.errors import InputError
 from ghostpoint.experiments import Silent, critical_rate_scaling, get, remedies
 from ghostpoint.experiments.shared import parts
+from ghostpoint.experiments.shared.sweep_runs import changed
 from tests.experiments import full_rank_samples, network_samples
 
 SMALL = {
@@ -19,11 +20,13 @@ SMALL = {
                         "epochs_shown": [0, 50]},
     "ranks": {**get("ranks").parameters["quick"], "ranks": [1], "rates": 2, "epochs": 60, "epochs_shown": [0, 59],
               "low_rate_epochs": 60},
-    "remedies": {**remedies.PARAMETERS["paper"],
-                 "sweeps": [remedies._sweep("DCDT", "adam", [0.1], 20, 2, ["plain", "trust region"])]},
-    "critical_rate_scaling": {"seeds": [100, 101], "conditions": [
-        {**one, "epochs": 800, "log10_rates": [-0.9, 0.3]} for one in critical_rate_scaling.QUICK["conditions"][:2]
-    ]},
+    "remedies": {"sweeps": {"dcdt": remedies.quick("remedies_full_rank", 20, 2, ["plain", "trust region"],
+                                                   task=["DCDT"], learning_rate=[0.1])}},
+    "critical_rate_scaling": {"sweeps": {"critical_rate_scaling_delay": changed(
+        critical_rate_scaling.PAPER["sweeps"]["critical_rate_scaling_delay"],
+        grid={"task": {"delay": [40.0, 60.0]}, "training": {"epochs": [800, 900]}, "models": {"seed": [100, 101]},
+              "measurement": {"rates": [{"powers": [-0.9, 0.3, 9]}] * 2}, "zip": [["delay", "rates", "epochs"]]},
+    )}},
 }  # fmt: skip
 COUNT = {"rates_rank_one": 2, "rates_dcdt": 3, "rates_full_rank": 4, "ranks": 3, "remedies": 2}
 
