@@ -24,8 +24,9 @@ pytestmark = pytest.mark.skipif(
     find_spec("numba_cuda") is None, reason="numba-cuda is not installed (pip install 'ghostpoint[cuda]')"
 )
 ROOT = Path(__file__).parents[3]
-#: of errors in float32, relative to numbers above 1
-LARGEST = 2e-5
+#: of errors in float32, relative to numbers above 1; the rates of a trust region divide by small
+#: differences
+LARGEST, LARGEST_TRUSTED = 5e-6, 2e-5
 #: kinds of network, and how many cases there are of each at least
 KINDS = {"rank one": 8, "low rank": 8, "full rank": 8}
 
@@ -43,7 +44,8 @@ def check(found):
     for name, one in found.items():
         short = name.endswith("float32")
         assert one["dtype"] == ("float32" if short else "float64"), name
-        assert one["largest"] < (LARGEST if short else 1e-12), (name, one)
+        in_single = LARGEST_TRUSTED if "trust region" in name or "unsplit" in name else LARGEST
+        assert one["largest"] < (in_single if short else 1e-12), (name, one)
         assert one["events"], name
         if "trust region" in name:
             assert one["acted"] > 0, name
