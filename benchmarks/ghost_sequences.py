@@ -131,6 +131,13 @@ def row(method: str, name: str, mu: float, reported: list[dict[str, Any]], secon
     }  # fmt: skip
 
 
+def write(saved: dict[str, Any], path: Path) -> None:
+    """Save all, with a line for each row."""
+    rows = ",\n  ".join(json.dumps(each) for each in saved["rows"])
+    text = json.dumps({**saved, "rows": None}, indent=1).replace('"rows": null', f'"rows": [\n  {rows}\n ]')
+    path.write_text(text + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Compare on all systems and sizes of mu."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -152,12 +159,12 @@ def main() -> None:
         experiment = get("ghost_sequences")
         claims = experiment.claims(read_dataset(asked.claims), experiment.parameters["paper"])
         saved["claims"] = [claim.to_dict() for claim in claims]
-        asked.output.write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
+        write(saved, asked.output)
         return
 
     def keep(new: Any) -> None:
         saved["rows"].append(new)
-        asked.output.write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
+        write(saved, asked.output)
 
     def done(method: str) -> set[tuple[str, float]]:
         return {(r["system"], r["mu"]) for r in saved["rows"] if r["method"] == method}
