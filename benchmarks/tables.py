@@ -466,6 +466,46 @@ def sweep_time() -> str:
     return markdown(("sweep", "networks", "predicted", "took", "ratio"), rows)
 
 
+def _passages(rows: list[dict[str, Any]]) -> str:
+    """Found of those that there are, and wrong ones."""
+    there = sum(row["found"] + row["missed"] for row in rows)
+    wrong = sum(row["wrong"] for row in rows)
+    return f"{sum(row['found'] for row in rows)} of {there}" + f", {wrong} wrong" * bool(wrong)
+
+
+def ghost_sequences() -> str:
+    """Passages of ghosts by system and method: found, wrong, right dimensions, processor time."""
+    saved = result("ghost_sequences")["rows"]
+    methods = list(dict.fromkeys(row["method"] for row in saved))
+    lines = []
+    for name in dict.fromkeys(row["system"] for row in saved):
+        cells = []
+        for method in methods:
+            rows = [row for row in saved if (row["system"], row["method"]) == (name, method)]
+            right = sum(row["right_dimension"] for row in rows)
+            seconds = sum(row["seconds"] for row in rows) / len(rows)
+            cells.append(f"{_passages(rows)}; {right} right; {digits(seconds, 2)} s")
+        lines.append([name, *cells])
+    return markdown(("system", *methods), lines)
+
+
+def ghost_sequences_by_mu() -> str:
+    """Passages by mu and method, and the median of the duration over pi / sqrt(mu a)."""
+    saved = result("ghost_sequences")["rows"]
+    methods = list(dict.fromkeys(row["method"] for row in saved))
+    lines = []
+    for mu in [*sorted({row["mu"] for row in saved if row["mu"] > 0}, reverse=True), "below 0"]:
+        cells = []
+        for method in methods:
+            here = [row for row in saved if (row["mu"] if row["mu"] > 0 else "below 0") == mu]
+            rows = [row for row in here if row["method"] == method]
+            ratios = sorted(row["duration"] for row in rows if row["duration"])
+            cells += [_passages(rows), f"{ratios[len(ratios) // 2]:.2f}" if ratios else "-"]
+        lines.append([mu if isinstance(mu, str) else f"{mu:.0e}", *cells])
+    head = [text for method in methods for text in (method, "duration")]
+    return markdown(("mu", *head), lines)
+
+
 #: name of a table in the pages: what makes it
 TABLES: dict[str, Callable[[], str]] = {
     "engines": engines,
@@ -497,6 +537,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "exponent, terms": exponent_terms,
     "exponent, claims": lambda: claims_of("exponent"),
     "resistant": resistant,
+    "ghost sequences": ghost_sequences,
+    "ghost sequences by mu": ghost_sequences_by_mu,
+    "ghost sequences, claims": lambda: claims_of("ghost_sequences"),
     "remedies, rates": lambda: remedies("rate"),
     "remedies, problems": lambda: remedies("problem"),
 }

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ghostpoint.diagnosis import Diagnosis, diagnose
     from ghostpoint.models import GRU, LSTM, FullRankRNN, LowRankRNN
     from ghostpoint.results import TrainingRun, load
-    from ghostpoint.slow_points import abrupt_drop, find_slow_points, slow_passage, track_slow_points
+    from ghostpoint.slow_points import abrupt_drop, find_slow_points, ghost_sequence, slow_passage, track_slow_points
     from ghostpoint.sweeps import open_sweep, sweep
     from ghostpoint.theory import NormalForm, SaddleNodeToy
     from ghostpoint.training import Computing, train
@@ -64,6 +64,7 @@ _PUBLIC: dict[str, str | None] = {
     "slow_points": None,
     "find_slow_points": "slow_points",
     "slow_passage": "slow_points",
+    "ghost_sequence": "slow_points",
     "track_slow_points": "slow_points",
     "abrupt_drop": "slow_points",
     "read_weights": "weights",
@@ -96,6 +97,7 @@ __all__ = [
     "experiments",
     "figures",
     "find_slow_points",
+    "ghost_sequence",
     "load",
     "open_sweep",
     "read_weights",

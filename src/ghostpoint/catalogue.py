@@ -18,6 +18,7 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
     "fixed_point_count": ("fixed_point_count", "FIXED_POINT_COUNT"),
     "before_the_drop": ("before_the_drop", "BEFORE_THE_DROP"),
     "plateau": ("plateau", "PLATEAU"),
+    "ghost_sequences": ("ghost_sequences", "GHOST_SEQUENCES"),
     "latent_dcdt": ("latent_paths", "DCDT"),
     "latent_dmts": ("latent_paths", "DMTS"),
     "full_dcdt": ("full_rank_paths", "DCDT"),

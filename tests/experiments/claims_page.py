@@ -16,6 +16,7 @@ from tests.critical_rate import test_stability_boundaries as boundaries
 from tests.experiments import full_rank_samples, low_rank_samples, network_samples
 from tests.experiments import test_before_the_drop as before
 from tests.experiments import test_exponent_experiment as exponent
+from tests.experiments import test_ghost_sequences_experiment as ghost_sequences
 from tests.experiments import test_minimal_systems as minimal
 from tests.experiments import test_plateau_experiment as plateau
 from tests.experiments import test_remedies_experiment as remedies
@@ -38,6 +39,8 @@ def sampled(id: str) -> list[Claim]:
         return get(id).claims(before.sample()[0].assign_attrs(plateau_latent_dmts=0.5), paper)
     if id == "minimal_systems":
         return get(id).claims(minimal.sample()[0], paper)
+    if id == "ghost_sequences":
+        return get(id).claims(ghost_sequences.sample()[0], paper)
     if id == "plateau":
         return get(id).claims(plateau.sample()[0], paper)
     if id == "exponent":

@@ -25,6 +25,7 @@ def test_own_experiments_have_own_claims_only(claims):
     assert own == {
         "critical_rate_scaling",
         "exponent",
+        "ghost_sequences",
         "minimal_systems",
         "plateau",
         "remedies",

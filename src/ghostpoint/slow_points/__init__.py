@@ -18,6 +18,8 @@ from ghostpoint.slow_points.tracking.abrupt_drop import Answer, abrupt_drop
 from ghostpoint.slow_points.tracking.track import track_slow_points
 from ghostpoint.slow_points.tracking.tracks import Event, Tracks
 from ghostpoint.slow_points.user_field import UserField
+from ghostpoint.slow_points.visits.ghost_sequence import ghost_sequence
+from ghostpoint.slow_points.visits.sequence_record import GhostSequence, Route
 
 __all__ = [  # noqa: RUF022  (in reading order)
     # where a network hardly moves
@@ -38,6 +40,10 @@ __all__ = [  # noqa: RUF022  (in reading order)
     "passage_steps",
     "normal_form_gradient",
     "NormalFormGradient",
+    # which of them trajectories pass
+    "ghost_sequence",
+    "GhostSequence",
+    "Route",
     # rank one to three
     "latents",
 ]

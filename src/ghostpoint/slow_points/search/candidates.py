@@ -25,6 +25,7 @@ FUSED = 1e-2  # zeros farther apart than this (times 1 + |x|) are never one
 GROUP = 1e-5  # ends of descents closer than this (times 1 + |x|) are polished once
 MANY = 200  # coordinates from which points are polished on several threads
 POWERS = 40  # of the iteration for a left null vector
+SINGULAR = 1e-2  # |J^T F| / |F| below which F is tried as the left null vector where an SVD's fails
 NEAR_FOLD = 0.05  # a fixed point with |J^-1| above 1 / NEAR_FOLD is asked for a partner
 
 
@@ -182,6 +183,9 @@ def _stationary(
     if speed == 0:  # as where a gate is shut to the last bit
         return [], "the velocity is 0 in float64 there, but the Jacobian is singular: no zero is resolved"
     ghost = solve_ghost(exact, metric, kappa, _direction(exact, metric, kappa, slope))
+    if not ghost.settled and 1e-6 < slope < SINGULAR:
+        # with two null vectors or more, an SVD gives any combination of them: F is the right one
+        ghost = solve_ghost(exact, metric, kappa, _direction(exact, metric, kappa, 0.0))
     if not ghost.settled:
         return [], f"neither a zero nor a stationary point of the speed is reached from speed {speed:.3g}"
     if is_minimum(exact, metric, ghost):
