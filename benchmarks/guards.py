@@ -258,9 +258,11 @@ def summary(runs: list[dict]) -> str:
         "| guarded: networks, lost, solved, epoch | forward passes |",
         "|---|---|---|---|---|",
     ]
-    usual = [one for one in runs if one["units"] == 64]
-    for task, cell, optimizer in dict.fromkeys((one["task"], one["cell"], one["optimizer"]) for one in usual):
-        of_cell = [one for one in usual if (one["task"], one["cell"], one["optimizer"]) == (task, cell, optimizer)]
+    cells: dict[tuple, list[dict]] = defaultdict(list)
+    for one in runs:
+        cells[one["task"], one["cell"], one["optimizer"], one["units"]].append(one)
+    for (task, cell, optimizer, units), of_cell in sorted(cells.items(), key=lambda item: item[0][3] != 64):
+        size = "" if units == 64 else f", {units} units"
         guarded = [one for one in of_cell if one["method"] == "guard"]
         rates = sorted({one["rate"] for one in guarded})
         if not guarded:
@@ -278,7 +280,7 @@ def summary(runs: list[dict]) -> str:
             )
         passes = sum(one["forward"] for one in guarded) / len(guarded)
         rows.append(
-            f"| {task} {cell} {optimizer} | {', '.join(f'{rate:g}' for rate in rates)} | {texts[0]} | {texts[1]} "
+            f"| {task} {cell} {optimizer}{size} | {', '.join(f'{rate:g}' for rate in rates)} | {texts[0]} | {texts[1]} "
             f"| {passes:.2f} |"
         )
     return "\n".join(rows)
