@@ -101,3 +101,8 @@ for layer, network in networks.items():
         unstable = int((points.eigenvalues[k].real > 0).sum())
         print(f"  {points.kind[k]}: speed {points.speed[k]:.2g} a step, {unstable} unstable directions")
 plt.show()
+
+# %%
+# No stable fixed point is found near these states, in either network. The fixed point that is found
+# lies between the cues and is unstable, and the states of unlike cues move away from it. That is
+# memory enough for a delay of this length.
