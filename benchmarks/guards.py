@@ -31,6 +31,7 @@ import argparse
 import json
 import math
 import platform
+import textwrap
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -286,6 +287,29 @@ def summary(runs: list[dict]) -> str:
     return "\n".join(rows)
 
 
+def pairs(runs: list[dict]) -> str:
+    """Every guarded network beside the plain one of the same cell, rate and seed, in words."""
+    names = [name for name in KEY if name != "method"]
+    plain = {tuple(one[name] for name in names): one for one in runs if one["method"] == "plain"}
+    guarded = {tuple(one[name] for name in names): one for one in runs if one["method"] == "guard"}
+    lines = []
+    for what, tasks in (("On a full batch", set(FULL)), ("On fresh batches", set(FRESH_RATES))):
+        both = [(plain[key], guarded[key]) for key in sorted(plain.keys() & guarded.keys()) if key[0] in tasks]
+        solved = [
+            (alone["epoch"], with_it["epoch"]) for alone, with_it in both if alone["solved"] and with_it["solved"]
+        ]
+        ratios = sorted(ours / theirs for theirs, ours in solved if theirs > 0 and ours >= 0)
+        lines.append(
+            f"{what}, {len(both)} pairs of networks with the same seed: plain {sum(one['lost'] for one, _ in both)} "
+            f"lost and {sum(one['solved'] for one, _ in both)} solved, guarded {sum(one['lost'] for _, one in both)} "
+            f"lost and {sum(one['solved'] for _, one in both)} solved. "
+            f"{sum(one['solved'] and not other['solved'] for one, other in both)} were solved plain and not guarded. "
+            f"Where both solved, the guarded one took {ratios[len(ratios) // 2]:.2f} times the epochs in the median "
+            f"and {ratios[-1]:.2f} times at most."
+        )
+    return "\n\n".join(textwrap.fill(line, 100, break_on_hyphens=False) for line in lines)
+
+
 def rivals(runs: list[dict]) -> str:
     """Per task and cell, all methods on the seeds that every rival had, as Markdown."""
     ways = {
@@ -349,7 +373,7 @@ def main() -> None:
         one for one in saved["runs"] if one["method"] == "plain" or one.get("rule") == RULE or one["task"] not in FULL
     ]
     if options.markdown:
-        write_page(summary(runs), MARKS)
+        write_page(f"{summary(runs)}\n\n{pairs(runs)}", MARKS)
         write_page(rivals(runs), RIVALS)
         return
     known = {tuple(one[name] for name in KEY) for one in runs}

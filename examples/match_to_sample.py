@@ -103,6 +103,5 @@ for layer, network in networks.items():
 plt.show()
 
 # %%
-# No stable fixed point is found near these states, in either network. The fixed point that is found
-# lies between the cues and is unstable, and the states of unlike cues move away from it. That is
-# memory enough for a delay of this length.
+# No stable fixed point is found near these states, in either network: the one that is found is
+# unstable. So a cue can be kept over a delay of this length without an attractor of its own.
