@@ -327,9 +327,9 @@ def rivals(runs: list[dict]) -> str:
                 found[one["task"], one["cell"]][way].append(one)
     rows = [f"| task, cell | {' | '.join(ways)} |", "|---" * (1 + len(ways)) + "|"]
     for (task, cell), by_way in found.items():
-        if set(by_way) != set(ways):
-            continue
         seeds = set.intersection(*({one["seed"] for one in by_way[way]} for way in ways))
+        if not seeds:
+            continue
         texts = []
         for way in ways:
             counted = [one for one in by_way[way] if one["seed"] in seeds]
@@ -337,7 +337,9 @@ def rivals(runs: list[dict]) -> str:
             solved = [sum(one["solved"] for one in counted if one["rate"] == rate) for rate in rates]
             epochs = [one["epoch"] for one in counted if one["epoch"] >= 0]
             lost = sum(one["lost"] for one in counted)
-            texts.append(f"{'+'.join(map(str, solved))} of {len(counted)}, {lost}, {median(epochs) if epochs else '-'}")
+            texts.append(
+                f"{'+'.join(map(str, solved))} of {len(counted)}, {lost}, {f'{median(epochs):.0f}' if epochs else '-'}"
+            )
         rows.append(f"| {task} {cell} | {' | '.join(texts)} |")
     return "\n".join(rows)
 
