@@ -34,7 +34,8 @@ SWEEPS = (
     ("remedies_low_rank", "T = 48", "adam", [0.01, 0.1], 200, 6),
     ("remedies_full_rank", "full rank", "sgd", [2.0], 200, 4),
     ("remedies_full_rank", "DCDT", "adam", [0.1], 400, 4),
-    ("remedies_dmts", "DMTS", "adam", [0.1], 400, 4),
+    ("remedies_dmts", "DMTS", "adam", [0.001, 0.01, 0.1], 400, 20),
+    ("remedies_dmts", "DMTS", "sgd", [0.02, 0.2, 2.0, 100.0], 400, 20),
 )
 
 
@@ -43,13 +44,14 @@ def table(rows: list[dict]) -> str:
     paper = json.loads((RESULTS / "remedies.json").read_text())
     others = [dict(zip(paper["columns"], row, strict=True)) for row in paper["rows"]]
     lines = [
-        "| networks, optimizer, rate | guard: networks, lost, solved, epoch, loss | trust region | plain |",
-        "|---|---|---|---|",
+        "| networks, optimizer, rate | guard: networks, lost, solved, epoch, loss | trust region "
+        "| trust region, guarded | plain |",
+        "|---|---|---|---|---|",
     ]
     for row in rows:
         key = (row["problem"], row["optimizer"], row["rate"])
         cells = [_cell(row)]
-        for treatment in ("trust region", "plain"):
+        for treatment in ("trust region", "trust region, guarded", "plain"):
             same = [
                 one
                 for one in others

@@ -4,6 +4,10 @@ clipped, with the guard.
     python benchmarks/guards.py [--tasks DA,DCDT] [--cells tanh,gru] [--optimizers sgd,adam]
     [--methods "plain;guard"]
         [--seeds 5] [--first-seed 200] [--units 64] [--json FILE] [--table | --markdown]
+    python benchmarks/guards.py --optimizers adam --methods "clip1;autoclip"
+    python benchmarks/guards.py --optimizers schedulefree,prodigy --methods plain   # need the
+        packages schedulefree and prodigyopt
+    python benchmarks/guards.py --add FILE   # the runs of another file of this program
 
 A run is one network; runs that the file already holds are not made again, so a longer list of seeds
 or rates adds to it. Guarded runs of an older rule (:data:`RULE`) are dropped. ``--markdown`` writes
@@ -14,6 +18,9 @@ The full batch for the tasks of the publication (400 updates; match to sample wi
 loss was below half of chance at some update. *lost*: learned, and the median loss of the last 20
 updates is above 0.9 of chance, or not finite. *solved*: that median is below 0.05 of chance.
 *epoch*: first update of 20 in a row below 0.05 of chance. *forward*, *backward*: passes an update.
+*autoclip* clips at the 10th percentile of all norms of the gradient so far (P. Seetharaman et al.,
+"AutoClip: adaptive gradient clipping for source separation networks", 2020). Schedule-free AdamW is
+judged by the weights that it is evaluated at, with a forward pass of their own.
 Cells: ``nn.RNN`` (tanh), ``nn.GRU``, ``nn.LSTM`` with PyTorch's own initial weights, a linear
 readout and the task's output function; the torch seed is the run's.
 """
@@ -24,13 +31,16 @@ import argparse
 import json
 import math
 import platform
+import textwrap
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -42,6 +52,8 @@ RATES = {
     "momentum": (0.03, 0.3, 3.0),
     "adam": (0.003, 0.03, 0.3),
     "adamw": (0.003, 0.03, 0.3),
+    "schedulefree": (0.003, 0.03, 0.3),
+    "prodigy": (0.3, 1.0, 3.0),
 }
 FULL = {
     "DA": gp.tasks.DelayedActivation(),
@@ -56,6 +68,8 @@ RULE = 3
 PAGE = Path(__file__).parents[1] / "docs" / "torch.md"
 #: the lines between which the page holds the table
 MARKS = ("<!-- written by python benchmarks/guards.py --markdown -->", "<!-- end of what was written -->")
+#: likewise of the table of rivals
+RIVALS = ("<!-- rivals, by python benchmarks/guards.py --markdown -->", "<!-- end of the rivals -->")
 KEY = ("task", "cell", "optimizer", "rate", "method", "units", "updates", "seed")
 
 
@@ -77,6 +91,10 @@ def optimizer_of(name: str, network: nn.Module, rate: float) -> torch.optim.Opti
         return torch.optim.SGD(network.parameters(), lr=rate)
     if name == "momentum":
         return torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9)
+    if name == "schedulefree":
+        return import_module("schedulefree").AdamWScheduleFree(network.parameters(), lr=rate)
+    if name == "prodigy":
+        return import_module("prodigyopt").Prodigy(network.parameters(), lr=rate)
     return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name](network.parameters(), lr=rate)
 
 
@@ -159,7 +177,12 @@ def run(task: str, cell: str, optimizer: str, rate: float, method: str, units: i
         rule: Any = {"fixed": FixedBatch(**options)} if fixed else {"fresh": FreshBatches(**options)}
         guard = Guard(network, chosen, batch="fixed" if fixed else "fresh", **rule)
     clip = float(method[4:]) if method.startswith("clip") else math.inf
-    losses = []
+    # schedule-free optimizers train at other weights than those that they are evaluated at
+    free: Any = chosen if hasattr(chosen, "eval") else None
+    if free is not None:
+        free.train()
+    losses: list[float] = []
+    norms: list[float] = []
     start = time.perf_counter()
     for _ in range(updates):
         closure = following()
@@ -169,9 +192,17 @@ def run(task: str, cell: str, optimizer: str, rate: float, method: str, units: i
             chosen.zero_grad()
             loss, _ = closure()
             loss.backward()
-            if clip < math.inf:
+            if method == "autoclip":
+                norms.append(float(nn.utils.clip_grad_norm_(network.parameters(), math.inf)))
+                nn.utils.clip_grad_norm_(network.parameters(), float(np.quantile(norms, 0.1)))
+            elif clip < math.inf:
                 nn.utils.clip_grad_norm_(network.parameters(), clip)
             chosen.step()
+            if free is not None:
+                free.eval()
+                with torch.no_grad():
+                    loss, _ = closure()
+                free.train()
             losses.append(float(loss.detach()))
         if not math.isfinite(losses[-1]) and guard is None:
             break
@@ -228,14 +259,19 @@ def summary(runs: list[dict]) -> str:
         "| guarded: networks, lost, solved, epoch | forward passes |",
         "|---|---|---|---|---|",
     ]
-    usual = [one for one in runs if one["units"] == 64]
-    for task, cell, optimizer in dict.fromkeys((one["task"], one["cell"], one["optimizer"]) for one in usual):
-        of_cell = [one for one in usual if (one["task"], one["cell"], one["optimizer"]) == (task, cell, optimizer)]
+    cells: dict[tuple, list[dict]] = defaultdict(list)
+    for one in runs:
+        cells[one["task"], one["cell"], one["optimizer"], one["units"]].append(one)
+    for (task, cell, optimizer, units), of_cell in sorted(cells.items(), key=lambda item: item[0][3] != 64):
+        size = "" if units == 64 else f", {units} units"
         guarded = [one for one in of_cell if one["method"] == "guard"]
         rates = sorted({one["rate"] for one in guarded})
         if not guarded:
             continue
-        plain = [one for one in of_cell if one["method"] == "plain" and one["rate"] in rates]
+        same = {(one["rate"], one["seed"], one["updates"]) for one in guarded}
+        plain = [
+            one for one in of_cell if one["method"] == "plain" and (one["rate"], one["seed"], one["updates"]) in same
+        ]
         texts = []
         for found in (plain, guarded):
             lost, solved = (sum(one[name] for one in found) for name in ("lost", "solved"))
@@ -245,16 +281,73 @@ def summary(runs: list[dict]) -> str:
             )
         passes = sum(one["forward"] for one in guarded) / len(guarded)
         rows.append(
-            f"| {task} {cell} {optimizer} | {', '.join(f'{rate:g}' for rate in rates)} | {texts[0]} | {texts[1]} "
+            f"| {task} {cell} {optimizer}{size} | {', '.join(f'{rate:g}' for rate in rates)} | {texts[0]} | {texts[1]} "
             f"| {passes:.2f} |"
         )
     return "\n".join(rows)
 
 
-def write_page(text: str) -> None:
-    """Put the table into the page."""
+def pairs(runs: list[dict]) -> str:
+    """Every guarded network beside the plain one of the same cell, rate and seed, in words."""
+    names = [name for name in KEY if name != "method"]
+    plain = {tuple(one[name] for name in names): one for one in runs if one["method"] == "plain"}
+    guarded = {tuple(one[name] for name in names): one for one in runs if one["method"] == "guard"}
+    lines = []
+    for what, tasks in (("On a full batch", set(FULL)), ("On fresh batches", set(FRESH_RATES))):
+        both = [(plain[key], guarded[key]) for key in sorted(plain.keys() & guarded.keys()) if key[0] in tasks]
+        solved = [
+            (alone["epoch"], with_it["epoch"]) for alone, with_it in both if alone["solved"] and with_it["solved"]
+        ]
+        ratios = sorted(ours / theirs for theirs, ours in solved if theirs > 0 and ours >= 0)
+        lines.append(
+            f"{what}, {len(both)} pairs of networks with the same seed: plain {sum(one['lost'] for one, _ in both)} "
+            f"lost and {sum(one['solved'] for one, _ in both)} solved, guarded {sum(one['lost'] for _, one in both)} "
+            f"lost and {sum(one['solved'] for _, one in both)} solved. "
+            f"{sum(one['solved'] and not other['solved'] for one, other in both)} were solved plain and not guarded. "
+            f"Where both solved, the guarded one took {ratios[len(ratios) // 2]:.2f} times the epochs in the median "
+            f"and {ratios[-1]:.2f} times at most."
+        )
+    return "\n\n".join(textwrap.fill(line, 100, break_on_hyphens=False) for line in lines)
+
+
+def rivals(runs: list[dict]) -> str:
+    """Per task and cell, all methods on the seeds that every rival had, as Markdown."""
+    ways = {
+        "Adam": ("adam", "plain"),
+        "Adam, clipped at 1": ("adam", "clip1"),
+        "Adam, AutoClip": ("adam", "autoclip"),
+        "schedule-free AdamW": ("schedulefree", "plain"),
+        "Prodigy": ("prodigy", "plain"),
+        "Adam, guarded": ("adam", "guard"),
+    }
+    found: dict[tuple[str, str], dict[str, list[dict]]] = defaultdict(lambda: defaultdict(list))
+    for one in runs:
+        for way, (optimizer, method) in ways.items():
+            if (one["optimizer"], one["method"]) == (optimizer, method) and one["units"] == 64:
+                found[one["task"], one["cell"]][way].append(one)
+    rows = [f"| task, cell | {' | '.join(ways)} |", "|---" * (1 + len(ways)) + "|"]
+    for (task, cell), by_way in found.items():
+        seeds = set.intersection(*({one["seed"] for one in by_way[way]} for way in ways))
+        if not seeds:
+            continue
+        texts = []
+        for way in ways:
+            counted = [one for one in by_way[way] if one["seed"] in seeds]
+            rates = sorted({one["rate"] for one in counted})
+            solved = [sum(one["solved"] for one in counted if one["rate"] == rate) for rate in rates]
+            epochs = [one["epoch"] for one in counted if one["epoch"] >= 0]
+            lost = sum(one["lost"] for one in counted)
+            texts.append(
+                f"{'+'.join(map(str, solved))} of {len(counted)}, {lost}, {f'{median(epochs):.0f}' if epochs else '-'}"
+            )
+        rows.append(f"| {task} {cell} | {' | '.join(texts)} |")
+    return "\n".join(rows)
+
+
+def write_page(text: str, marks: tuple[str, str]) -> None:
+    """Put a table into the page."""
     page = PAGE.read_text()
-    before, after = page.index(MARKS[0]) + len(MARKS[0]), page.index(MARKS[1])
+    before, after = page.index(marks[0]) + len(marks[0]), page.index(marks[1])
     PAGE.write_text(f"{page[:before]}\n\n{text}\n\n{page[after:]}")
 
 
@@ -272,6 +365,7 @@ def main() -> None:
     parser.add_argument("--units", default="64")
     parser.add_argument("--updates", type=int)
     parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "guards.json")
+    parser.add_argument("--add", type=Path, help="only add the runs of another file")
     parser.add_argument("--table", action="store_true", help="only show what the file holds")
     parser.add_argument("--markdown", action="store_true", help="only write the table of docs/torch.md")
     options = parser.parse_args()
@@ -281,9 +375,14 @@ def main() -> None:
         one for one in saved["runs"] if one["method"] == "plain" or one.get("rule") == RULE or one["task"] not in FULL
     ]
     if options.markdown:
-        write_page(summary(runs))
+        write_page(f"{summary(runs)}\n\n{pairs(runs)}", MARKS)
+        write_page(rivals(runs), RIVALS)
         return
     known = {tuple(one[name] for name in KEY) for one in runs}
+    if options.add:
+        runs += [
+            one for one in json.loads(options.add.read_text())["runs"] if tuple(one[name] for name in KEY) not in known
+        ]
     last_written = time.monotonic()
 
     def write() -> None:
@@ -295,7 +394,7 @@ def main() -> None:
         temporary.write_text(text)
         temporary.replace(options.json)
 
-    for seed in () if options.table else range(options.first_seed, options.first_seed + options.seeds):
+    for seed in () if options.table or options.add else range(options.first_seed, options.first_seed + options.seeds):
         for task in options.tasks.split(","):
             for cell in options.cells.split(","):
                 for optimizer in options.optimizers.split(","):

@@ -293,15 +293,18 @@ def high_rates() -> str:
 
 
 def guards() -> str:
-    """Networks of the guard's benchmark by task, cell and method, over all rates and optimizers."""
-    cells: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    """Networks of the guard's benchmark by task, cell, size and method, over all rates; optimizers
+    of PyTorch together, and rivals by themselves.
+    """
+    cells: dict[tuple[str, str, str, str], list[dict[str, Any]]] = {}
     for run in result("guards")["runs"]:
-        cells.setdefault((run["task"], run["cell"], run["method"]), []).append(run)
+        method = run["optimizer"] if run["optimizer"] in {"schedulefree", "prodigy"} else run["method"]
+        cells.setdefault((run["task"], run["cell"], str(run["units"]), method), []).append(run)
     rows = [
         [*cell, str(len(runs)), *(str(sum(run[what] for run in runs)) for what in ("learned", "lost", "solved"))]
         for cell, runs in cells.items()
     ]
-    return markdown(("task", "cell", "method", "networks", "learned", "lost", "solved"), rows)
+    return markdown(("task", "cell", "units", "method", "networks", "learned", "lost", "solved"), rows)
 
 
 FAMILIES = {"rank_one": "rank one", "rank_two": "rank two", "full_rank": "full rank"}

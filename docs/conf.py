@@ -59,12 +59,11 @@ numpydoc_attributes_as_param_list = True
 numpydoc_xref_param_type = False
 viewcode_line_numbers = True
 
-# the gallery: every script of examples/ but those that say themselves that they take minutes
+# the gallery: every script of examples/
 sphinx_gallery_conf = {
     "examples_dirs": str(HERE.parent / "examples"),
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",
-    "ignore_pattern": r"match_to_sample\.py$",
     "within_subsection_order": "gallery_order.ForReaders",
     "abort_on_example_error": True,
     "download_all_examples": False,

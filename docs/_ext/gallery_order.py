@@ -11,6 +11,8 @@ ORDER = (
     "own_field.py",
     "diagnose_a_log.py",
     "own_pytorch_module.py",
+    "match_to_sample.py",
+    "transformer.py",
 )
 
 

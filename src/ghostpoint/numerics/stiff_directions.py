@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 
 __all__ = ["StiffParts", "stiff_directions"]
 
@@ -94,7 +95,8 @@ def stiff_directions(gram: Floats, cross: Floats, dependent: float = DEPENDENT) 
         return np.zeros((0, kept)), np.zeros(0)
     # B = Z^T Z with rows z_i / sqrt(s_i . z_i): its eigenvectors from those of Z Z^T
     z = conjugate[:found] / np.sqrt(curvatures[:found])[:, None]
-    values, vectors = np.linalg.eigh(z @ gram @ z.T)
+    # (by the QR algorithm: NumPy's way starts threads for matrices of 26 rows and more, and waits)
+    values, vectors = eigh(z @ gram @ z.T, driver="ev", check_finite=False)
     large: Any = values > dependent**2 * values[-1]
     values, vectors = values[large], vectors[:, large]
     return vectors.T @ z / np.sqrt(values)[:, None], values

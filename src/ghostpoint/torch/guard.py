@@ -320,7 +320,9 @@ class Guard:
             self._warn("fused", "a fused optimizer takes scaled gradients: only the rule for fresh batches is used")
             self.batch, self._is_fixed = "fresh", False
         # a norm is not finite if a number is not
-        sizes = [torch.linalg.vector_norm(self.parameters.gradient_of(p)) for p in self.parameters.tensors]
+        sizes = [
+            torch.linalg.vector_norm(self.parameters.gradients_of(tensors)) for tensors, _ in self.parameters.pieces()
+        ]
         losses = torch.stack([one.loss.reshape(()).to(sizes[0]) for one in pending])
         size, self._loss = torch.stack([torch.stack(sizes).sum(), losses.mean()]).tolist()
         if not (abs(size) < float("inf") and abs(self._loss) < float("inf")):
@@ -374,8 +376,8 @@ class Guard:
         assert theta is not None
         work, self._work = self._work, None
         d = work if work is not None and len(work) == len(theta) else torch.empty_like(theta)
-        for p, part in self.parameters.pieces():
-            d[part] = self.parameters.flat(p.detach()) - theta[part]
+        for tensors, part in self.parameters.pieces():
+            torch.sub(self.parameters.values_of(tensors), theta[part], out=d[part])
         if not d.any() and self._fixed.stiff is None:
             self._expected = None
             return self._record(Update(number, "kept", rule, 1.0, (), loss))

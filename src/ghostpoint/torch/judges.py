@@ -68,8 +68,8 @@ class FixedJudge:
         """
         work, self.gradient = self.gradient, None
         if work is not None and len(work) == len(theta):
-            for p, part in self.parameters.pieces():  # y = g - g_previous, in place
-                work[part] = self.parameters.gradient_of(p) - work[part]
+            for tensors, part in self.parameters.pieces():  # y = g - g_previous, in place
+                work[part] = self.parameters.gradients_of(tensors) - work[part]
             self.secants.add(work, theta)
         return work
 
@@ -84,15 +84,15 @@ class FixedJudge:
         if not len(stiff.slope):
             return False
         coefficients = stiff.gradient
-        for p, part in self.parameters.pieces():
-            memory[part] = self.parameters.gradient_of(p) - self.secants.combined(coefficients, part)
+        for tensors, part in self.parameters.pieces():
+            memory[part] = self.parameters.gradients_of(tensors) - self.secants.combined(coefficients, part)
         self.stiff, self.rest = stiff, memory.norm()
         return True
 
     def keep_gradient(self, memory: torch.Tensor) -> None:
         """Remember the present gradient, in the memory of a vector that is no longer needed."""
-        for p, part in self.parameters.pieces():
-            memory[part] = self.parameters.gradient_of(p)
+        for tensors, part in self.parameters.pieces():
+            memory[part] = self.parameters.gradients_of(tensors)
         self.gradient = memory
 
     def forget(self) -> None:
@@ -267,9 +267,9 @@ def _move(
     limited = secants is not None and bool(coefficients.any())
     if untouched and factor == 1.0 and not limited:
         return True
-    for p, part in parameters.pieces():
+    for tensors, part in parameters.pieces():
         moved = torch.add(theta[part], d[part], alpha=factor)
         if limited and secants is not None:
             moved += secants.combined(coefficients, part)
-        p.copy_(moved.view(p.shape))
+        parameters.set_some(tensors, moved)
     return False

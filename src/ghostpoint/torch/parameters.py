@@ -10,13 +10,16 @@ from ghostpoint.errors import InputError
 
 __all__ = ["Parameters"]
 
+#: numbers of small parameters that are worked on together
+_TOGETHER = 1 << 16
+
 
 class Parameters:
     """The parameters of all groups of an optimizer, in order, each once.
 
     Vectors are on the device of the first parameter, in float64 if all parameters are, else in
-    float32. No method but :meth:`values` and :meth:`gradients` makes a copy of more than one
-    parameter.
+    float32. No method but :meth:`values` makes a copy of more than one parameter, or of more than
+    65536 numbers where parameters are smaller.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer):
@@ -39,36 +42,55 @@ class Parameters:
         """Their devices other than the CPU."""
         return tuple(dict.fromkeys(p.device for p in self.tensors if p.device.type != "cpu"))
 
-    def pieces(self) -> Iterator[tuple[torch.Tensor, slice]]:
-        """Each parameter, and its place in a vector."""
-        first = 0
+    def pieces(self) -> Iterator[tuple[list[torch.Tensor], slice]]:
+        """Parameters one after the other, small ones several at a time, and their place in a
+        vector.
+        """
+        first = last = 0
+        together: list[torch.Tensor] = []
         for p in self.tensors:
-            yield p, slice(first, first + p.numel())
-            first += p.numel()
+            if together and last + p.numel() - first > _TOGETHER:
+                yield together, slice(first, last)
+                together, first = [], last
+            together.append(p)
+            last += p.numel()
+        yield together, slice(first, last)
 
     def values(self) -> torch.Tensor:
         """The parameters, a copy."""
         return torch.cat([self.flat(p.detach()) for p in self.tensors])
 
-    def gradients(self) -> torch.Tensor:
-        """The gradients, a copy; 0 where there is none."""
-        return torch.cat([self.gradient_of(p) for p in self.tensors])
+    def values_of(self, tensors: list[torch.Tensor]) -> torch.Tensor:
+        """Some of the parameters, flat; of a single one a view where that can be."""
+        flat = [self.flat(p.detach()) for p in tensors]
+        return flat[0] if len(flat) == 1 else torch.cat(flat)
 
-    def gradient_of(self, p: torch.Tensor) -> torch.Tensor:
-        """The gradient of one parameter, flat; sparse ones are filled in."""
+    def gradients_of(self, tensors: list[torch.Tensor]) -> torch.Tensor:
+        """The gradients of some of the parameters, flat; 0 where there is none, and sparse ones
+        are filled in.
+        """
+        flat = [self._gradient_of(p) for p in tensors]
+        return flat[0] if len(flat) == 1 else torch.cat(flat)
+
+    def _gradient_of(self, p: torch.Tensor) -> torch.Tensor:
         if p.grad is None:
             return torch.zeros(p.numel(), dtype=self.dtype, device=self.device)
         return self.flat(p.grad.detach().to_dense() if p.grad.is_sparse else p.grad.detach())
 
     def copy_values_to(self, vector: torch.Tensor) -> None:
         """``vector`` becomes the parameters."""
-        for p, part in self.pieces():
-            vector[part] = self.flat(p.detach())
+        for tensors, part in self.pieces():
+            vector[part] = self.values_of(tensors)
 
     def set(self, vector: torch.Tensor) -> None:
         """Put the parameters at ``vector``."""
-        for p, part in self.pieces():
-            p.copy_(vector[part].view(p.shape))
+        for tensors, part in self.pieces():
+            self.set_some(tensors, vector[part])
+
+    def set_some(self, tensors: list[torch.Tensor], vector: torch.Tensor) -> None:
+        """Put some of the parameters at ``vector``."""
+        for p, values in zip(tensors, vector.split([p.numel() for p in tensors]), strict=True):
+            p.copy_(values.view(p.shape))
 
     def versions(self) -> list[tuple[int, int]]:
         """Changes when a parameter is written to, or another one takes its place."""
@@ -84,9 +106,10 @@ class Parameters:
     def replace_gradients(self, vector: torch.Tensor) -> list[torch.Tensor | None]:
         """Let the gradients be ``vector``, where there are any; what they were."""
         held = [p.grad for p in self.tensors]
-        for p, part in self.pieces():
+        sizes = [p.numel() for p in self.tensors]
+        for p, values in zip(self.tensors, vector.split(sizes), strict=True):
             if p.grad is not None:
-                p.grad = vector[part].view(p.shape).to(p.grad)
+                p.grad = values.view(p.shape).to(p.grad)
         return held
 
     def give_back_gradients(self, held: list[torch.Tensor | None]) -> None:

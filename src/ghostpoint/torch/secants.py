@@ -71,10 +71,10 @@ class Secants:
             return
         own = self.parameters
         y_y = y_s = torch.zeros((), dtype=own.wide, device=own.device)
-        for p, part in own.pieces():
+        for tensors, part in own.pieces():
             wide = y[part].to(own.wide)
             y_y = y_y + wide.dot(wide)
-            y_s = y_s + wide.dot(own.flat(p.detach()).to(own.wide) - theta[part].to(own.wide))
+            y_s = y_s + wide.dot(own.values_of(tensors).to(own.wide) - theta[part].to(own.wide))
         largest, y_y, y_s = torch.stack([y.abs().amax().to(y_y), y_y, y_s]).tolist()
         if not (0 < y_y < float("inf") and 0 < abs(y_s) < float("inf")):
             return
@@ -91,7 +91,7 @@ class Secants:
         else:
             self.rows[row] = y
         kept = len(self.order)
-        by_y, by_s = self._products(lambda p, part: [self.piece(0, part), own.flat(p.detach()) - theta[part]]).T
+        by_y, by_s = self._products(lambda tensors, part: [self.piece(0, part), own.values_of(tensors) - theta[part]]).T
         for name, values in (("gram", by_y), ("cross", by_s)):
             grown = np.empty((kept, kept))
             grown[1:, 1:] = getattr(self, name)[: kept - 1, : kept - 1]
@@ -101,12 +101,12 @@ class Secants:
     def stiff(self) -> StiffParts:
         """The directions in which the loss is stiff, and the present gradient along them."""
         combine, curvature = self.directions()
-        by_gradient = self._products(lambda p, part: [self.parameters.gradient_of(p)])
+        by_gradient = self._products(lambda tensors, _: [self.parameters.gradients_of(tensors)])
         return StiffParts(combine, curvature, combine @ by_gradient[:, 0])
 
     def along(self, stiff: StiffParts, d: torch.Tensor) -> Floats:
         """``d . q_i``, (S,)."""
-        return np.asarray(stiff.combine @ self._products(lambda p, part: [d[part]])[:, 0])
+        return np.asarray(stiff.combine @ self._products(lambda _, part: [d[part]])[:, 0])
 
     def piece(self, index: int, part: slice) -> torch.Tensor:
         """A part of a y."""
@@ -151,16 +151,14 @@ class Secants:
             rows = self._decoded(self.rows[: len(self), block], indices)
             yield slice(block.start - part.start, block.stop - part.start), rows
 
-    def _products(self, given: Callable[[torch.Tensor, slice], list[torch.Tensor]]) -> Floats:
-        """Inner products of the K y with n vectors, which are given parameter by parameter, (K,
-        n).
-        """
+    def _products(self, given: Callable[[list[torch.Tensor], slice], list[torch.Tensor]]) -> Floats:
+        """Inner products of the K y with n vectors, which are given piece by piece, (K, n)."""
         if not self.order:
             return np.zeros((0, 1))
         own = self.parameters
         total = torch.zeros((), dtype=own.wide, device=own.device)
-        for p, part in own.pieces():
-            vectors = torch.stack(given(p, part), 1).to(own.wide)
+        for tensors, part in own.pieces():
+            vectors = torch.stack(given(tensors, part), 1).to(own.wide)
             for place, rows in self._blocks(part):
                 total = total + rows.to(own.wide) @ vectors[place]
         return np.asarray(total.tolist(), dtype=np.float64)[self.order]
