@@ -3,7 +3,7 @@
 import { element } from "./controls.js";
 import { Network, Task, Trainer } from "./math/rank_one.js";
 import { passageTime, Toy } from "./math/toy.js";
-import { forgetWidths } from "./plot.js";
+import { forgetWidths, work } from "./plot.js";
 import { readFile } from "./saved_file.js";
 import { address } from "./state.js";
 import { rankOneView } from "./views/rank_one.js";
@@ -48,14 +48,12 @@ function show() {
 }
 
 addEventListener("hashchange", show);
-let waiting = 0;
 addEventListener("resize", () => {
   forgetWidths();
-  cancelAnimationFrame(waiting);
-  waiting = requestAnimationFrame(() => views[main.dataset.part].render());
+  views[main.dataset.part].render();
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => views[main.dataset.part].render());
 show();
 
 // What the page computes with, for tests and for the curious.
-window.ghostpoint = { Toy, passageTime, Network, Task, Trainer, networkAt, readFile, views };
+window.ghostpoint = { Toy, passageTime, Network, Task, Trainer, networkAt, readFile, views, work };

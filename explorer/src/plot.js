@@ -35,6 +35,23 @@ export function pretty(value) {
   return String(Number(value.toPrecision(3))).replace("-", "−");
 }
 
+/** A function that has `render` called in the next frame, once, however often it is called until
+ *  then. */
+export function onceAFrame(render) {
+  let waiting = false;
+  return () => {
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => {
+      waiting = false;
+      render();
+    });
+  };
+}
+
+/** What has been done since the page was opened, for tests. */
+export const work = { drawings: 0 };
+
 let widths = new WeakMap();
 
 /** Forget how wide the figures are. */
@@ -68,35 +85,43 @@ export class Figure {
     if (label !== this.label) this.svg.setAttribute("aria-label", (this.label = label));
   }
 
-  /** Start a drawing over these domains; log scales where `log` says so. Returns this. */
-  begin({ x: [x0, x1], y: [y0, y1], log = "", xTicks, yTicks, yFormat, xFormat }) {
+  /** Start a drawing over these domains; log scales where `log` says so. Returns this. The axes
+   *  of the last drawing stay where they are the same. */
+  begin({ x: [x0, x1], y: [y0, y1], log = "", yTicks }) {
+    work.drawings += 1;
     // asking for the width lays the page out, so it is asked for once for all figures, and again
     // after a change
     if (!widths.has(this.node) && this.node.clientWidth) widths.set(this.node, this.node.clientWidth);
     const width = Math.max((widths.get(this.node) ?? 0) - 30, 220);
     const height = Math.round(Math.max(width * this.ratio, 150));
+    const axes = [width, height, x0, x1, y0, y1, log, yTicks].join();
+    if (axes === this.drawn) for (const part of [this.back, this.plot, this.over]) part.node().replaceChildren();
+    else {
+      this.drawn = axes;
+      this.drawAxes(width, height, [x0, x1], [y0, y1], log, yTicks);
+    }
+    return this;
+  }
+
+  drawAxes(width, height, xDomain, yDomain, log, yTicks) {
     const margin = { left: 52, right: 12, top: 12, bottom: 36 };
-    this.size = { width, height, margin };
+    this.size = { width, height };
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    this.x = (log.includes("x") ? scaleLog() : scaleLinear())
-      .domain([x0, x1])
-      .range([margin.left, width - margin.right]);
-    this.y = (log.includes("y") ? scaleLog() : scaleLinear())
-      .domain([y0, y1])
-      .range([height - margin.bottom, margin.top]);
+    this.x = (log.includes("x") ? scaleLog() : scaleLinear()).domain(xDomain).range([margin.left, width - margin.right]);
+    this.y = (log.includes("y") ? scaleLog() : scaleLinear()).domain(yDomain).range([height - margin.bottom, margin.top]);
     const root = select(this.svg);
     root.selectAll("*").remove();
-    this.clip = `clip-${Math.random().toString(36).slice(2)}`;
+    const clip = `clip-${Math.random().toString(36).slice(2)}`;
     root
       .append("clipPath")
-      .attr("id", this.clip)
+      .attr("id", clip)
       .append("rect")
       .attr("x", margin.left)
       .attr("y", margin.top)
       .attr("width", width - margin.left - margin.right)
       .attr("height", height - margin.top - margin.bottom);
-    this.back = root.append("g").attr("clip-path", `url(#${this.clip})`);
-    const tick = (scale, ticks, format, isLog) => (axis) => {
+    this.back = root.append("g").attr("clip-path", `url(#${clip})`);
+    const tick = (axis, scale, isLog, ticks) => {
       axis.tickSizeOuter(0).tickSize(4);
       if (ticks) axis.tickValues(ticks);
       else if (isLog) {
@@ -111,19 +136,18 @@ export class Figure {
             : power(k);
         });
       } else axis.ticks(width < 330 ? 3 : 5);
-      if (format) axis.tickFormat(format);
       return axis;
     };
     root
       .append("g")
       .attr("class", "axis")
       .attr("transform", `translate(0,${height - margin.bottom})`)
-      .call(tick(this.x, xTicks, xFormat, log.includes("x"))(axisBottom(this.x)));
+      .call(tick(axisBottom(this.x), this.x, log.includes("x")));
     root
       .append("g")
       .attr("class", "axis")
       .attr("transform", `translate(${margin.left},0)`)
-      .call(tick(this.y, yTicks, yFormat, log.includes("y"))(axisLeft(this.y)));
+      .call(tick(axisLeft(this.y), this.y, log.includes("y"), yTicks));
     root
       .append("text")
       .attr("x", (margin.left + width - margin.right) / 2)
@@ -135,9 +159,8 @@ export class Figure {
       .attr("transform", `translate(11,${(margin.top + height - margin.bottom) / 2}) rotate(-90)`)
       .attr("text-anchor", "middle")
       .text(this.axes.y);
-    this.plot = root.append("g").attr("clip-path", `url(#${this.clip})`);
+    this.plot = root.append("g").attr("clip-path", `url(#${clip})`);
     this.over = root.append("g");
-    return this;
   }
 
   /** A line through [x, y] pairs; gaps where a number is not finite (or not positive on a log
@@ -155,28 +178,24 @@ export class Figure {
     return this;
   }
 
+  /** Dots at [x, y] pairs, as one path. */
   dots(points, kind = "", radius = 3) {
-    for (const [a, b] of points) {
-      if (Number.isFinite(this.x(a)) && Number.isFinite(this.y(b))) {
-        this.plot
-          .append("circle")
-          .attr("class", kind.match(/ring|rest/) ? kind : `dot ${kind}`)
-          .attr("cx", this.x(a).toFixed(2))
-          .attr("cy", this.y(b).toFixed(2))
-          .attr("r", radius);
-      }
-    }
-    return this;
+    const round = `a${radius},${radius} 0 1,0 ${2 * radius},0a${radius},${radius} 0 1,0 ${-2 * radius},0Z`;
+    return this.marks(points, kind.match(/ring|rest/) ? kind : `dot ${kind}`, (x, y) => `M${x - radius},${y}${round}`);
   }
 
   diamonds(points, kind = "", radius = 5) {
-    for (const [a, b] of points) {
-      const [x, y] = [this.x(a), this.y(b)];
-      this.plot
-        .append("path")
-        .attr("class", `dot ${kind}`)
-        .attr("d", `M${x - radius},${y}L${x},${y - radius}L${x + radius},${y}L${x},${y + radius}Z`);
-    }
+    const outline = `l${radius},${-radius}l${radius},${radius}l${-radius},${radius}Z`;
+    return this.marks(points, `dot ${kind}`, (x, y) => `M${x - radius},${y}${outline}`);
+  }
+
+  /** A shape at each [x, y] pair that is on the scales. */
+  marks(points, kind, shape) {
+    const shapes = points
+      .map(([a, b]) => [this.x(a), this.y(b)])
+      .filter((at) => at.every(Number.isFinite))
+      .map((at) => shape(...at.map((each) => Number(each.toFixed(2)))));
+    if (shapes.length) this.plot.append("path").attr("class", kind).attr("d", shapes.join(""));
     return this;
   }
 

@@ -18,7 +18,7 @@ READOUTS = [(None, None), (10.0, 0.01), (10.0, 0.1), (10.0, 1.0), (5.0, 2.0), (5
 
 @pytest.fixture(scope="module")
 def tab(browser, page_file):
-    opened = browser.new_page()
+    opened = browser.new_page(bypass_csp=True)
     opened.set_default_timeout(300_000)
     opened.goto(f"{page_file.as_uri()}#toy")
     opened.wait_for_function("window.ghostpoint !== undefined")

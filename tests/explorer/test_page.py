@@ -1,6 +1,7 @@
 import hashlib
 import json
 import re
+import tempfile
 import threading
 import urllib.error
 import urllib.request
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import ghostpoint as gp
+from ghostpoint.command import explore
 from ghostpoint.command.cli import run
 from ghostpoint.command.explore import server
 from ghostpoint.errors import InputError
@@ -33,7 +35,11 @@ def test_the_page_is_small_and_needs_nothing_from_elsewhere():
     text = page()
     assert len(text.encode()) < 700_000
     assert not re.search(r'<(?:script|img|iframe|object)[^>]* src=|<link[^>]* href="(?!data:)|@import|url\(http', text)
-    assert not re.search(r"\b(?:fetch|XMLHttpRequest|WebSocket|EventSource|sendBeacon)\b", text)
+    # the browser itself lets it connect to nothing but the command that serves it
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)[1].split("; ")
+    assert {"default-src 'none'", "connect-src 'self'", "img-src data: blob:"} <= set(policy)
+    assert not re.search(r"\b(?:XMLHttpRequest|WebSocket|EventSource|sendBeacon)\b", text)
+    assert len(re.findall(r"\bfetch\b", text)) == 1
 
 
 def test_the_page_is_bundled_from_the_sources_as_they_are():
@@ -109,17 +115,69 @@ def test_what_cannot_be_read_is_named(tmp_path, name):
         read_saved(tmp_path / name)
 
 
-def test_the_server_answers_this_machine_and_one_address():
+@pytest.fixture
+def ask():
+    """Ask a server of the page; the status and the content of its answer."""
     with server("<p>page</p>") as serving:
         host, port = serving.server_address[:2]
         assert host == "127.0.0.1"
         threading.Thread(target=serving.serve_forever, daemon=True).start()
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/?x=1") as answer:
-            assert answer.read() == b"<p>page</p>"
-        with pytest.raises(urllib.error.HTTPError) as error:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/etc/passwd")
-        assert error.value.code == 404
+
+        def ask(address, file=None, origin="http://127.0.0.1:{port}", **headers):
+            if file is not None:
+                headers["Origin"] = origin.format(port=port)
+            request = urllib.request.Request(f"http://127.0.0.1:{port}{address}", file, headers)
+            try:
+                with urllib.request.urlopen(request) as answer:
+                    return answer.status, answer.read()
+            except urllib.error.HTTPError as error:
+                return error.code, error.read()
+
+        yield ask
         serving.shutdown()
+
+
+LOG = b"step,loss\n" + b"".join(b"%d,%.3f\n" % (k, 2.3 if k < 100 else 0.1) for k in range(200))
+
+
+def test_the_server_answers_this_machine_and_one_address(ask):
+    assert ask("/?x=1") == (200, b"<p>page</p>")
+    assert ask("/etc/passwd")[0] == 404
+    # a name of another site that points at this machine
+    assert ask("/", Host="example.org") == (403, b"")
+    assert ask("/", Host="localhost:8000")[0] == 200
+
+
+def test_the_server_reads_and_diagnoses_a_file(ask, tmp_path):
+    status, content = ask("/read?name=my%20log.csv", LOG)
+    assert status == 200
+    (tmp_path / "my log.csv").write_bytes(LOG)
+    assert json.loads(content) == read_saved(tmp_path / "my log.csv")
+    assert json.loads(content)["runs"][0]["networks"][0]["verdict"] == "abrupt learning"
+
+
+@pytest.mark.parametrize("name", ["../../../log.csv", "..%5C..%5Clog.csv", "/etc/log.csv", "log.csv%00", "..log.csv"])
+def test_a_name_cannot_lead_out_of_the_folder(ask, name):
+    status, content = ask(f"/read?name={name}", LOG)
+    assert status == 200
+    assert json.loads(content)["runs"][0]["name"] == "log.csv"
+
+
+@pytest.mark.parametrize("origin", ["null", "http://example.org", "https://127.0.0.1:{port}", ""])
+def test_no_other_page_may_have_a_file_read(ask, origin):
+    assert ask("/read?name=log.csv", LOG, origin)[0] == 403
+
+
+def test_what_the_server_cannot_read_is_said_in_words(ask, monkeypatch):
+    status, content = ask("/read?name=note.txt", b"nothing of that kind")
+    assert status == 400
+    assert "note.txt" in json.loads(content)["error"]
+    assert tempfile.gettempdir() not in json.loads(content)["error"]
+    assert ask("/other", LOG)[0] == 404
+    monkeypatch.setattr(explore, "MOST_BYTES", 1 << 20)
+    status, content = ask("/read?name=log.csv", bytes((1 << 20) + 1))
+    assert status == 413
+    assert "1 MB" in json.loads(content)["error"]
 
 
 def test_the_command_writes_a_page_that_stands_alone(trained, tmp_path, capsys):

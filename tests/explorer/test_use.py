@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from xml.etree import ElementTree
 
 import pytest
 
 import ghostpoint as gp
+from ghostpoint.command.explore import server
 from ghostpoint.explorer import page, read_saved
 
 pytestmark = pytest.mark.browser
@@ -121,6 +123,108 @@ def test_logs_that_are_dropped(visit, tmp_path):
     assert "note.txt cannot be shown" in tab.inner_text("[role=alert]")
 
 
+def drop(tab, name, text):
+    """Drop a file on the page."""
+    files = tab.evaluate_handle(
+        """([name, text]) => {
+          const files = new DataTransfer();
+          files.items.add(new File([text], name));
+          return files;
+        }""",
+        [name, text],
+    )
+    tab.dispatch_event("main", "drop", {"dataTransfer": files})
+
+
+LOG = "step,loss\n" + "".join(f"{k},{2.3 if k < 100 else 0.1}\n" for k in range(200))
+
+
+def test_a_file_dropped_on_a_page_from_the_disk_names_the_command_that_diagnoses_it(visit):
+    tab = visit("#saved")
+    settled(tab, "saved")
+    drop(tab, "my log.csv", LOG)
+    tab.wait_for_function("document.querySelector('.lead').textContent.startsWith('my log.csv')")
+    assert "ghostpoint explore 'my log.csv' shows it with its diagnosis" in tab.inner_text("main")
+
+
+def test_a_file_dropped_on_the_served_page_is_diagnosed(browser):
+    tab = browser.new_page(bypass_csp=True)
+    with server(page(reads_files_at="read")) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        tab.goto(f"http://127.0.0.1:{serving.server_address[1]}/#saved")
+        settled(tab, "saved")
+        # a log that only the command can read
+        drop(tab, "train.log", "".join(f"epoch {k} loss {2.3 if k < 100 else 0.1}\n" for k in range(200)))
+        tab.wait_for_function("document.querySelector('.lead').textContent.startsWith('train.log')")
+        card = tab.locator(".card", has_text="Diagnosis")
+        assert "abrupt learning" in card.inner_text()
+        drop(tab, "note.txt", "nothing of that kind")
+        tab.wait_for_function("document.querySelector('[role=alert]').textContent !== ''")
+        assert "note.txt cannot be shown: note.txt: must have a header and rows" in tab.inner_text("[role=alert]")
+        assert "train.log" in tab.inner_text(".lead")  # which is still shown
+        serving.shutdown()
+    drop(tab, "log.csv", LOG)
+    tab.wait_for_function("document.querySelector('.lead').textContent.startsWith('log.csv')")
+    assert "The command that served this page has ended; ghostpoint explore log.csv" in card.inner_text()
+    tab.close()
+
+
+MOVED = {"toy": "Epoch shown", "rank-one": "Learning rate", "rank-two": "Epoch shown", "saved": "Epoch shown"}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_dragged_control_draws_each_figure_once_a_frame(visit, part):
+    """Twenty moves within a frame are one drawing, while the network trains too."""
+    tab = visit(f"#{part}" + ("?epochs=20000" if part == "rank-one" else ""))
+    tab.wait_for_function("document.querySelectorAll('main svg .axis').length >= 4")
+    tab.wait_for_timeout(500)
+    drawn, figures = tab.evaluate(
+        """(label) => new Promise((done) => {
+          const input = [...document.querySelectorAll("label")].find((each) => each.textContent === label).control;
+          const { work } = window.ghostpoint;
+          const move = () => {
+            for (let k = 0; k < 20; k++) {
+              input.value = Number(input.min) + ((input.max - input.min) * k) / 20;
+              input.dispatchEvent(new Event("input", { bubbles: true }));
+            }
+          };
+          requestAnimationFrame(() => {
+            move();
+            const before = work.drawings;
+            requestAnimationFrame(() => setTimeout(() =>
+              done([work.drawings - before, document.querySelectorAll("main figure").length])));
+          });
+        })""",
+        MOVED[part],
+    )
+    assert 0 < drawn <= figures
+
+
+@pytest.mark.parametrize("part", ["toy", "rank-two", "saved"])
+def test_a_redraw_leaves_the_axes_and_makes_few_elements(visit, part):
+    tab = visit(f"#{part}")
+    settled(tab, part)
+    kept, made = tab.evaluate(
+        """(label) => new Promise((done) => {
+          const input = [...document.querySelectorAll("label")].find((each) => each.textContent === label).control;
+          const axes = [...document.querySelectorAll("main .axis")];
+          let made = 0;
+          const observer = new MutationObserver((records) => {
+            for (const { addedNodes } of records)
+              made += [...addedNodes].filter((each) => each instanceof SVGElement).length;
+          });
+          observer.observe(document.querySelector("main"), { subtree: true, childList: true });
+          input.value = Number(input.value) - 1;
+          input.dispatchEvent(new Event("input", { bubbles: true }));
+          requestAnimationFrame(() => requestAnimationFrame(() =>
+            done([axes.filter((each) => each.isConnected).length / axes.length, made])));
+        })""",
+        "Epoch shown",
+    )
+    assert kept >= (1 if part == "toy" else 0.6)  # a flow is drawn where its trials and its points are
+    assert 0 < made < 120
+
+
 def test_a_view_can_be_shared_by_its_address(visit):
     tab = visit("#toy")
     settled(tab, "toy")
@@ -158,6 +262,28 @@ def test_a_figure_is_saved_as_svg(visit, tmp_path, part):
     lines = [element for element in root.iter() if element.get("stroke", "none") not in ("none", "")]
     assert len(lines) > 5
     assert "var(" not in path.read_text(encoding="utf-8")
+
+
+def test_the_browser_lets_the_page_ask_nothing_of_any_network(browser, page_file):
+    """By the page's own policy, within which all parts work."""
+    said = []
+    for part in PARTS:
+        tab = browser.new_page()
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.goto(f"{page_file.as_uri()}#{part}")
+        tab.wait_for_selector("main svg .axis")
+        tab.wait_for_timeout(500)
+        assert said == []
+        refused = tab.evaluate(
+            """() => new Promise((done) => {
+              addEventListener("securitypolicyviolation", (event) => done(event.effectiveDirective));
+              new Image().src = "http://127.0.0.1:9/x.png";
+            })"""
+        )
+        assert refused == "img-src"
+        tab.close()
+        said.clear()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -4,7 +4,7 @@ import weights from "../../data/rank_one.json";
 import { button, buttons, choice, element, group, sentence, slider } from "../controls.js";
 import { passageTime } from "../math/toy.js";
 import { Network, Task, Trainer } from "../math/rank_one.js";
-import { Figure, pretty, thinned } from "../plot.js";
+import { Figure, onceAFrame, pretty, thinned } from "../plot.js";
 import { State } from "../state.js";
 import { floats } from "../weights.js";
 
@@ -165,7 +165,8 @@ export function rankOneView() {
     ),
   );
 
-  const draw = () => requestAnimationFrame(render);
+  // a network that trains is drawn in every frame as it is
+  const draw = onceAFrame(() => running || render());
   const now = () => trainer.network;
 
   function restart() {
@@ -380,8 +381,10 @@ export function rankOneView() {
     for (const each of network.n) reach += Math.abs(each);
     const points = network.slowPoints(reach * 1.001 + 1e-9, 400);
     const start = network.start;
-    const low = Math.min(start, -2.6, ...points.zeros.map((z) => z.position)) - 0.5;
-    const high = Math.max(network.threshold + 1.5, ...points.zeros.map((z) => Math.min(z.position, 12))) + 0.5;
+    // ends on halves, so that the axis stays while the network trains
+    const low = Math.floor(2 * Math.min(start, -2.6, ...points.zeros.map((z) => z.position))) / 2 - 0.5;
+    const zeros = points.zeros.map((z) => Math.min(z.position, 12));
+    const high = Math.ceil(2 * Math.max(network.threshold + 1.5, ...zeros)) / 2 + 0.5;
     const f = figures.flow.begin({ x: [low, high], y: [-1.2, 2] });
     f.horizontal(0, "now").vertical(network.threshold).note("threshold", network.threshold, 1.9, { dx: 4 });
     for (const [epoch, kind] of [

@@ -3,7 +3,7 @@
 import run from "../../data/rank_two.json";
 import { button, buttons, choice, element, group, sentence, slider } from "../controls.js";
 import { PlaneNetwork } from "../math/rank_two.js";
-import { Figure, pretty, thinned } from "../plot.js";
+import { Figure, onceAFrame, pretty, thinned } from "../plot.js";
 import { State } from "../state.js";
 import { floats } from "../weights.js";
 
@@ -21,7 +21,7 @@ export const networkAt = (index) => new PlaneNetwork(floats(run.shown[index].wei
 
 export function rankTwoView() {
   const state = new State("rank-two", DEFAULTS);
-  const draw = () => requestAnimationFrame(render);
+  const draw = onceAFrame(render);
   let playing = null;
   const epochOf = (index) => run.shown[index].epoch;
   const controls = {

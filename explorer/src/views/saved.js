@@ -2,20 +2,20 @@
 // example that ships with it.
 
 import example from "../../data/example.json";
+import { isServed, readByCommand } from "../command.js";
 import { button, buttons, choice, element, group, sentence, slider } from "../controls.js";
 import { Network } from "../math/rank_one.js";
 import { PlaneNetwork } from "../math/rank_two.js";
-import { Figure, pretty, thinned } from "../plot.js";
+import { Figure, onceAFrame, pretty, thinned } from "../plot.js";
 import { readFile } from "../saved_file.js";
 import { State } from "../state.js";
 import { floats } from "../weights.js";
 
 const DEFAULTS = { run: 0, network: -1, epoch: -1 };
-const KINDS = {
-  stable: ["rest", "stable fixed point"],
-  unstable: ["ring", "unstable fixed point"],
-  ghost: ["ghost", "ghost"],
-};
+const KINDS = ["stable", "unstable", "ghost"];
+
+/** A name as a shell takes it for one word. */
+const quoted = (name) => (/^[\w./-]+$/.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`);
 
 function embedded() {
   const text = document.getElementById("saved-runs").textContent.trim();
@@ -26,7 +26,7 @@ export function savedView() {
   const state = new State("saved", DEFAULTS);
   let source = embedded() ?? example;
   const isExample = () => source === example;
-  const draw = () => requestAnimationFrame(render);
+  const draw = onceAFrame(render);
   const controls = {
     run: choice(state, "run", "Run", [], () => {
       choose();
@@ -98,17 +98,27 @@ export function savedView() {
         element(
           "div",
           { class: "card full drop" },
-          element(
-            "p",
-            {},
-            "Drop a file here: a run saved by ",
-            element("code", {}, "run.save"),
-            ", or a log with a column for the loss (CSV, or one JSON object a line). ",
-            element("code", {}, "ghostpoint explore FILE"),
-            " opens every format that ",
-            element("code", {}, "ghostpoint diagnose"),
-            " reads, with its diagnosis.",
-          ),
+          isServed
+            ? element(
+                "p",
+                {},
+                "Drop a file here: a run saved by ",
+                element("code", {}, "run.save"),
+                ", or any record of a training that ",
+                element("code", {}, "ghostpoint diagnose"),
+                " reads. The command that serves this page reads and diagnoses it, on this machine.",
+              )
+            : element(
+                "p",
+                {},
+                "Drop a file here: a run saved by ",
+                element("code", {}, "run.save"),
+                ", or a log with a column for the loss (CSV, or one JSON object a line). ",
+                element("code", {}, "ghostpoint explore FILE"),
+                " opens every format that ",
+                element("code", {}, "ghostpoint diagnose"),
+                " reads, with its diagnosis.",
+              ),
         ),
       ),
     ),
@@ -125,14 +135,28 @@ export function savedView() {
 
   async function take(file) {
     problem.textContent = "";
+    lead.textContent = `Reading ${file.name} …`;
     try {
-      source = { runs: [await readFile(file)] };
+      source = await read(file);
       for (const name of Object.keys(DEFAULTS)) state.set(name, DEFAULTS[name]);
       choose();
       draw();
     } catch (error) {
       problem.textContent = `${file.name} cannot be shown: ${error.message}`;
+      draw();
     }
+  }
+
+  /** The runs in a file, by the command that serves the page; by the page where none answers. */
+  async function read(file) {
+    if (isServed) {
+      try {
+        return await readByCommand(file);
+      } catch (error) {
+        if (!(error instanceof TypeError)) throw error;
+      }
+    }
+    return { runs: [await readFile(file)] };
   }
 
   function run() {
@@ -243,8 +267,9 @@ export function savedView() {
     };
     const now = at(weights);
     const places = points.map((p) => p.position[0]);
-    const low = Math.min(now.start, -2.5, ...places) - 0.5;
-    const high = Math.max((threshold ?? 1) + 1.5, ...places.map((p) => Math.min(p, 12))) + 0.5;
+    // ends on halves, so that the axis stays from epoch to epoch
+    const low = Math.floor(2 * Math.min(now.start, -2.5, ...places)) / 2 - 0.5;
+    const high = Math.ceil(2 * Math.max((threshold ?? 1) + 1.5, ...places.map((p) => Math.min(p, 12)))) / 2 + 0.5;
     const f = figures.flow.begin({ x: [low, high], y: [-1.2, 2] });
     const curve = (net) =>
       Array.from({ length: 121 }, (_, k) => {
@@ -281,10 +306,8 @@ export function savedView() {
   }
 
   function mark(f, points, place) {
-    for (const p of points) {
-      if (p.kind === "ghost") f.diamonds([place(p)], "ghost");
-      else f.dots([place(p)], KINDS[p.kind][0], 5);
-    }
+    const of = (kind) => points.filter((p) => p.kind === kind).map(place);
+    f.dots(of("stable"), "rest", 5).dots(of("unstable"), "ring", 5).diamonds(of("ghost"), "ghost");
   }
 
   function drawPoints(network, epoch) {
@@ -302,12 +325,10 @@ export function savedView() {
     });
     const lost = network.events?.no_learning_zone_entry ?? -1;
     if (lost >= 0) f.zone(lost, run().checkpoints[run().checkpoints.length - 1]);
-    for (const p of all) {
-      if (p.kind === "ghost") f.diamonds([[p.epoch, p.position[0]]], "ghost", 3.5);
-      else f.dots([[p.epoch, p.position[0]]], p.kind === "stable" ? "ink" : "ring", 2.6);
-    }
+    const of = (kind) => all.filter((p) => p.kind === kind).map((p) => [p.epoch, p.position[0]]);
+    f.dots(of("stable"), "ink", 2.6).dots(of("unstable"), "ring", 2.6).diamonds(of("ghost"), "ghost", 3.5);
     f.vertical(epoch, "now");
-    const counts = Object.keys(KINDS).map(
+    const counts = KINDS.map(
       (kind) => `${all.filter((p) => p.kind === kind && p.epoch === epoch).length} ${kind}`,
     );
     figures.points.caption.textContent = `Dots: stable; rings: unstable; diamonds: ghosts. At epoch ${pretty(epoch)}: ${counts.join(", ")}.`;
@@ -351,7 +372,13 @@ export function savedView() {
             element("p", {}, network.advice),
           ]
         : [
-            element("p", {}, "A dropped file has none. ", element("code", {}, "ghostpoint explore FILE"), " shows it."),
+            element(
+              "p",
+              {},
+              isServed ? "The command that served this page has ended; " : "This page reads a file without Python; ",
+              element("code", {}, `ghostpoint explore ${quoted(run().name)}`),
+              " shows it with its diagnosis.",
+            ),
           ]),
     );
     const losses = run().networks.filter((each) => (each.events?.no_learning_zone_entry ?? -1) >= 0).length;

@@ -2,7 +2,7 @@
 
 import { button, buttons, choice, element, group, sentence, slider } from "../controls.js";
 import { Toy } from "../math/toy.js";
-import { Figure, pretty, thinned } from "../plot.js";
+import { Figure, onceAFrame, pretty, thinned } from "../plot.js";
 import { State } from "../state.js";
 
 const DEFAULTS = { T: 100, start: 3.8, rate: 1.1, readout: "step", c: 1, threshold: 10, epoch: -1 };
@@ -12,7 +12,7 @@ const REGIMES = { slow: { rate: 0.03, start: 2 }, swings: { rate: 0.6, start: 3.
 
 export function toyView() {
   const state = new State("toy", DEFAULTS);
-  const draw = () => requestAnimationFrame(render);
+  const draw = onceAFrame(render);
   const again = () => {
     descent = null;
     state.set("epoch", -1);
