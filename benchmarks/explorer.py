@@ -26,6 +26,7 @@ Without any it is the page of this package, and the result goes to
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shutil
 import statistics
@@ -138,7 +139,12 @@ def main(pages: list[Path]) -> None:
                 print(f"{name} ({path.name}): {found[name]}", flush=True)
         browser.close()
     if not pages:
-        saved = {"machine": platform.machine(), "browser": f"Chromium {version}, headless", "controls": found}
+        load = "load average {:.0f}, {:.0f}, {:.0f} on {} processors".format(*os.getloadavg(), os.cpu_count())
+        saved = {
+            "machine": f"{platform.machine()}, {load}",
+            "browser": f"Chromium {version}, headless",
+            "controls": found,
+        }
         RESULT.write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
 
 

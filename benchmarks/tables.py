@@ -19,7 +19,7 @@ from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 DOCS = Path(__file__).parents[1] / "docs"
-MARK = re.compile(r"(<!-- (?P<name>[\w, ]+): benchmarks/tables\.py writes this -->\n).*?(<!-- end -->)", re.DOTALL)
+MARK = re.compile(r"(<!-- (?P<name>[\w, -]+): benchmarks/tables\.py writes this -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def result(name: str) -> Any:
@@ -391,6 +391,85 @@ def resistant() -> str:
     return markdown((*head, "left at half the chance loss"), rows)
 
 
+def before_the_drop() -> str:
+    """How many networks have each reading of a ghost before the drop, by family."""
+    families = result("before_the_drop_paper")["families"].values()
+    names = {
+        "ghost": "ghost",
+        "path_minimum": "minimum on the path",
+        "slow_stretch": "slower than 1/T",
+        "transient": "slower, and left again",
+        "inflection": "inflection",
+        "passage": "passage",
+    }
+    rows = []
+    for reading, name in names.items():
+        cells = []
+        for family in families:
+            at = family["readings"][reading]
+            text = f"{at['before']} of {family['networks']} ({at['at_start']}; {100 * at['on_plateau']:.0f} %)"
+            cells.append(f"**{text}**" if at["verdict"] == "holds" else text)
+        rows.append([name, *cells])
+    rows.append(["drop over plateau (median)", *(f"{family['drop_over_plateau']:.2g}" for family in families)])
+    return markdown(("reading", *(family["title"] for family in families)), rows)
+
+
+def critical_rate_scaling() -> str:
+    """Critical rates over delay, size and confidence at paper scale, and their exponents."""
+    rows = []
+    for sweep, of in result("critical_rate_scaling_paper")["sweeps"].items():
+        values, medians = (
+            ", ".join(digits(one, 2 + (one >= 100)) for one in of[name]) for name in ("values", "medians")
+        )
+        exponent, low, high = of["exponent"]
+        fit = f"{exponent:.2f}, {low:.2f} to {high:.2f}"
+        rows.append([sweep.replace("_", " "), values, medians, f"{of['with_one']} of {of['networks']}", fit])
+    head = ("sweep", "values", "critical rate, medians", "networks with one", "exponent, 95 % interval")
+    return markdown(head, rows)
+
+
+def lethal_updates() -> str:
+    """The network one update before it is lost at its critical rate, by delay."""
+    rows = [
+        [
+            str(at["delay"]),
+            f"{at['hazard']:.2f}",
+            f"{at['dangerous']} of {at['networks']}",
+            f"{at['loss_slope']:.2f}",
+            digits(at["gradient_norm"], 3),
+            f"{at['ghost_passage']:.1f} ({at['with_ghost']})",
+        ]
+        for at in result("critical_rate_scaling_paper")["lethal_updates"]
+    ]
+    head = ("T (steps)", "hazard, median", "hazard > 1", "dL/dt times T", "norm of grad t")
+    return markdown((*head, "passage of the whole ghost / t (networks with a ghost)"), rows)
+
+
+def first_order_rate() -> str:
+    """The toy's formula and the edge of stability of trained networks, in measured rates."""
+    rows = [
+        [
+            str(row["delay"]),
+            f"{row['fraction']:.2f}",
+            str(row["networks"]),
+            f"{row['formula']:.2f}",
+            f"{row['edge']:.2f}",
+        ]
+        for row in result("first_order_rate")["rows"]
+    ]
+    return markdown(("T (steps)", "trained at", "networks", "formula", "2 / (curvature along grad t)"), rows)
+
+
+def explorer() -> str:
+    """What a dragged control of the explorer costs a frame."""
+    rows = [
+        [name, digits(at["drawings"]), digits(at["elements"]), f"{at['cpu_ms']:.0f}", f"{at['cpu_ms_all']:.0f}"]
+        for name, at in result("explorer")["controls"].items()
+    ]
+    head = ("control", "drawings of a figure", "SVG elements made", "processor time, main thread (ms)")
+    return markdown((*head, "all processes (ms)"), rows)
+
+
 def remedies(by: str) -> str:
     """Networks that learn, are lost and solve, by remedy: over rates, or over other problems."""
     from ghostpoint.experiments.remedy_claims import Row
@@ -525,6 +604,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "long passages": long_passages,
     "monitor": monitor,
     "guards": guards,
+    "before the drop": before_the_drop,
+    "critical rate scaling": critical_rate_scaling,
+    "lethal updates": lethal_updates,
+    "first-order rate": first_order_rate,
+    "explorer": explorer,
     "sweep cost": sweep_cost,
     "sweep opening": sweep_opening,
     "sweep time": sweep_time,

@@ -18,18 +18,18 @@ width="9pt" viewBox="0 0 9 9">
 </svg>"""
 
 
-def test_ids_and_every_kind_of_reference_start_with_the_prefix():
+def test_ids_and_every_kind_of_reference_are_the_figures_own():
     plates = Plates()
     markup = plates.add(SVG, "p", 'a "label" <')
     root = ElementTree.fromstring(markup)
     assert root.get("aria-label") == 'a "label" <'
     assert root.get("width") is None
     assert root.get("viewBox") == "0 0 9 9"
-    assert [element.get("id") for element in root.iter() if element.get("id")] == ["p", "p-0", "p-1"]
+    assert [element.get("id") for element in root.iter() if element.get("id")] == ["p", "f0-0", "f0-1"]
     group = root.find(f"{NAME}g")
-    assert group.get("id") == "p-1"
-    assert group.get("clip-path") == "url(#p-0)"
-    assert group[0].get("href") == "#p-0"
+    assert group.get("id") == "f0-1"
+    assert group.get("clip-path") == "url(#f0-0)"
+    assert group[0].get("href") == "#f0-0"
     assert root.find(f"{NAME}metadata") is None
     assert "<?xml" not in markup
     assert "DOCTYPE" not in markup
@@ -38,7 +38,7 @@ def test_ids_and_every_kind_of_reference_start_with_the_prefix():
 def test_styles_become_classes_of_this_figure_alone():
     root = ElementTree.fromstring(Plates().add(SVG, "p", ""))
     assert root.find(f".//{NAME}style").text == (
-        "#p *{fill: red}#p path {stroke: none}#p .s0{fill:blue}#p .s1{fill:url(#p-0);mask:url(#p-1)}"
+        "#p *{fill: red}#p path {stroke: none}#p .s0{fill:blue}#p .s1{fill:url(#f0-0);mask:url(#f0-1)}"
     )
     assert [element.get("class") for element in root.iter() if element.get("class")] == ["s0", "s1", "s0"]
     assert not any(element.get("style") for element in root.iter())
@@ -48,10 +48,10 @@ def test_glyphs_are_kept_once_for_all_figures():
     plates = Plates()
     figures = [ElementTree.fromstring(plates.add(SVG, prefix, "")) for prefix in "pq"]
     for root in figures:
-        assert root.findall(f".//{NAME}use")[-1].attrib == {"href": "#glyph-0", "x": "1.23"}
+        assert root.findall(f".//{NAME}use")[-1].attrib == {"href": "#g0", "x": "1.23"}
     shared = ElementTree.fromstring(plates.definitions())
     assert [path.attrib for path in shared.iter(f"{NAME}path")] == [
-        {"id": "glyph-0", "d": "M1 1h1", "transform": "scale(0.015625)"}
+        {"id": "g0", "d": "M1 1h1", "transform": "scale(0.015625)"}
     ]
 
 

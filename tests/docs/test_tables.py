@@ -25,7 +25,7 @@ def test_a_page_has_what_the_results_give(page: str) -> None:
 def test_every_mark_is_filled_and_closed() -> None:
     assert {"docs/training.md", "docs/cuda.md", "docs/remedies.md"} <= MARKED.keys()
     for page, text in MARKED.items():
-        named = re.findall(r"<!-- ([\w, ]+): benchmarks/tables\.py writes this -->", text)
+        named = re.findall(r"<!-- ([\w, -]+): benchmarks/tables\.py writes this -->", text)
         assert [found["name"] for found in tables.MARK.finditer(text)] == named, page
 
 

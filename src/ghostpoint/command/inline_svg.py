@@ -31,35 +31,37 @@ class Plates:
         ElementTree.register_namespace("", _SVG)
         ElementTree.register_namespace("xlink", _XLINK)
         self._glyphs: dict[str, str] = {}
+        self._figures = 0
 
-    def add(self, svg: str, prefix: str, label: str) -> str:
-        """``svg`` as an element for the page: every id and reference to one starts with ``prefix``.
+    def add(self, svg: str, name: str, label: str) -> str:
+        """``svg`` as an element for the page, with the id ``name``.
 
         Matplotlib gives its elements the same ids in every figure, and its style rules apply to the
-        whole page; with several figures in a page each has to refer to its own. The element scales
-        with the page and carries ``label`` for readers who do not see it. Coordinates are rounded
-        to hundredths of a point, ids that nothing refers to are dropped, and equal styles become
-        one class.
+        whole page; with several figures in a page each has to refer to its own. So ids inside are
+        the figure's number and their own, short because a figure may refer to one 6000 times. The
+        element scales with the page and carries ``label`` for readers who do not see it.
+        Coordinates are rounded to hundredths of a point, ids that nothing refers to are dropped,
+        and equal styles become one class.
         """
         root = ElementTree.fromstring(svg)
         _remove(root, "metadata")
-        names = self._shared(root, prefix)
+        names = self._shared(root)
         for element in root.iter():
             self._rename(element, names)
-            for name in ("d", "transform", "x", "y", "points"):
-                if name in element.attrib:
-                    text = element.attrib[name]
-                    element.set(name, relative_path(text) if name == "d" else _rounded(text))
+            for each in ("d", "transform", "x", "y", "points"):
+                if each in element.attrib:
+                    text = element.attrib[each]
+                    element.set(each, relative_path(text) if each == "d" else _rounded(text))
         _unwrap(root)
-        _classify(root, prefix)
+        _classify(root, name)
         for element in root.iter():
             for part in ("text", "tail"):
                 text = getattr(element, part)
                 if text and not text.strip():
                     setattr(element, part, None)
-        for name in ("width", "height", "version"):
-            root.attrib.pop(name, None)
-        root.set("id", prefix)
+        for each in ("width", "height", "version"):
+            root.attrib.pop(each, None)
+        root.set("id", name)
         root.set("role", "img")
         root.set("aria-label", label)
         return _text(root)
@@ -71,7 +73,7 @@ class Plates:
         glyphs = "".join(f'<path id="{name}" {shape}/>' for shape, name in self._glyphs.items())
         return f'<svg xmlns="{_SVG}" class="shared" width="0" height="0" aria-hidden="true"><defs>{glyphs}</defs></svg>'
 
-    def _shared(self, root: Element, prefix: str) -> dict[str, str]:
+    def _shared(self, root: Element) -> dict[str, str]:
         """Take the glyphs out of ``root``; the new names of all ids that something refers to."""
         wanted = set(_references(root))
         names = {}
@@ -81,11 +83,12 @@ class Plates:
                     shape = f'd="{relative_path(child.get("d", ""))}"'
                     if "transform" in child.attrib:
                         shape += f' transform="{child.get("transform")}"'
-                    names[child.get("id", "")] = self._glyphs.setdefault(shape, f"glyph-{len(self._glyphs)}")
+                    names[child.get("id", "")] = self._glyphs.setdefault(shape, f"g{len(self._glyphs)}")
                     parent.remove(child)
         known = [element.get("id", "") for element in root.iter()]
         kept = [name for name in dict.fromkeys(known) if name in wanted]
-        return {**{name: f"{prefix}-{place}" for place, name in enumerate(kept)}, **names}
+        number, self._figures = self._figures, self._figures + 1
+        return {**{name: f"f{number}-{place}" for place, name in enumerate(kept)}, **names}
 
     def _rename(self, element: Element, names: dict[str, str]) -> None:
         for name, value in list(element.attrib.items()):
