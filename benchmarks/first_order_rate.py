@@ -8,7 +8,7 @@ first below half of chance. At 31 epochs, evenly from learning rate times epochs
 that, two rates are taken, over the measured one: the formula ``(3/8) T**2 / |grad t|**2`` and
 ``2 / curvature``, the curvature being that of the loss along grad t. States whose readout does not
 cross count for neither. Saved are medians over networks and states, in
-``benchmarks/results/first_order_rate.json``; about two minutes of a processor.
+``benchmarks/results/first_order_rate.json``; about a minute of a processor.
 """
 
 from __future__ import annotations

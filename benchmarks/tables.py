@@ -451,13 +451,13 @@ def first_order_rate() -> str:
         [
             str(row["delay"]),
             f"{row['fraction']:.2f}",
-            str(row["networks"]),
+            str(row["states"]),
             f"{row['formula']:.2f}",
             f"{row['edge']:.2f}",
         ]
         for row in result("first_order_rate")["rows"]
     ]
-    return markdown(("T (steps)", "trained at", "networks", "formula", "2 / (curvature along grad t)"), rows)
+    return markdown(("T (steps)", "trained at", "states", "formula", "2 / (curvature along grad t)"), rows)
 
 
 def explorer() -> str:
@@ -468,6 +468,12 @@ def explorer() -> str:
     ]
     head = ("control", "drawings of a figure", "SVG elements made", "processor time, main thread (ms)")
     return markdown((*head, "all processes (ms)"), rows)
+
+
+def explorer_opening() -> str:
+    """What opening a part of the explorer takes up to its first drawing."""
+    rows = [[name, str(taken)] for name, taken in result("explorer")["opening_ms"].items()]
+    return markdown(("opened", "processor time, all processes (ms)"), rows)
 
 
 def remedies(by: str) -> str:
@@ -609,6 +615,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "lethal updates": lethal_updates,
     "first-order rate": first_order_rate,
     "explorer": explorer,
+    "explorer, opening": explorer_opening,
     "sweep cost": sweep_cost,
     "sweep opening": sweep_opening,
     "sweep time": sweep_time,

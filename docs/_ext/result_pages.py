@@ -45,6 +45,11 @@ ELSEWHERE = [
     ("exponent", "exponent.json", "exponent"),
     ("resistant", "resistant.json", "exponent"),
     ("escape_times", "escape_times.json", "slow_points"),
+    ("explorer", "explorer.json", "explorer"),
+    ("first_order_rate", "first_order_rate.json", "critical_rate"),
+    ("paper_scale", "critical_rate_scaling_paper.json", "critical_rate"),
+    ("paper_scale", "before_the_drop_paper.json", "before_the_drop"),
+    ("guard_remedy", "guard_remedy.json", "torch"),
     ("diagnosis", "diagnosis.json", "diagnosis"),
 ]
 
