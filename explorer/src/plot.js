@@ -131,7 +131,7 @@ export class Figure {
         for (let k = Math.ceil(low - 1e-9); k <= high + 1e-9; k++) if (k % sparse === 0) exponents.push(k);
         axis.tickValues(exponents.map((k) => 10 ** k)).tickFormat((v) => {
           const k = Math.round(Math.log10(v));
-          return Math.abs(k) < 4
+          return Math.abs(k) < 3
             ? Number(v.toPrecision(1)).toLocaleString("en", { maximumSignificantDigits: 1 })
             : power(k);
         });
