@@ -16,7 +16,9 @@ control,
 * ``frames_a_second``: frames over wall time. The browser makes 60 at most, and other programs on
   the machine leave fewer.
 
-While a network trains, every frame has 14 ms of training in it besides the drawing.
+While a network trains, every frame has 14 ms of training in it besides the drawing. Per part it is
+also saved what opening the page takes up to the first drawing: processor time of all processes, a
+new one for the page among them, the median of five; beside it, that of an empty page.
 
 Several PAGEs (files) are measured by turns, control after control, to judge a change side by side.
 Without any it is the page of this package, and the result goes to
@@ -40,7 +42,8 @@ from playwright.sync_api import Browser, sync_playwright
 from ghostpoint.explorer import page
 
 RESULT = Path(__file__).parent / "results" / "explorer.json"
-FRAMES, PARTS = 20, 5
+FRAMES, PARTS, OPENINGS = 20, 5, 5
+OPENED = {"toy model": "toy", "rank one": "rank-one", "rank two": "rank-two", "saved runs": "saved"}
 #: name in the table: the page's address, and the label of the control
 CONTROLS = {
     "toy model, learning rate": ("#toy", "Learning rate / critical rate"),
@@ -89,6 +92,28 @@ DRAG = """([label, frames, from, total, counting]) => new Promise((done) => {
 })"""
 
 
+def processor_ms(browser: Browser) -> float:
+    """Processor time that all processes of the browser have used."""
+    asking = browser.new_browser_cdp_session()
+    processes = asking.send("SystemInfo.getProcessInfo")["processInfo"]
+    asking.detach()
+    return 1000 * sum(float(each["cpuTime"]) for each in processes)
+
+
+def opening(browser: Browser, path: Path, address: str) -> float:
+    """Processor time to the first drawing of a part, in ms."""
+    times = []
+    for _ in range(OPENINGS):
+        before = processor_ms(browser)
+        tab = browser.new_page(viewport={"width": 1280, "height": 900})
+        tab.goto(path.as_uri() + address)
+        tab.wait_for_selector("main svg .axis")
+        tab.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+        times.append(processor_ms(browser) - before)
+        tab.close()
+    return round(statistics.median(times))
+
+
 def measured(browser: Browser, path: Path, address: str, label: str) -> dict[str, float]:
     """Cost of dragging one control of a page."""
     # the page's policy forbids eval, with which Playwright waits for functions
@@ -99,12 +124,10 @@ def measured(browser: Browser, path: Path, address: str, label: str) -> dict[str
         tab.wait_for_function("!window.ghostpoint.views['rank-one'].hook().running", timeout=120_000)
     asking = tab.context.new_cdp_session(tab)
     asking.send("Performance.enable", {"timeDomain": "threadTicks"})
-    everything = browser.new_browser_cdp_session()
 
     def cpu() -> tuple[float, float]:
         values = {each["name"]: each["value"] for each in asking.send("Performance.getMetrics")["metrics"]}
-        processes = everything.send("SystemInfo.getProcessInfo")["processInfo"]
-        return float(values["TaskDuration"]), sum(float(each["cpuTime"]) for each in processes)
+        return 1000 * float(values["TaskDuration"]), processor_ms(browser)
 
     total = FRAMES * (PARTS + 1)
     counts = tab.evaluate(DRAG, [label, FRAMES, 0, total, True])
@@ -112,7 +135,7 @@ def measured(browser: Browser, path: Path, address: str, label: str) -> dict[str
     for part in range(PARTS):
         before = cpu()
         seconds += tab.evaluate(DRAG, [label, FRAMES, FRAMES * (part + 1), total, False])["seconds"]
-        times.append([(now - then) / (FRAMES + 2) * 1000 for now, then in zip(cpu(), before, strict=True)])
+        times.append([(now - then) / (FRAMES + 2) for now, then in zip(cpu(), before, strict=True)])
     tab.close()
     return {
         "drawings": max(counts["drawings"]),
@@ -133,6 +156,12 @@ def main(pages: list[Path]) -> None:
             own.write_text(page(), encoding="utf-8")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         version = browser.version
+        shown = (pages or [own])[-1]
+        empty = Path(folder) / "empty.html"
+        empty.write_text('<!DOCTYPE html><main><svg><g class="axis"><path d="M0,0h9v9"/></g></svg></main>', "utf-8")
+        openings = {"an empty page": opening(browser, empty, "")}
+        openings |= {name: opening(browser, shown, f"#{part}") for name, part in OPENED.items()}
+        print(openings, flush=True)
         for name, (address, label) in CONTROLS.items():
             for path in pages or [own]:
                 found[name] = measured(browser, path, address, label)
@@ -143,6 +172,7 @@ def main(pages: list[Path]) -> None:
         saved = {
             "machine": f"{platform.machine()}, {load}",
             "browser": f"Chromium {version}, headless",
+            "opening_ms": openings,
             "controls": found,
         }
         RESULT.write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
