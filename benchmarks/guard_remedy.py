@@ -68,6 +68,12 @@ def _cell(row: dict) -> str:
     return f"{row['networks']}, {row['lost']}, {row['solved']}, {first}, {row['loss']:.0e}"
 
 
+def filled(page: str) -> str:
+    """The page with the table that the saved rows give."""
+    before, after = page.index(MARKS[0]) + len(MARKS[0]), page.index(MARKS[1])
+    return f"{page[:before]}\n\n{table(json.loads(SAVED.read_text()))}\n\n{page[after:]}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--markdown", action="store_true", help="only write the table of docs/torch.md")
@@ -84,12 +90,9 @@ def main() -> None:
         found = rows_of(run({"sweeps": {name: sweep}}, Silent()))
         rows += [asdict(row) | {"processor_seconds": round(time.process_time() - start, 1)} for row in found]
         SAVED.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
-    text = table(rows)
-    print(text)
+    print(table(rows))
     if options.markdown:
-        page = PAGE.read_text()
-        before, after = page.index(MARKS[0]) + len(MARKS[0]), page.index(MARKS[1])
-        PAGE.write_text(f"{page[:before]}\n\n{text}\n\n{page[after:]}")
+        PAGE.write_text(filled(PAGE.read_text()))
 
 
 if __name__ == "__main__":

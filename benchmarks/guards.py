@@ -65,6 +65,7 @@ BATCH, COPIED, SYMBOLS, COPY_STEPS, ADDING_STEPS = 16, 3, 8, 46, 50
 CELLS = {"tanh": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 #: version of the guard's rules; runs of another one are not comparable
 RULE = 3
+SAVED = Path(__file__).parent / "results" / "guards.json"
 PAGE = Path(__file__).parents[1] / "docs" / "torch.md"
 #: the lines between which the page holds the table
 MARKS = ("<!-- written by python benchmarks/guards.py --markdown -->", "<!-- end of what was written -->")
@@ -344,11 +345,23 @@ def rivals(runs: list[dict]) -> str:
     return "\n".join(rows)
 
 
-def write_page(text: str, marks: tuple[str, str]) -> None:
-    """Put a table into the page."""
-    page = PAGE.read_text()
+def put(page: str, text: str, marks: tuple[str, str]) -> str:
+    """The page with a table between two marks."""
     before, after = page.index(marks[0]) + len(marks[0]), page.index(marks[1])
-    PAGE.write_text(f"{page[:before]}\n\n{text}\n\n{page[after:]}")
+    return f"{page[:before]}\n\n{text}\n\n{page[after:]}"
+
+
+def counted(saved: dict) -> list[dict]:
+    """The runs of a file that are comparable: guarded ones of this rule."""
+    return [
+        one for one in saved["runs"] if one["method"] == "plain" or one.get("rule") == RULE or one["task"] not in FULL
+    ]
+
+
+def filled(page: str) -> str:
+    """The page with the tables that the saved runs give."""
+    runs = counted(json.loads(SAVED.read_text()))
+    return put(put(page, f"{summary(runs)}\n\n{pairs(runs)}", MARKS), rivals(runs), RIVALS)
 
 
 def main() -> None:
@@ -364,19 +377,16 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=200)
     parser.add_argument("--units", default="64")
     parser.add_argument("--updates", type=int)
-    parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "guards.json")
+    parser.add_argument("--json", type=Path, default=SAVED)
     parser.add_argument("--add", type=Path, help="only add the runs of another file")
     parser.add_argument("--table", action="store_true", help="only show what the file holds")
     parser.add_argument("--markdown", action="store_true", help="only write the table of docs/torch.md")
     options = parser.parse_args()
     torch.set_num_threads(1)
     saved = json.loads(options.json.read_text()) if options.json.exists() else {"runs": []}
-    runs = [
-        one for one in saved["runs"] if one["method"] == "plain" or one.get("rule") == RULE or one["task"] not in FULL
-    ]
+    runs = counted(saved)
     if options.markdown:
-        write_page(f"{summary(runs)}\n\n{pairs(runs)}", MARKS)
-        write_page(rivals(runs), RIVALS)
+        PAGE.write_text(filled(PAGE.read_text()))
         return
     known = {tuple(one[name] for name in KEY) for one in runs}
     if options.add:
