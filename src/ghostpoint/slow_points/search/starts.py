@@ -18,6 +18,7 @@ FLOW_STEP, FLOW_STEPS, MAP_STEPS = 0.2, 300, 150  # of the simulations; the step
 STILL = 1e-3  # |F| over sqrt(K) below which a simulation has come to rest
 ALIKE = 1e-3  # ends closer than this (times 1 + |x|) are one start
 SLOW_RATE = 0.1  # |eigenvalue|, in 1/tau, along a continuum at most
+RESTLESS = 1024  # simulations, at most, while none comes to rest
 THOROUGH = 2048  # simulations, at most, while ends come up that were seen once
 
 
@@ -162,7 +163,7 @@ def simulated(
     ``x <- x + alpha F(x)``. Ends that are alike are one start. At most ``room`` distinct ends are
     kept, those at rest first.
 
-    ``thorough``: while some ends at rest were reached only once (so that others are likely to be
+    ``thorough``: while no end is at rest, or some were reached only once (so that others are likely to be
     missing: the share of all simulations that would end elsewhere is about that of such ends, Good,
     Biometrika 40, 237, 1953), as many again.
     """
@@ -182,7 +183,10 @@ def simulated(
         members = groups(x, ALIKE)
         once = [rows[0] for rows in members if len(rows) == 1 and rests[rows[0]]]
         at_rest = sum(bool(rests[rows[0]]) for rows in members)
-        if not thorough or len(x) >= THOROUGH or not once:
+        if not thorough or len(x) >= THOROUGH or (at_rest and not once):
+            break
+        # those that come to rest may be few beside a cycle or chaos
+        if not at_rest and len(x) >= RESTLESS:
             break
         # a continuum of states at rest has no end of such ends
         if len(once) > max(0.5 * at_rest, 8) and _slow_directions(field, x[once[:8]]):
