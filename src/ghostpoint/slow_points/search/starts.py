@@ -163,9 +163,9 @@ def simulated(
     ``x <- x + alpha F(x)``. Ends that are alike are one start. At most ``room`` distinct ends are
     kept, those at rest first.
 
-    ``thorough``: while no end is at rest, or some were reached only once (so that others are likely to be
-    missing: the share of all simulations that would end elsewhere is about that of such ends, Good,
-    Biometrika 40, 237, 1953), as many again.
+    ``thorough``: while no end is at rest, or some were reached only once (so that others are likely
+    to be missing: the share of all simulations that would end elsewhere is about that of such ends,
+    Good, Biometrika 40, 237, 1953), as many again.
     """
     light: Any = field.single if isinstance(field, TanhField) else field
     still = STILL * np.sqrt(field.size)
