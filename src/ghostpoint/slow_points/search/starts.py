@@ -102,7 +102,7 @@ def network_starts(
         starts.append(ends.x)
         weight.append(ends.weight)
         left = rest - 2 - (len(ends.x) if thorough or large else runs)
-        slow = paths.slow[np.argsort(paths.slow_speed)][: int(np.isfinite(paths.slow_speed).sum())]
+        slow = paths.slow[np.argsort(paths.slow_speed)][: min(int(np.isfinite(paths.slow_speed).sum()), 2 * rest)]
         slow = slow[[members[0] for members in groups(slow, 10 * ALIKE)]][: max(0, left if large else rest // 8)]
         middle = paths.middle[: max(0, left - len(slow))] if large else paths.middle[:0]
         for x in (slow, middle):
@@ -179,19 +179,21 @@ def simulated(
         ]
         whole = Trajectories(*(np.concatenate([np.asarray(p[i], np.float64) for p in paths]) for i in range(5)))
         order = np.argsort(whole.speed > still, kind="stable")
-        x, rests = whole.end[order], (whole.speed <= still)[order]
+        resting = int((whole.speed <= still).sum())
+        # of those that move, which are hardly ever alike, enough to choose from
+        x = whole.end[order[: resting + 4 * room]]
         members = groups(x, ALIKE)
-        once = [rows[0] for rows in members if len(rows) == 1 and rests[rows[0]]]
-        at_rest = sum(bool(rests[rows[0]]) for rows in members)
-        if not thorough or len(x) >= THOROUGH or (at_rest and not once):
+        once = [rows[0] for rows in members if len(rows) == 1 and rows[0] < resting]
+        at_rest = sum(bool(rows[0] < resting) for rows in members)
+        if not thorough or len(order) >= THOROUGH or (at_rest and not once):
             break
         # those that come to rest may be few beside a cycle or chaos
-        if not at_rest and len(x) >= RESTLESS:
+        if not at_rest and len(order) >= RESTLESS:
             break
         # a continuum of states at rest has no end of such ends
         if len(once) > max(0.5 * at_rest, 8) and _slow_directions(field, x[once[:8]]):
             break
-        batch = min(len(x), THOROUGH - len(x))
+        batch = min(len(order), THOROUGH - len(order))
     kept = members[:room]
     return Starts(x[[rows[0] for rows in kept]], np.array([len(rows) for rows in kept], np.int64)), whole
 
