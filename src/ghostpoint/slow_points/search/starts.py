@@ -18,6 +18,7 @@ FLOW_STEP, FLOW_STEPS, MAP_STEPS = 0.2, 300, 150  # of the simulations; the step
 STILL = 1e-3  # |F| over sqrt(K) below which a simulation has come to rest
 ALIKE = 1e-3  # ends closer than this (times 1 + |x|) are one start
 SLOW_RATE = 0.1  # |eigenvalue|, in 1/tau, along a continuum at most
+RESTLESS = 1024  # simulations, at most, while none comes to rest
 THOROUGH = 2048  # simulations, at most, while ends come up that were seen once
 
 
@@ -101,7 +102,7 @@ def network_starts(
         starts.append(ends.x)
         weight.append(ends.weight)
         left = rest - 2 - (len(ends.x) if thorough or large else runs)
-        slow = paths.slow[np.argsort(paths.slow_speed)][: int(np.isfinite(paths.slow_speed).sum())]
+        slow = paths.slow[np.argsort(paths.slow_speed)][: min(int(np.isfinite(paths.slow_speed).sum()), 2 * rest)]
         slow = slow[[members[0] for members in groups(slow, 10 * ALIKE)]][: max(0, left if large else rest // 8)]
         middle = paths.middle[: max(0, left - len(slow))] if large else paths.middle[:0]
         for x in (slow, middle):
@@ -162,9 +163,9 @@ def simulated(
     ``x <- x + alpha F(x)``. Ends that are alike are one start. At most ``room`` distinct ends are
     kept, those at rest first.
 
-    ``thorough``: while some ends at rest were reached only once (so that others are likely to be
-    missing: the share of all simulations that would end elsewhere is about that of such ends, Good,
-    Biometrika 40, 237, 1953), as many again.
+    ``thorough``: while no end is at rest, or some were reached only once (so that others are likely
+    to be missing: the share of all simulations that would end elsewhere is about that of such ends,
+    Good, Biometrika 40, 237, 1953), as many again.
     """
     light: Any = field.single if isinstance(field, TanhField) else field
     still = STILL * np.sqrt(field.size)
@@ -178,16 +179,21 @@ def simulated(
         ]
         whole = Trajectories(*(np.concatenate([np.asarray(p[i], np.float64) for p in paths]) for i in range(5)))
         order = np.argsort(whole.speed > still, kind="stable")
-        x, rests = whole.end[order], (whole.speed <= still)[order]
+        resting = int((whole.speed <= still).sum())
+        # of those that move, which are hardly ever alike, enough to choose from
+        x = whole.end[order[: resting + 4 * room]]
         members = groups(x, ALIKE)
-        once = [rows[0] for rows in members if len(rows) == 1 and rests[rows[0]]]
-        at_rest = sum(bool(rests[rows[0]]) for rows in members)
-        if not thorough or len(x) >= THOROUGH or not once:
+        once = [rows[0] for rows in members if len(rows) == 1 and rows[0] < resting]
+        at_rest = sum(bool(rows[0] < resting) for rows in members)
+        if not thorough or len(order) >= THOROUGH or (at_rest and not once):
+            break
+        # those that come to rest may be few beside a cycle or chaos
+        if not at_rest and len(order) >= RESTLESS:
             break
         # a continuum of states at rest has no end of such ends
         if len(once) > max(0.5 * at_rest, 8) and _slow_directions(field, x[once[:8]]):
             break
-        batch = min(len(x), THOROUGH - len(x))
+        batch = min(len(order), THOROUGH - len(order))
     kept = members[:room]
     return Starts(x[[rows[0] for rows in kept]], np.array([len(rows) for rows in kept], np.int64)), whole
 
