@@ -24,7 +24,15 @@ def test_the_seeds_of_a_record_are_those_of_the_parameters(id, scale):
         assert found == value
 
 
-def test_the_seeds_of_sweeps_in_a_list_are_found():
-    seeds = dict(_seeds(experiments.get("remedies").parameters["quick"]))
-    assert seeds["sweeps.0.seeds"] == 20
-    assert len(seeds) == len(experiments.get("remedies").parameters["quick"]["sweeps"])
+def test_the_seeds_of_every_sweep_of_an_experiment_are_found():
+    parameters = experiments.get("remedies").parameters["quick"]
+    seeds = dict(_seeds(parameters))
+    assert seeds["sweeps.sgd.grid.models.seed"] == list(range(20))
+    assert len(seeds) == len(parameters["sweeps"])
+
+
+def test_the_seeds_in_a_list_are_found():
+    assert dict(_seeds({"sweeps": [{"seeds": 20}, {"rate": 1.0, "first_seed": 3}]})) == {
+        "sweeps.0.seeds": 20,
+        "sweeps.1.first_seed": 3,
+    }

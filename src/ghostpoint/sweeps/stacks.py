@@ -15,7 +15,7 @@ import numpy as np
 
 from ghostpoint.checks import one_of
 from ghostpoint.errors import InputError
-from ghostpoint.models import FAMILIES, LowRankRNN, Record
+from ghostpoint.models import FAMILIES, Record
 from ghostpoint.remedies import REMEDIES, ClipGradient, Remedy, resolve
 from ghostpoint.remedies.crossings import RANGES
 from ghostpoint.tasks import Task
@@ -79,7 +79,7 @@ def with_spare_ranks(models: Record, spare: int) -> Any:
     """
     if not spare:
         return models
-    if not isinstance(models, LowRankRNN) or models.w_out is not None:
+    if not {"m", "n"} <= set(models.present_parts()) or "w_out" in models.present_parts():
         raise InputError("spare_ranks must be 0 unless the networks are of low rank and their readout is the latent")
     units = models.n_units
     columns = np.stack(
