@@ -97,3 +97,45 @@ def test_a_relative_path_goes_through_the_same_points(commands):
 @pytest.mark.parametrize("path", ["M 0 0 A 1 1 0 0 0 2 2", "m 1 1 l 2 2", "M 0 0 H 3", "M 0 0 z 3"])
 def test_other_commands_are_left_alone(path):
     assert relative_path(path) == path
+
+
+def scatter(*runs):
+    """A figure with runs of a symbol: (style, places)."""
+    groups = []
+    for style, places in runs:
+        groups += [f'<use xlink:href="#dot" x="{x}" y="{y}" style="{style}"/>' for x, y in places]
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 9 9">'
+        '<defs><path id="dot" d="M 0 0 L 1 1" style="stroke: red"/></defs>'
+        f'<g clip-path="url(#dot)">{"".join(groups)}<path d="M 5 5"/></g></svg>'
+    )
+
+
+places = st.lists(st.tuples(*[st.integers(-(10**5), 10**5).map(lambda n: n / 100)] * 2), min_size=1, max_size=20)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["fill: red", "fill: blue; opacity: 0.5"]), places), min_size=1, max_size=4))
+def test_every_symbol_is_drawn_once_at_its_place_in_its_style_and_in_order(runs):
+    root = ElementTree.fromstring(Plates().add(scatter(*runs), "p", ""))
+    styles = dict(re.findall(r"#p \.(s\d+)\{([^}]*)\}", root.find(f".//{NAME}style").text))
+    markers = {f"url(#{marker.get('id')})": marker for marker in root.iter(f"{NAME}marker")}
+    drawn = []
+    for element in root.find(f"{NAME}g"):
+        if element.tag == f"{NAME}use":
+            drawn.append((styles[element.get("class")], (float(element.get("x")), float(element.get("y")))))
+        elif element.get("marker-mid"):
+            assert element.get("marker-start") == element.get("marker-mid") == element.get("marker-end")
+            assert element.get("fill") == element.get("stroke") == "none"
+            marker = markers[element.get("marker-mid")]
+            assert (marker.get("overflow"), marker.get("markerUnits")) == ("visible", "userSpaceOnUse")
+            drawn += [(styles[marker[0].get("class")], place) for place in corners(element.get("d"))]
+    asked = [(style.replace(": ", ":").replace("; ", ";"), place) for style, places in runs for place in places]
+    assert [style for style, _ in drawn] == [style for style, _ in asked]
+    assert [place for _, place in drawn] == [pytest.approx(place, abs=1e-6) for _, place in asked]
+    ids = [element.get("id") for element in root.iter() if element.get("id")]
+    assert len(ids) == len(set(ids))
+
+
+def test_many_symbols_take_a_quarter_of_the_room():
+    svg = scatter(("fill: red", [(x / 7, x**2 / 7) for x in range(100)]))
+    assert len(Plates().add(svg, "p", "")) < len(svg) / 4

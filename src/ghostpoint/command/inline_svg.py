@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import groupby
 from xml.etree import ElementTree
 
 __all__ = ["Plates", "relative_path"]
@@ -20,6 +21,9 @@ _TAKES = {"M": 2, "L": 2, "C": 6, "Q": 4, "Z": 0}
 #: steps of the coordinates: a hundredth of a point is far below a pixel at any zoom that a reader
 #: uses
 _PER_POINT = 100
+
+#: symbols of a run that is put on one path
+_FEWEST = 6
 
 Element = ElementTree.Element
 
@@ -41,7 +45,7 @@ class Plates:
         the figure's number and their own, short because a figure may refer to one 6000 times. The
         element scales with the page and carries ``label`` for readers who do not see it.
         Coordinates are rounded to hundredths of a point, ids that nothing refers to are dropped,
-        and equal styles become one class.
+        equal styles become one class, and many equal markers the vertices of one path.
         """
         root = ElementTree.fromstring(svg)
         _remove(root, "metadata")
@@ -54,6 +58,7 @@ class Plates:
                     element.set(each, relative_path(text) if each == "d" else _rounded(text))
         _unwrap(root)
         _classify(root, name)
+        _string(root, f"f{self._figures - 1}-m")
         for element in root.iter():
             for part in ("text", "tail"):
                 text = getattr(element, part)
@@ -210,6 +215,42 @@ def _classify(root: Element, prefix: str) -> None:
         sheet = ElementTree.Element(f"{{{_SVG}}}style")
         root.insert(0, sheet)
     sheet.text = (sheet.text or "") + "".join(f"#{prefix} .{name}{{{style}}}" for style, name in classes.items())
+
+
+def _string(root: Element, prefix: str) -> None:
+    """Put runs of equal symbols, as a scatter plot has, on the vertices of one path that is itself
+    not seen.
+
+    A vertex takes about ten characters, a symbol of its own fifty. The symbols are drawn in the
+    same order and at the same places, each by itself, so that overlaps look the same.
+    """
+    strung = 0
+    for parent in list(root.iter()):
+        children: list[Element] = []
+        for (use, shown), run in groupby(parent, _symbol):
+            symbols = list(run)
+            if not use or len(symbols) < _FEWEST:
+                children.extend(symbols)
+                continue
+            name, strung = f"{prefix}{strung}", strung + 1
+            marker = ElementTree.Element(
+                f"{{{_SVG}}}marker", {"id": name, "markerUnits": "userSpaceOnUse", "overflow": "visible"}
+            )
+            ElementTree.SubElement(marker, f"{{{_SVG}}}use", {"href": use, **({"class": shown} if shown else {})})
+            vertices = " L ".join(f"{symbol.get('x')} {symbol.get('y')}" for symbol in symbols)
+            at_each = {f"marker-{where}": f"url(#{name})" for where in ("start", "mid", "end")}
+            path = {"d": relative_path(f"M {vertices}"), "fill": "none", "stroke": "none", **at_each}
+            children += [marker, ElementTree.Element(f"{{{_SVG}}}path", path)]
+        parent[:] = children
+
+
+def _symbol(element: Element) -> tuple[str, str]:
+    """What a symbol at a place refers to, and its class; empty for any other element."""
+    if element.tag != f"{{{_SVG}}}use" or not set(element.attrib) <= {"x", "y", "href", "class"} or len(element) > 0:
+        return "", ""
+    if "x" not in element.attrib or "y" not in element.attrib:
+        return "", ""
+    return element.get("href", ""), element.get("class", "")
 
 
 def _text(root: Element) -> str:
