@@ -4,17 +4,15 @@ fail.
 
 from __future__ import annotations
 
-import json
 from functools import cache
 
 import numpy as np
 import pytest
-import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from ghostpoint import figures
 from ghostpoint.experiments import get
-from ghostpoint.storage import read_dataset, write_dataset
+from tests.experiments.claim_checks import check_failure, check_round_trip
 from tests.experiments.network_samples import Counted
 
 EXPERIMENT = get("ghost_sequences")
@@ -37,14 +35,7 @@ def sample():
 
 
 def test_the_dataset_survives_the_disk_and_gives_the_same_claims(tmp_path):
-    dataset, progress = sample()
-    again = read_dataset(write_dataset(dataset, tmp_path / "data.zarr.zip"))
-    xr.testing.assert_identical(again, dataset)
-    assert EXPERIMENT.claims(again, json.loads(json.dumps(SMALL))) == EXPERIMENT.claims(dataset, SMALL)
-    assert all(total == done for _, total, done in progress.phases)
-    for scale in ("quick", "paper"):
-        assert set(EXPERIMENT.parameters[scale]) == set(SMALL)
-        json.dumps(dict(EXPERIMENT.parameters[scale]))
+    check_round_trip(EXPERIMENT, SMALL, sample(), tmp_path / "data.zarr.zip")
 
 
 def test_the_claims_of_the_sample():
@@ -70,11 +61,7 @@ def cases():
 
 @pytest.mark.parametrize(("index", "name", "change"), list(cases()))
 def test_every_claim_fails_on_data_that_does_not_show_it(index, name, change):
-    dataset = sample()[0].copy(deep=True)
-    dataset[name] = (dataset[name].dims, change(dataset[name].values))
-    claim, before = (EXPERIMENT.claims(data, SMALL)[index] for data in (dataset, sample()[0]))
-    assert claim.verdict == "does not hold"
-    assert (claim.sentence, claim.rule) == (before.sentence, before.rule)
+    check_failure(EXPERIMENT, SMALL, sample()[0], index, name, change)
 
 
 def made_up(ends):
