@@ -16,7 +16,7 @@ import numpy as np
 
 from ghostpoint.numerics.arrays import Floats
 from ghostpoint.numerics.compiled_code import compiled
-from ghostpoint.numerics.tile_kernels import COLUMNS, ROWS, dot, not_inlined, set_row, tile
+from ghostpoint.numerics.tile_kernels import COLUMNS, ROWS, add_row, dot, not_inlined, set_row, tile
 
 LINE = 8  # numbers in a line of the cache
 
@@ -147,3 +147,18 @@ def solve(U: Any, size: int, step: Any) -> None:
         # what is not yet solved for is zero, and takes no part
         start = k // COLUMNS * COLUMNS
         step[k] = (U[k, last] - dot(U, k * width + start, step, start, width - start)) / U[k, k]
+
+
+@compiled
+def eliminate(U: Any, size: int, right: Any, rest: Any) -> None:
+    """Make the column after the last panel of U ``-U^-T right``, as `factorize` does; ``rest``
+    (width,) is for its own use.
+    """
+    not_inlined()
+    width, last = U.shape[1], -(-size // ROWS) * ROWS
+    set_row(rest, 0, right, 0, width, -1.0)
+    for k in range(size):
+        # what is left of the right side; entries up to k are not looked at again
+        start, value = k // COLUMNS * COLUMNS, rest[k] / U[k, k]
+        add_row(rest, start, U, k * width + start, width - start, -value)
+        U[k, last] = value

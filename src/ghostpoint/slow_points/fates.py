@@ -78,11 +78,8 @@ def fates(
         cycles, on = map_cycles(network, network.exact, followed, alpha)
         ended, rest = int(on.sum()), followed[~on]
         if len(rest):
-            with np.errstate(over="ignore", invalid="ignore"):
-                for _ in range(MORE):
-                    rest = rest + alpha * flow(rest)
             # what came to rest later is at rest
-            rest = _bounded(rest)
+            rest = _bounded(_simulated(network, rest, alpha, MORE))
             rest = rest[moving(rest)]
             cycles, on = map_cycles(network, network.exact, rest, alpha, cycles)
             ended, going = ended + int(on.sum()), int((~on).sum())
@@ -114,13 +111,13 @@ def _bounded(x: Floats) -> Floats:
     return x[np.abs(x).max(axis=1, initial=0.0) < FAR]
 
 
-def _simulated(network: NetworkField, x: Floats, step: float) -> Floats:
-    """States after `SETTLED` Euler steps; of a tanh network in single precision."""
+def _simulated(network: NetworkField, x: Floats, step: float, steps: int = SETTLED) -> Floats:
+    """States after Euler steps; of a tanh network in single precision."""
     tanh = None if network.low_rank else network.tanh
     flow = network.state_flow if tanh is None else tanh.single.flow
     x = x if tanh is None else x.astype(np.float32)
     with np.errstate(over="ignore", invalid="ignore"):  # relu networks may grow for ever
-        for _ in range(SETTLED):
+        for _ in range(steps):
             x = x + x.dtype.type(step) * flow(x)
     return x.astype(np.float64)
 

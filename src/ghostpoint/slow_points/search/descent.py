@@ -9,12 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.lapack import dposv
+from scipy.linalg.lapack import dposv, dpotrs
 
 from ghostpoint.numerics.symmetric_kernels import pack
 from ghostpoint.numerics.threads import mapped
 from ghostpoint.slow_points.fields import Field, TanhField
 from ghostpoint.slow_points.search.descent_kernels import (
+    CHORDS,
+    DEAR,
+    FALL,
     LARGEST,
     NEARLY,
     NOT_FINITE,
@@ -35,8 +38,8 @@ Bools = NDArray[np.bool_]
 
 WORTHWHILE = 32  # coordinates from which starts and points are handed to threads
 HALVINGS, QUICK = 6, 12  # of a step of Newton's method; its steps until it must have become quick
-CHORD, STEEP = 1e-6, 1e3  # distance (times 1 + |x|) of states that share a Jacobian; |step| / |F| up to which they do
 FEW = 8  # coordinates up to which the steps of all starts are computed in one call
+CHORD, STEEP = 1e-6, 1e3  # distance (times 1 + |x|) of states that share a Jacobian; |step| / |F| up to which they do
 BLOCK = 200_000  # numbers in the matrices of the starts that move together: they stay in the cache
 
 
@@ -60,6 +63,11 @@ def minimize_energy(field: Field, starts: Floats, max_steps: int) -> Descent:
     which alone sees a ghost (there J is singular); where that is not positive definite, with
     ``J^T J + mu`` (Levenberg-Marquardt). The damping mu follows the agreement of q with its
     quadratic model (Nielsen 1999).
+
+    From `DEAR` coordinates on, where a factorisation is what a step costs, further steps with the
+    same matrix follow each that lowered q, while each of them lowers q and leaves less than `FALL`
+    of the gradient, up to `CHORDS` (Shamanskii 1967). In a bent valley, where a step along it ends
+    beside it, they lead back to its floor.
     """
     if isinstance(field, TanhField) and field.A is None:
         if field.size > LARGE:
@@ -140,6 +148,8 @@ def _descend(field: Field, starts: Floats, max_steps: int) -> Descent:
         better = np.isfinite(after) & (after < before)
         moved = active[better]
         x[moved], velocity[moved] = trial[better], there[better]
+        if field.size >= DEAR:
+            _chords(systems, moved, x, velocity)
         shrink = np.maximum(0.1, 1 - (2 * np.clip(quality[better], 0.0, 1.0) - 1) ** 3)
         damping[moved] = np.maximum(damping[moved] * np.where(quality[better] > 0.75, 0.1, shrink), 1e-12)
         growth[moved] = 2.0
@@ -158,6 +168,27 @@ def _descend(field: Field, starts: Floats, max_steps: int) -> Descent:
     return Descent(x, speed, slope, done, reason)
 
 
+def _chords(systems: _Systems, rows: NDArray[np.int64], x: Floats, velocity: Floats) -> None:
+    """Move those of the starts ``rows`` on, in place, that further steps with the same matrix
+    lead on.
+    """
+    before = np.full(len(x), np.inf)
+    for _ in range(CHORDS):
+        gradient = np.einsum("bij,bi->bj", systems.field.jacobian(x[rows]), velocity[rows])
+        norm, square = np.linalg.norm(gradient, axis=1), np.sum(velocity[rows] ** 2, axis=1)
+        on = (norm > SMALL_SLOPE * np.sqrt(square)) & (norm <= FALL * before[rows])
+        before[rows] = norm
+        rows, gradient, square = rows[on], gradient[on], square[on]
+        if not len(rows):
+            break
+        trial = x[rows] + systems.again(rows, gradient)
+        there = systems.field.flow(trial)
+        with np.errstate(over="ignore", invalid="ignore"):
+            better = np.sum(there**2, axis=1) < square
+        rows = rows[better]
+        x[rows], velocity[rows] = trial[better], there[better]
+
+
 class _Systems:
     """Gradients and Hessians of q at a block of starts, each kept until its start moves."""
 
@@ -165,6 +196,7 @@ class _Systems:
         self.field, size = field, field.size
         self.gradient = np.zeros((count, size))
         self.whole, self.jacobian = np.zeros((count, size, size)), np.zeros((count, size, size))
+        self.factors: list[Floats] = [np.zeros((0, 0))] * count
         self.batched = isinstance(field, TanhField) and size <= FEW
 
     def build(self, rows: NDArray[np.int64], x: Floats, velocity: Floats) -> None:
@@ -183,11 +215,15 @@ class _Systems:
             for whole in (True, False):
                 matrix = self.whole[i] if whole else self.jacobian[i].T @ self.jacobian[i]
                 # Cholesky's factorisation fails where the matrix is not positive definite
-                _, step, failed = dposv(matrix + mu * np.eye(len(matrix)), -self.gradient[i], lower=1)
+                factor, step, failed = dposv(matrix + mu * np.eye(len(matrix)), -self.gradient[i], lower=1)
                 if not failed:
-                    steps[k], trusted[k] = step, whole
+                    steps[k], trusted[k], self.factors[i] = step, whole, factor
                     break
         return steps, trusted
+
+    def again(self, rows: NDArray[np.int64], gradient: Floats) -> Floats:
+        """Steps of the starts ``rows`` with the matrices of their last ones."""
+        return np.array([dpotrs(self.factors[i], -g, lower=1)[0] for i, g in zip(rows, gradient, strict=True)])
 
     def _steps_at_once(self, rows: NDArray[np.int64], damping: Floats) -> tuple[Floats, Bools]:
         """The same by eigenvalues, which say whether a matrix is positive definite, for all starts

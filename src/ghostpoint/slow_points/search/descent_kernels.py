@@ -15,10 +15,23 @@ from numpy.typing import NDArray
 
 from ghostpoint.numerics.bounded_tanh import tanh
 from ghostpoint.numerics.compiled_code import compiled
-from ghostpoint.numerics.symmetric_kernels import Packed, aligned, factorize, solve, weighted_square
+from ghostpoint.numerics.symmetric_kernels import Packed, aligned, eliminate, factorize, solve, weighted_square
 from ghostpoint.numerics.tile_kernels import COLUMNS, ROWS, add_row, dot, not_inlined, set_row
 
-__all__ = ["LARGEST", "NEARLY", "NOT_FINITE", "SMALL_SLOPE", "SMALL_SPEED", "STUCK", "UNFINISHED", "Scratch", "descend"]
+__all__ = [
+    "CHORDS",
+    "DEAR",
+    "FALL",
+    "LARGEST",
+    "NEARLY",
+    "NOT_FINITE",
+    "SMALL_SLOPE",
+    "SMALL_SPEED",
+    "STUCK",
+    "UNFINISHED",
+    "Scratch",
+    "descend",
+]
 
 Floats = NDArray[np.float64]
 
@@ -26,6 +39,9 @@ Floats = NDArray[np.float64]
 SMALL_SPEED, SMALL_SLOPE = 1e-7, 1e-7
 NEARLY = 1e-3
 LARGEST = 1e12  # damping beyond which no step helps
+#: coordinates from which a factorisation is most of a step; further steps by the same factor, at
+#: most, and what the gradient must fall to by one for the next
+DEAR, CHORDS, FALL = 32, 6, 0.5
 DONE, NOT_FINITE, STUCK, UNFINISHED = range(4)  # what `descend` returns
 
 
@@ -42,7 +58,7 @@ class Scratch(NamedTuple):
     def of(cls, packed: Packed) -> Scratch:
         """For this network."""
         height, width = packed.rows.shape
-        shapes = (3, height, width), (10, width), (ROWS, width), (2, ROWS, ROWS), (height * COLUMNS,)
+        shapes = (3, height, width), (11, width), (ROWS, width), (2, ROWS, ROWS), (height * COLUMNS,)
         return cls(*(aligned(shape) for shape in shapes))
 
 
@@ -76,6 +92,21 @@ def _weigh(rates: Any, velocity: Any, gain: Any, plain: int, weights: Any) -> No
     not_inlined()
     for k in range(gain.size):
         weights[k] = gain[k] * (gain[k] - (0.0 if plain else 2.0 * velocity[k] * rates[k]))
+
+
+@compiled
+def _step_to(U: Any, size: int, x: Any, step: Any, trial: Any) -> None:
+    """Fill the step that the factor gives, and where it leads to."""
+    solve(U, size, step)
+    set_row(trial, 0, x, 0, x.size, 1.0)
+    add_row(trial, 0, step, 0, x.size, 1.0)
+
+
+@compiled
+def _take(vectors: Any, width: int) -> None:
+    """Make the trial's state, velocity and rates the present ones."""
+    for k in range(3):
+        set_row(vectors, k * width, vectors, (3 + k) * width, width, 1.0)
 
 
 @compiled
@@ -116,9 +147,7 @@ def descend(packed: Any, c: Any, max_steps: int, scratch: Any, end: Any) -> tupl
             if slope <= SMALL_SLOPE and plain == 0:
                 status = DONE
                 break
-            solve(U, size, step)
-            set_row(trial, 0, x, 0, width, 1.0)
-            add_row(trial, 0, step, 0, width, 1.0)
+            _step_to(U, size, x, step, trial)
             after = _flow(W, c, trial, new_rates, there)
             # twice the model's decrease -g.d - d.H d / 2, with (H + mu) d = -g
             gains = damping * dot(step, 0, step, 0, width) - dot(gradient, 0, step, 0, width)
@@ -129,8 +158,19 @@ def descend(packed: Any, c: Any, max_steps: int, scratch: Any, end: Any) -> tupl
             quality = (square - after) / max(gains, 1e-300)
             shrink = 0.1 if quality > 0.75 else max(0.1, 1.0 - (2.0 * max(quality, 0.0) - 1.0) ** 3)
             damping, growth, square, fresh = max(damping * shrink, 1e-12), 2.0, after, -1
-            for k in range(3):  # x, velocity, rates
-                set_row(vectors, k * width, vectors, (3 + k) * width, width, 1.0)
+            _take(vectors, width)
+            before = math.inf
+            for _ in range(CHORDS if size >= DEAR else 0):
+                norm = _gradient(W, size, rates, velocity, gain, gradient)
+                if not SMALL_SLOPE * math.sqrt(square) < norm <= FALL * before:
+                    break
+                eliminate(U, size, gradient, vectors[10])
+                _step_to(U, size, x, step, trial)
+                after, before = _flow(W, c, trial, new_rates, there), norm
+                if not after < square:
+                    break
+                square = after
+                _take(vectors, width)
         else:
             damping, growth = max(damping * growth, 1e-6), 2.0 * growth
         if damping > LARGEST:
