@@ -121,7 +121,7 @@ def sizes() -> str:
     """What the default search of large networks costs and proves."""
     names = ("units", "seconds", "processor_seconds", "peak_megabytes", "fixed", "ghosts", "proven")
     saved = sorted(result("slow_points")["sizes"], key=lambda row: row["units"])
-    head = ("units", "time (s)", "of the processors (s)", "largest memory (MB)", "fixed points", "ghosts", "with a proof")
+    head = ("units", "time (s)", "processors (s)", "largest memory (MB)", "fixed points", "ghosts", "with a proof")
     return markdown(head, ([str(row[name]) for name in names] for row in saved))
 
 
