@@ -64,7 +64,7 @@ def measured(
 ) -> dict[str, Any]:
     """Where the drops begin and end, and the ratios of the networks that learn."""
     stride = max(1, epochs // 10_000)
-    run = gp.train(models, task, rate, epochs, optimizer=optimizer, record=np.arange(0, epochs, stride))
+    run = gp.train(models, task, rate, epochs, optimizer=optimizer, record=list(range(0, epochs, stride)))
     loss = run.history["loss"].values / task.chance_loss
     blind = best_blind_loss(task) or 1.0  # delayed activation has no cue to ignore
     level = float(loss[:, 0].mean()) if plateau == "first loss" else blind

@@ -184,7 +184,7 @@ def statistics_of_published(small: bool) -> dict[str, Any]:
     models, epochs = gp.LowRankRNN.published(range(100)), 600 if small else 6000
     found = {}
     for dtype in ("float32", "float64"):
-        last = np.arange(epochs - 50, epochs)
+        last = list(range(epochs - 50, epochs))
         run = gp.train(models, DA, 0.02, epochs, engine=gp.Computing("cuda", dtype), record=last)
         learned = run.events["first_above_chance"].values >= 0
         lost = learned & (run.history["accuracy"].values <= 0.5).all(axis=1)
@@ -393,9 +393,11 @@ def jax_scan(small: bool) -> dict[str, Any]:
             return jax.lax.scan(epoch, parts, None, length=epochs)[0]
 
         jax.block_until_ready(train(parts))
-        found[name] = _median(
-            lambda parts=parts, train=train: jax.block_until_ready(train(parts)), None, len(models) * epochs
-        )
+
+        def once(parts: Any = parts, train: Any = train) -> None:
+            jax.block_until_ready(train(parts))
+
+        found[name] = _median(once, None, len(models) * epochs)
         print("jax", name, found[name], flush=True)
     return found
 
@@ -417,7 +419,7 @@ def cpu(small: bool) -> dict[str, Any]:
     found = {}
     for name, (count, epochs) in {"rank 1": (320, 1500), "rank 10": (32, 400), "full rank": (32, 200)}.items():
         models = networks(name, count)
-        asked = {"engine": gp.Computing("compiled", threads=2), "record": [0]}
+        asked: dict[str, Any] = {"engine": gp.Computing("compiled", threads=2), "record": [0]}
         gp.train(models, DA, RATE, 2, **asked)
         done = 10 if small else epochs
         start = time.perf_counter()

@@ -160,7 +160,8 @@ def group_of(setting: dict[str, Any], task: gp.tasks.DelayedActivation, *runs: g
     lengths = [h.sizes["epoch"] for h in histories]
     rate = np.concatenate([np.repeat(r[:, None], k, axis=1) for r, k in zip(rates, lengths, strict=True)], axis=1)
     history = joined.assign(learning_rate=(("network", "epoch"), rate))
-    return Group(setting, history, *(np.concatenate(x) for x in zip(*parts, strict=True)), count, task.delay_steps)
+    epochs, escape, separation = (np.concatenate(x) for x in zip(*parts, strict=True))
+    return Group(setting, history, epochs, escape, separation, count, task.delay_steps)
 
 
 def groups(which: str) -> Iterator[Group]:

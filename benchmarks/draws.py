@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    found = {"command": "python benchmarks/draws.py", "seeds": SEEDS}
+    found: dict[str, Any] = {"command": "python benchmarks/draws.py", "seeds": SEEDS}
     found |= {"with noise": counts(0.01, 10), "without noise": counts(0.0, 5)}
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=2) + "\n")

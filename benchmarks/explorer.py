@@ -168,7 +168,7 @@ def main(pages: list[Path]) -> None:
                 print(f"{name} ({path.name}): {found[name]}", flush=True)
         browser.close()
     if not pages:
-        load = "load average {:.0f}, {:.0f}, {:.0f} on {} processors".format(*os.getloadavg(), os.cpu_count())
+        load = "load average {:.0f}, {:.0f}, {:.0f} on {} processors".format(*os.getloadavg(), os.cpu_count() or 0)
         saved = {
             "machine": f"{platform.machine()}, {load}",
             "browser": f"Chromium {version}, headless",

@@ -81,7 +81,7 @@ def measured(delay: int, fraction: float, critical: NDArray[np.float64]) -> dict
             if not np.isfinite(escape.time[0, 0]):
                 continue
             formula.append(float(first_order_rate(escape, task)[0]) / critical[k])
-            bend = curvature(state, task, {name: part[0] for name, part in escape.gradient.items()})[0]
+            bend = curvature(state, task, {name: part[0] for name, part in (escape.gradient or {}).items()})[0]
             if bend > 0:
                 edge.append(2 / float(bend) / critical[k])
     return {

@@ -29,12 +29,11 @@ def main() -> None:
     arguments = parser.parse_args()
     rates = np.logspace(1, 3, 10)
     models = gp.FullRankRNN.published(SEEDS, "6A")
-    run = gp.train(
-        models.repeat(len(rates)), gp.tasks.DelayedActivation(), np.repeat(rates, len(SEEDS)), EPOCHS, solved=LEARNED
-    )
+    task = gp.tasks.DelayedActivation()
+    run = gp.train(models.repeat(len(rates)), task, np.repeat(rates, len(SEEDS)), EPOCHS, solved=LEARNED)
     shape = (len(rates), len(SEEDS))
     learned = (run.events["first_solved"].values >= 0).reshape(shape).sum(axis=1)
-    at_end = run.history["loss"].values[:, -50:].min(axis=1) / run.task.chance_loss < LEARNED
+    at_end = run.history["loss"].values[:, -50:].min(axis=1) / task.chance_loss < LEARNED
     kept = at_end.reshape(shape).sum(axis=1)
     gradient = run.history["gradient_norm"].values[:, -1].reshape(shape)
     rows = [

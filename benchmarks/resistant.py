@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,17 +22,32 @@ import numpy as np
 
 from ghostpoint import remedies
 from ghostpoint.critical_rate import before_crossing
-from ghostpoint.experiments.remedies import PROBLEMS
-from ghostpoint.experiments.remedy_runs import SOLVED, models_of
+from ghostpoint.experiments.remedy_runs import SOLVED
+from ghostpoint.models import FullRankRNN, LowRankRNN
 from ghostpoint.remedies.registry import AUTO_OF_SOME
 from ghostpoint.results import NO_LEARNING_WINDOW
 from ghostpoint.storage import write_json_atomic
-from ghostpoint.tasks import Task
+from ghostpoint.tasks import DelayedActivation, DelayedMatchToSample, Task
 from ghostpoint.training import Adam, Computing, train
 
 RESULTS = Path(__file__).parent / "results/resistant.json"
 SGD_RATES, ADAM_RATES = (0.02, 0.2, 2.0, 100.0), (0.001, 0.01, 0.1)
 DEFAULT = remedies.TrustRegion()
+
+
+def rank_one(confidence: float = 10.0) -> Callable[[list[int]], LowRankRNN]:
+    """The published networks of rank one, by seeds."""
+    return lambda seeds: LowRankRNN.published(seeds, confidence=confidence, threshold=1.0, initial_state=-0.3)
+
+
+#: name: task, and networks by seeds
+PROBLEMS: Mapping[str, tuple[Task, Callable[[list[int]], LowRankRNN | FullRankRNN]]] = {
+    "rank one": (DelayedActivation(), rank_one()),
+    "T = 48": (DelayedActivation(240.0), rank_one()),
+    "T = 96": (DelayedActivation(480.0), rank_one()),
+    "c = 50": (DelayedActivation(), rank_one(50.0)),
+    "DMTS": (DelayedMatchToSample(30.0, 80.0, 50.0), lambda seeds: FullRankRNN.published(seeds, "7D")),
+}
 #: problem, optimiser, rates, networks a rate, epochs
 LONG = ("T = 96", "sgd", SGD_RATES, 100, 3000)
 CONFIDENT = ("c = 50", "sgd", SGD_RATES, 20, 3000)
@@ -72,15 +87,14 @@ CASES: Mapping[str, tuple[Any, Any, dict[str, Any]]] = {
 def row(name: str) -> dict[str, Any]:
     """Train one case."""
     (problem, optimizer, rates, seeds, epochs), remedy, more = CASES[name]
-    described = PROBLEMS[problem]
-    task, epochs = Task.from_dict(described["task"]), more.get("epochs", epochs)
-    models = models_of(described, {}, list(range(seeds))).repeat(len(rates))
+    (task, made), epochs = PROBLEMS[problem], more.get("epochs", epochs)
+    models = made(list(range(seeds))).repeat(len(rates))
     rate = np.repeat(rates, seeds)
     computing = Computing("compiled", more.get("dtype", "float32"), threads=1)
     began = time.process_time()
     if more.get("first") == "brink":
         models, _ = before_crossing(models, task)
-    if more.get("first") == "confidence 10":
+    if more.get("first") == "confidence 10" and isinstance(models, LowRankRNN):
         low = models.replace(confidence=np.full(len(models), 10.0))
         low = train(low, task, rate, 1000, optimizer=optimizer, remedy=remedy, record=[0], engine=computing).models
         models = low.replace(confidence=models.confidence)

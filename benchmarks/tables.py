@@ -42,8 +42,8 @@ def digits(value: float, significant: int = 3) -> str:
 
 def engines() -> str:
     """Cost of training by task and kind of network, beside PyTorch."""
-    head = ("task and networks", "autograd loop, us per epoch", "kernels, us per network-epoch", "times the loop")
-    head += ("times batched PyTorch", "share of the matrix products' peak", "share of the time in tanh")
+    head = ["task and networks", "autograd loop, us per epoch", "kernels, us per network-epoch", "times the loop"]
+    head += ["times batched PyTorch", "share of the matrix products' peak", "share of the time in tanh"]
     rows = [
         [
             name,

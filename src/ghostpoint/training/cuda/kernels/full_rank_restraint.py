@@ -13,7 +13,7 @@ from ghostpoint.training.cuda.kernels.full_rank_parts import part_functions
 from ghostpoint.training.cuda.kernels.full_rank_tiles import grid, of_crossing, rows, small_of_thread, tile_functions
 from ghostpoint.training.cuda.kernels.lanes import block_total, device, load, store
 from ghostpoint.training.cuda.kernels.low_rank_storage import small_size
-from ghostpoint.training.cuda.kernels.restraint import MOST, SCALE, TOUCHED, judged_bad, restrainer
+from ghostpoint.training.cuda.kernels.restraint import MOST, SCALE, TOUCHED, gram_share, judged_bad, restrainer
 from ghostpoint.training.cuda.kernels.rules import direction
 from ghostpoint.training.cuda.kernels.specification import Specification
 from ghostpoint.training.kernels.low_rank_passes import CONFIDENCE, LATENT, STATE
@@ -48,6 +48,7 @@ def crossing_functions(spec: Specification) -> tuple[Any, ...]:
     train_m, train_n, train_out = spec.trains("m"), spec.trains("n"), of_state and spec.trains("w_out")
     restrain, judged, rule = restrainer(spec), judged_bad(real), direction(spec.rule, real)
     sums, zero, one = block_total(2, block_size), real(0), real(1)
+    share_of_gram = gram_share(real, of_gradient, block_size)
     x_place, s_place, _, _, _, _, _, _ = tile_functions(spec)
     small_trains, *_ = part_functions(spec)
 
@@ -105,14 +106,6 @@ def crossing_functions(spec: Specification) -> tuple[Any, ...]:
         at += outputs * block_size
         for j in range(own_small):
             product += load(work, at + j * block_size) * by_small[j]
-        return product
-
-    @device
-    def share_of_gram(work, at, other):
-        """The thread's share of ``e_i . e_j``."""
-        product = zero
-        for k in range(0, of_gradient, block_size):
-            product += load(work, at + k) * load(work, other + k)
         return product
 
     @device

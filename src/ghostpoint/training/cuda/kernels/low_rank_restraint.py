@@ -10,7 +10,7 @@ from typing import Any
 from ghostpoint.training.cuda.kernels.lanes import WARP, barrier, device, load, store, total
 from ghostpoint.training.cuda.kernels.low_rank_parts import part_functions
 from ghostpoint.training.cuda.kernels.low_rank_storage import sizes_of, small_of_thread, small_size
-from ghostpoint.training.cuda.kernels.restraint import MOST, SCALE, TOUCHED, judged_bad, restrainer
+from ghostpoint.training.cuda.kernels.restraint import MOST, SCALE, TOUCHED, gram_share, judged_bad, restrainer
 from ghostpoint.training.cuda.kernels.rules import direction
 from ghostpoint.training.cuda.kernels.specification import Specification
 from ghostpoint.training.kernels.low_rank_passes import CONFIDENCE, LATENT, STATE
@@ -37,7 +37,7 @@ def crossing_functions(spec: Specification) -> tuple[Any, ...]:
     small_at = spec.place("confidence" if by_confidence else "w_out" if spec.readout == LATENT else "b_out")
     restrain, judged, rule, pair_sums = restrainer(spec), judged_bad(real), direction(spec.rule, real), total(2, WARP)
     left_place, right_place, left_trains, right_trains, small_trains, _, _ = part_functions(spec)
-    zero, one = real(0), real(1)
+    zero, one, share_of_gram = real(0), real(1), gram_share(real, of_gradient, WARP)
 
     @device
     def write(gradient, alpha, work, e_at, k, lane):
@@ -62,14 +62,6 @@ def crossing_functions(spec: Specification) -> tuple[Any, ...]:
             product += load(work, at + (left_size + k) * WARP) * by_right[k]
         for k in range(own_small):
             product += load(work, at + (left_size + right_size + k) * WARP) * by_small[k]
-        return product
-
-    @device
-    def share_of_gram(work, at, other):
-        """The thread's share of ``e_i . e_j``."""
-        product = zero
-        for k in range(0, of_gradient, WARP):
-            product += load(work, at + k) * load(work, other + k)
         return product
 
     @device

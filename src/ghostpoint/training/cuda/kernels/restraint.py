@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ghostpoint.training.cuda.kernels.lanes import device
+from ghostpoint.training.cuda.kernels.lanes import device, load
 from ghostpoint.training.cuda.kernels.rules import finite
 from ghostpoint.training.cuda.kernels.specification import Specification
 from ghostpoint.training.kernels import trust
@@ -73,6 +73,22 @@ def restrainer(spec: Specification) -> Any:
         made[MOST], made[SCALE], made[TOUCHED] = most, scale, 1.0 if touched else 0.0
 
     return restrain
+
+
+def gram_share(real: Any, count: int, stride: int) -> Any:
+    """``f(work, at, other)``: the thread's share of ``e_i . e_j``, whose numbers lie ``stride``
+    apart from ``at`` and ``other`` on, over ``count`` places.
+    """
+    zero = real(0)
+
+    @device
+    def share(work, at, other):
+        product = zero
+        for k in range(0, count, stride):
+            product += load(work, at + k) * load(work, other + k)
+        return product
+
+    return share
 
 
 def judged_bad(real: Any) -> Any:
