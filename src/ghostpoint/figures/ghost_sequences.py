@@ -14,7 +14,7 @@ def draw(dataset: xr.Dataset) -> Figure:
     """Times, a cycle, rank one, rank two."""
     figure, panels = new_figure(2, 2, height=3.2)
     times, cycle, rank_one, rank_two = panels
-    for name, colour in zip(dataset["system"].values, (ACCENT, *SEQUENCE * 2), strict=False):
+    for name, colour in zip(dataset["system"].values, SEQUENCE * 2, strict=False):
         one = dataset.sel(system=name)
         times.plot(one["mu"], one["dwell"], "o", ms=3, color=colour, label=str(name))
         times.plot(one["mu"], one["expected"], lw=0.8, color=colour)
