@@ -14,8 +14,9 @@ from ghostpoint import FullRankRNN, LowRankRNN
 from ghostpoint.critical_rate import before_crossing, probe
 from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination
 from ghostpoint.theory import OverlapDescent, critical_rate
-from ghostpoint.theory.overlap_descent import gram_matrices
-from ghostpoint.theory.overlap_descent_kernels import descent_matrix, trial, update
+from ghostpoint.theory.overlap_descent_kernels import update
+from ghostpoint.theory.overlap_kernels import descent_matrix, trial
+from ghostpoint.theory.overlaps import Overlaps
 
 UNITS, DELAY, ALPHA, C, THRESHOLD = 7, 6, 0.4, 5.0, 0.6
 TASK = DelayedActivation(DELAY * 4.0, 4.0, 10.0)
@@ -58,27 +59,29 @@ def slope_of(w, x, latents, share):
 def test_updates_of_overlaps_are_those_of_all_weights(latents, share, trained):
     w, x = weights(latents)
     moves = np.array([float(part in trained) for part in "m" * latents + "n" * latents + "b"])[:, None]
-    gram = gram_matrices(model(w, x, latents))[0]
-    network = np.array([ALPHA, DELAY, C, THRESHOLD, share, *(float(part in trained) for part in "mnb")])
+    gram = Overlaps.of(model(w, x, latents), TASK).grams[0]
+    network = np.array([ALPHA, DELAY, C, THRESHOLD, share, 0, 0, *moves[:, 0]])
     kappa, gains = np.zeros((2 * DELAY + 1, latents)), np.zeros(2 * DELAY)
     step, room = np.zeros_like(gram), np.zeros_like(gram)
     for _ in range(4):
         trial(gram, network, kappa, gains)
-        loss, _ = descent_matrix(gram, network, kappa, gains, np.zeros((2, latents)), step)
+        loss, _, _ = descent_matrix(gram, network, kappa, gains, np.zeros((2, latents)), step)
         # the weights move by differences, which are good to about nine digits
         assert loss == pytest.approx(loss_of(w, x, latents, share), rel=1e-8)
         # a large rate, so that the second order of the update counts
         update(gram, step, 0.5, room)
         w = w - 0.5 * moves * slope_of(w, x, latents, share)
-        assert gram == pytest.approx(gram_matrices(model(w, x, latents))[0], rel=1e-6, abs=1e-8)
+        assert gram == pytest.approx(Overlaps.of(model(w, x, latents), TASK).grams[0], rel=1e-6, abs=1e-8)
 
 
 @pytest.mark.parametrize("latents", [1, 2])
 def test_linear_units_move_by_the_equations_of_the_model_where_the_state_is_small(latents):
     w, x = weights(latents, 3)
     small = model(np.concatenate([w[:latents] * 1e-4, w[latents:-1], w[-1:] * 1e-4]), x, latents)
-    gram, kappa = gram_matrices(small)[0], np.zeros((2 * DELAY + 1, latents))
-    trial(gram, np.array([ALPHA, DELAY, C, THRESHOLD, 0.0, 1, 1, 1]), kappa, np.zeros(2 * DELAY))
+    gram, kappa = Overlaps.of(small, TASK).grams[0], np.zeros((2 * DELAY + 1, latents))
+    trial(
+        gram, np.array([ALPHA, DELAY, C, THRESHOLD, 0.0, 0, 0, *(1,) * (2 * latents + 1)]), kappa, np.zeros(2 * DELAY)
+    )
     assert kappa == pytest.approx(small.latent_path(2 * DELAY, ALPHA)[:, 0], rel=1e-6, abs=1e-12)
 
 
@@ -90,7 +93,7 @@ def test_the_brink_is_just_before_the_first_crossing(linear):
     assert np.abs(found.brink[0] / found.brink[1] - 1).max() < 0.05
     for gram in found.brink.reshape(-1, 4, 4):
         kappa = np.zeros((2 * task.delay_steps + 1, 1))
-        settings = np.array([task.alpha, task.delay_steps, 10.0, 1.0, 0.0 if linear else 0.01, 1, 1, 1])
+        settings = np.array([task.alpha, task.delay_steps, 10.0, 1.0, 0.0 if linear else 0.01, 0, 0, 1, 1, 1])
         right, highest = trial(gram, settings, kappa, np.zeros(2 * task.delay_steps))
         assert right == task.delay_steps
         assert 0.98 < highest <= 1.0

@@ -11,9 +11,12 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from ghostpoint import FullRankRNN, LowRankRNN, train
+from ghostpoint.critical_rate import before_crossing
 from ghostpoint.tasks import DelayedActivation, DelayedCueDiscrimination
 from ghostpoint.theory import Plateau, plateau_length
-from ghostpoint.theory.overlap_kernels import COLUMNS, gain, slope
+from ghostpoint.theory.overlap_flow_kernels import COLUMNS, LOSS, SLOPE, roll, slope
+from ghostpoint.theory.overlap_kernels import gain
+from ghostpoint.theory.overlaps import Overlaps
 from ghostpoint.training import SGD, Computing
 
 TASK = DelayedActivation()
@@ -24,11 +27,6 @@ SMALL_TASK = DelayedActivation(DELAY * 4.0, 4.0, 10.0)
 def weights(seed=0, scale_b=0.3):
     m, n, b, x = np.random.default_rng(seed).normal(size=(4, UNITS)) / np.sqrt(UNITS)
     return np.stack([m, n, scale_b * b]), x
-
-
-def overlaps(w, x):
-    m, n, b = w
-    return np.array([n @ n, m @ m, b @ b, m @ n, m @ b, n @ b, m @ x, n @ x, b @ x])
 
 
 def loss_of(w, x, share):
@@ -56,21 +54,58 @@ def model(w, x, **more):
     return LowRankRNN(w[0], w[1], w[2], confidence=C, threshold=THRESHOLD, initial_state=x, **more)
 
 
+def whole_weights(latents, state, seed=0):
+    """m_1 .. n_K, b and, to read the state, w as rows; x0; c and kappa*, or 1 and -b_out."""
+    rows = 2 * latents + 1 + state
+    drawn = np.random.default_rng(seed).normal(size=(rows + 1, UNITS)) / np.sqrt(UNITS)
+    return drawn[:-1], drawn[-1], (1.0, -0.2) if state else (C, THRESHOLD)
+
+
+def loss_of_all(flat, x, latents, state, share, c):
+    """The loss of all weights and the threshold, with tanh(z) replaced by
+    ``z / sqrt(1 + 2 share |z|**2)``; the state itself is followed.
+    """
+    w, threshold = flat[:-1].reshape(-1, UNITS), flat[-1]
+    m, n, b, total = w[:latents].T, w[latents : 2 * latents].T, w[2 * latents], 0.0
+    for t in range(2 * DELAY):
+        z = m @ (n.T @ x) + b
+        x = (1 - ALPHA) * x + ALPHA * z / np.sqrt(1 + 2 * share * (z @ z))
+        read = w[-1] @ x if state else n[:, 0] @ x
+        total += (expit(c * (read - threshold)) - (t >= DELAY)) ** 2
+    return total / DELAY
+
+
 @pytest.mark.parametrize("share", [0.0, 0.2])
-@pytest.mark.parametrize("trained", [(1.0, 1.0, 1.0), (0.0, 1.0, 1.0), (1.0, 0.0, 0.0)])
-def test_nine_overlaps_close(share, trained):
+@pytest.mark.parametrize(("latents", "state"), [(1, False), (2, False), (3, False), (1, True), (2, True)])
+@pytest.mark.parametrize("trained", [("m", "n", "b", "w_out", "b_out"), ("n", "b"), ("m", "w_out")])
+def test_overlaps_close(share, latents, state, trained):
     """Their slope is the one that gradient descent on all the weights gives them."""
-    for seed in range(3):
-        w, x = weights(seed, 1.0)
-        descent = -gradient_of(lambda w, x=x: loss_of(w, x, share), w) * np.array(trained)[:, None]
-        size = 1e-5
-        expected = (overlaps(w + size * descent, x) - overlaps(w - size * descent, x)) / (2 * size)
-        network = np.array([ALPHA, DELAY, C, THRESHOLD, x @ x, share, *trained])
-        found, read = np.zeros(9), np.zeros(COLUMNS)
-        slope(overlaps(w, x), network, np.zeros(2 * DELAY + 1), found, read)
-        assert found == pytest.approx(expected, rel=1e-5, abs=1e-8)
-        assert read[1] == pytest.approx(loss_of(w, x, share), rel=1e-12)
-        assert read[3] == pytest.approx((descent**2).sum(), rel=1e-5)
+    w, x, (c, threshold) = whole_weights(latents, state)
+    flat = np.append(w, threshold)
+
+    def networks(flat):
+        w = flat[:-1].reshape(w_shape)
+        m, n = w[:latents].T[None], w[latents : 2 * latents].T[None]
+        readout = {"w_out": w[None, -1:], "b_out": [[-flat[-1]]]} if state else {"confidence": C, "threshold": flat[-1]}
+        parts = tuple(part for part in trained if state or not part.endswith("out"))
+        return LowRankRNN(m, n, w[None, 2 * latents], initial_state=x[None], trainable=parts, **readout)
+
+    w_shape = w.shape
+    start = Overlaps.of(networks(flat), SMALL_TASK)
+    moves = np.repeat([*["m" in trained] * latents, *["n" in trained] * latents, "b" in trained], UNITS)
+    moves = np.concatenate([moves, np.repeat("w_out" in trained, state * UNITS), [state and "b_out" in trained]])
+    descent = -gradient_of(lambda flat: loss_of_all(flat, x, latents, state, share, c), flat) * moves
+    size = 1e-5
+    ends = [Overlaps.of(networks(flat + sign * size * descent), SMALL_TASK).grams[0] for sign in (1, -1)]
+    room = np.zeros((2 * DELAY + 1, start.latents)), np.zeros(2 * DELAY), np.zeros((2, start.latents))
+    settings, found, read = start.settings[0].copy(), np.zeros(start.grams[0].size + 1), np.zeros(COLUMNS)
+    settings[4] = share
+    y = np.append(start.grams[0], start.threshold[0])
+    slope(y, settings, *room, np.zeros_like(start.grams[0]), found, read)
+    assert found[:-1].reshape(ends[0].shape) == pytest.approx((ends[0] - ends[1]) / (2 * size), rel=1e-5, abs=1e-8)
+    assert found[-1] == pytest.approx(descent[-1], rel=1e-5, abs=1e-10)
+    assert read[LOSS] == pytest.approx(loss_of_all(flat, x, latents, state, share, c), rel=1e-12)
+    assert read[SLOPE] == pytest.approx((descent**2).sum(), rel=1e-5)
 
 
 def test_the_drop_of_linear_units_is_that_of_their_weights():
@@ -184,12 +219,59 @@ def test_a_finite_rate_delays_the_drop_as_the_theory_says(published):
     assert np.median(lag) == pytest.approx(np.median(predicted), abs=0.6)
 
 
-@pytest.mark.parametrize("momentum", [0.5, 0.9])
-def test_momentum_multiplies_the_rate_and_lengthens_the_delay(momentum):
-    models, rate = LowRankRNN.published(range(6)), 0.01 * (1 - momentum)
-    run = train(models, TASK, rate, 20_000, record=[0], solved=0.9, optimizer=SGD(momentum=momentum))
+@pytest.mark.parametrize("momentum", [0.5, 0.9, 0.98])
+def test_momentum_rolls_along_the_path_of_the_flow(momentum):
+    models, rate = LowRankRNN.published(range(6)), 0.05 * (1 - momentum)
+    run = train(models, TASK, rate, 6_000, record=[0], solved=0.9, optimizer=SGD(momentum=momentum))
     measured, plateau = run.events["first_solved"].values, Plateau.of(models, TASK)
-    assert plateau.length(rate, momentum=momentum) == pytest.approx(measured, rel=0.004)
+    assert plateau.length(rate, momentum=momentum) == pytest.approx(measured, rel=0.005)
+    # the flow without the memory comes earlier
+    assert (plateau.length(0.05) < measured - 0.5 * momentum / (1 - momentum)).all()
+    assert plateau.valid(rate, momentum=momentum).all()
+    assert plateau.length(plateau.rate_of(3000.0, momentum=momentum), momentum=momentum) == pytest.approx(3000)
+
+
+def test_a_ball_rolls_as_one_weight_does():
+    """Training of one weight by the heavy ball on a loss with the slope -e**x."""
+    position = np.linspace(0.0, 3.0, 4000)
+    for momentum in (0.0, 0.7):
+        x, v, epochs = 0.0, 0.0, 0
+        while x < 2.0:
+            before, v = x, momentum * v + 0.01 * math.exp(x)
+            x, epochs = x + v, epochs + 1
+        found, update = roll(position, np.exp(position), 0.0, 2.0, 0.01, momentum, 0.0)
+        assert found == pytest.approx(epochs - 1 + (2.0 - before) / v, rel=1e-6)
+        assert update == pytest.approx(v, rel=1e-6)
+
+
+@pytest.mark.parametrize("rank", [2, 5])
+def test_networks_of_higher_rank_leave_their_plateau_when_the_theory_says(rank):
+    models = LowRankRNN.initialize(100, range(6), rank=rank)
+    run = train(models, TASK, 0.05, 4_000, record=[0], solved=0.9, engine=Computing("compiled", dtype="float64"))
+    measured = run.events["first_solved"].values
+    assert plateau_length(models, TASK, 0.05) == pytest.approx(measured, rel=0.003)
+    assert plateau_length(models, TASK, 0.05, method="closed") == pytest.approx(measured, rel=0.02)
+    assert plateau_length(models, TASK, 0.05, method="stationary") == pytest.approx(measured, rel=0.01)
+
+
+def test_networks_that_read_the_state_leave_half_the_chance_loss_when_the_theory_says():
+    models = LowRankRNN.initialize(100, range(8), "state_readout")
+    run = train(models, TASK, 0.02, 3_000, record=[0], solved=0.45, engine=Computing("compiled", dtype="float64"))
+    plateau = Plateau.of(models, TASK)
+    assert plateau.level == 0.45
+    assert plateau.length(0.02) == pytest.approx(run.events["first_solved"].values, rel=0.01)
+    assert plateau.valid(0.02).all()
+    assert np.isnan(plateau_length(models, TASK, 0.02, method="stationary")).all()
+
+
+def test_the_second_plateau_ends_when_the_theory_says():
+    task = DelayedActivation(240.0)
+    models = before_crossing(LowRankRNN.initialize(100, range(100, 106)), task)[0]
+    run = train(models, task, 0.002, 3_000, record=[0], solved=0.4, engine=Computing("compiled", dtype="float64"))
+    plateau = Plateau.of(models, task, level=0.4)
+    assert all(0.44 < flow[0, 1] < 0.5 for flow in plateau.flows)
+    assert plateau.length(0.002) == pytest.approx(run.events["first_solved"].values, rel=0.03)
+    assert not plateau.valid(0.02).any()  # training would oscillate there
 
 
 def test_seed_40_at_the_rate_of_figure_3a():
@@ -234,14 +316,15 @@ def test_where_there_is_no_plateau_the_theory_says_so():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"models": FullRankRNN.initialize(3, [0], "normal")}, "rank one"),
-        ({"models": LowRankRNN.initialize(20, [0], rank=2)}, "rank one"),
-        ({"models": LowRankRNN.initialize(20, [0], "state_readout")}, "w_out"),
+        ({"models": FullRankRNN.initialize(3, [0], "normal")}, "LowRankRNN"),
+        ({"models": LowRankRNN.published([0], trainable=("m", "confidence"))}, "fixed confidence"),
+        ({"models": LowRankRNN.initialize(20, [0], "latent_readout", n_inputs=1, rank=2)}, "w_out"),
         ({"task": DelayedCueDiscrimination(cue=20, delay=50, response=50)}, "DelayedActivation"),
         ({"learning_rate": 0.0}, "learning_rate"),
         ({"learning_rate": [0.1, 0.2, 0.3]}, "learning_rate"),
         ({"momentum": 1.0}, "momentum"),
-        ({"level": 0.5}, "level"),
+        ({"level": 0.5, "method": "closed"}, "level must be above 0.5"),
+        ({"level": 0.0}, "level"),
         ({"level": 1.0}, "level"),
         ({"method": "exact"}, "method"),
     ],

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ghostpoint.checks import finite_array, integer, shape
 from ghostpoint.errors import InputError
+from ghostpoint.theory.overlaps import Overlaps
 
 Array = NDArray[np.float64]
 #: updates at each rate after the brink
@@ -108,8 +109,8 @@ class OverlapDescent:
             raise InputError(f"rates must be positive and ascending, at least one, got {grid}")
         updates = integer("updates", updates, at_least=AT_CHANCE + 1)
         starts = integer("starts", starts, at_least=1)
-        networks = _settings(models, task, linear)
-        grams = gram_matrices(models)
+        overlaps = Overlaps.of(models, task, linear=linear, state_readout=False)
+        grams, networks = overlaps.grams, overlaps.settings
         count, latents = len(grams), models.rank
         learned, last = np.full((2, starts, len(grid), count), -1)
         reached, brink = np.full((starts, count), -1), np.empty((starts, *grams.shape))
@@ -161,32 +162,3 @@ def critical_rate(rates: ArrayLike, learned: ArrayLike, lost: ArrayLike) -> Arra
     place = (best * np.arange(len(grid) + 1)[:, None]).sum(axis=0) / best.sum(axis=0)
     rate = np.exp(np.interp(place - 0.5, np.arange(len(grid)), np.log(grid)))
     return np.where(gone.any(axis=0) & kept.any(axis=0), rate, np.nan)
-
-
-def gram_matrices(models: Any) -> Array:
-    """Scalar products of ``m_1 .. m_K, n_1 .. n_K, b, x0`` of each network, (R, V, V) with V = 2 K
-    + 2.
-    """
-    m, n, b = (np.asarray(values, np.float64) for values in (models.m, models.n, models.b))
-    x0 = np.broadcast_to(np.asarray(models.initial_state, np.float64), b.shape)
-    vectors = np.concatenate([m.transpose(0, 2, 1), n.transpose(0, 2, 1), b[:, None], x0[:, None]], axis=1)
-    return np.asarray(vectors @ vectors.transpose(0, 2, 1))
-
-
-def _settings(models: Any, task: Any, linear: bool) -> Array:
-    """The rows ``network`` of the kernels, (R, 8)."""
-    if not hasattr(models, "m") or models.w_out is not None or models.activation != "sigmoid":
-        raise InputError(
-            "models must be ghostpoint.LowRankRNN with the readout sigmoid(confidence (kappa - threshold)), "
-            f"got {models!r}"
-        )
-    if "confidence" in models.trainable:
-        raise InputError(f"models must have a fixed confidence, got trainable {models.trainable}")
-    if not hasattr(task, "delay_steps") or task.n_inputs:
-        raise InputError(f"task must be ghostpoint.tasks.DelayedActivation, got {type(task).__name__}")
-    rows = np.empty((len(models), 8))
-    rows[:, 0], rows[:, 1] = task.alpha, task.delay_steps
-    rows[:, 2], rows[:, 3] = models.confidence, models.threshold
-    rows[:, 4] = 0.0 if linear else 1 / models.n_units
-    rows[:, 5:] = [float(part in models.trainable) for part in "mnb"]
-    return rows

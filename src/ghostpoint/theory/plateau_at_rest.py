@@ -1,0 +1,110 @@
+"""The plateau of networks whose latents rest at every step: the methods "stationary" and "closed"
+of :func:`ghostpoint.theory.plateau_length`.
+
+With ``P_kj = n_k.m_j``, ``beta_k = n_k.b`` and ``rho = (1 - P)**-1`` linear units rest at
+``kappa = rho beta``. Let psi be the first row of rho. The gradient of kappa_1 is
+
+    by m_j: kappa_j v,   by b: v,   by n_k: psi_k (sum_j m_j kappa_j + b),   v = sum_k psi_k n_k
+
+docs/plateau.md derives every equation here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from ghostpoint.theory.overlaps import Overlaps
+
+Array = NDArray[np.float64]
+#: steps of the integration from the first latent at rest to the drop
+STEPS = 100
+
+
+def end(start: Overlaps, level: float) -> Array:
+    """kappa_e, (R,): ``o**2 + (1 - o)**2 = level`` for ``o = sigmoid(c (kappa_e - kappa*))``."""
+    output = (1 - np.sqrt(2 * level - 1)) / 2
+    return start.threshold + np.log(output / (1 - output)) / start.confidence
+
+
+def force(start: Overlaps, kappa: Array) -> Array:
+    """``F = 2 c o (1 - o) (1 - 2 o)``, minus the derivative of the loss by a resting latent."""
+    shape = (-1, *[1] * (kappa.ndim - 1))
+    c, threshold = start.confidence.reshape(shape), start.threshold.reshape(shape)
+    logit = c * (kappa - threshold)
+    return np.asarray(2 * c * expit(logit) * expit(-logit) * -np.tanh(logit / 2))
+
+
+def ascent(grams: Array, latents: int) -> tuple[Array, Array, Array]:
+    """The latents at rest (R, K); ``A G`` (R, V, V), where the gradient of the first of them by
+    vector i is ``sum_j A_ij vector_j``; and the squared norm of that gradient (R,).
+    """
+    m, n, b = slice(0, latents), slice(latents, 2 * latents), 2 * latents
+    rest = np.linalg.inv(np.eye(latents) - grams[:, n, m])
+    kappa = (rest @ grams[:, n, b, None])[:, :, 0]
+    first = rest[:, 0]
+    matrix = np.zeros_like(grams)
+    matrix[:, m, n] = kappa[:, :, None] * first[:, None]
+    matrix[:, n, m] = matrix[:, m, n].swapaxes(1, 2)
+    matrix[:, b, n] = matrix[:, n, b] = first
+    moved = matrix @ grams
+    return kappa, moved, np.asarray((moved * matrix).sum(axis=(1, 2)))
+
+
+def applies(start: Overlaps) -> NDArray[np.bool_]:
+    """Whether a resting latent is a model of each network: read by the confidence, all of m, n and
+    b trained, and stable at the start.
+    """
+    m, n = slice(0, start.latents), slice(start.latents, 2 * start.latents)
+    stable = np.linalg.eigvals(start.grams[:, n, m]).real.max(axis=1) < 1
+    return np.asarray(stable & (start.settings[:, 7:] == 1).all(axis=1) & (not start.reads_state))
+
+
+def closed(start: Overlaps, level: float) -> Array:
+    """The plateau time by one integral, (R,):
+    ``1 / |v|**2 integral_0^kappa_e dkappa / (F (1 + gamma kappa**2))``.
+
+    ``gamma = 2 (|k|**2 |v|**2 + |psi|**2 |u|**2) / |v|**6``, with ``k_j`` the latents that b = v
+    gives, and ``u = sum_j m_j k_j + v``, the drive of the units then.
+    """
+    latents, last = start.latents, end(start, level)
+    m, n, b = slice(0, latents), slice(latents, 2 * latents), 2 * latents
+    rest = np.linalg.inv(np.eye(latents) - start.grams[:, n, m])
+    first = rest[:, 0]
+    rise = np.einsum("rkl,rlj,rj->rk", rest, start.grams[:, n, n], first)
+    steepness = np.einsum("rk,rkl,rl->r", first, start.grams[:, n, n], first)
+    drive = np.concatenate([rise, first], axis=1)
+    squared = np.einsum("ri,rij,rj->r", drive, start.grams[:, :b, :b], drive)
+    gamma = 2 * ((rise**2).sum(1) / steepness**2 + (first**2).sum(1) * squared / steepness**3)
+    node, weight = np.polynomial.legendre.leggauss(100)
+    kappa = last[:, None] * (node + 1) / 2
+    integral = (weight / 2 / force(start, kappa) / (1 + gamma[:, None] * kappa**2)).sum(1) * last
+    time = np.where(last > 0, integral / steepness, 0.0)
+    return np.where(applies(start) & (start.grams[:, b, b] == 0), time, np.nan)
+
+
+def stationary(start: Overlaps, level: float) -> Array:
+    """The plateau time along the steepest ascent of kappa_1, by Runge and Kutta's method in kappa_1
+    from the first latent at rest to kappa_e, (R,).
+    """
+    gram, last = start.grams.copy(), end(start, level)
+    kappa = ascent(gram, start.latents)[0][:, 0]
+    size, time = np.maximum(last - kappa, 0) / STEPS, np.zeros(len(kappa))
+
+    def slope(gram: Array, kappa: Array) -> tuple[Array, Array]:
+        """``dG/dkappa_1`` and ``ds/dkappa_1 = 1 / (F |grad kappa_1|**2)``."""
+        _, moved, steepness = ascent(gram, start.latents)
+        return (moved + moved.swapaxes(1, 2)) / steepness[:, None, None], 1 / (force(start, kappa) * steepness)
+
+    with np.errstate(all="ignore"):
+        for _ in range(STEPS):
+            half, whole = size[:, None, None] / 2, size[:, None, None]
+            first, speed_1 = slope(gram, kappa)
+            second, speed_2 = slope(gram + half * first, kappa + size / 2)
+            third, speed_3 = slope(gram + half * second, kappa + size / 2)
+            fourth, speed_4 = slope(gram + whole * third, kappa + size)
+            gram = gram + whole / 6 * (first + 2 * second + 2 * third + fourth)
+            time += size / 6 * (speed_1 + 2 * speed_2 + 2 * speed_3 + speed_4)
+            kappa = kappa + size
+    return np.where(applies(start), time, np.nan)
