@@ -3,8 +3,7 @@
     python benchmarks/plateau.py [--folder FOLDER]
 
 Without a folder of ``ghostpoint reproduce --scale paper --only plateau`` it runs the experiment.
-What
-the tables show is kept in benchmarks/results/plateau.json.
+What the tables show is kept in benchmarks/results/plateau.json.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ import numpy as np
 
 from ghostpoint.experiments import Silent, get
 from ghostpoint.experiments.plateau import interval_of_median
+from ghostpoint.experiments.plateau_extensions import errors
 from ghostpoint.storage import read_dataset, write_json_atomic
 
 ROOT = Path(__file__).parents[1]
@@ -47,6 +47,24 @@ def summary(dataset, parameters, seconds):
             seen = ratio[np.isfinite(ratio)]
             found[str(method)] = [*interval_of_median(seen), len(seen)] if len(seen) else None
         conditions[str(name)] = {"valid": int(dataset["valid"].values[row].sum()), **found}
+    extensions = []
+    ratio = errors(dataset).values + 1
+    for row, name in enumerate(dataset["extension"].values):
+        inside = dataset["extended_valid"].values[row]
+        found = {}
+        for at, method in enumerate(dataset["prediction"].values):
+            each = ratio[row, at][inside]
+            each = each[~np.isnan(each)]
+            found[str(method)] = (
+                [*interval_of_median(each), float(each.min()), float(each.max())] if len(each) else None
+            )
+        extensions.append({
+            "extension": str(name),
+            "rate": float(np.median(dataset["extended_rate"].values[row])),
+            "epoch": float(np.median(dataset["extended_measured"].values[row])),
+            "valid": int(inside.sum()),
+            **found,
+        })  # fmt: skip
     return {
         "command": "ghostpoint reproduce --scale paper --only plateau",
         "processor_seconds": seconds,
@@ -54,6 +72,7 @@ def summary(dataset, parameters, seconds):
         "condition_seeds": dataset.sizes["condition_seed"],
         "rates": rates,
         "conditions": conditions,
+        "extensions": extensions,
         "learn": dataset["named_seed"].values[dataset["learned"].values].tolist(),
         "named": dataset["named_seed"].values[dataset["named"].values].tolist(),
         "lowest_rate": dataset["lowest_rate"].values.tolist(),
@@ -82,13 +101,36 @@ def table_of_conditions(saved):
     return "\n".join(lines)
 
 
+def table_of_extensions(saved):
+    """Predicted over measured epochs beyond gradient descent of rank one; all within the range."""
+    columns = ("networks", "rate, median", "epoch, median", "within the range", "overlaps", "worst error",
+               "linear units", "at rest", "integral")  # fmt: skip
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    for row in saved["extensions"]:
+        cells = [row["extension"], f"{row['rate']:.2g}", f"{row['epoch']:.0f}"]
+        cells.append(f"{row['valid']} of {saved['condition_seeds']}")
+        if found := row["overlaps"]:
+            middle, low, high, least, most = found
+            cells += [f"{middle:.4f} ({low:.4f} to {high:.4f})", f"{100 * max(1 - least, most - 1):.1f} %"]
+        else:
+            cells += ["-", "-"]
+        cells += [f"{row[method][0]:.3f}" if row[method] else "-" for method in list(WORDS)[1:]]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def list_of_claims(saved):
     """Sentence, verdict and what was measured, at 100 columns."""
     texts = [f"* {each['sentence']} **{each['verdict']}**: {each['measured']}." for each in saved["claims"]]
     return "\n".join(fill(text, 100, subsequent_indent="  ", break_on_hyphens=False) for text in texts)
 
 
-TABLES = {"rates": table_of_rates, "conditions": table_of_conditions, "claims": list_of_claims}
+TABLES = {
+    "rates": table_of_rates,
+    "conditions": table_of_conditions,
+    "extensions": table_of_extensions,
+    "claims": list_of_claims,
+}
 
 
 def page(text, saved):

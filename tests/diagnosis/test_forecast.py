@@ -19,6 +19,20 @@ def forecasts(run):
     return [found and int(found[1].replace(",", "")) for found in found]
 
 
+@pytest.mark.parametrize(
+    ("models", "rate", "level"),
+    [
+        (LowRankRNN.initialize(100, range(3), rank=2), 0.05, 0.9),
+        (LowRankRNN.initialize(100, range(3), "state_readout"), 0.005, 0.45),
+    ],
+)
+def test_it_is_told_at_rank_two_and_with_a_readout_of_the_state(models, rate, level):
+    begun = train(models, TASK, rate, 1500)
+    whole = train(models, TASK, rate, 10_000, record=[0], solved=level)
+    for foreseen, end in zip(forecasts(begun), whole.events["first_solved"].values, strict=True):
+        assert foreseen == pytest.approx(end, rel=0.01)
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum"])
 def test_the_end_of_a_plateau_is_the_one_that_training_reaches(optimizer):
     models, rate = LowRankRNN.published([0, 2, 40]), 0.02 if optimizer == "sgd" else 0.0005
@@ -33,8 +47,8 @@ def test_nothing_is_said_where_the_theory_does_not_apply():
     assert forecasts(run) != [None]
     for changes in ({"optimizer": "Adam()"}, {"remedy": [{"remedy": "TrustRegion"}]}):
         assert forecasts(replace(run, config={**run.config, **changes})) == [None]
-    for other in (LowRankRNN.initialize(100, [0], rank=2), LowRankRNN.initialize(100, [0], "state_readout")):
-        assert forecasts(replace(run, models=other)) == [None]
+    other = LowRankRNN.initialize(100, [0], "state_readout")  # which does not wait at this loss
+    assert forecasts(replace(run, models=other)) == [None]
     assert forecasts(replace(run, task=None)) == [None]
     assert forecasts(train(LowRankRNN.published([0], confidence=60.0), TASK, 0.02, 300)) == [None]  # frozen
 

@@ -28,7 +28,14 @@ SMALL = {
     "curve_seeds": [0, 1, 2, 3],
     "curve_epochs": 20_000,
     "conditions": [
-        {}, {"delay": 8}, {"delay": 12}, {"delay": 30}, {"confidence": 3.0}, {"units": 20}, {"momentum": 0.5},
+        {}, {"delay": 8}, {"delay": 12}, {"delay": 30}, {"confidence": 3.0}, {"units": 20}, {"scale_n": 2.0},
+    ],
+    "extensions": [
+        {"group": "momentum", "momentum": 0.9, "epochs": [1500]},
+        {"group": "rank", "rank": 2, "epochs": [1500]},
+        {"group": "state", "readout": "state", "rank": 1, "epochs": [1000]},
+        {"group": "second", "second plateau at T": 48, "epochs": [4000]},
+        {"group": "adam", "Adam at T": 20, "rates": [1e-4]},
     ],
     "condition_seeds": [100, 101, 102, 103],
     "condition_epochs": 1500,
@@ -47,7 +54,7 @@ def test_the_dataset_survives_the_disk_and_gives_the_same_claims(tmp_path):
 
 
 def test_every_claim_holds_of_the_sample():
-    assert [claim.verdict for claim in EXPERIMENT.claims(sample()[0], SMALL)] == ["holds"] * 8
+    assert [claim.verdict for claim in EXPERIMENT.claims(sample()[0], SMALL)] == ["holds"] * 13
 
 
 def test_a_condition_without_a_plateau_is_outside_the_range():
@@ -72,6 +79,15 @@ def cases():
     yield 6, "ratio", lambda v: v * np.nan
     yield 7, "ratio", lambda v: v * np.where(np.arange(7) == 3, 1.05, 1.0)[:, None, None]
 
+    for row in range(5):
+        yield (
+            8 + row,
+            "extended_predicted",
+            lambda v, row=row: v * np.where(np.arange(5) == row, 1.06, 1.0)[:, None, None],
+        )
+        yield 8 + row, "extended_measured", lambda v, row=row: np.where((np.arange(5) == row)[:, None], -1, v)
+        yield 8 + row, "extended_valid", lambda v: v & False
+
 
 @pytest.mark.parametrize(("index", "name", "change"), list(cases()))
 def test_every_claim_fails_on_data_that_does_not_show_it(index, name, change):
@@ -81,7 +97,7 @@ def test_every_claim_fails_on_data_that_does_not_show_it(index, name, change):
 def test_the_figure_shows_every_network():
     figure = figures.draw("plateau", sample()[0])
     FigureCanvasAgg(figure).draw()
-    assert len(figure.axes) == 4
+    assert len(figure.axes) == 6
     assert sum(line.get_marker() == "o" for line in figure.axes[0].lines) == 2
 
 

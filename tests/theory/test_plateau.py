@@ -17,7 +17,8 @@ from ghostpoint.theory import Plateau, plateau_length
 from ghostpoint.theory.overlap_flow_kernels import COLUMNS, LOSS, SLOPE, roll, slope
 from ghostpoint.theory.overlap_kernels import gain
 from ghostpoint.theory.overlaps import Overlaps
-from ghostpoint.training import SGD, Computing
+from ghostpoint.theory.plateau_adam_kernels import adam_plateau
+from ghostpoint.training import SGD, Adam, Computing
 
 TASK = DelayedActivation()
 UNITS, DELAY, ALPHA, C, THRESHOLD = 6, 7, 0.4, 5.0, 0.9
@@ -264,6 +265,37 @@ def test_networks_that_read_the_state_leave_half_the_chance_loss_when_the_theory
     assert np.isnan(plateau_length(models, TASK, 0.02, method="stationary")).all()
 
 
+@pytest.mark.parametrize("changes", [{}, {"confidence": 5.0}])
+def test_units_at_rest_give_the_plateau_of_adam(changes):
+    models, exact = LowRankRNN.published(range(6), **changes), Computing("compiled", dtype="float64")
+    for adam, rate in ((Adam(), 1e-4), (Adam((0.5, 0.99), eps=1e-5), 1e-4)):
+        run = train(models, TASK, rate, 2_000, record=[0], solved=0.9, optimizer=adam, engine=exact)
+        found = plateau_length(models, TASK, rate, optimizer=adam)
+        assert found == pytest.approx(run.events["first_solved"].values, rel=0.01, abs=1)
+
+
+def test_the_units_of_adam_move_by_the_gradient_of_a_latent_at_rest():
+    """By this library's Adam on gradients by differences, the gain of the units held."""
+    w, adam, state, losses = weights(4)[0], Adam(eps=0.01), {}, []
+
+    def latent(w, h):
+        return h * (w[1] @ w[2]) / (1 - h * (w[0] @ w[1]))
+
+    def loss(kappa):
+        return expit(C * (kappa - THRESHOLD)) ** 2 + expit(C * (THRESHOLD - kappa)) ** 2
+
+    for epoch in range(6):
+        h = brentq(lambda h, w=w: h - gain(((w[0] * latent(w, h) + w[2]) ** 2).mean()), 0.1, 1.0, xtol=1e-15)
+        losses.append(loss(latent(w, h)))
+        gradient = gradient_of(lambda w, h=h: loss(latent(w, h)), w)
+        w = w + adam.update("w", gradient, 0.02, state, epoch)
+    level = (losses[4] + losses[5]) / 2
+    assert np.diff(losses).max() < 0
+    start = np.ascontiguousarray(weights(4)[0])
+    assert adam_plateau(start, C, THRESHOLD, 0.02, level, 0.9, 0.999, 0.01, 10) == pytest.approx(4.5, rel=1e-5)
+    assert adam_plateau(weights(4)[0], C, THRESHOLD, 0.02, level, 0.9, 0.999, 0.01, 3) == math.inf
+
+
 def test_the_second_plateau_ends_when_the_theory_says():
     task = DelayedActivation(240.0)
     models = before_crossing(LowRankRNN.initialize(100, range(100, 106)), task)[0]
@@ -322,7 +354,10 @@ def test_where_there_is_no_plateau_the_theory_says_so():
         ({"task": DelayedCueDiscrimination(cue=20, delay=50, response=50)}, "DelayedActivation"),
         ({"learning_rate": 0.0}, "learning_rate"),
         ({"learning_rate": [0.1, 0.2, 0.3]}, "learning_rate"),
-        ({"momentum": 1.0}, "momentum"),
+        ({"optimizer": "sgd"}, "optimizer must be"),
+        ({"optimizer": Adam(), "method": "closed"}, "method must be 'overlaps' for Adam"),
+        ({"optimizer": Adam(), "models": LowRankRNN.initialize(20, [0], rank=2)}, "rank one"),
+        ({"optimizer": Adam(), "models": LowRankRNN.published([0], trainable="m")}, "trained"),
         ({"level": 0.5, "method": "closed"}, "level must be above 0.5"),
         ({"level": 0.0}, "level"),
         ({"level": 1.0}, "level"),

@@ -163,7 +163,7 @@ def _finding(
         notes.append(f"{inferred} inferred from the first plateau or the first points")
     if series.missing:
         notes.append(f"{series.missing} losses are missing")
-    if judged.name == "plateau at chance" and run.plateau_end is not None:
+    if judged.name.startswith("plateau at") and run.plateau_end is not None:
         notes.append(f"the theory gives the end of this plateau at epoch {run.plateau_end:,.0f}")
     scaled = {name: value * scale if name in _LOSSES else value for name, value in judged.evidence.items()}
     phases = tuple(

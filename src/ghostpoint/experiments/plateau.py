@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.stats import binom
 
+from ghostpoint.experiments.plateau_extensions import EXTENSIONS, extension_claims, over_extensions
 from ghostpoint.experiments.shared.base import Claim, Experiment, Progress, judge, own_claim
 from ghostpoint.experiments.shared.networks import NETWORKS, models_of, task_of, trained
 from ghostpoint.experiments.shared.shares import NEARLY_ALL_OF, judge_share, nearly_all, share
@@ -18,14 +19,13 @@ from ghostpoint.models import LowRankRNN
 from ghostpoint.tasks import DelayedActivation
 from ghostpoint.theory import Plateau, plateau_length
 from ghostpoint.theory.plateau import LEVEL
-from ghostpoint.training import SGD
 
 #: the methods that are compared; "linear" is "overlaps" without the saturation of the units
 METHODS = ("overlaps", "linear", "stationary", "closed")
 #: what a condition does not change: units, T in steps, alpha, and the weights' scales
 USUAL: Mapping[str, float] = {
     "units": 100, "delay": 20, "alpha": 0.5, "confidence": 10.0, "threshold": 1.0, "initial_state": -0.3,
-    "scale_m": 1.0, "scale_n": 1.0, "scale_b": 0.0, "momentum": 0.0,
+    "scale_m": 1.0, "scale_n": 1.0, "scale_b": 0.0,
 }  # fmt: skip
 CONDITIONS: list[dict[str, float]] = [
     {},
@@ -38,7 +38,6 @@ CONDITIONS: list[dict[str, float]] = [
     *({"scale_m": scale} for scale in (0.5, 2.0, 10.0)),
     *({"scale_n": scale} for scale in (0.5, 2.0)),
     *({"scale_b": scale} for scale in (0.3, 1.0)),
-    *({"momentum": momentum} for momentum in (0.5, 0.9)),
 ]
 PAPER: Mapping[str, Any] = {
     **NETWORKS,
@@ -57,6 +56,7 @@ PAPER: Mapping[str, Any] = {
     "condition_seeds": list(range(100, 120)),
     "condition_epochs": 5000,
     "condition_dtype": "float64",
+    "extensions": EXTENSIONS,
 }
 PARAMETERS = {
     "quick": {
@@ -67,6 +67,10 @@ PARAMETERS = {
         "curve_seeds": list(range(10)),
         "condition_seeds": list(range(100, 106)),
         "condition_epochs": 2000,
+        "extensions": [
+            {**each, **({"rates": [1e-4]} if "rates" in each else {"epochs": each["epochs"][:1]})}
+            for each in EXTENSIONS
+        ],
         "condition_dtype": "float32",  # another kernel would take longer to compile than to run
     },
     "paper": PAPER,
@@ -74,8 +78,8 @@ PARAMETERS = {
 
 
 def run(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
-    """Predict from the initial weights, then train, in four parts."""
-    parts = (_over_rates, _named, _searched, _curves, _over_conditions)
+    """Predict from the initial weights, then train, in six parts."""
+    parts = (_over_rates, _named, _searched, _curves, _over_conditions, _extended)
     return xr.merge([part(parameters, progress) for part in parts], join="exact")
 
 
@@ -103,10 +107,10 @@ def _over_rates(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset
     )
 
 
-def _length(models: LowRankRNN, task: DelayedActivation, rate: Any, method: str, momentum: float = 0.0) -> Any:
+def _length(models: LowRankRNN, task: DelayedActivation, rate: Any, method: str) -> Any:
     if method == "linear":
-        return Plateau.of(models, task, linear=True).length(rate, momentum=momentum)
-    return plateau_length(models, task, rate, momentum=momentum, method=method)
+        return Plateau.of(models, task, linear=True).length(rate)
+    return plateau_length(models, task, rate, method=method)
 
 
 def _named(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
@@ -170,22 +174,19 @@ def _over_conditions(parameters: Mapping[str, Any], progress: Progress) -> xr.Da
     progress.phase(f"training in {len(conditions)} conditions", len(conditions) * len(seeds) * last)
     ratios, valid = [], []
     for changes in conditions:
-        models, task, momentum = _condition(changes, seeds)
+        models, task = _condition(changes, seeds)
         plateau = Plateau.of(models, task)
-        memory = momentum / (1 - momentum)
-        with np.errstate(invalid="ignore"):
-            left = epochs - (0.5 + memory) * plateau.drop[:, 1] - memory
-            rate = plateau.drop[:, 0] * (1 - momentum) / left
+        rate = plateau.rate_of(epochs)
         rate = np.where(np.isfinite(rate) & (rate > 0), rate, 1e-6)  # no plateau, or no end
         result = trained(
             progress, "", models, {**parameters, "dtype": parameters["condition_dtype"]}, rate, last, task,
-            record=[0], solved=LEVEL, optimizer=SGD(momentum=momentum),
+            record=[0], solved=LEVEL,
         )  # fmt: skip
         first = result.events["first_solved"].values
         with np.errstate(divide="ignore", invalid="ignore"):
-            of_methods = [_length(models, task, rate, method, momentum) / first for method in METHODS]
+            of_methods = [_length(models, task, rate, method) / first for method in METHODS]
         ratios.append(np.where(first > 0, of_methods, np.nan))
-        valid.append(plateau.valid(rate, momentum=momentum))
+        valid.append(plateau.valid(rate))
     return xr.Dataset(
         {
             "ratio": (("condition", "prediction", "condition_seed"), np.array(ratios)),
@@ -195,13 +196,18 @@ def _over_conditions(parameters: Mapping[str, Any], progress: Progress) -> xr.Da
     )
 
 
+def _extended(parameters: Mapping[str, Any], progress: Progress) -> xr.Dataset:
+    """Momentum, Adam, rank, a readout of the state, and the second plateau."""
+    return over_extensions(parameters, progress, METHODS)
+
+
 def label(changes: Mapping[str, float]) -> str:
     """What a condition changes, in words."""
     return ", ".join(f"{name} {value:g}" for name, value in changes.items()) or "as published"
 
 
-def _condition(changes: Mapping[str, float], seeds: list[int]) -> tuple[LowRankRNN, DelayedActivation, float]:
-    """Networks, task and momentum of a condition."""
+def _condition(changes: Mapping[str, float], seeds: list[int]) -> tuple[LowRankRNN, DelayedActivation]:
+    """Networks and task of a condition."""
     have = {**USUAL, **changes}
     drawn = LowRankRNN.initialize(int(have["units"]), seeds)
     noise = [np.random.default_rng([seed, 1]).normal(size=int(have["units"])) for seed in seeds]
@@ -215,7 +221,7 @@ def _condition(changes: Mapping[str, float], seeds: list[int]) -> tuple[LowRankR
         seed=seeds,
     )
     dt = NETWORKS["tau_ms"] * have["alpha"]
-    return models, DelayedActivation(have["delay"] * dt, dt, NETWORKS["tau_ms"]), have["momentum"]
+    return models, DelayedActivation(have["delay"] * dt, dt, NETWORKS["tau_ms"])
 
 
 def interval_of_median(values: NDArray[Any]) -> tuple[float, float, float]:
@@ -276,6 +282,7 @@ def claims(dataset: xr.Dataset, parameters: Mapping[str, Any]) -> list[Claim]:
         _lowest_claim(dataset, parameters, claim),
         _curve_claim(dataset, claim),
         *_condition_claims(dataset, claim),
+        *extension_claims(dataset, claim),
     ]  # fmt: skip
 
 

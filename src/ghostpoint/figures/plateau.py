@@ -1,21 +1,31 @@
-"""The length of the plateau: predicted against measured, a loss curve with its reduced model, and
-other conditions.
+"""The length of the plateau: predicted against measured, a loss curve with its reduced model, other
+conditions, and other trainings.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ghostpoint.figures.style import ACCENT, GHOST, GOOD, LOST, MUTED, SEQUENCE, Drawing, letters, new_figure, styled
 
+#: what the groups of extensions are called, and their colours
+GROUPS = {
+    "momentum": ("momentum", ACCENT),
+    "rank": ("rank 2 and 5", GOOD),
+    "state": ("readout of the state", GHOST),
+    "second": ("second plateau", LOST),
+    "adam": ("Adam", SEQUENCE[2]),
+}
+
 
 @styled()
 def draw(dataset: xr.Dataset) -> Figure:
-    """Epochs, errors, a curve, and conditions."""
-    figure, panels = new_figure(2, 2, height=3.4)
-    left, errors, curve, conditions = panels
+    """Epochs, errors, a curve, conditions, and extensions."""
+    figure, panels = new_figure(3, 2, height=3.4)
+    left, errors, curve, conditions, drops, extensions = panels
     found = dataset["measured"].where(dataset["measured"] > 0)
     by_overlaps = dataset["predicted"].sel(prediction="overlaps")
     for rate, colour in zip(dataset["rate"].values, SEQUENCE * 3, strict=False):
@@ -56,8 +66,35 @@ def draw(dataset: xr.Dataset) -> Figure:
     conditions.set_yticks(places, names, fontsize=5)
     conditions.set(xlabel="error (%)", title="Other conditions", xlim=(-5, 5))
     conditions.invert_yaxis()
+
+    _extensions(drops, extensions, dataset)
     letters(panels)
     return figure
+
+
+def _extensions(drops: Axes, errors: Axes, dataset: xr.Dataset) -> None:
+    """Predicted against measured epochs by group, and the errors of each extension."""
+    measured = dataset["extended_measured"].where(dataset["extended_measured"] > 0).values
+    predicted, valid = dataset["extended_predicted"].sel(prediction="overlaps").values, dataset["extended_valid"].values
+    names = list(dict.fromkeys(map(str, dataset["extension"].values)))
+    places = np.array([names.index(name) for name in dataset["extension"].values])[:, None] + np.zeros(measured.shape)
+    error = 100 * (np.ceil(predicted) / measured - 1)
+    errors.plot(error[~valid], places[~valid], ".", ms=3, color=MUTED)
+    for group, (word, colour) in GROUPS.items():
+        shown = valid & (dataset["group"].values == group)[:, None]
+        drops.plot(measured[shown], predicted[shown], "o", ms=2.5, color=colour, label=word)
+        errors.plot(error[shown], places[shown], ".", ms=3, color=colour)
+    ends = [np.nanmin(measured), np.nanmax(measured)]
+    drops.plot(ends, ends, color=MUTED, lw=0.8, zorder=0)
+    drops.set(
+        xscale="log", yscale="log", xlabel="measured epoch of the drop", ylabel="predicted",
+        title="Beyond gradient descent of rank one",
+    )  # fmt: skip
+    drops.legend()
+    errors.axvline(0, color=MUTED, lw=0.8, zorder=0)
+    errors.set_yticks(range(len(names)), names, fontsize=5)
+    errors.set(xlabel="error (%)", title="Their errors", xlim=(-5, 5))
+    errors.invert_yaxis()
 
 
 PLATEAU = Drawing(
@@ -66,5 +103,6 @@ PLATEAU = Drawing(
     "the measured one, for every network and rate. B: errors of the one-integral form, of the overlaps with linear "
     "units, and of the overlaps with the first order of saturation. C: the drop of one network and of its reduced "
     "model. D: errors of the overlaps where one thing at a time is changed; grey where most networks are outside the "
-    "range of validity.",
+    "range of validity. E: predicted against measured epochs with momentum, at higher rank, with a readout of the "
+    "state, on the second plateau, and under Adam. F: their errors.",
 )

@@ -14,6 +14,8 @@ from ghostpoint.theory.overlap_kernels import CONFIDENCE, READ, SHARE, THRESHOLD
 #: gradient, and the saturation q at the last update
 TIME, LOSS, LAST, SLOPE, SATURATION = range(5)
 COLUMNS = 5
+#: plateau time of a flow that comes to rest
+ENDLESS = 1e300
 
 # J. R. Dormand and P. J. Prince, A family of embedded Runge-Kutta formulae, Journal of
 # Computational and Applied Mathematics 6, 19-26 (1980): the stages (the last is the solution of
@@ -70,8 +72,8 @@ def slope(y: Any, network: Any, kappa: Any, gains: Any, adjoint: Any, step: Any,
 def follow(y: Any, network: Any, delay: int, latents: int, tolerance: float, level: float, record: Any) -> int:
     """The flow from ``y``, in place, into the rows of ``record``, (rows, COLUMNS); rows written.
 
-    It ends when the loss is below ``level`` and the last reading above the threshold, or when
-    ``record`` is full.
+    It ends when the loss is below ``level`` and the last reading above the threshold, at the
+    plateau time :data:`ENDLESS`, or when ``record`` is full.
     """
     size = 2 * latents + 2
     kappa, gains, adjoint = np.zeros((2 * delay + 1, latents)), np.zeros(2 * delay), np.zeros((2, latents))
@@ -82,7 +84,7 @@ def follow(y: Any, network: Any, delay: int, latents: int, tolerance: float, lev
         record[count, TIME] = time
         now = record[count]
         count += 1
-        if count == record.shape[0] or (now[LOSS] < level and now[LAST] > 0):
+        if count == record.shape[0] or time >= ENDLESS or (now[LOSS] < level and now[LAST] > 0):
             return count
         while True:
             for j in range(6):
@@ -126,7 +128,7 @@ def roll(
             at += 1
         part = min((x - position[at]) / (position[at + 1] - position[at]), 1.0)
         v = momentum * v + rate * force[at] * (force[at + 1] / force[at]) ** part
-        if x + v >= target or not v > 0:
+        if x + v >= target or not x + v > x:
             return epoch + (target - x) / v, v
         x += v
         epoch += 1

@@ -39,6 +39,8 @@ POINTS, ROLLED = 20, 50_000
 #: of the gradient per epoch, the memory of the momentum as a share of the length, and epochs (more
 #: of them have updates that float64 rounds away)
 SATURATED, SHARP, MEMORY, LONGEST = 0.3, 8.0, 0.1, 1e12
+#: epochs after which a plateau of Adam is called endless
+LONGEST_ADAM = 10_000_000
 
 
 def plateau_length(
@@ -46,7 +48,7 @@ def plateau_length(
     task: Any,
     learning_rate: ArrayLike,
     *,
-    momentum: float = 0.0,
+    optimizer: Any = None,
     level: float | None = None,
     method: str = "overlaps",
 ) -> Array:
@@ -70,12 +72,17 @@ def plateau_length(
 
     kappa_e is where the loss ``o**2 + (1 - o)**2`` of a resting latent is ``level``.
 
+    Adam moves every weight by about the sign of its gradient. So its updates are no sums of the
+    weight vectors, no overlaps close, and all N units of a network of rank one are followed, each
+    with Adam's own moments, the latent at rest at every step. The length is about proportional to
+    ``(1 - m.n) / (rate sum_i |n_i|)``.
+
     Two plateaus. A network with the readout ``sigmoid(c (kappa_1 - kappa*))`` starts at chance
     where ``c kappa*`` is large. At long delays it waits a second time, at half the chance loss; a
     level below 0.5 is the end of that. A network with a readout of the state starts at half the
     chance loss.
 
-    Range of validity. All: plain or heavy-ball gradient descent, a plateau to begin with
+    Range of validity. All: a plateau to begin with
     (``c kappa*`` above 4), and a rate at which the gradient grows by less than
     :data:`SHARP` e-folds an epoch at the drop, about 0.1 for the published networks. "overlaps":
     a saturation ``|m kappa + b|**2 / N`` up to :data:`SATURATED` at the drop; any rank, T, step,
@@ -92,8 +99,9 @@ def plateau_length(
     task : DelayedActivation
     learning_rate : scalar or (R,)
         Positive.
-    momentum : float
-        Of the heavy ball, at least 0 and below 1.
+    optimizer : SGD or Adam, optional
+        As for :func:`ghostpoint.train`; plain gradient descent by default. "stationary" and
+        "closed" know of a momentum only the effective rate.
     level : float, optional
         Above 0 and below 1; above 0.5 for the methods other than "overlaps". By default
         :data:`LEVEL` for the first readout and half of it for one of the state.
@@ -121,6 +129,11 @@ def plateau_length(
     array([33640.])
     """
     one_of("method", method, METHODS)
+    if hasattr(optimizer, "betas"):
+        return _with_adam(models, task, learning_rate, optimizer, level, method)
+    momentum = 0.0 if optimizer is None else getattr(optimizer, "momentum", None)
+    if momentum is None:
+        raise InputError(f"optimizer must be ghostpoint.training.SGD or Adam, got {optimizer!r}")
     if method == "overlaps":
         return Plateau.of(models, task, level=level).length(learning_rate, momentum=momentum)
     start = Overlaps.of(models, task)
@@ -130,6 +143,36 @@ def plateau_length(
     if not start.reads_state:
         time = (closed if method == "closed" else stationary)(start, level)
     return time / _rates(learning_rate, len(time), momentum)
+
+
+def _with_adam(models: Any, task: Any, learning_rate: ArrayLike, adam: Any, level: float | None, method: str) -> Array:
+    """Epochs under Adam, whose updates are no sums of the vectors: all units are followed."""
+    from ghostpoint.theory.plateau_adam_kernels import adam_plateau
+
+    start = Overlaps.of(models, task)
+    level = _level(level, start)
+    if method != "overlaps":
+        raise InputError(f"method must be 'overlaps' for Adam, got {method!r}")
+    if start.latents != 1 or start.reads_state or (start.settings[:, 7:] != 1).any() or level <= 0.5:
+        raise InputError(
+            "models must be of rank one, read by the confidence, with m, n and b trained, and level above 0.5, for "
+            f"Adam; got {models!r} and level {level:g}"
+        )
+    rates = _rates(learning_rate, len(start.grams), 0.0)
+    epochs = np.empty(len(rates))
+    for network, rate in enumerate(rates):
+        weights = np.array([models.m[network, :, 0], models.n[network, :, 0], models.b[network]], np.float64)
+        epochs[network] = adam_plateau(
+            weights,
+            start.confidence[network],
+            start.threshold[network],
+            rate,
+            level,
+            *adam.betas,
+            adam.eps,
+            LONGEST_ADAM,
+        )
+    return epochs
 
 
 @dataclass(frozen=True)
@@ -244,6 +287,8 @@ class Plateau:
             speed = rate * np.interp(first, time, gradient) if first > 0 else 0.0
             rolled, update = roll(position, gradient, begin, end, rate * (1 - momentum), momentum, speed)
             last = max(int(np.searchsorted(position, end)), 1)
+            # the update that the gradient at the event would make
+            update = momentum * update + rate * (1 - momentum) * np.interp(end, position, gradient)
             growth[network] = update * np.diff(np.log(gradient))[last - 1] / np.diff(position)[last - 1]
             late = memory + (0.5 + memory) * np.log(speed / rate / slowest) if first > 0 else 0.0
             epochs[network] = first / rate + late + rolled
@@ -268,14 +313,17 @@ class Plateau:
         return self.length(learning_rate, momentum=momentum, until="crossing") <= last
 
     def lowest_rate(self, epochs: int, *, momentum: float = 0.0) -> Array:
-        """The lowest learning rate for which :meth:`learns_by` is true, (R,): ``inf`` for a network
-        that never learns, or that would need so high a rate that the delay of the start alone takes
-        longer.
+        """The lowest learning rate for which :meth:`learns_by` is true, (R,), as :meth:`rate_of`
+        finds it.
         """
         return self.rate_of(integer("epochs", epochs, at_least=1) - 1, momentum=momentum, until="crossing")
 
     def rate_of(self, epoch: float, *, momentum: float = 0.0, until: str = "drop") -> Array:
-        """The learning rate with which :meth:`length` is ``epoch``, (R,); ``inf`` where none is."""
+        """The learning rate with which :meth:`length` is ``epoch``, (R,).
+
+        0 for an event at the start; ``inf`` where there is none, or where only a rate beyond
+        :data:`SHARP` would bring it so soon.
+        """
         number("epoch", epoch, at_least=0)
         times = getattr(self, one_of("until", until, ("drop", "crossing")))[:, 0]
         if not epoch:
@@ -284,13 +332,13 @@ class Plateau:
         rate = np.where(np.isfinite(times), times / epoch * (1 - momentum), 1.0)
         power = 1.0
         for _ in range(40):  # the length is nearly inverse to the rate
-            ratio = self.length(np.where(rate > 0, rate, 1.0), momentum=momentum, until=until)[sought] / epoch
-            rate[sought] *= ratio**power
+            found, growth = self._rolled(rate, momentum, until)
+            ratio = found[sought] / epoch
             if not (np.abs(ratio - 1) > 1e-9).any():
                 break
+            rate[sought] = np.clip(rate[sought] * ratio**power, 1e-100, 1e100)
             power = 0.5  # a higher rate may come later by a part of an epoch: no full step
-        else:
-            rate[sought[np.abs(ratio - 1) > 1e-6]] = np.inf
+        rate[sought[(np.abs(ratio - 1) > 1e-6) | (growth[sought] > SHARP)]] = np.inf
         return np.where(times > 0, np.where(np.isfinite(times), rate, np.inf), 0.0)
 
     def valid(self, learning_rate: ArrayLike, *, momentum: float = 0.0) -> NDArray[np.bool_]:
