@@ -163,7 +163,8 @@ def _finding(
         notes.append(f"{inferred} inferred from the first plateau or the first points")
     if series.missing:
         notes.append(f"{series.missing} losses are missing")
-    if judged.name.startswith("plateau at") and run.plateau_end is not None:
+    # a readout of the state waits at half the chance loss, where the loss alone looks like learning
+    if run.plateau_end is not None and judged.name.startswith(("plateau at", "gradual")):
         notes.append(f"the theory gives the end of this plateau at epoch {run.plateau_end:,.0f}")
     scaled = {name: value * scale if name in _LOSSES else value for name, value in judged.evidence.items()}
     phases = tuple(

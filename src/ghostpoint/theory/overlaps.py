@@ -86,7 +86,7 @@ class Overlaps:
     @property
     def reads_state(self) -> bool:
         """Whether the readout is one of the state."""
-        return bool(self.settings[0, 5])
+        return bool(self.settings[:, 5].any())
 
     @property
     def confidence(self) -> Array:
