@@ -19,6 +19,7 @@ import numpy as np
 from ghostpoint.experiments import Silent, get
 from ghostpoint.experiments.plateau import interval_of_median
 from ghostpoint.experiments.plateau_extensions import errors
+from ghostpoint.models import LowRankRNN
 from ghostpoint.storage import read_dataset, write_json_atomic
 
 ROOT = Path(__file__).parents[1]
@@ -65,6 +66,19 @@ def summary(dataset, parameters, seconds):
             "valid": int(inside.sum()),
             **found,
         })  # fmt: skip
+    # under Adam the drop comes at about (1 - m.n) / (rate sum |n_i|)
+    drawn, adam = LowRankRNN.initialize(100, dataset["condition_seed"].values.tolist()), []
+    m, n = drawn.m[:, :, 0], drawn.n[:, :, 0]
+    for row in np.flatnonzero(dataset["group"].values == "adam"):
+        epochs = dataset["extended_rate"].values[row] * dataset["extended_measured"].values[row]
+        number = epochs * np.abs(n).sum(1) / (1 - (m * n).sum(1))
+        adam.append({
+            "extension": str(dataset["extension"].values[row]),
+            "rate": float(dataset["extended_rate"].values[row, 0]),
+            "number": float(np.median(number)),
+            "spread": float(number.std() / number.mean()),
+            "spread_of_epochs": float(epochs.std() / epochs.mean()),
+        })  # fmt: skip
     return {
         "command": "ghostpoint reproduce --scale paper --only plateau",
         "processor_seconds": seconds,
@@ -73,6 +87,7 @@ def summary(dataset, parameters, seconds):
         "rates": rates,
         "conditions": conditions,
         "extensions": extensions,
+        "adam": adam,
         "learn": dataset["named_seed"].values[dataset["learned"].values].tolist(),
         "named": dataset["named_seed"].values[dataset["named"].values].tolist(),
         "lowest_rate": dataset["lowest_rate"].values.tolist(),
@@ -119,6 +134,16 @@ def table_of_extensions(saved):
     return "\n".join(lines)
 
 
+def table_of_adam(saved):
+    """How far one number gives the plateau of Adam."""
+    lines = ["| networks | rate | epoch x rate sum abs n_i / (1 - m.n), median | spread of it | spread of epochs |"]
+    lines.append("|---" * 5 + "|")
+    for row in saved["adam"]:
+        spreads = f"{100 * row['spread']:.1f} % | {100 * row['spread_of_epochs']:.1f} %"
+        lines.append(f"| {row['extension']} | {row['rate']:g} | {row['number']:.3f} | {spreads} |")
+    return "\n".join(lines)
+
+
 def list_of_claims(saved):
     """Sentence, verdict and what was measured, at 100 columns."""
     texts = [f"* {each['sentence']} **{each['verdict']}**: {each['measured']}." for each in saved["claims"]]
@@ -129,6 +154,7 @@ TABLES = {
     "rates": table_of_rates,
     "conditions": table_of_conditions,
     "extensions": table_of_extensions,
+    "adam": table_of_adam,
     "claims": list_of_claims,
 }
 

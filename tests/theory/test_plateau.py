@@ -265,6 +265,36 @@ def test_networks_that_read_the_state_leave_half_the_chance_loss_when_the_theory
     assert np.isnan(plateau_length(models, TASK, 0.02, method="stationary")).all()
 
 
+def test_the_second_plateau_grows_with_the_delay_as_the_valley_says():
+    """Against the flow of linear units over whole trials; the first terms left out are of order
+    1/T.
+    """
+    lengths = []
+    for steps, tolerance in ((96, 0.07), (192, 0.05)):
+        task = DelayedActivation(5.0 * steps)
+        models = before_crossing(LowRankRNN.initialize(100, range(100, 104)), task)[0]
+        flow = Plateau.of(models, task, level=0.45, linear=True).drop[:, 0]
+        found = plateau_length(models, task, 1.0, level=0.45, method="stationary")
+        assert found == pytest.approx(flow, rel=tolerance)
+        lengths.append(flow)
+    assert (lengths[1] > 2 * lengths[0]).all()
+
+
+def test_the_gain_of_the_approach_is_the_loss_of_a_latent_that_nears_its_threshold():
+    """1/2 - J / (alpha T D) for a long trial with small steps; a level just below the loss there
+    takes no time, one a little lower takes some.
+    """
+    w, x = weights(1)
+    w[2] *= THRESHOLD / rest_of(w)[0]
+    task = DelayedActivation(200.0, 0.05, 10.0)  # 4000 steps of alpha = 0.005
+    loss = Plateau.of(model(w, x), task, level=0.4, linear=True).flows[0][0, 1]
+    rest = [
+        plateau_length(model(w, x), task, 1.0, level=loss + step, method="stationary")[0] for step in (0.002, -0.002)
+    ]
+    assert rest[0] == 0
+    assert rest[1] > 0
+
+
 @pytest.mark.parametrize("changes", [{}, {"confidence": 5.0}])
 def test_units_at_rest_give_the_plateau_of_adam(changes):
     models, exact = LowRankRNN.published(range(6), **changes), Computing("compiled", dtype="float64")

@@ -62,6 +62,8 @@ def plateau_length(
       momentum of training along the path of the flow;
     * ``"stationary"``: linear units whose latents rest at every step,
       ``ds = dkappa / (F |grad kappa|**2)`` with ``F = 2 c o (1 - o) (1 - 2 o)`` for an output o;
+      the second plateau, at rank one, by the loss ``1/2 - J / (alpha T D)`` of a latent that
+      approaches the threshold;
     * ``"closed"``: the same for b = 0, to second order in kappa, one integral. At rank one::
 
           s = (1 - m.n)**2 / |n|**2  integral_0^kappa_e dkappa / (F (1 + gamma kappa**2)),
@@ -103,8 +105,8 @@ def plateau_length(
         As for :func:`ghostpoint.train`; plain gradient descent by default. "stationary" and
         "closed" know of a momentum only the effective rate.
     level : float, optional
-        Above 0 and below 1; above 0.5 for the methods other than "overlaps". By default
-        :data:`LEVEL` for the first readout and half of it for one of the state.
+        Above 0 and below 1; above 0.5 for "closed". By default :data:`LEVEL` for the first readout
+        and half of it for one of the state.
     method : "overlaps", "stationary" or "closed"
 
     Returns
@@ -137,8 +139,8 @@ def plateau_length(
     if method == "overlaps":
         return Plateau.of(models, task, level=level).length(learning_rate, momentum=momentum)
     start = Overlaps.of(models, task)
-    if (level := _level(level, start)) <= 0.5 and not start.reads_state:
-        raise InputError(f"level must be above 0.5 for the method {method!r}, got {level:g}")
+    if (level := _level(level, start)) <= 0.5 and method == "closed" and not start.reads_state:
+        raise InputError(f"level must be above 0.5 for the method 'closed', got {level:g}")
     time = np.full(len(start.grams), np.nan)
     if not start.reads_state:
         time = (closed if method == "closed" else stationary)(start, level)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.integrate import quad, solve_ivp
 from scipy.special import expit
 
 from ghostpoint.theory.overlaps import Overlaps
@@ -20,6 +21,8 @@ from ghostpoint.theory.overlaps import Overlaps
 Array = NDArray[np.float64]
 #: steps of the integration from the first latent at rest to the drop
 STEPS = 100
+#: level at which the first plateau is over and the second begins, and longest time on the second
+BETWEEN, ENDLESS = 0.55, 1e4
 
 
 def end(start: Overlaps, level: float) -> Array:
@@ -85,17 +88,34 @@ def closed(start: Overlaps, level: float) -> Array:
 
 
 def stationary(start: Overlaps, level: float) -> Array:
-    """The plateau time along the steepest ascent of kappa_1, by Runge and Kutta's method in kappa_1
-    from the first latent at rest to kappa_e, (R,).
+    """The plateau time along the steepest ascent of kappa_1, from the first latent at rest to
+    kappa_e, (R,); for a level of 0.5 and less that to :data:`BETWEEN`, and on by :func:`_valley`.
     """
-    gram, last = start.grams.copy(), end(start, level)
+    if level > 0.5:
+        time, _ = _ascended(start, end(start, level), True)
+        return np.where(applies(start), time, np.nan)
+    time, _ = _ascended(start, end(start, BETWEEN), True)
+    _, grams = _ascended(start, start.threshold, False)
+    found = np.full(len(time), np.nan)
+    for network in np.flatnonzero(applies(start) & (start.latents == 1)):
+        settings = start.settings[network]
+        found[network] = time[network] + _valley(grams[network], *settings[[0, 1, 2, 3]], level)
+    return found
+
+
+def _ascended(start: Overlaps, last: Array, timed: bool) -> tuple[Array, Array]:
+    """Plateau time (R,), if it is wanted, and overlaps (R, V, V) where kappa_1 is ``last``, by
+    Runge and Kutta's method in kappa_1.
+    """
+    gram = start.grams.copy()
     kappa = ascent(gram, start.latents)[0][:, 0]
     size, time = np.maximum(last - kappa, 0) / STEPS, np.zeros(len(kappa))
 
     def slope(gram: Array, kappa: Array) -> tuple[Array, Array]:
         """``dG/dkappa_1`` and ``ds/dkappa_1 = 1 / (F |grad kappa_1|**2)``."""
         _, moved, steepness = ascent(gram, start.latents)
-        return (moved + moved.swapaxes(1, 2)) / steepness[:, None, None], 1 / (force(start, kappa) * steepness)
+        speed = 1 / (force(start, kappa) * steepness) if timed else steepness
+        return (moved + moved.swapaxes(1, 2)) / steepness[:, None, None], speed
 
     with np.errstate(all="ignore"):
         for _ in range(STEPS):
@@ -107,4 +127,43 @@ def stationary(start: Overlaps, level: float) -> Array:
             gram = gram + whole / 6 * (first + 2 * second + 2 * third + fourth)
             time += size / 6 * (speed_1 + 2 * speed_2 + 2 * speed_3 + speed_4)
             kappa = kappa + size
-    return np.where(applies(start), time, np.nan)
+    return time, gram
+
+
+def _valley(gram: Array, alpha: float, delay: float, c: float, threshold: float, level: float) -> float:
+    """The time on the second plateau of rank one, where the latent rests at the threshold.
+
+    The loss is ``1/2 - J / (alpha T D)`` there, with ``D = 1 - m.n`` and the gain of the approach,
+    ``J = integral_0^(c (kappa* - n.x0)) (1/4 - o**2) dz / z``, ``o = 1 / (1 + e**z)``. Training
+    ascends ``J / D`` as steeply as the surface ``kappa = kappa*`` allows.
+    """
+
+    def gain_of(approach: float) -> float:
+        return float(quad(lambda z: (0.25 - expit(-z) ** 2) / z, 0, c * approach)[0])
+
+    def ascend(gram: Array) -> tuple[float, Array]:
+        """J / D, and the matrix of its gradient along the surface as sums of m, n, b and x0."""
+        rest, approach = 1 - gram[0, 1], threshold - gram[1, 3]
+        gain, matrix, across = gain_of(approach), np.zeros((4, 4)), np.zeros((4, 4))
+        matrix[0, 1] = matrix[1, 0] = gain / rest**2
+        matrix[1, 3] = -(0.25 - expit(-c * approach) ** 2) / (approach * rest)  # dJ / d(n.x0)
+        # the gradient of kappa, by which the surface is left
+        across[0, 1] = across[1, 0] = threshold / rest
+        across[1, 2] = across[2, 1] = 1 / rest
+        share = ((matrix @ gram) * across).sum() / ((across @ gram) * across).sum()
+        return gain / rest, matrix - share * across
+
+    def reached(_: float, y: Array) -> float:
+        return ascend(y.reshape(4, 4))[0] - (0.5 - level) * alpha * delay
+
+    def slope(_: float, y: Array) -> Array:
+        moved = ascend(y.reshape(4, 4))[1] @ y.reshape(4, 4)
+        return np.asarray((moved + moved.T).ravel() / (alpha * delay))
+
+    reached.terminal = True  # type: ignore[attr-defined]
+    if threshold <= gram[1, 3]:
+        return np.nan
+    if reached(0.0, gram.ravel()) >= 0:
+        return 0.0
+    times = solve_ivp(slope, (0, ENDLESS), gram.ravel(), events=reached, rtol=1e-7, atol=1e-9).t_events[0]
+    return float(times[0]) if len(times) else np.inf
