@@ -55,16 +55,17 @@ def over_extensions(parameters: Mapping[str, Any], progress: Progress, methods: 
     measured, predicted, valid, rates = [], [], [], []
     for extension in extensions:
         models, task, level = _networks(extension, seeds)
-        optimizer = Adam() if extension["group"] == "adam" else SGD(momentum=extension.get("momentum", 0.0))
+        momentum = extension.get("momentum", 0.0)
+        optimizer = Adam() if extension["group"] == "adam" else SGD(momentum)
         flow = Plateau.of(models, task, level=level)
         for aim in extension.get("epochs", extension.get("rates")):
             if extension["group"] == "adam":
                 rate, inside = np.full(len(seeds), aim), np.ones(len(seeds), bool)
             else:
-                rate = flow.rate_of(aim, momentum=optimizer.momentum)
+                rate = flow.rate_of(aim, momentum=momentum)
                 inside = (rate > 0) & np.isfinite(rate)
                 rate = np.where(inside, rate, 1e-6)
-                inside &= flow.valid(rate, momentum=optimizer.momentum)
+                inside &= flow.valid(rate, momentum=momentum)
             lengths = np.array(
                 [_length(models, task, rate, method, optimizer, level) for method in methods], np.float64
             )
@@ -105,10 +106,10 @@ def _length(
     models: LowRankRNN, task: DelayedActivation, rate: Any, method: str, optimizer: SGD | Adam, level: float
 ) -> Any:
     """Predicted epochs by a method; NaN where there is none."""
-    momentum = getattr(optimizer, "momentum", None)
-    if momentum is not None and method in ("overlaps", "linear"):
-        return Plateau.of(models, task, level=level, linear=method == "linear").length(rate, momentum=momentum)
-    if (momentum is None and method != "overlaps") or level <= 0.5:
+    if isinstance(optimizer, SGD) and method in ("overlaps", "linear"):
+        flow = Plateau.of(models, task, level=level, linear=method == "linear")
+        return flow.length(rate, momentum=optimizer.momentum)
+    if (isinstance(optimizer, Adam) and method != "overlaps") or level <= 0.5:
         return np.full(len(models), np.nan)
     return plateau_length(models, task, rate, optimizer=optimizer, level=level, method=method)
 
@@ -118,13 +119,14 @@ def errors(dataset: xr.Dataset) -> xr.DataArray:
     epochs, minus 1; infinite without a drop.
     """
     measured = dataset["extended_measured"]
-    ratio = np.ceil(dataset["extended_predicted"]) / measured.where(measured > 0)
-    return ratio.where(measured > 0, np.inf) - 1
+    rounded = xr.apply_ufunc(np.ceil, dataset["extended_predicted"])
+    ratio = rounded / measured.where(measured > 0)
+    return (xr.where(measured > 0, ratio, np.inf) - 1).transpose(*dataset["extended_predicted"].dims)
 
 
 def extension_claims(dataset: xr.Dataset, claim: Any) -> list[Claim]:
     """One claim for each group."""
-    found = np.abs(errors(dataset).sel(prediction="overlaps")).values
+    found = np.abs(errors(dataset).sel(prediction="overlaps").values)
     claims = []
     for group, (sentence, limit) in CLAIMS.items():
         rows = dataset["group"].values == group

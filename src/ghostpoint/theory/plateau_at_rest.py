@@ -98,8 +98,7 @@ def stationary(start: Overlaps, level: float) -> Array:
     _, grams = _ascended(start, start.threshold, False)
     found = np.full(len(time), np.nan)
     for network in np.flatnonzero(applies(start) & (start.latents == 1)):
-        settings = start.settings[network]
-        found[network] = time[network] + _valley(grams[network], *settings[[0, 1, 2, 3]], level)
+        found[network] = time[network] + _valley(grams[network], start.settings[network], level)
     return found
 
 
@@ -130,13 +129,14 @@ def _ascended(start: Overlaps, last: Array, timed: bool) -> tuple[Array, Array]:
     return time, gram
 
 
-def _valley(gram: Array, alpha: float, delay: float, c: float, threshold: float, level: float) -> float:
+def _valley(gram: Array, settings: Array, level: float) -> float:
     """The time on the second plateau of rank one, where the latent rests at the threshold.
 
     The loss is ``1/2 - J / (alpha T D)`` there, with ``D = 1 - m.n`` and the gain of the approach,
     ``J = integral_0^(c (kappa* - n.x0)) (1/4 - o**2) dz / z``, ``o = 1 / (1 + e**z)``. Training
     ascends ``J / D`` as steeply as the surface ``kappa = kappa*`` allows.
     """
+    alpha, delay, c, threshold = map(float, settings[:4])
 
     def gain_of(approach: float) -> float:
         return float(quad(lambda z: (0.25 - expit(-z) ** 2) / z, 0, c * approach)[0])
