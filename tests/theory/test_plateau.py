@@ -375,6 +375,13 @@ def test_where_there_is_no_plateau_the_theory_says_so():
     assert not Plateau.of(LowRankRNN.published([0]), TASK).valid(10.0).any()
 
 
+def test_a_latent_without_a_rest_is_no_model_of_its_plateau():
+    models = LowRankRNN([[1.0, 1.0], [0.5, 0.5]], [[1.0, 0.0], [0.5, 0.1]])  # the first has m.n = 1
+    assert np.isfinite(plateau_length(models, TASK, 0.01)).all()
+    for method in ("stationary", "closed"):
+        assert np.isnan(plateau_length(models, TASK, 0.01, method=method)).tolist() == [True, False]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -64,13 +64,14 @@ def over_extensions(parameters: Mapping[str, Any], progress: Progress, methods: 
             else:
                 rate = flow.rate_of(aim, momentum=momentum)
                 inside = (rate > 0) & np.isfinite(rate)
-                rate = np.where(inside, rate, 1e-6)
+                rate = np.where(inside, rate, 1e-6)  # no rate brings it so soon
                 inside &= flow.valid(rate, momentum=momentum)
             lengths = np.array(
                 [_length(models, task, rate, method, optimizer, level) for method in methods], np.float64
             )
+            last = int(1.1 * lengths[0, inside].max(initial=0.0)) + 20
             result = trained(
-                progress, f"{label(extension)}, {aim:g}", models, precise, rate, int(1.1 * lengths[0].max()) + 20, task,
+                progress, f"{label(extension)}, {aim:g}", models, precise, rate, last, task,
                 record=[0], solved=level, optimizer=optimizer,
             )  # fmt: skip
             measured.append(result.events["first_solved"].values)

@@ -198,8 +198,8 @@ class Plateau:
         Plateau time, loss, logit of the last reading, squared norm of the gradient, and saturation
         ``|m kappa + b|**2 / N`` at the last reading.
     stiffness : (R,) array
-        At the end of the flow, ``(c**2 / 4) |grad kappa_1|**2``: the curvature of the loss of a
-        latent that rests at the threshold. 0 for a readout of the state.
+        At the end of a flow to a level below 0.5, ``(c**2 / 4) |grad kappa_1|**2``: the curvature
+        of the loss of a latent that rests at the threshold. 0 elsewhere.
     """
 
     level: float
@@ -240,8 +240,10 @@ class Plateau:
                 flow = np.concatenate([flow, _beyond(flow[-1, 0], longest, state, settings, start)])
             flows.append(flow)
         stiffness = np.zeros(len(flows))
-        if not start.reads_state:
-            stiffness = start.confidence**2 / 4 * ascent(ends, start.latents)[2]
+        if level <= 0.5 and not start.reads_state:
+            finite = np.isfinite(ends).all(axis=(1, 2))
+            stiffness[~finite] = np.inf
+            stiffness[finite] = start.confidence[finite] ** 2 / 4 * ascent(ends[finite], start.latents)[2]
         return cls(level, tuple(flows), stiffness)
 
     @cached_property

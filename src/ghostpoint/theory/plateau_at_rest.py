@@ -39,12 +39,22 @@ def force(start: Overlaps, kappa: Array) -> Array:
     return np.asarray(2 * c * expit(logit) * expit(-logit) * -np.tanh(logit / 2))
 
 
+def resolvent(products: Array) -> Array:
+    """``(1 - P)**-1``, (R, K, K); NaN where there is none."""
+    matrices, found = np.eye(products.shape[1]) - products, np.full(products.shape, np.nan)
+    with np.errstate(all="ignore"):
+        determinant = np.linalg.det(matrices)
+    good = np.isfinite(determinant) & (determinant != 0)
+    found[good] = np.linalg.inv(matrices[good])
+    return found
+
+
 def ascent(grams: Array, latents: int) -> tuple[Array, Array, Array]:
     """The latents at rest (R, K); ``A G`` (R, V, V), where the gradient of the first of them by
     vector i is ``sum_j A_ij vector_j``; and the squared norm of that gradient (R,).
     """
     m, n, b = slice(0, latents), slice(latents, 2 * latents), 2 * latents
-    rest = np.linalg.inv(np.eye(latents) - grams[:, n, m])
+    rest = resolvent(grams[:, n, m])
     kappa = (rest @ grams[:, n, b, None])[:, :, 0]
     first = rest[:, 0]
     matrix = np.zeros_like(grams)
@@ -73,7 +83,7 @@ def closed(start: Overlaps, level: float) -> Array:
     """
     latents, last = start.latents, end(start, level)
     m, n, b = slice(0, latents), slice(latents, 2 * latents), 2 * latents
-    rest = np.linalg.inv(np.eye(latents) - start.grams[:, n, m])
+    rest = resolvent(start.grams[:, n, m])
     first = rest[:, 0]
     rise = np.einsum("rkl,rlj,rj->rk", rest, start.grams[:, n, n], first)
     steepness = np.einsum("rk,rkl,rl->r", first, start.grams[:, n, n], first)
@@ -83,7 +93,8 @@ def closed(start: Overlaps, level: float) -> Array:
     node, weight = np.polynomial.legendre.leggauss(100)
     kappa = last[:, None] * (node + 1) / 2
     integral = (weight / 2 / force(start, kappa) / (1 + gamma[:, None] * kappa**2)).sum(1) * last
-    time = np.where(last > 0, integral / steepness, 0.0)
+    with np.errstate(all="ignore"):
+        time = np.where(last > 0, integral / steepness, 0.0)
     return np.where(applies(start) & (start.grams[:, b, b] == 0), time, np.nan)
 
 
