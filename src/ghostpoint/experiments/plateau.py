@@ -176,7 +176,8 @@ def _over_conditions(parameters: Mapping[str, Any], progress: Progress) -> xr.Da
     for changes in conditions:
         models, task = _condition(changes, seeds)
         plateau = Plateau.of(models, task)
-        rate = plateau.rate_of(epochs)
+        rate, near = plateau.rate_of(epochs), plateau.drop[:, 0] / epochs
+        rate = np.where(np.isfinite(rate), rate, near)  # beyond the range, which `valid` says
         rate = np.where(np.isfinite(rate) & (rate > 0), rate, 1e-6)  # no plateau, or no end
         result = trained(
             progress, "", models, {**parameters, "dtype": parameters["condition_dtype"]}, rate, last, task,
