@@ -3,7 +3,8 @@
     python benchmarks/plateau.py [--folder FOLDER]
 
 Without a folder of ``ghostpoint reproduce --scale paper --only plateau`` it runs the experiment.
-What the tables show is kept in benchmarks/results/plateau.json.
+What the tables show is kept in benchmarks/results/plateau.json; the figure goes to
+docs/images/plateau.png.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from textwrap import fill
 
 import numpy as np
 
+from ghostpoint import figures
 from ghostpoint.experiments import Silent, get
 from ghostpoint.experiments.plateau import interval_of_median
 from ghostpoint.experiments.plateau_extensions import errors
@@ -61,15 +63,15 @@ def summary(dataset, parameters, seconds):
             )
         extensions.append({
             "extension": str(name),
-            "rate": float(np.median(dataset["extended_rate"].values[row])),
-            "epoch": float(np.median(dataset["extended_measured"].values[row])),
+            "rate": float(np.median(dataset["extended_rate"].values[row][inside])) if inside.any() else None,
+            "epoch": float(np.median(dataset["extended_measured"].values[row][inside])) if inside.any() else None,
             "valid": int(inside.sum()),
             **found,
         })  # fmt: skip
     # under Adam the drop comes at about (1 - m.n) / (rate sum |n_i|)
     drawn, adam = LowRankRNN.initialize(100, dataset["condition_seed"].values.tolist()), []
     m, n = drawn.m[:, :, 0], drawn.n[:, :, 0]
-    for row in np.flatnonzero(dataset["group"].values == "adam"):
+    for row in np.flatnonzero(dataset["group"].values == "adam").tolist():
         epochs = dataset["extended_rate"].values[row] * dataset["extended_measured"].values[row]
         number = epochs * np.abs(n).sum(1) / (1 - (m * n).sum(1))
         adam.append({
@@ -122,7 +124,10 @@ def table_of_extensions(saved):
                "linear units", "at rest", "integral")  # fmt: skip
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     for row in saved["extensions"]:
-        cells = [row["extension"], f"{row['rate']:.2g}", f"{row['epoch']:.0f}"]
+        cells = [
+            row["extension"],
+            *(["-", "-"] if row["rate"] is None else [f"{row['rate']:.2g}", f"{row['epoch']:.0f}"]),
+        ]
         cells.append(f"{row['valid']} of {saved['condition_seeds']}")
         if found := row["overlaps"]:
             middle, low, high, least, most = found
@@ -180,6 +185,7 @@ def main():
         dataset = get("plateau").run(parameters, Silent())
         seconds = round(time.process_time() - start)
     saved = summary(dataset, parameters, seconds)
+    figures.draw("plateau", dataset).savefig(ROOT / "docs/images/plateau.png", dpi=110)
     write_json_atomic(saved, RESULTS)
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), json.loads(RESULTS.read_text())), encoding="utf-8")
 

@@ -17,7 +17,7 @@ GROUPS = {
     "rank": ("rank 2 and 5", GOOD),
     "state": ("readout of the state", GHOST),
     "second": ("second plateau", LOST),
-    "adam": ("Adam", SEQUENCE[2]),
+    "adam": ("Adam", SEQUENCE[3]),
 }
 
 
@@ -88,7 +88,7 @@ def _extensions(drops: Axes, errors: Axes, dataset: xr.Dataset) -> None:
     drops.plot(ends, ends, color=MUTED, lw=0.8, zorder=0)
     drops.set(
         xscale="log", yscale="log", xlabel="measured epoch of the drop", ylabel="predicted",
-        title="Beyond gradient descent of rank one",
+        title="Other trainings and ranks",
     )  # fmt: skip
     drops.legend()
     errors.axvline(0, color=MUTED, lw=0.8, zorder=0)
