@@ -2,7 +2,7 @@
 a training is judged.
 
 Full batches: the tasks of the publication (delayed activation DA, delayed cue discrimination DCDT,
-delayed match to sample DMTS), and *parity*: all 64 sequences of six bits, shown as -1 and 1, with
+delayed match to sample DMTS), and *parity*: all 32 sequences of five bits, shown as -1 and 1, with
 their parity asked for after the last. Fresh batches of 16: the adding problem (S. Hochreiter,
 J. Schmidhuber, "Long short-term memory", Neural Computation 9, 1997) and the copy task
 (M. Arjovsky, A. Shah, Y. Bengio, "Unitary evolution recurrent neural networks", ICML 2016).
@@ -30,7 +30,7 @@ FULL = {
     "DCDT": gp.tasks.DelayedCueDiscrimination(30, 80, 50, noise=0.0, initial_scale=0.0),
     "DMTS": gp.tasks.DelayedMatchToSample(30, 80, 50, noise=0.0, initial_scale=0.0),
 }
-BATCH, COPIED, SYMBOLS, COPY_STEPS, ADDING_STEPS, BITS = 16, 3, 8, 46, 50, 6
+BATCH, COPIED, SYMBOLS, COPY_STEPS, ADDING_STEPS, BITS = 16, 3, 8, 46, 50, 5
 CELLS = {"tanh": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 

@@ -23,7 +23,8 @@ Settings are the defaults of the packages, without weight decay, but for:
 * *AutoClip* clips at the 10th percentile of all norms of the gradient so far.
 * *Muon* updates the recurrent matrix, with its update scaled to the size of AdamW's; the other
   parameters have AdamW at the same rate.
-* *L-BFGS* searches along the line (strong Wolfe conditions); an update is one iteration.
+* *L-BFGS* searches along the line (strong Wolfe conditions). An update is an evaluation: a step of
+  up to 20 iterations, which evaluates n times, counts as n updates at the loss that it began with.
 * Schedule-free AdamW is judged by the weights that it is evaluated at, with a forward pass of their
   own.
 """
@@ -137,7 +138,7 @@ METHODS = {
     "Muon": Method(muon),
     "Prodigy": Method(by_name("prodigyopt", "Prodigy"), OWN),
     "D-Adaptation": Method(by_name("pytorch_optimizer", "DAdaptAdam"), OWN),
-    "L-BFGS": Method(by_name("torch.optim", "LBFGS", max_iter=1, line_search_fn="strong_wolfe"), OWN),
+    "L-BFGS": Method(by_name("torch.optim", "LBFGS", line_search_fn="strong_wolfe"), OWN),
     "Adam, guarded": Method(_ADAM),
 }
 ALONE = ("L-BFGS", "Adam, guarded")
@@ -182,7 +183,17 @@ class Training:
             self.forward, self.backward = self.forward + 1, self.backward + 1
             return loss
 
-        self.losses.append(float(self.optimizers[0].step(closure)))
+        begun_with = float(self.optimizers[0].step(closure))
+        self.losses += [begun_with] * (self.forward - len(self.losses))
+
+    @torch.no_grad()
+    def evaluate(self, asked: Problem, x: torch.Tensor, y: torch.Tensor) -> None:
+        """Put the loss at the weights of evaluation in place of the last one, if they differ."""
+        for one in self.free:
+            one.eval()
+            self.losses[-1] = float(asked.loss(self.network(x), y)[0])
+            self.forward += 1
+            one.train()
 
     def running(self) -> bool:
         return not self.losses or math.isfinite(self.losses[-1])
@@ -196,7 +207,7 @@ def outputs_of(networks: Sequence[Network], x: torch.Tensor) -> torch.Tensor:
     by itself.
     """
     cell = networks[0].cell
-    if isinstance(cell, nn.LSTM):
+    if isinstance(cell, nn.LSTM) or len(networks) == 1:
         return torch.stack([network(x) for network in networks])
     stacked = {
         name: torch.stack([network.get_parameter(name) for network in networks])
@@ -207,7 +218,7 @@ def outputs_of(networks: Sequence[Network], x: torch.Tensor) -> torch.Tensor:
     trials, steps, inputs = x.shape
     units = v.shape[1]
     shown = torch.baddbmm(b, x.reshape(1, -1, inputs).expand(len(networks), -1, -1), w)
-    h = torch.zeros(len(networks), trials, units)
+    h = x.new_zeros(len(networks), trials, units)
     states = []
     for a in shown.view(len(networks), trials, steps, -1).unbind(2):
         z = torch.baddbmm(c, h, v)
@@ -239,21 +250,15 @@ def train(asked: Problem, trainings: Sequence[Training], updates: int, seed: int
         losses.sum().backward()
         for one, loss in zip(running, losses.detach(), strict=True):
             one.follow(loss)
-        judged_elsewhere = [one for one in running if one.free]
-        with torch.no_grad():
-            for one in judged_elsewhere:
-                one.free[0].eval()
-                one.losses[-1] = float(asked.loss(one.network(x), y)[0])
-                one.forward += 1
-                one.free[0].train()
+        for one in running:
+            one.evaluate(asked, x, y)
 
 
 def train_alone(asked: Problem, one: Training, updates: int, seed: int) -> None:
     """Train a network whose updates evaluate more than once."""
     following = asked.batches(torch.Generator().manual_seed(seed))
-    for _ in range(updates):
-        if not one.running():
-            break
+    end = len(one.losses) + updates
+    while one.running() and len(one.losses) < end:
         one.update(asked, *following())
 
 
@@ -291,9 +296,12 @@ def times(task: str = "DMTS", seed: int = 300) -> list[dict]:
         taken: list[list[float]] = [[] for _ in trainings]
         for _ in range(50):
             for one, spent in zip(trainings, taken, strict=True):
-                start = time.process_time()
-                (train_alone if one.name in ALONE else lambda a, o, n, s: train(a, [o], n, s))(asked, one, 1, seed)
-                spent.append(time.process_time() - start)
+                start, before = time.process_time(), len(one.losses)
+                if one.name in ALONE:
+                    train_alone(asked, one, 1, seed)
+                else:
+                    train(asked, [one], 1, seed)
+                spent.append((time.process_time() - start) / (len(one.losses) - before))
         rows += [
             {"task": task, "cell": cell, "method": one.name, "ms": 1e3 * median(spent[30:])}
             for one, spent in zip(trainings, taken, strict=True)
