@@ -180,10 +180,9 @@ def pairs(runs: list[dict]) -> str:
 
 
 def counted(saved: dict) -> list[dict]:
-    """The runs of a file that are comparable: guarded ones of this rule."""
-    return [
-        one for one in saved["runs"] if one["method"] == "plain" or one.get("rule") == RULE or one["task"] not in FULL
-    ]
+    """The runs of a file that are comparable: plain ones, and guarded ones of this rule."""
+    own = [one for one in saved["runs"] if one["optimizer"] in RATES and one["method"].startswith(("plain", "guard"))]
+    return [one for one in own if one["method"] == "plain" or one.get("rule") == RULE or one["task"] not in FULL]
 
 
 def filled(page: str) -> str:
