@@ -1,28 +1,14 @@
-"""Networks that learn, are lost and solve a memory task: an optimizer alone, with its gradient
-clipped, with the guard.
+"""Networks that learn, are lost and solve a memory task: an optimizer alone, and with the guard.
 
     python benchmarks/guards.py [--tasks DA,DCDT] [--cells tanh,gru] [--optimizers sgd,adam]
     [--methods "plain;guard"]
         [--seeds 5] [--first-seed 200] [--units 64] [--json FILE] [--table | --markdown]
-    python benchmarks/guards.py --optimizers adam --methods "clip1;autoclip"
-    python benchmarks/guards.py --optimizers schedulefree,prodigy --methods plain   # need the
-        packages schedulefree and prodigyopt
     python benchmarks/guards.py --add FILE   # the runs of another file of this program
 
 A run is one network; runs that the file already holds are not made again, so a longer list of seeds
 or rates adds to it. Guarded runs of an older rule (:data:`RULE`) are dropped. ``--markdown`` writes
-the table of docs/torch.md.
-
-The full batch for the tasks of the publication (400 updates; match to sample with the tanh cell
-1200), fresh batches of 16 for the adding problem and the copy task (3000 updates). *learned*: the
-loss was below half of chance at some update. *lost*: learned, and the median loss of the last 20
-updates is above 0.9 of chance, or not finite. *solved*: that median is below 0.05 of chance.
-*epoch*: first update of 20 in a row below 0.05 of chance. *forward*, *backward*: passes an update.
-*autoclip* clips at the 10th percentile of all norms of the gradient so far (P. Seetharaman et al.,
-"AutoClip: adaptive gradient clipping for source separation networks", 2020). Schedule-free AdamW is
-judged by the weights that it is evaluated at, with a forward pass of their own.
-Cells: ``nn.RNN`` (tanh), ``nn.GRU``, ``nn.LSTM`` with PyTorch's own initial weights, a linear
-readout and the task's output function; the torch seed is the run's.
+the table of docs/torch.md. Tasks, networks and how a training is judged: ``memory_tasks.py``.
+*forward*, *backward*: passes an update.
 """
 
 from __future__ import annotations
@@ -31,60 +17,37 @@ import argparse
 import json
 import math
 import platform
+import sys
 import textwrap
 import time
 from collections import defaultdict
-from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-import ghostpoint as gp
 from ghostpoint.torch import FixedBatch, FreshBatches, Guard
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.memory_tasks import FULL, judged, problem, usual_updates
 
 RATES = {
     "sgd": (0.3, 3.0, 30.0),
     "momentum": (0.03, 0.3, 3.0),
     "adam": (0.003, 0.03, 0.3),
     "adamw": (0.003, 0.03, 0.3),
-    "schedulefree": (0.003, 0.03, 0.3),
-    "prodigy": (0.3, 1.0, 3.0),
-}
-FULL = {
-    "DA": gp.tasks.DelayedActivation(),
-    "DCDT": gp.tasks.DelayedCueDiscrimination(30, 80, 50, noise=0.0, initial_scale=0.0),
-    "DMTS": gp.tasks.DelayedMatchToSample(30, 80, 50, noise=0.0, initial_scale=0.0),
 }
 FRESH_RATES = {"adding": (0.003, 0.03, 0.3), "copy": (0.001, 0.01, 0.1)}
-BATCH, COPIED, SYMBOLS, COPY_STEPS, ADDING_STEPS = 16, 3, 8, 46, 50
-CELLS = {"tanh": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 #: version of the guard's rules; runs of another one are not comparable
 RULE = 3
 SAVED = Path(__file__).parent / "results" / "guards.json"
 PAGE = Path(__file__).parents[1] / "docs" / "torch.md"
 #: the lines between which the page holds the table
 MARKS = ("<!-- written by python benchmarks/guards.py --markdown -->", "<!-- end of what was written -->")
-#: likewise of the table of rivals
-RIVALS = ("<!-- rivals, by python benchmarks/guards.py --markdown -->", "<!-- end of the rivals -->")
 KEY = ("task", "cell", "optimizer", "rate", "method", "units", "updates", "seed")
-
-
-class Network(nn.Module):
-    """A recurrent layer, a linear readout and an output function."""
-
-    def __init__(self, cell: str, inputs: int, units: int, outputs: int, last: Callable[[Any], Any]):
-        super().__init__()
-        self.cell = CELLS[cell](inputs, units, batch_first=True)
-        self.readout = nn.Linear(units, outputs)
-        self.last = last
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.last(self.readout(self.cell(x)[0]))
 
 
 def optimizer_of(name: str, network: nn.Module, rate: float) -> torch.optim.Optimizer:
@@ -92,136 +55,41 @@ def optimizer_of(name: str, network: nn.Module, rate: float) -> torch.optim.Opti
         return torch.optim.SGD(network.parameters(), lr=rate)
     if name == "momentum":
         return torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9)
-    if name == "schedulefree":
-        return import_module("schedulefree").AdamWScheduleFree(network.parameters(), lr=rate)
-    if name == "prodigy":
-        return import_module("prodigyopt").Prodigy(network.parameters(), lr=rate)
     return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name](network.parameters(), lr=rate)
 
 
-def full_batch(name: str) -> tuple[int, int, Callable[[Any], Any], float, Callable[..., Any]]:
-    """Inputs, outputs, output function, loss at chance, and a function of the network that makes
-    closures.
-    """
-    task = FULL[name]
-    trial = task.trial()
-    x = torch.as_tensor(trial.inputs, dtype=torch.float32)
-    x = x if x.shape[2] else torch.zeros(*x.shape[:2], 1)
-    counted = torch.as_tensor(trial.mask)
-    y = torch.as_tensor(trial.targets, dtype=torch.float32)[counted]
-    # of a mean over what counts; the task of delayed activation divides by half the steps
-    chance = task.chance_loss / float(task.weights(trial).sum())
-
-    def closures(network: nn.Module, generator: torch.Generator) -> Callable[[], Any]:
-        def closure() -> Any:
-            outputs = network(x)[counted]
-            return nn.functional.mse_loss(outputs, y), outputs
-
-        return lambda: closure
-
-    last = torch.tanh if (trial.targets < 0).any() else torch.sigmoid
-    return x.shape[2], y.shape[-1] if y.ndim > 1 else 1, last, chance, closures
-
-
-def fresh_batches(name: str) -> tuple[int, int, Callable[[Any], Any], float, Callable[..., Any]]:
-    if name == "adding":
-
-        def drawn(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-            numbers = torch.rand(BATCH, ADDING_STEPS, generator=generator)
-            half = ADDING_STEPS // 2
-            marks = torch.zeros(BATCH, ADDING_STEPS)
-            rows = torch.arange(BATCH)
-            marks[rows, torch.randint(half, (BATCH,), generator=generator)] = 1
-            marks[rows, half + torch.randint(half, (BATCH,), generator=generator)] = 1
-            return torch.stack([numbers, marks], 2), (numbers * marks).sum(1)
-
-        def loss_of(network: nn.Module, x: torch.Tensor, y: torch.Tensor) -> Any:
-            outputs = network(x)[:, -1, 0]
-            return nn.functional.mse_loss(outputs, y), outputs
-
-        sizes, chance = (2, 1), 1 / 6
-    else:
-
-        def drawn(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-            symbols = torch.randint(SYMBOLS, (BATCH, COPIED), generator=generator)
-            shown = torch.full((BATCH, COPY_STEPS), SYMBOLS)
-            shown[:, :COPIED] = symbols
-            shown[:, -COPIED - 1] = SYMBOLS + 1
-            return nn.functional.one_hot(shown, SYMBOLS + 2).float(), symbols
-
-        def loss_of(network: nn.Module, x: torch.Tensor, y: torch.Tensor) -> Any:
-            outputs = network(x)[:, -COPIED:]
-            return nn.functional.cross_entropy(outputs.reshape(-1, SYMBOLS), y.reshape(-1)), outputs
-
-        sizes, chance = (SYMBOLS + 2, SYMBOLS), math.log(SYMBOLS)
-
-    def closures(network: nn.Module, generator: torch.Generator) -> Callable[[], Any]:
-        def following() -> Any:
-            x, y = drawn(generator)
-            return lambda: loss_of(network, x, y)
-
-        return following
-
-    return *sizes, lambda z: z, chance, closures
-
-
 def run(task: str, cell: str, optimizer: str, rate: float, method: str, units: int, updates: int, seed: int) -> dict:
-    torch.manual_seed(seed)
-    fixed = task in FULL
-    inputs, outputs, last, chance, closures = (full_batch if fixed else fresh_batches)(task)
-    network = Network(cell, inputs, units, outputs, last)
+    asked = problem(task)
+    network = asked.network(cell, units, seed)
     chosen = optimizer_of(optimizer, network, rate)
-    following = closures(network, torch.Generator().manual_seed(seed))
+    following = asked.batches(torch.Generator().manual_seed(seed))
     guard = None
     if method.startswith("guard"):
         options = json.loads(method[5:] or "{}")
-        rule: Any = {"fixed": FixedBatch(**options)} if fixed else {"fresh": FreshBatches(**options)}
-        guard = Guard(network, chosen, batch="fixed" if fixed else "fresh", **rule)
-    clip = float(method[4:]) if method.startswith("clip") else math.inf
-    # schedule-free optimizers train at other weights than those that they are evaluated at
-    free: Any = chosen if hasattr(chosen, "eval") else None
-    if free is not None:
-        free.train()
+        rule: Any = {"fixed": FixedBatch(**options)} if asked.fixed else {"fresh": FreshBatches(**options)}
+        guard = Guard(network, chosen, batch="fixed" if asked.fixed else "fresh", **rule)
     losses: list[float] = []
-    norms: list[float] = []
     start = time.perf_counter()
     for _ in range(updates):
-        closure = following()
+        x, y = following()
+
+        def closure(x: torch.Tensor = x, y: torch.Tensor = y) -> tuple[torch.Tensor, torch.Tensor]:
+            return asked.loss(network(x), y)
+
         if guard is not None:
             losses.append(float(guard.step(closure)))
         else:
             chosen.zero_grad()
             loss, _ = closure()
             loss.backward()
-            if method == "autoclip":
-                norms.append(float(nn.utils.clip_grad_norm_(network.parameters(), math.inf)))
-                nn.utils.clip_grad_norm_(network.parameters(), float(np.quantile(norms, 0.1)))
-            elif clip < math.inf:
-                nn.utils.clip_grad_norm_(network.parameters(), clip)
             chosen.step()
-            if free is not None:
-                free.eval()
-                with torch.no_grad():
-                    loss, _ = closure()
-                free.train()
             losses.append(float(loss.detach()))
         if not math.isfinite(losses[-1]) and guard is None:
             break
     seconds = time.perf_counter() - start
-    share = [loss / chance if math.isfinite(loss) else math.inf for loss in losses]
-    end, window = median(share[-20:]), 20
-    smooth = share if fixed else [median(share[max(0, i - window) : i + 1]) for i in range(len(share))]
-    learned = min(smooth) < 0.5
-    below = [value < 0.05 for value in smooth]
-    epoch = next((i for i in range(len(below) - 19) if all(below[i : i + 20])), -1)
     counts = dict(guard.counts) if guard is not None else {}
     made = max(counts.get("updates", len(losses)), 1)
-    return {
-        "learned": learned,
-        "lost": learned and not end < 0.9,
-        "solved": end < 0.05,
-        "epoch": epoch,
-        "end": end,
+    return judged(losses, asked.chance, asked.fixed) | {
         "forward": counts.get("forward", made) / made,
         "backward": counts.get("backward", made) / made,
         "stayed": counts.get("stayed", 0),
@@ -311,57 +179,17 @@ def pairs(runs: list[dict]) -> str:
     return "\n\n".join(textwrap.fill(line, 100, break_on_hyphens=False) for line in lines)
 
 
-def rivals(runs: list[dict]) -> str:
-    """Per task and cell, all methods on the seeds that every rival had, as Markdown."""
-    ways = {
-        "Adam": ("adam", "plain"),
-        "Adam, clipped at 1": ("adam", "clip1"),
-        "Adam, AutoClip": ("adam", "autoclip"),
-        "schedule-free AdamW": ("schedulefree", "plain"),
-        "Prodigy": ("prodigy", "plain"),
-        "Adam, guarded": ("adam", "guard"),
-    }
-    found: dict[tuple[str, str], dict[str, list[dict]]] = defaultdict(lambda: defaultdict(list))
-    for one in runs:
-        for way, (optimizer, method) in ways.items():
-            if (one["optimizer"], one["method"]) == (optimizer, method) and one["units"] == 64:
-                found[one["task"], one["cell"]][way].append(one)
-    rows = [f"| task, cell | {' | '.join(ways)} |", "|---" * (1 + len(ways)) + "|"]
-    for (task, cell), by_way in found.items():
-        seeds = set.intersection(*({one["seed"] for one in by_way[way]} for way in ways))
-        if not seeds:
-            continue
-        texts = []
-        for way in ways:
-            counted = [one for one in by_way[way] if one["seed"] in seeds]
-            rates = sorted({one["rate"] for one in counted})
-            solved = [sum(one["solved"] for one in counted if one["rate"] == rate) for rate in rates]
-            epochs = [one["epoch"] for one in counted if one["epoch"] >= 0]
-            lost = sum(one["lost"] for one in counted)
-            texts.append(
-                f"{'+'.join(map(str, solved))} of {len(counted)}, {lost}, {f'{median(epochs):.0f}' if epochs else '-'}"
-            )
-        rows.append(f"| {task} {cell} | {' | '.join(texts)} |")
-    return "\n".join(rows)
-
-
-def put(page: str, text: str, marks: tuple[str, str]) -> str:
-    """The page with a table between two marks."""
-    before, after = page.index(marks[0]) + len(marks[0]), page.index(marks[1])
-    return f"{page[:before]}\n\n{text}\n\n{page[after:]}"
-
-
 def counted(saved: dict) -> list[dict]:
-    """The runs of a file that are comparable: guarded ones of this rule."""
-    return [
-        one for one in saved["runs"] if one["method"] == "plain" or one.get("rule") == RULE or one["task"] not in FULL
-    ]
+    """The runs of a file that are comparable: plain ones, and guarded ones of this rule."""
+    own = [one for one in saved["runs"] if one["optimizer"] in RATES and one["method"].startswith(("plain", "guard"))]
+    return [one for one in own if one["method"] == "plain" or one.get("rule") == RULE or one["task"] not in FULL]
 
 
 def filled(page: str) -> str:
     """The page with the tables that the saved runs give."""
     runs = counted(json.loads(SAVED.read_text()))
-    return put(put(page, f"{summary(runs)}\n\n{pairs(runs)}", MARKS), rivals(runs), RIVALS)
+    before, after = page.index(MARKS[0]) + len(MARKS[0]), page.index(MARKS[1])
+    return f"{page[:before]}\n\n{summary(runs)}\n\n{pairs(runs)}\n\n{page[after:]}"
 
 
 def main() -> None:
@@ -370,9 +198,7 @@ def main() -> None:
     parser.add_argument("--cells", default="tanh,gru,lstm")
     parser.add_argument("--optimizers", default="sgd,adam")
     parser.add_argument("--rates", help="instead of those of the optimizer")
-    parser.add_argument(
-        "--methods", default="plain;guard", help='with ";" between them: plain, clip1, guard{"cap": 0.1}'
-    )
+    parser.add_argument("--methods", default="plain;guard", help='with ";" between them: plain, guard{"cap": 0.1}')
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=200)
     parser.add_argument("--units", default="64")
@@ -412,9 +238,8 @@ def main() -> None:
                     for rate in map(float, options.rates.split(",")) if options.rates else own:
                         for method in options.methods.split(";"):
                             for units in map(int, options.units.split(",")):
-                                long = task == "DMTS" and cell == "tanh"
-                                usual = 3000 if task not in FULL else 1200 if long else 400
-                                key = (task, cell, optimizer, rate, method, units, options.updates or usual, seed)
+                                updates = options.updates or usual_updates(task, cell)
+                                key = (task, cell, optimizer, rate, method, units, updates, seed)
                                 if key in known:
                                     continue
                                 result = run(*key)

@@ -13,8 +13,10 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
@@ -292,19 +294,115 @@ def high_rates() -> str:
     return markdown(("rate", "networks of 10 that learn", "keep the task", "median gradient at the end"), rows)
 
 
+Runs = list[dict[str, Any]]
+
+
 def guards() -> str:
-    """Networks of the guard's benchmark by task, cell, size and method, over all rates; optimizers
-    of PyTorch together, and rivals by themselves.
+    """Networks of the guard's benchmark by task, cell, size and method, over all rates and
+    optimizers.
     """
-    cells: dict[tuple[str, str, str, str], list[dict[str, Any]]] = {}
+    cells: dict[tuple[str, str, str, str], Runs] = {}
     for run in result("guards")["runs"]:
-        method = run["optimizer"] if run["optimizer"] in {"schedulefree", "prodigy"} else run["method"]
-        cells.setdefault((run["task"], run["cell"], str(run["units"]), method), []).append(run)
+        cells.setdefault((run["task"], run["cell"], str(run["units"]), run["method"]), []).append(run)
     rows = [
         [*cell, str(len(runs)), *(str(sum(run[what] for run in runs)) for what in ("learned", "lost", "solved"))]
         for cell, runs in cells.items()
     ]
     return markdown(("task", "cell", "units", "method", "networks", "learned", "lost", "solved"), rows)
+
+
+def optimizer_runs(**wanted: Any) -> Runs:
+    """The runs of the benchmark of optimizers that have these values."""
+    return [run for run in result("rivals")["runs"] if all(run[name] == value for name, value in wanted.items())]
+
+
+def _values(runs: Runs, name: str) -> list[Any]:
+    return list(dict.fromkeys(run[name] for run in runs))
+
+
+def _best_rate(runs: Runs) -> tuple[float, int, int, float]:
+    """The rate at which most networks are solved, and the soonest of these; how many, of how many,
+    and the median epoch of those.
+    """
+    rates = []
+    for rate in _values(runs, "rate"):
+        there = [run for run in runs if run["rate"] == rate]
+        epochs = [run["epoch"] for run in there if run["solved"] and run["epoch"] >= 0]
+        solved = sum(run["solved"] for run in there)
+        rates.append((-solved, median(epochs) if epochs else math.inf, rate, len(there)))
+    solved, epoch, rate, count = min(rates)
+    return rate, -solved, count, epoch
+
+
+def _solved_and_lost(runs: Runs) -> str:
+    lost = sum(run["lost"] for run in runs)
+    return f"{sum(run['solved'] for run in runs)} of {len(runs)}" + f", {lost} lost" * bool(lost)
+
+
+def _at_best(runs: Runs) -> str:
+    rate, solved, count, epoch = _best_rate(runs)
+    return f"{rate:g}: {solved} of {count}" + f", {epoch:.0f}" * (epoch < math.inf) if solved else "-"
+
+
+def optimizers(task: str) -> str:
+    """Each optimizer on a task, by cell: over all its rates, and at the best of them."""
+    runs = optimizer_runs(task=task)
+    cells = _values(runs, "cell")
+    head = ["method", *(text for cell in cells for text in (f"{cell}, all rates", "best rate"))]
+    rows = []
+    for method in _values(runs, "method"):
+        each = [[run for run in runs if (run["method"], run["cell"]) == (method, cell)] for cell in cells]
+        rows.append([method, *(text for some in each for text in (_solved_and_lost(some), _at_best(some)))])
+    return markdown(head, rows)
+
+
+def optimizers_overall() -> str:
+    """Each optimizer over all tasks and cells: with one setting at all rates, at the one rate that
+    serves it best, at the best rate of each task and cell; passes and time of an update.
+    """
+    saved = result("rivals")
+    rows = []
+    for method in _values(saved["runs"], "method"):
+        runs = optimizer_runs(method=method)
+        rates = _values(runs, "rate")
+        rate, solved, count, _ = _best_rate(runs)
+        cells = {(run["task"], run["cell"]) for run in runs}
+        each = [_best_rate([run for run in runs if (run["task"], run["cell"]) == cell]) for cell in cells]
+        passes = [sum(run[name] for run in runs) / len(runs) for name in ("forward", "backward")]
+        times = [f"{row['ms']:.1f}" for row in saved["times"] if row["method"] == method]
+        rows.append(
+            [
+                method,
+                f"{min(rates):g} to {max(rates):g}",
+                _solved_and_lost(runs),
+                f"{solved} of {count}, at {rate:g}",
+                f"{sum(one[1] for one in each)} of {sum(one[2] for one in each)}",
+                *(f"{value:.2f}" for value in passes),
+                *times,
+            ]
+        )
+    head = ("method", "rates", "all rates", "one rate", "best rates", "forward", "backward")
+    return markdown((*head, *(f"ms, {cell}" for cell in _values(saved["times"], "cell"))), rows)
+
+
+def optimizers_beside_guard() -> str:
+    """By task and cell the guard beside the rival that solves most networks at its best rate, the
+    soonest of these, and beside the rival that solves most over all rates.
+    """
+    saved = result("rivals")["runs"]
+    rows = []
+    for task, cell in dict.fromkeys((run["task"], run["cell"]) for run in saved):
+        by_method: dict[str, Runs] = {}
+        for run in optimizer_runs(task=task, cell=cell):
+            by_method.setdefault(run["method"], []).append(run)
+        guard = by_method.pop("Adam, guarded")
+        best = {name: _best_rate(runs) for name, runs in by_method.items()}
+        first = min(best, key=lambda name: (-best[name][1], best[name][3]))
+        steady = max(by_method, key=lambda name: sum(run["solved"] for run in by_method[name]))
+        texts = [f"{first} at {_at_best(by_method[first])}", _at_best(guard)]
+        texts += [f"{steady}, {_solved_and_lost(by_method[steady])}", _solved_and_lost(guard)]
+        rows.append([f"{task} {cell}", *texts])
+    return markdown(("task, cell", "rival at its best rate", "guard", "rival at all rates", "guard"), rows)
 
 
 FAMILIES = {"rank_one": "rank one", "rank_two": "rank two", "full_rank": "full rank"}
@@ -610,6 +708,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "long passages": long_passages,
     "monitor": monitor,
     "guards": guards,
+    "optimizers": optimizers_overall,
+    "optimizers, beside the guard": optimizers_beside_guard,
+    **{f"optimizers, {task}": partial(optimizers, task) for task in ("DA", "DCDT", "DMTS", "parity")},
     "before the drop": before_the_drop,
     "critical rate scaling": critical_rate_scaling,
     "lethal updates": lethal_updates,

@@ -50,6 +50,7 @@ ELSEWHERE = [
     ("paper_scale", "critical_rate_scaling_paper.json", "critical_rate"),
     ("paper_scale", "before_the_drop_paper.json", "before_the_drop"),
     ("guard_remedy", "guard_remedy.json", "torch"),
+    ("rivals", "rivals.json", "rivals"),
     ("diagnosis", "diagnosis.json", "diagnosis"),
 ]
 
