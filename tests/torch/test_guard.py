@@ -17,6 +17,7 @@ from ghostpoint.diagnosis import read_history  # noqa: E402
 from ghostpoint.torch import FixedBatch, FreshBatches, Guard, Monitor  # noqa: E402
 from ghostpoint.torch.parameters import Parameters  # noqa: E402
 from ghostpoint.torch.secants import Secants  # noqa: E402
+from ghostpoint.torch.weight_decay import DecoupledDecay  # noqa: E402
 
 from .networks import MODULES, OPTIMIZERS, batch, closure_of  # noqa: E402
 
@@ -128,6 +129,69 @@ def test_with_fresh_batches_an_update_that_is_accepted_at_once_is_the_optimizers
     assert guard.counts["kept"] == 15
     assert guard.counts["forward"] == 30
     assert torch.equal(*runs)
+
+
+# Decay of the weights.
+
+DECOUPLED = {
+    "adamw": lambda groups: torch.optim.AdamW(groups, lr=1e-3),
+    "nadam": lambda groups: torch.optim.NAdam(groups, lr=1e-3, decoupled_weight_decay=True),
+    "radam": lambda groups: torch.optim.RAdam(groups, lr=1e-3, decoupled_weight_decay=True),
+}
+
+
+@pytest.mark.parametrize("optimizer", DECOUPLED)
+def test_a_decoupled_decay_is_made_at_the_optimizers_own_rate_however_large_the_factor(optimizer):
+    model, _ = made("gru", "adam")
+    # the loss does not depend on them: decay alone moves them
+    apart = [nn.Parameter(torch.full((5,), value)) for value in (3.0, -2.0)]
+    groups = [
+        {"params": [*model.parameters(), apart[0]], "weight_decay": 0.1},
+        {"params": [apart[1]], "weight_decay": 0.4},
+    ]
+    x, y = batch()
+
+    def closure():
+        outputs = model(x) + 0 * (apart[0].sum() + apart[1].sum())
+        return nn.functional.mse_loss(outputs, y), outputs
+
+    guard = Guard(model, DECOUPLED[optimizer](groups), batch="fixed")
+    factors = []
+    for _ in range(30):
+        guard.step(closure)
+        factors.append(guard.last.factor)
+    assert guard.counts["refused"] == 0
+    assert max(factors) > 5
+    torch.testing.assert_close(apart[0], torch.full((5,), 3.0 * (1 - 1e-4) ** 30), rtol=3e-5, atol=0)
+    torch.testing.assert_close(apart[1], torch.full((5,), -2.0 * (1 - 4e-4) ** 30), rtol=3e-5, atol=0)
+
+
+def test_a_decay_that_the_loss_does_not_stand_is_cut_down_and_the_share_is_in_the_checkpoint():
+    model, _ = made("gru", "adam")
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.0)
+    guard = Guard(model, optimizer, batch="fixed")
+    closure = closure_of(model, *batch())
+    for _ in range(60):
+        guard.step(closure)
+    learned, low = weights(model), guard.last.trial_loss
+    optimizer.param_groups[0]["weight_decay"] = 50.0  # half of the weights in a step
+    for _ in range(5):
+        guard.step(closure)
+    assert guard.counts["refused"] > 0
+    assert guard.last.trial_loss < 1.2 * low
+    assert weights(model).norm() > 0.5 * learned.norm()  # all of the decay would leave 0.03 of it
+    share = guard.state_dict()["fixed"]["share"]
+    assert 0 < share < 1
+    again, other = made("gru", "adamw", seed=9)
+    second = Guard(again, other, batch="fixed")
+    other.load_state_dict(optimizer.state_dict())
+    assert second.state_dict()["fixed"]["share"] == share
+
+
+def test_a_decay_that_is_part_of_the_gradient_is_part_of_the_update():
+    model, _ = made("gru", "adam")
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01, weight_decay=0.1)
+    assert not DecoupledDecay(Parameters(optimizer)).read()
 
 
 # Secants.

@@ -35,6 +35,11 @@ class FixedBatch:
     Down a stiff direction the update goes by Newton's step, or at the rate of the optimizer's
     update where that is shorter.
 
+    A decoupled decay of the weights (AdamW; NAdam, RAdam and Adam with
+    ``decoupled_weight_decay=True``; Adafactor, Muon) is no step along the loss: the factor does not
+    multiply it. It is made at the optimizer's own rate beside the stiff directions, or less. After
+    a refusal it shrinks by what the factor shrinks by, and grows again with it up to its own rate.
+
     Parameters
     ----------
     kappa : float

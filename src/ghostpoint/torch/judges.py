@@ -15,6 +15,7 @@ from ghostpoint.torch.forward_passes import ForwardPasses
 from ghostpoint.torch.guard_rules import FixedBatch, FreshBatches
 from ghostpoint.torch.parameters import Parameters
 from ghostpoint.torch.secants import Secants
+from ghostpoint.torch.weight_decay import DecoupledDecay
 
 __all__ = ["FixedJudge", "FreshJudge", "Judgement"]
 
@@ -44,8 +45,8 @@ class Judgement:
 
 
 class FixedJudge:
-    """:class:`~ghostpoint.torch.guard_rules.FixedBatch` with its factor, its first loss and its
-    secants.
+    """:class:`~ghostpoint.torch.guard_rules.FixedBatch` with its factor, its share of a decay,
+    its first loss and its secants.
 
     Between two updates ``gradient`` is the gradient of the last one, or None.
     """
@@ -54,7 +55,7 @@ class FixedJudge:
         self.rule, self.parameters = rule, parameters
         size = sum(p.numel() for p in parameters.tensors)
         self.secants = Secants(parameters, *rule.memory(size))
-        self.factor = 1.0
+        self.factor = self.share = 1.0
         self.first: float | None = None
         self.best: float | None = None
         self.gradient: torch.Tensor | None = None
@@ -102,7 +103,14 @@ class FixedJudge:
         self.factor = min(self.factor, 1.0)
 
     def judge(
-        self, passes: ForwardPasses, theta: torch.Tensor, d: torch.Tensor, loss: float, *, keep: bool
+        self,
+        passes: ForwardPasses,
+        theta: torch.Tensor,
+        d: torch.Tensor,
+        loss: float,
+        *,
+        keep: bool,
+        decay: DecoupledDecay | None = None,
     ) -> Judgement:
         """Try ``theta + factor d``, with another step along stiff directions, until it is accepted.
 
@@ -110,6 +118,9 @@ class FixedJudge:
         along them, of which the optimizer has made d. Then ``factor |r| / |g'|`` is the rate at
         which r goes down, and the update goes down a stiff direction at that rate too, or by
         Newton's step.
+
+        ``decay`` is a decoupled decay of the weights, which is then not in d. A share of it is
+        added, at most all of it: a larger factor of d makes no larger decay.
         """
         rule, stiff = self.rule, self.stiff
         rest = d.new_zeros(()) if stiff is None or self.rest is None else self.rest.to(d)
@@ -128,11 +139,17 @@ class FixedJudge:
         # a trial that is refused shrinks as a whole: where the limits along stiff directions are
         # too wide, a smaller factor alone would not
         begun = factor
+        if decay is not None and stiff is not None:
+            # down a stiff direction the update goes as it would without decay
+            decayed = self.secants.along_of(stiff, lambda tensors, part: decay.of(tensors, theta[part]))
+            along = along + self.share / begun * decayed
         rate = begun * beside / by_rest if by_rest > 0 else float("inf")
         limited = np.zeros(0) if stiff is None else stiff.correction(begun, along, rate)
 
         def move(factor: float, untouched: bool) -> bool:
-            return _move(self.parameters, theta, d, factor, untouched, factor / begun * limited, self.secants)
+            part = factor / begun
+            share = part * self.share if decay is not None else 1.0
+            return _move(self.parameters, theta, d, factor, untouched, part * limited, self.secants, decay, share)
 
         found, last = _tried(passes, move, factor, rule.kappa**2 * loss, most, rule.tries, keep=keep)
         if found.factor:
@@ -143,17 +160,20 @@ class FixedJudge:
             # factor
             last = max(raised * last, rule.held * begun if found.refused else 0.0)
         self.factor = min(rule.growth, last)
+        if decay is not None:  # it comes down and goes up with the rest, but never above its own rate
+            self.share = min(1.0, self.share * self.factor / begun)
         return found
 
     def state_dict(self) -> dict[str, Any]:
         """All that was learned."""
-        return {"factor": self.factor, "first": self.first, "best": self.best, "gradient": self.gradient,
-                "secants": self.secants.state_dict()}  # fmt: skip
+        return {"factor": self.factor, "share": self.share, "first": self.first, "best": self.best,
+                "gradient": self.gradient, "secants": self.secants.state_dict()}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave."""
         self.factor, self.first, self.best = state["factor"], state["first"], state.get("best")
         gradient = state["gradient"]
+        self.share = state.get("share", 1.0)
         self.gradient = None if gradient is None else gradient.to(self.parameters.device).clone()
         self.secants.load_state_dict(state["secants"])
 
@@ -258,18 +278,22 @@ def _move(
     untouched: bool,
     coefficients: NDArray[np.float64],
     secants: Secants | None,
+    decay: DecoupledDecay | None = None,
+    share: float = 1.0,
 ) -> bool:
-    """Put the parameters at ``theta + factor d + sum_j a_j y_j``; whether that is where the
-    optimizer put them.
+    """Put the parameters at ``theta + factor d + sum_j a_j y_j + share w``, w a decay apart from d;
+    whether that is where the optimizer put them.
 
     ``untouched`` says that they are still there.
     """
     limited = secants is not None and bool(coefficients.any())
-    if untouched and factor == 1.0 and not limited:
+    if untouched and factor == 1.0 and not limited and share == 1.0:
         return True
     for tensors, part in parameters.pieces():
         moved = torch.add(theta[part], d[part], alpha=factor)
         if limited and secants is not None:
             moved += secants.combined(coefficients, part)
+        if decay is not None:
+            moved += share * decay.of(tensors, theta[part])
         parameters.set_some(tensors, moved)
     return False
