@@ -65,8 +65,8 @@ BATCH, COPIED, SYMBOLS, COPY_STEPS, ADDING_STEPS = 16, 3, 8, 46, 50
 CELLS = {"tanh": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 #: version of the guard's rules; runs of another one are not comparable
 RULE = 3
-#: likewise of an optimizer that the guard has since been changed for alone
-RULES = {"adamw": 4}
+#: likewise of an optimizer that the guard has since been changed for alone, and of fresh batches
+RULES, FRESH_RULE = {"adamw": 4}, 4
 SAVED = Path(__file__).parent / "results" / "guards.json"
 PAGE = Path(__file__).parents[1] / "docs" / "torch.md"
 #: the lines between which the page holds the table
@@ -353,9 +353,9 @@ def put(page: str, text: str, marks: tuple[str, str]) -> str:
     return f"{page[:before]}\n\n{text}\n\n{page[after:]}"
 
 
-def rule_of(optimizer: str) -> int:
-    """The version of the rules that a run with this optimizer is made by."""
-    return RULES.get(optimizer, RULE)
+def rule_of(task: str, optimizer: str) -> int:
+    """The version of the rules that a run is made by."""
+    return RULES.get(optimizer, RULE) if task in FULL else FRESH_RULE
 
 
 def counted(saved: dict) -> list[dict]:
@@ -363,7 +363,7 @@ def counted(saved: dict) -> list[dict]:
     return [
         one
         for one in saved["runs"]
-        if one["method"] == "plain" or one.get("rule") == rule_of(one["optimizer"]) or one["task"] not in FULL
+        if one["method"] == "plain" or one.get("rule") == rule_of(one["task"], one["optimizer"])
     ]
 
 
@@ -427,7 +427,9 @@ def main() -> None:
                                 if key in known:
                                     continue
                                 result = run(*key)
-                                runs.append(dict(zip(KEY, key, strict=True)) | {"rule": rule_of(optimizer)} | result)
+                                runs.append(
+                                    dict(zip(KEY, key, strict=True)) | {"rule": rule_of(task, optimizer)} | result
+                                )
                                 if time.monotonic() - last_written > 30:
                                     write()
                                     last_written = time.monotonic()

@@ -116,7 +116,9 @@ def test_with_fresh_batches_an_update_that_is_accepted_at_once_is_the_optimizers
     runs = []
     for guarded in (False, True):
         model, optimizer = made("lstm", "adamw")
-        guard = Guard(model, optimizer, batch="fresh", fresh=FreshBatches(noise=np.inf)) if guarded else None
+        guard = (
+            Guard(model, optimizer, batch="fresh", fresh=FreshBatches(noise=np.inf, cap=np.inf)) if guarded else None
+        )
         for step in range(15):
             closure = closure_of(model, *batch(3 + step))
             if guard is not None:
@@ -129,6 +131,30 @@ def test_with_fresh_batches_an_update_that_is_accepted_at_once_is_the_optimizers
     assert guard.counts["kept"] == 15
     assert guard.counts["forward"] == 30
     assert torch.equal(*runs)
+
+
+def noisy_quadratic(rate, overshoot, updates=400, **options):
+    """The pace and the mean of late losses on ``|x|**2 / 2``, with noise in its gradient."""
+    torch.manual_seed(0)
+    x = nn.Parameter(torch.full((20,), 3.0))
+    rule = FreshBatches(overshoot=overshoot, kappa=np.inf, noise=np.inf, cap=np.inf, **options)
+    guard = Guard(nn.ParameterList([x]), torch.optim.SGD([x], lr=rate), batch="fresh", distance="squared", fresh=rule)
+    losses = []
+    for _ in range(updates):
+        noise = torch.randn(20)
+        losses.append((x.detach() ** 2).sum().item() / 2)
+        guard.step(lambda: ((x**2).sum() / 2 + (noise * x).sum(), x))  # noqa: B023
+    return guard.state_dict()["fresh"]["pace"], np.mean(losses[-100:])
+
+
+def test_the_pace_comes_down_where_updates_are_noise_and_not_where_they_go_downhill():
+    # at the minimum every update is the noise of its batch: the stationary loss falls with the rate
+    plain, slowed = (noisy_quadratic(0.5, overshoot) for overshoot in (np.inf, 0.05))
+    assert plain[0] == 1
+    assert slowed[0] < 0.3
+    assert slowed[1] < 0.3 * plain[1]
+    # on the way down, a hundred times as slow, an update is followed by the same slope again
+    assert noisy_quadratic(0.0005, 0.05, 200)[0] > 0.9
 
 
 # Decay of the weights.
@@ -344,7 +370,9 @@ def test_generators_and_running_statistics_are_those_of_a_loop_without_the_guard
         model, optimizer = made(module, "sgd")
         x, y = batch(6)
         closure = closure_of(model, x, y)
-        guard = Guard(model, optimizer, batch="fresh", fresh=FreshBatches(noise=np.inf)) if guarded else None
+        guard = (
+            Guard(model, optimizer, batch="fresh", fresh=FreshBatches(noise=np.inf, cap=np.inf)) if guarded else None
+        )
         for _ in range(5):
             if guard is not None:
                 guard.step(closure)

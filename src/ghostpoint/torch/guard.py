@@ -338,7 +338,11 @@ class Guard:
             self._fixed.forget()
             self._theta = self.parameters.values()
         else:
-            self._work = self._fixed.learn(self._theta) if self._fixed_now else None
+            self._work = None
+            if self._fixed_now:
+                self._work = self._fixed.learn(self._theta)
+            else:
+                self._fresh.follow(self._theta)
             self.parameters.copy_values_to(self._theta)
         self._fixed.stiff = None
         sparse = any(p.grad is not None and p.grad.is_sparse for p in self.parameters.tensors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,8 @@ ROUNDING = 4.0
 SAFE, SHRINK, LEAST = 0.9, 0.7, 0.05
 #: by what share a loss is above all that is accepted, if no update led to it
 MOVED = 1e-3
+#: slopes along updates count as at most so many times their root mean square, and the lowest pace
+OUTLYING, SLOWEST = 3.0, 1e-3
 
 
 @dataclass(frozen=True)
@@ -179,13 +182,21 @@ class FixedJudge:
 
 
 class FreshJudge:
-    """:class:`~ghostpoint.torch.guard_rules.FreshBatches` with its factor, its cap and the noise of
-    the loss.
+    """:class:`~ghostpoint.torch.guard_rules.FreshBatches` with its factor, its pace, and the noise
+    of the loss.
     """
 
     def __init__(self, rule: FreshBatches, parameters: Parameters):
         self.rule, self.parameters = rule, parameters
-        self.seen = {"factor": 1.0, "cap": float("inf"), "refusals": 0.0, "noise": 0.0, "weight": 0.0, "updates": 0.0}
+        self.seen = {
+            "factor": 1.0,
+            "pace": 1.0,
+            "slope": 0.0,
+            "slopes": 0.0,
+            "noise": 0.0,
+            "weight": 0.0,
+            "updates": 0.0,
+        }
         self.first: float | None = None
         self.previous: float | None = None
 
@@ -199,13 +210,32 @@ class FreshJudge:
         self.first = loss if self.first is None else self.first
         seen["updates"] += 1
 
+    def follow(self, theta: torch.Tensor) -> None:
+        """Learn from the gradient of the present batch whether the last update, from ``theta`` to
+        the present parameters, was too long.
+        """
+        rule, seen, own = self.rule, self.seen, self.parameters
+        sums = []
+        for tensors, part in own.pieces():
+            u, g = own.values_of(tensors) - theta[part], own.gradients_of(tensors)
+            sums.append(torch.stack([g.dot(u), g.dot(g), u.dot(u)]).to(own.wide))
+        g_u, g_g, u_u = torch.stack(sums).sum(0).tolist()
+        if not 0 < g_g * u_u < float("inf"):
+            return
+        cosine = g_u / (g_g * u_u) ** 0.5
+        seen["slope"] = rule.average * seen["slope"] + (1 - rule.average) * cosine**2
+        seen["slopes"] = rule.average * seen["slopes"] + 1 - rule.average
+        if seen["updates"] > rule.warm and seen["slope"] > 0:
+            slope = cosine / (seen["slope"] / seen["slopes"]) ** 0.5
+            change = -rule.slowing * (min(max(slope, -OUTLYING), OUTLYING) - rule.overshoot)
+            seen["pace"] = min(1.0, max(SLOWEST, seen["pace"] * math.exp(min(change, 1.0))))
+
     def judge(self, passes: ForwardPasses, theta: torch.Tensor, d: torch.Tensor, loss: float) -> Judgement:
         """Try ``theta + factor d`` until it is accepted."""
         rule, seen = self.rule, self.seen
         length, size = torch.stack([d.dot(d), theta.dot(theta)]).sqrt().tolist()
-        factor = min(seen["factor"], 1.0)
-        if size > 0:
-            factor = min(factor, seen["cap"] * size / length)
+        most_made = min(1.0, rule.cap * size / length) if size > 0 else 1.0
+        factor = min(seen["factor"], seen["pace"] * most_made)
         deviation = (seen["noise"] / seen["weight"]) ** 0.5 if seen["weight"] > 0 else 0.0
         most = loss + rule.noise * deviation if seen["updates"] > rule.warm else float("inf")
         most += ROUNDING * passes.precision() * abs(loss)
@@ -216,12 +246,6 @@ class FreshJudge:
 
         found, last = _tried(passes, move, factor, farthest, most, rule.tries, keep=False)
         seen["factor"] = min(1.0, rule.raised * last) if found.factor else last
-        seen["refusals"] = rule.average * seen["refusals"] + (1 - rule.average) * bool(found.refused)
-        if seen["refusals"] > rule.often:
-            moved = last * length / size if size > 0 else float("inf")
-            seen["cap"] = max(0.97 * min(seen["cap"], moved), rule.cap)
-        else:
-            seen["cap"] *= rule.relax
         return found
 
     def state_dict(self) -> dict[str, Any]:
@@ -230,7 +254,7 @@ class FreshJudge:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave."""
-        self.seen = {name: state[name] for name in self.seen}
+        self.seen = {name: state.get(name, value) for name, value in self.seen.items()}
         self.first, self.previous = state["first"], state["previous"]
 
 
