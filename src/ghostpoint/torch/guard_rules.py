@@ -117,11 +117,11 @@ class FreshBatches:
     squared differences of successive losses. The factor never exceeds 1: an update that is neither
     limited nor refused is the optimizer's own, to the last bit.
 
-    Two limits come before the trial. An update goes at most ``cap`` of the norm of the parameters.
-    And it is multiplied by a pace p <= 1, learned from the next batch: its gradient g is
-    independent of the update u, and the mean of g.u is the slope of the loss along u where u ends.
-    It is positive if u went past the lowest loss on its way, whether the rate is too high or u is
-    the noise of its batch. With c = g.u / |g| |u|,
+    Two limits come before the trial: the first one goes ``p min(1, cap |theta| / |d|)`` of the
+    optimizer's update d. The pace p <= 1 is learned from the next batch. Its gradient g is
+    independent of the update u that was made, and the mean of g.u is the slope of the loss along u
+    where u ends. It is positive if u went past the lowest loss on its way, whether the rate is too
+    high or u is the noise of its batch. With c = g.u / |g| |u|,
 
         p <- min(1, p exp(-slowing (c / rms(c) - overshoot))).
 
@@ -155,7 +155,7 @@ class FreshBatches:
     noise: float = 1.0
     warm: int = 20
     average: float = 0.98
-    cap: float = 0.03
+    cap: float = 0.02
     overshoot: float = 0.05
     slowing: float = 0.02
     raised: float = 1.25

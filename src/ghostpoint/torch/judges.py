@@ -234,8 +234,8 @@ class FreshJudge:
         """Try ``theta + factor d`` until it is accepted."""
         rule, seen = self.rule, self.seen
         length, size = torch.stack([d.dot(d), theta.dot(theta)]).sqrt().tolist()
-        most_made = min(1.0, rule.cap * size / length) if size > 0 else 1.0
-        factor = min(seen["factor"], seen["pace"] * most_made)
+        capped = min(1.0, rule.cap * size / length) if size > 0 and 0 < length < float("inf") else 1.0
+        factor = min(seen["factor"], seen["pace"] * capped)
         deviation = (seen["noise"] / seen["weight"]) ** 0.5 if seen["weight"] > 0 else 0.0
         most = loss + rule.noise * deviation if seen["updates"] > rule.warm else float("inf")
         most += ROUNDING * passes.precision() * abs(loss)
