@@ -145,8 +145,8 @@ class FreshBatches:
     cap : float
         How far the parameters may move in one update, relative to their norm; ``inf`` for no limit.
     overshoot : float
-        The mean slope that is aimed at, in units of its root mean square; ``inf`` for a pace of 1. The
-        default is the standard error of a running average with the weight 0.98 of the past.
+        The mean slope that is aimed at, in units of its root mean square; ``inf`` for a pace of 1.
+        The default is the standard error of a running average with the weight 0.98 of the past.
     slowing : float
         How fast the pace follows.
     """
