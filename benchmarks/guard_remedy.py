@@ -23,6 +23,7 @@ import warnings
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -92,7 +93,7 @@ def cost(networks: int = 20) -> list[dict]:
     for optimizer, rate in TRAININGS:
         for remedy, engine, epochs in COMPARED:
             computing = Computing(engine, dtype="float64" if engine == "reference" else "float32")
-            settings = {"optimizer": optimizer, "remedy": remedy, "engine": computing, "record": "all"}
+            settings: dict[str, Any] = {"optimizer": optimizer, "remedy": remedy, "engine": computing, "record": "all"}
             gp.train(models, task, rate, 2, **settings)  # kernels are compiled before the clock runs
             start = time.process_time()
             history = gp.train(models, task, rate, epochs, **settings).history
@@ -142,9 +143,9 @@ def main() -> None:
     options = parser.parse_args()
     warnings.filterwarnings("ignore", "training with the slower")
     if options.cost:
-        found = cost()
-        COST.write_text("[\n" + ",\n".join(json.dumps(row) for row in found) + "\n]\n")
-        print(cost_table(found))
+        costs = cost()
+        COST.write_text("[\n" + ",\n".join(json.dumps(row) for row in costs) + "\n]\n")
+        print(cost_table(costs))
         return
     rows = json.loads(SAVED.read_text()) if SAVED.exists() else []
     for name, problem, optimizer, rates, epochs, seeds in () if options.markdown else SWEEPS:
