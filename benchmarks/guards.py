@@ -400,7 +400,7 @@ def main() -> None:
     known = {tuple(one[name] for name in KEY) for one in runs}
     if options.add:
         runs += [
-            one for one in json.loads(options.add.read_text())["runs"] if tuple(one[name] for name in KEY) not in known
+            one for one in counted(json.loads(options.add.read_text())) if tuple(one[name] for name in KEY) not in known
         ]
     last_written = time.monotonic()
 

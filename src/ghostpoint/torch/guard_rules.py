@@ -125,6 +125,8 @@ class FreshBatches:
 
         p <- min(1, p exp(-slowing (c / rms(c) - overshoot))).
 
+    A refusal counts as three times the root mean square more.
+
     That is hypergradient descent on the rate (A. G. Baydin, R. Cornish, D. Martinez Rubio,
     M. Schmidt and F. Wood, "Online learning rate adaptation with hypergradient descent", ICLR
     2018), with a slope in the unit of its own scatter.

@@ -226,9 +226,7 @@ class FreshJudge:
         seen["slope"] = rule.average * seen["slope"] + (1 - rule.average) * cosine**2
         seen["slopes"] = rule.average * seen["slopes"] + 1 - rule.average
         if seen["updates"] > rule.warm and seen["slope"] > 0:
-            slope = cosine / (seen["slope"] / seen["slopes"]) ** 0.5
-            change = -rule.slowing * (min(max(slope, -OUTLYING), OUTLYING) - rule.overshoot)
-            seen["pace"] = min(1.0, max(SLOWEST, seen["pace"] * math.exp(min(change, 1.0))))
+            self._learn_pace(cosine / (seen["slope"] / seen["slopes"]) ** 0.5)
 
     def judge(self, passes: ForwardPasses, theta: torch.Tensor, d: torch.Tensor, loss: float) -> Judgement:
         """Try ``theta + factor d`` until it is accepted."""
@@ -246,7 +244,14 @@ class FreshJudge:
 
         found, last = _tried(passes, move, factor, farthest, most, rule.tries, keep=False)
         seen["factor"] = min(1.0, rule.raised * last) if found.factor else last
+        if found.refused:  # too long by far
+            self._learn_pace(OUTLYING)
         return found
+
+    def _learn_pace(self, slope: float) -> None:
+        """Slow down where a slope is above the one aimed at, quicken where it is below."""
+        change = -self.rule.slowing * (min(max(slope, -OUTLYING), OUTLYING) - self.rule.overshoot)
+        self.seen["pace"] = min(1.0, max(SLOWEST, self.seen["pace"] * math.exp(min(change, 1.0))))
 
     def state_dict(self) -> dict[str, Any]:
         """All that was learned."""
