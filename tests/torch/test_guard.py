@@ -627,6 +627,7 @@ def test_after_eight_refusals_the_weights_stay_and_the_momenta_are_cleared():
     guard.step(closure_of(model, *batch()))
     assert guard.last.action == "stayed"
     assert guard.last.refused == ("outputs",) * 8
+    assert guard.state_dict()["fresh"]["pace"] < 0.95  # a refusal slows the next updates too
     assert torch.equal(before, weights(model))
     assert all(not s["exp_avg"].any() and s["exp_avg_sq"].any() for s in optimizer.state.values())
 
