@@ -43,6 +43,8 @@ RATES = {
 FRESH_RATES = {"adding": (0.003, 0.03, 0.3), "copy": (0.001, 0.01, 0.1)}
 #: version of the guard's rules; runs of another one are not comparable
 RULE = 3
+#: likewise of an optimizer that the guard has since been changed for alone, and of fresh batches
+RULES, FRESH_RULE = {"adamw": 4}, 4
 SAVED = Path(__file__).parent / "results" / "guards.json"
 PAGE = Path(__file__).parents[1] / "docs" / "torch.md"
 #: the lines between which the page holds the table
@@ -179,10 +181,15 @@ def pairs(runs: list[dict]) -> str:
     return "\n\n".join(textwrap.fill(line, 100, break_on_hyphens=False) for line in lines)
 
 
+def rule_of(task: str, optimizer: str) -> int:
+    """The version of the rules that a run is made by."""
+    return RULES.get(optimizer, RULE) if task in FULL else FRESH_RULE
+
+
 def counted(saved: dict) -> list[dict]:
     """The runs of a file that are comparable: plain ones, and guarded ones of this rule."""
     own = [one for one in saved["runs"] if one["optimizer"] in RATES and one["method"].startswith(("plain", "guard"))]
-    return [one for one in own if one["method"] == "plain" or one.get("rule") == RULE or one["task"] not in FULL]
+    return [one for one in own if one["method"] == "plain" or one.get("rule") == rule_of(one["task"], one["optimizer"])]
 
 
 def filled(page: str) -> str:
@@ -217,7 +224,7 @@ def main() -> None:
     known = {tuple(one[name] for name in KEY) for one in runs}
     if options.add:
         runs += [
-            one for one in json.loads(options.add.read_text())["runs"] if tuple(one[name] for name in KEY) not in known
+            one for one in counted(json.loads(options.add.read_text())) if tuple(one[name] for name in KEY) not in known
         ]
     last_written = time.monotonic()
 
@@ -243,7 +250,9 @@ def main() -> None:
                                 if key in known:
                                     continue
                                 result = run(*key)
-                                runs.append(dict(zip(KEY, key, strict=True)) | {"rule": RULE} | result)
+                                runs.append(
+                                    dict(zip(KEY, key, strict=True)) | {"rule": rule_of(task, optimizer)} | result
+                                )
                                 if time.monotonic() - last_written > 30:
                                     write()
                                     last_written = time.monotonic()

@@ -17,6 +17,7 @@ from ghostpoint.diagnosis import read_history  # noqa: E402
 from ghostpoint.torch import FixedBatch, FreshBatches, Guard, Monitor  # noqa: E402
 from ghostpoint.torch.parameters import Parameters  # noqa: E402
 from ghostpoint.torch.secants import Secants  # noqa: E402
+from ghostpoint.torch.weight_decay import DecoupledDecay  # noqa: E402
 
 from .networks import MODULES, OPTIMIZERS, batch, closure_of  # noqa: E402
 
@@ -115,7 +116,9 @@ def test_with_fresh_batches_an_update_that_is_accepted_at_once_is_the_optimizers
     runs = []
     for guarded in (False, True):
         model, optimizer = made("lstm", "adamw")
-        guard = Guard(model, optimizer, batch="fresh", fresh=FreshBatches(noise=np.inf)) if guarded else None
+        guard = (
+            Guard(model, optimizer, batch="fresh", fresh=FreshBatches(noise=np.inf, cap=np.inf)) if guarded else None
+        )
         for step in range(15):
             closure = closure_of(model, *batch(3 + step))
             if guard is not None:
@@ -128,6 +131,93 @@ def test_with_fresh_batches_an_update_that_is_accepted_at_once_is_the_optimizers
     assert guard.counts["kept"] == 15
     assert guard.counts["forward"] == 30
     assert torch.equal(*runs)
+
+
+def noisy_quadratic(rate, overshoot, updates=400, **options):
+    """The pace and the mean of late losses on ``|x|**2 / 2``, with noise in its gradient."""
+    torch.manual_seed(0)
+    x = nn.Parameter(torch.full((20,), 3.0))
+    rule = FreshBatches(overshoot=overshoot, kappa=np.inf, noise=np.inf, cap=np.inf, **options)
+    guard = Guard(nn.ParameterList([x]), torch.optim.SGD([x], lr=rate), batch="fresh", distance="squared", fresh=rule)
+    losses = []
+    for _ in range(updates):
+        noise = torch.randn(20)
+        losses.append((x.detach() ** 2).sum().item() / 2)
+        guard.step(lambda: ((x**2).sum() / 2 + (noise * x).sum(), x))  # noqa: B023
+    return guard.state_dict()["fresh"]["pace"], np.mean(losses[-100:])
+
+
+def test_the_pace_comes_down_where_updates_are_noise_and_not_where_they_go_downhill():
+    # at the minimum every update is the noise of its batch: the stationary loss falls with the rate
+    plain, slowed = (noisy_quadratic(0.5, overshoot) for overshoot in (np.inf, 0.1))
+    assert plain[0] == 1
+    assert slowed[0] < 0.3
+    assert slowed[1] < 0.3 * plain[1]
+    # on the way down, a hundred times as slow, an update is followed by the same slope again
+    assert noisy_quadratic(0.0005, 0.1, 200)[0] > 0.9
+
+
+# Decay of the weights.
+
+DECOUPLED = {
+    "adamw": lambda groups: torch.optim.AdamW(groups, lr=1e-3),
+    "nadam": lambda groups: torch.optim.NAdam(groups, lr=1e-3, decoupled_weight_decay=True),
+    "radam": lambda groups: torch.optim.RAdam(groups, lr=1e-3, decoupled_weight_decay=True),
+}
+
+
+@pytest.mark.parametrize("optimizer", DECOUPLED)
+def test_a_decoupled_decay_is_made_at_the_optimizers_own_rate_however_large_the_factor(optimizer):
+    model, _ = made("gru", "adam")
+    # the loss does not depend on them: decay alone moves them
+    apart = [nn.Parameter(torch.full((5,), value)) for value in (3.0, -2.0)]
+    groups = [
+        {"params": [*model.parameters(), apart[0]], "weight_decay": 0.1},
+        {"params": [apart[1]], "weight_decay": 0.4},
+    ]
+    x, y = batch()
+
+    def closure():
+        outputs = model(x) + 0 * (apart[0].sum() + apart[1].sum())
+        return nn.functional.mse_loss(outputs, y), outputs
+
+    guard = Guard(model, DECOUPLED[optimizer](groups), batch="fixed")
+    factors = []
+    for _ in range(30):
+        guard.step(closure)
+        factors.append(guard.last.factor)
+    assert guard.counts["refused"] == 0
+    assert max(factors) > 5
+    torch.testing.assert_close(apart[0], torch.full((5,), 3.0 * (1 - 1e-4) ** 30), rtol=3e-5, atol=0)
+    torch.testing.assert_close(apart[1], torch.full((5,), -2.0 * (1 - 4e-4) ** 30), rtol=3e-5, atol=0)
+
+
+def test_a_decay_that_the_loss_does_not_stand_is_cut_down_and_the_share_is_in_the_checkpoint():
+    model, _ = made("gru", "adam")
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.0)
+    guard = Guard(model, optimizer, batch="fixed")
+    closure = closure_of(model, *batch())
+    for _ in range(60):
+        guard.step(closure)
+    learned, low = weights(model), guard.last.trial_loss
+    optimizer.param_groups[0]["weight_decay"] = 50.0  # half of the weights in a step
+    for _ in range(5):
+        guard.step(closure)
+    assert guard.counts["refused"] > 0
+    assert guard.last.trial_loss < 1.2 * low
+    assert weights(model).norm() > 0.5 * learned.norm()  # all of the decay would leave 0.03 of it
+    share = guard.state_dict()["fixed"]["share"]
+    assert 0 < share < 1
+    again, other = made("gru", "adamw", seed=9)
+    second = Guard(again, other, batch="fixed")
+    other.load_state_dict(optimizer.state_dict())
+    assert second.state_dict()["fixed"]["share"] == share
+
+
+def test_a_decay_that_is_part_of_the_gradient_is_part_of_the_update():
+    model, _ = made("gru", "adam")
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01, weight_decay=0.1)
+    assert not DecoupledDecay(Parameters(optimizer)).read()
 
 
 # Secants.
@@ -280,7 +370,9 @@ def test_generators_and_running_statistics_are_those_of_a_loop_without_the_guard
         model, optimizer = made(module, "sgd")
         x, y = batch(6)
         closure = closure_of(model, x, y)
-        guard = Guard(model, optimizer, batch="fresh", fresh=FreshBatches(noise=np.inf)) if guarded else None
+        guard = (
+            Guard(model, optimizer, batch="fresh", fresh=FreshBatches(noise=np.inf, cap=np.inf)) if guarded else None
+        )
         for _ in range(5):
             if guard is not None:
                 guard.step(closure)
@@ -535,6 +627,7 @@ def test_after_eight_refusals_the_weights_stay_and_the_momenta_are_cleared():
     guard.step(closure_of(model, *batch()))
     assert guard.last.action == "stayed"
     assert guard.last.refused == ("outputs",) * 8
+    assert guard.state_dict()["fresh"]["pace"] < 0.95  # a refusal slows the next updates too
     assert torch.equal(before, weights(model))
     assert all(not s["exp_avg"].any() and s["exp_avg_sq"].any() for s in optimizer.state.values())
 

@@ -52,7 +52,9 @@ def resolve(remedy: Any, task: Task, activation: str) -> tuple[Remedy, ...]:
 
     "auto" stands for :data:`AUTO`, for :data:`AUTO_OF_SOME` where a channel of a trial wants no
     crossing or crossings are more than are looked at, or for :class:`HazardLimit` where the task
-    wants none at all (continuous targets, or no answer before the transition that counts). Two of a
+    wants none at all (continuous targets, or no answer before the transition that counts). It never
+    stands for :class:`Guard`, which solves more networks of match to sample in fewer epochs, but
+    takes more processor time for it as it is not compiled (docs/torch.md has the times). Two of a
     kind are a ``ValueError``, and so is a trust region without a crossing.
     """
     if remedy is None:

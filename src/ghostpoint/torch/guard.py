@@ -17,6 +17,7 @@ from ghostpoint.torch.guard_rules import FixedBatch, FreshBatches
 from ghostpoint.torch.judges import FixedJudge, FreshJudge
 from ghostpoint.torch.momenta import clear_momenta
 from ghostpoint.torch.parameters import Parameters
+from ghostpoint.torch.weight_decay import DecoupledDecay
 
 __all__ = ["Guard", "Update"]
 
@@ -139,6 +140,7 @@ class Guard:
             one_of("distance", distance, ("auto", *KINDS))
         self.on_update = on_update
         self.parameters = Parameters(optimizer)
+        self._decay = DecoupledDecay(self.parameters)
         self.last: Update | None = None
         self._counts = dict.fromkeys(_COUNTED, 0)
         self._warned: set[str] = set()
@@ -336,7 +338,11 @@ class Guard:
             self._fixed.forget()
             self._theta = self.parameters.values()
         else:
-            self._work = self._fixed.learn(self._theta) if self._fixed_now else None
+            self._work = None
+            if self._fixed_now:
+                self._work = self._fixed.learn(self._theta)
+            else:
+                self._fresh.follow(self._theta)
             self.parameters.copy_values_to(self._theta)
         self._fixed.stiff = None
         sparse = any(p.grad is not None and p.grad.is_sparse for p in self.parameters.tensors)
@@ -376,14 +382,17 @@ class Guard:
         assert theta is not None
         work, self._work = self._work, None
         d = work if work is not None and len(work) == len(theta) else torch.empty_like(theta)
+        decay = self._decay if rule == "fixed" and self._decay.read() else None
         for tensors, part in self.parameters.pieces():
             torch.sub(self.parameters.values_of(tensors), theta[part], out=d[part])
+            if decay is not None:  # d is the step along the loss alone
+                d[part] -= decay.of(tensors, theta[part])
         if not d.any() and self._fixed.stiff is None:
             self._expected = None
             return self._record(Update(number, "kept", rule, 1.0, (), loss))
         if rule == "fixed":
             keep = self.batch == "fixed" and len(passes.pending) == 1
-            found = self._fixed.judge(passes, theta, d, loss, keep=keep)
+            found = self._fixed.judge(passes, theta, d, loss, keep=keep, decay=decay)
             self._fixed.keep_gradient(d)
         else:
             found = self._fresh.judge(passes, theta, d, loss)

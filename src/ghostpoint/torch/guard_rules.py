@@ -35,6 +35,11 @@ class FixedBatch:
     Down a stiff direction the update goes by Newton's step, or at the rate of the optimizer's
     update where that is shorter.
 
+    A decoupled decay of the weights (AdamW; NAdam, RAdam and Adam with
+    ``decoupled_weight_decay=True``; Adafactor, Muon) is no step along the loss: the factor does not
+    multiply it. It is made at the optimizer's own rate beside the stiff directions, or less. After
+    a refusal it shrinks by what the factor shrinks by, and grows again with it up to its own rate.
+
     Parameters
     ----------
     kappa : float
@@ -109,9 +114,22 @@ class FreshBatches:
         sd,
 
     sd the standard deviation of the loss from batch to batch, from a running average of half the
-    squared differences of successive losses. The factor never exceeds 1: an update that is accepted
-    at once is the optimizer's own, to the last bit. While more than the share ``often`` of the
-    updates is refused, a cap on |update| / |parameters| comes down.
+    squared differences of successive losses. The factor never exceeds 1: an update that is neither
+    limited nor refused is the optimizer's own, to the last bit.
+
+    Two limits come before the trial: the first one goes ``p min(1, cap |theta| / |d|)`` of the
+    optimizer's update d. The pace p <= 1 is learned from the next batch. Its gradient g is
+    independent of the update u that was made, and the mean of g.u is the slope of the loss along u
+    where u ends. It is positive if u went past the lowest loss on its way, whether the rate is too
+    high or u is the noise of its batch. With c = g.u / |g| |u|,
+
+        p <- min(1, p exp(-slowing (c / rms(c) - overshoot))).
+
+    A refusal counts as three times the root mean square more.
+
+    That is hypergradient descent on the rate (A. G. Baydin, R. Cornish, D. Martinez Rubio,
+    M. Schmidt and F. Wood, "Online learning rate adaptation with hypergradient descent", ICLR
+    2018), with a slope in the unit of its own scatter.
 
     Parameters
     ----------
@@ -123,15 +141,16 @@ class FreshBatches:
     noise : float
         By how many standard deviations the loss of the batch may rise.
     warm : int
-        Updates before the rise of the loss is judged.
+        Updates before the rise of the loss is judged, and before the pace is learned.
     average : float
         Weight of the past in running averages.
-    often : float
-        Share of refused updates above which the cap comes down.
     cap : float
-        Lowest cap; ``inf`` for none at all.
-    relax : float
-        What the cap is multiplied by after each other update.
+        How far the parameters may move in one update, relative to their norm; ``inf`` for no limit.
+    overshoot : float
+        The mean slope that is aimed at, in units of its root mean square; ``inf`` for a pace of 1.
+        The default is the standard error of a running average with the weight 0.98 of the past.
+    slowing : float
+        How fast the pace follows.
     """
 
     kappa: float = 0.5
@@ -139,18 +158,19 @@ class FreshBatches:
     noise: float = 1.0
     warm: int = 20
     average: float = 0.98
-    often: float = 0.1
     cap: float = 0.02
-    relax: float = 1.005
+    overshoot: float = 0.1
+    slowing: float = 0.02
     raised: float = 1.25
     tries: int = 8
 
     def __post_init__(self) -> None:
         for name in ("kappa", "cap", "noise"):
             checks.number(name, getattr(self, name), above=0, allow_inf=True)
-        for name in ("floor", "average", "often"):
+        for name in ("floor", "average"):
             checks.number(name, getattr(self, name), at_least=0, at_most=1)
-        checks.number("relax", self.relax, at_least=1)
+        checks.number("overshoot", self.overshoot, allow_inf=True)
+        checks.number("slowing", self.slowing, at_least=0)
         checks.number("raised", self.raised, above=1)
         checks.integer("warm", self.warm, at_least=0)
         checks.integer("tries", self.tries, at_least=1)

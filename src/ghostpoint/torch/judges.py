@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from ghostpoint.torch.forward_passes import ForwardPasses
 from ghostpoint.torch.guard_rules import FixedBatch, FreshBatches
 from ghostpoint.torch.parameters import Parameters
 from ghostpoint.torch.secants import Secants
+from ghostpoint.torch.weight_decay import DecoupledDecay
 
 __all__ = ["FixedJudge", "FreshJudge", "Judgement"]
 
@@ -25,6 +27,8 @@ ROUNDING = 4.0
 SAFE, SHRINK, LEAST = 0.9, 0.7, 0.05
 #: by what share a loss is above all that is accepted, if no update led to it
 MOVED = 1e-3
+#: slopes along updates count as at most so many times their root mean square, and the lowest pace
+OUTLYING, SLOWEST = 3.0, 1e-3
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,8 @@ class Judgement:
 
 
 class FixedJudge:
-    """:class:`~ghostpoint.torch.guard_rules.FixedBatch` with its factor, its first loss and its
-    secants.
+    """:class:`~ghostpoint.torch.guard_rules.FixedBatch` with its factor, its share of a decay,
+    its first loss and its secants.
 
     Between two updates ``gradient`` is the gradient of the last one, or None.
     """
@@ -54,7 +58,7 @@ class FixedJudge:
         self.rule, self.parameters = rule, parameters
         size = sum(p.numel() for p in parameters.tensors)
         self.secants = Secants(parameters, *rule.memory(size))
-        self.factor = 1.0
+        self.factor = self.share = 1.0
         self.first: float | None = None
         self.best: float | None = None
         self.gradient: torch.Tensor | None = None
@@ -102,7 +106,14 @@ class FixedJudge:
         self.factor = min(self.factor, 1.0)
 
     def judge(
-        self, passes: ForwardPasses, theta: torch.Tensor, d: torch.Tensor, loss: float, *, keep: bool
+        self,
+        passes: ForwardPasses,
+        theta: torch.Tensor,
+        d: torch.Tensor,
+        loss: float,
+        *,
+        keep: bool,
+        decay: DecoupledDecay | None = None,
     ) -> Judgement:
         """Try ``theta + factor d``, with another step along stiff directions, until it is accepted.
 
@@ -110,6 +121,9 @@ class FixedJudge:
         along them, of which the optimizer has made d. Then ``factor |r| / |g'|`` is the rate at
         which r goes down, and the update goes down a stiff direction at that rate too, or by
         Newton's step.
+
+        ``decay`` is a decoupled decay of the weights, which is then not in d. A share of it is
+        added, at most all of it: a larger factor of d makes no larger decay.
         """
         rule, stiff = self.rule, self.stiff
         rest = d.new_zeros(()) if stiff is None or self.rest is None else self.rest.to(d)
@@ -128,11 +142,17 @@ class FixedJudge:
         # a trial that is refused shrinks as a whole: where the limits along stiff directions are
         # too wide, a smaller factor alone would not
         begun = factor
+        if decay is not None and stiff is not None:
+            # down a stiff direction the update goes as it would without decay
+            decayed = self.secants.along_of(stiff, lambda tensors, part: decay.of(tensors, theta[part]))
+            along = along + self.share / begun * decayed
         rate = begun * beside / by_rest if by_rest > 0 else float("inf")
         limited = np.zeros(0) if stiff is None else stiff.correction(begun, along, rate)
 
         def move(factor: float, untouched: bool) -> bool:
-            return _move(self.parameters, theta, d, factor, untouched, factor / begun * limited, self.secants)
+            part = factor / begun
+            share = part * self.share if decay is not None else 1.0
+            return _move(self.parameters, theta, d, factor, untouched, part * limited, self.secants, decay, share)
 
         found, last = _tried(passes, move, factor, rule.kappa**2 * loss, most, rule.tries, keep=keep)
         if found.factor:
@@ -143,29 +163,40 @@ class FixedJudge:
             # factor
             last = max(raised * last, rule.held * begun if found.refused else 0.0)
         self.factor = min(rule.growth, last)
+        if decay is not None:  # it comes down and goes up with the rest, but never above its own rate
+            self.share = min(1.0, self.share * self.factor / begun)
         return found
 
     def state_dict(self) -> dict[str, Any]:
         """All that was learned."""
-        return {"factor": self.factor, "first": self.first, "best": self.best, "gradient": self.gradient,
-                "secants": self.secants.state_dict()}  # fmt: skip
+        return {"factor": self.factor, "share": self.share, "first": self.first, "best": self.best,
+                "gradient": self.gradient, "secants": self.secants.state_dict()}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave."""
         self.factor, self.first, self.best = state["factor"], state["first"], state.get("best")
         gradient = state["gradient"]
+        self.share = state.get("share", 1.0)
         self.gradient = None if gradient is None else gradient.to(self.parameters.device).clone()
         self.secants.load_state_dict(state["secants"])
 
 
 class FreshJudge:
-    """:class:`~ghostpoint.torch.guard_rules.FreshBatches` with its factor, its cap and the noise of
-    the loss.
+    """:class:`~ghostpoint.torch.guard_rules.FreshBatches` with its factor, its pace, and the noise
+    of the loss.
     """
 
     def __init__(self, rule: FreshBatches, parameters: Parameters):
         self.rule, self.parameters = rule, parameters
-        self.seen = {"factor": 1.0, "cap": float("inf"), "refusals": 0.0, "noise": 0.0, "weight": 0.0, "updates": 0.0}
+        self.seen = {
+            "factor": 1.0,
+            "pace": 1.0,
+            "slope": 0.0,
+            "slopes": 0.0,
+            "noise": 0.0,
+            "weight": 0.0,
+            "updates": 0.0,
+        }
         self.first: float | None = None
         self.previous: float | None = None
 
@@ -179,13 +210,30 @@ class FreshJudge:
         self.first = loss if self.first is None else self.first
         seen["updates"] += 1
 
+    def follow(self, theta: torch.Tensor) -> None:
+        """Learn from the gradient of the present batch whether the last update, from ``theta`` to
+        the present parameters, was too long.
+        """
+        rule, seen, own = self.rule, self.seen, self.parameters
+        sums = []
+        for tensors, part in own.pieces():
+            u, g = own.values_of(tensors) - theta[part], own.gradients_of(tensors)
+            sums.append(torch.stack([g.dot(u), g.dot(g), u.dot(u)]).to(own.wide))
+        g_u, g_g, u_u = torch.stack(sums).sum(0).tolist()
+        if not 0 < g_g * u_u < float("inf"):
+            return
+        cosine = g_u / (g_g * u_u) ** 0.5
+        seen["slope"] = rule.average * seen["slope"] + (1 - rule.average) * cosine**2
+        seen["slopes"] = rule.average * seen["slopes"] + 1 - rule.average
+        if seen["updates"] > rule.warm and seen["slope"] > 0:
+            self._learn_pace(cosine / (seen["slope"] / seen["slopes"]) ** 0.5)
+
     def judge(self, passes: ForwardPasses, theta: torch.Tensor, d: torch.Tensor, loss: float) -> Judgement:
         """Try ``theta + factor d`` until it is accepted."""
         rule, seen = self.rule, self.seen
         length, size = torch.stack([d.dot(d), theta.dot(theta)]).sqrt().tolist()
-        factor = min(seen["factor"], 1.0)
-        if size > 0:
-            factor = min(factor, seen["cap"] * size / length)
+        capped = min(1.0, rule.cap * size / length) if size > 0 and 0 < length < float("inf") else 1.0
+        factor = min(seen["factor"], seen["pace"] * capped)
         deviation = (seen["noise"] / seen["weight"]) ** 0.5 if seen["weight"] > 0 else 0.0
         most = loss + rule.noise * deviation if seen["updates"] > rule.warm else float("inf")
         most += ROUNDING * passes.precision() * abs(loss)
@@ -196,13 +244,14 @@ class FreshJudge:
 
         found, last = _tried(passes, move, factor, farthest, most, rule.tries, keep=False)
         seen["factor"] = min(1.0, rule.raised * last) if found.factor else last
-        seen["refusals"] = rule.average * seen["refusals"] + (1 - rule.average) * bool(found.refused)
-        if seen["refusals"] > rule.often:
-            moved = last * length / size if size > 0 else float("inf")
-            seen["cap"] = max(0.97 * min(seen["cap"], moved), rule.cap)
-        else:
-            seen["cap"] *= rule.relax
+        if found.refused:  # too long by far
+            self._learn_pace(OUTLYING)
         return found
+
+    def _learn_pace(self, slope: float) -> None:
+        """Slow down where a slope is above the one aimed at, quicken where it is below."""
+        change = -self.rule.slowing * (min(max(slope, -OUTLYING), OUTLYING) - self.rule.overshoot)
+        self.seen["pace"] = min(1.0, max(SLOWEST, self.seen["pace"] * math.exp(min(change, 1.0))))
 
     def state_dict(self) -> dict[str, Any]:
         """All that was learned."""
@@ -210,7 +259,7 @@ class FreshJudge:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave."""
-        self.seen = {name: state[name] for name in self.seen}
+        self.seen = {name: state.get(name, value) for name, value in self.seen.items()}
         self.first, self.previous = state["first"], state["previous"]
 
 
@@ -258,18 +307,22 @@ def _move(
     untouched: bool,
     coefficients: NDArray[np.float64],
     secants: Secants | None,
+    decay: DecoupledDecay | None = None,
+    share: float = 1.0,
 ) -> bool:
-    """Put the parameters at ``theta + factor d + sum_j a_j y_j``; whether that is where the
-    optimizer put them.
+    """Put the parameters at ``theta + factor d + sum_j a_j y_j + share w``, w a decay apart from d;
+    whether that is where the optimizer put them.
 
     ``untouched`` says that they are still there.
     """
     limited = secants is not None and bool(coefficients.any())
-    if untouched and factor == 1.0 and not limited:
+    if untouched and factor == 1.0 and not limited and share == 1.0:
         return True
     for tensors, part in parameters.pieces():
         moved = torch.add(theta[part], d[part], alpha=factor)
         if limited and secants is not None:
             moved += secants.combined(coefficients, part)
+        if decay is not None:
+            moved += share * decay.of(tensors, theta[part])
         parameters.set_some(tensors, moved)
     return False

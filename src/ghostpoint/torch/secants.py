@@ -106,7 +106,11 @@ class Secants:
 
     def along(self, stiff: StiffParts, d: torch.Tensor) -> Floats:
         """``d . q_i``, (S,)."""
-        return np.asarray(stiff.combine @ self._products(lambda _, part: [d[part]])[:, 0])
+        return self.along_of(stiff, lambda _, part: d[part])
+
+    def along_of(self, stiff: StiffParts, given: Callable[[list[torch.Tensor], slice], torch.Tensor]) -> Floats:
+        """The same of a vector that is given piece by piece."""
+        return np.asarray(stiff.combine @ self._products(lambda tensors, part: [given(tensors, part)])[:, 0])
 
     def piece(self, index: int, part: slice) -> torch.Tensor:
         """A part of a y."""
