@@ -68,8 +68,9 @@ Statement = Callable[[xr.Dataset, str], Finding]
 
 def part(data: xr.Dataset, architecture: str, task: str, treatment: str = "plain") -> xr.Dataset:
     """The cases of an architecture on a task that were trained, by delay."""
-    chosen = (data["architecture"] == architecture) & (data["task"] == task) & (data["treatment"] == treatment)
-    rows = np.flatnonzero(chosen.values & np.isfinite(data["lowest"]).any(("rate", "seed")).values)
+    names = {"architecture": architecture, "task": task, "treatment": treatment}
+    chosen = np.all([data[name].values == value for name, value in names.items()], axis=0)
+    rows = np.flatnonzero(chosen & tried(data).any(axis=(1, 2)))
     return data.isel(case=rows[np.argsort(data["delay"].values[rows], kind="stable")])
 
 
@@ -80,7 +81,7 @@ def base(data: xr.Dataset, architecture: str, task: str, treatment: str = "plain
 
 
 def tried(one: xr.Dataset) -> NDArray[np.bool_]:
-    """(rate, seed) which networks were trained."""
+    """(..., rate, seed) which networks were trained."""
     return np.asarray(~np.isnan(one["final"].values))
 
 
@@ -117,6 +118,35 @@ def drop_ratio(one: xr.Dataset) -> Values:
     start, end = (one[name].values[low] for name in ("drop_from", "drop_to"))
     ratio = (end - start) / np.maximum(start, 1)
     return np.array([middle(column) for column in ratio.T])
+
+
+def summaries(data: xr.Dataset) -> xr.Dataset:
+    """What the figure shows of every case: the share of networks that are kept, over rate; the
+    critical rate and the ratio of drop and plateau, over seed; and one loss curve, at the highest
+    rate up to :data:`BELOW` of the median critical rate.
+    """
+    shape = (data.sizes["case"], data.sizes["rate"], data.sizes["seed"])
+    share_kept = np.full(shape[:2], np.nan)
+    limits, ratios = np.full((2, shape[0], shape[2]), np.nan)
+    curve = np.full((shape[0], data.sizes["point"]), np.nan)
+    for row in range(shape[0]):
+        one = data.isel(case=row)
+        if not tried(one).any():
+            continue
+        here = tried(one).any(axis=1)
+        share_kept[row, here] = kept(one)[here].mean(axis=1)
+        limits[row], ratios[row] = critical(one), drop_ratio(one)
+        low = np.flatnonzero(here & (data["rate"].values <= BELOW * middle(limits[row])))
+        if len(low):
+            curve[row] = one["curve"].values[low[-1]]
+    return xr.Dataset(
+        {
+            "share_kept": (("case", "rate"), share_kept),
+            "critical": (("case", "seed"), limits),
+            "drop_ratio": (("case", "seed"), ratios),
+            "shown_curve": (("case", "point"), curve),
+        }
+    )
 
 
 def _together(parts: list[tuple[bool | None, str]]) -> Finding:

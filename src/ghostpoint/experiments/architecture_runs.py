@@ -153,7 +153,7 @@ def trained(
         run = train(
             records(architecture, task, units, seeds, activation), task, rates, epochs, record="all",
             checkpoints=list(checkpoints), remedy=None if clip is None else ClipGradient(clip),
-            engine=Computing("reference", dtype="float32", on_progress=progress.advance),
+            engine=Computing("reference", dtype="float64", on_progress=progress.advance),
         )  # fmt: skip
         kept = {} if run.checkpoints is None else {str(k): v.values for k, v in run.checkpoints.data_vars.items()}
         loss, norm = (run.history[quantity].values for quantity in ("loss", "gradient_norm"))
@@ -272,7 +272,7 @@ def _recovered(
 
 
 #: when slow points are searched: shares of the plateau, and of the drop
-MOMENTS = ("half of the plateau", "end of the plateau", "middle of the drop", "end of the drop", "twice as late")
+MOMENTS = ("half of the plateau", "end of the plateau", "middle of the drop", "end of the drop")
 #: what is kept of a search
 GHOSTS = ("fixed", "ghosts", "passed", "dwell")
 
@@ -297,7 +297,7 @@ def ghosts(settings: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     values = {quantity: np.full((len(MOMENTS), len(seeds)), np.nan) for quantity in GHOSTS}
     for place in np.flatnonzero(np.isfinite(found["drop_to"])):
         begin, end = found["drop_from"][place], found["drop_to"][place]
-        for moment, epoch in enumerate((begin / 2, begin, (begin + end) / 2, end, min(2 * end, kept[-1]))):
+        for moment, epoch in enumerate((begin / 2, begin, (begin + end) / 2, end)):
             at = int(np.abs(kept - epoch).argmin())
             parts = {part: value[at][[place]] for part, value in history.parameters.items()}
             model = models[[int(place)]].replace(**parts)
