@@ -261,14 +261,17 @@ def rates_and_delays(data: xr.Dataset, architecture: str) -> tuple[tuple[float, 
     if len(cases) < 2:
         return (np.nan, np.nan, np.nan), "not in this run", False
     rates = np.array([critical(one) for one in cases])
-    # a rate above the grid is a bound, no measurement
+    # a network that is kept at the highest rate that was tried has a bound, no critical rate
     bound = np.array([kept(one)[int(np.flatnonzero(tried(one).any(axis=1))[-1])] for one in cases])
-    rates = np.where(bound, np.nan, rates)
     fit = exponent(delays, rates)
-    words = ", ".join(f"{_number(middle(row))} at T = {delay:g}" for row, delay in zip(rates, delays, strict=True))
+    words = ", ".join(
+        f"{_number(middle(row))} at T = {delay:g}{f' ({above.sum()} above the grid)' if above.any() else ''}"
+        for row, above, delay in zip(rates, bound, delays, strict=True)
+    )
+    words = f"exponent {fit[0]:.2f} ({fit[1]:.2f} to {fit[2]:.2f}); {words}"
     measured = delays[np.isfinite(rates).sum(axis=1) >= ENOUGH]
     enough = len(measured) > 1 and bool(measured.max() / measured.min() >= SPAN) and np.isfinite(fit[0])
-    return fit, f"exponent {fit[0]:.2f} ({fit[1]:.2f} to {fit[2]:.2f}); {words}", bool(enough)
+    return fit, words, bool(enough and (bound.mean(axis=1) <= 0.5).all())
 
 
 def falls_with_delay(data: xr.Dataset, architecture: str) -> Finding:
