@@ -57,10 +57,9 @@ def _cases() -> list[dict[str, Any]]:
         (ACTIVATION, 24, 1200, (0, 8), {}),
         (SIGN, 10, 300, (0, 8), {}),
         (MATCH, 10, 2000, (2, 10), {}),
-        (ACTIVATION, 6, 800, (4, 10), CLIP),
-        (CUE, 10, 800, (2, 7), CLIP),
-        (ACTIVATION, 6, 800, (4, 10), LOW),
-        (CUE, 10, 800, (2, 7), LOW),
+        (ACTIVATION, 6, 600, (5, 10), CLIP),
+        (ACTIVATION, 6, 1000, (5, 10), LOW),
+        (CUE, 10, 600, (3, 7), CLIP),
     ):
         for name in ARCHITECTURES:
             tried = high.get(name, rates) if task == ACTIVATION and not {"clip", "confidence"} & more.keys() else rates
