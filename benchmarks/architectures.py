@@ -42,6 +42,11 @@ def quartiles(values: Any) -> list[float | None]:
     return [number(np.quantile(seen, q)) if len(seen) else None for q in (0.5, 0.25, 0.75)]
 
 
+def _to_a_quarter(one: Any) -> Any:
+    """As :func:`drop_ratio`, for a drop that ends below a quarter of the plateau's loss."""
+    return drop_ratio(one.assign(drop_to=one["first_learned"].where(one["first_learned"] >= one["drop_from"])))
+
+
 def summary(dataset: Any) -> dict[str, Any]:
     """Findings by statement, one row for every case without a remedy, exponents, and claims."""
     found = findings(dataset)
@@ -53,7 +58,6 @@ def summary(dataset: Any) -> dict[str, Any]:
         good, gone = kept(one), lost(one)
         # a network that is kept at the highest rate of the grid has no critical rate
         top = int(np.flatnonzero(tried(one).any(axis=1))[-1])
-        start, end = one["drop_from"].values, one["drop_to"].values
         rows.append(
             {
                 "architecture": str(one["architecture"].values),
@@ -64,9 +68,7 @@ def summary(dataset: Any) -> dict[str, Any]:
                 "kept": int(good.any(axis=0).sum()),
                 "bound": int(good[top].sum()),
                 "ratio": quartiles(drop_ratio(one)),
-                "fastest drop": number(np.nanmin((end - start) / np.maximum(start, 1)))
-                if np.isfinite(end).any()
-                else None,
+                "to a quarter": quartiles(_to_a_quarter(one)),
                 "lost": int(gone.any(axis=0).sum()),
                 "logits": [
                     number(np.median(one[f"logit_{when}"].values[gone])) for when in ("learned", "collapse", "end")

@@ -632,12 +632,20 @@ def architectures_cases() -> str:
             f"{one['kept']} of {one['seeds']}",
             "above the grid" if one["bound"] * 2 > one["seeds"] else spread(one["critical"]),
             spread(one["ratio"]),
+            spread(one["to a quarter"]),
             f"{one['lost']} of {one['seeds']}",
             " / ".join("-" if each is None else f"{each:.2g}" for each in one["logits"]) if one["logits"] else "-",
         ]
         for one in saved["cases"]
     ]
-    head = ("task, delay in steps", "architecture", "kept at some rate", "critical rate", "drop over plateau")
+    head = (
+        "task, delay in steps",
+        "architecture",
+        "kept at some rate",
+        "critical rate",
+        "drop over plateau",
+        "to a quarter",
+    )
     return markdown((*head, "lost at some rate", "logit learned / at collapse / at the end"), rows)
 
 

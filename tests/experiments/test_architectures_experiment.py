@@ -166,8 +166,8 @@ def rows(of, change):
 
 def sometimes_kept(values):
     result = values.copy()
-    top = ~np.isnan(values[:, 9, :2])
-    result[:, 9, :2][top] = 0.01
+    top = ~np.isnan(values[:, 8:, :2])
+    result[:, 8:, :2][top] = 0.01
     return result
 
 

@@ -80,6 +80,12 @@ def base(data: xr.Dataset, architecture: str, task: str, treatment: str = "plain
     return found.isel(case=0) if found.sizes["case"] else None
 
 
+def longest(data: xr.Dataset, architecture: str, task: str) -> xr.Dataset | None:
+    """The case with the longest delay; None where there is none."""
+    found = part(data, architecture, task)
+    return found.isel(case=-1) if found.sizes["case"] else None
+
+
 def tried(one: xr.Dataset) -> NDArray[np.bool_]:
     """(..., rate, seed) which networks were trained."""
     return np.asarray(~np.isnan(one["final"].values))
@@ -156,10 +162,11 @@ def _together(parts: list[tuple[bool | None, str]]) -> Finding:
 
 
 def plateau_and_drop(data: xr.Dataset, architecture: str) -> Finding:
-    """The drop takes fewer epochs than the plateau, in each task with memory."""
+    """The drop takes fewer epochs than the plateau, in each task with memory, at its longest
+    delay."""
     found: list[tuple[bool | None, str]] = []
     for task in MEMORY:
-        one = base(data, architecture, task)
+        one = longest(data, architecture, task)
         if one is None:
             continue
         ratio = drop_ratio(one)
@@ -216,7 +223,7 @@ def collapse(data: xr.Dataset, architecture: str) -> Finding:
     """Most networks are lost after learning delayed activation, at some rate."""
     words, verdict = [], None
     for task in MEMORY:
-        one = base(data, architecture, task)
+        one = longest(data, architecture, task)
         if one is None:
             continue
         count, total = int(lost(one).any(axis=0).sum()), one.sizes["seed"]
@@ -230,15 +237,11 @@ def confident_when_lost(data: xr.Dataset, architecture: str) -> Finding:
     """Lost networks end with larger logits than those with which they had learned."""
     learned, at_loss, end = [], [], []
     for task in MEMORY:
-        one = base(data, architecture, task)
-        if one is None:
-            continue
+        one = part(data, architecture, task)
         gone = lost(one)
         learned.append(one["logit_learned"].values[gone])
         at_loss.append(one["logit_collapse"].values[gone])
         end.append(one["logit_end"].values[gone])
-    if not learned:
-        return Finding(None, "not in this run")
     before, then, after = (np.concatenate(each) for each in (learned, at_loss, end))
     known = np.isfinite(before) & ~np.isnan(after)
     count, total = int((after[known] >= SHARPER * before[known]).sum()), int(known.sum())
@@ -356,8 +359,9 @@ def _number(value: float) -> str:
 STATEMENTS: Mapping[str, tuple[str, str, Statement]] = {
     "plateau": (
         "On tasks with memory the loss stays on a plateau and drops abruptly.",
-        "In most networks that drop at rates up to half of the median critical rate, the drop from 0.9 to 0.1 of the "
-        f"plateau's loss takes fewer epochs than the plateau before it, in every task with memory. {MOST_OF}",
+        "In every task with memory, at its longest delay, in most networks that drop at rates up to half of the median "
+        "critical rate, the drop from 0.9 to 0.1 of the plateau's loss takes fewer epochs than the plateau before it. "
+        f"{MOST_OF}",
         plateau_and_drop,
     ),
     "no memory": (
@@ -379,8 +383,8 @@ STATEMENTS: Mapping[str, tuple[str, str, Statement]] = {
     ),
     "collapse": (
         "At high rates networks learn delayed activation and lose it again.",
-        f"Most networks, at some rate, come below {LEARNED:g} of the plateau's loss and end above {LOST:g} of it. "
-        f"{MOST_OF}",
+        f"At the longest delay most networks, at some rate, come below {LEARNED:g} of the plateau's loss and end above "
+        f"{LOST:g} of it. {MOST_OF}",
         collapse,
     ),
     "confident": (
