@@ -325,9 +325,9 @@ def ghost_passed(data: xr.Dataset, architecture: str) -> Finding:
         return Finding(None, _no_search(architecture))
     one = data.sel(cell=architecture)
     dropped = np.isfinite(one["ghost_drop_to"].values)
-    during = one["ghost_dwell"].values[1:4, dropped]  # from the end of the plateau to that of the drop
+    during = one["ghost_dwell"].values[:, dropped]
     count, total = int((during.max(axis=0, initial=0) >= STAY).sum()), int(dropped.sum())
-    any_ghost = int((one["ghost_ghosts"].values[1:4, dropped].max(axis=0, initial=0) > 0).sum())
+    any_ghost = int((one["ghost_ghosts"].values[:, dropped].max(axis=0, initial=0) > 0).sum())
     return Finding(
         most(count, total) if total >= ENOUGH else None, f"{share(count, total)}; {any_ghost} have a ghost anywhere"
     )
@@ -340,10 +340,10 @@ def no_bifurcation(data: xr.Dataset, architecture: str) -> Finding:
     one = data.sel(cell=architecture)
     dropped = np.isfinite(one["ghost_drop_to"].values)
     counts = one["ghost_fixed"].values[:, dropped]
-    count, total = int((counts[1] == counts[3]).sum()), int(dropped.sum())
+    count, total = int((counts[0] == counts[-1]).sum()), int(dropped.sum())
     return Finding(
         most(count, total) if total >= ENOUGH else None,
-        f"{share(count, total)}; medians {middle(counts[1]):g} and {middle(counts[3]):g}",
+        f"{share(count, total)}; medians {middle(counts[0]):g} and {middle(counts[-1]):g}",
     )
 
 

@@ -271,8 +271,8 @@ def _recovered(
     return result
 
 
-#: when slow points are searched: shares of the plateau, and of the drop
-MOMENTS = ("half of the plateau", "end of the plateau", "middle of the drop", "end of the drop")
+#: when slow points are searched
+MOMENTS = ("end of the plateau", "middle of the drop", "end of the drop")
 #: what is kept of a search
 GHOSTS = ("fixed", "ghosts", "passed", "dwell")
 
@@ -297,7 +297,7 @@ def ghosts(settings: Mapping[str, Any], progress: Progress) -> xr.Dataset:
     values = {quantity: np.full((len(MOMENTS), len(seeds)), np.nan) for quantity in GHOSTS}
     for place in np.flatnonzero(np.isfinite(found["drop_to"])):
         begin, end = found["drop_from"][place], found["drop_to"][place]
-        for moment, epoch in enumerate((begin / 2, begin, (begin + end) / 2, end)):
+        for moment, epoch in enumerate((begin, (begin + end) / 2, end)):
             at = int(np.abs(kept - epoch).argmin())
             parts = {part: value[at][[place]] for part, value in history.parameters.items()}
             model = models[[int(place)]].replace(**parts)

@@ -56,7 +56,7 @@ def _cases() -> list[dict[str, Any]]:
         (ACTIVATION, 12, 1200, (0, 9), {}),
         (ACTIVATION, 24, 1200, (0, 8), {}),
         (SIGN, 10, 300, (0, 8), {}),
-        (MATCH, 10, 2000, (3, 9), {}),
+        (MATCH, 10, 2000, (4, 8), {}),
         (ACTIVATION, 6, 600, (5, 10), CLIP),
         (ACTIVATION, 6, 1000, (5, 10), LOW),
         (CUE, 10, 600, (3, 7), CLIP),
