@@ -4,6 +4,7 @@ over".
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -278,9 +279,13 @@ def rates_and_delays(data: xr.Dataset, architecture: str) -> tuple[tuple[float, 
 
 
 def falls_with_delay(data: xr.Dataset, architecture: str) -> Finding:
-    """The critical rate falls with the delay."""
+    """The critical rate falls with the delay, by more than one step of the grid of rates."""
     fit, words, enough = rates_and_delays(data, architecture)
-    return Finding(bool(fit[2] < 0) if enough else None, words)
+    if not enough:
+        return Finding(None, words)
+    delays, rates = part(data, architecture, ACTIVATION)["delay"].values, data["rate"].values
+    step = math.log(rates[1] / rates[0]) / math.log(delays[-1] / delays[0])
+    return Finding(bool(fit[2] < -step), words)
 
 
 def as_rank_one(data: xr.Dataset, architecture: str) -> Finding:
@@ -395,7 +400,8 @@ STATEMENTS: Mapping[str, tuple[str, str, Statement]] = {
     ),
     "delay": (
         "The critical rate falls with the delay.",
-        f"Over delays of a factor of {SPAN:g} or more the 95 % interval of the exponent lies below 0.",
+        f"Over delays of a factor of {SPAN:g} or more the 95 % interval of the exponent lies below 0, by more than one "
+        "step of the grid of rates between the shortest and the longest delay would make.",
         falls_with_delay,
     ),
     "exponent": (
