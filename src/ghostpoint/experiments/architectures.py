@@ -47,8 +47,10 @@ LOW: dict[str, Any] = {"treatment": "confidence 0.2", "confidence": 0.2}
 
 
 def _cases() -> list[dict[str, Any]]:
-    """The conditions of the paper scale; the convolution learns at higher rates, and is cheap."""
-    high = {"convolution": (0, 10)}
+    """The conditions of the paper scale. The convolution learns at higher rates, and is cheap; some
+    stay on the plateau of cue discrimination for longer than others.
+    """
+    high, slow = {"convolution": (0, 10)}, ("relu", "gru", "lstm")
     made = []
     for task, delay, epochs, rates, more in (
         (ACTIVATION, 6, 1500, (0, 10), {"recovery": 400}),
@@ -63,7 +65,8 @@ def _cases() -> list[dict[str, Any]]:
     ):
         for name in ARCHITECTURES:
             tried = high.get(name, rates) if task == ACTIVATION and not {"clip", "confidence"} & more.keys() else rates
-            made.append(case(name, task, delay, epochs, tried, **more))
+            longer = 1500 if name in slow and task == CUE else epochs
+            made.append(case(name, task, delay, longer, tried, **more))
     return made
 
 
