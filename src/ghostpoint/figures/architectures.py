@@ -56,7 +56,7 @@ def draw(dataset: xr.Dataset) -> Figure:
         for place, each in enumerate(TASKS):
             cases = _plain(dataset, name, each)
             if cases.sizes["case"]:
-                values = cases["drop_ratio"].values[0]
+                values = cases["drop_ratio"].values[-1]
                 at = place + 0.12 * (number - 2.5)
                 ratios.plot(np.full(len(values), at), values, ".", ms=2, color=COLOURS[name])
                 ratios.plot(at, _middle(values), "_", ms=9, color=COLOURS[name])
@@ -109,8 +109,8 @@ COMPARED = Drawing(
     draw,
     "A: loss of one network of each architecture at the highest rate of the grid up to half of its critical one. B: "
     "epochs of the drop from 0.9 to 0.1 of the plateau's loss over epochs of the plateau before it, a dot a network, "
-    "bars their medians; below the line the drop is abrupt. C: share of networks that end with the shortest delayed "
+    "bars their medians, at the longest delay; below the line the drop is abrupt. C: share of networks that end with the shortest delayed "
     "activation solved. D: critical rates over the delay, medians, and a line of slope -2. E: networks that learned "
-    "and lost it again, mean |logit| when they had learned and at the end. F: longest stay of the trial's trajectory "
+    "and lost it again, mean |logit| when they had learned and at the end (some lie outside). F: longest stay of the trial's trajectory "
     "at a ghost that it passes, in units of the delay, medians.",
 )
