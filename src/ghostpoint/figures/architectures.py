@@ -93,6 +93,7 @@ def draw(dataset: xr.Dataset) -> Figure:
     logits.set(
         xscale="log", yscale="log", xlabel="mean |logit| when learned", ylabel="at the end", title="Lost networks"
     )
+    logits.set(xlim=(low, 1e3), ylim=(1e-8, 1e5))
     if dataset.sizes["cell"]:
         ghosts.set_xticks(
             range(dataset.sizes["moment"]), [str(m).replace(" of the ", "\n") for m in dataset["moment"].values]
@@ -108,9 +109,9 @@ def draw(dataset: xr.Dataset) -> Figure:
 COMPARED = Drawing(
     draw,
     "A: loss of one network of each architecture at the highest rate of the grid up to half of its critical one. B: "
-    "epochs of the drop from 0.9 to 0.1 of the plateau's loss over epochs of the plateau before it, a dot a network, "
-    "bars their medians, at the longest delay; below the line the drop is abrupt. C: share of networks that end with the shortest delayed "
-    "activation solved. D: critical rates over the delay, medians, and a line of slope -2. E: networks that learned "
-    "and lost it again, mean |logit| when they had learned and at the end (some lie outside). F: longest stay of the trial's trajectory "
-    "at a ghost that it passes, in units of the delay, medians.",
+    "epochs of the drop from 0.9 to 0.1 of the plateau's loss over epochs of the plateau before it, at the longest "
+    "delay, a dot a network, bars their medians; below the line the drop is abrupt. C: share of networks that end with "
+    "the shortest delayed activation solved. D: critical rates over the delay, medians, and a line of slope -2. E: "
+    "networks that learned and lost it again, mean |logit| when they had learned and at the end (some lie outside). F: "
+    "longest stay of the trial's trajectory at a ghost that it passes, in units of the delay, medians.",
 )
