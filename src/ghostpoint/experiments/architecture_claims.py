@@ -248,8 +248,8 @@ def confident_when_lost(data: xr.Dataset, architecture: str) -> Finding:
     count, total = int((after[known] >= SHARPER * before[known]).sum()), int(known.sum())
     return Finding(
         most(count, total) if total >= ENOUGH else None,
-        f"{share(count, total)}; median |logit| {_number(middle(before))} when learned, {_number(middle(then))} at the "
-        f"collapse, {_number(middle(after))} at the end"
+        f"{share(count, total)}; median size of the logits {_number(middle(before))} when learned, "
+        f"{_number(middle(then))} at the collapse, {_number(middle(after))} at the end"
         if total
         else "no network lost",
     )
