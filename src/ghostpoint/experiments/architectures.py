@@ -88,10 +88,10 @@ QUICK: Mapping[str, Any] = {
         each
         for architecture in ("tanh", "gru", "convolution")
         for each in (
-            case(architecture, ACTIVATION, 5, 300, (3, 10), recovery=60),
-            case(architecture, ACTIVATION, 15, 300, (3, 9)),
+            case(architecture, ACTIVATION, 5, 220, (3, 10), recovery=40),
+            case(architecture, ACTIVATION, 15, 220, (3, 9)),
             case(architecture, SIGN, 8, 60, (0, 8)),
-            case(architecture, ACTIVATION, 5, 200, (5, 10), **CLIP),
+            case(architecture, ACTIVATION, 5, 120, (5, 10), **CLIP),
         )
     ],
     "ghosts": [],
