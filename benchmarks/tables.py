@@ -606,6 +606,73 @@ def minimal_systems() -> str:
     return markdown(head, rows)
 
 
+def architectures_findings() -> str:
+    """Which statements carry over to which architecture, and how many of the tested do."""
+    saved = result("architectures")
+    words = {True: "yes", False: "**no**", None: "-"}
+    rows = [
+        [sentence, *(words[saved["findings"][key][name]["carries"]] for name in saved["labels"])]
+        for key, sentence in saved["sentences"].items()
+    ]
+    return markdown(("statement", *saved["labels"].values()), rows)
+
+
+def architectures_cases() -> str:
+    """Critical rates, abruptness, and what was lost, by task and architecture."""
+    saved = result("architectures")
+
+    def spread(values: list[float | None]) -> str:
+        middle, low, high = values
+        return "-" if middle is None else f"{middle:.2g} ({low:.2g} to {high:.2g})"
+
+    rows = [
+        [
+            f"{one['task']}, {one['delay']}",
+            saved["labels"][one["architecture"]],
+            f"{one['kept']} of {one['seeds']}",
+            "above the grid" if one["bound"] * 2 > one["seeds"] else spread(one["critical"]),
+            spread(one["ratio"]),
+            spread(one["to a quarter"]),
+            f"{one['lost']} of {one['seeds']}",
+            " / ".join("-" if each is None else f"{each:.2g}" for each in one["logits"]) if one["logits"] else "-",
+        ]
+        for one in saved["cases"]
+    ]
+    head = (
+        "task, delay in steps",
+        "architecture",
+        "kept at some rate",
+        "critical rate",
+        "drop over plateau",
+        "to a quarter",
+    )
+    return markdown((*head, "lost at some rate", "logit learned / at collapse / at the end"), rows)
+
+
+def architectures_exponents() -> str:
+    """The exponent of the delay in the critical rate on delayed activation."""
+    saved = result("architectures")
+    rows = []
+    for name, label in saved["labels"].items():
+        middle, low, high = saved["exponents"][name]
+        finding = saved["findings"]["delay"][name]
+        fit = "-" if middle is None or finding["carries"] is None else f"{middle:.2f} ({low:.2f} to {high:.2f})"
+        rows.append([label, fit, finding["words"].partition("; ")[2] or "-"])
+    return markdown(("architecture", "exponent of T, 95 % interval", "median critical rates"), rows)
+
+
+def architectures_words() -> str:
+    """The numbers behind every finding."""
+    saved = result("architectures")
+    rows = [
+        [sentence, label, {True: "carries over", False: "does not"}[one["carries"]], one["words"]]
+        for key, sentence in saved["sentences"].items()
+        for name, label in saved["labels"].items()
+        if (one := saved["findings"][key][name])["carries"] is not None
+    ]
+    return markdown(("statement", "architecture", "verdict", "measured"), rows)
+
+
 def claims_of(name: str) -> str:
     """The claims of an own experiment, as judged at paper scale."""
     rows = [[each["sentence"], each["verdict"], each["measured"]] for each in result(name)["claims"]]
@@ -731,6 +798,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "exponent, fits": exponent_fits,
     "exponent, terms": exponent_terms,
     "exponent, claims": lambda: claims_of("exponent"),
+    "architectures, findings": architectures_findings,
+    "architectures, cases": architectures_cases,
+    "architectures, exponents": architectures_exponents,
+    "architectures, numbers": architectures_words,
     "resistant": resistant,
     "ghost sequences": ghost_sequences,
     "ghost sequences by mu": ghost_sequences_by_mu,

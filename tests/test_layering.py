@@ -49,6 +49,7 @@ ROOMS = {
         "remedies",
         "slow_points",
         "sweeps",
+        "torch",
         "training",
     },
     "explorer": {*SCIENCE, "slow_points", "diagnosis"},

@@ -72,8 +72,8 @@ PAGES: dict[str, tuple[str, str, list[str], list[str]]] = {
     ),
     "torch": (
         "PyTorch",
-        "Monitor, guard and slow points for any PyTorch module.",
-        ["torch"],
+        "Monitor, guard and slow points for any PyTorch module; stacks of small networks of other architectures.",
+        ["torch", "torch.architectures"],
         ["torch.Monitor", "torch.Guard", "torch.find_slow_points", "torch.track_slow_points"],
     ),
     "sweeps": ("Sweeps", "Grids of trainings.", ["sweeps"], ["sweep", "open_sweep"]),

@@ -36,4 +36,5 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
     "trainable_confidence": ("confidence", "TRAINABLE"),
     "intervention": ("intervention", "INTERVENTION"),
     "remedies": ("remedies", "REMEDIES"),
+    "architectures": ("architectures", "COMPARED"),
 }

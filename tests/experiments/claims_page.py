@@ -14,6 +14,7 @@ from ghostpoint.experiments import IDS, Claim, Silent, get
 from tests.critical_rate import test_scaling_experiment as scaling
 from tests.critical_rate import test_stability_boundaries as boundaries
 from tests.experiments import full_rank_samples, low_rank_samples, network_samples
+from tests.experiments import test_architectures_experiment as architectures
 from tests.experiments import test_before_the_drop as before
 from tests.experiments import test_exponent_experiment as exponent
 from tests.experiments import test_ghost_sequences_experiment as ghost_sequences
@@ -32,6 +33,8 @@ def sampled(id: str) -> list[Claim]:
     for samples in (full_rank_samples, low_rank_samples, network_samples):
         if id in samples.SMALL:
             return get(id).claims(samples.sample(id)[0], paper)
+    if id == "architectures":
+        return get(id).claims(architectures.ideal(), paper)
     if id == "remedies":
         return get(id).claims(remedies.sample()[0], paper)
     if id == "before_the_drop":

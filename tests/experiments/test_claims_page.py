@@ -23,6 +23,7 @@ def test_the_page_has_every_claim_and_rule(claims):
 def test_own_experiments_have_own_claims_only(claims):
     own = {id for id in IDS if get(id).origin == "own"}
     assert own == {
+        "architectures",
         "critical_rate_scaling",
         "exponent",
         "ghost_sequences",
