@@ -57,6 +57,22 @@ def test_workers_that_dask_gave_up_are_started_again(tmp_path, monkeypatch):
     assert bool(gp.open_sweep(tmp_path / "out")["done"].all())
 
 
+def test_workers_that_failed_to_start_are_started_again(tmp_path):
+    distributed = pytest.importorskip("distributed", reason=INSTALL)
+    forking()
+    begun = begin(read_sweep(small()), tmp_path / "out")
+    with connected("local", None, 1, {"preload": SLOWED}) as client:
+        cluster = client.cluster
+        (nanny,) = cluster.workers.values()
+        client.sync(nanny.close)
+        # what Dask's books look like after a nanny's failed start
+        nanny.status = distributed.core.Status.failed
+        cluster.workers[next(iter(cluster.worker_spec))] = nanny
+        run_on(client, begun.folder, begun.todo, lambda key, said: None)
+        assert nanny not in cluster.workers.values()
+    assert bool(gp.open_sweep(tmp_path / "out")["done"].all())
+
+
 def test_a_scheduler_that_remembers_another_folder_computes_this_one(tmp_path, monkeypatch):
     pytest.importorskip("distributed", reason=INSTALL)
     forking()

@@ -179,7 +179,8 @@ class _Window:
     """How many calls a cluster should have, by its threads, which are looked at once a second.
 
     Of a cluster that this process started, workers that are gone for good are started again: Dask
-    gives up a worker that its nanny did not have back in time, and one that died while it started.
+    gives up a worker that its nanny did not have back in time, and keeps one that failed to start
+    in its books, where nothing starts it again.
     """
 
     def __init__(self, client: Any):
@@ -193,9 +194,17 @@ class _Window:
             cluster = self.client.cluster
             wanted = len(getattr(cluster, "worker_spec", ()))
             if len(threads) < wanted:
+                cluster.sync(_forget_ended, cluster)
                 jobs = "jobs" if type(cluster).__module__.startswith("dask_jobqueue") else "n"
                 cluster.scale(**{jobs: wanted})  # starts those that are in its plan and not there
         return self.size
+
+
+async def _forget_ended(cluster: Any) -> None:
+    """Take workers that failed or have ended out of a cluster's books, in its own loop."""
+    for name, worker in list(cluster.workers.items()):
+        if worker.status.name in ("failed", "closed"):
+            del cluster.workers[name]
 
 
 def run_on(client: Any, folder: SweepFolder, shards: Iterable[Shard], watch: Watch) -> None:
