@@ -45,6 +45,8 @@ FRESH_RATES = {"adding": (0.003, 0.03, 0.3), "copy": (0.001, 0.01, 0.1)}
 RULE = 3
 #: likewise of an optimizer that the guard has since been changed for alone, and of fresh batches
 RULES, FRESH_RULE = {"adamw": 4}, 4
+#: the first seed that was looked at after the rule for fixed batches was made
+NEW = 300
 SAVED = Path(__file__).parent / "results" / "guards.json"
 PAGE = Path(__file__).parents[1] / "docs" / "torch.md"
 #: the lines between which the page holds the table
@@ -181,6 +183,29 @@ def pairs(runs: list[dict]) -> str:
     return "\n\n".join(textwrap.fill(line, 100, break_on_hyphens=False) for line in lines)
 
 
+def new_seeds(runs: list[dict]) -> str:
+    """Guarded networks of 64 units on fixed batches whose seeds are new to the rule, in words."""
+    new = [one for one in runs if one["method"] == "guard" and one["task"] in FULL and one["units"] == 64]
+    new = [one for one in new if one["seed"] >= NEW]
+    cells: dict[tuple, list[dict]] = defaultdict(list)
+    for one in new:
+        cells[one["task"], one["cell"], one["optimizer"], one["rate"]].append(one)
+    unsolved = [
+        f"{one['task']} {one['cell']} {one['optimizer']} at {one['rate']:g} (seed {one['seed']}, {one['end']:.2g} of "
+        "chance)"
+        for one in new
+        if not one["solved"]
+    ]
+    counts = [len(found) for found in cells.values()]
+    text = (
+        f"Seeds from {NEW} on are new to the rule: {len(new)} guarded networks on fixed batches in {len(cells)} cells "
+        f"of task, kind of cell, optimizer and rate, {min(counts)} to {max(counts)} in each. "
+        f"{sum(one['lost'] for one in new)} are lost and {sum(one['solved'] for one in new)} solved. Not solved: "
+        f"{', '.join(unsolved) or 'none'}."
+    )
+    return textwrap.fill(text, 100, break_on_hyphens=False)
+
+
 def rule_of(task: str, optimizer: str) -> int:
     """The version of the rules that a run is made by."""
     return RULES.get(optimizer, RULE) if task in FULL else FRESH_RULE
@@ -196,7 +221,7 @@ def filled(page: str) -> str:
     """The page with the tables that the saved runs give."""
     runs = counted(json.loads(SAVED.read_text()))
     before, after = page.index(MARKS[0]) + len(MARKS[0]), page.index(MARKS[1])
-    return f"{page[:before]}\n\n{summary(runs)}\n\n{pairs(runs)}\n\n{page[after:]}"
+    return f"{page[:before]}\n\n{summary(runs)}\n\n{pairs(runs)}\n\n{new_seeds(runs)}\n\n{page[after:]}"
 
 
 def main() -> None:
