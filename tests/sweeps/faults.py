@@ -31,6 +31,9 @@ models.seed = {{range = [4]}}
 """
 #: no process of the test lives longer, in seconds
 LIMIT = 1200
+#: the exit code that multiprocessing gives where its fork server did not tell one; the command has
+#: no such code
+UNTOLD = 255
 SLOWED = "tests.sweeps.slowed"
 
 
@@ -108,7 +111,7 @@ def disturbed(file, out, kills, driver_kills, seed=0, workers=4):
     def driving(driver):
         if driver is not None and driver.is_alive():
             return driver
-        assert driver is None or driver.exitcode in (0, -signal.SIGKILL), Path(log).read_text()
+        assert driver is None or driver.exitcode in (0, -signal.SIGKILL, UNTOLD), Path(log).read_text()
         if driver is not None and driver.exitcode == 0:
             return driver
         arguments = (log, file, "--out", out, "--scheduler", cluster.scheduler_address)

@@ -58,11 +58,12 @@ def test_loss_and_every_gradient_are_those_of_autograd(rank, data):
     loss, gradient = by_autograd(models, task)
     error = 1e-12 * np.maximum(1, rounding_of_the_logit(models))
     assert (np.abs(seen.loss - loss) <= error * loss).all()
+    sizes = {part: np.abs(gradient[part]).reshape(len(models), -1).max(axis=1) for part in PARTS}
+    # where the terms of one part nearly cancel, a few roundings of the largest part are left of it
+    cancelled = 1e-15 * np.max(list(sizes.values()), axis=0)
     for part in PARTS:
-        axes = tuple(range(1, gradient[part].ndim))
-        size = np.abs(gradient[part]).max(axis=axes, keepdims=True)
-        off = np.abs(seen.gradient[part] - gradient[part])
-        assert (off <= np.reshape(error, (-1,) + (1,) * len(axes)) * size + 1e-300).all(), part
+        off = np.abs(seen.gradient[part] - gradient[part]).reshape(len(models), -1).max(axis=1)
+        assert (off <= error * sizes[part] + cancelled + 1e-300).all(), part
     squares = sum((gradient[part] ** 2).reshape(len(models), -1).sum(axis=1) for part in models.trainable)
     assert (np.abs(seen.gradient_norm - np.sqrt(squares)) <= 10 * error * np.sqrt(squares)).all()
 
