@@ -108,7 +108,9 @@ def test_a_network_has_the_bits_that_it_has_alone(stack, dtype, threads):
     asked = {"dtype": dtype, "record": "all", "checkpoints": [0, 7], "threads": threads}
     block = train_with(models, task, rates, 12, layout="networks", **asked)
     same(block, train_with(models, task, rates, 12, layout="units", **asked))
-    assert (block.history["loss"][:, -1] != block.history["loss"][:, 0]).any()
+    # a loss that does not depend on what is trained stays
+    slope, loss = block.history["gradient_norm"].values[:, 0], block.history["loss"].values
+    assert not (slope > 0.01).any() or (loss[:, -1] != loss[:, 0])[slope > 0.01].any()
 
 
 @pytest.mark.parametrize("calls", [1.0, 2e9])
