@@ -350,7 +350,7 @@ class Plateau:
         (R,).
 
         Below a level of 0.5 the rate must also be one at which training does not oscillate on the
-        second plateau: the rate times :attr:`stiffness` below ``2 (1 + momentum)``.
+        second plateau: the rate times ``stiffness`` below ``2 (1 + momentum)``.
         """
         epochs, growth = self._rolled(learning_rate, momentum, "drop")
         time, saturation = self.drop.T
