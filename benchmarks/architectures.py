@@ -1,4 +1,5 @@
-"""What docs/architectures.md shows of the experiment `architectures`: findings, rates and claims.
+"""What docs/architectures.md shows of the experiment `architectures`: findings, rates, claims,
+and the figure.
 
 ghostpoint reproduce --scale paper --only architectures --out FOLDER
 python benchmarks/architectures.py FOLDER/architectures/data.zarr.zip
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ghostpoint import figures
 from ghostpoint.experiments import get
 from ghostpoint.experiments.architecture_claims import (
     STATEMENTS,
@@ -29,6 +31,7 @@ from ghostpoint.experiments.architecture_runs import ARCHITECTURES
 from ghostpoint.storage import read_dataset, write_json_atomic
 
 RESULTS = Path(__file__).parent / "results/architectures.json"
+FIGURE = Path(__file__).parents[1] / "docs/images/architectures.png"
 
 
 def number(value: float) -> float | None:
@@ -99,7 +102,9 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--into", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    write_json_atomic(summary(read_dataset(arguments.data)), arguments.into)
+    dataset = read_dataset(arguments.data)
+    write_json_atomic(summary(dataset), arguments.into)
+    figures.draw("architectures", dataset).savefig(FIGURE, dpi=110)
 
 
 if __name__ == "__main__":

@@ -611,10 +611,10 @@ def architectures_findings() -> str:
     saved = result("architectures")
     words = {True: "yes", False: "**no**", None: "-"}
     rows = [
-        [sentence, *(words[saved["findings"][key][name]["carries"]] for name in saved["labels"])]
-        for key, sentence in saved["sentences"].items()
+        [str(n), sentence, *(words[saved["findings"][key][name]["carries"]] for name in saved["labels"])]
+        for n, (key, sentence) in enumerate(saved["sentences"].items(), start=1)
     ]
-    return markdown(("statement", *saved["labels"].values()), rows)
+    return markdown(("", "statement", *saved["labels"].values()), rows)
 
 
 def architectures_cases() -> str:
@@ -622,8 +622,8 @@ def architectures_cases() -> str:
     saved = result("architectures")
 
     def spread(values: list[float | None]) -> str:
-        middle, low, high = values
-        return "-" if middle is None else f"{middle:.2g} ({low:.2g} to {high:.2g})"
+        known = [digits(each, 2) for each in values if each is not None]
+        return "{} ({} to {})".format(*known) if known else "-"
 
     rows = [
         [
@@ -634,7 +634,7 @@ def architectures_cases() -> str:
             spread(one["ratio"]),
             spread(one["to a quarter"]),
             f"{one['lost']} of {one['seeds']}",
-            " / ".join("-" if each is None else f"{each:.2g}" for each in one["logits"]) if one["logits"] else "-",
+            " / ".join("-" if each is None else digits(each, 2) for each in one["logits"]) if one["logits"] else "-",
         ]
         for one in saved["cases"]
     ]
@@ -654,10 +654,10 @@ def architectures_exponents() -> str:
     saved = result("architectures")
     rows = []
     for name, label in saved["labels"].items():
-        middle, low, high = saved["exponents"][name]
+        middle = saved["exponents"][name][0]
         finding = saved["findings"]["delay"][name]
-        fit = "-" if middle is None or finding["carries"] is None else f"{middle:.2f} ({low:.2f} to {high:.2f})"
-        rows.append([label, fit, finding["words"].partition("; ")[2] or "-"])
+        fit, _, rates = finding["words"].removeprefix("exponent ").partition("; ")
+        rows.append([label, "-" if middle is None or finding["carries"] is None else fit, rates or "-"])
     return markdown(("architecture", "exponent of T, 95 % interval", "median critical rates"), rows)
 
 
@@ -665,12 +665,12 @@ def architectures_words() -> str:
     """The numbers behind every finding."""
     saved = result("architectures")
     rows = [
-        [sentence, label, {True: "carries over", False: "does not"}[one["carries"]], one["words"]]
-        for key, sentence in saved["sentences"].items()
+        [str(n), label, {True: "yes", False: "**no**"}[one["carries"]], one["words"]]
+        for n, key in enumerate(saved["sentences"], start=1)
         for name, label in saved["labels"].items()
         if (one := saved["findings"][key][name])["carries"] is not None
     ]
-    return markdown(("statement", "architecture", "verdict", "measured"), rows)
+    return markdown(("", "architecture", "carries over", "measured"), rows)
 
 
 def claims_of(name: str) -> str:

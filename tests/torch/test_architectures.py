@@ -142,6 +142,7 @@ def test_clipping_shortens_the_update_and_confidence_multiplies_the_logits():
         ({"units": 0}, "units must be"),
         ({"architecture": "transformer", "units": 5}, "units must be even"),
         ({"seeds": [-1]}, "seed must be"),
+        ({"seeds": []}, "seeds must hold"),
     ],
 )
 def test_wrong_stacks_are_refused(change, words):
@@ -167,7 +168,16 @@ def test_wrong_trainings_are_refused(change, words):
         train_stack(stack("relu", TASK, 4, [0, 1]), TASK, **given)
 
 
-def test_a_task_that_is_read_before_the_update_is_refused():
+def test_a_task_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="read_out"):
         stack("relu", gp.tasks.DelayedCueDiscrimination(10, 50, 50), 4, [0])
+    two = np.repeat([[0.0, 1.0], [1.0, 0.0]], 4, axis=1).T[None]
+    several = gp.tasks.from_arrays(np.ones((1, 8, 1)), two, dt=5.0, tau=10.0)
+    for refused in (
+        lambda: stack("relu", several, 4, [0]),
+        lambda: stack_of(gp.GRU.initialize(4, [0], n_inputs=1), several),
+        lambda: train_stack(stack("relu", TASK, 4, [0]), several, np.ones(1), 1),
+    ):
+        with pytest.raises(ValueError, match="one output"):
+            refused()
     assert architectures.positions(3, 4).shape == (3, 4)

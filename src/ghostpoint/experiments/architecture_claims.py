@@ -272,7 +272,7 @@ def rates_and_delays(data: xr.Dataset, architecture: str) -> tuple[tuple[float, 
         f"{_number(middle(row))} at T = {delay:g}{f' ({above.sum()} above the grid)' if above.any() else ''}"
         for row, above, delay in zip(rates, bound, delays, strict=True)
     )
-    words = f"exponent {fit[0]:.2f} ({fit[1]:.2f} to {fit[2]:.2f}); {words}"
+    words = "exponent {} ({} to {}); {}".format(*map(_exponent, fit), words)
     measured = delays[np.isfinite(rates).sum(axis=1) >= ENOUGH]
     enough = len(measured) > 1 and bool(measured.max() / measured.min() >= SPAN) and np.isfinite(fit[0])
     return fit, words, bool(enough and (bound.mean(axis=1) <= 0.5).all())
@@ -291,7 +291,7 @@ def falls_with_delay(data: xr.Dataset, architecture: str) -> Finding:
 def as_rank_one(data: xr.Dataset, architecture: str) -> Finding:
     """It falls as T^-2, as in networks of rank one."""
     fit, _, enough = rates_and_delays(data, architecture)
-    return Finding(bool(abs(fit[0] - RANK_ONE) <= NEAR) if enough else None, f"{fit[0]:.2f}" if enough else "-")
+    return Finding(bool(abs(fit[0] - RANK_ONE) <= NEAR) if enough else None, _exponent(fit[0]) if enough else "-")
 
 
 def recovery(data: xr.Dataset, architecture: str) -> Finding:
@@ -326,13 +326,11 @@ def _remedy(treatment: str, data: xr.Dataset, architecture: str) -> Finding:
 
 def ghost_passed(data: xr.Dataset, architecture: str) -> Finding:
     """In the drop the trajectory passes a ghost that holds it for a part of the delay."""
-    if architecture not in data["cell"].values:
+    if (found := _searched(data, architecture)) is None:
         return Finding(None, _no_search(architecture))
-    one = data.sel(cell=architecture)
-    dropped = np.isfinite(one["ghost_drop_to"].values)
-    during = one["ghost_dwell"].values[:, dropped]
-    count, total = int((during.max(axis=0, initial=0) >= STAY).sum()), int(dropped.sum())
-    any_ghost = int((one["ghost_ghosts"].values[:, dropped].max(axis=0, initial=0) > 0).sum())
+    longest_stay = found["ghost_dwell"].values.max(axis=0, initial=0)
+    count, total = int((longest_stay >= STAY).sum()), found.sizes["searched"]
+    any_ghost = int((found["ghost_ghosts"].values.max(axis=0, initial=0) > 0).sum())
     return Finding(
         most(count, total) if total >= ENOUGH else None, f"{share(count, total)}; {any_ghost} have a ghost anywhere"
     )
@@ -340,16 +338,25 @@ def ghost_passed(data: xr.Dataset, architecture: str) -> Finding:
 
 def no_bifurcation(data: xr.Dataset, architecture: str) -> Finding:
     """As many fixed points after the drop as before it."""
-    if architecture not in data["cell"].values:
+    if (found := _searched(data, architecture)) is None:
         return Finding(None, _no_search(architecture))
-    one = data.sel(cell=architecture)
-    dropped = np.isfinite(one["ghost_drop_to"].values)
-    counts = one["ghost_fixed"].values[:, dropped]
-    count, total = int((counts[0] == counts[-1]).sum()), int(dropped.sum())
+    counts = found["ghost_fixed"].values
+    count, total = int((counts[0] == counts[-1]).sum()), found.sizes["searched"]
     return Finding(
         most(count, total) if total >= ENOUGH else None,
         f"{share(count, total)}; medians {middle(counts[0]):g} and {middle(counts[-1]):g}",
     )
+
+
+def _searched(data: xr.Dataset, architecture: str) -> xr.Dataset | None:
+    """The slow points (moment, network) of those networks that dropped; None where none were
+    looked for.
+    """
+    if architecture not in data["cell"].values:
+        return None
+    one = data.sel(cell=architecture)
+    (axis,) = one["ghost_drop_to"].dims
+    return one.isel({axis: np.isfinite(one["ghost_drop_to"].values)}).rename({axis: "searched"})
 
 
 def _no_search(architecture: str) -> str:
@@ -357,7 +364,13 @@ def _no_search(architecture: str) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.2g}" if np.isfinite(value) else "-"
+    """Two digits, never as a power of ten."""
+    return f"{float(f'{value:.2g}'):g}" if np.isfinite(value) else "-"
+
+
+def _exponent(value: float) -> str:
+    """Two decimals; no zero is negative."""
+    return f"{round(value, 2) + 0.0:.2f}"
 
 
 #: sentence, rule, and how it is judged for one architecture, in the order of the claims

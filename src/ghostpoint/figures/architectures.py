@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from ghostpoint.figures.style import MUTED, SEQUENCE, Drawing, letters, new_figure, say, styled
+from ghostpoint.figures.style import MUTED, SEQUENCE, Drawing, few_ticks, letters, new_figure, say, styled
 
 LABELS = {
     "tanh": "leaky tanh",
@@ -49,6 +49,9 @@ def draw(dataset: xr.Dataset) -> Figure:
     curves, ratios, shares, delays, logits, ghosts = panels
     task = TASKS[1] if TASKS[1] in dataset["task"].values else TASKS[0]
     for number, (name, label) in enumerate(LABELS.items()):
+        own = dataset["architecture"].values == name
+        if not np.isfinite(dataset["share_kept"].values[own]).any() and name not in dataset["cell"].values:
+            continue  # not trained in this run
         look: dict[str, Any] = {"color": COLOURS[name], "label": label}
         cases = _plain(dataset, name, task)
         if cases.sizes["case"]:
@@ -65,12 +68,9 @@ def draw(dataset: xr.Dataset) -> Figure:
             shares.plot(dataset["rate"], cases["share_kept"].values[0], "o-", ms=3, lw=1, **look)
             middle = [_middle(row) for row in cases["critical"].values]
             delays.plot(cases["delay"], middle, "o-", ms=3, lw=1, **look)
-        chosen = np.flatnonzero((dataset["architecture"].values == name) & (dataset["treatment"].values == "plain"))
-        part = dataset.isel(case=chosen)
-        logits.plot(
-            part["logit_learned"].where(np.isfinite(part["logit_collapse"])).values.ravel(),
-            part["logit_end"].values.ravel(), ".", ms=3, **look,
-        )  # fmt: skip
+        part = dataset.isel(case=np.flatnonzero(own & (dataset["treatment"].values == "plain")))
+        lost = np.isfinite(part["logit_collapse"].values)
+        logits.plot(part["logit_learned"].values[lost], part["logit_end"].values[lost], ".", ms=3, **look)
         if name in dataset["cell"].values:
             stay = dataset["ghost_dwell"].sel(cell=name).values
             ghosts.plot(range(len(stay)), [_middle(row) for row in stay], "o-", ms=3, lw=1, **look)
@@ -85,10 +85,14 @@ def draw(dataset: xr.Dataset) -> Figure:
     known = dataset["delay"].values[(dataset["task"].values == TASKS[0]) & (dataset["treatment"].values == "plain")]
     if len(known):
         ends = np.array([known.min(), known.max()], float)
-        delays.plot(ends, 3 * (ends / ends[0]) ** -2, ":", color=MUTED, label="T^-2")
+        delays.plot(ends, 3 * (ends / ends[0]) ** -2, ":", color=MUTED)
     delays.set(xscale="log", yscale="log", xlabel="delay T (steps)", ylabel="critical rate", title="Over the delay")
-    delays.legend(fontsize=7)
+    delays.minorticks_off()
+    delays.set_xticks(np.unique(known), [f"{delay:g}" for delay in np.unique(known)])
+    few_ticks(delays.yaxis)
     low, high = 0.2, 200.0
+    if not any(np.size(line.get_xdata()) for line in logits.lines):
+        say(logits, "no network lost what it had learned")
     logits.plot([low, high], [low, high], color=MUTED, lw=0.8, zorder=0)
     logits.set(
         xscale="log", yscale="log", xlabel="mean |logit| when learned", ylabel="at the end", title="Lost networks"
@@ -111,7 +115,7 @@ COMPARED = Drawing(
     "A: loss of one network of each architecture at the highest rate of the grid up to half of its critical one. B: "
     "epochs of the drop from 0.9 to 0.1 of the plateau's loss over epochs of the plateau before it, at the longest "
     "delay, a dot a network, bars their medians; below the line the drop is abrupt. C: share of networks that end with "
-    "the shortest delayed activation solved. D: critical rates over the delay, medians, and a line of slope -2. E: "
+    "the shortest delayed activation solved. D: critical rates over the delay, medians; dotted: T^-2. E: "
     "networks that learned and lost it again, mean |logit| when they had learned and at the end (some lie outside). F: "
     "longest stay of the trial's trajectory at a ghost that it passes, in units of the delay, medians.",
 )

@@ -9,7 +9,19 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ghostpoint.figures.style import ACCENT, GHOST, GOOD, LOST, MUTED, SEQUENCE, Drawing, letters, new_figure, styled
+from ghostpoint.figures.style import (
+    ACCENT,
+    GHOST,
+    GOOD,
+    LOST,
+    MUTED,
+    SEQUENCE,
+    Drawing,
+    few_ticks,
+    letters,
+    new_figure,
+    styled,
+)
 
 #: what the groups of extensions are called, and their colours
 GROUPS = {
@@ -36,6 +48,7 @@ def draw(dataset: xr.Dataset) -> Figure:
         xscale="log", yscale="log", xlabel="measured epoch of the drop", ylabel="predicted",
         title="Length of the plateau",
     )  # fmt: skip
+    few_ticks(left.xaxis, left.yaxis)
     left.legend(title="learning rate")
 
     order = np.argsort(found.mean("rate").values)
@@ -54,6 +67,7 @@ def draw(dataset: xr.Dataset) -> Figure:
         xlim=(0.97 * drop, 1.1 * drop), xlabel="epoch", ylabel="loss (chance = 1)",
         title=f"Seed {int(shown['curve'])}, rate {float(shown['curve_rate']):.3g}",
     )  # fmt: skip
+    curve.locator_params(axis="x", nbins=4)
     curve.legend()
 
     ratio = dataset["ratio"].sel(prediction="overlaps").values
@@ -93,7 +107,8 @@ def _extensions(drops: Axes, errors: Axes, dataset: xr.Dataset) -> None:
     drops.legend()
     errors.axvline(0, color=MUTED, lw=0.8, zorder=0)
     errors.set_yticks(range(len(names)), names, fontsize=5)
-    errors.set(xlabel="error (%)", title="Their errors", xlim=(-5, 5))
+    far = max(5.0, 1.1 * float(np.nanmax(np.abs(error[valid]), initial=0.0)))
+    errors.set(xlabel="error (%)", title="Their errors", xlim=(-far, far))
     errors.invert_yaxis()
 
 
@@ -104,5 +119,6 @@ PLATEAU = Drawing(
     "units, and of the overlaps with the first order of saturation. C: the drop of one network and of its reduced "
     "model. D: errors of the overlaps where one thing at a time is changed; grey where most networks are outside the "
     "range of validity. E: predicted against measured epochs with momentum, at higher rank, with a readout of the "
-    "state, on the second plateau, and under Adam. F: their errors.",
+    "state, on the second plateau, and under Adam. F: their errors; grey, and some beyond the edges, outside the "
+    "range of validity.",
 )

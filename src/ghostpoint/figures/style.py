@@ -10,7 +10,9 @@ from typing import Any
 import xarray as xr
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 INK = "#1f2933"
 MUTED = "#7b8794"
@@ -86,6 +88,17 @@ def say(axes: Axes, sentence: str) -> None:
     axes.text(
         0.5, 0.5, sentence, transform=axes.transAxes, ha="center", va="center", color=MUTED, fontsize=8, wrap=True
     )  # fmt: skip
+
+
+def few_ticks(*axes: Axis) -> None:
+    """Label 1, 2 and 5 of each decade on logarithmic axes of about one decade, and 1 and 3 of wider
+    ones; matplotlib labels most digits.
+    """
+    for axis in axes:
+        low, high = axis.get_view_interval()
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 20 * low else (1.0, 3.0)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}" if value < 1e6 else f"{value:.0e}"))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def letters(panels: Iterable[Axes]) -> None:

@@ -158,6 +158,13 @@ def _shapes(architecture: str, units: int, inputs: int, steps: int) -> dict[str,
     }  # fmt: skip
 
 
+def _checked(task: Task) -> None:
+    """Refuse a task that is not read after the update, or has several outputs or random trials."""
+    one_of("task.read_out", task.read_out, ("after",))
+    if task.n_outputs != 1 or task.random:
+        raise InputError(f"task must have one output and the same trials in every epoch, got {task!r}")
+
+
 #: the architectures that :func:`stack` draws
 ARCHITECTURES = ("relu", "convolution", "transformer")
 
@@ -172,23 +179,42 @@ def stack(architecture: str, task: Task, units: int, seeds: Iterable[int]) -> St
     task : Task
         Gives the inputs, the steps and ``alpha`` of the leaky units. One output.
     units : int
-        Units, channels or width; even for a transformer.
+        N: units, channels or width; even for a transformer.
     seeds : iterable of int
         One network each.
+
+    Returns
+    -------
+    Stack
+        Of as many networks as seeds, in their order.
 
     Raises
     ------
     ValueError
-        For another architecture, a task that is read before the update or has several outputs, and
-        units below 1 or odd for a transformer.
+        For another architecture, a task that is read before the update, or has several outputs or
+        random trials; no seeds; units below 1, or odd for a transformer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ghostpoint as gp
+    >>> from ghostpoint.torch.architectures import stack
+    >>> inputs, targets = np.ones((1, 8, 1)), np.repeat([0.0, 1.0], 4)[None, :, None]
+    >>> task = gp.tasks.from_arrays(inputs, targets, dt=5.0, tau=10.0)
+    >>> networks = stack("relu", task, 16, seeds=range(3))
+    >>> networks.parameters["W"].shape
+    torch.Size([3, 16, 16])
     """
     one_of("architecture", architecture, ARCHITECTURES)
     units = integer("units", units, at_least=1)
     if architecture == "transformer" and units % 2:
         raise InputError(f"units must be even for a transformer, got {units}")
-    one_of("task.read_out", task.read_out, ("after",))
+    _checked(task)
     shapes = _shapes(architecture, units, task.n_inputs, task.steps)
     drawn: dict[str, list[NDArray[Any]]] = {name: [] for name in shapes}
+    seeds = list(seeds)
+    if not seeds:
+        raise InputError("seeds must hold at least one whole number, got none")
     for seed in seeds:
         generator = np.random.default_rng(integer("seed", seed, at_least=0))
         for name, (shape, fan) in shapes.items():
@@ -200,10 +226,36 @@ def stack(architecture: str, task: Task, units: int, seeds: Iterable[int]) -> St
 
 
 def stack_of(models: Record, task: Task) -> Stack:
-    """The networks of a record, with the family's own equations; what is not trained is as the
-    record has it, the same for all networks.
+    """The networks of a record, with the family's own equations.
+
+    Parameters
+    ----------
+    models : Record
+        R networks with one output. What is not trained, and the initial state, are those of the
+        record, the same for all networks.
+    task : Task
+        Gives ``alpha``, the step of the state.
+
+    Returns
+    -------
+    Stack
+
+    Raises
+    ------
+    ValueError
+        For a task that is read before the update, or has several outputs or random trials.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ghostpoint as gp
+    >>> from ghostpoint.torch.architectures import stack_of
+    >>> inputs, targets = np.ones((1, 8, 1)), np.repeat([0.0, 1.0], 4)[None, :, None]
+    >>> task = gp.tasks.from_arrays(inputs, targets, dt=5.0, tau=10.0)
+    >>> len(stack_of(gp.GRU.initialize(16, range(3), n_inputs=1), task))
+    3
     """
-    one_of("task.read_out", task.read_out, ("after",))
+    _checked(task)
     arrays = models.arrays()
     parameters = {name: torch.tensor(np.array(arrays[name]), dtype=torch.float32) for name in models.trainable}
     start = torch.tensor(np.array(models.initial_state), dtype=torch.float32)[:1]
@@ -246,9 +298,13 @@ def train_stack(
     task : Task
         With one output and trials that are the same in every epoch.
     rates : (R,) array
+        Learning rates, one per network.
     epochs : int
+        Updates.
     activation : "sigmoid" or "tanh"
+        Of the output.
     clip : float, optional
+        Largest L2 norm of a network's gradient.
     confidence : float or (R,) array
         Factor of the logits.
     checkpoints : epochs
@@ -256,10 +312,28 @@ def train_stack(
     on_progress : callable, optional
         Hears of network-epochs done.
 
+    Returns
+    -------
+    StackHistory
+        Of R networks and E epochs.
+
     Raises
     ------
     ValueError
-        For numbers out of range, and rates that are not one per network.
+        For numbers out of range, rates that are not one per network, and a task that is read before
+        the update, or has several outputs or random trials.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ghostpoint as gp
+    >>> from ghostpoint.torch.architectures import stack, train_stack
+    >>> inputs, targets = np.ones((1, 8, 1)), np.repeat([0.0, 1.0], 4)[None, :, None]
+    >>> task = gp.tasks.from_arrays(inputs, targets, dt=5.0, tau=10.0)
+    >>> networks = stack("convolution", task, 8, seeds=[0, 0])
+    >>> history = train_stack(networks, task, np.array([0.1, 3.0]), 30)
+    >>> history.loss.shape, bool(history.loss[1, -1] < history.loss[0, -1])
+    ((2, 30), True)
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -274,6 +348,7 @@ def _descended(
     confidence: ArrayLike, checkpoints: Iterable[int], on_progress: Callable[[int], None] | None,
 ) -> StackHistory:  # fmt: skip
     """:func:`train_stack` on the threads that are set."""
+    _checked(task)
     squash = _ACTIVATIONS[one_of("activation", activation, _ACTIVATIONS)]
     count, epochs = len(networks), integer("epochs", epochs, at_least=1)
     sharp = finite_array("confidence", confidence)
