@@ -1,10 +1,12 @@
 """Settings of the property tests: no deadline, since the first example of some compiles a kernel;
-which tests run in which process of several, and in which order; a real browser.
+Ctrl-C for processes that tests start; which tests run in which process of several, and in which
+order; a real browser.
 """
 
 from __future__ import annotations
 
 import shutil
+import signal
 from collections import Counter
 
 import pytest
@@ -12,6 +14,11 @@ from hypothesis import settings
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+# a shell starts what runs in the background with Ctrl-C ignored, and children inherit that; tests
+# stop some of theirs by it
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: the files that run first. The training kernels are compiled by the first and third in one process
 #: while another has files that need none of them, so that no kernel is compiled twice; then what
