@@ -117,7 +117,7 @@ def test_with_fresh_batches_an_update_that_is_accepted_at_once_is_the_optimizers
     for guarded in (False, True):
         model, optimizer = made("lstm", "adamw")
         guard = (
-            Guard(model, optimizer, batch="fresh", fresh=FreshBatches(noise=np.inf, cap=np.inf)) if guarded else None
+            Guard(model, optimizer, batch="fresh", fresh=FreshBatches(noise=np.inf, cap=np.inf, clip=np.inf)) if guarded else None
         )
         for step in range(15):
             closure = closure_of(model, *batch(3 + step))
@@ -133,17 +133,17 @@ def test_with_fresh_batches_an_update_that_is_accepted_at_once_is_the_optimizers
     assert torch.equal(*runs)
 
 
-def noisy_quadratic(rate, overshoot, updates=400, **options):
-    """The pace and the mean of late losses on ``|x|**2 / 2``, with noise in its gradient."""
+def noisy_quadratic(rate, overshoot, updates=400, level=0.0, **options):
+    """The pace and the mean of late losses on ``|x|**2 / 2 + level``, with noise in its gradient."""
     torch.manual_seed(0)
     x = nn.Parameter(torch.full((20,), 3.0))
-    rule = FreshBatches(overshoot=overshoot, kappa=np.inf, noise=np.inf, cap=np.inf, **options)
+    rule = FreshBatches(overshoot=overshoot, kappa=np.inf, noise=np.inf, cap=np.inf, clip=np.inf, **options)
     guard = Guard(nn.ParameterList([x]), torch.optim.SGD([x], lr=rate), batch="fresh", distance="squared", fresh=rule)
     losses = []
     for _ in range(updates):
         noise = torch.randn(20)
         losses.append((x.detach() ** 2).sum().item() / 2)
-        guard.step(lambda: ((x**2).sum() / 2 + (noise * x).sum(), x))  # noqa: B023
+        guard.step(lambda: (level + (x**2).sum() / 2 + (noise * x).sum(), x))  # noqa: B023
     return guard.state_dict()["fresh"]["pace"], np.mean(losses[-100:])
 
 
@@ -155,6 +155,48 @@ def test_the_pace_comes_down_where_updates_are_noise_and_not_where_they_go_downh
     assert slowed[1] < 0.3 * plain[1]
     # on the way down, a hundred times as slow, an update is followed by the same slope again
     assert noisy_quadratic(0.0005, 0.1, 200)[0] > 0.9
+
+
+def bare_fresh(optimizer, parameters, **options):
+    """A guard for fresh batches that refuses nothing, and keeps the pace at 1."""
+    rule = FreshBatches(**{"kappa": np.inf, "noise": np.inf, "cap": np.inf, "clip": np.inf, "slowing": 0.0} | options)
+    return Guard(nn.ParameterList(parameters), optimizer, batch="fresh", distance="squared", fresh=rule)
+
+
+@pytest.mark.parametrize("clip", [0.5, 1.0, 2.0])
+def test_gradients_of_fresh_batches_are_shortened_to_the_median_of_the_last_norms(clip):
+    draw = np.random.default_rng(3)
+    slopes = [torch.as_tensor(draw.standard_cauchy(4)) for _ in range(25)]
+    x = nn.Parameter(torch.zeros(4, dtype=torch.float64))
+    guard = bare_fresh(torch.optim.SGD([x], lr=0.1), [x], clip=clip, norms=7)
+    norms = []
+    for slope in slopes:
+        before = x.detach().clone()
+        guard.step(lambda: (10 + slope @ x, x))  # noqa: B023
+        norms.append(slope.norm().item())
+        factor = min(1.0, clip * np.median(norms[-7:]) / norms[-1])
+        np.testing.assert_allclose(x.detach() - before, -0.1 * factor * slope, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(x.grad, slope, rtol=0, atol=0)  # whole again
+
+
+@pytest.mark.parametrize("steep", [0.1, 10.0, 1000.0])
+def test_updates_are_as_long_as_the_steepness_of_the_loss_allows(steep):
+    x = nn.Parameter(torch.full((5,), 2.0, dtype=torch.float64))
+    slope = torch.tensor([1.0, -2.0, 0.5, 1.0, 1.0], dtype=torch.float64)
+    size = x.detach().norm()
+    level = float(slope.norm() * size / steep)  # e = |g| |theta| / L
+    guard = bare_fresh(torch.optim.SGD([x], lr=1e9), [x], cap=0.04, flat=10.0)
+    before = x.detach().clone()
+    guard.step(lambda: (level + slope @ (x - before), x))
+    length = 0.04 * (steep / (steep + 10)) ** 0.5 * size
+    np.testing.assert_allclose(x.detach() - before, -length * slope / slope.norm(), rtol=1e-9)
+
+
+def test_a_slope_that_is_a_small_part_of_the_loss_does_not_slow_the_pace():
+    # the same noise, once beside a loss of its own size and once on a plateau far above
+    assert noisy_quadratic(0.5, 0.1)[0] < 0.3
+    assert noisy_quadratic(0.5, 0.1, level=1e5)[0] == 1
+    assert noisy_quadratic(0.5, 0.1, level=1e5, share=0.0)[0] < 0.3
 
 
 # Decay of the weights.
@@ -371,7 +413,7 @@ def test_generators_and_running_statistics_are_those_of_a_loop_without_the_guard
         x, y = batch(6)
         closure = closure_of(model, x, y)
         guard = (
-            Guard(model, optimizer, batch="fresh", fresh=FreshBatches(noise=np.inf, cap=np.inf)) if guarded else None
+            Guard(model, optimizer, batch="fresh", fresh=FreshBatches(noise=np.inf, cap=np.inf, clip=np.inf)) if guarded else None
         )
         for _ in range(5):
             if guard is not None:

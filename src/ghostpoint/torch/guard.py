@@ -326,13 +326,15 @@ class Guard:
             torch.linalg.vector_norm(self.parameters.gradients_of(tensors)) for tensors, _ in self.parameters.pieces()
         ]
         losses = torch.stack([one.loss.reshape(()).to(sizes[0]) for one in pending])
-        size, self._loss = torch.stack([torch.stack(sizes).sum(), losses.mean()]).tolist()
+        together = torch.stack(sizes)
+        size, norm, self._loss = torch.stack([together.sum(), together.norm(), losses.mean()]).tolist()
         if not (abs(size) < float("inf") and abs(self._loss) < float("inf")):
             # without gradients an optimizer leaves parameters and momenta alone
             self._withheld = self.parameters.withhold_gradients()
             self._fixed.gradient = None
             return
         self._follow_batch()
+        unit = float(getattr(optimizer, "grad_scale", None) or 1.0)  # of a fused optimizer
         count = sum(p.numel() for p in self.parameters.tensors)
         if self._theta is None or len(self._theta) != count:
             self._fixed.forget()
@@ -342,12 +344,17 @@ class Guard:
             if self._fixed_now:
                 self._work = self._fixed.learn(self._theta)
             else:
-                self._fresh.follow(self._theta)
+                self._fresh.follow(self._theta, unit)
             self.parameters.copy_values_to(self._theta)
         self._fixed.stiff = None
         sparse = any(p.grad is not None and p.grad.is_sparse for p in self.parameters.tensors)
         if self._work is not None and not sparse and self._fixed.without_stiff_part(self._work):
             self._replaced = self.parameters.replace_gradients(self._work)
+        if not self._fixed_now:
+            self._fresh.feel(norm / unit, self._theta)
+            shorter = self._fresh.shorten(norm / unit)
+            if shorter < 1.0:
+                self._replaced = self.parameters.scale_gradients(shorter)
 
     @torch.no_grad()
     def _after_update(self, optimizer: Any, args: Any, keywords: Any) -> None:

@@ -117,19 +117,36 @@ class FreshBatches:
     squared differences of successive losses. The factor never exceeds 1: an update that is neither
     limited nor refused is the optimizer's own, to the last bit.
 
-    Two limits come before the trial: the first one goes ``p min(1, cap |theta| / |d|)`` of the
-    optimizer's update d. The pace p <= 1 is learned from the next batch. Its gradient g is
-    independent of the update u that was made, and the mean of g.u is the slope of the loss along u
-    where u ends. It is positive if u went past the lowest loss on its way, whether the rate is too
-    high or u is the noise of its batch. With c = g.u / |g| |u|,
+    Three limits come before the trial.
 
-        p <- min(1, p exp(-slowing (c / rms(c) - overshoot))).
+    *The gradient* g is shortened to ``clip`` times the median norm of the last ``norms`` gradients.
+    A network that has become chaotic has gradients whose norms lie decades apart. The few large
+    ones would fill the averages of an optimizer, and steps along them lead nowhere.
 
-    A refusal counts as three times the root mean square more.
+    *The length*: the update goes ``p min(1, r |theta| / |d|)`` of the optimizer's update d, with
+
+        r = cap sqrt(e / (e + flat)),   e = |g| |theta| / L,
+
+    e a running average. It is the share of the loss that a step as long as the parameters would
+    change, to first order. In the no-learning zone it is near 1: updates are noise there, and long
+    ones make the weights of the recurrent layer grow until the network is chaotic.
+
+    *The pace* p <= 1 is learned from the next batch. Its gradient is independent of the update u
+    that was made, and the mean of g.u is the slope of the loss along u where u ends. It is positive
+    if u went past the lowest loss on its way, whether the rate is too high or u is the noise of its
+    batch. With c = g.u / |g| |u|,
+
+        p <- min(1, p exp(-slowing (x - overshoot))),
+        x = c / rms(c) min(1, rms(g.u / L) / share).
+
+    The last factor keeps a slope from counting that is a small part of the loss, as on a plateau. A
+    refusal counts as x = 3.
 
     That is hypergradient descent on the rate (A. G. Baydin, R. Cornish, D. Martinez Rubio,
     M. Schmidt and F. Wood, "Online learning rate adaptation with hypergradient descent", ICLR
-    2018), with a slope in the unit of its own scatter.
+    2018), with a slope in the unit of its own scatter. A gradient shortened to what is usual for
+    the training is AutoClip's (P. Seetharaman, G. Wichern, B. Pardo and J. Le Roux, "AutoClip:
+    adaptive gradient clipping for source separation networks", MLSP 2020).
 
     Parameters
     ----------
@@ -144,13 +161,23 @@ class FreshBatches:
         Updates before the rise of the loss is judged, and before the pace is learned.
     average : float
         Weight of the past in running averages.
+    clip : float
+        Largest norm of a gradient, in medians of the last ones; ``inf`` for no limit.
+    norms : int
+        How many norms the median is of.
     cap : float
-        How far the parameters may move in one update, relative to their norm; ``inf`` for no limit.
+        How far the parameters may move in one update, relative to their norm, where the loss is
+        steep; ``inf`` for no limit.
+    flat : float
+        The slope e below which the loss is flat, and updates are shorter; 0 for one length.
     overshoot : float
         The mean slope that is aimed at, in units of its root mean square; ``inf`` for a pace of 1.
         The default is the standard error of a running average with the weight 0.98 of the past.
     slowing : float
         How fast the pace follows.
+    share : float
+        The part of the loss by which the slope along updates must scatter to count in full; 0
+        counts every slope in full.
     """
 
     kappa: float = 0.5
@@ -158,19 +185,26 @@ class FreshBatches:
     noise: float = 1.0
     warm: int = 20
     average: float = 0.98
-    cap: float = 0.02
+    clip: float = 1.0
+    norms: int = 50
+    cap: float = 0.04
+    flat: float = 10.0
     overshoot: float = 0.1
     slowing: float = 0.02
+    share: float = 0.05
     raised: float = 1.25
     tries: int = 8
 
     def __post_init__(self) -> None:
-        for name in ("kappa", "cap", "noise"):
+        for name in ("kappa", "cap", "noise", "clip"):
             checks.number(name, getattr(self, name), above=0, allow_inf=True)
+        for name in ("flat", "share"):
+            checks.number(name, getattr(self, name), at_least=0)
         for name in ("floor", "average"):
             checks.number(name, getattr(self, name), at_least=0, at_most=1)
         checks.number("overshoot", self.overshoot, allow_inf=True)
         checks.number("slowing", self.slowing, at_least=0)
         checks.number("raised", self.raised, above=1)
         checks.integer("warm", self.warm, at_least=0)
+        checks.integer("norms", self.norms, at_least=1)
         checks.integer("tries", self.tries, at_least=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ SAFE, SHRINK, LEAST = 0.9, 0.7, 0.05
 MOVED = 1e-3
 #: slopes along updates count as at most so many times their root mean square, and the lowest pace
 OUTLYING, SLOWEST = 3.0, 1e-3
+#: weight of the past in the mean loss and steepness of fresh batches
+RECENT = 0.9
 
 
 @dataclass(frozen=True)
@@ -182,8 +185,8 @@ class FixedJudge:
 
 
 class FreshJudge:
-    """:class:`~ghostpoint.torch.guard_rules.FreshBatches` with its factor, its pace, and the noise
-    of the loss.
+    """:class:`~ghostpoint.torch.guard_rules.FreshBatches` with its factor, its pace, its steepness
+    e, the norms of the last gradients, and the mean and the noise of the loss.
     """
 
     def __init__(self, rule: FreshBatches, parameters: Parameters):
@@ -193,12 +196,16 @@ class FreshJudge:
             "pace": 1.0,
             "slope": 0.0,
             "slopes": 0.0,
+            "shares": 0.0,
+            "mean": 0.0,
             "noise": 0.0,
             "weight": 0.0,
             "updates": 0.0,
         }
         self.first: float | None = None
         self.previous: float | None = None
+        self.steep: float | None = None
+        self.norms: list[float] = []
 
     def observe(self, loss: float) -> None:
         """Learn from the loss of a batch how far losses of different batches are apart."""
@@ -206,13 +213,28 @@ class FreshJudge:
         if self.previous is not None:
             seen["noise"] = average * seen["noise"] + (1 - average) * (loss - self.previous) ** 2 / 2
             seen["weight"] = average * seen["weight"] + (1 - average)
+        seen["mean"] = loss if self.previous is None else RECENT * seen["mean"] + (1 - RECENT) * loss
         self.previous = loss
         self.first = loss if self.first is None else self.first
         seen["updates"] += 1
 
-    def follow(self, theta: torch.Tensor) -> None:
+    def shorten(self, norm: float) -> float:
+        """Learn from the norm of the present gradient; the factor that shortens it."""
+        rule = self.rule
+        self.norms = [*self.norms[-rule.norms + 1 :], norm] if rule.norms > 1 else [norm]
+        longest = rule.clip * median(self.norms)
+        return longest / norm if norm > longest else 1.0
+
+    def feel(self, norm: float, theta: torch.Tensor) -> None:
+        """Learn from the norm of the present gradient how steep the loss is at ``theta``."""
+        mean, usual = self.seen["mean"], self.rule.clip * median(self.norms) if self.norms else norm
+        if mean > 0:
+            steep = min(norm, usual) * float(theta.norm()) / mean
+            self.steep = steep if self.steep is None else RECENT * self.steep + (1 - RECENT) * steep
+
+    def follow(self, theta: torch.Tensor, unit: float = 1.0) -> None:
         """Learn from the gradient of the present batch whether the last update, from ``theta`` to
-        the present parameters, was too long.
+        the present parameters, was too long. Gradients are that of the loss times ``unit``.
         """
         rule, seen, own = self.rule, self.seen, self.parameters
         sums = []
@@ -222,17 +244,24 @@ class FreshJudge:
         g_u, g_g, u_u = torch.stack(sums).sum(0).tolist()
         if not 0 < g_g * u_u < float("inf"):
             return
-        cosine = g_u / (g_g * u_u) ** 0.5
+        cosine, mean = g_u / (g_g * u_u) ** 0.5, seen["mean"]
         seen["slope"] = rule.average * seen["slope"] + (1 - rule.average) * cosine**2
         seen["slopes"] = rule.average * seen["slopes"] + 1 - rule.average
+        if mean > 0:
+            seen["shares"] = rule.average * seen["shares"] + (1 - rule.average) * (g_u / unit / mean) ** 2
         if seen["updates"] > rule.warm and seen["slope"] > 0:
-            self._learn_pace(cosine / (seen["slope"] / seen["slopes"]) ** 0.5)
+            share = (seen["shares"] / seen["slopes"]) ** 0.5
+            counts = min(1.0, share / rule.share) if mean > 0 and rule.share > 0 else 1.0
+            self._learn_pace(counts * cosine / (seen["slope"] / seen["slopes"]) ** 0.5)
 
     def judge(self, passes: ForwardPasses, theta: torch.Tensor, d: torch.Tensor, loss: float) -> Judgement:
         """Try ``theta + factor d`` until it is accepted."""
         rule, seen = self.rule, self.seen
         length, size = torch.stack([d.dot(d), theta.dot(theta)]).sqrt().tolist()
-        capped = min(1.0, rule.cap * size / length) if size > 0 and 0 < length < float("inf") else 1.0
+        cap = rule.cap
+        if cap < float("inf") and self.steep is not None and rule.flat > 0:
+            cap *= (self.steep / (self.steep + rule.flat)) ** 0.5
+        capped = min(1.0, cap * size / length) if size > 0 and 0 < length < float("inf") else 1.0
         factor = min(seen["factor"], seen["pace"] * capped)
         deviation = (seen["noise"] / seen["weight"]) ** 0.5 if seen["weight"] > 0 else 0.0
         most = loss + rule.noise * deviation if seen["updates"] > rule.warm else float("inf")
@@ -255,12 +284,14 @@ class FreshJudge:
 
     def state_dict(self) -> dict[str, Any]:
         """All that was learned."""
-        return {**self.seen, "first": self.first, "previous": self.previous}
+        return {**self.seen, "first": self.first, "previous": self.previous,
+                "steep": self.steep, "norms": list(self.norms)}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave."""
         self.seen = {name: state.get(name, value) for name, value in self.seen.items()}
         self.first, self.previous = state["first"], state["previous"]
+        self.steep, self.norms = state.get("steep"), list(state.get("norms", []))
 
 
 def _tried(

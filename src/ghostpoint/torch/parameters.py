@@ -112,6 +112,14 @@ class Parameters:
                 p.grad = values.view(p.shape).to(p.grad)
         return held
 
+    def scale_gradients(self, factor: float) -> list[torch.Tensor | None]:
+        """Let the gradients be ``factor`` of themselves; what they were."""
+        held = [p.grad for p in self.tensors]
+        for p in self.tensors:
+            if p.grad is not None:
+                p.grad = p.grad * factor
+        return held
+
     def give_back_gradients(self, held: list[torch.Tensor | None]) -> None:
         """Put back what :meth:`withhold_gradients` or :meth:`replace_gradients` took."""
         for p, gradient in zip(self.tensors, held, strict=True):
