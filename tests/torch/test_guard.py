@@ -116,9 +116,8 @@ def test_with_fresh_batches_an_update_that_is_accepted_at_once_is_the_optimizers
     runs = []
     for guarded in (False, True):
         model, optimizer = made("lstm", "adamw")
-        guard = (
-            Guard(model, optimizer, batch="fresh", fresh=FreshBatches(noise=np.inf, cap=np.inf, clip=np.inf)) if guarded else None
-        )
+        rule = FreshBatches(noise=np.inf, cap=np.inf, clip=np.inf)
+        guard = Guard(model, optimizer, batch="fresh", fresh=rule) if guarded else None
         for step in range(15):
             closure = closure_of(model, *batch(3 + step))
             if guard is not None:
@@ -134,7 +133,7 @@ def test_with_fresh_batches_an_update_that_is_accepted_at_once_is_the_optimizers
 
 
 def noisy_quadratic(rate, overshoot, updates=400, level=0.0, **options):
-    """The pace and the mean of late losses on ``|x|**2 / 2 + level``, with noise in its gradient."""
+    """The pace and the mean of late losses on ``|x|**2 / 2 + level``, its gradient with noise."""
     torch.manual_seed(0)
     x = nn.Parameter(torch.full((20,), 3.0))
     rule = FreshBatches(overshoot=overshoot, kappa=np.inf, noise=np.inf, cap=np.inf, clip=np.inf, **options)
@@ -412,9 +411,8 @@ def test_generators_and_running_statistics_are_those_of_a_loop_without_the_guard
         model, optimizer = made(module, "sgd")
         x, y = batch(6)
         closure = closure_of(model, x, y)
-        guard = (
-            Guard(model, optimizer, batch="fresh", fresh=FreshBatches(noise=np.inf, cap=np.inf, clip=np.inf)) if guarded else None
-        )
+        rule = FreshBatches(noise=np.inf, cap=np.inf, clip=np.inf)
+        guard = Guard(model, optimizer, batch="fresh", fresh=rule) if guarded else None
         for _ in range(5):
             if guard is not None:
                 guard.step(closure)
