@@ -172,6 +172,8 @@ def pairs(runs: list[dict]) -> str:
             (alone["epoch"], with_it["epoch"]) for alone, with_it in both if alone["solved"] and with_it["solved"]
         ]
         ratios = sorted(ours / theirs for theirs, ours in solved if theirs > 0 and ours >= 0)
+        if not ratios:
+            continue
         lines.append(
             f"{what}, {len(both)} pairs of networks with the same seed: plain {sum(one['lost'] for one, _ in both)} "
             f"lost and {sum(one['solved'] for one, _ in both)} solved, guarded {sum(one['lost'] for _, one in both)} "
@@ -196,10 +198,10 @@ def new_seeds(runs: list[dict]) -> str:
         for one in new
         if not one["solved"]
     ]
-    counts = [len(found) for found in cells.values()]
+    counts = sorted({len(found) for found in cells.values()})
     text = (
         f"Seeds from {NEW} on are new to the rule: {len(new)} guarded networks on fixed batches in {len(cells)} cells "
-        f"of task, kind of cell, optimizer and rate, {min(counts)} to {max(counts)} in each. "
+        f"of task, kind of cell, optimizer and rate, {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} in each. "
         f"{sum(one['lost'] for one in new)} are lost and {sum(one['solved'] for one in new)} solved. Not solved: "
         f"{', '.join(unsolved) or 'none'}."
     )
