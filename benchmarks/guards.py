@@ -198,10 +198,11 @@ def new_seeds(runs: list[dict]) -> str:
         for one in new
         if not one["solved"]
     ]
-    counts = sorted({len(found) for found in cells.values()})
+    sizes = sorted({len(found) for found in cells.values()})
+    counts = " to ".join(str(size) for size in dict.fromkeys((sizes[0], sizes[-1])))
     text = (
         f"Seeds from {NEW} on are new to the rule: {len(new)} guarded networks on fixed batches in {len(cells)} cells "
-        f"of task, kind of cell, optimizer and rate, {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} in each. "
+        f"of task, kind of cell, optimizer and rate, {counts} in each. "
         f"{sum(one['lost'] for one in new)} are lost and {sum(one['solved'] for one in new)} solved. Not solved: "
         f"{', '.join(unsolved) or 'none'}."
     )
