@@ -30,7 +30,7 @@ SAFE, SHRINK, LEAST = 0.9, 0.7, 0.05
 MOVED = 1e-3
 #: slopes along updates count as at most so many times their root mean square, and the lowest pace
 OUTLYING, SLOWEST = 3.0, 1e-3
-#: weight of the past in the mean loss and steepness of fresh batches
+#: weight of the past in the mean loss of fresh batches
 RECENT = 0.9
 
 
@@ -230,7 +230,8 @@ class FreshJudge:
         mean, usual = self.seen["mean"], self.rule.clip * median(self.norms) if self.norms else norm
         if mean > 0:
             steep = min(norm, usual) * float(theta.norm()) / mean
-            self.steep = steep if self.steep is None else RECENT * self.steep + (1 - RECENT) * steep
+            average = self.rule.average
+            self.steep = steep if self.steep is None else average * self.steep + (1 - average) * steep
 
     def follow(self, theta: torch.Tensor, unit: float = 1.0) -> None:
         """Learn from the gradient of the present batch whether the last update, from ``theta`` to
