@@ -172,7 +172,7 @@ class FreshBatches:
         The slope e below which the loss is flat, and updates are shorter; 0 for one length.
     overshoot : float
         The mean slope that is aimed at, in units of its root mean square; ``inf`` for a pace of 1.
-        The default is the standard error of a running average with the weight 0.98 of the past.
+        With 0.1 the last part of the loss falls slowly.
     slowing : float
         How fast the pace follows.
     share : float
@@ -189,7 +189,7 @@ class FreshBatches:
     norms: int = 50
     cap: float = 0.04
     flat: float = 10.0
-    overshoot: float = 0.1
+    overshoot: float = 0.03
     slowing: float = 0.02
     share: float = 0.05
     raised: float = 1.25
