@@ -141,9 +141,10 @@ def _copy() -> Problem:
 
 def usual_updates(task: str, cell: str) -> int:
     """Updates of a training: 400 of the full batch (match to sample with tanh 1200), 3000 of fresh
-    ones.
+    ones (the adding problem 1000).
     """
-    return 3000 if task in {"adding", "copy"} else 1200 if (task, cell) == ("DMTS", "tanh") else 400
+    fresh = {"adding": 1000, "copy": 3000}
+    return fresh.get(task, 1200 if (task, cell) == ("DMTS", "tanh") else 400)
 
 
 def judged(losses: list[float], chance: float, fixed: bool) -> dict[str, Any]:
