@@ -4,6 +4,7 @@ do.
 
 import copy
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -176,6 +177,18 @@ def test_gradients_of_fresh_batches_are_shortened_to_the_median_of_the_last_norm
         factor = min(1.0, clip * np.median(norms[-7:]) / norms[-1])
         np.testing.assert_allclose(x.detach() - before, -0.1 * factor * slope, rtol=1e-9, atol=1e-12)
         torch.testing.assert_close(x.grad, slope, rtol=0, atol=0)  # whole again
+        # an update of a shortened gradient is not the optimizer's own, and is not told to be
+        assert guard.last.action == ("kept" if factor == 1 else "changed")
+
+
+def test_batches_without_a_gradient_do_not_make_the_others_too_long():
+    x = nn.Parameter(torch.zeros(3, dtype=torch.float64))
+    guard = bare_fresh(torch.optim.SGD([x], lr=0.1), [x], clip=1.0, norms=5)
+    for step in range(20):
+        scale = 1.0 if step % 4 == 3 else 0.0
+        before = x.detach().clone()
+        guard.step(lambda: (10 + scale * x.sum(), x))  # noqa: B023
+        np.testing.assert_allclose(x.detach() - before, np.full(3, -0.1 * scale), rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("steep", [0.1, 10.0, 1000.0])
@@ -196,6 +209,29 @@ def test_a_slope_that_is_a_small_part_of_the_loss_does_not_slow_the_pace():
     assert noisy_quadratic(0.5, 0.1)[0] < 0.3
     assert noisy_quadratic(0.5, 0.1, level=1e5)[0] == 1
     assert noisy_quadratic(0.5, 0.1, level=1e5, share=0.0)[0] < 0.3
+
+
+def test_a_fused_optimizers_scale_of_gradients_changes_nothing():
+    # a power of two: no rounding
+    ends, paces = [], []
+    for scale in (1.0, 1024.0):
+        torch.manual_seed(0)
+        x = nn.Parameter(torch.full((20,), 3.0))
+        optimizer = torch.optim.SGD([x], lr=0.5, fused=True)
+        rule = FreshBatches(cap=0.5, flat=1.0, share=3.0)
+        guard = Guard(nn.ParameterList([x]), optimizer, batch="fresh", distance="squared", fresh=rule)
+        optimizer.grad_scale, optimizer.found_inf = torch.tensor(scale), torch.tensor(0.0)
+        for step in range(150):
+            noise = torch.randn(20)
+            optimizer.zero_grad()
+            with nullcontext() if step else pytest.warns(RuntimeWarning, match="fused"):
+                loss, _ = guard.evaluate(lambda: (1 + (x**2).sum() / 2 + (noise * x).sum(), x))  # noqa: B023
+                (scale * loss).backward()
+                optimizer.step()
+        ends.append(x.detach().clone())
+        paces.append(guard.state_dict()["fresh"]["pace"])
+    assert torch.equal(*ends)
+    assert paces[0] == paces[1] < 1
 
 
 # Decay of the weights.

@@ -206,6 +206,8 @@ class FreshJudge:
         self.previous: float | None = None
         self.steep: float | None = None
         self.norms: list[float] = []
+        # of the update in progress: the norm of its gradient, or the usual one where that is less
+        self.norm = 0.0
 
     def observe(self, loss: float) -> None:
         """Learn from the loss of a batch how far losses of different batches are apart."""
@@ -219,19 +221,16 @@ class FreshJudge:
         seen["updates"] += 1
 
     def shorten(self, norm: float) -> float:
-        """Learn from the norm of the present gradient; the factor that shortens it."""
-        rule = self.rule
-        self.norms = [*self.norms[-rule.norms + 1 :], norm] if rule.norms > 1 else [norm]
-        longest = rule.clip * median(self.norms)
-        return longest / norm if norm > longest else 1.0
+        """Learn from the norm of the present gradient; the factor that shortens it.
 
-    def feel(self, norm: float, theta: torch.Tensor) -> None:
-        """Learn from the norm of the present gradient how steep the loss is at ``theta``."""
-        mean, usual = self.seen["mean"], self.rule.clip * median(self.norms) if self.norms else norm
-        if mean > 0:
-            steep = min(norm, usual) * float(theta.norm()) / mean
-            average = self.rule.average
-            self.steep = steep if self.steep is None else average * self.steep + (1 - average) * steep
+        A batch without a gradient tells nothing of what is usual.
+        """
+        rule = self.rule
+        self.norm = min(norm, rule.clip * median(self.norms)) if self.norms else norm
+        if norm > 0:
+            self.norms = [*self.norms, norm][-rule.norms :]
+        longest = rule.clip * median(self.norms) if self.norms else norm
+        return longest / norm if norm > longest else 1.0
 
     def follow(self, theta: torch.Tensor, unit: float = 1.0) -> None:
         """Learn from the gradient of the present batch whether the last update, from ``theta`` to
@@ -259,7 +258,10 @@ class FreshJudge:
         """Try ``theta + factor d`` until it is accepted."""
         rule, seen = self.rule, self.seen
         length, size = torch.stack([d.dot(d), theta.dot(theta)]).sqrt().tolist()
-        cap = rule.cap
+        cap, mean = rule.cap, seen["mean"]
+        if mean > 0:
+            steep = self.norm * size / mean
+            self.steep = steep if self.steep is None else rule.average * self.steep + (1 - rule.average) * steep
         if cap < float("inf") and self.steep is not None and rule.flat > 0:
             cap *= (self.steep / (self.steep + rule.flat)) ** 0.5
         capped = min(1.0, cap * size / length) if size > 0 and 0 < length < float("inf") else 1.0
