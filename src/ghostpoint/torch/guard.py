@@ -158,7 +158,6 @@ class Guard:
         self._withheld: list[torch.Tensor | None] | None = None
         self._replaced: list[torch.Tensor | None] | None = None
         self._loss = float("nan")
-        self._shortened = False
         self._hook()
         distributed: Any = getattr(torch, "distributed", None)
         ready = distributed is not None and distributed.is_available() and distributed.is_initialized()
@@ -351,12 +350,8 @@ class Guard:
         sparse = any(p.grad is not None and p.grad.is_sparse for p in self.parameters.tensors)
         if self._work is not None and not sparse and self._fixed.without_stiff_part(self._work):
             self._replaced = self.parameters.replace_gradients(self._work)
-        self._shortened = False
         if not self._fixed_now:
-            shorter = self._fresh.shorten(norm / unit)
-            if shorter < 1.0:
-                self._shortened = True
-                self._replaced = self.parameters.scale_gradients(shorter)
+            self._replaced = self._fresh.shorten(norm / unit)
 
     @torch.no_grad()
     def _after_update(self, optimizer: Any, args: Any, keywords: Any) -> None:
@@ -405,7 +400,7 @@ class Guard:
             self._fixed.keep_gradient(d)
         else:
             found = self._fresh.judge(passes, theta, d, loss)
-        action = "kept" if found.own and not self._shortened else "changed"
+        action = "kept" if found.own else "changed"
         self._expected, self._expected_at = found.trial, self.parameters.versions()
         if not found.factor:
             action, self._expected = "stayed", None

@@ -206,8 +206,9 @@ class FreshJudge:
         self.previous: float | None = None
         self.steep: float | None = None
         self.norms: list[float] = []
-        # of the update in progress: the norm of its gradient, or the usual one where that is less
-        self.norm = 0.0
+        # of the update in progress: the norm of its gradient, or the usual one where that is less;
+        # whether it was shortened
+        self.norm, self.shortened = 0.0, False
 
     def observe(self, loss: float) -> None:
         """Learn from the loss of a batch how far losses of different batches are apart."""
@@ -220,8 +221,9 @@ class FreshJudge:
         self.first = loss if self.first is None else self.first
         seen["updates"] += 1
 
-    def shorten(self, norm: float) -> float:
-        """Learn from the norm of the present gradient; the factor that shortens it.
+    def shorten(self, norm: float) -> list[torch.Tensor | None] | None:
+        """Learn from the norm of the present gradient, and shorten it if it is unusually long; what
+        it was, or None where it stays.
 
         A batch without a gradient tells nothing of what is usual.
         """
@@ -230,7 +232,8 @@ class FreshJudge:
         if norm > 0:
             self.norms = [*self.norms, norm][-rule.norms :]
         longest = rule.clip * median(self.norms) if self.norms else norm
-        return longest / norm if norm > longest else 1.0
+        self.shortened = norm > longest
+        return self.parameters.scale_gradients(longest / norm) if self.shortened else None
 
     def follow(self, theta: torch.Tensor, unit: float = 1.0) -> None:
         """Learn from the gradient of the present batch whether the last update, from ``theta`` to
@@ -272,7 +275,8 @@ class FreshJudge:
         farthest = rule.kappa**2 * max(loss, rule.floor * (self.first or 0.0))
 
         def move(factor: float, untouched: bool) -> bool:
-            return _move(self.parameters, theta, d, factor, untouched, np.zeros(0), None)
+            own = _move(self.parameters, theta, d, factor, untouched, np.zeros(0), None)
+            return own and not self.shortened
 
         found, last = _tried(passes, move, factor, farthest, most, rule.tries, keep=False)
         seen["factor"] = min(1.0, rule.raised * last) if found.factor else last
