@@ -2,7 +2,8 @@
 memory task, at learning rates over four decades.
 
     python benchmarks/rivals.py [--tasks DA,DMTS,DCDT,parity] [--cells tanh,gru,lstm]
-        [--seeds 300,201,301] [--json FILE]
+        [--seeds 300,301,302] [--json FILE]
+    python benchmarks/rivals.py --add FILE # the runs of another file of this program
     python benchmarks/rivals.py --times    # only the time and the passes of an update
 
 Needs the packages pytorch_optimizer 4.1, schedulefree 1.4, prodigyopt 1.1 and zclip 1.0. Runs that
@@ -56,16 +57,19 @@ from ghostpoint.torch import Guard
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.memory_tasks import Network, Problem, judged, problem, usual_updates
+from benchmarks.stacked_cells import states_of
+from benchmarks.tables import CONDITION, by_condition, run_by_run
 
 SAVED = Path(__file__).parent / "results" / "rivals.json"
 PACKAGES = ("torch", "pytorch_optimizer", "schedulefree", "prodigyopt", "zclip")
 UNITS, STACK = 64, 30
-KEY = ("task", "cell", "method", "rate", "units", "updates", "seed")
+KEY = (*CONDITION, "seed")
 #: rates of methods whose update has the size of the rate; of those that follow the gradient; and of
 #: those that multiply a rate of their own
 ADAM, SGD, OWN = (3e-4, 3e-3, 0.03, 0.3, 3.0), (0.03, 0.3, 3.0, 30.0, 300.0), (0.01, 0.1, 1.0, 10.0, 100.0)
 
 Optimizers = list[torch.optim.Optimizer]
+Outputs = Callable[[Sequence[Network], torch.Tensor], torch.Tensor]
 
 
 def by_name(package: str, name: str, **options: Any) -> Callable[[Network, float], Optimizers]:
@@ -147,13 +151,14 @@ ALONE = ("L-BFGS", "Adam, guarded")
 class Training:
     """A network with its optimizer, clipping and schedule."""
 
-    def __init__(self, name: str, rate: float, network: Network, updates: int):
+    def __init__(self, name: str, rate: float, network: Network, updates: int, fixed: bool = True):
         method = METHODS[name]
         self.name, self.rate, self.network = name, rate, network
         self.optimizers = method.optimizers(network, rate)
         self.clip = method.clipping()
         self.schedules = [method.schedule(one, updates) for one in self.optimizers] if method.schedule else []
-        self.guard = Guard(network, self.optimizers[0], batch="fixed") if name == "Adam, guarded" else None
+        batch = "fixed" if fixed else "fresh"
+        self.guard = Guard(network, self.optimizers[0], batch=batch) if name == "Adam, guarded" else None
         #: schedule-free optimizers train at other weights than those that they are evaluated at
         self.free: list[Any] = [one for one in self.optimizers if hasattr(one, "eval")]
         self.losses: list[float] = []
@@ -169,16 +174,17 @@ class Training:
         for one in (*self.optimizers, *self.schedules):
             one.step()
 
-    def update(self, asked: Problem, x: torch.Tensor, y: torch.Tensor) -> None:
+    def update(self, asked: Problem, x: torch.Tensor, y: torch.Tensor, outputs: Outputs) -> None:
         """An update of this network alone."""
         if self.guard is not None:
-            self.losses.append(float(self.guard.step(lambda: asked.loss(self.network(x), y))))
+            loss = self.guard.step(lambda: asked.loss(outputs([self.network], x)[0], y))
+            self.losses.append(float(loss))
             self.forward, self.backward = (self.guard.counts[name] for name in ("forward", "backward"))
             return
 
         def closure() -> torch.Tensor:
             self.optimizers[0].zero_grad()
-            loss, _ = asked.loss(self.network(x), y)
+            loss, _ = asked.loss(outputs([self.network], x)[0], y)
             loss.backward()
             self.forward, self.backward = self.forward + 1, self.backward + 1
             return loss
@@ -202,39 +208,24 @@ class Training:
 def outputs_of(networks: Sequence[Network], x: torch.Tensor) -> torch.Tensor:
     """Outputs ``(networks, trials, steps, outputs)`` of networks with the same cell, and inputs.
 
-    The equations are those of :class:`torch.nn.RNN` and :class:`torch.nn.GRU`, each product over
-    all networks at once: five times as fast as one network after another. PyTorch's LSTM is as fast
-    by itself.
+    Those of tanh and of the GRU are of compiled equations (``stacked_cells.py``): three to four
+    times as fast as PyTorch's products over all networks at once, ten times as PyTorch's layers.
     """
-    cell = networks[0].cell
-    if isinstance(cell, nn.LSTM) or len(networks) == 1:
+    layers = [network.cell for network in networks]
+    if isinstance(layers[0], nn.LSTM):
         return torch.stack([network(x) for network in networks])
-    stacked = {
-        name: torch.stack([network.get_parameter(name) for network in networks])
-        for name, _ in networks[0].named_parameters()
-    }
-    w, b = stacked["cell.weight_ih_l0"].mT, stacked["cell.bias_ih_l0"][:, None]
-    v, c = stacked["cell.weight_hh_l0"].mT, stacked["cell.bias_hh_l0"][:, None]
-    trials, steps, inputs = x.shape
-    units = v.shape[1]
-    shown = torch.baddbmm(b, x.reshape(1, -1, inputs).expand(len(networks), -1, -1), w)
-    h = x.new_zeros(len(networks), trials, units)
-    states = []
-    for a in shown.view(len(networks), trials, steps, -1).unbind(2):
-        z = torch.baddbmm(c, h, v)
-        if isinstance(cell, nn.GRU):
-            r, u = torch.sigmoid(a[..., : 2 * units] + z[..., : 2 * units]).chunk(2, -1)
-            n = torch.tanh(a[..., 2 * units :] + r * z[..., 2 * units :])
-            h = n + u * (h - n)
-        else:
-            h = torch.tanh(a + z)
-        states.append(h)
-    read = torch.stack(states, 2).flatten(1, 2)
-    answers = torch.baddbmm(stacked["readout.bias"][:, None], read, stacked["readout.weight"].mT)
-    return networks[0].last(answers.view(len(networks), trials, steps, -1))
+    read = torch.stack([network.readout.weight for network in networks])
+    bias = torch.stack([network.readout.bias for network in networks])
+    answers = torch.baddbmm(bias[:, None], states_of(layers, x).flatten(1, 2), read.mT)
+    return networks[0].last(answers.view(len(networks), *x.shape[:2], -1))
 
 
-def train(asked: Problem, trainings: Sequence[Training], updates: int, seed: int) -> None:
+def by_themselves(networks: Sequence[Network], x: torch.Tensor) -> torch.Tensor:
+    """The same by PyTorch's own layers, one network after another."""
+    return torch.stack([network(x) for network in networks])
+
+
+def train(asked: Problem, trainings: Sequence[Training], updates: int, seed: int, passes: Outputs = outputs_of) -> None:
     """Train networks of one task and cell together, as far as their losses are finite."""
     following = asked.batches(torch.Generator().manual_seed(seed))
     for _ in range(updates):
@@ -245,7 +236,7 @@ def train(asked: Problem, trainings: Sequence[Training], updates: int, seed: int
         for one in running:
             for optimizer in one.optimizers:
                 optimizer.zero_grad()
-        outputs = outputs_of([one.network for one in running], x)
+        outputs = passes([one.network for one in running], x)
         losses = torch.stack([asked.loss(each, y)[0] for each in outputs.unbind()])
         losses.sum().backward()
         for one, loss in zip(running, losses.detach(), strict=True):
@@ -254,12 +245,12 @@ def train(asked: Problem, trainings: Sequence[Training], updates: int, seed: int
             one.evaluate(asked, x, y)
 
 
-def train_alone(asked: Problem, one: Training, updates: int, seed: int) -> None:
+def train_alone(asked: Problem, one: Training, updates: int, seed: int, passes: Outputs = outputs_of) -> None:
     """Train a network whose updates evaluate more than once."""
     following = asked.batches(torch.Generator().manual_seed(seed))
     end = len(one.losses) + updates
     while one.running() and len(one.losses) < end:
-        one.update(asked, *following())
+        one.update(asked, *following(), passes)
 
 
 def runs_of(task: str, cell: str, seed: int, known: set[tuple]) -> list[dict]:
@@ -271,7 +262,7 @@ def runs_of(task: str, cell: str, seed: int, known: set[tuple]) -> list[dict]:
         for rate in method.rates
         if (task, cell, name, rate, UNITS, updates, seed) not in known
     ]
-    trainings = [Training(name, rate, asked.network(cell, UNITS, seed), updates) for name, rate in wanted]
+    trainings = [Training(name, rate, asked.network(cell, UNITS, seed), updates, asked.fixed) for name, rate in wanted]
     together = [one for one in trainings if one.name not in ALONE]
     for first in range(0, len(together), STACK):
         train(asked, together[first : first + STACK], updates, seed)
@@ -286,6 +277,27 @@ def runs_of(task: str, cell: str, seed: int, known: set[tuple]) -> list[dict]:
     ]
 
 
+def read(path: Path) -> dict[str, Any]:
+    """What a file of this program holds, run by run."""
+    saved: dict[str, Any] = json.loads(path.read_text())
+    return saved | {"runs": run_by_run(saved["runs"])}
+
+
+def write(path: Path, saved: dict[str, Any]) -> None:
+    """Save the runs, one row for each condition with lists over the seeds."""
+    head = {name: value for name, value in saved.items() if name not in {"runs", "times"}}
+    runs = sorted(saved["runs"], key=lambda run: run["seed"])
+    for run in runs:
+        run.update({name: float(f"{run[name]:.3g}") for name in ("end", "forward", "backward")})
+    lists = [
+        f'"{name}": [\n' + ",\n".join(json.dumps(one) for one in rows) + "\n]"
+        for name, rows in (("times", saved["times"]), ("runs", by_condition(runs)))
+    ]
+    temporary = path.with_suffix(".part")
+    temporary.write_text(json.dumps(head)[:-1] + ",\n" + ",\n".join(lists) + "}\n")
+    temporary.replace(path)
+
+
 def times(task: str = "DMTS", seed: int = 300) -> list[dict]:
     """Processor time of an update of each method, in ms, at the second of its rates."""
     asked, rows = problem(task), []
@@ -298,9 +310,9 @@ def times(task: str = "DMTS", seed: int = 300) -> list[dict]:
             for one, spent in zip(trainings, taken, strict=True):
                 start, before = time.process_time(), len(one.losses)
                 if one.name in ALONE:
-                    train_alone(asked, one, 1, seed)
+                    train_alone(asked, one, 1, seed, by_themselves)
                 else:
-                    train(asked, [one], 1, seed)
+                    train(asked, [one], 1, seed, by_themselves)
                 spent.append((time.process_time() - start) / (len(one.losses) - before))
         rows += [
             {"task": task, "cell": cell, "method": one.name, "ms": 1e3 * median(spent[30:])}
@@ -313,34 +325,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", default="DA,DMTS,DCDT,parity")
     parser.add_argument("--cells", default="tanh,gru,lstm")
-    parser.add_argument("--seeds", default="300,201,301,302,303")
+    parser.add_argument("--seeds", default=",".join(map(str, range(300, 320))))
     parser.add_argument("--json", type=Path, default=SAVED)
+    parser.add_argument("--add", type=Path, help="only add the runs of another file")
     parser.add_argument("--times", action="store_true", help="only measure the time of an update")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    saved: dict[str, Any] = json.loads(options.json.read_text()) if options.json.exists() else {"runs": [], "times": []}
+    saved = read(options.json) if options.json.exists() else {"runs": [], "times": []}
     saved["machine"] = f"{platform.machine()}, 1 thread, " + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-
-    def write() -> None:
-        head = {name: value for name, value in saved.items() if name not in {"runs", "times"}}
-        lists = [
-            f'"{name}": [\n' + ",\n".join(json.dumps(one) for one in saved[name]) + "\n]" for name in ("times", "runs")
-        ]
-        temporary = options.json.with_suffix(".part")
-        temporary.write_text(json.dumps(head)[:-1] + ",\n" + ",\n".join(lists) + "}\n")
-        temporary.replace(options.json)
-
+    if options.add:
+        known = {tuple(run[name] for name in KEY) for run in saved["runs"]}
+        saved["runs"] += [run for run in read(options.add)["runs"] if tuple(run[name] for name in KEY) not in known]
+        write(options.json, saved)
+        return
     if options.times:
         saved["times"] = times()
-        write()
+        write(options.json, saved)
         return
     for seed in map(int, options.seeds.split(",")):
         for task in options.tasks.split(","):
             for cell in options.cells.split(","):
                 known = {tuple(one[name] for name in KEY) for one in saved["runs"]}
                 saved["runs"] += runs_of(task, cell, seed, known)
-                write()
+                write(options.json, saved)
 
 
 if __name__ == "__main__":

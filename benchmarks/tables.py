@@ -13,7 +13,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from statistics import median
@@ -311,9 +311,42 @@ def guards() -> str:
     return markdown(("task", "cell", "units", "method", "networks", "learned", "lost", "solved"), rows)
 
 
+#: tasks of the benchmark of optimizers that draw every batch afresh
+FRESH = ("adding", "copy")
+#: of a run of the benchmark of optimizers: what a row of its file has once, and for each seed
+CONDITION = ("task", "cell", "method", "rate", "units", "updates")
+OF_SEED = ("seed", "learned", "lost", "solved", "epoch", "end", "forward", "backward")
+
+
+def run_by_run(rows: Iterable[dict[str, Any]]) -> Runs:
+    """Rows with a list over the seeds, as one row a run."""
+    return [
+        {name: row[name] for name in CONDITION} | dict(zip(OF_SEED, values, strict=True))
+        for row in rows
+        for values in zip(*(row[name] for name in OF_SEED), strict=True)
+    ]
+
+
+def by_condition(runs: Runs) -> Runs:
+    """One row for each condition, with a list over the seeds of what became of them."""
+    rows: dict[tuple, dict[str, Any]] = {}
+    for run in runs:
+        key = tuple(run[name] for name in CONDITION)
+        row = rows.setdefault(key, dict(zip(CONDITION, key, strict=True)) | {name: [] for name in OF_SEED})
+        for name in OF_SEED:
+            row[name].append(run[name])
+    return list(rows.values())
+
+
+@cache
+def _rivals() -> tuple[Runs, Runs]:
+    saved = result("rivals")
+    return run_by_run(saved["runs"]), saved["times"]
+
+
 def optimizer_runs(**wanted: Any) -> Runs:
     """The runs of the benchmark of optimizers that have these values."""
-    return [run for run in result("rivals")["runs"] if all(run[name] == value for name, value in wanted.items())]
+    return [run for run in _rivals()[0] if all(run[name] == value for name, value in wanted.items())]
 
 
 def _values(runs: Runs, name: str) -> list[Any]:
@@ -357,41 +390,43 @@ def optimizers(task: str) -> str:
 
 
 def optimizers_overall() -> str:
-    """Each optimizer over all tasks and cells: with one setting at all rates, at the one rate that
-    serves it best, at the best rate of each task and cell; passes and time of an update.
+    """Each optimizer over all tasks and cells with a full batch: with one setting at all rates, at
+    the one rate that serves it best, at the best rate of each task and cell; passes and time of an
+    update.
     """
-    saved = result("rivals")
+    full, times = [run for run in optimizer_runs() if run["task"] not in FRESH], _rivals()[1]
     rows = []
-    for method in _values(saved["runs"], "method"):
-        runs = optimizer_runs(method=method)
+    for method in _values(full, "method"):
+        runs = [run for run in full if run["method"] == method]
         rates = _values(runs, "rate")
         rate, solved, count, _ = _best_rate(runs)
         cells = {(run["task"], run["cell"]) for run in runs}
         each = [_best_rate([run for run in runs if (run["task"], run["cell"]) == cell]) for cell in cells]
         passes = [sum(run[name] for run in runs) / len(runs) for name in ("forward", "backward")]
-        times = [f"{row['ms']:.1f}" for row in saved["times"] if row["method"] == method]
+        end = median(run["end"] for run in runs if run["rate"] == rate)
         rows.append(
             [
                 method,
                 f"{min(rates):g} to {max(rates):g}",
+                f"{sum(run['learned'] for run in runs)}",
                 _solved_and_lost(runs),
                 f"{solved} of {count}, at {rate:g}",
+                f"{end:.2g}",
                 f"{sum(one[1] for one in each)} of {sum(one[2] for one in each)}",
                 *(f"{value:.2f}" for value in passes),
-                *times,
+                *(f"{row['ms']:.1f}" for row in times if row["method"] == method),
             ]
         )
-    head = ("method", "rates", "all rates", "one rate", "best rates", "forward", "backward")
-    return markdown((*head, *(f"ms, {cell}" for cell in _values(saved["times"], "cell"))), rows)
+    head = ("method", "rates", "learned", "all rates", "one rate", "end", "best rates", "forward", "backward")
+    return markdown((*head, *(f"ms, {cell}" for cell in _values(times, "cell"))), rows)
 
 
 def optimizers_beside_guard() -> str:
     """By task and cell the guard beside the rival that solves most networks at its best rate, the
     soonest of these, and beside the rival that solves most over all rates.
     """
-    saved = result("rivals")["runs"]
     rows = []
-    for task, cell in dict.fromkeys((run["task"], run["cell"]) for run in saved):
+    for task, cell in dict.fromkeys((run["task"], run["cell"]) for run in optimizer_runs()):
         by_method: dict[str, Runs] = {}
         for run in optimizer_runs(task=task, cell=cell):
             by_method.setdefault(run["method"], []).append(run)
@@ -777,7 +812,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "guards": guards,
     "optimizers": optimizers_overall,
     "optimizers, beside the guard": optimizers_beside_guard,
-    **{f"optimizers, {task}": partial(optimizers, task) for task in ("DA", "DCDT", "DMTS", "parity")},
+    **{f"optimizers, {task}": partial(optimizers, task) for task in ("DA", "DCDT", "DMTS", "parity", *FRESH)},
     "before the drop": before_the_drop,
     "critical rate scaling": critical_rate_scaling,
     "lethal updates": lethal_updates,

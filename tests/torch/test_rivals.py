@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
 import pytest
 import torch
 from benchmarks.memory_tasks import judged, problem
-from benchmarks.rivals import METHODS, Training, outputs_of, train
+from benchmarks.rivals import METHODS, Training, by_themselves, outputs_of, read, train, write
 
 
 @pytest.mark.parametrize("cell", ["tanh", "gru", "lstm"])
@@ -14,11 +17,36 @@ def test_a_stack_has_the_outputs_and_gradients_of_its_networks(cell: str) -> Non
     x, _ = asked.batches(torch.Generator())()
     networks = [asked.network(cell, 5, seed).double() for seed in range(3)]
     found: list[list[torch.Tensor]] = []
-    for outputs in (outputs_of(networks, x.double()), torch.stack([network(x.double()) for network in networks])):
+    for outputs in (outputs_of(networks, x.double()), by_themselves(networks, x.double())):
         parameters = [parameter for network in networks for parameter in network.parameters()]
         found.append([outputs, *torch.autograd.grad(outputs.square().sum(), parameters)])
     for stacked, alone in zip(*found, strict=True):
         torch.testing.assert_close(stacked, alone, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", ["tanh", "gru"])
+def test_a_network_that_has_blown_up_does_not_look_sane_in_a_stack(cell: str) -> None:
+    asked = problem("DA")
+    x, _ = asked.batches(torch.Generator())()
+    networks = [asked.network(cell, 4, seed) for seed in range(2)]
+    with torch.no_grad():
+        networks[0].cell.weight_hh_l0.fill_(float("nan"))
+    broken, sane = outputs_of(networks, x)
+    assert broken.isnan().any()
+    assert sane.isfinite().all()
+
+
+def test_a_file_of_results_gives_back_its_runs(tmp_path: Path) -> None:
+    ends = {"learned": True, "lost": False, "solved": True, "epoch": 7, "forward": 1.0, "backward": 1.0}
+    condition = {"task": "DA", "cell": "gru", "method": "SGD", "units": 64, "updates": 400}
+    runs = [
+        {**condition, "rate": rate, "seed": seed, **ends, "end": end}
+        for rate, seed, end in [(0.3, 301, 0.25), (3.0, 300, math.inf), (0.3, 300, 0.5)]
+    ]
+    write(tmp_path / "runs.json", {"machine": "this one", "times": [], "runs": list(runs)})
+    found = read(tmp_path / "runs.json")
+    assert found["machine"] == "this one"
+    assert sorted(found["runs"], key=repr) == sorted(runs, key=repr)
 
 
 def test_a_stack_trains_its_networks_apart() -> None:
