@@ -133,6 +133,22 @@ def test_with_fresh_batches_an_update_that_is_accepted_at_once_is_the_optimizers
     assert torch.equal(*runs)
 
 
+@pytest.mark.parametrize("kind", ["fixed", "fresh"])
+@pytest.mark.parametrize("level", [-0.5, -5.0])
+def test_a_loss_below_zero_is_trained_on_with_a_warning(kind, level):
+    torch.manual_seed(0)
+    x = nn.Parameter(torch.tensor([2.0, -1.0, 0.5]))
+    optimizer = torch.optim.SGD([x], lr=0.3)
+    guard = Guard(nn.ParameterList([x]), optimizer, batch=kind, distance="squared")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for _ in range(300):
+            guard.step(lambda: ((x**2).mean() + level, x))
+    assert ["negative" in str(one.message) for one in said] == [True]
+    assert (x**2).mean() < 1e-3
+    assert guard.counts["stayed"] == 0
+
+
 def noisy_quadratic(rate, overshoot, updates=400, level=0.0, **options):
     """The pace and the mean of late losses on ``|x|**2 / 2 + level``, its gradient with noise."""
     torch.manual_seed(0)

@@ -384,6 +384,8 @@ class Guard:
         """Let the rule decide on the update, and follow it."""
         passes, theta, loss = self._passes, self._theta, self._loss
         assert theta is not None
+        if loss < 0:
+            self._warn("negative", "the loss is negative, and no measure of how far outputs may move: add a constant")
         work, self._work = self._work, None
         d = work if work is not None and len(work) == len(theta) else torch.empty_like(theta)
         decay = self._decay if rule == "fixed" and self._decay.read() else None

@@ -30,6 +30,8 @@ SAFE, SHRINK, LEAST = 0.9, 0.7, 0.05
 MOVED = 1e-3
 #: slopes along updates count as at most so many times their root mean square, and the lowest pace
 OUTLYING, SLOWEST = 3.0, 1e-3
+#: share of the first loss that is the least unit of distances where losses are negative
+BELOW_ZERO = 0.1
 #: weight of the past in the mean loss of fresh batches
 RECENT = 0.9
 
@@ -133,7 +135,8 @@ class FixedJudge:
         d_d, theta_theta, by_rest = torch.stack([d.dot(d), theta.dot(theta), rest]).tolist()
         along = np.zeros(0) if stiff is None else self.secants.along(stiff, d)
         first = self.first = loss if self.first is None else self.first
-        if self.best is None or loss > (1 + MOVED) * rule.most(self.best, first):
+        allowed = loss if self.best is None else rule.most(self.best, first)
+        if self.best is None or loss > allowed + MOVED * abs(allowed):
             self.best = loss  # no update has been here: somebody else has moved the parameters
         best = self.best = min(loss, self.best)
         # |r|, and how far r may go
@@ -157,10 +160,11 @@ class FixedJudge:
             share = part * self.share if decay is not None else 1.0
             return _move(self.parameters, theta, d, factor, untouched, part * limited, self.secants, decay, share)
 
-        found, last = _tried(passes, move, factor, rule.kappa**2 * loss, most, rule.tries, keep=keep)
+        farthest = _farthest(rule.kappa, loss, first, 0.0)
+        found, last = _tried(passes, move, factor, farthest, most, rule.tries, keep=keep)
         if found.factor:
             # not so far that D, quadratic in the factor, would be too large the next time
-            room = SAFE * (rule.kappa**2 * loss / found.distance) ** 0.5 if found.distance > 0 else float("inf")
+            room = SAFE * (farthest / found.distance) ** 0.5 if found.distance > 0 else float("inf")
             raised = min(rule.raised, max(room, SHRINK))
             # a trial is refused for where the parameters are, too: one update tells little of the
             # factor
@@ -272,7 +276,7 @@ class FreshJudge:
         deviation = (seen["noise"] / seen["weight"]) ** 0.5 if seen["weight"] > 0 else 0.0
         most = loss + rule.noise * deviation if seen["updates"] > rule.warm else float("inf")
         most += ROUNDING * passes.precision() * abs(loss)
-        farthest = rule.kappa**2 * max(loss, rule.floor * (self.first or 0.0))
+        farthest = _farthest(rule.kappa, loss, self.first or 0.0, rule.floor)
 
         def move(factor: float, untouched: bool) -> bool:
             own = _move(self.parameters, theta, d, factor, untouched, np.zeros(0), None)
@@ -301,6 +305,18 @@ class FreshJudge:
         self.steep, self.norms = state.get("steep"), list(state.get("norms", []))
 
 
+def _farthest(kappa: float, loss: float, first: float, floor: float) -> float:
+    """How far outputs may move, as a value of D: kappa**2 times the loss, or times the share
+    ``floor`` of the first one where that is more.
+
+    A loss below zero is no measure of what is left to learn. Its absolute value, and a part of the
+    first one, are at least of the size of losses.
+    """
+    if loss < 0:
+        loss, first, floor = -loss, abs(first), max(floor, BELOW_ZERO)
+    return kappa**2 * max(loss, floor * first)
+
+
 def _tried(
     passes: ForwardPasses,
     move: Callable[[float, bool], bool],
@@ -325,7 +341,7 @@ def _tried(
         if not (abs(trial) < float("inf") and abs(distance) < float("inf")):
             why, shrink = "not finite", LEAST
         elif distance > farthest:
-            shrink = min(max(SAFE * (max(farthest, 0.0) / distance) ** 0.5, LEAST), SHRINK)
+            shrink = min(max(SAFE * (farthest / distance) ** 0.5, LEAST), SHRINK)
             why, shrink = "outputs", min(shrink, 0.5) if trial > most else shrink
         elif trial > most:
             why, shrink = "loss", 0.5
