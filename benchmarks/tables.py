@@ -812,7 +812,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "guards": guards,
     "optimizers": optimizers_overall,
     "optimizers, beside the guard": optimizers_beside_guard,
-    **{f"optimizers, {task}": partial(optimizers, task) for task in ("DA", "DCDT", "DMTS", "parity", "adding")},
+    **{f"optimizers, {task}": partial(optimizers, task) for task in ("DA", "DCDT", "DMTS", "parity", *FRESH)},
     "before the drop": before_the_drop,
     "critical rate scaling": critical_rate_scaling,
     "lethal updates": lethal_updates,
