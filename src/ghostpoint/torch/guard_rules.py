@@ -29,6 +29,9 @@ class FixedBatch:
     (Measured against L in place of L_best, rises of a fifth each carried one network from 0.06 of
     chance back to 0.7.)
 
+    A negative loss is no measure of what is left to learn. Its unit for D is then the larger of |L|
+    and |L_first| / 10, and the guard warns once. :class:`FreshBatches` does the same.
+
     Accepted or not decides the factor of the next trial. Stiff directions come from secants of the
     gradient (:mod:`ghostpoint.torch.secants`). The optimizer gets the gradient without its part
     along them, so that its momenta and its averages of squares are those of what is left to do.
