@@ -60,6 +60,27 @@ def test_the_kind_is_read_from_the_graph(loss, kind):
     assert not found.total
 
 
+def test_a_penalty_on_the_weights_is_not_taken_for_the_loss_of_the_outputs():
+    layer = nn.Linear(3, 4)
+    outputs, y = layer(torch.randn(6, 3)), torch.rand(6, 4)
+    penalty = sum(p.square().sum() for p in layer.parameters())
+    deep = (functional.binary_cross_entropy_with_logits(outputs, y) * 0.5 + 1.0) * 2.0
+    assert distance_of_graph(deep + 1e-3 * penalty, outputs).kind == "bce"
+    assert distance_of_graph(penalty + (outputs - y).abs().mean(), outputs) is None
+
+
+def test_a_fourth_power_is_no_squared_error():
+    outputs = nn.Linear(3, 4)(torch.randn(6, 3))
+    assert distance_of_graph((outputs - 1).pow(4).mean(), outputs) is None
+    assert distance_of_graph((outputs - 1).pow(2).mean(), outputs).kind == "squared"
+
+
+def test_answers_that_are_made_of_what_the_loss_takes_have_the_kind_of_the_loss():
+    logits = nn.Linear(3, 4)(torch.randn(6, 3))
+    loss = functional.cross_entropy(logits, torch.randint(4, (6,)))
+    assert distance_of_graph(loss, 2 * logits).kind == "cross_entropy"
+
+
 def test_a_sum_and_an_index_that_is_ignored_and_classes_on_axis_1():
     layer = nn.Linear(3, 4)
     outputs = layer(torch.randn(6, 5, 3))

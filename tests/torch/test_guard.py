@@ -773,3 +773,63 @@ def test_wrong_arguments_are_named():
         guard.step(inputs=x, targets=y)
     with pytest.raises(ValueError, match="outputs must be one real tensor"):
         guard.step(lambda: (model(x).sum(), [model(x)]))
+
+
+def test_an_optimizer_has_one_guard():
+    model, optimizer = made()
+    first = Guard(model, optimizer)
+    with pytest.raises(ValueError, match="optimizer has a guard already"):
+        Guard(model, optimizer)
+    first.remove()
+    Guard(model, optimizer)
+
+
+def test_parameters_that_get_no_gradient_are_told_of_once():
+    model, _ = made()
+    _, optimizer = made()  # of another network
+    guard = Guard(model, optimizer)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            guard.step(closure_of(model, *batch()))
+    assert [str(one.message)[:57] for one in told] == ["Guard: no parameter of the optimizer has a gradient, and "]
+
+
+def test_a_closure_that_takes_another_batch_when_it_is_called_again_is_an_error():
+    torch.manual_seed(0)
+    model = nn.Linear(3, 2)
+    batches = iter(torch.randn(n, 3) for n in (4, 5, 6))
+    guard = Guard(model, torch.optim.SGD(model.parameters(), lr=0.1))
+
+    def closure():
+        outputs = model(next(batches))
+        return outputs.square().mean(), outputs
+
+    before = weights(model)
+    with pytest.raises(ValueError, match=r"shape \(4, 2\), and of shape \(5, 2\)"):
+        guard.step(closure)
+    assert torch.equal(weights(model), before)
+
+
+@pytest.mark.parametrize("kind", ["auto", "fixed"])
+def test_a_trial_that_fails_leaves_the_network_as_it_was_before_the_update(kind):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5))
+    guard = Guard(model, torch.optim.SGD(model.parameters(), lr=0.1), batch=kind)
+    calls = []
+    x = torch.randn(5, 3)
+
+    def closure():
+        outputs = model(x)
+        calls.append((weights(model), model[1].running_mean.clone(), torch.get_rng_state()))
+        if len(calls) == 2:
+            raise MemoryError("in the trial")
+        return outputs.square().mean(), outputs
+
+    with pytest.raises(MemoryError, match="in the trial"):
+        guard.step(closure)
+    (before, mean, generator), (tried, _, _) = calls
+    assert not torch.equal(tried, before)
+    assert torch.equal(weights(model), before)
+    assert torch.equal(model[1].running_mean, mean)
+    assert torch.equal(torch.get_rng_state(), generator)

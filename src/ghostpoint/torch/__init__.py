@@ -13,7 +13,7 @@ except ImportError:
     raise ImportError("ghostpoint.torch needs PyTorch: pip install 'ghostpoint[torch]'") from None
 
 from ghostpoint.torch.cost import Cost
-from ghostpoint.torch.guard import Guard, Update
+from ghostpoint.torch.guard import Guard
 from ghostpoint.torch.guard_rules import FixedBatch, FreshBatches
 from ghostpoint.torch.monitor import Monitor
 from ghostpoint.torch.networks import NetworkModule, from_module, to_module
@@ -21,6 +21,7 @@ from ghostpoint.torch.sinks import CSV, JSONLines, TensorBoard, WandB
 from ghostpoint.torch.slow_points import find_slow_points, track_slow_points
 from ghostpoint.torch.task_batches import TaskBatch, TaskBatches
 from ghostpoint.torch.trial_batches import TrialBatch, TrialBatches
+from ghostpoint.torch.updates import Update
 
 __all__ = [
     "CSV",

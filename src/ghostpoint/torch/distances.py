@@ -8,7 +8,7 @@ two entropies.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -114,33 +114,52 @@ def distance_of_graph(loss: torch.Tensor, outputs: torch.Tensor) -> Distance | N
     """The distance that fits a loss, read from the operators between the outputs and it; None if
     they are not known.
 
-    The nearest known operator to the loss decides. A loss computed by a compiled function shows no
-    operators.
+    The nearest known operator to the loss decides. One that does not lead to the outputs, such as
+    the square of a penalty on the weights, does not count; but if none leads to them, as where
+    outputs are answers made from what the loss takes, the nearest does. A loss computed by a
+    compiled function shows no operators.
     """
-    edge, seen = outputs.grad_fn, 0
-    level: list[Callable[..., Any]] = [loss.grad_fn] if loss.grad_fn is not None else []
-    known = None
-    while level and seen < _NODES:
-        following = []
-        for node in level:
-            seen += 1
-            name = type(node).__name__
-            kind = next((kind for start, kind in _OPERATORS.items() if name.startswith(start)), None)
-            if kind is not None and node is not edge:
-                known = _refined(Distance(kind), node, name)
-                break
-            if node is not edge:
-                following += [child for child, _ in getattr(node, "next_functions", ()) if child is not None]
-        if known is not None:
-            return known
-        level = following
-    return None
+    edge, nearest, reached = outputs.grad_fn, None, False
+    for node in _below(loss.grad_fn, edge):
+        reached = reached or node is edge
+        kind = None if node is edge else _kind_of(node)
+        if kind is None:
+            continue
+        if edge is None or any(one is edge for one in _below(node, edge)):
+            return _refined(Distance(kind), node)
+        nearest = nearest or (node, kind)
+    if nearest is None or reached:
+        return None
+    return _refined(Distance(nearest[1]), nearest[0])
 
 
-def _refined(distance: Distance, node: Any, name: str) -> Distance:
+def _below(node: Any, last: Any) -> Iterator[Any]:
+    """A node of a graph and those that lead to it, the nearest first, but none that leads to
+    ``last``; so many as are looked at.
+    """
+    level, seen = [] if node is None else [node], {node}
+    for one in level:  # it grows meanwhile
+        yield one
+        if one is last:
+            continue
+        for child, _ in getattr(one, "next_functions", ()):
+            if child is not None and child not in seen and len(seen) < _NODES:
+                seen.add(child)
+                level.append(child)
+
+
+def _kind_of(node: Any) -> str | None:
+    name = type(node).__name__
+    if name.startswith("PowBackward") and getattr(node, "_saved_exponent", 2) != 2:
+        return None
+    return next((kind for start, kind in _OPERATORS.items() if name.startswith(start)), None)
+
+
+def _refined(distance: Distance, node: Any) -> Distance:
     """With the reduction, the number of classes and the mask that the operator holds, before its
     backward pass.
     """
+    name = type(node).__name__
     found = replace(distance, total=getattr(node, "_saved_reduction", 1) == 2)
     if name.startswith("NllLoss"):
         target, ignored = node._saved_target, node._saved_ignore_index

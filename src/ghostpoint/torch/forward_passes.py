@@ -96,18 +96,20 @@ class ForwardPasses:
         buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
         losses, distances = [], []
         self._kept = None
-        for one in self.pending:
-            one.states.restore()
-            with torch.enable_grad() if keep else torch.no_grad():
-                loss, outputs = self.called(one.closure)
-                if keep:
-                    distance = self._distance_for(loss, outputs)
-                    self._kept = one.closure, loss, outputs, distance, self.parameters.versions()
-            losses.append(loss.detach().reshape(()).to(self.parameters.wide))
-            distances.append(one.distance(one.outputs, _detached(outputs)).detach().reshape(()).to(losses[-1]))
-        for buffer, value in buffers:
-            buffer.copy_(value)
-        after.restore()
+        try:
+            for one in self.pending:
+                one.states.restore()
+                with torch.enable_grad() if keep else torch.no_grad():
+                    loss, outputs = self.called(one.closure)
+                    if keep:
+                        distance = self._distance_for(loss, outputs)
+                        self._kept = one.closure, loss, outputs, distance, self.parameters.versions()
+                losses.append(loss.detach().reshape(()).to(self.parameters.wide))
+                distances.append(one.distance(one.outputs, _detached(outputs)).detach().reshape(()).to(losses[-1]))
+        finally:
+            for buffer, value in buffers:
+                buffer.copy_(value)
+            after.restore()
         trial, moved = torch.stack([torch.stack(losses).mean(), torch.stack(distances).mean()]).tolist()
         return trial, moved
 
@@ -152,7 +154,16 @@ class ForwardPasses:
 
 
 def _on_tensors(distance: Distance) -> Measure:
-    return lambda old, new: distance(single_tensor(old), single_tensor(new))
+    def measure(old: Any, new: Any) -> torch.Tensor:
+        before, after = single_tensor(old), single_tensor(new)
+        if before.shape != after.shape:
+            raise InputError(
+                f"closure gave outputs of shape {tuple(before.shape)}, and of shape {tuple(after.shape)} when it was "
+                "called again: it must use the same batch, taken from the iterator before"
+            )
+        return distance(before, after)
+
+    return measure
 
 
 def _detached(outputs: Any) -> Any:

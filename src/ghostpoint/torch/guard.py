@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,9 +16,10 @@ from ghostpoint.torch.guard_rules import FixedBatch, FreshBatches
 from ghostpoint.torch.judges import FixedJudge, FreshJudge
 from ghostpoint.torch.momenta import clear_momenta
 from ghostpoint.torch.parameters import Parameters
+from ghostpoint.torch.updates import Update
 from ghostpoint.torch.weight_decay import DecoupledDecay
 
-__all__ = ["Guard", "Update"]
+__all__ = ["Guard"]
 
 #: losses that must repeat before batches are taken for one that stays
 REPEATS = 3
@@ -29,37 +29,6 @@ CHECKED = 50
 SAME = 1e-5
 _STATE = "ghostpoint_guard"
 _COUNTED = ("updates", "kept", "changed", "stayed", "skipped", "unguarded", "refused", "forward", "backward")
-
-
-@dataclass(frozen=True)
-class Update:
-    """What the guard did to one update.
-
-    Attributes
-    ----------
-    number : int
-        Updates before it.
-    action : str
-        "kept" (the optimizer's own, to the last bit), "changed", "stayed" (every trial refused),
-        "skipped" (a loss or a gradient that is not finite), or "unguarded" (the guard had nothing
-        to judge it by).
-    rule : "fixed" or "fresh"
-    factor : float
-        Of the optimizer's update; 0 where the parameters stay.
-    refused : tuple of str
-        One entry a refused trial: "outputs", "loss" or "not finite".
-    loss, trial_loss, distance : float
-        L, L1 and D of the last trial.
-    """
-
-    number: int
-    action: str
-    rule: str
-    factor: float
-    refused: tuple[str, ...] = ()
-    loss: float = float("nan")
-    trial_loss: float = float("nan")
-    distance: float = float("nan")
 
 
 class Guard:
@@ -118,7 +87,7 @@ class Guard:
     Raises
     ------
     ValueError
-        For an unknown batch or distance, and an optimizer without parameters.
+        For an unknown batch or distance, an optimizer without parameters, and one that has a guard.
     """
 
     def __init__(
@@ -139,6 +108,8 @@ class Guard:
         if not callable(distance):
             one_of("distance", distance, ("auto", *KINDS))
         self.on_update = on_update
+        if any(isinstance(getattr(hook, "__self__", None), Guard) for hook in _hooks_before(optimizer)):
+            raise InputError("optimizer has a guard already: two would judge each other; call remove() of the first")
         self.parameters = Parameters(optimizer)
         self._decay = DecoupledDecay(self.parameters)
         self.last: Update | None = None
@@ -318,6 +289,12 @@ class Guard:
         pending = passes.pending
         if not pending:
             return
+        if all(p.grad is None for p in self.parameters.tensors):
+            self._warn(
+                "no gradient",
+                "no parameter of the optimizer has a gradient, and nothing is learned: the loss does not depend on "
+                "them, or backward() was not called",
+            )
         if getattr(optimizer, "grad_scale", None) is not None:
             self._warn("fused", "a fused optimizer takes scaled gradients: only the rule for fresh batches is used")
             self.batch, self._is_fixed = "fresh", False
@@ -396,12 +373,16 @@ class Guard:
         if not d.any() and self._fixed.stiff is None:
             self._expected = None
             return self._record(Update(number, "kept", rule, 1.0, (), loss))
-        if rule == "fixed":
-            keep = self.batch == "fixed" and len(passes.pending) == 1
-            found = self._fixed.judge(passes, theta, d, loss, keep=keep, decay=decay)
-            self._fixed.keep_gradient(d)
-        else:
-            found = self._fresh.judge(passes, theta, d, loss)
+        try:
+            if rule == "fixed":
+                keep = self.batch == "fixed" and len(passes.pending) == 1
+                found = self._fixed.judge(passes, theta, d, loss, keep=keep, decay=decay)
+                self._fixed.keep_gradient(d)
+            else:
+                found = self._fresh.judge(passes, theta, d, loss)
+        except BaseException:
+            self.parameters.set(theta)  # not where a trial has put them
+            raise
         action = "kept" if found.own else "changed"
         self._expected, self._expected_at = found.trial, self.parameters.versions()
         if not found.factor:
@@ -497,3 +478,9 @@ class Guard:
             return state
         self.load_state_dict(state[_STATE])
         return {name: value for name, value in state.items() if name != _STATE}
+
+
+def _hooks_before(optimizer: torch.optim.Optimizer) -> Iterable[Any]:
+    """What is called before each of its steps."""
+    hooks: dict[int, Any] = getattr(optimizer, "_optimizer_step_pre_hooks", {})
+    return hooks.values()
