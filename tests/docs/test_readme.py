@@ -15,6 +15,15 @@ def test_the_readme_is_short() -> None:
     assert README.count("\n") < 80
 
 
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md", "CONTRIBUTING.md"])
+def test_lines_of_prose_are_short(page: str) -> None:
+    text = PAGES[page] if page in PAGES else (ROOT / page).read_text(encoding="utf-8")
+    prose = re.sub(r"^( *)```.*?^\1```", "", text, flags=re.MULTILINE | re.DOTALL)
+    cannot_be_broken = ("|", "![", "<!--")
+    lines = [line for line in prose.splitlines() if not line.startswith(cannot_be_broken)]
+    assert [line for line in lines if len(line) > 100 and "http" not in line] == []
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_the_places_a_page_names_exist(page: str) -> None:
     text = PAGES[page]
