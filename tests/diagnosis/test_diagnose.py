@@ -172,3 +172,15 @@ def test_the_command_reads_diagnoses_and_draws(run, tmp_path):
         diagnose_file(path, network=12)
     with pytest.raises(ValueError, match=r"figure must end in one of .*\.png.*; got x.bmpx"):
         diagnose_file(path, network=0, figure=tmp_path / "x.bmpx")
+
+
+def test_a_training_in_which_nothing_changes_is_told_what_to_check() -> None:
+    rows = {"epoch": np.arange(400), "loss": np.full(400, 0.6931)}
+    noisy = {**rows, "loss": 0.6931 + 1e-3 * np.random.default_rng(0).normal(size=400)}
+    same = diagnose(rows)
+    assert same.verdict == "plateau at chance"
+    assert "same number in every row" in same.advice
+    still = diagnose({**noisy, "learning_rate": np.zeros(400)})
+    assert still.advice == "The learning rate is 0 in every row: nothing is trained."
+    moving = diagnose({**noisy, "learning_rate": np.full(400, 0.01)})
+    assert moving.advice.startswith("Wait")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ghostpoint.diagnosis.judged import Judged
 from ghostpoint.diagnosis.levels import Levels, tail_is_flat
 from ghostpoint.diagnosis.series import Series
 
 __all__ = ["advice_for"]
+
+#: equal losses that may be so by accident
+FEW = 20
 
 
 def advice_for(judged: Judged, series: Series | None, levels: Levels | None) -> str:
@@ -29,8 +34,12 @@ def advice_for(judged: Judged, series: Series | None, levels: Levels | None) -> 
     if judged.name == "plateau at chance":
         if evidence.get("gradient_share", 1.0) == 0.0 or evidence.get("last_gradient_norm", 1.0) == 0.0:
             return "The gradient is gone: lower the output confidence or start from other weights."
+        if series is not None and (idle := _nothing_is_trained(series)):
+            return idle
         return "Wait, for plateaus can end abruptly; a lower output confidence or more trainable ranks shorten them."
     if judged.name == "plateau at a constant answer":
+        if series is not None and (idle := _nothing_is_trained(series)):
+            return idle
         return (
             "The network gives one answer to every input: more steps alone may take long. Check that the inputs "
             "reach it and the targets fit them, and try another learning rate, initialisation or output confidence."
@@ -58,3 +67,16 @@ def advice_for(judged: Judged, series: Series | None, levels: Levels | None) -> 
     if judged.name in ("abrupt learning", "staircase learning"):
         return "Go on, and lower the learning rate now: the same rate is riskier after the drop than on the plateau."
     return "Go on: the loss still comes down."
+
+
+def _nothing_is_trained(series: Series) -> str:
+    """What to check where no parameter seems to change; empty where some may."""
+    if series.rate is not None and not series.rate.any():
+        return "The learning rate is 0 in every row: nothing is trained."
+    if len(series.loss) >= FEW and np.ptp(series.loss) == 0:
+        return (
+            "The loss is the same number in every row. Unless that is its rounding, nothing is trained: check that the "
+            "optimizer holds the network's parameters and that gradients reach them. If it is rounded, wait, and "
+            "record more digits."
+        )
+    return ""
