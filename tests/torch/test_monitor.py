@@ -390,3 +390,56 @@ def test_wrong_arguments_are_named():
         monitor.verdict()
     with pytest.warns(RuntimeWarning, match="outputs must be a real tensor"):
         monitor.log(1.0, outputs=[1, 2])
+    for wrong in ("a", None):
+        with pytest.raises(ValueError, match=f"loss must be one number, got {wrong!r}"):
+            monitor.log(wrong)
+    with pytest.raises(ValueError, match="score must be one number, got 'a'"):
+        monitor.log(1.0, score="a")
+
+
+def watched(**options):
+    torch.manual_seed(0)
+    model = nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    return model, optimizer, Monitor(model, optimizer, every=1, **options)
+
+
+@pytest.mark.parametrize("shape", [(8,), (8, 1), (1, 8)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64])
+def test_targets_may_differ_from_outputs_by_axes_of_length_one(shape, dtype):
+    model, optimizer, monitor = watched()
+    outputs, y = model(torch.randn(8, 3)) * 20, torch.randint(2, (8,))
+    optimizer.step()
+    monitor.log(1.0, outputs=outputs, targets=y.reshape(shape).to(dtype))
+    right = ((outputs > 0).squeeze(1) == (y > 0)).float().mean().item()
+    assert monitor.record["accuracy"] == pytest.approx([right])
+
+
+def test_what_cannot_be_measured_is_said_once():
+    model, optimizer, monitor = watched(outputs="logits")
+    outputs = model(torch.randn(8, 3)) * 20
+    optimizer.step()
+    with pytest.warns(RuntimeWarning, match=r"targets of shape \(3,\) do not fit outputs of shape \(8, 1\)"):
+        monitor.log(1.0, outputs=outputs, targets=torch.ones(3))
+    assert monitor.record["confidence"] > 0.5
+    assert "accuracy" not in monitor.record
+
+    model, optimizer, monitor = watched()
+    with pytest.warns(RuntimeWarning, match="no parameter of the optimizer has a gradient: nothing is trained"):
+        optimizer.step()
+
+    _, optimizer, monitor = watched()
+    monitor.every["slow_points"] = 1
+    with pytest.warns(RuntimeWarning, match=r"slow points are left out: they need log\(\.\.\., states=\.\.\.\)"):
+        monitor.log(1.0)
+
+
+def test_the_record_has_all_steps_without_waiting_for_a_read_out():
+    model, optimizer, monitor = watched()
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss = model(torch.ones(2, 3)).square().mean()
+        loss.backward()
+        optimizer.step()
+        monitor.log(loss)
+    assert monitor.record["epoch"].tolist() == [0, 1, 2]

@@ -26,8 +26,11 @@ from ghostpoint.torch.quantities import (
     Answers,
     answers,
     cadences,
+    curves,
     fetched,
     norm,
+    one_loss,
+    one_number,
     update_and_rate,
 )
 from ghostpoint.torch.quantities import state_saturation as saturated_states
@@ -215,12 +218,7 @@ class Monitor:
         with torch.no_grad():
             if self._due("loss", at):
                 start = time.perf_counter()
-                if isinstance(loss, torch.Tensor):
-                    if loss.numel() != 1:
-                        raise InputError(f"loss must be one number, got shape {tuple(loss.shape)}")
-                    self._pending.append((at, "loss", loss.detach().reshape(()).clone()))
-                else:
-                    self._pending.append((at, "loss", torch.tensor(float(loss), dtype=torch.float64)))
+                self._pending.append((at, "loss", one_loss(loss)))
                 self._spent("loss", start)
             if outputs is not None and any(self._due(name, at) for name in OF_OUTPUTS):
                 self._note_outputs(at, outputs, targets)
@@ -228,22 +226,30 @@ class Monitor:
                 start = time.perf_counter()
                 self._pending.append((at, "state_saturation", saturated_states(states)))
                 self._spent("state_saturation", start)
-        if states is not None and self._due("slow_points", at):
-            self._note_slow_points(at, states, at_input)
+        if self._due("slow_points", at):
+            if states is None:
+                self._warn("states", "slow points are left out: they need log(..., states=...)")
+            else:
+                self._note_slow_points(at, states, at_input)
         if more:
-            self._host.setdefault(at, {}).update({name: float(value) for name, value in more.items()})
+            self._host.setdefault(at, {}).update({name: one_number(name, value) for name, value in more.items()})
 
     def note(self, **more: float) -> None:
         """Note numbers of one's own at the last step, such as ``validation_loss=0.3``."""
         at = max(self.step - 1, self._first_step)
-        self._host.setdefault(at, {}).update({name: float(value) for name, value in more.items()})
+        self._host.setdefault(at, {}).update({name: one_number(name, value) for name, value in more.items()})
 
     def _note_outputs(self, at: int, outputs: Any, targets: Any) -> None:
         start = time.perf_counter()
         outputs = getattr(outputs, "data", outputs)  # of a packed sequence
         found = None
         if isinstance(outputs, torch.Tensor) and outputs.is_floating_point():
-            found = answers(outputs, targets if isinstance(targets, torch.Tensor) else None)
+            known = targets if isinstance(targets, torch.Tensor) else None
+            found = answers(outputs, known)
+            if found is None and known is not None and known.is_floating_point():
+                self._warn("targets", f"targets of shape {tuple(known.shape)} do not fit outputs of shape "
+                           f"{tuple(outputs.shape)}: accuracy is left out")  # fmt: skip
+                found = answers(outputs, None)
         if found is None:
             self._warn("outputs", "outputs must be a real tensor that fits the targets: confidence, saturation and "
                        f"accuracy are left out; got {type(outputs).__name__}")  # fmt: skip
@@ -334,6 +340,8 @@ class Monitor:
         gradients = [p.grad.detach() for p in self._trained() if p.grad is not None]
         if gradients:
             self._pending.append((at, "gradient_norm", norm(gradients)))
+        else:
+            self._warn("gradient", "no parameter of the optimizer has a gradient: nothing is trained")
         self._spent("gradient_norm", start)
 
     def _trained(self) -> list[torch.Tensor]:
@@ -387,20 +395,11 @@ class Monitor:
 
     @property
     def record(self) -> dict[str, NDArray[np.float64]]:
-        """What has been read out: ``epoch`` (steps with a loss) and curves over it, NaN where not
-        measured.
+        """What was measured: ``epoch`` (steps with a loss) and curves over it, NaN where not
+        measured. This waits for the devices once.
         """
-        steps, losses = (np.array(part) for part in self._record.get("loss", (array("d"), array("d"))))
-        epoch, first = np.unique(steps, return_index=True)
-        curves = {"epoch": epoch, "loss": losses[first]}
-        for name, (at, values) in self._record.items():
-            if name != "loss":
-                curve = np.full(len(epoch), np.nan)
-                where = np.searchsorted(epoch, np.array(at))
-                fits = (where < len(epoch)) & (epoch[np.minimum(where, len(epoch) - 1)] == at) if len(epoch) else []
-                curve[where[fits]] = np.array(values)[fits]
-                curves[name] = curve
-        return curves
+        self.read_out()
+        return curves(self._record)
 
     def verdict(self) -> Diagnosis:
         """``ghostpoint.diagnose`` of the record so far; judged again when the record has grown."""
@@ -416,8 +415,8 @@ class Monitor:
                 raise InputError("no loss has been logged yet: verdict() needs monitor.log(loss) and a step")
             start = time.perf_counter()
             known = ("epoch", "loss", "gradient_norm", "accuracy", "confidence", "learning_rate", "validation_loss")
-            curves = {name: values for name, values in self.record.items() if name in known}
-            self._judged = points, diagnose(curves, **self._levels)
+            seen = {name: values for name, values in curves(self._record).items() if name in known}
+            self._judged = points, diagnose(seen, **self._levels)
             self._spent("judging", start)
         return self._judged[1]
 

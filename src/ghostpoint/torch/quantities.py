@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ghostpoint.checks import integer, one_of
+from ghostpoint.errors import InputError
 
 __all__ = [
     "CADENCES",
@@ -20,8 +23,11 @@ __all__ = [
     "Answers",
     "answers",
     "cadences",
+    "curves",
     "fetched",
     "norm",
+    "one_loss",
+    "one_number",
     "state_saturation",
     "update_and_rate",
 ]
@@ -49,6 +55,46 @@ OUTPUTS = ("auto", "classes", "logits", "probabilities", "tanh", "values")
 BOUND = 0.01
 #: numbers of outputs that are looked at: the first ones
 MOST = 1 << 16
+
+
+def curves(record: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> dict[str, NDArray[np.float64]]:
+    """``epoch``, the steps with a loss, and every quantity at them, from steps and values of each;
+    NaN where not measured.
+    """
+    steps, losses = (np.array(part, float) for part in record.get("loss", ((), ())))
+    epoch, first = np.unique(steps, return_index=True)
+    found = {"epoch": epoch, "loss": losses[first]}
+    for name, (at, values) in record.items():
+        if name != "loss":
+            curve = np.full(len(epoch), np.nan)
+            where = np.searchsorted(epoch, np.array(at))
+            fits = (where < len(epoch)) & (epoch[np.minimum(where, len(epoch) - 1)] == at) if len(epoch) else []
+            curve[where[fits]] = np.array(values)[fits]
+            found[name] = curve
+    return found
+
+
+def one_number(name: str, value: Any) -> float:
+    """A number of a log, which may be a tensor, and need not be finite.
+
+    Raises
+    ------
+    ValueError
+        If it is no number.
+    """
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(f"{name} must be one number, got {value!r}") from None
+
+
+def one_loss(loss: Any) -> torch.Tensor:
+    """A loss of a log as a tensor without axes or graph, on its device."""
+    if not isinstance(loss, torch.Tensor):
+        return torch.tensor(one_number("loss", loss), dtype=torch.float64)
+    if loss.numel() != 1:
+        raise InputError(f"loss must be one number, got shape {tuple(loss.shape)}")
+    return loss.detach().reshape(()).clone()
 
 
 def norm(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -114,10 +160,13 @@ def answers(outputs: torch.Tensor, targets: torch.Tensor | None) -> Answers | No
     Confidence is the mean probability of the likelier answer, saturation the share of answers whose
     probability is within 0.01 of certain. Targets that are whole numbers, of one axis less than the
     outputs, are class labels: the axis of the classes is 1, as for ``nn.CrossEntropyLoss``, or the
-    last one. Negative labels do not count.
+    last one. Negative labels do not count. Other targets have the shape of the outputs, axes of
+    length one apart.
     """
     o = outputs.detach()
     y = None if targets is None else targets.detach()
+    if y is not None and y.squeeze().shape == o.squeeze().shape:
+        y = y.reshape(o.shape)
     rows = max(MOST // max(o[0].numel() if o.ndim else 1, 1), 1)
     if y is not None and not y.is_floating_point() and y.ndim == o.ndim - 1:
         axis = 1 if o.shape[:1] + o.shape[2:] == y.shape else -1
@@ -132,19 +181,17 @@ def answers(outputs: torch.Tensor, targets: torch.Tensor | None) -> Answers | No
         confidence = torch.where(counted, best, 0.0).sum() / number
         start = torch.zeros(3, device=o.device)
         return Answers(torch.cat([start, torch.stack([confidence, certain, right])]), True)
-    if o.numel() == 0:
+    if o.numel() == 0 or not (y is None or y.shape == o.shape):
         return None
     o = o[:rows].float() if o.ndim else o.reshape(1).float()
+    y = None if y is None else y[:rows].float() if y.ndim else y.reshape(1).float()
     low, high = o.aminmax()
     nan = torch.full_like(low, float("nan"))
-    binary, same = torch.zeros_like(low), False
-    if y is not None and y.ndim and (y[:rows].shape == o.shape):
-        y, same = y[:rows].float(), True
-        binary = (y * (1 - y) == 0).all().float()
+    binary = torch.zeros_like(low) if y is None else (y * (1 - y) == 0).all().float()
 
     def reading(p: torch.Tensor) -> list[torch.Tensor]:
         surer = torch.maximum(p, 1 - p)
-        right = ((p > 0.5) == (y > 0.5)).float().mean() if same and y is not None else nan
+        right = ((p > 0.5) == (y > 0.5)).float().mean() if y is not None else nan
         return [surer.mean(), (surer > 1 - BOUND).float().mean(), torch.where(binary > 0, right, nan)]
 
     as_tanh = reading((1 + o) / 2)[:2]
