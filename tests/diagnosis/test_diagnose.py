@@ -181,6 +181,12 @@ def test_a_training_in_which_nothing_changes_is_told_what_to_check() -> None:
     assert same.verdict == "plateau at chance"
     assert "same number in every row" in same.advice
     still = diagnose({**noisy, "learning_rate": np.zeros(400)})
-    assert still.advice == "The learning rate is 0 in every row: nothing is trained."
+    assert still.advice.startswith("The recorded learning rate is 0 in every row. Unless it is rounded")
+    some = np.where(np.arange(400) % 10 == 0, 0.0, np.nan)
+    assert diagnose({**noisy, "learning_rate": some}).advice == still.advice
+    learned = diagnose({"loss": np.exp(-np.arange(400) / 40), "learning_rate": np.zeros(400)})
+    assert "0 in every row" not in learned.advice
+    above = diagnose({**rows, "loss": np.full(400, 2.53)}, classes=10)
+    assert "same number in every row" in above.advice
     moving = diagnose({**noisy, "learning_rate": np.full(400, 0.01)})
     assert moving.advice.startswith("Wait")

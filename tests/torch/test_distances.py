@@ -60,25 +60,50 @@ def test_the_kind_is_read_from_the_graph(loss, kind):
     assert not found.total
 
 
-def test_a_penalty_on_the_weights_is_not_taken_for_the_loss_of_the_outputs():
-    layer = nn.Linear(3, 4)
-    outputs, y = layer(torch.randn(6, 3)), torch.rand(6, 4)
-    penalty = sum(p.square().sum() for p in layer.parameters())
-    deep = (functional.binary_cross_entropy_with_logits(outputs, y) * 0.5 + 1.0) * 2.0
-    assert distance_of_graph(deep + 1e-3 * penalty, outputs).kind == "bce"
-    assert distance_of_graph(penalty + (outputs - y).abs().mean(), outputs) is None
+def penalised(loss, model):
+    for p in model.parameters():
+        loss = loss + 1e-4 * p.pow(2).sum()
+    return loss
 
 
-def test_a_fourth_power_is_no_squared_error():
+@pytest.mark.parametrize("layers", [1, 60])
+@pytest.mark.parametrize(
+    "shown",
+    [lambda o: o, lambda o: o[:, :], lambda o: o.softmax(-1), lambda o: o[..., 0], lambda o: torch.stack([o, o])],
+    ids=["the outputs", "a view", "probabilities", "a part", "stacked"],
+)
+def test_a_penalty_on_the_weights_is_not_taken_for_the_loss_of_the_outputs(layers, shown):
+    model = nn.Sequential(*[nn.Linear(4, 4) for _ in range(layers)])
+    outputs = model(torch.randn(6, 4))
+    entropy = functional.cross_entropy(outputs, torch.randint(4, (6,)))
+    assert distance_of_graph(penalised(entropy, model), shown(outputs)).kind == "cross_entropy"
+    deep = 1e-4 * model[0].weight.pow(2).sum() + 2 * (1 * entropy)
+    assert distance_of_graph(deep, shown(outputs)).kind == "cross_entropy"
+    absolute = (outputs - 1).abs().mean()
+    assert distance_of_graph(penalised(absolute, model), shown(outputs)) is None
+
+
+def test_outputs_of_a_loop_over_steps_have_the_kind_of_the_losses_of_the_steps():
+    cell, readout = nn.RNNCell(3, 8), nn.Linear(8, 4)
+    h, loss, answers = torch.zeros(6, 8), 0.0, []
+    for _ in range(50):
+        h = cell(torch.randn(6, 3), h)
+        answers.append(readout(h))
+        loss = loss + functional.binary_cross_entropy_with_logits(answers[-1], torch.rand(6, 4))
+    assert distance_of_graph(loss, torch.stack(answers)).kind == "bce"
+
+
+def test_outputs_without_a_history_are_found_too():
+    leaf, weight = torch.randn(6, 4, requires_grad=True), torch.randn(4, requires_grad=True)
+    loss = weight.pow(2).sum() + 2 * (1 * functional.cross_entropy(leaf, torch.randint(4, (6,))))
+    assert distance_of_graph(loss, leaf).kind == "cross_entropy"
+
+
+def test_only_the_second_power_is_a_squared_error():
     outputs = nn.Linear(3, 4)(torch.randn(6, 3))
-    assert distance_of_graph((outputs - 1).pow(4).mean(), outputs) is None
     assert distance_of_graph((outputs - 1).pow(2).mean(), outputs).kind == "squared"
-
-
-def test_answers_that_are_made_of_what_the_loss_takes_have_the_kind_of_the_loss():
-    logits = nn.Linear(3, 4)(torch.randn(6, 3))
-    loss = functional.cross_entropy(logits, torch.randint(4, (6,)))
-    assert distance_of_graph(loss, 2 * logits).kind == "cross_entropy"
+    for other in ((outputs - 1).pow(4), outputs.abs().pow(torch.tensor([1.0, 2.0, 1.0, 2.0])), 0.9**outputs):
+        assert distance_of_graph(other.mean(), outputs) is None
 
 
 def test_a_sum_and_an_index_that_is_ignored_and_classes_on_axis_1():

@@ -425,7 +425,9 @@ def test_what_cannot_be_measured_is_said_once():
     assert "accuracy" not in monitor.record
 
     model, optimizer, monitor = watched()
-    with pytest.warns(RuntimeWarning, match="no parameter of the optimizer has a gradient: nothing is trained"):
+    with pytest.warns(
+        RuntimeWarning, match="no parameter of the optimizer has a gradient in this step, which changes nothing"
+    ):
         optimizer.step()
 
     _, optimizer, monitor = watched()
@@ -434,12 +436,73 @@ def test_what_cannot_be_measured_is_said_once():
         monitor.log(1.0)
 
 
-def test_the_record_has_all_steps_without_waiting_for_a_read_out():
-    model, optimizer, monitor = watched()
-    for _ in range(3):
+@pytest.mark.parametrize("often", [True, False])
+def test_reading_the_record_often_changes_nothing_else(often, tmp_path):
+    told = []
+    model, optimizer, monitor = watched(
+        path=tmp_path / "log.jsonl", sinks=[CSV(tmp_path / "log.csv")], on_verdict=told.append
+    )
+    x = torch.randn(6, 3)
+    losses = []
+    for step in range(120):
         optimizer.zero_grad()
-        loss = model(torch.ones(2, 3)).square().mean()
+        loss = model(x).square().mean()
         loss.backward()
         optimizer.step()
-        monitor.log(loss)
-    assert monitor.record["epoch"].tolist() == [0, 1, 2]
+        if often and step:
+            monitor.verdict(), monitor.state_dict()
+            assert len(monitor.record["epoch"]) == step
+        monitor.log(loss, outputs=model(x), targets=torch.ones(6))
+        if often:
+            assert monitor.record["loss"][-1] == loss.item()
+        monitor.log(2 * loss)
+        losses.append(1.5 * loss.item())
+        if often:
+            assert monitor.record["loss"].tolist() == pytest.approx(losses)
+    monitor.close()
+    monitor.note(validation_loss=0.3)
+    assert monitor.record["loss"].tolist() == pytest.approx(losses)
+    assert told
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "step" in row] == list(range(120))
+    assert [row["loss"] for row in rows if "step" in row] == pytest.approx(losses)
+    assert "accuracy" in (tmp_path / "log.csv").read_text().splitlines()[0]
+
+
+def test_a_row_that_is_not_complete_goes_on_from_a_checkpoint():
+    model, optimizer, monitor = watched()
+    model(torch.ones(2, 3)).square().mean().backward()
+    optimizer.step()
+    monitor.log(1.0)
+    _, _, after = watched()
+    after.load_state_dict(monitor.state_dict())
+    assert after.record["loss"].tolist() == [1.0]
+    assert after.record["gradient_norm"].tolist() == monitor.record["gradient_norm"].tolist()
+
+
+@pytest.mark.parametrize("outputs", ["auto", "logits"])
+def test_whole_numbers_that_fit_no_outputs(outputs):
+    _, optimizer, monitor = watched(outputs=outputs)
+    optimizer.step()
+    left = "accuracy is" if outputs == "logits" else "confidence, saturation and accuracy are"
+    with pytest.warns(RuntimeWarning, match=rf"shape \(8, 2\) do not fit outputs of shape \(8, 5\): {left} left out"):
+        monitor.log(1.0, outputs=torch.randn(8, 5), targets=torch.zeros(8, 2, dtype=torch.int64))
+    assert ("confidence" in monitor.record) == (outputs == "logits")
+
+
+@pytest.mark.parametrize(("outputs", "labels"), [((8, 5), (8, 1)), ((8, 5), (8,)), ((5,), ()), ((2, 4, 5), (2, 4, 1))])
+def test_labels_may_stand_in_a_column(outputs, labels):
+    _, optimizer, monitor = watched()
+    optimizer.step()
+    o = torch.randn(outputs)
+    y = o.argmax(-1).reshape(labels)
+    monitor.log(1.0, outputs=o, targets=y)
+    assert monitor.record["accuracy"].tolist() == [1.0]
+
+
+def test_empty_outputs_are_left_out():
+    _, optimizer, monitor = watched()
+    optimizer.step()
+    with pytest.warns(RuntimeWarning, match="left out"):
+        monitor.log(1.0, outputs=torch.zeros(0, 5), targets=torch.zeros(0, dtype=torch.int64))
+    assert "confidence" not in monitor.record

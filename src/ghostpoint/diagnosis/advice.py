@@ -31,15 +31,14 @@ def advice_for(judged: Judged, series: Series | None, levels: Levels | None) -> 
         if evidence.get("growth", 1.0) > 1.5:
             return f"The swings grow: {half} now, before a step leads into the no-learning zone."
         return f"To go lower, {half} or decay it; each swing risks a step into the no-learning zone."
+    gone = evidence.get("gradient_share", 1.0) == 0.0 or evidence.get("last_gradient_norm", 1.0) == 0.0
+    if judged.name == "plateau at chance" and gone:
+        return "The gradient is gone: lower the output confidence or start from other weights."
+    if series is not None and (idle := _nothing_is_trained(judged, series)):
+        return idle
     if judged.name == "plateau at chance":
-        if evidence.get("gradient_share", 1.0) == 0.0 or evidence.get("last_gradient_norm", 1.0) == 0.0:
-            return "The gradient is gone: lower the output confidence or start from other weights."
-        if series is not None and (idle := _nothing_is_trained(series)):
-            return idle
         return "Wait, for plateaus can end abruptly; a lower output confidence or more trainable ranks shorten them."
     if judged.name == "plateau at a constant answer":
-        if series is not None and (idle := _nothing_is_trained(series)):
-            return idle
         return (
             "The network gives one answer to every input: more steps alone may take long. Check that the inputs "
             "reach it and the targets fit them, and try another learning rate, initialisation or output confidence."
@@ -69,14 +68,18 @@ def advice_for(judged: Judged, series: Series | None, levels: Levels | None) -> 
     return "Go on: the loss still comes down."
 
 
-def _nothing_is_trained(series: Series) -> str:
+def _nothing_is_trained(judged: Judged, series: Series) -> str:
     """What to check where no parameter seems to change; empty where some may."""
-    if series.rate is not None and not series.rate.any():
-        return "The learning rate is 0 in every row: nothing is trained."
+    rates = np.zeros(0) if series.rate is None else series.rate[np.isfinite(series.rate)]
+    if judged.name.startswith(("plateau", "converged")) and len(rates) and not rates.any():
+        return (
+            "The recorded learning rate is 0 in every row. Unless it is rounded, or that of other parameters is not, "
+            "nothing is trained."
+        )
     if len(series.loss) >= FEW and np.ptp(series.loss) == 0:
         return (
-            "The loss is the same number in every row. Unless that is its rounding, nothing is trained: check that the "
-            "optimizer holds the network's parameters and that gradients reach them. If it is rounded, wait, and "
-            "record more digits."
+            "The loss is the same number in every row. Unless it is rounded, nothing is trained: check that the "
+            "optimizer holds the network's parameters and that gradients reach them. If it is rounded, record more "
+            "digits."
         )
     return ""

@@ -8,7 +8,6 @@ two entropies.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,10 +32,9 @@ _OPERATORS = {
     "BinaryCrossEntropyBackward": "probabilities",
     "LogSoftmaxBackward": "cross_entropy",
     "LogSigmoidBackward": "bce",
-    "PowBackward": "squared",
 }
-#: nodes of the graph between the loss and the outputs that are looked at
-_NODES = 200
+#: nodes of a graph that are looked at: of most, and where these do not do
+_NEAR, _NODES = 100, 2000
 
 
 @dataclass(frozen=True)
@@ -114,44 +112,83 @@ def distance_of_graph(loss: torch.Tensor, outputs: torch.Tensor) -> Distance | N
     """The distance that fits a loss, read from the operators between the outputs and it; None if
     they are not known.
 
-    The nearest known operator to the loss decides. One that does not lead to the outputs, such as
-    the square of a penalty on the weights, does not count; but if none leads to them, as where
-    outputs are answers made from what the loss takes, the nearest does. A loss computed by a
-    compiled function shows no operators.
+    Of the known operators that lead to the outputs the nearest to the loss decides. Where the loss
+    is not taken of the outputs, but both of the same answers, as where outputs are probabilities
+    and the loss takes logits, one that leads to these does. So a penalty on the weights is not
+    taken for the loss. A loss computed by a compiled function shows no operators.
     """
-    edge, nearest, reached = outputs.grad_fn, None, False
-    for node in _below(loss.grad_fn, edge):
-        reached = reached or node is edge
-        kind = None if node is edge else _kind_of(node)
-        if kind is None:
-            continue
-        if edge is None or any(one is edge for one in _below(node, edge)):
-            return _refined(Distance(kind), node)
-        nearest = nearest or (node, kind)
-    if nearest is None or reached:
+    edge = _node_of(outputs)
+    if edge is None or loss.grad_fn is None:
         return None
-    return _refined(Distance(nearest[1]), nearest[0])
+    reached, node = _operator_above({edge}, loss.grad_fn, _NEAR)
+    if node is None:
+        _, node = _operator_above({edge} if reached else _made_of(edge), loss.grad_fn, _NODES)
+    return None if node is None else _refined(Distance(_kind_of(node) or ""), node)
 
 
-def _below(node: Any, last: Any) -> Iterator[Any]:
-    """A node of a graph and those that lead to it, the nearest first, but none that leads to
-    ``last``; so many as are looked at.
+def _node_of(outputs: torch.Tensor) -> Any:
+    """The node of a graph that gives the outputs; of a leaf, where its gradient is summed."""
+    if outputs.grad_fn is not None or not outputs.requires_grad:
+        return outputs.grad_fn
+    with torch.enable_grad():
+        made = outputs.view_as(outputs).grad_fn
+    return None if made is None else made.next_functions[0][0]
+
+
+def _operator_above(ends: set[Any], start: Any, most: int) -> tuple[bool, Any]:
+    """Whether a graph that begins at ``start`` has one of the ``ends``, and the nearest known
+    operator that leads to one.
+
+    Nodes are visited by their distance from the start, each once, and at most ``most``.
     """
-    level, seen = [] if node is None else [node], {node}
+    order = {start: 0}
+    above: dict[Any, list[Any]] = {start: []}
+    leading: set[Any] = set()
+    reached = start in ends
+    level = [] if reached else [start]
     for one in level:  # it grows meanwhile
-        yield one
-        if one is last:
-            continue
         for child, _ in getattr(one, "next_functions", ()):
-            if child is not None and child not in seen and len(seen) < _NODES:
+            if child is None:
+                continue
+            if child not in order:
+                if len(order) >= most:
+                    continue
+                order[child] = len(order)
+                above[child] = []
+                if child not in ends:
+                    level.append(child)
+            above[child].append(one)
+            if child not in ends and child not in leading:
+                continue
+            reached, following, found = True, [one], None
+            while following:  # all that leads to this one
+                node = following.pop()
+                if node in leading:
+                    continue
+                leading.add(node)
+                following += above[node]
+                if _kind_of(node) is not None and (found is None or order[node] < order[found]):
+                    found = node
+            if found is not None:
+                return True, found
+    return reached, None
+
+
+def _made_of(edge: Any) -> set[Any]:
+    """The nodes that the outputs are made of, the nearest first, but for parameters."""
+    level, seen = [edge], {edge}
+    for one in level:  # it grows meanwhile
+        for child, _ in getattr(one, "next_functions", ()):
+            if child is not None and child not in seen and len(seen) < _NEAR and not hasattr(child, "variable"):
                 seen.add(child)
                 level.append(child)
+    return seen
 
 
 def _kind_of(node: Any) -> str | None:
     name = type(node).__name__
-    if name.startswith("PowBackward") and getattr(node, "_saved_exponent", 2) != 2:
-        return None
+    if name.startswith("PowBackward"):  # 0 has a number as its exponent, 1 a tensor
+        return "squared" if name == "PowBackward0" and node._saved_exponent == 2 else None
     return next((kind for start, kind in _OPERATORS.items() if name.startswith(start)), None)
 
 

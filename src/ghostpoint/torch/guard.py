@@ -60,6 +60,7 @@ class Guard:
         Its buffers (running statistics) are put back after each trial.
     optimizer : torch.optim.Optimizer
         Any but those that call the closure themselves (L-BFGS), which run unguarded with a warning.
+        It has one guard: another is taken off, with a warning.
     criterion : callable (outputs, targets) to loss, optional
         For ``guard.step(inputs=x, targets=y)``, without a closure.
     batch : "auto", "fixed" or "fresh"
@@ -87,7 +88,7 @@ class Guard:
     Raises
     ------
     ValueError
-        For an unknown batch or distance, an optimizer without parameters, and one that has a guard.
+        For an unknown batch or distance, and an optimizer without parameters.
     """
 
     def __init__(
@@ -108,8 +109,6 @@ class Guard:
         if not callable(distance):
             one_of("distance", distance, ("auto", *KINDS))
         self.on_update = on_update
-        if any(isinstance(getattr(hook, "__self__", None), Guard) for hook in _hooks_before(optimizer)):
-            raise InputError("optimizer has a guard already: two would judge each other; call remove() of the first")
         self.parameters = Parameters(optimizer)
         self._decay = DecoupledDecay(self.parameters)
         self.last: Update | None = None
@@ -129,6 +128,7 @@ class Guard:
         self._withheld: list[torch.Tensor | None] | None = None
         self._replaced: list[torch.Tensor | None] | None = None
         self._loss = float("nan")
+        self._replace_others()
         self._hook()
         distributed: Any = getattr(torch, "distributed", None)
         ready = distributed is not None and distributed.is_available() and distributed.is_initialized()
@@ -246,6 +246,13 @@ class Guard:
 
     # Hooks of the optimizer.
 
+    def _replace_others(self) -> None:
+        hooks: dict[int, Any] = getattr(self.optimizer, "_optimizer_step_pre_hooks", {})
+        for other in [getattr(hook, "__self__", None) for hook in hooks.values()]:
+            if isinstance(other, Guard):
+                self._warn("replaced", "the optimizer had a guard already, which is taken off")
+                other.remove()
+
     def _hook(self) -> None:
         optimizer = self.optimizer
         self._handles = [
@@ -292,8 +299,8 @@ class Guard:
         if all(p.grad is None for p in self.parameters.tensors):
             self._warn(
                 "no gradient",
-                "no parameter of the optimizer has a gradient, and nothing is learned: the loss does not depend on "
-                "them, or backward() was not called",
+                "no parameter of the optimizer has a gradient in this step, which changes nothing: the loss does not "
+                "depend on them, or backward() was not called",
             )
         if getattr(optimizer, "grad_scale", None) is not None:
             self._warn("fused", "a fused optimizer takes scaled gradients: only the rule for fresh batches is used")
@@ -382,6 +389,7 @@ class Guard:
                 found = self._fresh.judge(passes, theta, d, loss)
         except BaseException:
             self.parameters.set(theta)  # not where a trial has put them
+            self._counts["updates"] -= 1
             raise
         action = "kept" if found.own else "changed"
         self._expected, self._expected_at = found.trial, self.parameters.versions()
@@ -478,9 +486,3 @@ class Guard:
             return state
         self.load_state_dict(state[_STATE])
         return {name: value for name, value in state.items() if name != _STATE}
-
-
-def _hooks_before(optimizer: torch.optim.Optimizer) -> Iterable[Any]:
-    """What is called before each of its steps."""
-    hooks: dict[int, Any] = getattr(optimizer, "_optimizer_step_pre_hooks", {})
-    return hooks.values()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import copy
 import os
 import time
 import warnings
@@ -24,11 +25,13 @@ from ghostpoint.torch.quantities import (
     OF_OUTPUTS,
     OUTPUTS,
     Answers,
+    added,
     answers,
     cadences,
     curves,
     fetched,
     norm,
+    of_slow_points,
     one_loss,
     one_number,
     update_and_rate,
@@ -143,7 +146,7 @@ class Monitor:
         self.step = 0
         self._first_step = 0
         self._after: bool | None = None  # whether log comes after the step it belongs to
-        self._compiled = False
+        self._compiled = self._closure = False
         self._logged = 0
         self._warned: set[str] = set()
         self._pending: list[tuple[int, str, torch.Tensor | Answers]] = []
@@ -246,14 +249,16 @@ class Monitor:
         if isinstance(outputs, torch.Tensor) and outputs.is_floating_point():
             known = targets if isinstance(targets, torch.Tensor) else None
             found = answers(outputs, known)
-            if found is None and known is not None and known.is_floating_point():
+            if found is None and known is not None:
+                stated = known.is_floating_point() or self.outputs != "auto"
+                found = answers(outputs, None) if stated else None
+                left = "accuracy is" if found is not None else "confidence, saturation and accuracy are"
                 self._warn("targets", f"targets of shape {tuple(known.shape)} do not fit outputs of shape "
-                           f"{tuple(outputs.shape)}: accuracy is left out")  # fmt: skip
-                found = answers(outputs, None)
-        if found is None:
-            self._warn("outputs", "outputs must be a real tensor that fits the targets: confidence, saturation and "
-                       f"accuracy are left out; got {type(outputs).__name__}")  # fmt: skip
+                           f"{tuple(outputs.shape)}: {left} left out")  # fmt: skip
         else:
+            self._warn("outputs", "outputs must be a real tensor: confidence, saturation and accuracy are left out; "
+                       f"got {type(outputs).__name__}")  # fmt: skip
+        if found is not None:
             self._pending.append((at, "answers", found))
         self._spent(next(name for name in OF_OUTPUTS if self._due(name, at)), start)
 
@@ -267,11 +272,7 @@ class Monitor:
             self._warn("slow_points", f"slow points are left out: {error}")
             self.every["slow_points"] = None
             return
-        ghosts = found.speed[found.kind == "ghost"]
-        kept = {"fixed_points": float((found.kind == "fixed").sum()), "ghosts": float(len(ghosts))}
-        if len(ghosts):
-            kept["ghost_speed"] = float(ghosts.min())
-        self._host.setdefault(at, {}).update(kept)
+        self._host.setdefault(at, {}).update(of_slow_points(found))
         self._spent("slow_points", start)
 
     # Hooks of the optimizer.
@@ -296,15 +297,12 @@ class Monitor:
             if closure and self._due("gradient_norm", at):
                 self._closure = True
         if self._due("learning_rate", at):
-            start = time.perf_counter()
-            rate = optimizer.param_groups[0].get("lr")
+            start, rate = time.perf_counter(), optimizer.param_groups[0].get("lr")
             if isinstance(rate, torch.Tensor):
                 self._pending.append((at, "learning_rate", rate.detach().reshape(()).clone()))
             elif rate is not None:
                 self._host.setdefault(at, {})["learning_rate"] = float(rate)
             self._spent("learning_rate", start)
-
-    _closure = False
 
     def _after_update(self, optimizer: Any, args: Any, keywords: Any) -> None:
         if _is_compiling():
@@ -318,9 +316,8 @@ class Monitor:
                 start = time.perf_counter()
                 trained = self._trained()
                 pairs = [(b, p.detach(), p.grad) for b, p in zip(self._before, trained, strict=True)]
-                dense = [
-                    (b, p, g.detach()) for b, p, g in pairs if g is not None and not g.is_sparse
-                ]  # others have not moved, or say so in their own norm
+                # others have not moved, or say so in their own norm
+                dense = [(b, p, g.detach()) for b, p, g in pairs if g is not None and not g.is_sparse]
                 if dense:
                     size, rate = update_and_rate(*zip(*dense, strict=True))
                     if self._due("update_size", at):
@@ -341,7 +338,7 @@ class Monitor:
         if gradients:
             self._pending.append((at, "gradient_norm", norm(gradients)))
         else:
-            self._warn("gradient", "no parameter of the optimizer has a gradient: nothing is trained")
+            self._warn("gradient", "no parameter of the optimizer has a gradient in this step, which changes nothing")
         self._spent("gradient_norm", start)
 
     def _trained(self) -> list[torch.Tensor]:
@@ -351,37 +348,43 @@ class Monitor:
 
     def _read_out_if_due(self) -> None:
         if self.step - self._read_step >= STEPS or time.monotonic() - self._read_time >= SECONDS:
-            self.read_out()
+            self._read_step, self._read_time = self.step, time.monotonic()
+            self._read_out(self.step)  # steps before this one are complete
             self._judge_if_cheap()
 
     def read_out(self, *, last: bool = False) -> None:
-        """Fetch what was measured, and write the rows that are complete; with ``last`` the present
-        step's too.
+        """Fetch what was measured, and write the rows that are complete; with ``last`` all rows.
 
-        This waits for the devices once.
+        Where logs come after their step, the last one is not complete before the next begins. This
+        waits for the devices once.
         """
+        self._read_out(self.step + 1 if last else self.step if self._after is False else self.step - 1)
+
+    def _read_out(self, limit: int) -> None:
         start = time.perf_counter()
-        self._read_step, self._read_time = self.step, time.monotonic()
-        limit = self.step + (1 if last else 0)
-        ready = [one for one in self._pending if one[0] < limit]
+        rows = self._rows(limit)
         self._pending = [one for one in self._pending if one[0] >= limit]
-        rows = {at: self._host.pop(at) for at in sorted(self._host) if at < limit}
-        sums: dict[tuple[int, str], list[float]] = {}
-        for at, name, value in fetched(ready):
-            for quantity, one in self._values(name, value, at).items():
-                sums.setdefault((at, quantity), []).append(one)
-        for (at, name), values in sums.items():
-            rows.setdefault(at, {})[name] = sum(values) / len(values)
-        for at in sorted(rows):
-            for name, one in rows[at].items():
-                steps, curve = self._record.setdefault(name, (array("d"), array("d")))
-                steps.append(at)
-                curve.append(one)
+        self._host = {at: values for at, values in self._host.items() if at >= limit}
+        added(self._record, rows)
         if rows and self.sinks:
             table = [{"step": at, **rows[at]} for at in sorted(rows)]
             for sink in self.sinks:
                 sink.write(table)
         self._spent("read-out", start)
+
+    def _rows(self, limit: int) -> dict[int, dict[str, float]]:
+        """What was measured at the steps before ``limit`` and is not read out."""
+        rows = {at: dict(values) for at, values in self._host.items() if at < limit}
+        sums: dict[tuple[int, str], list[float]] = {}
+        for at, name, value in fetched([one for one in self._pending if one[0] < limit]):
+            for quantity, one in self._values(name, value, at).items():
+                sums.setdefault((at, quantity), []).append(one)
+        for (at, name), values in sums.items():
+            rows.setdefault(at, {})[name] = sum(values) / len(values)
+        return rows
+
+    def _whole_record(self) -> dict[str, NDArray[np.float64]]:
+        return curves(added(copy.deepcopy(self._record), self._rows(self.step + 1)))
 
     def _values(self, name: str, value: Any, at: int) -> dict[str, float]:
         if name != "answers":
@@ -398,24 +401,23 @@ class Monitor:
         """What was measured: ``epoch`` (steps with a loss) and curves over it, NaN where not
         measured. This waits for the devices once.
         """
-        self.read_out()
-        return curves(self._record)
+        return self._whole_record()
 
     def verdict(self) -> Diagnosis:
         """``ghostpoint.diagnose`` of the record so far; judged again when the record has grown."""
-        self.read_out()
         return self._judge()
 
     def _judge(self) -> Diagnosis:
         from ghostpoint.diagnosis import diagnose
 
-        points = len(self._record.get("loss", ((), ()))[0])
+        record = self._whole_record()
+        points = len(record["epoch"])
         if self._judged is None or self._judged[0] != points:
             if not points:
                 raise InputError("no loss has been logged yet: verdict() needs monitor.log(loss) and a step")
             start = time.perf_counter()
             known = ("epoch", "loss", "gradient_norm", "accuracy", "confidence", "learning_rate", "validation_loss")
-            seen = {name: values for name, values in curves(self._record).items() if name in known}
+            seen = {name: values for name, values in record.items() if name in known}
             self._judged = points, diagnose(seen, **self._levels)
             self._spent("judging", start)
         return self._judged[1]
@@ -453,6 +455,7 @@ class Monitor:
         self.read_out(last=True)
         for sink in self.sinks:
             sink.close()
+        self.sinks = []
         for handle in self._handles:
             handle.remove()
 
@@ -463,15 +466,16 @@ class Monitor:
         self.close()
 
     def state_dict(self) -> dict[str, Any]:
-        """The number of the step and the record, for a checkpoint."""
+        """The number of the step, the record and rows that are not complete, for a checkpoint."""
         self.read_out()
         record = {name: [list(steps), list(values)] for name, (steps, values) in self._record.items()}
-        return {"step": self.step, "record": record, "version": __version__}
+        return {"step": self.step, "record": record, "rows": self._rows(self.step + 1), "version": __version__}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint: steps go on, so that the log does."""
         self.step = self._first_step = self._read_step = int(state["step"])
         self._record = {name: (array("d", at), array("d", values)) for name, (at, values) in state["record"].items()}
+        self._host, self._pending = {int(at): dict(row) for at, row in state.get("rows", {}).items()}, []
 
     # The rest.
 

@@ -6,8 +6,9 @@ Nothing here changes what it is given, draws random numbers, or waits for a devi
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,16 +17,21 @@ from numpy.typing import NDArray
 from ghostpoint.checks import integer, one_of
 from ghostpoint.errors import InputError
 
+if TYPE_CHECKING:
+    from ghostpoint.slow_points import SlowPoints
+
 __all__ = [
     "CADENCES",
     "OF_OUTPUTS",
     "OUTPUTS",
     "Answers",
+    "added",
     "answers",
     "cadences",
     "curves",
     "fetched",
     "norm",
+    "of_slow_points",
     "one_loss",
     "one_number",
     "state_saturation",
@@ -57,6 +63,18 @@ BOUND = 0.01
 MOST = 1 << 16
 
 
+def added(
+    record: dict[str, tuple[array[float], array[float]]], rows: Mapping[int, Mapping[str, float]]
+) -> dict[str, tuple[array[float], array[float]]]:
+    """A record, steps and values of each quantity, with more rows, by their steps."""
+    for at in sorted(rows):
+        for name, one in rows[at].items():
+            steps, values = record.setdefault(name, (array("d"), array("d")))
+            steps.append(at)
+            values.append(one)
+    return record
+
+
 def curves(record: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> dict[str, NDArray[np.float64]]:
     """``epoch``, the steps with a loss, and every quantity at them, from steps and values of each;
     NaN where not measured.
@@ -72,6 +90,13 @@ def curves(record: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> dic
             curve[where[fits]] = np.array(values)[fits]
             found[name] = curve
     return found
+
+
+def of_slow_points(found: SlowPoints) -> dict[str, float]:
+    """How many fixed points and ghosts there are, and ``|F|`` at the slowest ghost."""
+    ghosts = found.speed[found.kind == "ghost"]
+    slowest = {"ghost_speed": float(ghosts.min())} if len(ghosts) else {}
+    return {"fixed_points": float((found.kind == "fixed").sum()), "ghosts": float(len(ghosts)), **slowest}
 
 
 def one_number(name: str, value: Any) -> float:
@@ -160,13 +185,19 @@ def answers(outputs: torch.Tensor, targets: torch.Tensor | None) -> Answers | No
     Confidence is the mean probability of the likelier answer, saturation the share of answers whose
     probability is within 0.01 of certain. Targets that are whole numbers, of one axis less than the
     outputs, are class labels: the axis of the classes is 1, as for ``nn.CrossEntropyLoss``, or the
-    last one. Negative labels do not count. Other targets have the shape of the outputs, axes of
-    length one apart.
+    last one, and they may stand in a column. Negative labels do not count. Other targets have the
+    shape of the outputs, axes of length one apart.
     """
     o = outputs.detach()
     y = None if targets is None else targets.detach()
+    if o.numel() == 0:
+        return None
     if y is not None and y.squeeze().shape == o.squeeze().shape:
         y = y.reshape(o.shape)
+    elif y is not None and not y.is_floating_point() and o.ndim and y.shape == (*o.shape[:-1], 1):
+        y = y.squeeze(-1)  # labels in a column
+    if y is not None and y.ndim == 0 and o.ndim == 1:  # of one trial
+        o, y = o[None], y[None]
     rows = max(MOST // max(o[0].numel() if o.ndim else 1, 1), 1)
     if y is not None and not y.is_floating_point() and y.ndim == o.ndim - 1:
         axis = 1 if o.shape[:1] + o.shape[2:] == y.shape else -1
@@ -181,7 +212,7 @@ def answers(outputs: torch.Tensor, targets: torch.Tensor | None) -> Answers | No
         confidence = torch.where(counted, best, 0.0).sum() / number
         start = torch.zeros(3, device=o.device)
         return Answers(torch.cat([start, torch.stack([confidence, certain, right])]), True)
-    if o.numel() == 0 or not (y is None or y.shape == o.shape):
+    if not (y is None or y.shape == o.shape):
         return None
     o = o[:rows].float() if o.ndim else o.reshape(1).float()
     y = None if y is None else y[:rows].float() if y.ndim else y.reshape(1).float()
