@@ -841,3 +841,66 @@ def test_a_trial_that_fails_leaves_the_network_as_it_was_before_the_update(rule)
     guard.step(closure)
     assert guard.last.rule == rule
     assert guard.counts["updates"] == 1
+
+
+def slope(optimizer, at=1.0, rise=1e-3, **options):
+    """A guard of one number w with the loss 1 + rise w."""
+    w = nn.Parameter(torch.tensor([at], dtype=torch.float64))
+    model = nn.ParameterList([w])
+    guard = Guard(model, optimizer([w]), batch="fixed", distance="squared", fixed=FixedBatch(**options))
+    return w, guard, lambda: ((1 + rise * w).squeeze(), 1e-6 * w)
+
+
+def test_updates_may_be_longer_where_nothing_is_gained():
+    w, guard, closure = slope(lambda w: torch.optim.SGD(w, lr=1e9), at=-1.0, rise=1e-6, growth=1.0)
+    lengths = []
+    for _ in range(60):
+        before = w.item()
+        guard.step(closure)
+        lengths.append(abs(w.item() - before) / abs(before))
+    np.testing.assert_allclose(lengths[:50], 0.02, rtol=1e-4)
+    assert 0.02 < lengths[51] < 0.05  # the factor grows by a quarter an update at most
+    np.testing.assert_allclose(lengths[55:], 0.05, rtol=1e-4)
+
+
+def test_a_rise_is_accepted_where_nothing_is_gained_but_not_beyond_a_hundredth_of_the_lowest_loss():
+    w, guard, closure = slope(lambda w: torch.optim.SGD(w, lr=1e9, maximize=True), patience=3)
+    losses = [guard.step(closure).item() for _ in range(300)]
+    assert max(losses[:3]) < losses[0] * (1 + 1e-12)  # but for rounding
+    assert losses[0] * 1.005 < max(losses) <= losses[0] * 1.0101
+    assert guard._fixed.best == losses[0]
+
+    state = copy.deepcopy(guard.state_dict())
+    _, other, _ = slope(lambda w: torch.optim.SGD(w, lr=1e9, maximize=True), at=w.item())
+    other.load_state_dict(state)
+    assert (other._fixed.waited, other._fixed.mark) == (guard._fixed.waited, guard._fixed.mark)
+
+
+def test_a_network_that_has_gained_is_not_stuck():
+    rule = FixedBatch()
+    assert rule.is_stuck(0.9, 1.0, 50)
+    assert not rule.is_stuck(0.9, 1.0, 49)
+    assert not rule.is_stuck(0.5, 1.0, 500)
+    assert rule.most(0.9, 1.0) == pytest.approx(0.9 * (1 + 0.2 * 0.1))
+    assert rule.most(0.999, 1.0, stuck=True) == pytest.approx(0.999 * 1.01)
+    assert FixedBatch(cap=0.1).farthest(True) == 0.1
+
+
+@pytest.mark.parametrize(("name", "value"), [("stuck", 0.0), ("patience", 0), ("gain", -0.1)])
+def test_numbers_of_the_rule_for_plateaus_are_checked(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        FixedBatch(**{name: value})
+
+
+def test_a_network_that_is_stuck_at_chance_learns():
+    from benchmarks.memory_tasks import problem
+
+    parity = problem("parity")
+    network = parity.network("tanh", 64, seed=1008)
+    guard = Guard(network, torch.optim.Adam(network.parameters(), lr=0.03), batch="fixed")
+    x, y = parity.batches(torch.Generator())()
+    for update in range(300):
+        loss = guard.step(lambda: parity.loss(network(x), y))
+        if loss < 0.1 * parity.chance:
+            break
+    assert 50 < update < 299

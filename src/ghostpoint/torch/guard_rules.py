@@ -38,6 +38,11 @@ class FixedBatch:
     Down a stiff direction the update goes by Newton's step, or at the rate of the optimizer's
     update where that is shorter.
 
+    Where no update may raise the loss, a network can stay on a plateau for ever. So one is *stuck*
+    if L_best is above half of L_first and has not fallen by the share ``gain`` in ``patience``
+    updates. There an update may raise the loss to L_best (1 + gain), and ``stuck`` is its limit in
+    place of ``cap``.
+
     A decoupled decay of the weights (AdamW; NAdam, RAdam and Adam with
     ``decoupled_weight_decay=True``; Adafactor, Muon) is no step along the loss: the factor does not
     multiply it. It is made at the optimizer's own rate beside the stiff directions, or less. After
@@ -52,6 +57,13 @@ class FixedBatch:
     cap : float
         How far the parameters may move beside the stiff directions in one update, relative to their
         norm.
+    stuck : float
+        The same where a network is stuck, if that is more than ``cap``.
+    patience : int
+        Updates without a gain after which a network is stuck.
+    gain : float
+        By what share the lowest loss must fall to be a gain, and may be exceeded where a network is
+        stuck.
     growth : float
         Largest factor of the optimizer's update.
     raised : float
@@ -72,6 +84,9 @@ class FixedBatch:
     kappa: float = 0.5
     jump: float = 0.2
     cap: float = 0.02
+    stuck: float = 0.05
+    patience: int = 50
+    gain: float = 0.01
     growth: float = 1000.0
     raised: float = 1.25
     held: float = 0.5
@@ -80,8 +95,10 @@ class FixedBatch:
     tries: int = 8
 
     def __post_init__(self) -> None:
-        for name in ("kappa", "cap"):
+        for name in ("kappa", "cap", "stuck"):
             checks.number(name, getattr(self, name), above=0, allow_inf=True)
+        checks.integer("patience", self.patience, at_least=1)
+        checks.number("gain", self.gain, at_least=0)
         checks.number("jump", self.jump, at_least=0)
         checks.number("growth", self.growth, above=0)
         checks.number("raised", self.raised, above=1)
@@ -97,14 +114,25 @@ class FixedBatch:
         secants = fitting if self.secants is None else self.secants
         return secants, large if self.compact is None else self.compact
 
-    def most(self, loss: float, first: float) -> float:
+    def is_stuck(self, best: float, first: float, waited: int) -> bool:
+        """Whether a network is stuck, ``waited`` updates after its lowest loss last fell by
+        ``gain``.
+        """
+        return waited >= self.patience and best > 0.5 * first
+
+    def farthest(self, stuck: bool) -> float:
+        """How far the parameters may move beside the stiff directions, relative to their norm."""
+        return max(self.cap, self.stuck) if stuck else self.cap
+
+    def most(self, loss: float, first: float, stuck: bool = False) -> float:
         """The largest loss that is accepted; ``loss`` is the lowest so far, ``first`` the first of
         the training.
 
-        No rise at all on the first plateau, one by the share ``jump`` once the task is learned.
+        No rise at all on the first plateau, but one by the share ``gain`` where the network is
+        stuck, and one by the share ``jump`` once the task is learned.
         """
         learned = min(max(1 - loss / first, 0.0), 1.0) if first > 0 else 0.0
-        return loss + abs(loss) * self.jump * learned
+        return loss + abs(loss) * max(self.jump * learned, self.gain if stuck else 0.0)
 
 
 @dataclass(frozen=True)

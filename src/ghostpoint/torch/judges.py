@@ -66,6 +66,8 @@ class FixedJudge:
         self.factor = self.share = 1.0
         self.first: float | None = None
         self.best: float | None = None
+        # the lowest loss when it last fell by the rule's gain, and updates since then
+        self.mark, self.waited = float("inf"), 0
         self.gradient: torch.Tensor | None = None
         # of the update in progress: stiff directions, and the length of the rest of the gradient
         self.stiff: StiffParts | None = None
@@ -108,6 +110,7 @@ class FixedJudge:
         """Another batch: its secants say nothing of this one."""
         self.secants.clear()
         self.gradient = self.best = None
+        self.mark, self.waited = float("inf"), 0
         self.factor = min(self.factor, 1.0)
 
     def judge(
@@ -135,15 +138,20 @@ class FixedJudge:
         d_d, theta_theta, by_rest = torch.stack([d.dot(d), theta.dot(theta), rest]).tolist()
         along = np.zeros(0) if stiff is None else self.secants.along(stiff, d)
         first = self.first = loss if self.first is None else self.first
-        allowed = loss if self.best is None else rule.most(self.best, first)
+        stuck = self.best is not None and rule.is_stuck(self.best, first, self.waited)
+        allowed = loss if self.best is None else rule.most(self.best, first, stuck)
         if self.best is None or loss > allowed + MOVED * abs(allowed):
             self.best = loss  # no update has been here: somebody else has moved the parameters
         best = self.best = min(loss, self.best)
+        fell = self.mark == float("inf") or best < self.mark - rule.gain * abs(self.mark)
+        self.mark, self.waited = (best, 0) if fell else (self.mark, self.waited + 1)
         # |r|, and how far r may go
         beside = max(d_d - float(along @ along), 0.0) ** 0.5
         size = theta_theta**0.5
-        factor = min(self.factor, rule.cap * size / beside) if beside > 0 and size > 0 else self.factor
-        most = rule.most(best, first) + ROUNDING * passes.precision() * abs(loss)
+        stuck = rule.is_stuck(best, first, self.waited)
+        cap = rule.farthest(stuck)
+        factor = min(self.factor, cap * size / beside) if beside > 0 and size > 0 else self.factor
+        most = rule.most(best, first, stuck) + ROUNDING * passes.precision() * abs(loss)
 
         # a trial that is refused shrinks as a whole: where the limits along stiff directions are
         # too wide, a smaller factor alone would not
@@ -177,11 +185,13 @@ class FixedJudge:
     def state_dict(self) -> dict[str, Any]:
         """All that was learned."""
         return {"factor": self.factor, "share": self.share, "first": self.first, "best": self.best,
+                "mark": self.mark, "waited": self.waited,
                 "gradient": self.gradient, "secants": self.secants.state_dict()}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave."""
         self.factor, self.first, self.best = state["factor"], state["first"], state.get("best")
+        self.mark, self.waited = state.get("mark", float("inf")), state.get("waited", 0)
         gradient = state["gradient"]
         self.share = state.get("share", 1.0)
         self.gradient = None if gradient is None else gradient.to(self.parameters.device).clone()
