@@ -41,10 +41,8 @@ RATES = {
     "adamw": (0.003, 0.03, 0.3),
 }
 FRESH_RATES = {"adding": (0.003, 0.03, 0.3), "copy": (0.001, 0.01, 0.1)}
-#: version of the guard's rules; runs of another one are not comparable
-RULE = 3
-#: likewise of an optimizer that the guard has since been changed for alone, and of fresh batches
-RULES, FRESH_RULE = {"adamw": 4}, 5
+#: versions of the guard's rules for fixed and for fresh batches; runs of another are not comparable
+RULE, FRESH_RULE = 6, 5
 #: the first seed that was looked at after the rule for fixed batches was made
 NEW = 300
 SAVED = Path(__file__).parent / "results" / "guards.json"
@@ -209,15 +207,15 @@ def new_seeds(runs: list[dict]) -> str:
     return textwrap.fill(text, 100, break_on_hyphens=False)
 
 
-def rule_of(task: str, optimizer: str) -> int:
+def rule_of(task: str) -> int:
     """The version of the rules that a run is made by."""
-    return RULES.get(optimizer, RULE) if task in FULL else FRESH_RULE
+    return RULE if task in FULL else FRESH_RULE
 
 
 def counted(saved: dict) -> list[dict]:
     """The runs of a file that are comparable: plain ones, and guarded ones of this rule."""
     own = [one for one in saved["runs"] if one["optimizer"] in RATES and one["method"].startswith(("plain", "guard"))]
-    return [one for one in own if one["method"] == "plain" or one.get("rule") == rule_of(one["task"], one["optimizer"])]
+    return [one for one in own if one["method"] == "plain" or one.get("rule") == rule_of(one["task"])]
 
 
 def filled(page: str) -> str:
@@ -278,9 +276,7 @@ def main() -> None:
                                 if key in known:
                                     continue
                                 result = run(*key)
-                                runs.append(
-                                    dict(zip(KEY, key, strict=True)) | {"rule": rule_of(task, optimizer)} | result
-                                )
+                                runs.append(dict(zip(KEY, key, strict=True)) | {"rule": rule_of(task)} | result)
                                 if time.monotonic() - last_written > 30:
                                     write()
                                     last_written = time.monotonic()
