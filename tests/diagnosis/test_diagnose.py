@@ -190,3 +190,7 @@ def test_a_training_in_which_nothing_changes_is_told_what_to_check() -> None:
     assert "same number in every row" in above.advice
     moving = diagnose({**noisy, "learning_rate": np.full(400, 0.01)})
     assert moving.advice.startswith("Wait")
+    for end in (np.inf, np.nan):
+        broken = diagnose({"loss": np.r_[np.full(30, 2.3), np.full(30, end)]})
+        assert broken.verdict == "divergence"
+        assert "same number" not in broken.advice

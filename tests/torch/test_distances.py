@@ -66,7 +66,7 @@ def penalised(loss, model):
     return loss
 
 
-@pytest.mark.parametrize("layers", [1, 60])
+@pytest.mark.parametrize("layers", [1, 60, 300])
 @pytest.mark.parametrize(
     "shown",
     [lambda o: o, lambda o: o[:, :], lambda o: o.softmax(-1), lambda o: o[..., 0], lambda o: torch.stack([o, o])],
@@ -86,11 +86,35 @@ def test_a_penalty_on_the_weights_is_not_taken_for_the_loss_of_the_outputs(layer
 def test_outputs_of_a_loop_over_steps_have_the_kind_of_the_losses_of_the_steps():
     cell, readout = nn.RNNCell(3, 8), nn.Linear(8, 4)
     h, loss, answers = torch.zeros(6, 8), 0.0, []
-    for _ in range(50):
+    for _ in range(300):
         h = cell(torch.randn(6, 3), h)
         answers.append(readout(h))
         loss = loss + functional.binary_cross_entropy_with_logits(answers[-1], torch.rand(6, 4))
     assert distance_of_graph(loss, torch.stack(answers)).kind == "bce"
+
+
+def test_a_penalty_on_activations_is_not_taken_for_the_loss_of_answers():
+    first, second = nn.Linear(3, 8), nn.Linear(8, 4)
+    h = first(torch.randn(6, 3))
+    outputs = second(h)
+    loss = 1e-4 * h.pow(2).mean() + 2 * (1 * functional.cross_entropy(outputs, torch.randint(4, (6,))))
+    for shown in (outputs, outputs.softmax(-1), outputs[:, :2]):
+        assert distance_of_graph(loss, shown).kind == "cross_entropy"
+
+
+@pytest.mark.parametrize("shape", [lambda p: p, lambda p: torch.stack([p, p]), lambda p: p[None, :, :]])
+def test_probabilities_beside_a_loss_of_logits_have_the_divergence_of_probabilities(shape):
+    old, new = pair(6, 4)
+    layer = nn.Linear(3, 4)
+    o = layer(torch.randn(6, 3))
+    entropy = distance_of_graph(functional.cross_entropy(o, torch.randint(4, (6,))), shape(o.softmax(-1)))
+    logarithm = distance_of_graph(functional.cross_entropy(o, torch.randint(4, (6,))), shape(o.log_softmax(-1)))
+    expected = Distance("cross_entropy")(old, new)
+    torch.testing.assert_close(entropy(old.softmax(-1), new.softmax(-1)), expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(logarithm(old.log_softmax(-1), new.log_softmax(-1)), expected, rtol=1e-4, atol=1e-6)
+    binary = distance_of_graph(functional.binary_cross_entropy_with_logits(o, torch.rand(6, 4)), shape(o.sigmoid()))
+    torch.testing.assert_close(binary(old.sigmoid(), new.sigmoid()), Distance("bce")(old, new), rtol=1e-4, atol=1e-6)
+    assert distance_of_graph(functional.mse_loss(o, torch.rand(6, 4)), shape(o.sigmoid())) is None
 
 
 def test_outputs_without_a_history_are_found_too():

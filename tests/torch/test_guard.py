@@ -876,6 +876,18 @@ def test_a_rise_is_accepted_where_nothing_is_gained_but_not_beyond_a_hundredth_o
     assert (other._fixed.waited, other._fixed.mark) == (guard._fixed.waited, guard._fixed.mark)
 
 
+def test_a_network_whose_parameters_somebody_else_has_moved_waits_from_there():
+    w, guard, closure = slope(lambda w: torch.optim.SGD(w, lr=1e9), at=-100.0)
+    for _ in range(30):
+        guard.step(closure)
+    assert guard._fixed.waited > 0
+    with torch.no_grad():
+        w.fill_(100.0)
+    guard.step(closure)
+    assert guard._fixed.waited == 0
+    assert guard._fixed.mark == guard._fixed.best == pytest.approx(1.1)
+
+
 def test_a_network_that_has_gained_is_not_stuck():
     rule = FixedBatch()
     assert rule.is_stuck(0.9, 1.0, 50)

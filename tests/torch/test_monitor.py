@@ -443,7 +443,7 @@ def test_reading_the_record_often_changes_nothing_else(often, tmp_path):
         path=tmp_path / "log.jsonl", sinks=[CSV(tmp_path / "log.csv")], on_verdict=told.append
     )
     x = torch.randn(6, 3)
-    losses = []
+    losses, confidences = [], []
     for step in range(120):
         optimizer.zero_grad()
         loss = model(x).square().mean()
@@ -452,7 +452,9 @@ def test_reading_the_record_often_changes_nothing_else(often, tmp_path):
         if often and step:
             monitor.verdict(), monitor.state_dict()
             assert len(monitor.record["epoch"]) == step
-        monitor.log(loss, outputs=model(x), targets=torch.ones(6))
+        p = torch.full((6, 1), 0.8 if step < 60 else -3.0)  # probabilities, and then logits
+        monitor.log(loss, outputs=p, targets=torch.ones(6))
+        confidences.append(0.8 if step < 60 else torch.sigmoid(torch.tensor(3.0)).item())
         if often:
             assert monitor.record["loss"][-1] == loss.item()
         monitor.log(2 * loss)
@@ -462,10 +464,12 @@ def test_reading_the_record_often_changes_nothing_else(often, tmp_path):
     monitor.close()
     monitor.note(validation_loss=0.3)
     assert monitor.record["loss"].tolist() == pytest.approx(losses)
+    assert monitor.record["confidence"].tolist() == pytest.approx(confidences)
     assert told
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if "step" in row] == list(range(120))
     assert [row["loss"] for row in rows if "step" in row] == pytest.approx(losses)
+    assert [row["confidence"] for row in rows if "step" in row] == pytest.approx(confidences)
     assert "accuracy" in (tmp_path / "log.csv").read_text().splitlines()[0]
 
 
@@ -478,6 +482,24 @@ def test_a_row_that_is_not_complete_goes_on_from_a_checkpoint():
     after.load_state_dict(monitor.state_dict())
     assert after.record["loss"].tolist() == [1.0]
     assert after.record["gradient_norm"].tolist() == monitor.record["gradient_norm"].tolist()
+
+
+def test_a_checkpoint_keeps_what_outputs_are_and_replaces_the_verdict():
+    _, optimizer, monitor = watched()
+    for loss in np.exp(-np.arange(200) / 30):
+        optimizer.step()
+        monitor.log(loss, outputs=torch.tensor([[-3.0], [4.0]]), targets=torch.ones(2))
+    _, optimizer, other = watched()
+    for _ in range(200):
+        optimizer.step()
+        other.log(1.0)
+    assert other.verdict().verdict == "plateau at chance"
+    other.load_state_dict(monitor.state_dict())
+    assert other.verdict().verdict == monitor.verdict().verdict != "plateau at chance"
+    for one in (monitor, other):
+        one.optimizer.step()
+        one.log(0.0, outputs=torch.tensor([[0.2], [0.9]]), targets=torch.ones(2))
+    assert other.record["confidence"][-1] == monitor.record["confidence"][-1] < 0.7
 
 
 @pytest.mark.parametrize("outputs", ["auto", "logits"])

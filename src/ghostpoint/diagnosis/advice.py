@@ -76,7 +76,7 @@ def _nothing_is_trained(judged: Judged, series: Series) -> str:
             "The recorded learning rate is 0 in every row. Unless it is rounded, or that of other parameters is not, "
             "nothing is trained."
         )
-    if len(series.loss) >= FEW and np.ptp(series.loss) == 0:
+    if judged.name not in ("divergence", "cannot tell") and len(series.loss) >= FEW and np.ptp(series.loss) == 0:
         return (
             "The loss is the same number in every row. Unless it is rounded, nothing is trained: check that the "
             "optimizer holds the network's parameters and that gradients reach them. If it is rounded, record more "

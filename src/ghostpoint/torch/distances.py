@@ -34,7 +34,20 @@ _OPERATORS = {
     "LogSigmoidBackward": "bce",
 }
 #: nodes of a graph that are looked at: of most, and where these do not do
-_NEAR, _NODES = 100, 2000
+_NEAR, _NODES = 100, 20_000
+#: operators that put numbers into another order or type, and those that make probabilities
+_REARRANGING = {
+    *("Alias", "AsStrided", "Cat", "Clone", "Expand", "Index", "IndexSelect", "Narrow", "Permute", "ReshapeAlias"),
+    *("Select", "Slice", "Split", "SplitWithSizes", "Squeeze", "Stack", "Swapaxes", "T", "ToCopy", "Transpose"),
+    *("Unbind", "Unsqueeze", "UnsafeSplit", "UnsafeView", "View", "MaskedSelect", "Gather", "Flip"),
+}
+_SQUASHING = {"Sigmoid", "Softmax", "LogSoftmax"}
+#: what becomes of a distance of logits where outputs are what these have made of them
+_OF_PROBABILITIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("bce", "Sigmoid"): {"kind": "probabilities"},
+    ("cross_entropy", "Softmax"): {"logarithms": False},
+    ("cross_entropy", "LogSoftmax"): {},
+}
 
 
 @dataclass(frozen=True)
@@ -52,12 +65,16 @@ class Distance:
     counted : bool tensor or None
         Of cross-entropy with an index that is ignored: which answers count, in the order of the
         flat targets.
+    logarithms : bool
+        Of cross-entropy: whether outputs are logits, or logarithms of probabilities, and not
+        probabilities.
     """
 
     kind: str
     total: bool = False
     classes: int = 0
     counted: torch.Tensor | None = None
+    logarithms: bool = True
 
     def __call__(self, old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
         """How far ``new`` is from ``old``, a scalar tensor in float32 or float64."""
@@ -82,6 +99,9 @@ class Distance:
 
     def _divergence(self, old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
         """``KL(softmax(old) | softmax(new))`` of each answer, 0 for those that do not count."""
+        if not self.logarithms:
+            tiny = torch.finfo(old.dtype).tiny
+            old, new = old.clamp(min=tiny).log(), new.clamp(min=tiny).log()
         axis = 1 if old.ndim > 2 and old.shape[1] == self.classes != old.shape[-1] else -1
         log_p, log_q = functional.log_softmax(old, axis), functional.log_softmax(new, axis)
         change = (log_p.exp() * (log_p - log_q)).sum(axis)
@@ -112,18 +132,26 @@ def distance_of_graph(loss: torch.Tensor, outputs: torch.Tensor) -> Distance | N
     """The distance that fits a loss, read from the operators between the outputs and it; None if
     they are not known.
 
-    Of the known operators that lead to the outputs the nearest to the loss decides. Where the loss
-    is not taken of the outputs, but both of the same answers, as where outputs are probabilities
-    and the loss takes logits, one that leads to these does. So a penalty on the weights is not
-    taken for the loss. A loss computed by a compiled function shows no operators.
+    Of the known operators that lead to the outputs one near the loss decides; a penalty on the
+    weights does not lead to them. Outputs may be a rearrangement of what the loss is taken of
+    (parts, stacks of steps, other shapes), or probabilities where the loss is taken of logits. A
+    loss computed by a compiled function shows no operators.
     """
     edge = _node_of(outputs)
     if edge is None or loss.grad_fn is None:
         return None
     reached, node = _operator_above({edge}, loss.grad_fn, _NEAR)
-    if node is None:
-        _, node = _operator_above({edge} if reached else _made_of(edge), loss.grad_fn, _NODES)
-    return None if node is None else _refined(Distance(_kind_of(node) or ""), node)
+    squashed = ""
+    if node is None and not reached:
+        ends, squashed = _rearranged(edge)
+        _, node = _operator_above(ends, loss.grad_fn, _NODES)
+    elif node is None:
+        _, node = _operator_above({edge}, loss.grad_fn, _NODES)
+    kind = None if node is None else _kind_of(node)
+    if kind is None or (squashed and (kind, squashed) not in _OF_PROBABILITIES):
+        return None
+    found = _refined(Distance(kind), node)
+    return replace(found, **_OF_PROBABILITIES[kind, squashed]) if squashed else found
 
 
 def _node_of(outputs: torch.Tensor) -> Any:
@@ -136,8 +164,8 @@ def _node_of(outputs: torch.Tensor) -> Any:
 
 
 def _operator_above(ends: set[Any], start: Any, most: int) -> tuple[bool, Any]:
-    """Whether a graph that begins at ``start`` has one of the ``ends``, and the nearest known
-    operator that leads to one.
+    """Whether a graph that begins at ``start`` has one of the ``ends``, and the first known
+    operator on a way to the nearest of them.
 
     Nodes are visited by their distance from the start, each once, and at most ``most``.
     """
@@ -174,15 +202,23 @@ def _operator_above(ends: set[Any], start: Any, most: int) -> tuple[bool, Any]:
     return reached, None
 
 
-def _made_of(edge: Any) -> set[Any]:
-    """The nodes that the outputs are made of, the nearest first, but for parameters."""
-    level, seen = [edge], {edge}
+def _rearranged(edge: Any) -> tuple[set[Any], str]:
+    """The nodes of which the outputs are a rearrangement, and the operator that made probabilities
+    of them, if there is one.
+    """
+    level, seen, squashed = [edge], {edge}, ""
     for one in level:  # it grows meanwhile
-        for child, _ in getattr(one, "next_functions", ()):
-            if child is not None and child not in seen and len(seen) < _NEAR and not hasattr(child, "variable"):
+        name = type(one).__name__.rstrip("0123456789").removesuffix("Backward")
+        if name in _SQUASHING and not squashed:
+            squashed = name
+            seen.clear()  # the loss is not taken of what comes after it
+        elif name not in _REARRANGING:
+            continue
+        for child, _ in one.next_functions:
+            if child is not None and child not in seen:
                 seen.add(child)
                 level.append(child)
-    return seen
+    return seen, squashed
 
 
 def _kind_of(node: Any) -> str | None:

@@ -371,17 +371,16 @@ class Guard:
         if loss < 0:
             self._warn("negative", "the loss is negative, and no measure of how far outputs may move: add a constant")
         work, self._work = self._work, None
-        d = work if work is not None and len(work) == len(theta) else torch.empty_like(theta)
-        decay = self._decay if rule == "fixed" and self._decay.read() else None
-        for tensors, part in self.parameters.pieces():
-            torch.sub(self.parameters.values_of(tensors), theta[part], out=d[part])
-            if decay is not None:  # d is the step along the loss alone
-                d[part] -= decay.of(tensors, theta[part])
-        if not d.any() and self._fixed.stiff is None:
-            self._expected = None
-            return self._record(Update(number, "kept", rule, 1.0, (), loss))
         try:
-            if rule == "fixed":
+            d = work if work is not None and len(work) == len(theta) else torch.empty_like(theta)
+            decay = self._decay if rule == "fixed" and self._decay.read() else None
+            for tensors, part in self.parameters.pieces():
+                torch.sub(self.parameters.values_of(tensors), theta[part], out=d[part])
+                if decay is not None:  # d is the step along the loss alone
+                    d[part] -= decay.of(tensors, theta[part])
+            if not d.any() and self._fixed.stiff is None:
+                found = None
+            elif rule == "fixed":
                 keep = self.batch == "fixed" and len(passes.pending) == 1
                 found = self._fixed.judge(passes, theta, d, loss, keep=keep, decay=decay)
                 self._fixed.keep_gradient(d)
@@ -391,6 +390,9 @@ class Guard:
             self.parameters.set(theta)  # not where a trial has put them
             self._counts["updates"] -= 1
             raise
+        if found is None:
+            self._expected = None
+            return self._record(Update(number, "kept", rule, 1.0, (), loss))
         action = "kept" if found.own else "changed"
         self._expected, self._expected_at = found.trial, self.parameters.versions()
         if not found.factor:

@@ -57,13 +57,6 @@ class FixedBatch:
     cap : float
         How far the parameters may move beside the stiff directions in one update, relative to their
         norm.
-    stuck : float
-        The same where a network is stuck, if that is more than ``cap``.
-    patience : int
-        Updates without a gain after which a network is stuck.
-    gain : float
-        By what share the lowest loss must fall to be a gain, and may be exceeded where a network is
-        stuck.
     growth : float
         Largest factor of the optimizer's update.
     raised : float
@@ -79,20 +72,27 @@ class FixedBatch:
         parameters. By default for more than a million parameters.
     tries : int
         Trials of one update before the parameters stay where they are.
+    stuck : float
+        ``cap`` where a network is stuck, if that is more.
+    patience : int
+        Updates without a gain after which a network is stuck.
+    gain : float
+        By what share the lowest loss must fall to be a gain, and may be exceeded where a network is
+        stuck.
     """
 
     kappa: float = 0.5
     jump: float = 0.2
     cap: float = 0.02
-    stuck: float = 0.05
-    patience: int = 50
-    gain: float = 0.01
     growth: float = 1000.0
     raised: float = 1.25
     held: float = 0.5
     secants: int | None = None
     compact: bool | None = None
     tries: int = 8
+    stuck: float = 0.05
+    patience: int = 50
+    gain: float = 0.01
 
     def __post_init__(self) -> None:
         for name in ("kappa", "cap", "stuck"):

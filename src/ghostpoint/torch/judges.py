@@ -141,7 +141,8 @@ class FixedJudge:
         stuck = self.best is not None and rule.is_stuck(self.best, first, self.waited)
         allowed = loss if self.best is None else rule.most(self.best, first, stuck)
         if self.best is None or loss > allowed + MOVED * abs(allowed):
-            self.best = loss  # no update has been here: somebody else has moved the parameters
+            # no update has been here: somebody else has moved the parameters
+            self.best, self.mark, self.waited = loss, float("inf"), 0
         best = self.best = min(loss, self.best)
         fell = self.mark == float("inf") or best < self.mark - rule.gain * abs(self.mark)
         self.mark, self.waited = (best, 0) if fell else (self.mark, self.waited + 1)

@@ -157,7 +157,7 @@ class Monitor:
         self._started: float | None = None
         self._read_step, self._read_time = 0, time.monotonic()
         self._before: list[torch.Tensor] | None = None
-        self._judged: tuple[int, Diagnosis] | None = None
+        self._judged: tuple[tuple[float, ...], Diagnosis] | None = None
         self._judged_at = (time.monotonic(), 0.0)
         self._shown: str | None = None
         self.sinks: list[Sink] = list(sinks) if writes() else []
@@ -362,7 +362,7 @@ class Monitor:
 
     def _read_out(self, limit: int) -> None:
         start = time.perf_counter()
-        rows = self._rows(limit)
+        rows, self._widest = self._rows(limit)
         self._pending = [one for one in self._pending if one[0] >= limit]
         self._host = {at: values for at, values in self._host.items() if at >= limit}
         added(self._record, rows)
@@ -372,29 +372,26 @@ class Monitor:
                 sink.write(table)
         self._spent("read-out", start)
 
-    def _rows(self, limit: int) -> dict[int, dict[str, float]]:
-        """What was measured at the steps before ``limit`` and is not read out."""
+    def _rows(self, limit: int) -> tuple[dict[int, dict[str, float]], tuple[float, float]]:
+        """What was measured before the step ``limit`` and is not read out; the range of outputs."""
+        widest = self._widest
         rows = {at: dict(values) for at, values in self._host.items() if at < limit}
         sums: dict[tuple[int, str], list[float]] = {}
         for at, name, value in fetched([one for one in self._pending if one[0] < limit]):
-            for quantity, one in self._values(name, value, at).items():
+            found = {name: value}
+            if name == "answers":
+                numbers, classes = value
+                widest = widest if classes else (min(widest[0], numbers[0]), max(widest[1], numbers[1]))
+                found = Answers.read(numbers, classes, self.outputs, widest)
+                found = {quantity: one for quantity, one in found.items() if self._due(quantity, at)}
+            for quantity, one in found.items():
                 sums.setdefault((at, quantity), []).append(one)
         for (at, name), values in sums.items():
             rows.setdefault(at, {})[name] = sum(values) / len(values)
-        return rows
+        return rows, widest
 
     def _whole_record(self) -> dict[str, NDArray[np.float64]]:
-        return curves(added(copy.deepcopy(self._record), self._rows(self.step + 1)))
-
-    def _values(self, name: str, value: Any, at: int) -> dict[str, float]:
-        if name != "answers":
-            return {name: value}
-        numbers, classes = value
-        if not classes:
-            low, high = self._widest
-            self._widest = (min(low, numbers[0]), max(high, numbers[1]))
-        found = Answers.read(numbers, classes, self.outputs, self._widest)
-        return {name: one for name, one in found.items() if self._due(name, at)}
+        return curves(added(copy.deepcopy(self._record), self._rows(self.step + 1)[0]))
 
     @property
     def record(self) -> dict[str, NDArray[np.float64]]:
@@ -411,9 +408,9 @@ class Monitor:
         from ghostpoint.diagnosis import diagnose
 
         record = self._whole_record()
-        points = len(record["epoch"])
+        points = len(record["epoch"]), *record["loss"][-1:]
         if self._judged is None or self._judged[0] != points:
-            if not points:
+            if not points[0]:
                 raise InputError("no loss has been logged yet: verdict() needs monitor.log(loss) and a step")
             start = time.perf_counter()
             known = ("epoch", "loss", "gradient_norm", "accuracy", "confidence", "learning_rate", "validation_loss")
@@ -469,11 +466,13 @@ class Monitor:
         """The number of the step, the record and rows that are not complete, for a checkpoint."""
         self.read_out()
         record = {name: [list(steps), list(values)] for name, (steps, values) in self._record.items()}
-        return {"step": self.step, "record": record, "rows": self._rows(self.step + 1), "version": __version__}
+        rows, widest = self._rows(self.step + 1)
+        return {"step": self.step, "record": record, "rows": rows, "widest": list(widest), "version": __version__}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint: steps go on, so that the log does."""
-        self.step = self._first_step = self._read_step = int(state["step"])
+        self.step = self._first_step = self._read_step = self._logged = int(state["step"])
+        self._widest, self._judged = tuple(state.get("widest", self._widest)), None
         self._record = {name: (array("d", at), array("d", values)) for name, (at, values) in state["record"].items()}
         self._host, self._pending = {int(at): dict(row) for at, row in state.get("rows", {}).items()}, []
 
