@@ -434,8 +434,9 @@ def optimizers_beside_guard() -> str:
         best = {name: _best_rate(runs) for name, runs in by_method.items()}
         first = min(best, key=lambda name: (-best[name][1], best[name][3]))
         steady = max(by_method, key=lambda name: sum(run["solved"] for run in by_method[name]))
-        texts = [f"{first} at {_at_best(by_method[first])}", _at_best(guard)]
-        texts += [f"{steady}, {_solved_and_lost(by_method[steady])}", _solved_and_lost(guard)]
+        found = best[first][1] > 0
+        texts = [f"{first} at {_at_best(by_method[first])}" if found else "none", _at_best(guard)]
+        texts += [f"{steady}, {_solved_and_lost(by_method[steady])}" if found else "none", _solved_and_lost(guard)]
         rows.append([f"{task} {cell}", *texts])
     return markdown(("task, cell", "rival at its best rate", "guard", "rival at all rates", "guard"), rows)
 
