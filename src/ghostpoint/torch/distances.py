@@ -98,7 +98,9 @@ class Distance:
         return self.counted.sum().clamp(min=1) if fits and self.counted is not None else change.numel()
 
     def _divergence(self, old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
-        """``KL(softmax(old) | softmax(new))`` of each answer, 0 for those that do not count."""
+        """``KL(softmax(old) | softmax(new))`` of each answer, or ``KL(old | new)`` of
+        probabilities; 0 for those that do not count.
+        """
         if not self.logarithms:
             tiny = torch.finfo(old.dtype).tiny
             old, new = old.clamp(min=tiny).log(), new.clamp(min=tiny).log()
