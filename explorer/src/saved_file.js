@@ -169,7 +169,7 @@ function log(name, text) {
   let rows;
   if (json) {
     try {
-      rows = lines.map((line) => JSON.parse(line));
+      rows = lines.map((line) => JSON.parse(line)).filter((row) => row !== null && typeof row === "object");
     } catch {
       throw new Error("a line of it is no JSON");
     }
@@ -187,7 +187,9 @@ function log(name, text) {
   const kept = rows.filter((row) => Number.isFinite(number(row[lossKey])));
   if (kept.length < 2) throw new Error(`its column ${lossKey} has fewer than two numbers`);
   const column = (key) => (key ? kept.map((row) => number(row[key])) : null);
-  const epoch = column(epochKey) ?? kept.map((_, k) => k);
+  // rows count themselves where the column is of dates, or has gaps
+  const counted = column(epochKey);
+  const epoch = counted?.every(Number.isFinite) ? counted : kept.map((_, k) => k);
   const network = {
     name: lossKey,
     loss: column(lossKey),

@@ -26,6 +26,11 @@ def settled(tab, part):
     tab.wait_for_timeout(300)
 
 
+def drawn(tab):
+    """Wait until what a control or a file changed is drawn, which is in the next frame."""
+    tab.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
 @pytest.fixture(scope="module")
 def saved_run(tmp_path_factory):
     models = gp.LowRankRNN.published([3, 40])
@@ -90,7 +95,7 @@ def test_a_saved_run_in_the_page_and_one_that_is_dropped(visit, saved_run, tmp_p
     embedded = tab.evaluate("JSON.parse(document.getElementById('saved-runs').textContent).runs[0]")
     tab.set_input_files("#saved-file", saved_run)
     tab.wait_for_function("document.querySelector('.lead').textContent.includes('two networks.zip')")
-    tab.wait_for_timeout(300)
+    drawn(tab)
     bytes_of = saved_run.read_bytes()
     read = tab.evaluate(
         """async (bytes) => {
@@ -136,7 +141,36 @@ def drop(tab, name, text):
     tab.dispatch_event("main", "drop", {"dataTransfer": files})
 
 
+CANNOT_BE_SHOWN = {
+    "note.txt": "nothing of that kind",
+    "empty.csv": "",
+    "one row.csv": "epoch,loss\n0,1.0\n",
+    "words.csv": "epoch,loss\n0,much\n1,little\n",
+    "damaged.zip": "PK, but no archive",
+    "torn.jsonl": '{"loss": 1.0}\n{"loss": 0.',
+    "list.jsonl": "[1.0, 0.5]\n[0.5, 0.2]",
+}
 LOG = "step,loss\n" + "".join(f"{k},{2.3 if k < 100 else 0.1}\n" for k in range(200))
+
+
+@pytest.mark.parametrize(
+    ("text", "epoch"),
+    [
+        ("day,loss\nMonday,1.0\nTuesday,0.5\n", [0, 1]),
+        ("epoch,loss\nMonday,1.0\nTuesday,0.5\n", [0, 1]),
+        ("epoch,loss\n5,1.0\n,0.75\n15,0.5\n", [0, 1, 2]),
+        ("epoch,loss\n5,1.0\n10,\n15,0.5\n", [5, 15]),
+        ('{"step": 3, "loss": 1.0}\nnull\n{"step": 6, "loss": 0.5}\n', [3, 6]),
+    ],
+)
+def test_rows_count_themselves_where_no_column_of_numbers_does(visit, text, epoch):
+    tab = visit("#saved")
+    settled(tab, "saved")
+    drop(tab, "log.csv", text)
+    tab.wait_for_function("document.querySelector('.lead').textContent.startsWith('log.csv')")
+    read = "(text) => window.ghostpoint.readFile(new File([text], 'log.csv')).then((run) => run.epoch)"
+    assert tab.evaluate(read, text) == epoch
+    assert "NaN" not in tab.inner_text("main")
 
 
 def test_a_file_dropped_on_a_page_from_the_disk_names_the_command_that_diagnoses_it(visit):
@@ -167,6 +201,54 @@ def test_a_file_dropped_on_the_served_page_is_diagnosed(browser):
     tab.wait_for_function("document.querySelector('.lead').textContent.startsWith('log.csv')")
     assert "The command that served this page has ended; ghostpoint explore log.csv" in card.inner_text()
     tab.close()
+
+
+def test_what_is_shown_stays_until_a_file_is_read_and_where_it_cannot_be(visit):
+    tab = visit("#saved")
+    settled(tab, "saved")
+    drop(tab, "log.csv", LOG)
+    tab.wait_for_function("document.querySelector('.lead').textContent.startsWith('log.csv')")
+    tab.evaluate(
+        """() => {
+          window.changes = [];
+          const seen = new MutationObserver(() => window.changes.push(document.querySelector(".lead").textContent));
+          seen.observe(document.querySelector(".lead"), { subtree: true, childList: true, characterData: true });
+        }"""
+    )
+    for name, text in CANNOT_BE_SHOWN.items():
+        drop(tab, name, text)
+        tab.wait_for_function(f"document.querySelector('[role=alert]').textContent.startsWith({name!r})")
+        assert tab.inner_text("[role=status]") == ""
+    assert all(text.startsWith("log.csv: 1 network") for text in tab.evaluate("window.changes"))
+    assert tab.evaluate(SAVED)["run"] == "log.csv"
+
+
+def test_of_two_files_the_last_is_shown_whichever_is_read_first(visit):
+    tab = visit("#saved")
+    settled(tab, "saved")
+    tab.evaluate(
+        """() => {
+          const read = Blob.prototype.arrayBuffer;
+          Blob.prototype.arrayBuffer = async function () {
+            if (this.name.startsWith("slow")) await new Promise((done) => (window.release = done));
+            return read.call(this);
+          };
+        }"""
+    )
+    shown = tab.inner_text(".lead")
+    for slow, text in (("slow.csv", LOG), ("slow note.txt", "nothing of that kind")):
+        drop(tab, slow, text)
+        tab.wait_for_function("window.release !== undefined")
+        drawn(tab)
+        assert tab.inner_text("[role=status]") == f"Reading {slow} …"
+        assert tab.inner_text(".lead") == shown
+        drop(tab, "quick.csv", LOG)
+        tab.wait_for_function("document.querySelector('.lead').textContent.startsWith('quick.csv')")
+        shown = tab.inner_text(".lead")
+        tab.evaluate("() => { window.release(); delete window.release; }")
+        tab.wait_for_timeout(100)
+        assert tab.inner_text(".lead") == shown
+        assert tab.inner_text("[role=status]") == tab.inner_text("[role=alert]") == ""
 
 
 MOVED = {"toy": "Epoch shown", "rank-one": "Learning rate", "rank-two": "Epoch shown", "saved": "Epoch shown"}
@@ -230,6 +312,7 @@ def test_a_view_can_be_shared_by_its_address(visit):
     settled(tab, "toy")
     tab.get_by_role("button", name="Oscillates").click()
     tab.wait_for_function("location.hash.includes('rate=0.6')")
+    drawn(tab)
     text = tab.inner_text(".lead")
     other = visit(tab.evaluate("location.hash"))
     settled(other, "toy")

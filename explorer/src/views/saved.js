@@ -25,6 +25,7 @@ function embedded() {
 export function savedView() {
   const state = new State("saved", DEFAULTS);
   let source = embedded() ?? example;
+  let opened = 0;
   const isExample = () => source === example;
   const draw = onceAFrame(render);
   const controls = {
@@ -48,6 +49,7 @@ export function savedView() {
   const input = element("input", { type: "file", id: "saved-file" });
   input.addEventListener("change", () => input.files[0] && take(input.files[0]));
   const problem = element("p", { class: "error", role: "alert" });
+  const reading = element("p", { role: "status" });
   const move = (by) => {
     state.set("epoch", Math.min(Math.max(indexNow() + by, 0), marks().length - 1));
     controls.epoch.show();
@@ -56,7 +58,7 @@ export function savedView() {
   const panel = element(
     "form",
     { class: "controls", "aria-label": "Saved run" },
-    group("Open", element("label", { class: "file", for: "saved-file" }, "Choose a file, or drop one", input), problem),
+    group("Open", element("label", { class: "file", for: "saved-file" }, "Choose a file, or drop one", input), reading, problem),
     group(
       "Look at",
       controls.run,
@@ -133,18 +135,34 @@ export function savedView() {
     });
   }
 
+  /** Show a file. What is shown stays until the file is read, and where it cannot be read or drawn.
+   *  Of files that are opened one after another, the last counts. */
   async function take(file) {
+    const turn = ++opened;
     problem.textContent = "";
-    lead.textContent = `Reading ${file.name} …`;
+    reading.textContent = `Reading ${file.name} …`;
+    let [taken, failure] = [null, null];
     try {
-      source = await read(file);
-      for (const name of Object.keys(DEFAULTS)) state.set(name, DEFAULTS[name]);
-      choose();
-      draw();
+      taken = await read(file);
     } catch (error) {
-      problem.textContent = `${file.name} cannot be shown: ${error.message}`;
-      draw();
+      failure = error;
     }
+    if (turn !== opened) return;
+    reading.textContent = "";
+    const [before, choices] = [source, Object.keys(DEFAULTS).map((name) => [name, state.get(name)])];
+    const show = (runs, values) => {
+      source = runs;
+      for (const [name, value] of values) state.set(name, value);
+      choose();
+      render();
+    };
+    try {
+      if (taken) show(taken, Object.entries(DEFAULTS));
+    } catch (error) {
+      failure = error;
+      show(before, choices);
+    }
+    if (failure) problem.textContent = `${file.name} cannot be shown: ${failure.message}`;
   }
 
   /** The runs in a file, by the command that serves the page; by the page where none answers. */
