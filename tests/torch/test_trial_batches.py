@@ -118,3 +118,91 @@ def test_the_real_package(name):
     assert neurogym
     sizes = int(env.action_space.n) if discrete else env.action_space.shape[0]
     assert torch.isfinite(batch.loss(torch.zeros(*batch.mask.shape, sizes)))
+
+
+class Backwards:
+    """A wrapper whose trials are not those of what it stands around."""
+
+    def __init__(self, env):
+        self.env = env
+
+    @property
+    def unwrapped(self):
+        return self.env.unwrapped
+
+    def new_trial(self, **options):
+        self.env.new_trial(**options)
+        self.unwrapped.gt = self.unwrapped.gt[::-1].copy()
+
+
+def test_trials_are_those_of_the_outermost_wrapper_that_makes_them():
+    inner = Env()
+    inner.unwrapped = inner
+    plain = TrialBatches(inner, 4, 1, seed=2).batch(0)
+    for wrapped in (Backwards(inner), Backwards(Backwards(Backwards(inner)))):
+        batch = TrialBatches(wrapped, 4, 1, seed=2).batch(0)
+        assert torch.equal(batch.inputs, plain.inputs)
+        for turned, straight, mask in zip(batch.targets, plain.targets, plain.mask, strict=True):
+            assert torch.equal(turned[mask], straight[mask].flip(0))
+
+
+class Uneven(Env):
+    """Whole numbers in the first trial, others behind it."""
+
+    count = 0
+
+    def new_trial(self):
+        super().new_trial()
+        self.count += 1
+        self.ob, self.gt = self.ob.astype(int), self.gt.astype(int)
+        if self.count > 1:
+            self.ob, self.gt = self.ob * 0.7, self.gt * 0.5
+
+
+def test_values_keep_their_fractions_whatever_the_first_trial_has():
+    batch = TrialBatches(Uneven(), 4, 1).batch(0)
+    assert batch.targets.dtype == torch.float32
+    assert set(batch.targets[1:].unique().tolist()) <= {0.0, 0.5, 1.0}
+    assert (batch.inputs[1:].amax((1, 2)) == np.float32(0.7)).all()
+
+
+class Channels(Env):
+    """Values that are whole numbers; and as many channels as one likes."""
+
+    channels = (2,)
+
+    def new_trial(self):
+        super().new_trial()
+        self.gt = np.stack([self.gt] * self.channels[0], 1)
+        self.channels = self.channels[1:] or self.channels
+
+
+def test_shapes_of_trials_and_outputs_are_checked():
+    batch = TrialBatches(Channels(), 4, 1).batch(0)
+    assert batch.targets.dtype == torch.float32  # with channels they are values
+    assert float(batch.loss(batch.targets)) == 0
+    with pytest.raises(ValueError, match=r"outputs must have shape \(4, 5, 2\), got \(4, 5, 1\)"):
+        batch.loss(batch.targets[..., :1])
+    classes = TrialBatches(Env(), 4, 1).batch(0)
+    with pytest.raises(ValueError, match=r"outputs must have shape \(4, 5, class\), got \(5, 4, 3\)"):
+        classes.loss(torch.zeros(5, 4, 3))
+    env = Channels()
+    env.channels = (2, 3)
+    with pytest.raises(ValueError, match="same channels"):
+        TrialBatches(env, 4, 1).batch(0)
+
+
+def test_periods_without_steps_count_nothing_and_are_named():
+    env = Env()
+    make = env.new_trial
+
+    def new_trial():
+        make()
+        env.end_ind["decision"] = env.start_ind["decision"]
+
+    env.new_trial = new_trial
+    with pytest.raises(ValueError, match="counted must name periods with steps, got decision"):
+        TrialBatches(env, 2, 1, counted=["decision"]).batch(0)
+    env = Env()
+    env.seed = None
+    assert TrialBatches(env, 2, 1).batch(0).inputs.shape[0] == 2

@@ -188,7 +188,8 @@ def find_slow_points(
 
     with one_thread_each(), begun(growth, threads) as begin:
         alpha = 1.0 if times["tau"] is None or times["dt"] is None else times["dt"] / times["tau"]
-        text = "a UserField is searched from starts, which proves nothing about other points"
+        label = type(model_or_field).__name__ if network is not None else model_or_field.label
+        text = f"a {label} is searched from starts, which proves nothing about other points"
         known = Known([], [], text, text)
         if network is not None:
             known = known_points(model_or_field, network, inputs, as_given=(equation, activation) == ("rate", "tanh"))
@@ -226,7 +227,7 @@ def find_slow_points(
             failed = [end for end in failed if not on_continuum(end.kappa)]
         reason = "" if certifiers else "not asked for"
         if certify and not certifiers:
-            name = type(model_or_field).__name__ if activation == "tanh" else f"{activation} network"
+            name = label if activation == "tanh" else f"{activation} network"
             reason = f"no bound of the second derivative is known for a {name}"
             reason += "" if network is not None else f" (its derivative is {model_or_field.origin})"
         found = with_images(found, exact) if odd else found

@@ -409,10 +409,14 @@ class SlowPoints(Stored, Summarised):
             header = ("", "kind", "|F|", "unstable", "max Re lambda", "escape (tau)", "proof", "radius", "alone/empty")
             rows.append(header)
         doubtful = (self.kind == "ghost") & ~self.slow_alone
+        unstable = [str(number) for number in self.n_unstable]
+        if self.tau is not None and self.dt is not None:
+            pairs = zip(self.n_unstable, self.n_unstable_under_map, strict=True)
+            unstable = [f"{flow}" + f", map {step}" * bool(flow != step) for flow, step in pairs]
         for i in range(min(len(self), SHOWN)):
             outer = self.empty_radius[i] if self.kind[i] == "ghost" else self.unique_radius[i]
             escape = f"{self.escape_time[i]:.4g}" + "?" * bool(doubtful[i])
-            numbers = f"{self.speed[i]:.2e}", f"{self.n_unstable[i]}", f"{self.eigenvalues[i, 0].real:.3g}", escape
+            numbers = f"{self.speed[i]:.2e}", unstable[i], f"{self.eigenvalues[i, 0].real:.3g}", escape
             proof = str(self.certificate[i]), f"{self.radius[i]:.1e}", f"{outer:.1e}"
             rows.append((str(i), str(self.kind[i]), *numbers, *proof))
         if len(self) > SHOWN:

@@ -42,6 +42,8 @@ class UserField:
     second: Callable[[Floats, Floats], ArrayLike] | None = None
     kind: str = "flow"
     saturates: ClassVar[bool] = False
+    #: what it is, in messages
+    label: ClassVar[str] = "UserField"
 
     def __post_init__(self) -> None:
         checks.one_of("kind", self.kind, ("flow", "map"))

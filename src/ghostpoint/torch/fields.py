@@ -8,10 +8,12 @@ rules for the fused cells.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,14 +22,34 @@ from torch import nn
 
 from ghostpoint.errors import InputError
 from ghostpoint.slow_points.user_field import UserField
+from ghostpoint.torch.anatomy import private_copy
 
-__all__ = ["RECURRENT", "Layout", "TorchField", "field_of_layer", "field_of_step"]
+__all__ = ["Layout", "NotAStep", "TorchField", "field_of_layer", "field_of_step", "states_array"]
 
 Floats = NDArray[np.float64]
 Step = Callable[[torch.Tensor], torch.Tensor]
 Parts = dict[str, torch.Tensor]
 
-RECURRENT = (nn.RNN, nn.GRU, nn.LSTM, nn.RNNCell, nn.GRUCell, nn.LSTMCell)
+
+def tensor_of(value: Any) -> torch.Tensor:
+    """Numbers as a tensor in float64 on the CPU, whatever the default device is."""
+    return torch.tensor(value, dtype=torch.float64, device="cpu")
+
+
+@contextmanager
+def _differentiating() -> Iterator[None]:
+    """Derivatives are taken also where a caller has switched them off, and on the CPU."""
+    elsewhere = torch.empty(0).device.type != "cpu"
+    with torch.inference_mode(False), torch.enable_grad(), torch.device("cpu") if elsewhere else nullcontext():
+        yield
+
+
+@cache
+def _begin_quietly() -> None:
+    """``torch.func`` compiles its rules at its first use, with what newer PyTorch deprecates."""
+    with _differentiating(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        torch.func.jacfwd(torch.func.jacrev(lambda x: torch.sigmoid(x).tanh().sum()))(tensor_of([0.0]))
 
 
 @dataclass(frozen=True)
@@ -51,8 +73,10 @@ class Layout:
         ``states`` may be (..., K); PyTorch's own (layers, ..., units), with a pair (h, c) of them
         for an LSTM; or for a single layer (..., units).
         """
-        given = states if isinstance(states, tuple) else (states,)
-        arrays = [np.asarray(x.detach().cpu().double() if isinstance(x, torch.Tensor) else x, float) for x in given]
+        pair = isinstance(states, tuple) or (
+            isinstance(states, list) and len(states) == 2 and all(isinstance(x, torch.Tensor) for x in states)
+        )
+        arrays = [states_array(x) for x in (states if pair and self.kinds == 2 else (states,))]
         if len(arrays) == 1 and arrays[0].shape[-1:] == (self.size,):
             return arrays[0].reshape(-1, self.size)
         if len(arrays) == self.kinds and all(a.shape == arrays[0].shape for a in arrays):
@@ -64,6 +88,28 @@ class Layout:
                     return np.stack(split, 1).transpose(2, 0, 1, 3).reshape(-1, self.size)
         wanted = f"(..., {self.size})" + (f", or (h, c) of (..., {self.units})" if self.kinds == 2 else "")
         raise InputError(f"states must have shape {wanted}, got {' and '.join(str(a.shape) for a in arrays)}")
+
+
+def states_array(states: Any) -> Floats:
+    """States as an array of floats.
+
+    Raises
+    ------
+    ValueError
+        For what is not an array of real numbers.
+    """
+    if isinstance(states, list | tuple) and any(isinstance(x, torch.Tensor) for x in states):
+        states = [x.detach().cpu().double().numpy() if isinstance(x, torch.Tensor) else x for x in states]
+    if isinstance(states, torch.Tensor):
+        states = states.detach().cpu().double()
+    try:
+        return np.asarray(states, float)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"states must be numbers of shape (..., K), got {type(states).__name__}: {error}") from error
+
+
+class NotAStep(InputError):
+    """What is called does not move states as a step does."""
 
 
 class TorchField(UserField):
@@ -82,18 +128,41 @@ class TorchField(UserField):
     batched : bool
         Whether the step only takes batches, whose rows must not depend on each other; derivatives
         are then taken by ``size`` backward passes and not by ``vmap``.
+    saturates : bool
+        Whether it has gates, which can be shut to the last bit.
     """
 
-    def __init__(self, make: Callable[[Parts], Step], parts: Parts, size: int, *, batched: bool = False):
+    label: ClassVar[str] = "module or step of PyTorch"
+
+    def __init__(
+        self,
+        make: Callable[[Parts], Step],
+        parts: Parts,
+        size: int,
+        *,
+        batched: bool = False,
+        saturates: bool = False,
+    ):
         self._make, self._parts, self._step, self._batched = make, parts, make(parts), batched
         # the fields of the frozen record
-        for name, value in (("f", self._flow), ("derivative", self._derivative), ("size", size), ("second", None)):
+        for name, value in (
+            ("f", self._flow),
+            ("derivative", self._derivative),
+            ("size", size),
+            ("second", None),
+            ("saturates", saturates),
+        ):
             object.__setattr__(self, name, value)
+
+    @property
+    def origin(self) -> str:
+        """Where the derivative comes from, in words."""
+        return "by automatic differentiation"
 
     def between(self, other: TorchField, t: float) -> TorchField:
         """The field whose weights are ``(1 - t)`` times this one's plus t times another one's."""
         parts = {name: (1 - t) * value + t * other._parts[name] for name, value in self._parts.items()}
-        return TorchField(self._make, parts, self.size, batched=self._batched)
+        return TorchField(self._make, parts, self.size, batched=self._batched, saturates=self.saturates)
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -102,31 +171,41 @@ class TorchField(UserField):
         return self._step(x) - x
 
     def _flow(self, x: Floats) -> Floats:
-        with torch.no_grad():
-            t = torch.tensor(x)
+        with _differentiating(), torch.no_grad():
+            t = tensor_of(x)
             return (self._of(t) if self._batched else torch.func.vmap(self._of)(t)).numpy()
 
     def _derivative(self, x: Floats) -> Floats:
-        t = torch.tensor(x)
-        if not self._batched:
-            with torch.no_grad():
-                return torch.func.vmap(torch.func.jacfwd(self._of))(t).numpy()
-        t.requires_grad_()
-        flow = self._of(t)
-        rows = [torch.autograd.grad(flow[:, i].sum(), t, retain_graph=True)[0] for i in range(self.size)]
-        return torch.stack(rows, 1).numpy()
+        with _differentiating():
+            t = tensor_of(x)
+            if not self._batched:
+                with torch.no_grad():
+                    return torch.func.vmap(torch.func.jacfwd(self._of))(t).numpy()
+            t.requires_grad_()
+            return self._gradients(self._of(t), t)
 
     def curvature(self, x: Floats, p: Floats) -> Floats:
         """The Hessian of ``p . F``."""
-        t, weights = torch.tensor(x), torch.tensor(p)
-        if not self._batched:
-            with torch.no_grad():
-                hessian = torch.func.jacfwd(torch.func.jacrev(lambda y, w: (w * self._of(y)).sum()))
-                return np.asarray(torch.func.vmap(hessian)(t, weights).numpy())
-        t.requires_grad_()
-        slope = torch.autograd.grad((weights * self._of(t)).sum(), t, create_graph=True)[0]
-        rows = [torch.autograd.grad(slope[:, i].sum(), t, retain_graph=True)[0] for i in range(self.size)]
-        return np.asarray(torch.stack(rows, 1).numpy())
+        with _differentiating():
+            t, weights = tensor_of(x), tensor_of(p)
+            if not self._batched:
+                with torch.no_grad():
+                    hessian = torch.func.jacfwd(torch.func.jacrev(lambda y, w: (w * self._of(y)).sum()))
+                    return np.asarray(torch.func.vmap(hessian)(t, weights).numpy())
+            t.requires_grad_()
+            slope = torch.autograd.grad((weights * self._of(t)).sum(), t, create_graph=True)[0]
+            return self._gradients(slope, t)
+
+    @staticmethod
+    def _gradients(values: torch.Tensor, t: torch.Tensor) -> Floats:
+        """The gradients (B, K, K) of values (B, K); 0 where they do not depend on t, as the slope
+        of a step that is linear does not.
+        """
+        columns = values.unbind(1)
+        if not values.requires_grad:
+            return np.zeros((*values.shape, t.shape[1]))
+        rows = [torch.autograd.grad(one.sum(), t, retain_graph=True, allow_unused=True)[0] for one in columns]
+        return np.asarray(torch.stack([torch.zeros_like(t) if row is None else row for row in rows], 1).numpy())
 
 
 def field_of_layer(layer: nn.Module, inputs: Any) -> tuple[TorchField, Layout]:
@@ -146,21 +225,26 @@ def field_of_layer(layer: nn.Module, inputs: Any) -> tuple[TorchField, Layout]:
         kind = "lstm"
     layout = Layout(int(getattr(layer, "num_layers", 1)), 2 if kind == "lstm" else 1, int(layer.hidden_size))
     u = _input(inputs, int(layer.input_size))
-    suffixes = [f"_l{k}" for k in range(layout.layers)] if hasattr(layer, "weight_hh_l0") else [""]
-
+    copied = private_copy(layer)  # to read a weight may run what makes it, which can draw or count
+    suffixes = [f"_l{k}" for k in range(layout.layers)] if hasattr(copied, "weight_hh_l0") else [""]
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     parts = {
         name + suffix: value.detach().cpu().double().clone()
         for suffix in suffixes
         for name in names
-        if isinstance(value := getattr(layer, name + suffix, None), torch.Tensor)
+        if isinstance(value := getattr(copied, name + suffix, None), torch.Tensor)
     }
+    for name, value in parts.items():
+        if not torch.isfinite(value).all():
+            raise InputError(f"module must have finite weights, but {name} has {value[~torch.isfinite(value)][0]:g}")
+
+    _begin_quietly()
 
     def make(parts: Parts) -> Step:
         weights: list[Any] = [[parts.get(name + suffix) for name in names] for suffix in suffixes]
         return lambda x: _stepped(x, u, weights, kind, layout)
 
-    return TorchField(make, parts, layout.size), layout
+    return TorchField(make, parts, layout.size, saturates=kind in ("gru", "lstm")), layout
 
 
 def _stepped(x: torch.Tensor, u: torch.Tensor, weights: list[Any], kind: str, layout: Layout) -> torch.Tensor:
@@ -201,9 +285,12 @@ def field_of_step(step: Callable[[Any, Any], Any], states: Floats, inputs: Any) 
     parts: Parts = {}
     call: Callable[[Parts, Any, Any], Any] = lambda _, u, x: step(u, x)  # noqa: E731
     if isinstance(step, nn.Module):
-        module = copy.deepcopy(step).double().cpu().eval().requires_grad_(False)
+        module = private_copy(step).double().cpu()
+        for one in module.parameters():
+            one.requires_grad_(False)
         parts = {name: value for name, value in module.state_dict().items() if value.is_floating_point()}
-        call = lambda parts, u, x: torch.func.functional_call(module, parts, (u, x))  # noqa: E731
+        called = _called_with(module, parts)
+        call = called if not isinstance(step, nn.LSTMCell) else lambda parts, u, x: _of_pair(called(parts, u, x))
     u = None if inputs is None else _input(inputs, None)
 
     def make(parts: Parts) -> Step:
@@ -211,24 +298,50 @@ def field_of_step(step: Callable[[Any, Any], Any], states: Floats, inputs: Any) 
             found = call(parts, None if u is None else u.expand(len(x), -1), x)
             if not isinstance(found, torch.Tensor) or found.shape != x.shape or found.dtype != x.dtype:
                 got = (tuple(found.shape), found.dtype) if isinstance(found, torch.Tensor) else type(found).__name__
-                raise InputError(f"step must give states of shape {tuple(x.shape)} in {x.dtype}, got {got}")
+                raise NotAStep(f"step must give states of shape {tuple(x.shape)} in {x.dtype}, got {got}")
             return found
 
         return moved
 
+    given = tensor_of(states[:1]).repeat(3, 1)
     try:
-        make(parts)(torch.tensor(states[:1]))
-    except (RuntimeError, TypeError) as error:
-        raise InputError(f"step must take an input (B, I) and states (B, {size}) in float64: {error}") from error
+        with _differentiating():
+            found = make(parts)(given.clone().requires_grad_())
+    except InputError:
+        raise
+    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise NotAStep(
+            f"step must take an input (B, I) and states (B, {size}) in float64, and move them by operations of "
+            f"PyTorch that make new tensors: {error}"
+        ) from error
+    if torch.isnan(found).any() and not torch.isnan(given).any():
+        raise InputError(f"step must give finite states, got NaN from states[0] = {_few(states[0])}")
     return TorchField(make, parts, size, batched=True)
+
+
+def _called_with(module: nn.Module, parts: Parts) -> Callable[[Parts, Any, Any], Any]:
+    """``forward`` of an input and states with other weights; of a scripted module, with its own."""
+    pair = isinstance(module, nn.LSTMCell)
+    if isinstance(module, torch.jit.ScriptModule):
+        return lambda _, u, x: module(u, x)
+    return lambda given, u, x: torch.func.functional_call(module, given, (u, x.chunk(2, 1) if pair else x))
+
+
+def _of_pair(found: Any) -> Any:
+    """The state (B, 2 N) of (h, c)."""
+    return torch.cat(found, 1) if isinstance(found, tuple) else found
+
+
+def _few(state: Floats) -> str:
+    return "(" + ", ".join(f"{x:.3g}" for x in state[:4]) + (", ...)" if len(state) > 4 else ")")
 
 
 def _input(inputs: Any, size: int | None) -> torch.Tensor:
     if inputs is None:
-        return torch.zeros(size or 0, dtype=torch.float64)
-    u = inputs.detach().cpu().double() if isinstance(inputs, torch.Tensor) else torch.tensor(np.asarray(inputs, float))
+        return torch.zeros(size or 0, dtype=torch.float64, device="cpu")
+    u = inputs.detach().cpu().double() if isinstance(inputs, torch.Tensor) else tensor_of(np.asarray(inputs, float))
     if u.ndim != 1 or (size is not None and len(u) != size):
         raise InputError(f"inputs must have shape ({'I' if size is None else size},), got {tuple(u.shape)}")
     if not torch.isfinite(u).all():
-        raise InputError("inputs must be finite")
+        raise InputError(f"inputs must be finite, got {float(u[~torch.isfinite(u)][0]):g}")
     return u

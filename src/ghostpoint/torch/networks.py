@@ -4,21 +4,32 @@ networks.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from ghostpoint.checks import number, one_of
+from ghostpoint.checks import finite_array, number, one_of
 from ghostpoint.errors import InputError
 from ghostpoint.models import FAMILIES, Record
 from ghostpoint.tasks import Task
+from ghostpoint.torch.anatomy import (
+    CELLS,
+    before,
+    beside,
+    equations,
+    has_own_forward,
+    private_copy,
+    recurrent_layers,
+    tensors_in,
+    unwrapped,
+)
 from ghostpoint.training.by_epoch.torch_engine import TORCH
 
-__all__ = ["NetworkModule", "from_module", "to_module"]
+__all__ = ["NetworkModule", "from_module", "record_of_layer", "to_module"]
 
-_LAYERS = (nn.RNN, nn.GRU, nn.LSTM, nn.RNNCell, nn.GRUCell, nn.LSTMCell)
 _ACTIVATIONS = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "identity": lambda value: value}
 
 
@@ -42,6 +53,7 @@ class NetworkModule(nn.Module):
     def __init__(self, record: Record, alpha: float, read_out: str, dtype: torch.dtype):
         super().__init__()
         self.record, self.alpha, self.read_out = record, alpha, read_out
+        self._names = tuple(name for name in record.arrays() if name != "seed")
         for name, array in record.arrays().items():
             if name == "seed":
                 continue
@@ -53,7 +65,7 @@ class NetworkModule(nn.Module):
 
     def parts(self) -> dict[str, torch.Tensor]:
         """The arrays by name."""
-        return {**dict(self.named_buffers(recurse=False)), **dict(self.named_parameters(recurse=False))}
+        return {name: getattr(self, name) for name in self._names}
 
     def forward(
         self, inputs: torch.Tensor, state: torch.Tensor | None = None, noise: torch.Tensor | None = None
@@ -72,8 +84,15 @@ class NetworkModule(nn.Module):
         Returns
         -------
         (B, T, O), with an axis (B, R, T, O) for more than one network
+
+        Raises
+        ------
+        ValueError
+            For inputs of another shape.
         """
         p = self.parts()
+        if inputs.ndim != 3 or inputs.shape[-1] != self.record.n_inputs:
+            raise InputError(f"inputs must have shape (B, T, {self.record.n_inputs}), got {tuple(inputs.shape)}")
         x = p["initial_state"].expand(len(inputs), *p["initial_state"].shape) if state is None else state
         logits = []
         for t in range(inputs.shape[1]):
@@ -106,7 +125,8 @@ def to_module(
     record : LowRankRNN, FullRankRNN, GRU or another family
         One network or a stack.
     task : Task, optional
-        Gives ``alpha = dt / tau`` and ``read_out``.
+        Gives ``alpha = dt / tau`` and ``read_out``. Its noise and random starts are no part of a
+        module: ``forward`` takes them as ``noise`` and ``state``, and a warning says so.
     alpha, read_out : optional
         Where there is no task.
     dtype : torch.dtype, optional
@@ -119,61 +139,180 @@ def to_module(
     """
     if not isinstance(record, Record):
         raise InputError(f"record must be one of {', '.join(FAMILIES)}; got {type(record).__name__}")
+    if task is not None and not isinstance(task, Task):
+        raise InputError(f"task must be one of ghostpoint.tasks, got {type(task).__name__}")
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise InputError(f"dtype must be a torch.dtype of floats, got {dtype!r}")
+    if task is not None and (task.noise or task.initial_scale):
+        random = [f"{name}={getattr(task, name):g}" for name in ("noise", "initial_scale") if getattr(task, name)]
+        warnings.warn(
+            f"to_module: the task has {' and '.join(random)}, which the module does not draw; give forward "
+            "noise (T, B, R, N) and state (B, R, N)",
+            stacklevel=2,
+        )
     step = number("alpha", alpha if task is None else task.alpha, above=0, at_most=1)
     read = one_of("read_out", read_out if task is None else task.read_out, ("before", "after"))
     return NetworkModule(record, step, read, torch.float32 if dtype is None else dtype)
 
 
-def from_module(module: nn.Module, *, activation: str = "identity", initial_state: Any = 0.0) -> Record:
+def from_module(module: nn.Module, *, activation: str | None = None, initial_state: Any = None) -> Record:
     """The network of a module as a record of the library, with alpha = 1 (``dt = tau`` in a task).
 
     ``torch.nn.RNN`` (tanh), ``torch.nn.GRU`` and ``torch.nn.LSTM`` with one layer in one direction,
     their cells, and modules that hold one of them and at most one ``Linear`` that takes its states
     h: the readout. PyTorch's two biases become one, ``b = bias_ih + bias_hh``, but for the
     candidate of a GRU, whose inner bias stands inside the reset gate (``b_rec``). The state of an
-    LSTM is ``(h, c)``. A :class:`NetworkModule` gives its own record back.
+    LSTM is ``(h, c)``. A :class:`NetworkModule` gives its own record back; its ``alpha`` and
+    ``read_out`` are no part of a record.
+
+    A module whose ``forward`` can be called with inputs (1, T, I) is tried: its answers must be
+    those of the layer and its readout, at all steps or the last, whatever is taken of them (tanh,
+    sigmoid, softmax or its logarithm). To take layer and readout out of a module that does more,
+    give them in ``torch.nn.ModuleList([layer, readout])``.
 
     Parameters
     ----------
     module : torch.nn.Module
-        It is only read.
-    activation : "sigmoid", "tanh" or "identity"
+        It is only read. ``torch.compile`` and ``DataParallel`` around it are taken off.
+    activation : "sigmoid", "tanh" or "identity" (default)
         What the module takes of its readout; a module does not say.
-    initial_state : scalar or (N,)
+    initial_state : scalar or (N,), optional
         PyTorch begins at 0. N is twice the number of units for an LSTM.
 
     Raises
     ------
     ValueError
         For another kind of network, with what it is: several layers or directions, ReLU,
-        projections, more than one recurrent layer or readout.
+        projections, more than one recurrent layer or readout, other parts with parameters, answers
+        that are not those of layer and readout.
     """
+    module = unwrapped(module)
+    if not isinstance(module, nn.Module):
+        raise InputError(f"module must be a torch.nn.Module, got {type(module).__name__}")
     if isinstance(module, NetworkModule):
+        for name, value in (("activation", activation), ("initial_state", initial_state)):
+            if value is not None:
+                raise InputError(f"{name} must be left out: the module's own record has it, got {value!r}")
         return module.to_record()
-    layers = [one for one in module.modules() if isinstance(one, _LAYERS)]
+    layers = recurrent_layers(module)
     if len(layers) != 1:
         names = ", ".join(type(one).__name__ for one in layers) or "none"
         raise InputError(f"module must hold one recurrent layer, got {names}")
     layer: Any = layers[0]
     _refuse(layer)
-    suffix = "_l0" if hasattr(layer, "weight_hh_l0") else ""
-    cell = {}
-    for name in ("weight_hh", "weight_ih", "bias_hh", "bias_ih"):
-        value = getattr(layer, name + suffix, None)
-        if isinstance(value, torch.Tensor):
-            cell[name] = _array(value)
-    readouts = [one for one in module.modules() if isinstance(one, nn.Linear) and one.in_features == layer.hidden_size]
+    readouts = [
+        one for _, one in beside(module, layer) if isinstance(one, nn.Linear) and one.in_features == layer.hidden_size
+    ]
     if len(readouts) > 1:
         raise InputError(f"module must hold at most one Linear of {layer.hidden_size} inputs, got {len(readouts)}")
-    if readouts:
-        cell["w_out"] = _array(readouts[0].weight)
-        if readouts[0].bias is not None:
-            cell["b_out"] = _array(readouts[0].bias)
-    gates = cell["weight_hh"].shape[0] // layer.hidden_size
+    readout = readouts[0] if readouts else None
+    with torch.random.fork_rng(devices=[]):
+        _check_answers(module, layer, readout)
+        record = record_of_layer(layer, readout)
+    state = initial_state.detach().cpu() if isinstance(initial_state, torch.Tensor) else initial_state
+    start = finite_array("initial_state", 0.0 if state is None else state)
+    if start.shape not in ((), (record.n_units,)):
+        raise InputError(f"initial_state must be one number or have shape ({record.n_units},), got {start.shape}")
+    start = np.broadcast_to(start, (record.n_units,))
+    return record.replace(activation="identity" if activation is None else activation, initial_state=start)
+
+
+def record_of_layer(layer: Any, readout: nn.Linear | None = None) -> Record:
+    """The record of one recurrent layer or cell, by PyTorch's equations, and of its readout."""
+    copied = private_copy(layer)
+    suffix = "_l0" if hasattr(copied, "weight_hh_l0") else ""
+    weights = {}
+    for name in ("weight_hh", "weight_ih", "bias_hh", "bias_ih"):
+        value = getattr(copied, name + suffix, None)
+        if isinstance(value, torch.Tensor):
+            weights[name] = _array(value)
+    if readout is not None:
+        ends = private_copy(readout)
+        weights["w_out"] = _array(ends.weight)
+        if ends.bias is not None:
+            weights["b_out"] = _array(ends.bias)
+    gates = weights["weight_hh"].shape[0] // layer.hidden_size
     family = next(one for one in FAMILIES.values() if one.torch_gates == gates)
-    found = family.from_torch(cell)
-    state = np.broadcast_to(np.asarray(initial_state, dtype=np.float64), (found.n_units,))
-    return found.replace(activation=activation, initial_state=state)
+    return family.from_torch(weights)
+
+
+def _check_answers(module: nn.Module, layer: Any, readout: nn.Linear | None) -> None:
+    """Refuse a module that does more than its layer and its readout do."""
+    gap = _gap(module, layer, readout)
+    if gap is not None and gap > 1e-6:
+        raise InputError(
+            f"module must answer as its {type(layer).__name__} and at most one Linear do, and differs by {gap:.3g}: "
+            f"{type(module).__name__}.forward does more, which no record has. "
+            "torch.nn.ModuleList([layer, readout]) takes the two alone"
+        )
+    if gap is not None:
+        return
+    if has_own_forward(layer):
+        raise InputError(f"module must hold a layer of PyTorch, got {type(layer).__name__} with a forward of its own")
+    more = [(name, one) for name, one in beside(module, layer) if one is not readout]
+    if type(module).forward is not nn.Module.forward:  # no mere container
+        more += [(name, one) for name, one in before(module, layer) if one is readout]
+    if more:
+        names = ", ".join(f"{name} ({type(one).__name__})" for name, one in more)
+        raise InputError(
+            f"module must hold a recurrent layer and at most one Linear that takes its states, got also {names}"
+        )
+
+
+def _gap(module: nn.Module, layer: Any, readout: nn.Linear | None) -> float | None:
+    """The largest difference between what a module answers to random inputs (1, T, I), in float64,
+    and the nearest of what its layer and readout do; None where it cannot be called so, or answers
+    nothing of such a size.
+    """
+    if module is layer and not has_own_forward(layer):
+        return 0.0
+    try:
+        with torch.inference_mode(False), torch.no_grad():
+            copied, base = (private_copy(one).double().cpu() for one in (module, layer))
+            ends = nn.Identity() if readout is None else private_copy(readout).double().cpu()
+            x = torch.randn(1, 7, layer.input_size, dtype=torch.float64, device="cpu")
+            found = [one for one in tensors_in(copied(x)) if one.dtype == torch.float64]
+            wanted = [
+                act(logits)
+                for h in _states(base, x)
+                for logits in [ends(h)]
+                for act in (
+                    *_ACTIVATIONS.values(),
+                    lambda v: torch.softmax(v, -1),
+                    lambda v: torch.log_softmax(v, -1),
+                )
+            ]
+    except Exception:  # anyone's module may want anything
+        return None
+    steps = len(wanted[0])
+    gaps = [
+        float((one.reshape(shown.shape) - shown).abs().max())
+        for one in found
+        for whole in wanted
+        for shown in (whole, whole[-1:])
+        if one.numel() == shown.numel() and one.shape[-1:] in (shown.shape[-1:], (steps,), ())
+    ]
+    return min(gaps) if gaps else None
+
+
+def _states(layer: Any, x: torch.Tensor) -> list[torch.Tensor]:
+    """The states h (T, N) of a layer by PyTorch's equations, for inputs (1, T, I) that are one
+    trial of T steps, and for T trials of one step, as a layer reads them that is not
+    ``batch_first``.
+    """
+    own = equations(layer).forward
+    pair = isinstance(layer, nn.LSTM | nn.LSTMCell)
+    if not isinstance(layer, CELLS):
+        trial, step = (x, x.transpose(0, 1)) if layer.batch_first else (x.transpose(0, 1), x)
+        return [own(layer, one)[0].reshape(x.shape[1], -1) for one in (trial, step)]
+    zero = torch.zeros(1, layer.hidden_size, dtype=x.dtype, device=x.device)
+    state: Any = (zero, zero) if pair else zero
+    states = []
+    for u in x[0]:
+        state = own(layer, u[None], state)
+        states.append(state[0] if pair else state)
+    alone = own(layer, x[0], None)
+    return [torch.cat(states), alone[0] if pair else alone]
 
 
 def _refuse(layer: Any) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,17 @@ from ghostpoint.slow_points import SlowPoints, Tracks
 from ghostpoint.slow_points import find_slow_points as search
 from ghostpoint.slow_points.fields import NetworkField, network_field
 from ghostpoint.slow_points.tracking.track import track_fields
-from ghostpoint.torch.fields import RECURRENT, Layout, field_of_layer, field_of_step
-from ghostpoint.torch.networks import NetworkModule, from_module
+from ghostpoint.torch.anatomy import (
+    CELLS,
+    before,
+    has_own_forward,
+    private_copy,
+    recurrent_layers,
+    takes_input_and_state,
+    unwrapped,
+)
+from ghostpoint.torch.fields import Layout, NotAStep, TorchField, field_of_layer, field_of_step, states_array
+from ghostpoint.torch.networks import NetworkModule, record_of_layer
 
 __all__ = ["find_slow_points", "track_slow_points"]
 
@@ -36,21 +45,31 @@ def find_slow_points(
     Parameters
     ----------
     module_or_step : torch.nn.Module, or callable (input, state) to state
-        * ``nn.RNN`` (tanh, relu), ``nn.GRU``, ``nn.LSTM``, also stacked, their cells, or a module
-          that holds one of them and no other. A single layer of tanh units gets the library's
-          proofs, as a network of its own.
+        * ``nn.RNN`` (tanh, relu), ``nn.GRU``, ``nn.LSTM``, also stacked, and their cells. A single
+          layer of tanh units gets the library's proofs, as a network of its own.
         * A module that :func:`to_module` made, of one network.
-        * Anything else is called: ``step(input, state)`` with an input (B, I), or None, and states
-          (B, K) in float64. A module is copied for that, in evaluation mode.
+        * A module whose ``forward`` is itself a step is called: ``module(input, state)`` with an
+          input (B, I), or None, and states (B, K). So is a subclass of a cell with a ``forward`` of
+          its own.
+        * A module that holds one of the layers and no other: the layer is looked at, and the
+          module's own ``forward`` is not. A warning says so where that can matter.
+        * Any other callable is called with float64 tensors, ``step(input, state)``.
+
+        Modules are copied, in float64 and in evaluation mode. ``torch.compile`` and
+        ``DataParallel`` around them are taken off.
     states : tensor or array
         (..., K), such as the hidden states of trials. For an LSTM K is 2 N: h and c one after the
         other, or a pair (h, c). For stacked layers one layer after the other, or PyTorch's own
-        (layers, batch, N).
+        (layers, batch, N); the output of stacked layers, which is the upper layer's alone, is no
+        state.
     inputs : (I,), optional
-        Zeros by default; None for a step that takes no input.
+        What the layer itself takes, behind any encoder. Zeros by default; None for a step that
+        takes no input.
     **options
         Of ``ghostpoint.find_slow_points``: ``n_starts``, ``seed``, ``noise``, ``max_steps``,
-        ``tau``, ``dt``, ... Times are in steps by default.
+        ``certify``; ``tau`` and ``dt``, which are 1 (times are in steps) and must be equal, but for
+        a :class:`NetworkModule`, whose ``dt`` is its alpha; and for that ``equation`` and
+        ``activation``.
 
     Returns
     -------
@@ -61,20 +80,33 @@ def find_slow_points(
     Raises
     ------
     ValueError
-        For several recurrent layers in a module, two directions, projections, states or inputs that
-        do not fit.
+        For several recurrent layers in a module, two directions, projections, weights that are not
+        finite, options that do not apply, states or inputs that do not fit.
     """
     if not callable(module_or_step):
         raise InputError(f"module_or_step must be a module or a callable, got {type(module_or_step).__name__}")
     with torch.random.fork_rng(devices=[]):
         found, given, times = _field(module_or_step, states, inputs)
+        _check_options(unwrapped(module_or_step), options)
         of_record = {"inputs": _plain(inputs)} if isinstance(found, Record) else {}
         return search(found, states=given, **of_record, **(times | options))
 
 
+def _check_options(module: Any, options: Mapping[str, Any]) -> None:
+    """Refuse what only the library's own networks have."""
+    if isinstance(module, NetworkModule):
+        return
+    for name in ("equation", "activation"):
+        if name in options:
+            raise InputError(f"{name} must be left out: the module or step has its own, got {options[name]!r}")
+    tau, dt = (options.get(name, 1.0) for name in ("tau", "dt"))
+    if tau != dt:
+        raise InputError(f"tau and dt must be equal: a layer or step moves the whole way, got tau={tau}, dt={dt}")
+
+
 def track_slow_points(
     module: nn.Module,
-    checkpoints: Sequence[Mapping[str, Any]],
+    checkpoints: Iterable[Mapping[str, Any]] | Mapping[Any, Mapping[str, Any]],
     states: Any,
     epochs: Any = None,
     *,
@@ -95,7 +127,7 @@ def track_slow_points(
     ----------
     module : torch.nn.Module
         As for :func:`find_slow_points`; it is only copied.
-    checkpoints : sequence of state dicts, at least two
+    checkpoints : iterable of state dicts, at least two, or dict of epochs to them
         What ``module.state_dict()`` gave, or ``torch.load`` of it. A dict must be a copy
         (``copy.deepcopy``): what ``state_dict()`` returns changes with the module.
     states : tensor or array, or function of the module to one
@@ -119,19 +151,34 @@ def track_slow_points(
     ValueError
         For fewer than two checkpoints, one that does not fit the module, and as
         :func:`find_slow_points`.
+
+    Notes
+    -----
+    Networks of low rank are followed in their full state, between whose points no search is
+    complete; ``ghostpoint.track_slow_points`` follows their records in latents.
     """
     if not isinstance(module, nn.Module):
         raise InputError(f"module must be a torch.nn.Module, got {type(module).__name__}")
+    if not isinstance(checkpoints, Iterable):
+        raise InputError(f"checkpoints must be state dicts, got {type(checkpoints).__name__}")
+    if isinstance(checkpoints, Mapping):
+        if epochs is not None:
+            raise InputError("epochs must be left out where checkpoints has epochs as its keys")
+        epochs = list(checkpoints)
+        checkpoints = list(checkpoints.values())
+    checkpoints = list(checkpoints)
     if len(checkpoints) < 2:
         raise InputError(f"checkpoints must be two or more, got {len(checkpoints)}")
+    module = unwrapped(module)
     with torch.random.fork_rng(devices=[]):
         found = []
         for k, checkpoint in enumerate(checkpoints):
-            copied = copy.deepcopy(module).eval()
+            copied = private_copy(module)
             try:
                 copied.load_state_dict(checkpoint)
-            except (RuntimeError, TypeError) as error:
+            except (RuntimeError, TypeError, AttributeError) as error:
                 raise InputError(f"checkpoints[{k}] must fit the module: {error}") from error
+            copied = private_copy(copied)  # weights that hooks make of the others
             with torch.no_grad():
                 near = states(copied) if callable(states) else states
             found.append(_field(copied, near, inputs))
@@ -158,29 +205,59 @@ def _field(module_or_step: Any, states: Any, inputs: Any) -> tuple[Any, Any, dic
     and step.
     """
     steps = {"tau": 1.0, "dt": 1.0}
+    module_or_step = unwrapped(module_or_step)
     if isinstance(module_or_step, NetworkModule):
         record = module_or_step.to_record()
         return record, Layout(1, 1, record.n_units).flat(states), {"tau": 1.0, "dt": module_or_step.alpha}
-    layers = _layers(module_or_step)
+    layers = recurrent_layers(module_or_step)
+    if not layers:
+        return *_of_step(module_or_step, states, inputs), steps
+    if takes_input_and_state(module_or_step):
+        try:
+            return *_of_step(module_or_step, states, inputs), steps
+        except NotAStep:
+            if len(layers) != 1 or layers[0] is module_or_step:
+                raise
     if len(layers) > 1:
         names = ", ".join(type(one).__name__ for one in layers)
         raise InputError(f"module must hold one recurrent layer, got {names}: give a callable step(input, state)")
-    if layers:
-        layer = layers[0]
-        field, layout = field_of_layer(layer, inputs)
-        given = layout.flat(states)
-        if layout.layers == 1 and getattr(layer, "nonlinearity", "tanh") == "tanh":
-            return from_module(layer), given, steps
-        return field, given, steps
-    given = np.asarray(states.detach().cpu().double() if isinstance(states, torch.Tensor) else states, float)
-    if given.ndim < 1 or not given.size:
-        raise InputError(f"states must have shape (..., K) and hold a state, got {given.shape}")
-    given = given.reshape(-1, given.shape[-1])
-    return field_of_step(module_or_step, given, inputs), given, steps
+    layer = layers[0]
+    _say_what_is_left_out(module_or_step, layer)
+    field, layout = field_of_layer(layer, inputs)
+    given = layout.flat(states)
+    if layout.layers == 1 and getattr(layer, "nonlinearity", "tanh") == "tanh":
+        return record_of_layer(layer), given, steps
+    return field, given, steps
 
 
-def _layers(module: Any) -> list[nn.Module]:
-    return [one for one in module.modules() if isinstance(one, RECURRENT)] if isinstance(module, nn.Module) else []
+def _of_step(step: Any, states: Any, inputs: Any) -> tuple[TorchField, Any]:
+    """The field of a step, and states (S, K)."""
+    if isinstance(step, nn.LSTMCell):
+        given = Layout(1, 2, step.hidden_size).flat(states)
+    else:
+        given = states_array(states)
+        if given.ndim < 1 or not given.size:
+            raise InputError(f"states must have shape (..., K) and hold a state, got {given.shape}")
+        given = given.reshape(-1, given.shape[-1])
+    return field_of_step(step, given, inputs), given
+
+
+def _say_what_is_left_out(module: nn.Module, layer: nn.Module) -> None:
+    """Warn where a module may move its state by more than its layer does."""
+    kind, left = type(layer).__name__, []
+    if has_own_forward(layer):
+        left.append(f"what {kind}.forward does beside PyTorch's equations is not seen")
+    if module is not layer:
+        if isinstance(layer, CELLS) and type(module).forward is not nn.Module.forward:
+            left.append(f"what {type(module).__name__}.forward does between two steps is not seen")
+        if ahead := before(module, layer):
+            names = ", ".join(f"{name} ({type(one).__name__})" for name, one in ahead)
+            left.append(f"inputs are what the layer takes, behind {names}")
+    if left:
+        warnings.warn(
+            f"find_slow_points looks at the {kind} alone: {'; '.join(left)}. A callable step(input, state) can do more",
+            stacklevel=4,
+        )
 
 
 def _plain(inputs: Any) -> Any:

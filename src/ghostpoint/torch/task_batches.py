@@ -34,10 +34,25 @@ class TaskBatch(NamedTuple):
     mask: torch.Tensor
 
     def loss(self, outputs: torch.Tensor) -> torch.Tensor:
-        """The task's loss of outputs (trial, step, output channel):
-        ``sum weights (outputs - targets)**2``.
+        """The task's loss of outputs (trial, step, output channel): ``sum weights (outputs -
+        targets)**2``; of a stack of networks, (trial, network, step, output channel), the sum over
+        the networks.
+
+        Raises
+        ------
+        ValueError
+            For outputs of another shape.
         """
-        return (self.weights * (outputs - self.targets) ** 2).sum()
+        trials, *rest = self.targets.shape
+        stack = outputs.ndim == 4 and outputs.shape[0] == trials and list(outputs.shape[2:]) == rest
+        if not stack and outputs.shape != self.targets.shape:
+            shape = ", ".join(map(str, rest))
+            raise InputError(
+                f"outputs must have shape ({trials}, {shape}), or ({trials}, R, {shape}) of R networks; "
+                f"got {tuple(outputs.shape)}"
+            )
+        weights, targets = (one[:, None] if stack else one for one in (self.weights, self.targets))
+        return (weights * (outputs - targets) ** 2).sum()
 
 
 class TaskBatches(NumberedBatches):
@@ -66,6 +81,8 @@ class TaskBatches(NumberedBatches):
         super().__init__(batches, seed)
         if not isinstance(task, Task):
             raise InputError(f"task must be one of ghostpoint.tasks, got {type(task).__name__}")
+        if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+            raise InputError(f"dtype must be a torch.dtype of floats, got {dtype!r}")
         self.task, self.dtype = task, dtype
 
     def batch(self, number: int) -> TaskBatch:

@@ -30,7 +30,7 @@ class TrialBatch(NamedTuple):
     inputs : (trial, step, input channel)
         Observations ``ob``.
     targets : (trial, step) int64, or (trial, step, output channel)
-        Ground truth ``gt``: classes, or values.
+        Ground truth ``gt``: classes, which are whole numbers (step,), or values.
     mask : (trial, step) bool
         Which steps count: those of the counted periods, none of the filling.
     """
@@ -40,9 +40,19 @@ class TrialBatch(NamedTuple):
     mask: torch.Tensor
 
     def loss(self, outputs: torch.Tensor) -> torch.Tensor:
-        """Mean cross-entropy of logits (trial, step, class), or mean squared error of values, where
-        it counts.
+        """Mean cross-entropy of logits (trial, step, class), or mean squared error of values
+        (trial, step, output channel), where it counts.
+
+        Raises
+        ------
+        ValueError
+            For outputs of another shape.
         """
+        values = self.targets.is_floating_point()
+        fits = outputs.shape == self.targets.shape if values else outputs.shape[:-1] == self.targets.shape
+        if not fits:
+            shape = tuple(self.targets.shape) if values else (*self.targets.shape, "class")
+            raise InputError(f"outputs must have shape ({', '.join(map(str, shape))}), got {tuple(outputs.shape)}")
         answers, targets = outputs[self.mask], self.targets[self.mask]
         if targets.is_floating_point():
             return functional.mse_loss(answers, targets)
@@ -54,8 +64,9 @@ class TrialBatches(NumberedBatches):
 
     Of the environment are used ``new_trial(**options)``, after it ``ob`` (step, channel) and ``gt``
     (step,) or (step, channel), ``start_ind`` and ``end_ind`` (dicts of period to step) where
-    periods are named, and ``seed(int)`` where there is one. What stands behind wrappers is found
-    through ``unwrapped``.
+    periods are named, and ``seed(int)`` where there is one. Trials are asked of the outermost
+    wrapper that makes them (``new_trial``), and read from the environment that it stands around
+    (``unwrapped``).
 
     Parameters
     ----------
@@ -99,12 +110,15 @@ class TrialBatches(NumberedBatches):
         **options: Any,
     ):
         super().__init__(batches, seed)
-        inner = getattr(env, "unwrapped", env)
-        self.env = inner if hasattr(inner, "new_trial") else env
-        if not hasattr(self.env, "new_trial"):
+        chain = _outside_in(env)
+        # wrappers hand on what they have not themselves, with a warning
+        makers = [one for one in chain[:-1] if hasattr(type(one), "new_trial")]
+        makers += [one for one in chain[-1:] if hasattr(one, "new_trial")]
+        if not makers:
             raise InputError(
                 f"env must have new_trial(), as NeuroGym's trial environments do; got {type(env).__name__}"
             )
+        self.env, self.maker = makers[-1], makers[0]
         if isinstance(counted, str):
             raise InputError(f"counted must be names of periods in a list, got the text {counted!r}")
         self.trials = integer("trials", trials, at_least=1)
@@ -113,25 +127,30 @@ class TrialBatches(NumberedBatches):
 
     def batch(self, number: int) -> TrialBatch:
         """The trials of one update, counted from 0."""
-        if hasattr(self.env, "seed"):
+        if callable(getattr(self.env, "seed", None)):
             self.env.seed(int(np.random.SeedSequence((self.seed, number)).generate_state(1)[0]))
         drawn = [self._trial() for _ in range(self.trials)]
         steps = max(len(ob) for ob, _, _ in drawn)
 
         def filled(arrays: list[Any]) -> np.ndarray[Any, Any]:
-            whole = np.zeros((len(arrays), steps, *arrays[0].shape[1:]), arrays[0].dtype)
+            shapes = sorted({array.shape[1:] for array in arrays})
+            if len(shapes) > 1:
+                raise InputError(f"env must have trials of the same channels, got {' and '.join(map(str, shapes))}")
+            whole = np.zeros((len(arrays), steps, *shapes[0]), np.result_type(*arrays))
             for row, array in zip(whole, arrays, strict=True):
                 row[: len(array)] = array
             return whole
 
         inputs, targets, mask = (filled(list(arrays)) for arrays in zip(*drawn, strict=True))
-        kind = self.dtype if np.issubdtype(targets.dtype, np.floating) else torch.int64
+        if not mask.any():
+            raise InputError(f"counted must name periods with steps, got {', '.join(self.counted or ())} with none")
+        kind = self.dtype if targets.ndim == 3 or np.issubdtype(targets.dtype, np.floating) else torch.int64
         return TrialBatch(torch.tensor(inputs, dtype=self.dtype), torch.tensor(targets, dtype=kind), torch.tensor(mask))
 
     def _trial(self) -> tuple[Any, Any, Any]:
         """Copies of ``ob`` and ``gt``, and which steps count."""
         env = self.env
-        env.new_trial(**self.options)
+        self.maker.new_trial(**self.options)
         missing = [name for name in ("ob", "gt") if not hasattr(env, name)]
         if missing:
             raise InputError(f"env must have {' and '.join(missing)} after new_trial(), as NeuroGym's environments do")
@@ -145,3 +164,11 @@ class TrialBatches(NumberedBatches):
                 raise InputError(f"counted must name periods of the trial ({', '.join(starts)}), got {name}")
             mask[starts[name] : env.end_ind[name]] = True
         return ob, gt, mask
+
+
+def _outside_in(env: Any) -> list[Any]:
+    """An environment's wrappers from the outermost on, and last what they stand around."""
+    found, last = [env], getattr(env, "unwrapped", env)
+    while found[-1] is not last:
+        found.append(getattr(found[-1], "env", last))
+    return found

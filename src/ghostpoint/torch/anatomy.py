@@ -1,0 +1,149 @@
+"""What a module of PyTorch holds, read from copies: wrappers, recurrent layers, and whether its own
+``forward`` does what they do.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils import prune
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
+
+from ghostpoint.errors import InputError
+
+__all__ = [
+    "CELLS",
+    "RECURRENT",
+    "before",
+    "beside",
+    "equations",
+    "has_own_forward",
+    "private_copy",
+    "recurrent_layers",
+    "takes_input_and_state",
+    "tensors_in",
+    "unwrapped",
+]
+
+CELLS = (nn.RNNCell, nn.GRUCell, nn.LSTMCell)
+RECURRENT = (nn.RNN, nn.GRU, nn.LSTM, *CELLS)
+#: reparametrisations by hooks: the weight is an attribute that the next forward pass renews
+_HOOKS = (prune.BasePruningMethod, WeightNorm, SpectralNorm)
+_WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+
+
+def unwrapped(module: Any) -> Any:
+    """What ``torch.compile``, ``DataParallel`` and ``DistributedDataParallel`` stand around."""
+    while True:
+        if isinstance(module, _WRAPPERS):
+            module = module.module
+        elif isinstance(module, nn.Module) and isinstance(getattr(module, "_orig_mod", None), nn.Module):
+            module = module._orig_mod
+        else:
+            return module
+
+
+def private_copy(module: nn.Module) -> Any:
+    """A copy in evaluation mode, with weights that are up to date and without a graph.
+
+    Weights that hooks make (pruning, ``torch.nn.utils.weight_norm`` and ``spectral_norm``) are
+    those of the next forward pass.
+
+    Raises
+    ------
+    ValueError
+        For a module on ``meta``, or with lazy parameters, which has no numbers.
+    """
+    for name, value in [*module.named_parameters(), *module.named_buffers()]:
+        if isinstance(value, nn.parameter.UninitializedTensorMixin):
+            raise InputError(f"module must have numbers: {name} gets its shape in the first forward pass")
+        if value.is_meta:
+            raise InputError(f"module must have numbers, but {name} is on the device meta")
+    with torch.inference_mode(False), torch.no_grad():
+        # what a module keeps of a forward pass has a graph, which cannot be copied
+        kept = {id(one): one.detach().clone() for part in module.modules() for one in tensors_in(vars(part))
+                if not one.is_leaf}  # fmt: skip
+        copied = copy.deepcopy(module, kept).eval()
+        for part in copied.modules():
+            for hook in part._forward_pre_hooks.values():
+                if isinstance(hook, _HOOKS):
+                    hook(part, ())
+    return copied
+
+
+def tensors_in(value: Any) -> Iterator[torch.Tensor]:
+    """The tensors in nested containers."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from tensors_in(one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from tensors_in(one)
+
+
+def recurrent_layers(module: Any) -> list[nn.Module]:
+    """The recurrent layers and cells of PyTorch in a module, itself included."""
+    return [one for one in module.modules() if isinstance(one, RECURRENT)] if isinstance(module, nn.Module) else []
+
+
+def equations(layer: nn.Module) -> type[nn.Module]:
+    """PyTorch's class whose equations a layer has, if it has them."""
+    return next(kind for kind in RECURRENT if isinstance(layer, kind))
+
+
+def has_own_forward(layer: nn.Module) -> bool:
+    """Whether a subclass of a recurrent layer moves its state by something else than PyTorch."""
+    return type(layer).forward is not equations(layer).forward
+
+
+def takes_input_and_state(module: nn.Module) -> bool:
+    """Whether ``forward`` can be ``step(input, state)``: of a cell's subclass, or of two arguments
+    that are needed.
+    """
+    if isinstance(module, CELLS):
+        return has_own_forward(module)
+    if isinstance(module, (*RECURRENT, nn.Sequential, nn.ModuleList, nn.ModuleDict)):
+        return False
+    try:
+        found = inspect.signature(module.forward).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(one.kind in positional and one.default is inspect.Parameter.empty for one in found) == 2
+
+
+def beside(module: nn.Module, layer: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The parts of a module with parameters of their own that are not in its recurrent layer, with
+    their names. The module itself is not one.
+    """
+    inside = set(layer.modules())
+    return [
+        (name, one)
+        for name, one in module.named_modules()
+        if one is not module and one not in inside and any(True for _ in one.parameters(recurse=False))
+    ]
+
+
+def before(module: nn.Module, layer: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Those of them that can stand between a module's input and its layer: the ones that come
+    first, or that give what the layer takes and do not take what it gives.
+    """
+    order = list(module.modules())
+    width, units = layer.input_size, layer.hidden_size
+    return [
+        (name, one)
+        for name, one in beside(module, layer)
+        if order.index(one) < order.index(layer)
+        or (
+            width in (getattr(one, "out_features", None), getattr(one, "embedding_dim", None))
+            and getattr(one, "in_features", None) != units
+        )
+    ]
