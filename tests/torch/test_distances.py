@@ -182,3 +182,176 @@ def test_packed_sequences_are_their_data():
         layer.bias_ih_l0 += 1
     _, distance = passes.repeat(keep=False)
     assert distance > 0
+
+
+# Where the answers of a loss stand in the outputs.
+
+ORDERS = {
+    "classes last": ((4, 6, 3), lambda o, y: functional.cross_entropy(o.reshape(-1, 3), y.reshape(-1)), 2, 1),
+    "classes second": ((4, 3, 6), lambda o, y: functional.cross_entropy(o, y), 1, 1),
+    "time first, permuted": ((6, 4, 3), lambda o, y: functional.cross_entropy(o.permute(1, 2, 0), y), 2, 0),
+    "time first, turned and flat": (
+        (6, 4, 3),
+        lambda o, y: functional.cross_entropy(o.transpose(0, 1).reshape(-1, 3), y.reshape(-1)),
+        2,
+        0,
+    ),
+    "logarithms by hand": (
+        (6, 4, 3),
+        lambda o, y: functional.nll_loss(o.log_softmax(2).permute(1, 2, 0), y),
+        2,
+        0,
+    ),
+    "with a penalty on the outputs": (
+        (6, 4, 3),
+        lambda o, y: functional.cross_entropy(o.permute(1, 2, 0), y) + 0.1 * o.pow(2).mean(),
+        2,
+        0,
+    ),
+    "as many classes as steps": ((2, 3, 3), lambda o, y: functional.cross_entropy(o, y), 1, 1),
+    "as many classes as steps, last": (
+        (2, 3, 3),
+        lambda o, y: functional.cross_entropy(o.reshape(-1, 3), y.reshape(-1)),
+        2,
+        1,
+    ),
+    "a part": ((4, 7, 3), lambda o, y: functional.cross_entropy(o[:, :-1].reshape(-1, 3), y.reshape(-1)), 2, 1),
+}
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+@pytest.mark.parametrize("order", ORDERS)
+def test_answers_are_where_the_loss_has_taken_them_from(order, ignored):
+    shape, loss, axis, batch_axis = ORDERS[order]
+    generator = torch.Generator().manual_seed(3)
+    outputs = torch.randn(*shape, generator=generator).requires_grad_() * 1.0
+    trials, steps = (shape[0], 6 if shape[1] == 7 else 6 // (1 + (shape[1:] == (3, 3)))) if batch_axis else (4, 6)
+    targets = torch.randint(0, 3, (trials, steps), generator=generator)
+    if ignored:
+        targets[:, ::2] = -100
+        targets[0] = -100
+    found = distance_of_graph(loss(outputs, targets), outputs)
+    old = outputs.detach()
+    new = old + torch.randn(shape, generator=generator)
+    expected = torch.zeros(())
+    count = 0
+    for trial in range(trials):
+        for step in range(steps):
+            if targets[trial, step] == -100:
+                continue
+            place = [slice(None)] * 3
+            others = [k for k in range(3) if k != axis]
+            place[others[0]], place[others[1]] = (trial, step) if batch_axis else (step, trial)
+            p, q = (torch.distributions.Categorical(logits=x[tuple(place)]) for x in (old, new))
+            expected = expected + torch.distributions.kl_divergence(p, q)
+            count += 1
+    torch.testing.assert_close(found(old, new), expected / count, rtol=1e-5, atol=1e-6)
+    assert found.doubt == ""
+
+
+def test_a_mask_that_cannot_be_placed_is_said():
+    outputs = torch.randn(6, 4, 3, requires_grad=True) * 1.0
+    targets = torch.zeros(4, 6, dtype=torch.long)
+    targets[:, 1:] = -100
+    # made of the outputs by a function that puts nothing in its place
+    mixed = torch.cat([outputs[3:], outputs[:3]]).permute(1, 2, 0)
+    found = distance_of_graph(functional.cross_entropy(mixed, targets), outputs)
+    assert found.counted is None
+    assert "do not count" in found.doubt
+
+
+@pytest.mark.parametrize(
+    ("loss", "function"),
+    [
+        (lambda z, y: functional.mse_loss(z.sigmoid(), y), torch.sigmoid),
+        (lambda z, y: ((y - torch.tanh(z)) ** 2).mean(), torch.tanh),
+        (lambda z, y: functional.mse_loss(torch.softmax(z, 0), y), lambda z: torch.softmax(z, 0)),
+        (lambda z, y: functional.mse_loss(torch.relu(z).exp(), y), lambda z: torch.relu(z).exp()),
+        (functional.mse_loss, lambda z: z),
+    ],
+)
+def test_outputs_are_compared_as_the_loss_sees_them(loss, function):
+    old, new = pair(6, 2)
+    outputs = old.clone().requires_grad_() * 1.0
+    found = distance_of_graph(loss(outputs, torch.rand(6, 2)), outputs)
+    torch.testing.assert_close(found(old, new), functional.mse_loss(function(new), function(old)))
+
+
+def test_probabilities_before_a_logarithm_or_a_loss_of_logits():
+    old, new = pair(6, 3)
+    labels, p, q = torch.randint(0, 3, (6,)), old.softmax(1), new.softmax(1)
+    expected = torch.distributions.kl_divergence(*(torch.distributions.Categorical(probs=x) for x in (p, q))).mean()
+    for loss in (
+        lambda o: functional.nll_loss(o.log(), labels),
+        lambda o: functional.nll_loss((o + 1e-9).log(), labels),
+        lambda o: functional.nll_loss(o.clamp(min=1e-9).log(), labels),
+    ):
+        outputs = p.clone().requires_grad_() * 1.0
+        torch.testing.assert_close(distance_of_graph(loss(outputs), outputs)(p, q), expected)
+    logits = old.clone().requires_grad_() * 1.0
+    found = distance_of_graph(functional.binary_cross_entropy(logits.sigmoid(), torch.rand(6, 3)), logits)
+    torch.testing.assert_close(found(old, new), Distance("bce")(old, new), rtol=1e-4, atol=1e-6)
+
+
+MASK = torch.tensor([1.0, 0.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("loss", "distance"),
+    [
+        (lambda z, y: ((z - y) ** 2).sum(), lambda a, b: ((a - b) ** 2).sum()),
+        (lambda z, y: ((z - y) ** 2).sum() / 7, lambda a, b: ((a - b) ** 2).sum() / 7),
+        (lambda z, y: ((z - y) ** 2).sum(1).mean(), lambda a, b: ((a - b) ** 2).sum(1).mean()),
+        (lambda z, y: (MASK * (z - y) ** 2).sum() / MASK.sum(), lambda a, b: (MASK * (a - b) ** 2).sum() / MASK.sum()),
+        (lambda z, y: 0.5 * functional.mse_loss(z, y), lambda a, b: 0.5 * functional.mse_loss(a, b)),
+        (lambda z, y: functional.mse_loss(z, y) + 0.1, functional.mse_loss),
+        (lambda z, y: functional.mse_loss(z, y, reduction="sum") / 3, lambda a, b: ((a - b) ** 2).sum() / 3),
+        (
+            lambda z, y: sum(functional.mse_loss(z[k], y[k]) for k in range(len(z))) / len(z),
+            functional.mse_loss,
+        ),
+    ],
+)
+def test_sums_factors_and_masks_are_those_of_the_loss(loss, distance):
+    old, new = pair(6, 3)
+    outputs = old.clone().requires_grad_() * 1.0
+    found = distance_of_graph(loss(outputs, torch.rand(6, 3)), outputs)
+    torch.testing.assert_close(found(old, new), distance(old, new))
+
+
+@pytest.mark.parametrize(("loss", "name"), [(lambda e: e.sqrt(), "sqrt"), (lambda e: e.log(), "log")])
+def test_a_loss_of_another_unit_is_in_doubt(loss, name):
+    outputs = torch.randn(4, 2, requires_grad=True) * 1.0
+    found = distance_of_graph(loss(functional.mse_loss(outputs, torch.rand(4, 2))), outputs)
+    assert found.doubt.startswith(f"the loss is a {name} of its error")
+
+
+@pytest.mark.parametrize("kind", ["cross_entropy", "bce", "squared"])
+def test_infinite_outputs_that_stay_count_nothing_and_those_that_move_are_infinitely_far(kind):
+    old, new = pair(4, 3)
+    old[:, 2] = new[:, 2] = -torch.inf
+    found = Distance(kind)(old, new)
+    assert torch.isfinite(found)
+    assert found > 0
+    if kind == "cross_entropy":
+        torch.testing.assert_close(found, Distance(kind)(old[:, :2], new[:, :2]))
+    new[0, 1] = -torch.inf
+    assert Distance(kind)(old, new) == torch.inf
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_a_loss_that_is_made_step_by_step_has_all_steps(reduction, batch_first):
+    outputs = torch.randn(*((4, 5, 3) if batch_first else (5, 4, 3)), requires_grad=True) * 1.0
+    labels = torch.randint(0, 3, (4, 5))
+    steps = outputs.unbind(1 if batch_first else 0)
+    loss = sum(functional.cross_entropy(o, labels[:, k], reduction=reduction) for k, o in enumerate(steps)) / 5
+    found, old = distance_of_graph(loss, outputs), outputs.detach()
+    new = old + torch.randn(old.shape)
+    p, q = (torch.distributions.Categorical(logits=x) for x in (old, new))
+    expected = torch.distributions.kl_divergence(p, q)
+    torch.testing.assert_close(found(old, new), expected.mean() if reduction == "mean" else expected.sum() / 5)
+    assert found.doubt == ""
+    labels[2:] = -100
+    loss = sum(functional.cross_entropy(o, labels[:, k], reduction=reduction) for k, o in enumerate(steps))
+    assert "do not count" in distance_of_graph(loss, outputs).doubt

@@ -8,6 +8,7 @@ two entropies.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 from ghostpoint.errors import InputError
+from ghostpoint.torch.layouts import REARRANGING, functions_between, layout_of, name_of, several, weights_of
 
 __all__ = ["KINDS", "Distance", "distance_of_graph", "single_tensor"]
 
@@ -35,12 +37,7 @@ _OPERATORS = {
 }
 #: nodes of a graph that are looked at: of most, and where these do not do
 _NEAR, _NODES = 100, 20_000
-#: operators that put numbers into another order or type, and those that make probabilities
-_REARRANGING = {
-    *("Alias", "AsStrided", "Cat", "Clone", "Expand", "Index", "IndexSelect", "Narrow", "Permute", "ReshapeAlias"),
-    *("Select", "Slice", "Split", "SplitWithSizes", "Squeeze", "Stack", "Swapaxes", "T", "ToCopy", "Transpose"),
-    *("Unbind", "Unsqueeze", "UnsafeSplit", "UnsafeView", "View", "MaskedSelect", "Gather", "Flip"),
-}
+#: operators that make probabilities
 _SQUASHING = {"Sigmoid", "Softmax", "LogSoftmax"}
 #: what becomes of a distance of logits where outputs are what these have made of them
 _OF_PROBABILITIES: dict[tuple[str, str], dict[str, Any]] = {
@@ -62,25 +59,48 @@ class Distance:
     classes : int
         Of cross-entropy, where known; else 0. Their axis is 1 if that has this length and the last
         one has not.
+    axis : int or None
+        That axis, where it is known.
     counted : bool tensor or None
         Of cross-entropy with an index that is ignored: which answers count, in the order of the
-        flat targets.
+        outputs.
     logarithms : bool
         Of cross-entropy: whether outputs are logits, or logarithms of probabilities, and not
         probabilities.
+    functions : tuple of functions of a tensor
+        What is taken of the outputs before they are compared.
+    weights : tensor or None
+        Of squared error: by what each squared change is multiplied before they are summed.
+    scale : float
+        By what the whole is multiplied, as in ``0.5 * mse_loss(...)``.
+    items : int
+        Where a loss is made of several such operators, as of one a step: of how many answers each
+        takes the mean; else 0.
+    doubt : str
+        What of the loss the distance leaves out; empty for nothing.
     """
 
     kind: str
     total: bool = False
     classes: int = 0
+    axis: int | None = None
     counted: torch.Tensor | None = None
     logarithms: bool = True
+    functions: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = ()
+    weights: torch.Tensor | None = None
+    scale: float = 1.0
+    items: int = 0
+    doubt: str = ""
 
     def __call__(self, old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
         """How far ``new`` is from ``old``, a scalar tensor in float32 or float64."""
         old, new = (x if x.dtype == torch.float64 else x.float() for x in (old, new))
+        for function in self.functions:
+            old, new = function(old), function(new)
         if self.kind == "squared":
             change = (new - old) ** 2
+            if self.weights is not None and self.weights.shape in (change.shape, ()):
+                return (_where_moved(change, old, new) * self.weights).sum()
         elif self.kind == "cross_entropy":
             change = self._divergence(old, new)
         elif self.kind == "bce":
@@ -90,10 +110,15 @@ class Distance:
             tiny = torch.finfo(old.dtype).eps
             p, q = old.clamp(tiny, 1 - tiny), new.clamp(tiny, 1 - tiny)
             change = p * (p.log() - q.log()) + (1 - p) * ((1 - p).log() - (1 - q).log())
+        if self.kind != "cross_entropy":
+            change = _where_moved(change, old, new)
         total = change.sum()
-        return total if self.total else total / self._count(change)
+        total = total if self.total else total / self._count(change)
+        return total if self.scale == 1.0 else self.scale * total
 
     def _count(self, change: torch.Tensor) -> int | torch.Tensor:
+        if self.items:
+            return self.items
         fits = self.counted is not None and self.counted.numel() == change.numel()
         return self.counted.sum().clamp(min=1) if fits and self.counted is not None else change.numel()
 
@@ -105,11 +130,19 @@ class Distance:
             tiny = torch.finfo(old.dtype).tiny
             old, new = old.clamp(min=tiny).log(), new.clamp(min=tiny).log()
         axis = 1 if old.ndim > 2 and old.shape[1] == self.classes != old.shape[-1] else -1
+        axis = axis if self.axis is None else self.axis
         log_p, log_q = functional.log_softmax(old, axis), functional.log_softmax(new, axis)
-        change = (log_p.exp() * (log_p - log_q)).sum(axis)
+        p = log_p.exp()
+        # an answer that cannot be given, of logit -inf, counts nothing: 0 log 0 = 0
+        change = torch.where(p > 0, p * (log_p - log_q), 0.0).sum(axis)
         if self.counted is not None and self.counted.numel() == change.numel():
             change = change.reshape(-1) * self.counted.reshape(-1)
         return change
+
+
+def _where_moved(change: torch.Tensor, old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    """0 for outputs that are the same, infinite ones among them."""
+    return torch.where(old == new, 0.0, change)
 
 
 def single_tensor(outputs: Any) -> torch.Tensor:
@@ -153,7 +186,51 @@ def distance_of_graph(loss: torch.Tensor, outputs: torch.Tensor) -> Distance | N
     if kind is None or (squashed and (kind, squashed) not in _OF_PROBABILITIES):
         return None
     found = _refined(Distance(kind), node)
-    return replace(found, **_OF_PROBABILITIES[kind, squashed]) if squashed else found
+    if squashed:
+        found = replace(found, **_OF_PROBABILITIES[kind, squashed])
+    weights, root = weights_of(loss, node)
+    if root:
+        found = replace(found, doubt=f"the loss is a {root.lower()} of its error, and has another unit")
+    if weights is not None and bool((weights > 0).any() & (weights >= 0).all()):
+        if name_of(node) == "Pow":  # a squared error by hand, with sums, means and masks as they are
+            found = replace(found, weights=weights)
+        elif weights.numel() == 1:
+            found = replace(found, scale=float(weights), items=_items(node) if several(loss, node) else 0)
+    if kind == "cross_entropy":
+        return _placed(found, node, edge, outputs.shape, alone=not several(loss, node))
+    return replace(found, functions=tuple(functions_between(node, edge)))
+
+
+def _items(node: Any) -> int:
+    """Of how many answers an operator takes the mean; 0 where that is not known."""
+    if name_of(node).startswith("NllLoss"):
+        return int((node._saved_target != _signed_index(node)).sum())
+    own = getattr(node, "_saved_self", None)
+    return own.numel() if isinstance(own, torch.Tensor) else 0
+
+
+def _signed_index(node: Any) -> int:
+    """The index that a loss ignores, which its node has written down without a sign."""
+    ignored: int = node._saved_ignore_index
+    return ignored - 2**64 if ignored >= 2**63 else ignored
+
+
+def _placed(found: Distance, node: Any, edge: Any, shape: torch.Size, *, alone: bool) -> Distance:
+    """With the axis of the classes, and the answers that count, as the outputs hold them."""
+    counted, number = found.counted, shape.numel() // max(found.classes, 1)
+    layout = layout_of(node, edge, shape, counted)
+    if layout is not None:
+        axis, answers, logarithms = layout
+        found = replace(found, axis=axis, logarithms=found.logarithms and logarithms)
+        if alone:
+            return replace(found, counted=answers)
+    if counted is None or bool(counted.all()):
+        return replace(found, counted=None)
+    if alone and counted.numel() == number and counted.ndim == 1 and shape[-1] == found.classes:
+        return found  # flat targets, and outputs whose last axis holds the classes
+    return replace(
+        found, counted=None, doubt=found.doubt or "answers that do not count in the loss count in the distance"
+    )
 
 
 def _node_of(outputs: torch.Tensor) -> Any:
@@ -169,12 +246,13 @@ def _operator_above(ends: set[Any], start: Any, most: int) -> tuple[bool, Any]:
     """Whether a graph that begins at ``start`` has one of the ``ends``, and the first known
     operator on a way to the nearest of them.
 
-    Nodes are visited by their distance from the start, each once, and at most ``most``.
+    Nodes are visited by their distance from the start, each once, and at most ``most``. A power
+    may be a penalty on the outputs: it counts where there is no other operator.
     """
     order = {start: 0}
     above: dict[Any, list[Any]] = {start: []}
     leading: set[Any] = set()
-    reached = start in ends
+    reached, powers = start in ends, None
     level = [] if reached else [start]
     for one in level:  # it grows meanwhile
         for child, _ in getattr(one, "next_functions", ()):
@@ -199,9 +277,10 @@ def _operator_above(ends: set[Any], start: Any, most: int) -> tuple[bool, Any]:
                 following += above[node]
                 if _kind_of(node) is not None and (found is None or order[node] < order[found]):
                     found = node
-            if found is not None:
+            if found is not None and name_of(found) != "Pow":
                 return True, found
-    return reached, None
+            powers = found if powers is None else powers
+    return reached, powers
 
 
 def _rearranged(edge: Any) -> tuple[set[Any], str]:
@@ -210,11 +289,11 @@ def _rearranged(edge: Any) -> tuple[set[Any], str]:
     """
     level, seen, squashed = [edge], {edge}, ""
     for one in level:  # it grows meanwhile
-        name = type(one).__name__.rstrip("0123456789").removesuffix("Backward")
+        name = name_of(one)
         if name in _SQUASHING and not squashed:
             squashed = name
             seen.clear()  # the loss is not taken of what comes after it
-        elif name not in _REARRANGING:
+        elif name not in REARRANGING:
             continue
         for child, _ in one.next_functions:
             if child is not None and child not in seen:
@@ -237,9 +316,8 @@ def _refined(distance: Distance, node: Any) -> Distance:
     name = type(node).__name__
     found = replace(distance, total=getattr(node, "_saved_reduction", 1) == 2)
     if name.startswith("NllLoss"):
-        target, ignored = node._saved_target, node._saved_ignore_index
-        ignored = ignored - 2**64 if ignored >= 2**63 else ignored  # written down without a sign
-        return replace(found, classes=node._saved_self.shape[1], counted=target != ignored)
+        counted = node._saved_target != _signed_index(node)
+        return replace(found, classes=node._saved_self.shape[-1 if node._saved_self.ndim == 1 else 1], counted=counted)
     if name.startswith("LogSoftmax"):
         shape = node._saved_result.shape
         dim = node._saved_dim

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from ghostpoint.errors import InputError
+from ghostpoint.torch.buffers import Buffers
 from ghostpoint.torch.distances import KINDS, Distance, distance_of_graph, single_tensor
-from ghostpoint.torch.generators import GeneratorStates
+from ghostpoint.torch.generators import Autocast, GeneratorStates
 from ghostpoint.torch.parameters import Parameters
 
 __all__ = ["Closure", "ForwardPasses"]
@@ -31,6 +32,7 @@ class _Pass:
 
     closure: Closure
     states: GeneratorStates
+    autocast: Autocast
     loss: torch.Tensor
     outputs: Any
     distance: Measure
@@ -63,7 +65,12 @@ class ForwardPasses:
         self.pending: list[_Pass] = []
         self.pure = True
         self.calls = 0
+        # of the last trial, with the parameters and buffers that it was at
         self._kept: tuple[Closure, torch.Tensor, Any, Measure, list[tuple[int, int]]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy has no graph, and passes of the original's closures are not its own."""
+        return {**self.__dict__, "pending": [], "_kept": None}
 
     def evaluate(self, closure: Closure, *, reuse: bool) -> tuple[torch.Tensor, Any]:
         """``closure()`` with the graph; with ``reuse`` the last trial's pass, if the parameters are
@@ -75,16 +82,22 @@ class ForwardPasses:
             self.warn("pending", f"{MOST} forward passes without an update: the oldest are not tried again")
             del self.pending[0]
         before = self._states()
+        autocast = Autocast.now(("cpu", *dict.fromkeys(device.type for device in self.parameters.devices)))
         kept, self._kept = self._kept, None
-        if kept is not None and reuse and not self.pending and kept[4] == self.parameters.versions():
+        if kept is not None and reuse and not self.pending and kept[4] == self.versions():
             closure, loss, outputs, distance = kept[:4]
         else:
-            versions = [buffer._version for buffer in self.model.buffers()]
+            buffers = Buffers(self.model)
             loss, outputs = self.called(closure)
             distance = self._distance_for(loss, outputs)
-            self.pure = before == self._states() and versions == [b._version for b in self.model.buffers()]
-        self.pending.append(_Pass(closure, before, loss.detach(), _detached(outputs), distance))
+            self.pure = before == self._states() and buffers.unchanged()
+        self.pending.append(_Pass(closure, before, autocast, loss.detach(), _detached(outputs), distance))
         return loss, outputs
+
+    def versions(self) -> list[tuple[int, int]]:
+        """Changes when a parameter or buffer that the loss may depend on is written to."""
+        others = [(id(p), p._version) for p in self.model.parameters()]
+        return [*self.parameters.versions(), *others, *Buffers(self.model).versions()]
 
     def repeat(self, *, keep: bool) -> tuple[float, float]:
         """Mean loss and mean distance of the outputs of the pending passes at the present
@@ -93,23 +106,26 @@ class ForwardPasses:
         Generators and buffers are put back. With ``keep`` the graph is kept, for :meth:`evaluate`.
         """
         after = self._states()
-        buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
+        buffers = Buffers(self.model, values=True)
         losses, distances = [], []
-        self._kept = None
+        self._kept = kept = None
+        if torch.is_autocast_cache_enabled():
+            torch.clear_autocast_cache()  # of the parameters as they were
         try:
             for one in self.pending:
                 one.states.restore()
-                with torch.enable_grad() if keep else torch.no_grad():
+                with torch.enable_grad() if keep else torch.no_grad(), one.autocast.again():
                     loss, outputs = self.called(one.closure)
                     if keep:
                         distance = self._distance_for(loss, outputs)
-                        self._kept = one.closure, loss, outputs, distance, self.parameters.versions()
+                        kept = one.closure, loss, outputs, distance
                 losses.append(loss.detach().reshape(()).to(self.parameters.wide))
                 distances.append(one.distance(one.outputs, _detached(outputs)).detach().reshape(()).to(losses[-1]))
         finally:
-            for buffer, value in buffers:
-                buffer.copy_(value)
+            buffers.restore()
             after.restore()
+        if kept is not None:
+            self._kept = *kept, self.versions()
         trial, moved = torch.stack([torch.stack(losses).mean(), torch.stack(distances).mean()]).tolist()
         return trial, moved
 
@@ -147,6 +163,8 @@ class ForwardPasses:
                 f"for their distance; say distance= one of {', '.join(KINDS)} or a function",
             )
             found = Distance("squared")
+        if found.doubt:
+            self.warn("doubt", f"{found.doubt}: give distance= a function of old and new outputs to mend that")
         return _on_tensors(found)
 
     def _states(self) -> GeneratorStates:
@@ -171,7 +189,11 @@ def _detached(outputs: Any) -> Any:
     if isinstance(outputs, torch.Tensor):
         return outputs.detach()
     if isinstance(outputs, dict):
-        return {name: _detached(value) for name, value in outputs.items()}
+        values = {name: _detached(value) for name, value in outputs.items()}
+        try:  # what answers by attributes, as transformers' outputs do, still does
+            return values if type(outputs) is dict else type(outputs)(**values)
+        except TypeError:
+            return values
     if isinstance(outputs, tuple) and hasattr(outputs, "_fields"):  # named, packed sequences among them
         return type(outputs)(*(_detached(value) for value in outputs))
     if isinstance(outputs, list | tuple):

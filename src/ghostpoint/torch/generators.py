@@ -1,16 +1,46 @@
-"""States of PyTorch's random number generators: kept before a forward pass, put back to repeat
-it.
+"""States of PyTorch's random number generators, and of its automatic choice of types: kept before a
+forward pass, put back to repeat it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-__all__ = ["GeneratorStates"]
+__all__ = ["Autocast", "GeneratorStates"]
+
+
+@dataclass(frozen=True)
+class Autocast:
+    """Whether ``torch.autocast`` is on, and with which type, for each kind of device."""
+
+    states: tuple[tuple[str, bool, torch.dtype], ...]
+    cached: bool
+
+    @classmethod
+    def now(cls, kinds: Iterable[str]) -> Autocast:
+        """The present state, for kinds of devices such as "cpu" and "cuda"."""
+        found: list[tuple[str, bool, torch.dtype]] = []
+        for kind in kinds:
+            if hasattr(torch, "get_autocast_dtype"):  # since PyTorch 2.4
+                found.append((kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)))
+            elif kind == "cpu":
+                found.append((kind, torch.is_autocast_cpu_enabled(), torch.get_autocast_cpu_dtype()))
+            elif kind == "cuda":
+                found.append((kind, torch.is_autocast_enabled(), torch.get_autocast_gpu_dtype()))
+        return cls(tuple(found), torch.is_autocast_cache_enabled())
+
+    def again(self) -> AbstractContextManager[object]:
+        """The same state, to be entered."""
+        stack = ExitStack()
+        if Autocast.now(kind for kind, _, _ in self.states) != self:
+            for kind, enabled, dtype in self.states:
+                stack.enter_context(torch.autocast(kind, dtype, enabled, cache_enabled=self.cached))
+        return stack
 
 
 @dataclass(frozen=True)

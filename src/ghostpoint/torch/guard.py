@@ -16,6 +16,16 @@ from ghostpoint.torch.guard_rules import FixedBatch, FreshBatches
 from ghostpoint.torch.judges import FixedJudge, FreshJudge
 from ghostpoint.torch.momenta import clear_momenta
 from ghostpoint.torch.parameters import Parameters
+from ghostpoint.torch.step_hooks import (
+    NO_GRADIENT,
+    UNGUARDED,
+    attach,
+    doubts,
+    guards_of,
+    is_attached,
+    is_compiling,
+    own_optimizer,
+)
 from ghostpoint.torch.updates import Update
 from ghostpoint.torch.weight_decay import DecoupledDecay
 
@@ -57,9 +67,11 @@ class Guard:
     Parameters
     ----------
     model : torch.nn.Module
-        Its buffers (running statistics) are put back after each trial.
+        All that the loss depends on: the buffers in it (running statistics) are put back after each
+        trial.
     optimizer : torch.optim.Optimizer
-        Any but those that call the closure themselves (L-BFGS), which run unguarded with a warning.
+        Any, also in accelerate's wrapper, but those that call the closure themselves (L-BFGS),
+        which run unguarded with a warning. One that maximises is told of.
         It has one guard: another is taken off, with a warning.
     criterion : callable (outputs, targets) to loss, optional
         For ``guard.step(inputs=x, targets=y)``, without a closure.
@@ -88,7 +100,7 @@ class Guard:
     Raises
     ------
     ValueError
-        For an unknown batch or distance, and an optimizer without parameters.
+        For an unknown batch or distance, and an optimizer that has no parameters or complex ones.
     """
 
     def __init__(
@@ -104,12 +116,14 @@ class Guard:
         on_update: Callable[[Update], None] | None = None,
         generators: Iterable[torch.Generator] = (),
     ):
-        self.model, self.optimizer, self.criterion = model, optimizer, criterion
+        self.model, self.criterion = model, criterion
+        # what a training loop steps, and PyTorch's optimizer in it
+        self._stepped, self.optimizer = optimizer, own_optimizer(optimizer)
         self.batch = one_of("batch", batch, ("auto", "fixed", "fresh"))
         if not callable(distance):
             one_of("distance", distance, ("auto", *KINDS))
         self.on_update = on_update
-        self.parameters = Parameters(optimizer)
+        self.parameters = Parameters(self.optimizer)
         self._decay = DecoupledDecay(self.parameters)
         self.last: Update | None = None
         self._counts = dict.fromkeys(_COUNTED, 0)
@@ -128,12 +142,14 @@ class Guard:
         self._withheld: list[torch.Tensor | None] | None = None
         self._replaced: list[torch.Tensor | None] | None = None
         self._loss = float("nan")
-        self._replace_others()
+        for other in guards_of(self.optimizer, Guard):
+            self._warn("replaced", "the optimizer had a guard already, which is taken off")
+            other.remove()
+        # steps within a step, of a class that calls its parent's; and whether one was compiled
+        self._depth, self._compiled, self._removed = 0, False, False
         self._hook()
-        distributed: Any = getattr(torch, "distributed", None)
-        ready = distributed is not None and distributed.is_available() and distributed.is_initialized()
-        if ready and distributed.get_world_size() > 1:
-            self._warn("distributed", "replicas judge by their own batch each, and come apart: not supported")
+        for key, message in doubts(model, self.parameters):
+            self._warn(key, message)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -177,7 +193,7 @@ class Guard:
             raise InputError("closure must not be given together with inputs and targets")
         if isinstance(self.optimizer, torch.optim.LBFGS):
             return self._unguarded_step(closure)
-        self.optimizer.zero_grad()
+        self._stepped.zero_grad()
         loss, _ = self.evaluate(closure)
         (loss if scaler is None else scaler.scale(loss)).backward()
         if before_step is not None:
@@ -185,7 +201,7 @@ class Guard:
                 scaler.unscale_(self.optimizer)
             before_step()
         if scaler is None:
-            self.optimizer.step()
+            self._stepped.step()
         else:
             scaler.step(self.optimizer)
             scaler.update()
@@ -197,7 +213,8 @@ class Guard:
         Several calls before one step are an accumulated gradient. The closure returns the loss as
         it is; scale it afterwards, as in ``(loss / k).backward()``.
         """
-        if not self._passes.pending and self._expected_at != self.parameters.versions():
+        self._look_after()
+        if not self._passes.pending and self._expected is not None and self._expected_at != self._passes.versions():
             self._expected = None  # somebody else has written to the parameters
         check = self._counts["updates"] % CHECKED == 0
         loss, outputs = self._passes.evaluate(closure, reuse=self.batch == "fixed" and not check)
@@ -212,8 +229,23 @@ class Guard:
 
     def remove(self) -> None:
         """Take the guard off its optimizer."""
+        self._removed = True
         for handle in self._handles:
             handle.remove()
+
+    def _look_after(self) -> None:
+        """Put right what a step that failed has left, what a copy has lost, and say what no hook
+        can.
+        """
+        if self._depth:
+            self._depth = 0
+            self._give_back()
+        if not self._removed and not is_attached(self.optimizer, self):
+            self._hook()  # a copy of a guard and its optimizer
+        if self._compiled:
+            self._warn(
+                "compiled", "optimizer.step() is compiled, and its updates are unguarded: compile the model only"
+            )
 
     def _closure_of(self, inputs: Any, targets: Any) -> Closure:
         criterion = self.criterion
@@ -246,31 +278,17 @@ class Guard:
 
     # Hooks of the optimizer.
 
-    def _replace_others(self) -> None:
-        hooks: dict[int, Any] = getattr(self.optimizer, "_optimizer_step_pre_hooks", {})
-        for other in [getattr(hook, "__self__", None) for hook in hooks.values()]:
-            if isinstance(other, Guard):
-                self._warn("replaced", "the optimizer had a guard already, which is taken off")
-                other.remove()
-
     def _hook(self) -> None:
-        optimizer = self.optimizer
-        self._handles = [
-            optimizer.register_step_pre_hook(self._before_update),
-            optimizer.register_step_post_hook(self._after_update),
-        ]
-        # first of all, so that other hooks see the update that stands
-        hooks: Any = getattr(optimizer, "_optimizer_step_post_hooks", None)
-        if hasattr(hooks, "move_to_end") and self._handles[1].id in hooks:
-            hooks.move_to_end(self._handles[1].id, last=False)
-        if hasattr(optimizer, "register_state_dict_post_hook"):  # since PyTorch 2.3
-            self._handles += [
-                optimizer.register_state_dict_post_hook(self._into),
-                optimizer.register_load_state_dict_pre_hook(self._out_of),
-            ]
+        self._handles = attach(self.optimizer, self._before_update, self._after_update, self._into, self._out_of)
 
     def _before_update(self, optimizer: Any, args: Any, keywords: Any) -> tuple[Any, Any] | None:
         """Compute the gradient if ``step(closure)`` is to do that, and prepare the trial."""
+        if is_compiling():
+            self._compiled = True
+            return None
+        if self._depth:
+            self._depth += 1
+            return None
         closure = keywords.get("closure") or next((one for one in args[1:] if one is not None), None)
         if closure is None:
             self._prepare(optimizer)
@@ -291,17 +309,13 @@ class Guard:
         that are not finite.
         """
         passes = self._passes
-        self._withheld = None
+        self._depth, self._withheld = 1, None
         passes.forget_kept()
         pending = passes.pending
         if not pending:
             return
         if all(p.grad is None for p in self.parameters.tensors):
-            self._warn(
-                "no gradient",
-                "no parameter of the optimizer has a gradient in this step, which changes nothing: the loss does not "
-                "depend on them, or backward() was not called",
-            )
+            self._warn("no gradient", NO_GRADIENT)
         if getattr(optimizer, "grad_scale", None) is not None:
             self._warn("fused", "a fused optimizer takes scaled gradients: only the rule for fresh batches is used")
             self.batch, self._is_fixed = "fresh", False
@@ -340,29 +354,32 @@ class Guard:
     @torch.no_grad()
     def _after_update(self, optimizer: Any, args: Any, keywords: Any) -> None:
         """Try the update that the optimizer has made."""
+        self._depth = max(self._depth - 1, 0)
+        if self._depth or is_compiling():
+            return None
         passes, loss = self._passes, self._loss
         number = self._counts["updates"]
         self._counts["updates"] += 1
         rule = "fixed" if self._fixed_now else "fresh"
-        if self._replaced is not None:
-            self.parameters.give_back_gradients(self._replaced)
-            self._replaced = None
+        withheld = self._withheld is not None
+        self._give_back()
         try:
-            if self._withheld is not None:
-                self.parameters.give_back_gradients(self._withheld)
-                self._withheld = None
+            if withheld:
                 return self._record(Update(number, "skipped", rule, 0.0, ("not finite",), loss))
             if not passes.pending:
                 own = "lbfgs" in self._warned  # which says the same of every step
-                self._warn(
-                    "lbfgs" if own else "unguarded",
-                    "optimizer.step() came without guard.evaluate(closure) before it, or with a closure of its own: "
-                    "there is no forward pass to repeat, and that update is unguarded",
-                )
+                self._warn("lbfgs" if own else "unguarded", UNGUARDED)
                 return self._record(Update(number, "unguarded", rule, 1.0))
             self._judge(number, rule)
         finally:
             passes.pending = []
+
+    def _give_back(self) -> None:
+        """Put back the gradients that the optimizer was not to see."""
+        for held in (self._replaced, self._withheld):
+            if held is not None:
+                self.parameters.give_back_gradients(held)
+        self._replaced = self._withheld = None
 
     def _judge(self, number: int, rule: str) -> None:
         """Let the rule decide on the update, and follow it."""
@@ -394,7 +411,7 @@ class Guard:
             self._expected = None
             return self._record(Update(number, "kept", rule, 1.0, (), loss))
         action = "kept" if found.own else "changed"
-        self._expected, self._expected_at = found.trial, self.parameters.versions()
+        self._expected, self._expected_at = found.trial, self._passes.versions()
         if not found.factor:
             action, self._expected = "stayed", None
             self.parameters.set(theta)
@@ -477,7 +494,7 @@ class Guard:
         theta = state["theta"]
         self._theta = None if theta is None else theta.to(self.parameters.device, self.parameters.dtype).clone()
         self._expected, self._repeats = state["expected"], state["repeats"]
-        self._expected_at = self.parameters.versions()
+        self._expected_at = self._passes.versions()
         self._is_fixed = state["is_fixed"] if self.batch == "auto" else self.batch == "fixed"
 
     def _into(self, optimizer: Any, state: dict[str, Any]) -> dict[str, Any]:

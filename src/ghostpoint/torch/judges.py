@@ -69,6 +69,8 @@ class FixedJudge:
         # the lowest loss when it last fell by the rule's gain, and updates since then
         self.mark, self.waited = float("inf"), 0
         self.gradient: torch.Tensor | None = None
+        # |r| / |g'|, the rate beside the stiff directions, when it was last seen
+        self.rate: float | None = None
         # of the update in progress: stiff directions, and the length of the rest of the gradient
         self.stiff: StiffParts | None = None
         self.rest: torch.Tensor | None = None
@@ -161,7 +163,10 @@ class FixedJudge:
             # down a stiff direction the update goes as it would without decay
             decayed = self.secants.along_of(stiff, lambda tensors, part: decay.of(tensors, theta[part]))
             along = along + self.share / begun * decayed
-        rate = begun * beside / by_rest if by_rest > 0 else float("inf")
+        if beside > self.parameters.rounding * size and by_rest > 0:
+            self.rate = beside / by_rest
+        # where the parameters' rounding has swallowed r, the rate is the last that was seen
+        rate = float("inf") if by_rest == 0 or self.rate is None else begun * self.rate
         limited = np.zeros(0) if stiff is None else stiff.correction(begun, along, rate)
 
         def move(factor: float, untouched: bool) -> bool:
@@ -170,7 +175,9 @@ class FixedJudge:
             return _move(self.parameters, theta, d, factor, untouched, part * limited, self.secants, decay, share)
 
         farthest = _farthest(rule.kappa, loss, first, 0.0)
-        found, last = _tried(passes, move, factor, farthest, most, rule.tries, keep=keep)
+        shift = 0.0 if stiff is None else max(float(limited @ self.secants.gram @ limited), 0.0) ** 0.5
+        least = begun * self.parameters.least(size, begun * d_d**0.5 + shift)
+        found, last = _tried(passes, move, factor, farthest, most, rule.tries, least, keep=keep)
         if found.factor:
             # not so far that D, quadratic in the factor, would be too large the next time
             room = SAFE * (farthest / found.distance) ** 0.5 if found.distance > 0 else float("inf")
@@ -186,7 +193,7 @@ class FixedJudge:
     def state_dict(self) -> dict[str, Any]:
         """All that was learned."""
         return {"factor": self.factor, "share": self.share, "first": self.first, "best": self.best,
-                "mark": self.mark, "waited": self.waited,
+                "mark": self.mark, "waited": self.waited, "rate": self.rate,
                 "gradient": self.gradient, "secants": self.secants.state_dict()}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -194,7 +201,7 @@ class FixedJudge:
         self.factor, self.first, self.best = state["factor"], state["first"], state.get("best")
         self.mark, self.waited = state.get("mark", float("inf")), state.get("waited", 0)
         gradient = state["gradient"]
-        self.share = state.get("share", 1.0)
+        self.share, self.rate = state.get("share", 1.0), state.get("rate")
         self.gradient = None if gradient is None else gradient.to(self.parameters.device).clone()
         self.secants.load_state_dict(state["secants"])
 
@@ -293,7 +300,8 @@ class FreshJudge:
             own = _move(self.parameters, theta, d, factor, untouched, np.zeros(0), None)
             return own and not self.shortened
 
-        found, last = _tried(passes, move, factor, farthest, most, rule.tries, keep=False)
+        least = self.parameters.least(size, length)
+        found, last = _tried(passes, move, factor, farthest, most, rule.tries, least, keep=False)
         seen["factor"] = min(1.0, rule.raised * last) if found.factor else last
         if found.refused:  # too long by far
             self._learn_pace(OUTLYING)
@@ -335,17 +343,21 @@ def _tried(
     farthest: float,
     most: float,
     tries: int,
+    least: float,
     *,
     keep: bool,
 ) -> tuple[Judgement, float]:
-    """Trials with a factor that shrinks until one is accepted; the judgement, and the last factor.
+    """Trials with a factor that shrinks until one is accepted, but not below ``least``, which moves
+    nothing; the judgement, and the last factor.
+
+    Where no trial is finite, a smaller factor is no remedy, and it is left as it was.
 
     A trial that moves the outputs by more than ``farthest`` is followed by 0.9 of the factor at
     which D, quadratic in it, would just do, within 0.05 and 0.7; one that raises the loss above
     ``most`` by at most half.
     """
     refused: list[str] = []
-    trial = distance = float("nan")
+    begun, trial, distance = factor, float("nan"), float("nan")
     for _ in range(tries):
         own = move(factor, not refused)
         trial, distance = passes.repeat(keep=keep)
@@ -359,8 +371,15 @@ def _tried(
         else:
             return Judgement(factor, own, tuple(refused), trial, distance), factor
         refused.append(why)
-        factor *= shrink
+        factor = max(factor * shrink, min(factor, least))
     passes.forget_kept()
+    if set(refused) == {"not finite"}:
+        passes.warn(
+            "not finite",
+            "no trial of an update is finite, down to one that moves next to nothing: the parameters stay; look at the "
+            f"loss ({trial:g}) and at the distance of the outputs ({distance:g}) at the same parameters",
+        )
+        factor = begun
     return Judgement(0.0, False, tuple(refused), trial, distance), factor
 
 

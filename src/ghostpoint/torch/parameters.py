@@ -17,9 +17,9 @@ _TOGETHER = 1 << 16
 class Parameters:
     """The parameters of all groups of an optimizer, in order, each once.
 
-    Vectors are on the device of the first parameter, in float64 if all parameters are, else in
-    float32. No method but :meth:`values` makes a copy of more than one parameter, or of more than
-    65536 numbers where parameters are smaller.
+    Vectors are on the device of the first parameter, in float64 if one of the parameters is, else
+    in float32. No method but :meth:`values` makes a copy of more than one parameter, or of more
+    than 65536 numbers where parameters are smaller.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer):
@@ -28,9 +28,26 @@ class Parameters:
         if not tensors:
             raise InputError("optimizer must have at least one parameter, got none")
         self.device = tensors[0].device
-        self.dtype = torch.float64 if all(p.dtype == torch.float64 for p in tensors) else torch.float32
+        for p in tensors:
+            if not p.is_floating_point():
+                raise InputError(
+                    f"optimizer must have real parameters, got one of {p.dtype} and shape {tuple(p.shape)}: keep "
+                    "torch.view_as_real of it as the parameter"
+                )
+        self.dtype = torch.float64 if any(p.dtype == torch.float64 for p in tensors) else torch.float32
         #: of sums over all parameters; not every device has float64
         self.wide = torch.float32 if self.device.type == "mps" else torch.float64
+
+    @property
+    def rounding(self) -> float:
+        """That of one number, relative to it."""
+        return float(torch.finfo(self.dtype).eps)
+
+    def least(self, size: float, length: float) -> float:
+        """The part of an update of a ``length`` that moves parameters of a norm ``size`` by no more
+        than rounding.
+        """
+        return self.rounding * size / length if 0 < length < float("inf") else 0.0
 
     @property
     def tensors(self) -> list[torch.Tensor]:

@@ -1,0 +1,43 @@
+"""The buffers of a module: kept before a forward pass, put back after it."""
+
+from __future__ import annotations
+
+from torch import nn
+
+__all__ = ["Buffers"]
+
+
+class Buffers:
+    """The present buffers of a module and of all in it: which tensors, and with ``values`` a copy
+    of their numbers.
+
+    A forward pass may write into a buffer, or put another tensor in its place.
+    """
+
+    def __init__(self, module: nn.Module, *, values: bool = False):
+        self.kept = [
+            (part, name, buffer, buffer._version, buffer.clone() if values else None)
+            for part in module.modules()
+            for name, buffer in part._buffers.items()
+            if buffer is not None
+        ]
+
+    def unchanged(self) -> bool:
+        """Whether all are the same tensors, to which nobody has written."""
+        return all(
+            part._buffers.get(name) is buffer and buffer._version == version
+            for part, name, buffer, version, _ in self.kept
+        )
+
+    def restore(self) -> None:
+        """Put back what has changed. What has not is not written to: a graph may need it."""
+        for part, name, buffer, version, value in self.kept:
+            if part._buffers.get(name) is not buffer:
+                part._buffers[name] = buffer
+            # kernels such as batch norm's write without a word
+            if value is not None and (buffer._version != version or not buffer.equal(value)):
+                buffer.copy_(value)
+
+    def versions(self) -> list[tuple[int, int]]:
+        """Changes when a buffer is written to, or another one takes its place."""
+        return [(id(buffer), version) for _, _, buffer, version, _ in self.kept]

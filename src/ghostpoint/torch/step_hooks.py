@@ -1,0 +1,83 @@
+"""The step hooks of an optimizer, and what a step is that they see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from ghostpoint.torch.parameters import Parameters
+
+__all__ = ["NO_GRADIENT", "UNGUARDED", "attach", "doubts", "guards_of", "is_attached", "is_compiling", "own_optimizer"]
+
+Hook = Callable[..., Any]
+
+NO_GRADIENT = (
+    "no parameter of the optimizer has a gradient in this step, which changes nothing: the loss does not depend on "
+    "them, or backward() was not called"
+)
+UNGUARDED = (
+    "optimizer.step() came without guard.evaluate(closure) before it, or with a closure of its own: there is no "
+    "forward pass to repeat, and that update is unguarded"
+)
+
+
+def own_optimizer(optimizer: Any) -> Any:
+    """PyTorch's optimizer in a wrapper such as accelerate's, which has it as ``optimizer``."""
+    inner = getattr(optimizer, "optimizer", None)
+    wrapped = not isinstance(optimizer, torch.optim.Optimizer) and isinstance(inner, torch.optim.Optimizer)
+    return inner if wrapped else optimizer
+
+
+def is_compiling() -> bool:
+    """Whether ``torch.compile`` follows the present call."""
+    compiler: Any = getattr(torch, "compiler", None)
+    return bool(compiler is not None and hasattr(compiler, "is_dynamo_compiling") and compiler.is_dynamo_compiling())
+
+
+def guards_of(optimizer: Any, kind: type) -> list[Any]:
+    """The objects of a kind whose methods are step hooks of an optimizer."""
+    hooks: dict[int, Any] = getattr(optimizer, "_optimizer_step_pre_hooks", {})
+    found = [getattr(hook, "__self__", None) for hook in hooks.values()]
+    return [one for one in found if isinstance(one, kind)]
+
+
+def attach(optimizer: Any, before: Hook, after: Hook, into: Hook, out_of: Hook) -> list[Any]:
+    """Hook on the steps of an optimizer and on its state; the handles."""
+    handles = [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
+    # first of all, so that other hooks see the update that stands
+    hooks: Any = getattr(optimizer, "_optimizer_step_post_hooks", None)
+    if hasattr(hooks, "move_to_end") and handles[1].id in hooks:
+        hooks.move_to_end(handles[1].id, last=False)
+    if hasattr(optimizer, "register_state_dict_post_hook"):  # since PyTorch 2.3
+        handles += [
+            optimizer.register_state_dict_post_hook(into),
+            optimizer.register_load_state_dict_pre_hook(out_of),
+        ]
+    return handles
+
+
+def is_attached(optimizer: Any, owner: Any) -> bool:
+    """Whether a step of an optimizer calls hooks of an object; a copy's does not."""
+    return any(one is owner for one in guards_of(optimizer, type(owner)))
+
+
+def doubts(model: torch.nn.Module, parameters: Parameters) -> Iterator[tuple[str, str]]:
+    """What a guard of an optimizer cannot do as it should, each with a key."""
+    if any(group.get("maximize") for group in parameters.optimizer.param_groups):
+        yield (
+            "maximize",
+            "the optimizer maximises the loss, and updates that raise it are refused: minimise the negative of it",
+        )
+    held = {id(p) for p in model.parameters()}
+    if beside := sum(id(p) not in held for p in parameters.tensors):
+        yield (
+            "beside",
+            f"{beside} parameters of the optimizer are not in model, and buffers beside them (running statistics) "
+            "would not be put back after trials: give a module that holds all networks, such as ModuleList",
+        )
+    distributed: Any = getattr(torch, "distributed", None)
+    ready = distributed is not None and distributed.is_available() and distributed.is_initialized()
+    if ready and distributed.get_world_size() > 1:
+        yield "distributed", "replicas judge by their own batch each, and come apart: not supported"
