@@ -281,6 +281,14 @@ def test_a_step_within_a_step_is_one_update():
     assert guard.counts["updates"] == 10
 
 
+def failing(optimizer):
+    optimizer.fail = True
+    try:
+        optimizer.step()
+    finally:
+        optimizer.fail = False
+
+
 def test_gradients_come_back_after_a_step_that_failed():
     SGD([nn.Parameter(torch.ones(1))], lr=0.1)
     torch.manual_seed(8)
@@ -289,17 +297,24 @@ def test_gradients_come_back_after_a_step_that_failed():
     guard = Guard(model, optimizer, batch="fixed")
     for _ in range(5):
         guard.step(squared(model))
-    optimizer.fail = True
     optimizer.zero_grad()
     loss, _ = guard.evaluate(squared(model))
     loss.backward()
     before = [p.grad.clone() for p in model.parameters()]
     with pytest.raises(KeyboardInterrupt):
-        optimizer.step()
+        failing(optimizer)
     assert any(not torch.equal(p.grad, g) for p, g in zip(model.parameters(), before, strict=True))
-    optimizer.fail = False
     guard.evaluate(squared(model))
     assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), before, strict=True))
+    # a new gradient stays, without a pass before it
+    with pytest.raises(KeyboardInterrupt):
+        failing(optimizer)
+    optimizer.zero_grad()
+    squared(model)()[0].backward()
+    again = [p.grad.clone() for p in model.parameters()]
+    guard.forget_older_passes()
+    optimizer.step()
+    assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), again, strict=True))
     updates = guard.counts["updates"]
     guard.step(squared(model))
     assert guard.counts["updates"] == updates + 1

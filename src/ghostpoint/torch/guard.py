@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -15,16 +16,20 @@ from ghostpoint.torch.forward_passes import Closure, ForwardPasses
 from ghostpoint.torch.guard_rules import FixedBatch, FreshBatches
 from ghostpoint.torch.judges import FixedJudge, FreshJudge
 from ghostpoint.torch.momenta import clear_momenta
-from ghostpoint.torch.parameters import Parameters
+from ghostpoint.torch.parameters import Parameters, Replaced
 from ghostpoint.torch.step_hooks import (
+    COMPILED,
+    EVALUATES,
     NO_GRADIENT,
+    RANDOM,
     UNGUARDED,
+    Nesting,
     attach,
     doubts,
     guards_of,
+    hooked_optimizer,
     is_attached,
     is_compiling,
-    own_optimizer,
 )
 from ghostpoint.torch.updates import Update
 from ghostpoint.torch.weight_decay import DecoupledDecay
@@ -118,7 +123,7 @@ class Guard:
     ):
         self.model, self.criterion = model, criterion
         # what a training loop steps, and PyTorch's optimizer in it
-        self._stepped, self.optimizer = optimizer, own_optimizer(optimizer)
+        self._stepped, self.optimizer = optimizer, hooked_optimizer(optimizer)
         self.batch = one_of("batch", batch, ("auto", "fixed", "fresh"))
         if not callable(distance):
             one_of("distance", distance, ("auto", *KINDS))
@@ -140,13 +145,13 @@ class Guard:
         self._theta: torch.Tensor | None = None
         self._work: torch.Tensor | None = None
         self._withheld: list[torch.Tensor | None] | None = None
-        self._replaced: list[torch.Tensor | None] | None = None
+        self._replaced: Replaced | None = None
         self._loss = float("nan")
         for other in guards_of(self.optimizer, Guard):
             self._warn("replaced", "the optimizer had a guard already, which is taken off")
             other.remove()
         # steps within a step, of a class that calls its parent's; and whether one was compiled
-        self._depth, self._compiled, self._removed = 0, False, False
+        self._nesting, self._compiled, self._removed = Nesting(), False, False
         self._hook()
         for key, message in doubts(model, self.parameters):
             self._warn(key, message)
@@ -237,15 +242,11 @@ class Guard:
         """Put right what a step that failed has left, what a copy has lost, and say what no hook
         can.
         """
-        if self._depth:
-            self._depth = 0
-            self._give_back()
+        self._give_back()
         if not self._removed and not is_attached(self.optimizer, self):
             self._hook()  # a copy of a guard and its optimizer
         if self._compiled:
-            self._warn(
-                "compiled", "optimizer.step() is compiled, and its updates are unguarded: compile the model only"
-            )
+            self._warn("compiled", COMPILED)
 
     def _closure_of(self, inputs: Any, targets: Any) -> Closure:
         criterion = self.criterion
@@ -260,11 +261,7 @@ class Guard:
 
     def _unguarded_step(self, closure: Closure) -> torch.Tensor:
         """A step of an optimizer that evaluates for itself."""
-        self._warn(
-            "lbfgs",
-            f"{type(self.optimizer).__name__} evaluates its closure itself, several times an update: its updates are "
-            "unguarded",
-        )
+        self._warn("lbfgs", f"{type(self.optimizer).__name__} {EVALUATES}")
 
         def with_gradient() -> torch.Tensor:
             self.optimizer.zero_grad()
@@ -286,8 +283,7 @@ class Guard:
         if is_compiling():
             self._compiled = True
             return None
-        if self._depth:
-            self._depth += 1
+        if not self._nesting.begins(sys._getframe(1)):
             return None
         closure = keywords.get("closure") or next((one for one in args[1:] if one is not None), None)
         if closure is None:
@@ -309,7 +305,7 @@ class Guard:
         that are not finite.
         """
         passes = self._passes
-        self._depth, self._withheld = 1, None
+        self._withheld = None
         passes.forget_kept()
         pending = passes.pending
         if not pending:
@@ -354,17 +350,17 @@ class Guard:
     @torch.no_grad()
     def _after_update(self, optimizer: Any, args: Any, keywords: Any) -> None:
         """Try the update that the optimizer has made."""
-        self._depth = max(self._depth - 1, 0)
-        if self._depth or is_compiling():
+        if is_compiling() or not self._nesting.ends():
             return None
         passes, loss = self._passes, self._loss
         number = self._counts["updates"]
         self._counts["updates"] += 1
         rule = "fixed" if self._fixed_now else "fresh"
-        withheld = self._withheld is not None
         self._give_back()
         try:
-            if withheld:
+            if self._withheld is not None:
+                self.parameters.give_back_gradients(self._withheld)
+                self._withheld = None
                 return self._record(Update(number, "skipped", rule, 0.0, ("not finite",), loss))
             if not passes.pending:
                 own = "lbfgs" in self._warned  # which says the same of every step
@@ -375,11 +371,12 @@ class Guard:
             passes.pending = []
 
     def _give_back(self) -> None:
-        """Put back the gradients that the optimizer was not to see."""
-        for held in (self._replaced, self._withheld):
-            if held is not None:
-                self.parameters.give_back_gradients(held)
-        self._replaced = self._withheld = None
+        """Put back the gradients that the optimizer was not to see, where they still are not there:
+        a step may have failed.
+        """
+        if self._replaced is not None:
+            self.parameters.give_back_replaced(self._replaced)
+        self._replaced = None
 
     def _judge(self, number: int, rule: str) -> None:
         """Let the rule decide on the update, and follow it."""
@@ -440,11 +437,7 @@ class Guard:
         loss, expected = self._loss, self._expected
         repeats = expected is not None and abs(loss - expected) <= SAME * max(abs(loss), abs(expected))
         if self.batch == "fixed" and not self._passes.pure:
-            self._warn(
-                "random",
-                "batch is 'fixed', but the forward pass draws random numbers or changes buffers (dropout, noise, batch "
-                "norm): the rule for fresh batches is used",
-            )
+            self._warn("random", RANDOM)
         elif self.batch == "fixed" and expected is not None and not repeats:
             self._warn(
                 "changed",

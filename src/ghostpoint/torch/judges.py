@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ghostpoint.numerics.stiff_directions import StiffParts
 from ghostpoint.torch.forward_passes import ForwardPasses
 from ghostpoint.torch.guard_rules import FixedBatch, FreshBatches
-from ghostpoint.torch.parameters import Parameters
+from ghostpoint.torch.parameters import Parameters, Replaced
 from ghostpoint.torch.secants import Secants
 from ghostpoint.torch.weight_decay import DecoupledDecay
 
@@ -243,7 +243,7 @@ class FreshJudge:
         self.first = loss if self.first is None else self.first
         seen["updates"] += 1
 
-    def shorten(self, norm: float) -> list[torch.Tensor | None] | None:
+    def shorten(self, norm: float) -> Replaced | None:
         """Learn from the norm of the present gradient, and shorten it if it is unusually long; what
         it was, or None where it stays.
 

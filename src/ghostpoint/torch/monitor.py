@@ -2,42 +2,36 @@
 
 from __future__ import annotations
 
-import atexit
-import copy
 import os
+import sys
 import time
-import warnings
-import weakref
-from array import array
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.utils.rnn import PackedSequence
 
 from ghostpoint._version import __version__
 from ghostpoint.checks import integer, number, one_of
 from ghostpoint.errors import InputError
 from ghostpoint.torch.cost import Cost
+from ghostpoint.torch.monitor_answers import answers, given_states, given_targets
+from ghostpoint.torch.monitor_answers import state_saturation as saturated_states
+from ghostpoint.torch.monitor_rows import Once, Rows
+from ghostpoint.torch.monitor_steps import Order, Update, trained
 from ghostpoint.torch.quantities import (
     CADENCES,
     OF_OUTPUTS,
     OUTPUTS,
-    Answers,
-    added,
-    answers,
     cadences,
-    curves,
-    fetched,
-    norm,
     of_slow_points,
     one_loss,
     one_number,
-    update_and_rate,
 )
-from ghostpoint.torch.quantities import state_saturation as saturated_states
 from ghostpoint.torch.sinks import JSONLines, Sink, writes
+from ghostpoint.torch.step_hooks import Nesting, hooked_optimizer
 
 if TYPE_CHECKING:
     from ghostpoint.diagnosis import Diagnosis
@@ -49,6 +43,8 @@ __all__ = ["Cost", "Monitor"]
 _is_compiling: Callable[[], bool] = getattr(torch.compiler, "is_compiling", lambda: False)
 #: a read-out waits for this many steps or seconds, whichever ends first
 STEPS, SECONDS = 50, 5.0
+#: so many logs without a step of the optimizer are no accumulated gradients
+UNSTEPPED = 100
 #: largest share of the time of a training that judging it on the way may take
 JUDGING = 0.01
 
@@ -135,7 +131,8 @@ class Monitor:
         chance_accuracy: float | None = None,
         classes: int | None = None,
     ):
-        self.model, self.optimizer, self.guard, self.on_verdict = model, optimizer, guard, on_verdict
+        self.model, self.optimizer = model, hooked_optimizer(optimizer)
+        self.guard, self.on_verdict = guard, on_verdict
         self.every = cadences(every)
         self.outputs = one_of("outputs", outputs, OUTPUTS)
         self._levels: dict[str, Any] = {
@@ -143,44 +140,41 @@ class Monitor:
             "chance_accuracy": None if chance_accuracy is None else number("chance_accuracy", chance_accuracy),
             "classes": None if classes is None else integer("classes", classes, at_least=2),
         }
-        self.step = 0
+        # steps that AMP skipped inside of the optimizer's are known when they are read out: until
+        # then they stand in step, and in calls for good
+        self.step = self.calls = 0
         self._first_step = 0
-        self._after: bool | None = None  # whether log comes after the step it belongs to
+        self._nesting, self._order = Nesting(), Order(self.optimizer)
         self._compiled = self._closure = False
-        self._logged = 0
-        self._warned: set[str] = set()
-        self._pending: list[tuple[int, str, torch.Tensor | Answers]] = []
-        self._host: dict[int, dict[str, Any]] = {}
-        self._record: dict[str, tuple[array[float], array[float]]] = {}
-        self._widest = (float("inf"), -float("inf"))
+        self._logged = self._unstepped = 0
+        self._warn = Once()
+        self._class_axis: int | None = None
         self._seconds: dict[str, list[float]] = {name: [0, 0.0] for name in (*CADENCES, "read-out", "judging")}
         self._started: float | None = None
         self._read_step, self._read_time = 0, time.monotonic()
-        self._before: list[torch.Tensor] | None = None
+        self._update: Update | None = None
         self._judged: tuple[tuple[float, ...], Diagnosis] | None = None
         self._judged_at = (time.monotonic(), 0.0)
         self._shown: str | None = None
-        self.sinks: list[Sink] = list(sinks) if writes() else []
+        places = list(sinks) if writes() else []
         if path is not None and writes():
-            self.sinks.append(JSONLines(path))
+            places.append(JSONLines(path))
+        self._rows = Rows(places, self._warn)
         self._handles = [
-            optimizer.register_step_pre_hook(self._before_update),
-            optimizer.register_step_post_hook(self._after_update),
+            self.optimizer.register_step_pre_hook(self._before_update),
+            self.optimizer.register_step_post_hook(self._after_update),
         ]
         # before a guard's, which takes a part off the gradient for the time of the step
-        hooks: Any = getattr(optimizer, "_optimizer_step_pre_hooks", None)
+        hooks: Any = self.optimizer._optimizer_step_pre_hooks
         if hasattr(hooks, "move_to_end") and self._handles[0].id in hooks:
             hooks.move_to_end(self._handles[0].id, last=False)
-        self._closed = False
         self._say_what_is_missing()
-        reference = weakref.ref(self)
+        self._rows.finish_with(self)
 
-        def at_exit() -> None:
-            if (one := reference()) is not None:
-                one.close()
-
-        self._at_exit = at_exit
-        atexit.register(self._at_exit)
+    @property
+    def sinks(self) -> list[Sink]:
+        """The places that rows are written to."""
+        return self._rows.sinks
 
     # In the loop.
 
@@ -199,59 +193,72 @@ class Monitor:
         Parameters
         ----------
         loss : tensor of one number, or float
-        outputs : tensor, optional
-            Of the network, before or after its last function: see ``Monitor(outputs=...)``.
-        targets : tensor, optional
-            Class labels, or of the shape of the outputs.
-        states : tensor, optional
-            Hidden states.
+        outputs : tensor or packed sequence, optional
+            Of the network, before or after its last function: see ``Monitor(outputs=...)``. Of more
+            than 65536 numbers some are taken, evenly spaced over all that count.
+        targets : tensor, array, list or packed sequence, optional
+            Class labels, or of the shape of the outputs. Negative labels do not count, nor does
+            NaN, nor -1 beside 0 and 1.
+        states : tensor or packed sequence, or tuple or list of them, optional
+            Hidden states; of a pair (h, c) of one shape, h.
         at_input : (I,), optional
             The constant input of slow points, 0 by default.
         **more : float
             Numbers of one's own, such as ``validation_loss=0.3``.
         """
-        if self._after is None:
-            self._after = self.step > self._first_step
+        if self._rows.closed:
+            self._warn("closed", "it is closed, at close() or the end of its with block: what is logged from here on "
+                       "is left out; make a new Monitor to go on")  # fmt: skip
+            return
+        self._order.logged(self.step > self._first_step, self.optimizer)
         if self._compiled:  # hooks inside compiled code do not run: a log is a step
             self._warn("compiled", "optimizer.step is compiled, so only what is logged is recorded: each log is a step")
             self.step = max(self.step, self._logged + 1)
             self._logged = self.step
             self._read_out_if_due()
-        at = self.step - 1 if self._after or self._compiled else self.step
+        else:
+            self._unstepped += 1
+            if self._unstepped > UNSTEPPED:
+                self._say_unstepped()
+        at = self.step - 1 if self._order.after or self._compiled else self.step
         with torch.no_grad():
             if self._due("loss", at):
                 start = time.perf_counter()
-                self._pending.append((at, "loss", one_loss(loss)))
+                self._rows.note(at, "loss", one_loss(loss))
                 self._spent("loss", start)
             if outputs is not None and any(self._due(name, at) for name in OF_OUTPUTS):
                 self._note_outputs(at, outputs, targets)
             if states is not None and self._due("state_saturation", at):
-                start = time.perf_counter()
-                self._pending.append((at, "state_saturation", saturated_states(states)))
-                self._spent("state_saturation", start)
+                self._note_states(at, states)
         if self._due("slow_points", at):
             if states is None:
                 self._warn("states", "slow points are left out: they need log(..., states=...)")
             else:
                 self._note_slow_points(at, states, at_input)
         if more:
-            self._host.setdefault(at, {}).update({name: one_number(name, value) for name, value in more.items()})
+            self._rows.note_host(at, {name: one_number(name, value) for name, value in more.items()})
 
     def note(self, **more: float) -> None:
         """Note numbers of one's own at the last step, such as ``validation_loss=0.3``."""
+        if self._rows.closed and self._rows.written:
+            self._warn("noted", "it is closed: what is noted from here on is in its record, and not written")
         at = max(self.step - 1, self._first_step)
-        self._host.setdefault(at, {}).update({name: one_number(name, value) for name, value in more.items()})
+        self._rows.note_host(at, {name: one_number(name, value) for name, value in more.items()})
 
     def _note_outputs(self, at: int, outputs: Any, targets: Any) -> None:
         start = time.perf_counter()
-        outputs = getattr(outputs, "data", outputs)  # of a packed sequence
+        if isinstance(outputs, PackedSequence):
+            outputs = outputs.data
         found = None
         if isinstance(outputs, torch.Tensor) and outputs.is_floating_point():
-            known = targets if isinstance(targets, torch.Tensor) else None
-            found = answers(outputs, known)
+            known = None if targets is None else given_targets(targets)
+            if known is None and targets is not None:
+                self._warn("targets", "targets must be a tensor, an array, a list of numbers or a packed sequence: "
+                           f"accuracy is left out; got {type(targets).__name__}")  # fmt: skip
+            found = answers(outputs, known, self.outputs, self._class_axis)
             if found is None and known is not None:
                 stated = known.is_floating_point() or self.outputs != "auto"
-                found = answers(outputs, None) if stated else None
+                found = answers(outputs, None, self.outputs, self._class_axis) if stated else None
                 left = "accuracy is" if found is not None else "confidence, saturation and accuracy are"
                 self._warn("targets", f"targets of shape {tuple(known.shape)} do not fit outputs of shape "
                            f"{tuple(outputs.shape)}: {left} left out")  # fmt: skip
@@ -259,20 +266,38 @@ class Monitor:
             self._warn("outputs", "outputs must be a real tensor: confidence, saturation and accuracy are left out; "
                        f"got {type(outputs).__name__}")  # fmt: skip
         if found is not None:
-            self._pending.append((at, "answers", found))
+            if found.ambiguous and known is not None:
+                self._warn("axis", f"classes may be along axis 1 or the last one of outputs of shape "
+                           f"{tuple(outputs.shape)}, by targets of shape {tuple(known.shape)}: the last one is taken; "
+                           "log outputs.movedim(1, -1) where it is axis 1")  # fmt: skip
+            elif found.axis is not None:
+                self._class_axis = found.axis
+            found.wanted = [name for name in OF_OUTPUTS if self._due(name, at)]
+            self._rows.note(at, "answers", found)
         self._spent(next(name for name in OF_OUTPUTS if self._due(name, at)), start)
+
+    def _note_states(self, at: int, states: Any) -> None:
+        start = time.perf_counter()
+        if given_states(states):
+            self._rows.note(at, "state_saturation", saturated_states(states))
+        else:
+            self._warn("state_saturation", "states must be tensors, or a packed sequence: state_saturation is left "
+                       f"out; got {type(states).__name__}")  # fmt: skip
+        self._spent("state_saturation", start)
 
     def _note_slow_points(self, at: int, states: Any, at_input: Any) -> None:
         from ghostpoint.torch.slow_points import find_slow_points
 
         start = time.perf_counter()
         try:
-            found = find_slow_points(self.model, states, at_input, n_starts=32, certify=False)
-        except InputError as error:
-            self._warn("slow_points", f"slow points are left out: {error}")
+            given = states.data if isinstance(states, PackedSequence) else states
+            found = find_slow_points(self.model, given, at_input, n_starts=32, certify=False)
+        except Exception as error:  # the training goes on
+            kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+            self._warn("slow_points", f"slow points are left out: {kind}{error}")
             self.every["slow_points"] = None
             return
-        self._host.setdefault(at, {}).update(of_slow_points(found))
+        self._rows.note_host(at, of_slow_points(found))
         self._spent("slow_points", start)
 
     # Hooks of the optimizer.
@@ -281,68 +306,67 @@ class Monitor:
         if _is_compiling():
             self._compiled = True
             return
+        if not self._nesting.begins(sys._getframe(1)):
+            return
         if self._started is None:
             self._started = time.monotonic()
+        self._order.steps()
+        self._unstepped = 0
         self._read_out_if_due()
         at = self.step
         with torch.no_grad():
+            self._update = Update(optimizer)
+            if self._update.skipped is not None:
+                self._rows.note(at, "skipped", self._update.skipped)
             closure = any(one is not None for one in (*args[1:], keywords.get("closure")))
             if self._due("gradient_norm", at) and not closure:
-                self._note_gradient(at)
-            self._before = None
+                self._note_gradient(at, self._update)
             if self._due("update_size", at) or self._due("effective_learning_rate", at):
                 start = time.perf_counter()
-                self._before = [p.detach().clone() for p in self._trained()]
+                self._update.keep_weights()
                 self._spent("update_size", start, calls=0)
             if closure and self._due("gradient_norm", at):
                 self._closure = True
         if self._due("learning_rate", at):
             start, rate = time.perf_counter(), optimizer.param_groups[0].get("lr")
             if isinstance(rate, torch.Tensor):
-                self._pending.append((at, "learning_rate", rate.detach().reshape(()).clone()))
+                self._rows.note(at, "learning_rate", rate.detach().reshape(()).clone())
             elif rate is not None:
-                self._host.setdefault(at, {})["learning_rate"] = float(rate)
+                self._rows.note_host(at, {"learning_rate": float(rate)})
             self._spent("learning_rate", start)
 
     def _after_update(self, optimizer: Any, args: Any, keywords: Any) -> None:
-        if _is_compiling():
+        if _is_compiling() or not self._nesting.ends():
             return
-        at = self.step
+        at, update, self._update = self.step, self._update, None
         with torch.no_grad():
-            if self._closure:  # an optimizer that calls its closure: the gradient of the last call
+            if self._closure and update is not None:  # the gradient of the last call of the closure
                 self._closure = False
-                self._note_gradient(at)
-            if self._before is not None:
-                start = time.perf_counter()
-                trained = self._trained()
-                pairs = [(b, p.detach(), p.grad) for b, p in zip(self._before, trained, strict=True)]
-                # others have not moved, or say so in their own norm
-                dense = [(b, p, g.detach()) for b, p, g in pairs if g is not None and not g.is_sparse]
-                if dense:
-                    size, rate = update_and_rate(*zip(*dense, strict=True))
-                    if self._due("update_size", at):
-                        self._pending.append((at, "update_size", size))
-                    if self._due("effective_learning_rate", at):
-                        self._pending.append((at, "effective_learning_rate", rate))
-                self._before = None
+                self._note_gradient(at, update)
+            start = time.perf_counter()
+            found = None if update is None else update.size_and_rate()
+            if found is not None:
+                size, rate = found
+                if self._due("update_size", at):
+                    self._rows.note(at, "update_size", size)
+                if rate is not None and self._due("effective_learning_rate", at):
+                    self._rows.note(at, "effective_learning_rate", rate)
                 self._spent("update_size", start)
         if self.guard is not None:
-            self._host.setdefault(at, {}).update(
-                {f"guard_{name}": self.guard.counts[name] for name in ("changed", "stayed", "skipped", "refused")}
+            counts = self.guard.counts
+            self._rows.note_host(
+                at, {f"guard_{name}": counts[name] for name in ("changed", "stayed", "skipped", "refused")}
             )
         self.step += 1
+        self.calls += 1
 
-    def _note_gradient(self, at: int) -> None:
-        start = time.perf_counter()
-        gradients = [p.grad.detach() for p in self._trained() if p.grad is not None]
-        if gradients:
-            self._pending.append((at, "gradient_norm", norm(gradients)))
+    def _note_gradient(self, at: int, update: Update) -> None:
+        start, size = time.perf_counter(), update.gradient_norm()
+        if size is not None:
+            self._rows.note(at, "gradient_norm", size)
         else:
             self._warn("gradient", "no parameter of the optimizer has a gradient in this step, which changes nothing")
         self._spent("gradient_norm", start)
-
-    def _trained(self) -> list[torch.Tensor]:
-        return [p for group in self.optimizer.param_groups for p in group["params"]]
 
     # Reading out.
 
@@ -358,47 +382,20 @@ class Monitor:
         Where logs come after their step, the last one is not complete before the next begins. This
         waits for the devices once.
         """
-        self._read_out(self.step + 1 if last else self.step if self._after is False else self.step - 1)
+        self._read_out(None if last else self.step if self._order.after is False else self.step - 1)
 
-    def _read_out(self, limit: int) -> None:
+    def _read_out(self, limit: int | None) -> None:
         start = time.perf_counter()
-        rows, self._widest = self._rows(limit)
-        self._pending = [one for one in self._pending if one[0] >= limit]
-        self._host = {at: values for at, values in self._host.items() if at >= limit}
-        added(self._record, rows)
-        if rows and self.sinks:
-            table = [{"step": at, **rows[at]} for at in sorted(rows)]
-            for sink in self.sinks:
-                sink.write(table)
+        gone = self._rows.read_out(limit)  # steps that AMP skipped inside of the optimizer's were none
+        self.step, self._read_step = self.step - gone, self._read_step - gone
         self._spent("read-out", start)
-
-    def _rows(self, limit: int) -> tuple[dict[int, dict[str, float]], tuple[float, float]]:
-        """What was measured before the step ``limit`` and is not read out; the range of outputs."""
-        widest = self._widest
-        rows = {at: dict(values) for at, values in self._host.items() if at < limit}
-        sums: dict[tuple[int, str], list[float]] = {}
-        for at, name, value in fetched([one for one in self._pending if one[0] < limit]):
-            found = {name: value}
-            if name == "answers":
-                numbers, classes = value
-                widest = widest if classes else (min(widest[0], numbers[0]), max(widest[1], numbers[1]))
-                found = Answers.read(numbers, classes, self.outputs, widest)
-                found = {quantity: one for quantity, one in found.items() if self._due(quantity, at)}
-            for quantity, one in found.items():
-                sums.setdefault((at, quantity), []).append(one)
-        for (at, name), values in sums.items():
-            rows.setdefault(at, {})[name] = sum(values) / len(values)
-        return rows, widest
-
-    def _whole_record(self) -> dict[str, NDArray[np.float64]]:
-        return curves(added(copy.deepcopy(self._record), self._rows(self.step + 1)[0]))
 
     @property
     def record(self) -> dict[str, NDArray[np.float64]]:
         """What was measured: ``epoch`` (steps with a loss) and curves over it, NaN where not
         measured. This waits for the devices once.
         """
-        return self._whole_record()
+        return self._rows.curves()
 
     def verdict(self) -> Diagnosis:
         """``ghostpoint.diagnose`` of the record so far; judged again when the record has grown."""
@@ -407,7 +404,7 @@ class Monitor:
     def _judge(self) -> Diagnosis:
         from ghostpoint.diagnosis import diagnose
 
-        record = self._whole_record()
+        record = self.record
         points = len(record["epoch"]), *record["loss"][-1:]
         if self._judged is None or self._judged[0] != points:
             if not points[0]:
@@ -420,7 +417,7 @@ class Monitor:
         return self._judged[1]
 
     def _judge_if_cheap(self) -> None:
-        if self.on_verdict is None or not self._record.get("loss", ((), ()))[0]:
+        if self.on_verdict is None or not self._rows.record.get("loss", ((), ()))[0]:
             return
         at, took = self._judged_at
         if time.monotonic() - at < took / JUDGING:
@@ -445,16 +442,14 @@ class Monitor:
 
     def close(self) -> None:
         """Write what is left and let go of the optimizer."""
-        if self._closed:
+        if self._rows.closed:
             return
-        self._closed = True
-        atexit.unregister(self._at_exit)
-        self.read_out(last=True)
-        for sink in self.sinks:
-            sink.close()
-        self.sinks = []
+        if self._unstepped > 1 and self.step == self._first_step:
+            self._say_unstepped()
         for handle in self._handles:
             handle.remove()
+        self.read_out(last=True)
+        self._rows.close()
 
     def __enter__(self) -> Monitor:
         return self
@@ -465,16 +460,21 @@ class Monitor:
     def state_dict(self) -> dict[str, Any]:
         """The number of the step, the record and rows that are not complete, for a checkpoint."""
         self.read_out()
-        record = {name: [list(steps), list(values)] for name, (steps, values) in self._record.items()}
-        rows, widest = self._rows(self.step + 1)
-        return {"step": self.step, "record": record, "rows": rows, "widest": list(widest), "version": __version__}
+        record = {name: [list(steps), list(values)] for name, (steps, values) in self._rows.record.items()}
+        rows, widest, gone = self._rows.waiting()
+        return {
+            "step": self.step - gone,
+            "record": record,
+            "rows": rows,
+            "widest": list(widest),
+            "version": __version__,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint: steps go on, so that the log does."""
         self.step = self._first_step = self._read_step = self._logged = int(state["step"])
-        self._widest, self._judged = tuple(state.get("widest", self._widest)), None
-        self._record = {name: (array("d", at), array("d", values)) for name, (at, values) in state["record"].items()}
-        self._host, self._pending = {int(at): dict(row) for at, row in state.get("rows", {}).items()}, []
+        self._judged = None
+        self._rows.begin_with(state["record"], state.get("rows", {}), state.get("widest"))
 
     # The rest.
 
@@ -488,12 +488,12 @@ class Monitor:
         spent[1] += time.perf_counter() - start
 
     def _say_what_is_missing(self) -> None:
-        trained = {id(p) for p in self._trained()}
-        left = sum(p.requires_grad and id(p) not in trained for p in self.model.parameters())
+        known = {id(p) for p in trained(self.optimizer)}
+        left = sum(p.requires_grad and id(p) not in known for p in self.model.parameters())
         if left:
             self._warn("parameters", f"{left} parameters of the model are not in the optimizer: they are not measured")
 
-    def _warn(self, key: str, message: str) -> None:
-        if key not in self._warned:
-            self._warned.add(key)
-            warnings.warn(f"Monitor: {message}", RuntimeWarning, stacklevel=3)
+    def _say_unstepped(self) -> None:
+        name = type(self.optimizer).__name__
+        self._warn("unstepped", f"{self._unstepped} logs in a row without a step of its optimizer, a {name}: they are "
+                   "averaged in one row; if another one trains, give Monitor(model, optimizer) that one")  # fmt: skip

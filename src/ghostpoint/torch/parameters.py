@@ -8,8 +8,10 @@ import torch
 
 from ghostpoint.errors import InputError
 
-__all__ = ["Parameters"]
+__all__ = ["Parameters", "Replaced"]
 
+#: gradients as they were, and what stands in their place
+Replaced = list[tuple[torch.Tensor | None, torch.Tensor | None]]
 #: numbers of small parameters that are worked on together
 _TOGETHER = 1 << 16
 
@@ -120,25 +122,31 @@ class Parameters:
             p.grad = None
         return held
 
-    def replace_gradients(self, vector: torch.Tensor) -> list[torch.Tensor | None]:
-        """Let the gradients be ``vector``, where there are any; what they were."""
+    def replace_gradients(self, vector: torch.Tensor) -> Replaced:
+        """Let the gradients be ``vector``, where there are any; what they were, and are."""
         held = [p.grad for p in self.tensors]
         sizes = [p.numel() for p in self.tensors]
         for p, values in zip(self.tensors, vector.split(sizes), strict=True):
             if p.grad is not None:
                 p.grad = values.view(p.shape).to(p.grad)
-        return held
+        return [(old, p.grad) for p, old in zip(self.tensors, held, strict=True)]
 
-    def scale_gradients(self, factor: float) -> list[torch.Tensor | None]:
-        """Let the gradients be ``factor`` of themselves; what they were."""
+    def scale_gradients(self, factor: float) -> Replaced:
+        """Let the gradients be ``factor`` of themselves; what they were, and are."""
         held = [p.grad for p in self.tensors]
         for p in self.tensors:
             if p.grad is not None:
                 p.grad = p.grad * factor
-        return held
+        return [(old, p.grad) for p, old in zip(self.tensors, held, strict=True)]
+
+    def give_back_replaced(self, replaced: Replaced) -> None:
+        """Put back what was replaced, where the replacement still stands."""
+        for p, (old, new) in zip(self.tensors, replaced, strict=False):
+            if p.grad is new:
+                p.grad = old
 
     def give_back_gradients(self, held: list[torch.Tensor | None]) -> None:
-        """Put back what :meth:`withhold_gradients` or :meth:`replace_gradients` took."""
+        """Put back what :meth:`withhold_gradients` took."""
         for p, gradient in zip(self.tensors, held, strict=True):
             p.grad = gradient
 

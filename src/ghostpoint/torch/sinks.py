@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
@@ -34,8 +35,8 @@ class JSONLines:
     grows.
 
     Every call writes whole lines and hands them to the operating system, so a program that dies
-    loses nothing that was written. A line that a machine's crash has torn is closed before the next
-    one is written.
+    loses nothing that was written. A line that a machine's crash or a full disk has torn is closed
+    before the next one is written.
 
     Parameters
     ----------
@@ -46,25 +47,20 @@ class JSONLines:
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.path.open("ab")
-        if self._file.tell():
-            with self.path.open("rb") as written:
-                written.seek(-1, os.SEEK_END)
-                if written.read(1) != b"\n":
-                    self._file.write(b"\n")
+        self._file = self.path.open("a+b", buffering=0)
 
     def write(self, rows: Sequence[Row]) -> None:
         """Append rows; numbers that are not finite as the texts "nan", "inf" and "-inf"."""
         lines = [json.dumps({name: _plain(value) for name, value in row.items()}) + "\n" for row in rows]
-        self._file.write("".join(lines).encode())
-        self._file.flush()
+        _append(self._file, "".join(lines))
 
     def close(self) -> None:
         """Write through to the disk."""
         if not self._file.closed:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
+            try:
+                os.fsync(self._file.fileno())
+            finally:
+                self._file.close()
 
 
 class CSV:
@@ -84,14 +80,15 @@ class CSV:
 
     def write(self, rows: Sequence[Row]) -> None:
         """Append rows; empty cells where nothing was measured."""
-        begins = not self.columns
-        if begins:
-            self.columns = list(dict.fromkeys(name for row in rows for name in row))
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
-            if begins:
-                writer.writeheader()
-            writer.writerows(rows)
+        columns = self.columns or list(dict.fromkeys(name for row in rows for name in row))
+        table = io.StringIO()
+        writer = csv.DictWriter(table, columns, extrasaction="ignore")
+        if not self.columns:
+            writer.writeheader()
+        writer.writerows(rows)
+        with self.path.open("a+b", buffering=0) as file:
+            _append(file, table.getvalue())
+        self.columns = columns
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -158,6 +155,17 @@ class WandB:
         """Finish a run that was begun here."""
         if self._own:
             self.run.finish()
+
+
+def _append(file: io.FileIO, lines: str) -> None:
+    """Write whole lines at the end of an unbuffered file; a torn line there is closed first."""
+    data = lines.encode()
+    if file.seekable() and file.seek(0, os.SEEK_END):
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b"\n":
+            data = b"\n" + data
+    while data:
+        data = data[file.write(data) :]
 
 
 def _plain(value: Any) -> Any:

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import torch
 
+from ghostpoint.errors import InputError
 from ghostpoint.torch.parameters import Parameters
 
-__all__ = ["NO_GRADIENT", "UNGUARDED", "attach", "doubts", "guards_of", "is_attached", "is_compiling", "own_optimizer"]
+__all__ = [
+    "COMPILED",
+    "EVALUATES",
+    "NO_GRADIENT",
+    "RANDOM",
+    "UNGUARDED",
+    "Nesting",
+    "attach",
+    "doubts",
+    "guards_of",
+    "hooked_optimizer",
+    "is_attached",
+    "is_compiling",
+]
 
 Hook = Callable[..., Any]
 
@@ -17,17 +32,69 @@ NO_GRADIENT = (
     "no parameter of the optimizer has a gradient in this step, which changes nothing: the loss does not depend on "
     "them, or backward() was not called"
 )
+COMPILED = "optimizer.step() is compiled, and its updates are unguarded: compile the model only"
+EVALUATES = "evaluates its closure itself, several times an update: its updates are unguarded"
+RANDOM = (
+    "batch is 'fixed', but the forward pass draws random numbers or changes buffers (dropout, noise, batch norm): the "
+    "rule for fresh batches is used"
+)
 UNGUARDED = (
     "optimizer.step() came without guard.evaluate(closure) before it, or with a closure of its own: there is no "
     "forward pass to repeat, and that update is unguarded"
 )
 
 
-def own_optimizer(optimizer: Any) -> Any:
-    """PyTorch's optimizer in a wrapper such as accelerate's, which has it as ``optimizer``."""
-    inner = getattr(optimizer, "optimizer", None)
-    wrapped = not isinstance(optimizer, torch.optim.Optimizer) and isinstance(inner, torch.optim.Optimizer)
-    return inner if wrapped else optimizer
+def hooked_optimizer(optimizer: Any) -> Any:
+    """The optimizer whose hooks run: inside of wrappers such as Accelerate's, which have it as
+    ``optimizer``.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    found, seen = optimizer, 0
+    # Accelerate's is a torch.optim.Optimizer by class, without what makes one
+    while not hasattr(found, "_optimizer_step_pre_hooks") and hasattr(found, "optimizer") and seen < 10:
+        found, seen = found.optimizer, seen + 1
+    if not hasattr(found, "register_step_pre_hook") or not hasattr(found, "_optimizer_step_pre_hooks"):
+        raise InputError(
+            "optimizer must be a torch.optim.Optimizer, or have one as its attribute optimizer, got "
+            f"{type(optimizer).__name__}"
+        )
+    return found
+
+
+class Nesting:
+    """Which call of an optimizer's step is the outermost.
+
+    A ``step`` that calls ``super().step()`` runs the hooks in each of the two. A step that raises
+    has no end: the frame that it began in says whether it still runs.
+    """
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._outer: tuple[int, Any] = (0, None)  # a frame itself would keep what it holds alive
+
+    def begins(self, caller: FrameType) -> bool:
+        """Whether a step that begins in ``caller`` is the outermost."""
+        if self._depth and self._runs(caller.f_back):
+            self._depth += 1
+            return False
+        self._depth, self._outer = 1, (id(caller), caller.f_code)
+        return True
+
+    def ends(self) -> bool:
+        """Whether the step that ends is the outermost."""
+        self._depth = max(self._depth - 1, 0)
+        return self._depth == 0
+
+    def _runs(self, frame: FrameType | None) -> bool:
+        while frame is not None:
+            if (id(frame), frame.f_code) == self._outer:
+                return True
+            frame = frame.f_back
+        return False
 
 
 def is_compiling() -> bool:
