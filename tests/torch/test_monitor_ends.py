@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from ghostpoint.diagnosis import read_history  # noqa: E402
+from ghostpoint.diagnosis import diagnose, read_history  # noqa: E402
 from ghostpoint.torch import CSV, JSONLines, Monitor  # noqa: E402
 
 
@@ -188,3 +188,21 @@ def test_a_path_that_cannot_be_written_is_an_error_at_once(tmp_path):
     model = nn.Linear(1, 1)
     with pytest.raises(OSError, match="file"):
         Monitor(model, torch.optim.SGD(model.parameters(), lr=0.1), path=tmp_path / "file" / "log.jsonl")
+
+
+@pytest.mark.parametrize(("first", "expected"), [(0, "divergence"), (120, "divergence"), (None, "gradual learning")])
+def test_the_verdict_is_that_of_the_log_also_where_losses_are_not_finite(tmp_path, first, expected):
+    torch.manual_seed(0)
+    weight = nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.SGD([weight], lr=0.05)
+    monitor = Monitor(nn.ParameterList([weight]), optimizer, path=tmp_path / "run.jsonl")
+    for step in range(200):
+        optimizer.zero_grad()
+        loss = (weight**2).mean()
+        loss.backward()
+        optimizer.step()
+        monitor.log(loss if first is None or step < first else loss * float("nan"))
+    found = monitor.verdict()
+    assert found is monitor.verdict()  # not judged anew
+    monitor.close()
+    assert found.verdict == diagnose(read_history(tmp_path / "run.jsonl")).verdict == expected

@@ -133,7 +133,8 @@ def _finding(
         return Finding("divergence", 0.9, only, judged.evidence, advice_for(judged, series, None), tuple(notes))
     # powers of two change no digit and keep squares of tiny or huge losses finite
     size = float(np.abs(series.loss).max())
-    scale = 1.0 if 1e-60 < size < 1e60 else float(2.0 ** np.clip(np.round(np.log2(max(size, 1e-300))), -1000, 1000))
+    plain = size == 0 or 1e-60 < size < 1e60
+    scale = 1.0 if plain else float(2.0 ** np.clip(np.round(np.log2(max(size, 1e-300))), -1000, 1000))
     unit = replace(
         series, loss=series.loss / scale, validation=None if series.validation is None else series.validation / scale
     )

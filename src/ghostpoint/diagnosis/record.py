@@ -84,7 +84,10 @@ class Diagnosis(Summarised):
     ``verdict``, ``confidence``, ``phases``, ``evidence`` and ``advice`` are values for one network
     and tuples, one entry per network, for more:
 
-    * ``verdict``: the phase the training is in at its last epoch, one of :data:`PHASES`;
+    * ``verdict``: one of :data:`PHASES`, by the first rule of docs/diagnosis.md that holds. It says
+      how the training stands at its end, or how it has learned where nothing is wrong there: a
+      record that falls slowly and ends flat is "gradual learning", though its last phase is
+      "converged";
     * ``confidence``: in [0, 1], the probability that the verdict is right, by the share of right
       ones among simulated
       records with the same signs of doubt (docs/diagnosis.md);

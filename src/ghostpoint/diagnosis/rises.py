@@ -51,7 +51,9 @@ def diverged(series: Series, levels: Levels, k: float) -> Judged | None:
 
 def _gradient_blew_up(series: Series) -> bool:
     g = series.gradient
-    return g is not None and bool(g[-1] > 100 * np.nanmedian(g) or np.isinf(g[-1]))
+    if g is None or np.isnan(g[-1]):
+        return False
+    return bool(g[-1] > 100 * np.nanmedian(g) or np.isinf(g[-1]))
 
 
 def overfits(series: Series, levels: Levels, k: float) -> Judged | None:

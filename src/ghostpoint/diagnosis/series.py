@@ -146,7 +146,7 @@ class Series:
     ----------
     epoch, loss : array of shape (n,)
     gradient, accuracy, confidence, rate, validation, spread : array of shape (n,) or None
-        NaN where not recorded.
+        NaN where not recorded; None also where no loss is finite.
     blown : float
         Epoch from which on the loss is never finite again, if that is no gap and no padding; else
         NaN.
@@ -196,13 +196,13 @@ class Series:
 
         def chosen(name: str) -> Floats | None:
             values = run.curves.get(name)
-            if values is None or not np.isfinite(values).any():
+            if values is None or not kept.any() or not np.isfinite(values).any():
                 return None
             return values[kept] if np.isfinite(values[kept]).any() else _carried(values)[kept]
 
         validation = run.curves.get("validation_loss")
         if validation is not None:
-            validation = _carried(validation)[kept]
+            validation = _carried(validation)[kept] if kept.any() else None
         return cls(
             epoch=epoch[kept],
             loss=loss[kept],

@@ -77,7 +77,7 @@ class MonitorCallback(_Callback):
         self.monitor = Monitor(pl_module, trainer.optimizers[self.optimizer], guard=guard, **self.options)
         if before is not None:
             self.monitor.load_state_dict(before)
-        self._state, self._losses, self._seen = None, [], self.monitor.step
+        self._state, self._losses, self._seen = None, [], self.monitor.calls
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Log the loss once the update that it belongs to has been made."""
@@ -89,8 +89,8 @@ class MonitorCallback(_Callback):
         # Lightning divides the loss by the batches of an update
         share = trainer.accumulate_grad_batches if pl_module.automatic_optimization else 1
         self._losses.append(loss.detach() * share)
-        if monitor.step > self._seen:
-            self._seen = monitor.step
+        if monitor.calls > self._seen:
+            self._seen = monitor.calls
             monitor.log(
                 torch.stack(self._losses).mean(), outputs=found.get(self.outputs), targets=found.get(self.targets)
             )

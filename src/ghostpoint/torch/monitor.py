@@ -153,7 +153,7 @@ class Monitor:
         self._started: float | None = None
         self._read_step, self._read_time = 0, time.monotonic()
         self._update: Update | None = None
-        self._judged: tuple[tuple[float, ...], Diagnosis] | None = None
+        self._judged: tuple[tuple[int, str], Diagnosis] | None = None
         self._judged_at = (time.monotonic(), 0.0)
         self._shown: str | None = None
         places = list(sinks) if writes() else []
@@ -402,17 +402,18 @@ class Monitor:
         return self._judge()
 
     def _judge(self) -> Diagnosis:
-        from ghostpoint.diagnosis import diagnose
+        from ghostpoint.diagnosis import diagnose, history
 
         record = self.record
-        points = len(record["epoch"]), *record["loss"][-1:]
+        points = len(record["epoch"]), str(record["loss"][-1:])  # NaN is not equal to itself
         if self._judged is None or self._judged[0] != points:
             if not points[0]:
                 raise InputError("no loss has been logged yet: verdict() needs monitor.log(loss) and a step")
             start = time.perf_counter()
-            known = ("epoch", "loss", "gradient_norm", "accuracy", "confidence", "learning_rate", "validation_loss")
-            seen = {name: values for name, values in record.items() if name in known}
-            self._judged = points, diagnose(seen, **self._levels)
+            # a loss that was logged and is not finite is no gap in the record
+            curves = {name: record[name] for name in history.CURVES if name in record}
+            runs = (history.RunHistory("0", record["epoch"], curves, ~np.isfinite(record["loss"])),)
+            self._judged = points, diagnose(history.History(runs), **self._levels)
             self._spent("judging", start)
         return self._judged[1]
 

@@ -51,7 +51,18 @@ def json_tables(text: str, source: str) -> list[Table] | None:
         raise InputError(
             f"{source}: row {error.lineno}, column {error.colno}: must be JSON, but {error.msg.lower()}"
         ) from None
-    return tables_of_value(value, source)
+    try:
+        return tables_of_value(value, source)
+    except InputError:
+        if not _is_one_record(value, text):
+            raise
+    return [table_of_rows([value], source)]
+
+
+def _is_one_record(value: Any, text: str) -> bool:
+    """Whether this is the first line of a log: the loss of one step alone."""
+    one = isinstance(value, dict) and "\n" not in text.strip()
+    return one and any(rank_of(str(key), "loss") and isinstance(cell, int | float | str) for key, cell in value.items())
 
 
 def _loads(text: str) -> Any:
