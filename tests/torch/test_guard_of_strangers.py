@@ -394,3 +394,30 @@ def test_a_parameter_in_double_precision_keeps_it_where_an_update_stays():
     guard.step(closure)
     assert guard.last.action == "stayed"
     assert torch.equal(double.weight, before)
+
+
+class Sparse(nn.Module):
+    """A graph in a sparse buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("graph", torch.eye(5).to_sparse())
+        self.line = nn.Linear(5, 1)
+
+    def forward(self, x):
+        return self.line(torch.sparse.mm(self.graph, x.T).T)
+
+
+@pytest.mark.parametrize("batch", ["auto", "fixed"])
+def test_a_sparse_buffer_is_a_buffer(batch):
+    model = Sparse()
+    guard = Guard(model, SGD(model.parameters(), lr=0.1), batch=batch)
+    losses = [guard.step(squared(model)).item() for _ in range(10)]
+    assert losses[-1] < losses[0]
+
+
+def test_a_learned_weight_of_a_term_is_no_network_beside_the_model():
+    model, weight = nn.Linear(5, 1), nn.Parameter(torch.zeros(()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Guard(model, SGD([*model.parameters(), weight], lr=0.1))

@@ -390,3 +390,145 @@ def test_the_table_says_where_the_map_is_unstable_and_the_flow_is_not():
         assert "0, map 4" in str(points)
         assert "UserField" not in str(points)
         assert "TorchField" not in str(points.reason)
+
+
+# What was right before and must stay so.
+
+
+class Recorder:
+    """Keeps the states of a layer in a hook, with their graph, and what cannot be copied."""
+
+    def __init__(self, path):
+        self.file, self.calls = path.open("w"), 0
+
+    def hook(self, module, given, found):
+        self.states, self.calls = found[0], self.calls + 1
+
+
+def test_a_hook_that_records_states_is_left_alone(tmp_path):
+    module = Around(nn.Identity(), seeded(nn.GRU, 2, 4), nn.Linear(4, 1))
+    recorder = Recorder(tmp_path / "states.txt")
+    module.layer.register_forward_hook(recorder.hook)
+    module(torch.randn(5, 3, 2))
+    assert from_module(module).n_units == 4
+    points = find_slow_points(module, recorder.states, n_starts=4)
+    assert len(points) + len(points.unconverged.reason)
+    assert recorder.calls == 1
+    recorder.file.close()
+
+
+class Tasks(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.heads = nn.GRU(2, 4), nn.ModuleDict({"a": nn.Linear(4, 1)})
+
+    def forward(self, x, task):
+        return self.heads[task](self.layer(x)[0])
+
+
+class Masked(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.GRU(2, 4)
+
+    def forward(self, x, mask):
+        return self.layer(x)[0] * mask
+
+
+class Asserting(Masked):
+    def forward(self, x, lengths):
+        assert lengths.ndim == 1
+        return super().forward(x, lengths)
+
+
+@pytest.mark.parametrize("make", [Tasks, Masked, Asserting, Lengths])
+def test_two_arguments_that_are_no_input_and_state_are_no_step(make):
+    module = seeded(make)
+    for inputs in (None, torch.zeros(2)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = find_slow_points(module, np.zeros((3, 4)), inputs, n_starts=8)
+        expected = find_slow_points(module.layer, np.zeros((3, 4)), inputs, n_starts=8)
+        np.testing.assert_array_equal(found.position, expected.position)
+
+
+@pytest.mark.parametrize("inputs", [4, 2])
+def test_a_step_whose_arguments_are_named_state_and_input(inputs):
+    class Turned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell = nn.GRUCell(inputs, 4)
+
+        def forward(self, h, x):
+            return torch.tanh(1.5 * self.cell(x, h))
+
+    module = seeded(Turned)
+    u = np.linspace(-1, 1, inputs)
+    points = find_slow_points(module, np.zeros((3, 4)), u, n_starts=8)
+    x = torch.tensor(points.fixed.position)
+    with torch.no_grad():
+        moved = copy.deepcopy(module).double()(x, torch.tensor(u).expand(len(x), -1))
+    np.testing.assert_allclose(moved, x, atol=1e-12)
+
+
+def test_a_step_that_mixes_states_of_a_batch_is_refused():
+    with pytest.raises(ValueError, match="by itself"):
+        find_slow_points(lambda u, x: torch.tanh(x - x.mean(0)), np.zeros((2, 4)), None)
+
+
+class Starting(nn.Module):
+    """Starts that are learned or made in single precision, and a head that is declared first."""
+
+    def __init__(self, kind, learned, turned=False):
+        super().__init__()
+        self.fc = nn.Linear(4, 3)
+        self.layer = kind(2, 4, batch_first=True)
+        self.learned, self.turned = learned, turned
+        self.h0 = nn.Parameter(torch.rand(1, 1, 4))
+
+    def forward(self, x):
+        h = self.h0.expand(1, len(x), 4).contiguous() if self.learned else torch.zeros(1, len(x), 4)
+        start = (h, torch.zeros_like(h)) if isinstance(self.layer, nn.LSTM) else h
+        logits = self.fc(self.layer(x, start)[0])
+        return logits.permute(0, 2, 1) if self.turned else logits[:, -1]
+
+
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
+def test_starts_and_heads_as_people_write_them(kind):
+    for learned in (False, True):
+        for turned in (False, True):
+            module = seeded(Starting, kind, learned, turned)
+            start = module.h0.reshape(-1) if learned else torch.zeros(4)
+            start = torch.cat([start, torch.zeros(4)]) if kind is nn.LSTM else start
+            record = from_module(module, initial_state=start)
+            x = torch.randn(5, 6, 2)
+            answers = to_module(record)(x)
+            expected = module(x).permute(0, 2, 1) if turned else module(x)
+            torch.testing.assert_close(answers if turned else answers[:, -1], expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="differs by"):
+        from_module(seeded(Starting, kind, True))  # not from where it starts
+
+
+def test_heads_behind_a_layer_are_no_encoders():
+    class Predicting(nn.Module):
+        """The next input from the states, by two layers; one of them declared first."""
+
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(4, 3)
+            self.layer = nn.GRU(2, 4)
+            self.fc2 = nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.fc2(torch.relu(self.fc(self.layer(x)[0])))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        find_slow_points(seeded(Predicting), np.zeros((2, 4)), n_starts=4)
+
+
+def test_two_states_of_an_lstm_in_a_list_are_two_states():
+    layer = seeded(nn.LSTM, 2, 3)
+    states = [torch.zeros(6), torch.ones(6)]
+    listed = find_slow_points(layer, states, n_starts=4)
+    np.testing.assert_array_equal(listed.position, find_slow_points(layer, torch.stack(states), n_starts=4).position)

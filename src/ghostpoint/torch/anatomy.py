@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -27,6 +28,7 @@ __all__ = [
     "private_copy",
     "recurrent_layers",
     "takes_input_and_state",
+    "takes_state_first",
     "tensors_in",
     "unwrapped",
 ]
@@ -35,6 +37,8 @@ CELLS = (nn.RNNCell, nn.GRUCell, nn.LSTMCell)
 RECURRENT = (nn.RNN, nn.GRU, nn.LSTM, *CELLS)
 #: reparametrisations by hooks: the weight is an attribute that the next forward pass renews
 _HOOKS = (prune.BasePruningMethod, WeightNorm, SpectralNorm)
+#: names that people give to a state
+_STATES = {"h", "hx", "h0", "h_prev", "hidden", "hidden_state", "prev", "prev_state", "state", "states", "carry", "c"}
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
@@ -53,7 +57,8 @@ def private_copy(module: nn.Module) -> Any:
     """A copy in evaluation mode, with weights that are up to date and without a graph.
 
     Weights that hooks make (pruning, ``torch.nn.utils.weight_norm`` and ``spectral_norm``) are
-    those of the next forward pass.
+    those of the next forward pass. The copy has no other hooks: they may record, and hold what
+    cannot be copied.
 
     Raises
     ------
@@ -69,7 +74,14 @@ def private_copy(module: nn.Module) -> Any:
         # what a module keeps of a forward pass has a graph, which cannot be copied
         kept = {id(one): one.detach().clone() for part in module.modules() for one in tensors_in(vars(part))
                 if not one.is_leaf}  # fmt: skip
-        copied = copy.deepcopy(module, kept).eval()
+        hooks: dict[int, Any] = {}
+        for part in module.modules():
+            for name, value in vars(part).items():
+                if name.endswith("_hooks") and isinstance(value, dict):
+                    hooks[id(value)] = OrderedDict(
+                        (key, hook) for key, hook in value.items() if isinstance(hook, _HOOKS)
+                    )
+        copied = copy.deepcopy(module, {**kept, **hooks}).eval()
         for part in copied.modules():
             for hook in part._forward_pre_hooks.values():
                 if isinstance(hook, _HOOKS):
@@ -112,12 +124,25 @@ def takes_input_and_state(module: nn.Module) -> bool:
         return has_own_forward(module)
     if isinstance(module, (*RECURRENT, nn.Sequential, nn.ModuleList, nn.ModuleDict)):
         return False
+    return len(_needed(module)) == 2
+
+
+def takes_state_first(module: nn.Module) -> bool:
+    """Whether the names of the arguments of ``forward`` say that the state comes before the
+    input.
+    """
+    names = _needed(module)
+    return len(names) == 2 and names[0] in _STATES and names[1] not in _STATES
+
+
+def _needed(module: nn.Module) -> list[str]:
+    """The names of the positional arguments without a default."""
     try:
         found = inspect.signature(module.forward).parameters.values()
     except (TypeError, ValueError):
-        return False
+        return []
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(one.kind in positional and one.default is inspect.Parameter.empty for one in found) == 2
+    return [one.name for one in found if one.kind in positional and one.default is inspect.Parameter.empty]
 
 
 def beside(module: nn.Module, layer: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -133,17 +158,17 @@ def beside(module: nn.Module, layer: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def before(module: nn.Module, layer: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Those of them that can stand between a module's input and its layer: the ones that come
-    first, or that give what the layer takes and do not take what it gives.
+    """Those of them that can stand between a module's input and its layer: the ones that are
+    declared before it, but for a ``Linear`` that takes what the layer gives and does not give what
+    it takes.
     """
     order = list(module.modules())
-    width, units = layer.input_size, layer.hidden_size
+
+    def is_readout(one: nn.Module) -> bool:
+        return getattr(one, "in_features", None) == layer.hidden_size and one.out_features != layer.input_size
+
     return [
         (name, one)
         for name, one in beside(module, layer)
-        if order.index(one) < order.index(layer)
-        or (
-            width in (getattr(one, "out_features", None), getattr(one, "embedding_dim", None))
-            and getattr(one, "in_features", None) != units
-        )
+        if order.index(one) < order.index(layer) and not is_readout(one)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 __all__ = ["Buffers"]
@@ -34,8 +35,9 @@ class Buffers:
         for part, name, buffer, version, value in self.kept:
             if part._buffers.get(name) is not buffer:
                 part._buffers[name] = buffer
-            # kernels such as batch norm's write without a word
-            if value is not None and (buffer._version != version or not buffer.equal(value)):
+            # kernels such as batch norm's write without a word, but to no sparse tensor
+            moved = buffer._version != version or (buffer.layout == torch.strided and not buffer.equal(value))
+            if value is not None and moved:
                 buffer.copy_(value)
 
     def versions(self) -> list[tuple[int, int]]:

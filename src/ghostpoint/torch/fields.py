@@ -22,7 +22,7 @@ from torch import nn
 
 from ghostpoint.errors import InputError
 from ghostpoint.slow_points.user_field import UserField
-from ghostpoint.torch.anatomy import private_copy
+from ghostpoint.torch.anatomy import private_copy, takes_state_first
 
 __all__ = ["Layout", "NotAStep", "TorchField", "field_of_layer", "field_of_step", "states_array"]
 
@@ -74,7 +74,9 @@ class Layout:
         for an LSTM; or for a single layer (..., units).
         """
         pair = isinstance(states, tuple) or (
-            isinstance(states, list) and len(states) == 2 and all(isinstance(x, torch.Tensor) for x in states)
+            isinstance(states, list)
+            and len(states) == 2
+            and all(isinstance(x, torch.Tensor) and x.shape[-1:] == (self.units,) for x in states)
         )
         arrays = [states_array(x) for x in (states if pair and self.kinds == 2 else (states,))]
         if len(arrays) == 1 and arrays[0].shape[-1:] == (self.size,):
@@ -289,7 +291,7 @@ def field_of_step(step: Callable[[Any, Any], Any], states: Floats, inputs: Any) 
         for one in module.parameters():
             one.requires_grad_(False)
         parts = {name: value for name, value in module.state_dict().items() if value.is_floating_point()}
-        called = _called_with(module, parts)
+        called = _called_with(module, parts, turned=takes_state_first(step))
         call = called if not isinstance(step, nn.LSTMCell) else lambda parts, u, x: _of_pair(called(parts, u, x))
     u = None if inputs is None else _input(inputs, None)
 
@@ -303,28 +305,39 @@ def field_of_step(step: Callable[[Any, Any], Any], states: Floats, inputs: Any) 
 
         return moved
 
-    given = tensor_of(states[:1]).repeat(3, 1)
+    given = tensor_of(states[:1]) + 0.1 * torch.arange(3, dtype=torch.float64, device="cpu")[:, None]
     try:
         with _differentiating():
-            found = make(parts)(given.clone().requires_grad_())
+            found, alone = (make(parts)(rows.clone().requires_grad_()) for rows in (given, given[2:]))
     except InputError:
         raise
-    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except Exception as error:  # anyone's step may raise anything
         raise NotAStep(
             f"step must take an input (B, I) and states (B, {size}) in float64, and move them by operations of "
-            f"PyTorch that make new tensors: {error}"
+            f"PyTorch that make new tensors: {type(error).__name__}: {error}"
         ) from error
+    if not torch.allclose(found[2:], alone, rtol=1e-6, atol=1e-9, equal_nan=True):
+        raise NotAStep(
+            f"step must move each of the states (B, {size}) by itself: of three the last goes elsewhere than alone"
+        )
     if torch.isnan(found).any() and not torch.isnan(given).any():
         raise InputError(f"step must give finite states, got NaN from states[0] = {_few(states[0])}")
     return TorchField(make, parts, size, batched=True)
 
 
-def _called_with(module: nn.Module, parts: Parts) -> Callable[[Parts, Any, Any], Any]:
-    """``forward`` of an input and states with other weights; of a scripted module, with its own."""
+def _called_with(module: nn.Module, parts: Parts, *, turned: bool) -> Callable[[Parts, Any, Any], Any]:
+    """``forward`` of an input and states with other weights; of a scripted module, with its own.
+    ``turned`` says that it takes states first.
+    """
     pair = isinstance(module, nn.LSTMCell)
+
+    def arguments(u: Any, x: Any) -> tuple[Any, Any]:
+        state = x.chunk(2, 1) if pair else x
+        return (state, u) if turned else (u, state)
+
     if isinstance(module, torch.jit.ScriptModule):
-        return lambda _, u, x: module(u, x)
-    return lambda given, u, x: torch.func.functional_call(module, given, (u, x.chunk(2, 1) if pair else x))
+        return lambda _, u, x: module(*arguments(u, x))
+    return lambda given, u, x: torch.func.functional_call(module, given, arguments(u, x))
 
 
 def _of_pair(found: Any) -> Any:

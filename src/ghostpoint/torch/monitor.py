@@ -218,7 +218,7 @@ class Monitor:
             self._read_out_if_due()
         else:
             self._unstepped += 1
-            if self._unstepped > UNSTEPPED:
+            if self._unstepped > (UNSTEPPED if self.step == self._first_step else 10 * UNSTEPPED):
                 self._say_unstepped()
         at = self.step - 1 if self._order.after or self._compiled else self.step
         with torch.no_grad():

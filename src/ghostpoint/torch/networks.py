@@ -5,6 +5,8 @@ networks.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,13 @@ from ghostpoint.training.by_epoch.torch_engine import TORCH
 __all__ = ["NetworkModule", "from_module", "record_of_layer", "to_module"]
 
 _ACTIVATIONS = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "identity": lambda value: value}
+
+#: what a module may take of its readout at the end
+_TAKEN: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = (
+    *_ACTIVATIONS.values(),
+    partial(torch.softmax, dim=-1),
+    partial(torch.log_softmax, dim=-1),
+)
 
 
 class NetworkModule(nn.Module):
@@ -166,9 +175,9 @@ def from_module(module: nn.Module, *, activation: str | None = None, initial_sta
     ``read_out`` are no part of a record.
 
     A module whose ``forward`` can be called with inputs (1, T, I) is tried: its answers must be
-    those of the layer and its readout, at all steps or the last, whatever is taken of them (tanh,
-    sigmoid, softmax or its logarithm). To take layer and readout out of a module that does more,
-    give them in ``torch.nn.ModuleList([layer, readout])``.
+    those of the layer and its readout, at all steps or the last, or what tanh, sigmoid, softmax or
+    its logarithm make of them. To take layer and readout out of a module that does more, give them
+    in ``torch.nn.ModuleList([layer, readout])``.
 
     Parameters
     ----------
@@ -206,14 +215,15 @@ def from_module(module: nn.Module, *, activation: str | None = None, initial_sta
     if len(readouts) > 1:
         raise InputError(f"module must hold at most one Linear of {layer.hidden_size} inputs, got {len(readouts)}")
     readout = readouts[0] if readouts else None
-    with torch.random.fork_rng(devices=[]):
-        _check_answers(module, layer, readout)
-        record = record_of_layer(layer, readout)
     state = initial_state.detach().cpu() if isinstance(initial_state, torch.Tensor) else initial_state
     start = finite_array("initial_state", 0.0 if state is None else state)
+    with torch.random.fork_rng(devices=[]):
+        record = record_of_layer(layer, readout)
     if start.shape not in ((), (record.n_units,)):
         raise InputError(f"initial_state must be one number or have shape ({record.n_units},), got {start.shape}")
     start = np.broadcast_to(start, (record.n_units,))
+    with torch.random.fork_rng(devices=[]):
+        _check_answers(module, layer, readout, start)
     return record.replace(activation="identity" if activation is None else activation, initial_state=start)
 
 
@@ -236,10 +246,12 @@ def record_of_layer(layer: Any, readout: nn.Linear | None = None) -> Record:
     return family.from_torch(weights)
 
 
-def _check_answers(module: nn.Module, layer: Any, readout: nn.Linear | None) -> None:
-    """Refuse a module that does more than its layer and its readout do."""
-    gap = _gap(module, layer, readout)
-    if gap is not None and gap > 1e-6:
+def _check_answers(module: nn.Module, layer: Any, readout: nn.Linear | None, start: Any) -> None:
+    """Refuse a module that does more than its layer and its readout do, from a ``start`` (N,) or
+    from 0.
+    """
+    gap = _gap(module, layer, readout, start)
+    if gap is not None and gap > 1e-4:
         raise InputError(
             f"module must answer as its {type(layer).__name__} and at most one Linear do, and differs by {gap:.3g}: "
             f"{type(module).__name__}.forward does more, which no record has. "
@@ -259,59 +271,66 @@ def _check_answers(module: nn.Module, layer: Any, readout: nn.Linear | None) -> 
         )
 
 
-def _gap(module: nn.Module, layer: Any, readout: nn.Linear | None) -> float | None:
-    """The largest difference between what a module answers to random inputs (1, T, I), in float64,
-    and the nearest of what its layer and readout do; None where it cannot be called so, or answers
-    nothing of such a size.
+def _gap(module: nn.Module, layer: Any, readout: nn.Linear | None, start: Any) -> float | None:
+    """The largest difference between what a module answers to random inputs (1, T, I) and the
+    nearest of what its layer and readout do; None where it cannot be called so, or answers nothing
+    of such a size.
     """
     if module is layer and not has_own_forward(layer):
         return 0.0
     try:
         with torch.inference_mode(False), torch.no_grad():
-            copied, base = (private_copy(one).double().cpu() for one in (module, layer))
-            ends = nn.Identity() if readout is None else private_copy(readout).double().cpu()
-            x = torch.randn(1, 7, layer.input_size, dtype=torch.float64, device="cpu")
-            found = [one for one in tensors_in(copied(x)) if one.dtype == torch.float64]
+            # double precision only where the module has it: its forward may make tensors of its own
+            kind = next(layer.parameters()).dtype
+            kind = kind if kind == torch.float64 else torch.float32
+            copied, base = (private_copy(one).to(kind).cpu() for one in (module, layer))
+            ends = nn.Identity() if readout is None else private_copy(readout).to(kind).cpu()
+            x = torch.randn(1, 7, layer.input_size, dtype=kind, device="cpu")
+            found = [one for one in tensors_in(copied(x)) if one.dtype == kind]
+            begin = torch.tensor(start, dtype=kind, device="cpu")
             wanted = [
                 act(logits)
-                for h in _states(base, x)
+                for h in [*_states(base, x, 0 * begin), *_states(base, x, begin)]
                 for logits in [ends(h)]
-                for act in (
-                    *_ACTIVATIONS.values(),
-                    lambda v: torch.softmax(v, -1),
-                    lambda v: torch.log_softmax(v, -1),
-                )
+                for act in _TAKEN
             ]
     except Exception:  # anyone's module may want anything
         return None
-    steps = len(wanted[0])
     gaps = [
-        float((one.reshape(shown.shape) - shown).abs().max())
+        float((same - shown).abs().max())
         for one in found
         for whole in wanted
         for shown in (whole, whole[-1:])
-        if one.numel() == shown.numel() and one.shape[-1:] in (shown.shape[-1:], (steps,), ())
+        if one.numel() == shown.numel()
+        for same in (one.reshape(shown.shape), one.reshape(shown.shape[::-1]).T)  # classes may come first
     ]
     return min(gaps) if gaps else None
 
 
-def _states(layer: Any, x: torch.Tensor) -> list[torch.Tensor]:
-    """The states h (T, N) of a layer by PyTorch's equations, for inputs (1, T, I) that are one
-    trial of T steps, and for T trials of one step, as a layer reads them that is not
+def _states(layer: Any, x: torch.Tensor, start: torch.Tensor) -> list[torch.Tensor]:
+    """The states h (T, N) of a layer by PyTorch's equations from a start (N,), for inputs (1, T, I)
+    that are one trial of T steps, and for T trials of one step, as a layer reads them that is not
     ``batch_first``.
     """
     own = equations(layer).forward
     pair = isinstance(layer, nn.LSTM | nn.LSTMCell)
+
+    def begin(trials: int) -> Any:
+        rows = start.expand(trials, -1)
+        parts = [part.contiguous() for part in rows.chunk(2, 1)] if pair else [rows.contiguous()]
+        if not isinstance(layer, CELLS):
+            parts = [part[None] for part in parts]
+        return tuple(parts) if pair else parts[0]
+
     if not isinstance(layer, CELLS):
         trial, step = (x, x.transpose(0, 1)) if layer.batch_first else (x.transpose(0, 1), x)
-        return [own(layer, one)[0].reshape(x.shape[1], -1) for one in (trial, step)]
-    zero = torch.zeros(1, layer.hidden_size, dtype=x.dtype, device=x.device)
-    state: Any = (zero, zero) if pair else zero
-    states = []
+        pairs = ((trial, 1), (step, x.shape[1]))
+        return [own(layer, one, begin(trials))[0].reshape(x.shape[1], -1) for one, trials in pairs]
+    state, states = begin(1), []
     for u in x[0]:
         state = own(layer, u[None], state)
         states.append(state[0] if pair else state)
-    alone = own(layer, x[0], None)
+    alone = own(layer, x[0], begin(len(x[0])))
     return [torch.cat(states), alone[0] if pair else alone]
 
 

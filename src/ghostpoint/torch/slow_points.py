@@ -49,8 +49,9 @@ def find_slow_points(
           layer of tanh units gets the library's proofs, as a network of its own.
         * A module that :func:`to_module` made, of one network.
         * A module whose ``forward`` is itself a step is called: ``module(input, state)`` with an
-          input (B, I), or None, and states (B, K). So is a subclass of a cell with a ``forward`` of
-          its own.
+          input (B, I), or None, and states (B, K); ``module(state, input)`` where its arguments are
+          named so, such as ``forward(h, x)``. So is a subclass of a cell with a ``forward`` of its
+          own.
         * A module that holds one of the layers and no other: the layer is looked at, and the
           module's own ``forward`` is not. A warning says so where that can matter.
         * Any other callable is called with float64 tensors, ``step(input, state)``.

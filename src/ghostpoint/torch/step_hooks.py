@@ -138,10 +138,12 @@ def doubts(model: torch.nn.Module, parameters: Parameters) -> Iterator[tuple[str
             "the optimizer maximises the loss, and updates that raise it are refused: minimise the negative of it",
         )
     held = {id(p) for p in model.parameters()}
-    if beside := sum(id(p) not in held for p in parameters.tensors):
+    beside = [p for p in parameters.tensors if id(p) not in held]
+    # one alone is no network: the weight of a term of the loss, a learned start
+    if len(beside) > 1 and any(p.ndim == 2 for p in beside):
         yield (
             "beside",
-            f"{beside} parameters of the optimizer are not in model, and buffers beside them (running statistics) "
+            f"{len(beside)} parameters of the optimizer are not in model, and buffers beside them (running statistics) "
             "would not be put back after trials: give a module that holds all networks, such as ModuleList",
         )
     distributed: Any = getattr(torch, "distributed", None)
