@@ -113,11 +113,17 @@ def test_an_optimizer_that_does_not_step_is_named_once_and_memory_is_bounded():
     _, optimizer, monitor = watched(every=1)
     train(3, monitor)
     other = copy.deepcopy(optimizer)
-    with pytest.warns(RuntimeWarning, match="101 logs in a row without a step of its optimizer, a SGD.*that one") as c:
+    with pytest.warns(RuntimeWarning, match="1001 logs in a row without a step of its optimizer, a SGD.*that one") as c:
         train(5000, monitor, with_optimizer=other, first=3)
     assert len(said(c)) == 1
     assert len(monitor._rows.pending) < 4200
     assert monitor.record["loss"].tolist() == [0.0, 1.0, np.mean(np.arange(2, 5003))]
+
+
+def test_an_optimizer_that_never_steps_is_named_soon():
+    _, optimizer, monitor = watched()
+    with pytest.warns(RuntimeWarning, match="101 logs in a row without a step of its optimizer"):
+        train(200, monitor, with_optimizer=copy.deepcopy(optimizer))
 
 
 def test_an_optimizer_that_never_steps_is_named_at_the_end():
@@ -132,7 +138,7 @@ def test_accumulated_gradients_are_no_missing_steps():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for k in range(8):
-            for _ in range(64):
+            for _ in range(64 if k == 0 else 512):
                 monitor.log(float(k))
             optimizer.zero_grad()
             monitor.model(torch.ones(2, 3)).square().mean().backward()

@@ -43,7 +43,7 @@ __all__ = ["Cost", "Monitor"]
 _is_compiling: Callable[[], bool] = getattr(torch.compiler, "is_compiling", lambda: False)
 #: a read-out waits for this many steps or seconds, whichever ends first
 STEPS, SECONDS = 50, 5.0
-#: so many logs without a step of the optimizer are no accumulated gradients
+#: so many logs before a first step are no accumulated gradients; after it, ten times as many
 UNSTEPPED = 100
 #: largest share of the time of a training that judging it on the way may take
 JUDGING = 0.01
