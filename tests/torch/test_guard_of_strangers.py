@@ -385,6 +385,8 @@ def test_a_parameter_in_double_precision_keeps_it_where_an_update_stays():
     model = nn.ModuleList([single, double])
     rule = FreshBatches(tries=1, cap=float("inf"), kappa=1e-9)
     guard = Guard(model, SGD(model.parameters(), lr=1e6), batch="fresh", fresh=rule)
+    with torch.no_grad():
+        double.weight += 1e-12  # no number of single precision
     before = double.weight.detach().clone()
 
     def closure():

@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 from ghostpoint.errors import InputError
-from ghostpoint.torch.layouts import REARRANGING, functions_between, layout_of, name_of, several, weights_of
+from ghostpoint.torch.loss_graph import REARRANGING, functions_between, name_of, placement_of, several, weights_of
 
 __all__ = ["KINDS", "Distance", "distance_of_graph", "single_tensor"]
 
@@ -218,9 +218,9 @@ def _signed_index(node: Any) -> int:
 def _placed(found: Distance, node: Any, edge: Any, shape: torch.Size, *, alone: bool) -> Distance:
     """With the axis of the classes, and the answers that count, as the outputs hold them."""
     counted, number = found.counted, shape.numel() // max(found.classes, 1)
-    layout = layout_of(node, edge, shape, counted)
-    if layout is not None:
-        axis, answers, logarithms = layout
+    placement = placement_of(node, edge, shape, counted)
+    if placement is not None:
+        axis, answers, logarithms = placement
         found = replace(found, axis=axis, logarithms=found.logarithms and logarithms)
         if alone:
             return replace(found, counted=answers)

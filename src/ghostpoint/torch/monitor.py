@@ -31,7 +31,7 @@ from ghostpoint.torch.quantities import (
     one_number,
 )
 from ghostpoint.torch.sinks import JSONLines, Sink, writes
-from ghostpoint.torch.step_hooks import Nesting, hooked_optimizer
+from ghostpoint.torch.step_hooks import Nesting, hooked_optimizer, is_compiling
 
 if TYPE_CHECKING:
     from ghostpoint.diagnosis import Diagnosis
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Cost", "Monitor"]
 
-#: whether this is traced for compiled code; older releases do not say
-_is_compiling: Callable[[], bool] = getattr(torch.compiler, "is_compiling", lambda: False)
 #: a read-out waits for this many steps or seconds, whichever ends first
 STEPS, SECONDS = 50, 5.0
 #: so many logs before a first step are no accumulated gradients; after it, ten times as many
@@ -303,7 +301,7 @@ class Monitor:
     # Hooks of the optimizer.
 
     def _before_update(self, optimizer: Any, args: Any, keywords: Any) -> None:
-        if _is_compiling():
+        if is_compiling():
             self._compiled = True
             return
         if not self._nesting.begins(sys._getframe(1)):
@@ -336,7 +334,7 @@ class Monitor:
             self._spent("learning_rate", start)
 
     def _after_update(self, optimizer: Any, args: Any, keywords: Any) -> None:
-        if _is_compiling() or not self._nesting.ends():
+        if is_compiling() or not self._nesting.ends():
             return
         at, update, self._update = self.step, self._update, None
         with torch.no_grad():

@@ -28,6 +28,9 @@ __all__ = [
 
 Hook = Callable[..., Any]
 
+#: whether this is traced for compiled code; older releases do not say
+is_compiling: Callable[[], bool] = getattr(torch.compiler, "is_compiling", lambda: False)
+
 NO_GRADIENT = (
     "no parameter of the optimizer has a gradient in this step, which changes nothing: the loss does not depend on "
     "them, or backward() was not called"
@@ -95,12 +98,6 @@ class Nesting:
                 return True
             frame = frame.f_back
         return False
-
-
-def is_compiling() -> bool:
-    """Whether ``torch.compile`` follows the present call."""
-    compiler: Any = getattr(torch, "compiler", None)
-    return bool(compiler is not None and hasattr(compiler, "is_dynamo_compiling") and compiler.is_dynamo_compiling())
 
 
 def guards_of(optimizer: Any, kind: type) -> list[Any]:

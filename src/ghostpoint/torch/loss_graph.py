@@ -1,5 +1,5 @@
-"""Where the answers that a loss is taken of stand in the outputs, read from the nodes between the
-two.
+"""What the graph of a loss says of the outputs: where the answers that it is taken of stand in
+them, what is taken of them before, and by what each counts.
 
 A node of a graph can be called. Those that only move numbers about move a marked tensor back to
 where the outputs have its numbers.
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["REARRANGING", "Layout", "functions_between", "layout_of", "name_of", "several", "weights_of"]
+__all__ = ["REARRANGING", "Placement", "functions_between", "name_of", "placement_of", "several", "weights_of"]
 
 #: operators that put numbers into another order or type
 REARRANGING = {
@@ -42,7 +42,7 @@ _WEIGHING = {"Add", "Div", "Mean", "Mul", "Neg", "Sub", "Sum"}
 _LONGEST, _NODES = 50, 1000
 
 #: where the classes are, which answers count (None for all), and whether a logarithm is taken
-Layout = tuple[int, torch.Tensor | None, bool]
+Placement = tuple[int, torch.Tensor | None, bool]
 
 
 def name_of(node: Any) -> str:
@@ -61,7 +61,7 @@ def _only(node: Any) -> Any:
     return following[0] if len(following) == 1 else None
 
 
-def layout_of(node: Any, edge: Any, shape: torch.Size, counted: torch.Tensor | None) -> Layout | None:
+def placement_of(node: Any, edge: Any, shape: torch.Size, counted: torch.Tensor | None) -> Placement | None:
     """Of a cross-entropy's node, ``NllLoss`` or ``LogSoftmax``: how outputs of a ``shape``, which
     ``edge`` gives, hold its classes and the answers that count; None where that cannot be followed.
     """
