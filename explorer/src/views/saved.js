@@ -49,7 +49,7 @@ export function savedView() {
   const input = element("input", { type: "file", id: "saved-file" });
   input.addEventListener("change", () => input.files[0] && take(input.files[0]));
   const problem = element("p", { class: "error", role: "alert" });
-  const reading = element("p", { role: "status" });
+  const reading = element("p", { class: "reading", role: "status" });
   const move = (by) => {
     state.set("epoch", Math.min(Math.max(indexNow() + by, 0), marks().length - 1));
     controls.epoch.show();
