@@ -3,8 +3,9 @@
 
     python3 dev.py reproduce [ARGS]   run the published experiments; ARGS as for ghostpoint's
     python3 dev.py test [ARGS]        run the tests; ARGS as for pytest
-    python3 dev.py frameworks [ARGS]  the tests with the real Lightning, Transformers and NeuroGym,
-                                      which get an environment of their own, .venv-frameworks
+    python3 dev.py frameworks [ARGS]  the tests with the real Lightning, Transformers, NeuroGym,
+                                      TensorBoard and Weights & Biases, which get an environment of
+                                      their own, .venv-frameworks
     python3 dev.py docs [ARGS]        build the documentation into docs/_build/html, in an
                                       environment of its own, .venv-docs; ARGS as for sphinx-build
     python3 dev.py lint               ruff check, ruff format --check, mypy
@@ -25,7 +26,12 @@ EXTRAS = {"reproduce": "", "test": "[test]", "frameworks": "[frameworks]", "docs
 #: commands with an environment of their own
 ENVIRONMENTS = {"frameworks": ".venv-frameworks", "docs": ".venv-docs"}
 #: tests of what the frameworks' environment is for
-FRAMEWORKS = ["tests/torch/test_lightning.py", "tests/torch/test_transformers.py", "tests/torch/test_trial_batches.py"]
+FRAMEWORKS = [
+    "tests/torch/test_lightning.py",
+    "tests/torch/test_transformers.py",
+    "tests/torch/test_trial_batches.py",
+    "tests/torch/test_sinks_of_packages.py",
+]
 
 
 def main(arguments):

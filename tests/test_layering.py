@@ -28,7 +28,7 @@ ROOMS = {
     "theory": {"checks", "numerics"},
     "tasks": {"checks", "theory"},
     "models": {"checks", "theory", "tasks"},
-    "remedies": {"checks", "tasks"},
+    "remedies": {"checks", "numerics", "tasks"},
     "storage": {"checks", "_version"},
     "results": {"figures", "checks", "theory", "tasks", "models", "storage", "_version"},
     # the two never meet: analysis must not depend on how a network was trained

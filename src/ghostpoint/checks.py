@@ -64,6 +64,15 @@ def integer(name: str, value: Any, *, at_least: int | None = None) -> int:
     return result
 
 
+def accuracy_at_chance(value: Any) -> float:
+    """A ``chance_accuracy`` as a float, at least 0 and below 1."""
+    found = number("chance_accuracy", value)
+    if not 0 <= found < 1:
+        percent = f"; is {found:g} in percent? Then give {found / 100:g}" if 1 < found < 100 else ""
+        raise InputError(f"chance_accuracy must be at least 0 and below 1, got {found:g}{percent}")
+    return found
+
+
 def one_of(name: str, value: str, valid: Iterable[str]) -> str:
     """``value`` if it is one of ``valid``, else a ``ValueError`` that lists them."""
     choices = list(valid)

@@ -220,11 +220,69 @@ def test_updates_are_as_long_as_the_steepness_of_the_loss_allows(steep):
     np.testing.assert_allclose(x.detach() - before, -length * slope / slope.norm(), rtol=1e-9)
 
 
+@pytest.mark.parametrize("loss_of", [lambda k: 8.0, lambda k: 8.0 if k < 150 else 0.1, lambda k: 0.1 + k])
+def test_updates_become_shorter_as_the_loss_falls_below_what_it_was(loss_of):
+    x = nn.Parameter(torch.full((5,), 2.0, dtype=torch.float64))
+    slope = torch.tensor([1.0, -2.0, 0.5, 1.0, 1.0], dtype=torch.float64)
+    guard = bare_fresh(torch.optim.SGD([x], lr=1e9), [x], cap=0.04, flat=0.0)
+    losses, mean, last = [], None, np.inf
+    for k in range(200):
+        before = x.detach().clone()
+        guard.step(lambda: (loss_of(k) + slope @ (x - before), x))  # noqa: B023
+        losses.append(loss_of(k))
+        mean = losses[-1] if mean is None else 0.9 * mean + 0.1 * losses[-1]
+        # sqrt(min(1, L / L_mean)), L_mean the geometric mean of all losses
+        share = min(1.0, mean / np.exp(np.mean(np.log(losses)))) ** 0.5
+        expected = 0.04 * share * before.norm()
+        # the factor of an update grows by a quarter at most
+        assert (x.detach() - before).norm() <= expected * (1 + 1e-9)
+        assert (x.detach() - before).norm() >= min(expected, 1.25 * last) * (1 - 1e-9)
+        last = (x.detach() - before).norm()
+    assert (share < 0.3) == (loss_of(199) < loss_of(0))
+
+
+def test_one_enormous_loss_does_not_make_later_updates_short():
+    x = nn.Parameter(torch.full((5,), 2.0, dtype=torch.float64))
+    guard = bare_fresh(torch.optim.SGD([x], lr=1e9), [x], cap=0.04, flat=0.0)
+    for k in range(400):
+        with torch.no_grad():
+            x.fill_(2.0)
+        before = x.detach().clone()
+        guard.step(lambda: ((1e8 if k == 0 else 1.0) + (x - before).sum(), x))  # noqa: B023
+    assert (x.detach() - before).norm() > 0.97 * 0.04 * before.norm()
+
+
 def test_a_slope_that_is_a_small_part_of_the_loss_does_not_slow_the_pace():
     # the same noise, once beside a loss of its own size and once on a plateau far above
     assert noisy_quadratic(0.5, 0.1)[0] < 0.3
     assert noisy_quadratic(0.5, 0.1, level=1e5)[0] == 1
     assert noisy_quadratic(0.5, 0.1, level=1e5, share=0.0)[0] < 0.3
+
+
+@pytest.mark.parametrize("slowest", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("rate", [0.02, 0.2, 2.0])
+def test_the_pace_slows_a_rate_no_more_than_the_cap_did(slowest, rate):
+    # every gradient is opposite to the one before it: each update ends uphill, and the pace falls
+    x = nn.Parameter(torch.ones(4, dtype=torch.float64))
+    rule = {"cap": 0.04, "flat": 0.0, "slowing": 0.1, "warm": 0, "share": 0.0, "overshoot": 0.0, "slowest": slowest}
+    guard = bare_fresh(torch.optim.SGD([x], lr=rate), [x], **rule)
+    fits = fitted = 1.0
+    for step in range(100):
+        known = fitted  # what the pace learns comes before the update
+        before, sign = x.detach().clone(), -1.0 if step % 2 else 1.0
+        # the norm of the gradient is 2 at first, then 0.2, where the cap hardly acts
+        size = 1.0 if step < 50 else 0.1
+        guard.step(lambda: (100 + sign * size * (x - before).sum(), x))  # noqa: B023
+        capped = min(1.0, 0.04 * before.norm().item() / (rate * 2 * size))
+        fits = 0.98 * fits + 0.02 * capped
+        fitted = min(fitted, fits)
+    pace = guard.state_dict()["fresh"]["pace"]
+    assert pace == pytest.approx(max(slowest * known, 1e-3), rel=1e-9)
+    assert (fitted == 1) == (rate == 0.02)
+
+
+def test_without_a_cap_the_pace_may_slow_every_rate():
+    assert noisy_quadratic(0.5, 0.1, slowest=1.0)[0] < 0.3
 
 
 def test_a_fused_optimizers_scale_of_gradients_changes_nothing():
@@ -719,7 +777,10 @@ def test_after_eight_refusals_the_weights_stay_and_the_momenta_are_cleared():
     guard.step(closure_of(model, *batch()))
     assert guard.last.action == "stayed"
     assert guard.last.refused == ("outputs",) * 8
-    assert guard.state_dict()["fresh"]["pace"] < 0.95  # a refusal slows the next updates too
+    # a refusal slows the next updates too, but not below what the cap did
+    seen = guard.state_dict()["fresh"]
+    assert seen["factor"] < 1e-2
+    assert seen["pace"] == pytest.approx(max(seen["fitted"], np.exp(-0.02 * 2.97)), rel=1e-12)
     assert torch.equal(before, weights(model))
     assert all(not s["exp_avg"].any() and s["exp_avg_sq"].any() for s in optimizer.state.values())
 
@@ -868,24 +929,24 @@ def test_a_rise_is_accepted_where_nothing_is_gained_but_not_beyond_a_hundredth_o
     losses = [guard.step(closure).item() for _ in range(300)]
     assert max(losses[:3]) < losses[0] * (1 + 1e-12)  # but for rounding
     assert losses[0] * 1.005 < max(losses) <= losses[0] * 1.0101
-    assert guard._fixed.best == losses[0]
+    assert guard._fixed.lowest.loss == losses[0]
 
     state = copy.deepcopy(guard.state_dict())
     _, other, _ = slope(lambda w: torch.optim.SGD(w, lr=1e9, maximize=True), at=w.item())
     other.load_state_dict(state)
-    assert (other._fixed.waited, other._fixed.mark) == (guard._fixed.waited, guard._fixed.mark)
+    assert other._fixed.lowest == guard._fixed.lowest
 
 
 def test_a_network_whose_parameters_somebody_else_has_moved_waits_from_there():
     w, guard, closure = slope(lambda w: torch.optim.SGD(w, lr=1e9), at=-100.0)
     for _ in range(30):
         guard.step(closure)
-    assert guard._fixed.waited > 0
+    assert guard._fixed.lowest.waited > 0
     with torch.no_grad():
         w.fill_(100.0)
     guard.step(closure)
-    assert guard._fixed.waited == 0
-    assert guard._fixed.mark == guard._fixed.best == pytest.approx(1.1)
+    assert guard._fixed.lowest.waited == 0
+    assert guard._fixed.lowest.mark == guard._fixed.lowest.loss == pytest.approx(1.1)
 
 
 def test_a_network_that_has_gained_is_not_stuck():

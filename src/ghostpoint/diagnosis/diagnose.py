@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from ghostpoint.checks import integer, number
+from ghostpoint.checks import accuracy_at_chance, integer, number
 from ghostpoint.diagnosis.advice import advice_for
 from ghostpoint.diagnosis.answers import ConstantAnswer, constant_answer
 from ghostpoint.diagnosis.calibration import confidence_of, signs_of
@@ -98,14 +98,7 @@ def diagnose(
     ['plateau at chance', 'abrupt learning']
     """
     loss_level = None if chance_loss is None else number("chance_loss", chance_loss)
-    accuracy_level = None if chance_accuracy is None else number("chance_accuracy", chance_accuracy)
-    if accuracy_level is not None and not 0 <= accuracy_level < 1:
-        percent = (
-            f"; is {accuracy_level:g} in percent? Then give {accuracy_level / 100:g}"
-            if 1 < accuracy_level < 100
-            else ""
-        )
-        raise InputError(f"chance_accuracy must be at least 0 and below 1, got {accuracy_level:g}{percent}")
+    accuracy_level = None if chance_accuracy is None else accuracy_at_chance(chance_accuracy)
     if classes is not None and integer("classes", classes) < 2:
         raise InputError(f"classes must be at least 2, got {classes}")
     answer = constant_answer(classes, targets)

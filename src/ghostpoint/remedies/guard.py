@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ghostpoint.checks import integer, number
+from ghostpoint.numerics.rises import Rises
 from ghostpoint.remedies.crossings import Crossing
 from ghostpoint.remedies.remedy import Remedy
 from ghostpoint.tasks import Task
 
 
 @dataclass(frozen=True)
-class Guard(Remedy):
+class Guard(Rises, Remedy):
     """Try every update, and make a part of it if outputs move too far or the loss rises.
 
     It needs to know of no crossing, only the loss, the outputs and the gradient. The rule is that
@@ -25,8 +26,11 @@ class Guard(Remedy):
 
     The optimiser gets the gradient without its part along stiff directions
     (:mod:`ghostpoint.numerics.stiff_directions`). Down those the update goes by Newton's step, or
-    at the optimiser's own rate where that is shorter. A trial costs an epoch's forward and backward
-    pass of the whole stack; those of the last trial are the next epoch's.
+    at the optimiser's own rate where that is shorter. A network is stuck where its lowest loss is
+    above half of the first one, and has not fallen by the share ``gain`` in ``patience`` updates:
+    its loss may then exceed the lowest one by that share, and it moves farther. A trial costs an
+    epoch's forward and backward pass of the whole stack; those of the last trial are the next
+    epoch's.
 
     Parameters
     ----------
@@ -45,6 +49,9 @@ class Guard(Remedy):
     tries : int
         Trials of one update before the parameters stay where they are and the optimiser starts
         afresh.
+    stuck, patience, gain : float, int, float
+        ``cap`` where a network is stuck, if that is more; updates without a gain after which it is;
+        by what share the lowest loss must fall to be a gain.
     """
 
     kappa: float = 0.5
@@ -55,14 +62,19 @@ class Guard(Remedy):
     held: float = 0.5
     secants: int = 32
     tries: int = 8
+    stuck: float = 0.05
+    patience: int = 50
+    gain: float = 0.01
 
     memoryless = False
     tries_updates: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for name in ("kappa", "cap", "growth"):
+        for name in ("kappa", "cap", "growth", "stuck"):
             number(name, getattr(self, name), above=0)
-        number("jump", self.jump, at_least=0)
+        for name in ("jump", "gain"):
+            number(name, getattr(self, name), at_least=0)
+        integer("patience", self.patience, at_least=1)
         number("raised", self.raised, above=1)
         number("held", self.held, at_least=0, at_most=1)
         integer("secants", self.secants, at_least=0)

@@ -17,9 +17,9 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 from ghostpoint.errors import InputError
-from ghostpoint.torch.loss_graph import REARRANGING, functions_between, name_of, placement_of, several, weights_of
+from ghostpoint.torch.loss_graph import REARRANGING, functions_between, name_of, only, placement_of, several, weights_of
 
-__all__ = ["KINDS", "Distance", "distance_of_graph", "single_tensor"]
+__all__ = ["KINDS", "Distance", "distance_of_graph", "reading_of_graph", "single_tensor"]
 
 #: distances by name; "bce" is of logits, "probabilities" of what a sigmoid has made of them
 KINDS = ("squared", "cross_entropy", "bce", "probabilities")
@@ -172,16 +172,7 @@ def distance_of_graph(loss: torch.Tensor, outputs: torch.Tensor) -> Distance | N
     (parts, stacks of steps, other shapes), or probabilities where the loss is taken of logits. A
     loss computed by a compiled function shows no operators.
     """
-    edge = _node_of(outputs)
-    if edge is None or loss.grad_fn is None:
-        return None
-    reached, node = _operator_above({edge}, loss.grad_fn, _NEAR)
-    squashed = ""
-    if node is None and not reached:
-        ends, squashed = _rearranged(edge)
-        _, node = _operator_above(ends, loss.grad_fn, _NODES)
-    elif node is None:
-        _, node = _operator_above({edge}, loss.grad_fn, _NODES)
+    edge, node, squashed = _between(loss, outputs)
     kind = None if node is None else _kind_of(node)
     if kind is None or (squashed and (kind, squashed) not in _OF_PROBABILITIES):
         return None
@@ -199,6 +190,47 @@ def distance_of_graph(loss: torch.Tensor, outputs: torch.Tensor) -> Distance | N
     if kind == "cross_entropy":
         return _placed(found, node, edge, outputs.shape, alone=not several(loss, node))
     return replace(found, functions=tuple(functions_between(node, edge)))
+
+
+def reading_of_graph(loss: torch.Tensor, outputs: torch.Tensor) -> str | None:
+    """What outputs are, by the loss that is taken of them: "classes" and "logits" before a softmax
+    and a sigmoid, "probabilities" after one; None where the loss does not tell.
+
+    Only the names of operators are looked at, so the graph may have been through its backward pass.
+    """
+    try:
+        edge, node, squashed = _between(loss, outputs)
+        kind = None if node is None else _kind_of(node)
+    except RuntimeError:  # what a node had saved is gone
+        return None
+    if kind is None or kind == "squared":
+        return None
+    if squashed or kind == "probabilities":
+        return "classes" if squashed == "LogSoftmax" else "probabilities"
+    if kind == "bce":
+        return "logits"
+    taken, following = "", node
+    for _ in range(_NEAR):
+        if following is None or following is edge:
+            break
+        name = name_of(following)
+        taken = name if name in ("Log", "LogSoftmax", "Softmax") else taken
+        following = only(following)
+    return "probabilities" if taken == "Log" else "classes"
+
+
+def _between(loss: torch.Tensor, outputs: torch.Tensor) -> tuple[Any, Any, str]:
+    """The node that gives the outputs, the known operator of the loss above them, and what has made
+    the outputs of what that is taken of; None for nodes that there are not.
+    """
+    edge = _node_of(outputs)
+    if edge is None or loss.grad_fn is None:
+        return None, None, ""
+    reached, node = _operator_above({edge}, loss.grad_fn, _NEAR)
+    if node is not None:
+        return edge, node, ""
+    ends, squashed = ({edge}, "") if reached else _rearranged(edge)
+    return edge, _operator_above(ends, loss.grad_fn, _NODES)[1], squashed
 
 
 def _items(node: Any) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ghostpoint import checks
+from ghostpoint.numerics.rises import Rises
 
 __all__ = ["FixedBatch", "FreshBatches"]
 
@@ -17,7 +18,7 @@ NUMBERS, MOST = 8_000_000, 32
 
 
 @dataclass(frozen=True)
-class FixedBatch:
+class FixedBatch(Rises):
     """The rule for training on the whole data set, or on one batch, over and over.
 
     With L and o the loss and the outputs before the update, L1 and o1 those after it, L_best the
@@ -114,26 +115,6 @@ class FixedBatch:
         secants = fitting if self.secants is None else self.secants
         return secants, large if self.compact is None else self.compact
 
-    def is_stuck(self, best: float, first: float, waited: int) -> bool:
-        """Whether a network is stuck, ``waited`` updates after its lowest loss last fell by
-        ``gain``.
-        """
-        return waited >= self.patience and best > 0.5 * first
-
-    def farthest(self, stuck: bool) -> float:
-        """How far the parameters may move beside the stiff directions, relative to their norm."""
-        return max(self.cap, self.stuck) if stuck else self.cap
-
-    def most(self, loss: float, first: float, stuck: bool = False) -> float:
-        """The largest loss that is accepted; ``loss`` is the lowest so far, ``first`` the first of
-        the training.
-
-        No rise at all on the first plateau, but one by the share ``gain`` where the network is
-        stuck, and one by the share ``jump`` once the task is learned.
-        """
-        learned = min(max(1 - loss / first, 0.0), 1.0) if first > 0 else 0.0
-        return loss + abs(loss) * max(self.jump * learned, self.gain if stuck else 0.0)
-
 
 @dataclass(frozen=True)
 class FreshBatches:
@@ -156,11 +137,13 @@ class FreshBatches:
 
     *The length*: the update goes ``p min(1, r |theta| / |d|)`` of the optimizer's update d, with
 
-        r = cap sqrt(e / (e + flat)),   e = |g| |theta| / L,
+        r = cap sqrt(e / (e + flat)) sqrt(min(1, L / L_mean)),   e = |g| |theta| / L,
 
-    e a running average. It is the share of the loss that a step as long as the parameters would
-    change, to first order. In the no-learning zone it is near 1: updates are noise there, and long
-    ones make the weights of the recurrent layer grow until the network is chaotic.
+    e and L running averages, L_mean the geometric mean of all losses so far. e is the share of the
+    loss that a step as long as the parameters would change, to first order. In the no-learning zone
+    it is near 1: updates are noise there, and long ones make the weights of the recurrent layer
+    grow until the network is chaotic. Once the loss falls below what it was, updates become shorter
+    with its root, the unit of distances of outputs.
 
     *The pace* p <= 1 is learned from the next batch. Its gradient is independent of the update u
     that was made, and the mean of g.u is the slope of the loss along u where u ends. It is positive
@@ -172,6 +155,11 @@ class FreshBatches:
 
     The last factor keeps a slope from counting that is a small part of the loss, as on a plateau. A
     refusal counts as x = 3.
+
+    The pace is for rates that are too high, and these are known by the cap. With m the smallest
+    value so far of a running average of min(1, r |theta| / |d|), p is at least slowest m. (At a
+    gentle rate the slope where updates end is positive too, since they bounce across stiff
+    directions. Shorter ones only learn more slowly there.)
 
     That is hypergradient descent on the rate (A. G. Baydin, R. Cornish, D. Martinez Rubio,
     M. Schmidt and F. Wood, "Online learning rate adaptation with hypergradient descent", ICLR
@@ -198,7 +186,7 @@ class FreshBatches:
         How many norms the median is of.
     cap : float
         How far the parameters may move in one update, relative to their norm, where the loss is
-        steep; ``inf`` for no limit.
+        steep and as high as in the mean; ``inf`` for no limit.
     flat : float
         The slope e below which the loss is flat, and updates are shorter; 0 for one length.
     overshoot : float
@@ -209,6 +197,9 @@ class FreshBatches:
     share : float
         The part of the loss by which the slope along updates must scatter to count in full; 0
         counts every slope in full.
+    slowest : float
+        The least pace, in units of m: with 1 the pace slows a rate no more than the cap did; 0 for
+        no limit.
     """
 
     kappa: float = 0.5
@@ -218,11 +209,12 @@ class FreshBatches:
     average: float = 0.98
     clip: float = 1.0
     norms: int = 50
-    cap: float = 0.04
-    flat: float = 10.0
+    cap: float = 0.05
+    flat: float = 30.0
     overshoot: float = 0.03
     slowing: float = 0.02
     share: float = 0.05
+    slowest: float = 1.0
     raised: float = 1.25
     tries: int = 8
 
@@ -231,7 +223,7 @@ class FreshBatches:
             checks.number(name, getattr(self, name), above=0, allow_inf=True)
         for name in ("flat", "share"):
             checks.number(name, getattr(self, name), at_least=0)
-        for name in ("floor", "average"):
+        for name in ("floor", "average", "slowest"):
             checks.number(name, getattr(self, name), at_least=0, at_most=1)
         checks.number("overshoot", self.overshoot, allow_inf=True)
         checks.number("slowing", self.slowing, at_least=0)

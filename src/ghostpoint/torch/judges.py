@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ghostpoint.numerics.rises import Lowest
 from ghostpoint.numerics.stiff_directions import StiffParts
 from ghostpoint.torch.forward_passes import ForwardPasses
 from ghostpoint.torch.guard_rules import FixedBatch, FreshBatches
@@ -65,9 +66,7 @@ class FixedJudge:
         self.secants = Secants(parameters, *rule.memory(size))
         self.factor = self.share = 1.0
         self.first: float | None = None
-        self.best: float | None = None
-        # the lowest loss when it last fell by the rule's gain, and updates since then
-        self.mark, self.waited = float("inf"), 0
+        self.lowest: Lowest | None = None
         self.gradient: torch.Tensor | None = None
         # |r| / |g'|, the rate beside the stiff directions, when it was last seen
         self.rate: float | None = None
@@ -111,8 +110,7 @@ class FixedJudge:
     def forget(self) -> None:
         """Another batch: its secants say nothing of this one."""
         self.secants.clear()
-        self.gradient = self.best = None
-        self.mark, self.waited = float("inf"), 0
+        self.gradient = self.lowest = None
         self.factor = min(self.factor, 1.0)
 
     def judge(
@@ -140,18 +138,18 @@ class FixedJudge:
         d_d, theta_theta, by_rest = torch.stack([d.dot(d), theta.dot(theta), rest]).tolist()
         along = np.zeros(0) if stiff is None else self.secants.along(stiff, d)
         first = self.first = loss if self.first is None else self.first
-        stuck = self.best is not None and rule.is_stuck(self.best, first, self.waited)
-        allowed = loss if self.best is None else rule.most(self.best, first, stuck)
-        if self.best is None or loss > allowed + MOVED * abs(allowed):
+        lowest = self.lowest or Lowest(loss)
+        allowed = rule.most(lowest.loss, first, rule.is_stuck(lowest.loss, first, lowest.waited))
+        if loss > allowed + MOVED * abs(allowed):
             # no update has been here: somebody else has moved the parameters
-            self.best, self.mark, self.waited = loss, float("inf"), 0
-        best = self.best = min(loss, self.best)
-        fell = self.mark == float("inf") or best < self.mark - rule.gain * abs(self.mark)
-        self.mark, self.waited = (best, 0) if fell else (self.mark, self.waited + 1)
+            lowest = Lowest(loss)
+        self.lowest = lowest
+        lowest.see(loss, rule.gain)
+        best = lowest.loss
         # |r|, and how far r may go
         beside = max(d_d - float(along @ along), 0.0) ** 0.5
         size = theta_theta**0.5
-        stuck = rule.is_stuck(best, first, self.waited)
+        stuck = rule.is_stuck(best, first, lowest.waited)
         cap = rule.farthest(stuck)
         factor = min(self.factor, cap * size / beside) if beside > 0 and size > 0 else self.factor
         most = rule.most(best, first, stuck) + ROUNDING * passes.precision() * abs(loss)
@@ -192,14 +190,14 @@ class FixedJudge:
 
     def state_dict(self) -> dict[str, Any]:
         """All that was learned."""
-        return {"factor": self.factor, "share": self.share, "first": self.first, "best": self.best,
-                "mark": self.mark, "waited": self.waited, "rate": self.rate,
+        lowest = None if self.lowest is None else asdict(self.lowest)
+        return {"factor": self.factor, "share": self.share, "first": self.first, "lowest": lowest, "rate": self.rate,
                 "gradient": self.gradient, "secants": self.secants.state_dict()}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave."""
-        self.factor, self.first, self.best = state["factor"], state["first"], state.get("best")
-        self.mark, self.waited = state.get("mark", float("inf")), state.get("waited", 0)
+        self.factor, self.first = state["factor"], state["first"]
+        self.lowest = None if state.get("lowest") is None else Lowest(**state["lowest"])
         gradient = state["gradient"]
         self.share, self.rate = state.get("share", 1.0), state.get("rate")
         self.gradient = None if gradient is None else gradient.to(self.parameters.device).clone()
@@ -216,6 +214,10 @@ class FreshJudge:
         self.seen = {
             "factor": 1.0,
             "pace": 1.0,
+            "log level": 0.0,
+            "levels": 0.0,
+            "fits": 1.0,
+            "fitted": 1.0,
             "slope": 0.0,
             "slopes": 0.0,
             "shares": 0.0,
@@ -242,6 +244,9 @@ class FreshJudge:
         self.previous = loss
         self.first = loss if self.first is None else self.first
         seen["updates"] += 1
+        if 0 < loss < float("inf"):
+            seen["levels"] += 1
+            seen["log level"] += (math.log(loss) - seen["log level"]) / seen["levels"]
 
     def shorten(self, norm: float) -> Replaced | None:
         """Learn from the norm of the present gradient, and shorten it if it is unusually long; what
@@ -289,7 +294,11 @@ class FreshJudge:
             self.steep = steep if self.steep is None else rule.average * self.steep + (1 - rule.average) * steep
         if cap < float("inf") and self.steep is not None and rule.flat > 0:
             cap *= (self.steep / (self.steep + rule.flat)) ** 0.5
+        if mean > 0 and seen["levels"] > 0:
+            cap *= min(1.0, mean / math.exp(seen["log level"])) ** 0.5
         capped = min(1.0, cap * size / length) if size > 0 and 0 < length < float("inf") else 1.0
+        seen["fits"] = rule.average * seen["fits"] + (1 - rule.average) * capped
+        seen["fitted"] = min(seen["fitted"], seen["fits"])
         factor = min(seen["factor"], seen["pace"] * capped)
         deviation = (seen["noise"] / seen["weight"]) ** 0.5 if seen["weight"] > 0 else 0.0
         most = loss + rule.noise * deviation if seen["updates"] > rule.warm else float("inf")
@@ -309,8 +318,11 @@ class FreshJudge:
 
     def _learn_pace(self, slope: float) -> None:
         """Slow down where a slope is above the one aimed at, quicken where it is below."""
-        change = -self.rule.slowing * (min(max(slope, -OUTLYING), OUTLYING) - self.rule.overshoot)
-        self.seen["pace"] = min(1.0, max(SLOWEST, self.seen["pace"] * math.exp(min(change, 1.0))))
+        seen, rule = self.seen, self.rule
+        change = -rule.slowing * (min(max(slope, -OUTLYING), OUTLYING) - rule.overshoot)
+        # without a cap nothing tells how far the rate is too high
+        least = rule.slowest * seen["fitted"] if rule.cap < float("inf") else 0.0
+        seen["pace"] = min(1.0, max(SLOWEST, least, seen["pace"] * math.exp(min(change, 1.0))))
 
     def state_dict(self) -> dict[str, Any]:
         """All that was learned."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["REARRANGING", "Placement", "functions_between", "name_of", "placement_of", "several", "weights_of"]
+__all__ = ["REARRANGING", "Placement", "functions_between", "name_of", "only", "placement_of", "several", "weights_of"]
 
 #: operators that put numbers into another order or type
 REARRANGING = {
@@ -55,7 +55,7 @@ def _signed(number: int) -> int:
     return number - 2**64 if number >= 2**63 else number
 
 
-def _only(node: Any) -> Any:
+def only(node: Any) -> Any:
     """The one node that a node leads to; None if there are several or none."""
     following = [one for one, _ in getattr(node, "next_functions", ()) if one is not None]
     return following[0] if len(following) == 1 else None
@@ -85,7 +85,7 @@ def placement_of(node: Any, edge: Any, shape: torch.Size, counted: torch.Tensor 
         marks.append(counted.to(device).float().unsqueeze(axis).expand(own))
     logarithm = name_of(node) == "LogSoftmax"
     taken = False
-    following = _only(node)
+    following = only(node)
     for _ in range(_LONGEST):
         if following is None:
             return None
@@ -103,7 +103,7 @@ def placement_of(node: Any, edge: Any, shape: torch.Size, counted: torch.Tensor 
             marks = [one for one in moved if one is not None]
         elif not (taken and name in _NEARLY):
             return None
-        following = _only(following)
+        following = only(following)
     if any(mark.numel() != shape.numel() for mark in marks):
         return None
     marks = [mark.reshape(shape) for mark in marks]
@@ -125,13 +125,13 @@ def placement_of(node: Any, edge: Any, shape: torch.Size, counted: torch.Tensor 
 
 def _keeps_order(node: Any, edge: Any) -> bool:
     """Whether a node is given what ``edge`` gives in its order, in other shapes at most."""
-    following = _only(node)
+    following = only(node)
     for _ in range(_LONGEST):
         if following is edge:
             return True
         if following is None or name_of(following) not in _SHAPING:
             return False
-        following = _only(following)
+        following = only(following)
     return False
 
 
@@ -150,7 +150,7 @@ def functions_between(node: Any, edge: Any) -> list[Callable[[torch.Tensor], tor
     cannot be followed.
     """
     found: list[Callable[[torch.Tensor], torch.Tensor]] = []
-    following = _only(node)
+    following = only(node)
     for _ in range(_LONGEST):
         if following is edge:
             return found[::-1]
@@ -161,7 +161,7 @@ def functions_between(node: Any, edge: Any) -> list[Callable[[torch.Tensor], tor
             found.append(_FUNCTIONS[name])
         elif name not in ("Alias", "Clone", "Sub", "ToCopy", "Rsub"):
             return []
-        following = _only(following)
+        following = only(following)
     return []
 
 

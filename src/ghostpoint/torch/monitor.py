@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from torch.nn.utils.rnn import PackedSequence
 
 from ghostpoint._version import __version__
-from ghostpoint.checks import integer, number, one_of
+from ghostpoint.checks import accuracy_at_chance, integer, number, one_of
 from ghostpoint.errors import InputError
 from ghostpoint.torch.cost import Cost
-from ghostpoint.torch.monitor_answers import answers, given_states, given_targets
-from ghostpoint.torch.monitor_answers import state_saturation as saturated_states
+from ghostpoint.torch.monitor_outputs import GivenOutputs
 from ghostpoint.torch.monitor_rows import Once, Rows
 from ghostpoint.torch.monitor_steps import Order, Update, trained
 from ghostpoint.torch.quantities import (
@@ -135,23 +134,24 @@ class Monitor:
         self.outputs = one_of("outputs", outputs, OUTPUTS)
         self._levels: dict[str, Any] = {
             "chance_loss": None if chance_loss is None else number("chance_loss", chance_loss),
-            "chance_accuracy": None if chance_accuracy is None else number("chance_accuracy", chance_accuracy),
+            "chance_accuracy": None if chance_accuracy is None else accuracy_at_chance(chance_accuracy),
             "classes": None if classes is None else integer("classes", classes, at_least=2),
         }
         # steps that AMP skipped inside of the optimizer's are known when they are read out: until
         # then they stand in step, and in calls for good
         self.step = self.calls = 0
         self._first_step = 0
+        self._measured: dict[str, int] = {}
         self._nesting, self._order = Nesting(), Order(self.optimizer)
         self._compiled = self._closure = False
         self._logged = self._unstepped = 0
         self._warn = Once()
-        self._class_axis: int | None = None
+        self._outputs = GivenOutputs(self.outputs, self._warn)
         self._seconds: dict[str, list[float]] = {name: [0, 0.0] for name in (*CADENCES, "read-out", "judging")}
         self._started: float | None = None
         self._read_step, self._read_time = 0, time.monotonic()
         self._update: Update | None = None
-        self._judged: tuple[tuple[int, str], Diagnosis] | None = None
+        self._judged: tuple[tuple[Any, ...], Diagnosis] | None = None
         self._judged_at = (time.monotonic(), 0.0)
         self._shown: str | None = None
         places = list(sinks) if writes() else []
@@ -164,8 +164,11 @@ class Monitor:
         ]
         # before a guard's, which takes a part off the gradient for the time of the step
         hooks: Any = self.optimizer._optimizer_step_pre_hooks
-        if hasattr(hooks, "move_to_end") and self._handles[0].id in hooks:
-            hooks.move_to_end(self._handles[0].id, last=False)
+        guards = [key for key, hook in hooks.items() if _is_guards(hook)]
+        if guards and hasattr(hooks, "move_to_end"):
+            keys = list(hooks)
+            for key in keys[keys.index(guards[0]) : -1]:
+                hooks.move_to_end(key)
         self._say_what_is_missing()
         self._rows.finish_with(self)
 
@@ -225,7 +228,7 @@ class Monitor:
                 self._rows.note(at, "loss", one_loss(loss))
                 self._spent("loss", start)
             if outputs is not None and any(self._due(name, at) for name in OF_OUTPUTS):
-                self._note_outputs(at, outputs, targets)
+                self._note_outputs(at, outputs, targets, loss)
             if states is not None and self._due("state_saturation", at):
                 self._note_states(at, states)
         if self._due("slow_points", at):
@@ -234,53 +237,35 @@ class Monitor:
             else:
                 self._note_slow_points(at, states, at_input)
         if more:
-            self._rows.note_host(at, {name: one_number(name, value) for name, value in more.items()})
+            self._note_own(at, more)
 
     def note(self, **more: float) -> None:
         """Note numbers of one's own at the last step, such as ``validation_loss=0.3``."""
         if self._rows.closed and self._rows.written:
             self._warn("noted", "it is closed: what is noted from here on is in its record, and not written")
-        at = max(self.step - 1, self._first_step)
-        self._rows.note_host(at, {name: one_number(name, value) for name, value in more.items()})
+        self._note_own(max(self.step - 1, self._first_step), more)
 
-    def _note_outputs(self, at: int, outputs: Any, targets: Any) -> None:
+    def _note_own(self, at: int, more: dict[str, Any]) -> None:
+        """Numbers of one's own. One with the name of a quantity takes its place."""
+        own = {name: one_number(name, value) for name, value in more.items()}
+        for name, what in (("step", "the monitor's own count of steps"), ("loss", "what log(loss) is given")):
+            if own.pop(name, None) is not None:
+                self._warn(name, f"{name} is {what}: another number of that name is left out")
+        self.every.update({name: None for name in own if name in CADENCES})
+        self._rows.note_host(at, own)
+
+    def _note_outputs(self, at: int, outputs: Any, targets: Any, loss: Any) -> None:
         start = time.perf_counter()
-        if isinstance(outputs, PackedSequence):
-            outputs = outputs.data
-        found = None
-        if isinstance(outputs, torch.Tensor) and outputs.is_floating_point():
-            known = None if targets is None else given_targets(targets)
-            if known is None and targets is not None:
-                self._warn("targets", "targets must be a tensor, an array, a list of numbers or a packed sequence: "
-                           f"accuracy is left out; got {type(targets).__name__}")  # fmt: skip
-            found = answers(outputs, known, self.outputs, self._class_axis)
-            if found is None and known is not None:
-                stated = known.is_floating_point() or self.outputs != "auto"
-                found = answers(outputs, None, self.outputs, self._class_axis) if stated else None
-                left = "accuracy is" if found is not None else "confidence, saturation and accuracy are"
-                self._warn("targets", f"targets of shape {tuple(known.shape)} do not fit outputs of shape "
-                           f"{tuple(outputs.shape)}: {left} left out")  # fmt: skip
-        else:
-            self._warn("outputs", "outputs must be a real tensor: confidence, saturation and accuracy are left out; "
-                       f"got {type(outputs).__name__}")  # fmt: skip
+        found = self._outputs.read(outputs, targets, loss)
         if found is not None:
-            if found.ambiguous and known is not None:
-                self._warn("axis", f"classes may be along axis 1 or the last one of outputs of shape "
-                           f"{tuple(outputs.shape)}, by targets of shape {tuple(known.shape)}: the last one is taken; "
-                           "log outputs.movedim(1, -1) where it is axis 1")  # fmt: skip
-            elif found.axis is not None:
-                self._class_axis = found.axis
             found.wanted = [name for name in OF_OUTPUTS if self._due(name, at)]
             self._rows.note(at, "answers", found)
         self._spent(next(name for name in OF_OUTPUTS if self._due(name, at)), start)
 
     def _note_states(self, at: int, states: Any) -> None:
-        start = time.perf_counter()
-        if given_states(states):
-            self._rows.note(at, "state_saturation", saturated_states(states))
-        else:
-            self._warn("state_saturation", "states must be tensors, or a packed sequence: state_saturation is left "
-                       f"out; got {type(states).__name__}")  # fmt: skip
+        start, found = time.perf_counter(), self._outputs.states(states)
+        if found is not None:
+            self._rows.note(at, "state_saturation", found)
         self._spent("state_saturation", start)
 
     def _note_slow_points(self, at: int, states: Any, at_input: Any) -> None:
@@ -386,6 +371,7 @@ class Monitor:
         start = time.perf_counter()
         gone = self._rows.read_out(limit)  # steps that AMP skipped inside of the optimizer's were none
         self.step, self._read_step = self.step - gone, self._read_step - gone
+        self._measured = {name: last - gone for name, last in self._measured.items()}
         self._spent("read-out", start)
 
     @property
@@ -403,9 +389,9 @@ class Monitor:
         from ghostpoint.diagnosis import diagnose, history
 
         record = self.record
-        points = len(record["epoch"]), str(record["loss"][-1:])  # NaN is not equal to itself
+        points = str(record["loss"][-1:]), *(int((~np.isnan(curve)).sum()) for curve in record.values())
         if self._judged is None or self._judged[0] != points:
-            if not points[0]:
+            if not len(record["epoch"]):
                 raise InputError("no loss has been logged yet: verdict() needs monitor.log(loss) and a step")
             start = time.perf_counter()
             # a loss that was logged and is not finite is no gap in the record
@@ -460,26 +446,30 @@ class Monitor:
         """The number of the step, the record and rows that are not complete, for a checkpoint."""
         self.read_out()
         record = {name: [list(steps), list(values)] for name, (steps, values) in self._rows.record.items()}
-        rows, widest, gone = self._rows.waiting()
+        rows, seen, gone = self._rows.waiting()
         return {
             "step": self.step - gone,
             "record": record,
             "rows": rows,
-            "widest": list(widest),
+            "widest": list(seen),
+            "measured": dict(self._measured),
             "version": __version__,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint: steps go on, so that the log does."""
         self.step = self._first_step = self._read_step = self._logged = int(state["step"])
-        self._judged = None
+        self._judged, self._measured = None, dict(state.get("measured", {}))
         self._rows.begin_with(state["record"], state.get("rows", {}), state.get("widest"))
 
     # The rest.
 
     def _due(self, name: str, at: int) -> bool:
-        every = self.every[name]
-        return every is not None and at % every == 0
+        every, last = self.every[name], self._measured.get(name, self._first_step - 1)
+        if every is None or not (at == last or at // every > last // every):
+            return False
+        self._measured[name] = at
+        return True
 
     def _spent(self, name: str, start: float, calls: int = 1) -> None:
         spent = self._seconds[name]
@@ -496,3 +486,7 @@ class Monitor:
         name = type(self.optimizer).__name__
         self._warn("unstepped", f"{self._unstepped} logs in a row without a step of its optimizer, a {name}: they are "
                    "averaged in one row; if another one trains, give Monitor(model, optimizer) that one")  # fmt: skip
+
+
+def _is_guards(hook: Any) -> bool:
+    return type(getattr(hook, "__self__", None)).__module__ == "ghostpoint.torch.guard"

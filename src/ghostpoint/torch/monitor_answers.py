@@ -7,13 +7,14 @@ Nothing here changes what it is given, draws random numbers, or waits for a devi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
-from typing import Any
+from math import inf, prod
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch.nn.utils.rnn import PackedSequence
 
-__all__ = ["OF_OUTPUTS", "OUTPUTS", "Answers", "answers", "given_states", "given_targets", "state_saturation"]
+__all__ = ["OF_OUTPUTS", "OUTPUTS", "Answers", "Seen", "answers", "given_states", "given_targets", "state_saturation"]
 
 #: those that need outputs
 OF_OUTPUTS = ("confidence", "saturation", "accuracy")
@@ -29,8 +30,24 @@ WHOLE = 1 << 16
 NUMBERS, ANSWERS = 1 << 14, 256
 #: those that count are looked for among so many
 CANDIDATES = 1 << 22
+#: probabilities of classes sum to 1, to this, in float32 and in less
+SUM, ROUGH_SUM = 1e-3, 2e-2
 #: what targets of the shape of the outputs are
 BINARY, MASKED, SIGNS = 1, 2, 3
+
+
+#: integers that PyTorch does not have everywhere
+UNSIGNED = [getattr(torch, name) for name in ("uint16", "uint32", "uint64") if hasattr(torch, name)]
+
+
+class Seen(NamedTuple):
+    """What is known of all outputs so far: their range, and whether a trial had not exactly one
+    right answer among several.
+    """
+
+    low: float = inf
+    high: float = -inf
+    several: bool = False
 
 
 class Answers:
@@ -39,8 +56,8 @@ class Answers:
 
     ``vector`` is one tensor: the range of the outputs, what all targets are (1: 0 or 1; 2: also -1;
     3: -1 or 1; 0: anything), and (confidence, saturation, accuracy) as classes or, for real
-    outputs, as probabilities, tanh, logits and classes, and whether targets are one-hot. NaN stands
-    for "does not apply".
+    outputs, as probabilities, tanh, logits and classes, whether targets are one-hot, and whether
+    outputs are probabilities of classes. NaN stands for "does not apply".
 
     ``axis`` is that of the classes, and ``ambiguous`` says that another one fits as well.
     """
@@ -50,19 +67,27 @@ class Answers:
     ):
         self.vector, self.classes, self.kind, self.axis, self.ambiguous = vector, classes, kind, axis, ambiguous
         self.wanted: Sequence[str] = OF_OUTPUTS
+        #: whether there have been zeros among the targets
+        self.zeros: torch.Tensor | None = None
 
-    def read(self, numbers: Sequence[float], widest: tuple[float, float]) -> tuple[dict[str, float], str | None]:
-        """Quantities by name from the numbers of ``vector``, and what is in doubt.
+    def seen(self, numbers: Sequence[float], before: Seen) -> Seen:
+        """What is known of all outputs, with these."""
+        if self.classes:
+            return before
+        several = numbers[2] == BINARY and numbers[-2] == 0
+        return Seen(min(before.low, numbers[0]), max(before.high, numbers[1]), before.several or several)
 
-        ``widest`` is the range of all outputs so far.
+    def read(self, numbers: Sequence[float], seen: Seen) -> tuple[dict[str, float], str | None]:
+        """Quantities by name from the numbers of ``vector``, and what is in doubt, with what is
+        known of all outputs so far.
         """
-        kind, doubt, targets, one_hot = self.kind, None, numbers[2], numbers[-1] > 0
+        kind, doubt, targets, one_hot = self.kind, None, numbers[2], numbers[-2] > 0 and not seen.several
         if self.classes:
             kind, one_hot = "probabilities", False  # where these stand
         elif kind == "auto":
-            if widest[0] >= 0 and widest[1] <= 1:
+            if seen.low >= 0 and seen.high <= 1:
                 kind = "probabilities"
-            elif widest[0] >= -1 and widest[1] <= 1 and targets != BINARY:
+            elif seen.low >= -1 and seen.high <= 1 and targets != BINARY:
                 kind = "tanh"
             else:
                 kind = ("classes" if one_hot else "logits") if targets == BINARY else "values"
@@ -73,17 +98,23 @@ class Answers:
                 )
         if kind == "values":
             return {}, doubt
+        if kind == "probabilities" and not self.classes and not seen.several and numbers[-1] > 0:
+            kind = "classes"
         first = 3 + 3 * ("probabilities", "tanh", "logits", "classes").index(kind)
         found = dict(zip(OF_OUTPUTS, numbers[first : first + 3], strict=True))
         if one_hot and kind in ("probabilities", "logits"):
-            found["accuracy"] = numbers[-2]
+            found["accuracy"] = numbers[-3]
         elif targets == SIGNS and self.kind == "auto":
             found["accuracy"] = float("nan")
         return {name: value for name, value in found.items() if value == value and name in self.wanted}, doubt
 
 
 def answers(
-    outputs: torch.Tensor, targets: torch.Tensor | None, kind: str = "auto", axis: int | None = None
+    outputs: torch.Tensor,
+    targets: torch.Tensor | None,
+    kind: str = "auto",
+    axis: int | None = None,
+    zeros: torch.Tensor | None = None,
 ) -> Answers | None:
     """Confidence, saturation and accuracy of outputs; None where the two do not fit together.
 
@@ -92,12 +123,15 @@ def answers(
     outputs, are class labels: the axis of the classes is 1, as for ``nn.CrossEntropyLoss``, or the
     last one, and they may stand in a column. Where both fit it is ``axis``, by default the last
     one. Negative labels do not count. Other targets have the shape of the outputs, axes of length
-    one apart; NaN does not count, nor does -1 beside 0 and 1.
+    one apart; NaN does not count, nor does -1 beside 0 and 1. ``zeros`` says that there were zeros
+    in other batches.
 
     Of many answers some are taken, evenly spaced over all that count.
     """
     o = outputs.detach()
     y = None if targets is None else targets.detach().to(o.device, non_blocking=True)
+    if y is not None and y.dtype in UNSIGNED:  # few operators know these
+        y = y.long()
     if o.numel() == 0:
         return None
     if y is not None and y.squeeze().shape == o.squeeze().shape:
@@ -114,18 +148,25 @@ def answers(
         chosen = axis if axis is not None and axis in fit else fit[0]
         known = chosen if o.ndim > 2 else None
         o, y, counts = _taken(o, y, y >= 0, chosen)
-        right = (o.argmax(-1) == y).float()
-        numbers = torch.stack([*_of_classes(o, counts), _mean(right, counts)])
-        vector = torch.cat([torch.zeros(3, device=o.device), numbers, torch.zeros(1, device=o.device)])
+        right = _right(o, o.argmax(-1) == y)
+        numbers = torch.stack([*_of_classes(o, counts, kind, outputs.dtype)[:2], _mean(right, counts)])
+        vector = torch.cat([torch.zeros(3, device=o.device), numbers, torch.zeros(2, device=o.device)])
         return Answers(vector, True, kind, known, ambiguous and axis not in fit)
     if not (y is None or y.shape == o.shape):
         return None
     o, y = (o.reshape(1), None if y is None else y.reshape(1)) if not o.ndim else (o, y)
-    return Answers(_of_numbers(o, y, kind, axis), False, kind)
+    vector, zeros = _of_numbers(o, y, kind, axis, zeros)
+    found = Answers(vector, False, kind)
+    found.zeros = zeros
+    return found
 
 
-def _of_numbers(o: torch.Tensor, y: torch.Tensor | None, kind: str, axis: int | None) -> torch.Tensor:
-    """The vector for outputs each of which is an answer of its own, or a part of one."""
+def _of_numbers(
+    o: torch.Tensor, y: torch.Tensor | None, kind: str, axis: int | None, zeros: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The vector for outputs each of which is an answer of its own, or a part of one; whether there
+    have been zeros among the targets.
+    """
     real = None if y is None else ~y.isnan()
     some, its, counts = _taken(o, y, real)
     low = torch.where(counts, some, torch.inf).amin()
@@ -135,27 +176,30 @@ def _of_numbers(o: torch.Tensor, y: torch.Tensor | None, kind: str, axis: int | 
     as_tanh = _sure((1 + some) / 2, counts)
     if y is not None and its is not None and real is not None:
         minus, zero = (counts & (its == -1)).any(), (counts & (its == 0)).any()
+        zero = zeros = zero if zeros is None else zero | zeros.to(zero.device, non_blocking=True)
         known = (~counts | (its == 0) | (its == 1) | (its == -1)).all() & counts.any()
         what = torch.where(known, torch.where(minus, torch.where(zero, MASKED, SIGNS), BINARY), 0).to(low)
-        some, its, counts = _taken(o, y, real & ((y >= 0) | (what < MASKED)))
+        some, its, counts = _taken(o, y, real & ((y >= 0) | (what != MASKED)))
     found = [low, high, what]
     logits = _sure(torch.sigmoid(some), counts)
     for sure, half in ((_sure(some, counts), 0.5), (None, 0.0), (logits, 0.0)):
         if sure is None:
             found += [*as_tanh, nan]
         else:
-            right = nan if its is None else _mean(((some > half) == (its > 0.5)).float(), counts)
+            right = nan if its is None else _mean(_right(some[..., None], (some > half) == (its > 0.5)), counts)
             found += [*sure, torch.where(what > 0, right, nan)]
-    return torch.stack([*found, *_of_rows(o, y, kind, axis, nan)])
+    return torch.stack([*found, *_of_rows(o, y, kind, axis, nan)]), zeros
 
 
 def _of_rows(
     o: torch.Tensor, y: torch.Tensor | None, kind: str, axis: int | None, nan: torch.Tensor
 ) -> list[torch.Tensor]:
-    """Confidence, saturation and accuracy of rows of classes, and whether targets are one-hot."""
-    found = [nan, nan, nan, torch.zeros_like(nan)]
+    """Confidence, saturation and accuracy of rows of classes, whether targets are one-hot, and
+    whether outputs are probabilities that sum to 1.
+    """
+    found = [nan, nan, nan, torch.zeros_like(nan), torch.zeros_like(nan)]
     several = kind == "classes" and o.ndim > 2
-    if y is None and kind != "classes":
+    if kind != "classes" and (o.ndim < 2 or (y is None and kind not in ("auto", "probabilities"))):
         return found
     # the last axis where its targets are probabilities, else that of nn.CrossEntropyLoss
     for one in (axis,) if axis is not None and several else (1, -1) if several and y is not None else (-1,):
@@ -169,20 +213,35 @@ def _of_rows(
             whole = ((its == 0) | (its == 1)).all(-1) & (its.sum(-1) == 1)
             one_hot = ((whole | ~counts).all() & counts.any()).to(nan)
             fits = (((its.sum(-1) - 1).abs() < 1e-2) | ~counts).all() & counts.any()
-            right = torch.where(fits, _mean((rows.argmax(-1) == its.argmax(-1)).float(), counts), nan)
-        these = [*_of_classes(rows, counts), right, one_hot]
+            right = torch.where(fits, _mean(_right(rows, rows.argmax(-1) == its.argmax(-1)), counts), nan)
+        confidence, saturation, shares = _of_classes(rows, counts, kind, o.dtype)
+        these = [confidence, saturation, right, one_hot, shares]
         found = [torch.where(fits | before.isnan(), new, before) for new, before in zip(these, found, strict=True)]
     return found
 
 
-def _of_classes(rows: torch.Tensor, counts: torch.Tensor) -> list[torch.Tensor]:
+def _of_classes(rows: torch.Tensor, counts: torch.Tensor, kind: str, dtype: torch.dtype) -> list[torch.Tensor]:
+    """Confidence and saturation of rows of classes, before their softmax or after it; whether it is
+    after it.
+    """
     best = (rows.amax(-1) - rows.logsumexp(-1)).exp()
-    return [_mean(best, counts), _mean((best > 1 - BOUND).float(), counts)]
+    shares = torch.zeros((), dtype=torch.bool, device=rows.device)
+    if kind in ("auto", "probabilities"):
+        near = SUM if dtype in (torch.float32, torch.float64) else ROUGH_SUM
+        each = (rows >= 0).all(-1) & ((rows.sum(-1) - 1).abs() < near)
+        shares = (each | ~counts).all() & counts.any()
+        best = torch.where(shares, rows.amax(-1), best)
+    return [_mean(best, counts), _mean(_right(rows, best > 1 - BOUND), counts), shares.to(best)]
+
+
+def _right(outputs: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """1 for each answer that is right, 0 for others, NaN where its outputs (last axis) are none."""
+    return torch.where(outputs.isnan().any(-1), torch.nan, right.float())
 
 
 def _sure(p: torch.Tensor, counts: torch.Tensor) -> list[torch.Tensor]:
     surer = torch.maximum(p, 1 - p)
-    return [_mean(surer, counts), _mean((surer > 1 - BOUND).float(), counts)]
+    return [_mean(surer, counts), _mean(_right(p[..., None], surer > 1 - BOUND), counts)]
 
 
 def _mean(values: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
@@ -264,7 +323,8 @@ def given_targets(targets: Any) -> torch.Tensor | None:
     if isinstance(targets, torch.Tensor):
         return targets
     try:
-        return torch.as_tensor(targets)
+        # a copy: torch takes no array that is reversed, and warns of one that cannot be written
+        return torch.as_tensor(np.array(targets) if isinstance(targets, np.ndarray) else targets)
     except (TypeError, ValueError, RuntimeError):
         return None
 

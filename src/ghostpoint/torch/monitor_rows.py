@@ -20,13 +20,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ghostpoint.torch.monitor_answers import Seen
 from ghostpoint.torch.quantities import CADENCES, OF_STEPS, Answers, added, curves, fetched
-from ghostpoint.torch.sinks import Sink
+from ghostpoint.torch.sinks import Sink, writes
 
 __all__ = ["Once", "Rows"]
 
-#: modules of the monitor
-OWN = "ghostpoint.torch.monitor"
+#: modules of the monitor, and of the optimizer that calls it
+OWN = ("ghostpoint.torch.monitor", "torch.")
 
 #: so many pending numbers are summed up, where they have not been read out before
 MOST_PENDING = 4096
@@ -65,8 +66,8 @@ class Found(NamedTuple):
 
     #: by step and name; steps as they were counted
     sums: dict[tuple[int, str], Sum]
-    #: range of the outputs
-    widest: tuple[float, float]
+    #: of all outputs
+    seen: Seen
     #: steps that AMP skipped
     skipped: list[int]
     #: steps before this one are complete
@@ -89,7 +90,7 @@ class Rows:
         self.pending: list[tuple[int, str, torch.Tensor | Answers]] = []
         self.host: dict[int, dict[str, Any]] = {}
         self.record: dict[str, tuple[array[float], array[float]]] = {}
-        self.widest = (float("inf"), -float("inf"))
+        self.seen = Seen()
         self.closed, self.written = False, bool(self.sinks)
         self._sums: dict[tuple[int, str], Sum] = {}
         self._process = os.getpid()
@@ -116,7 +117,7 @@ class Rows:
         self.pending.append((at, name, value))
         if len(self.pending) >= MOST_PENDING:  # many logs and no step
             found = self._fetched(at + 1)
-            self._sums, self.widest = found.sums, found.widest
+            self._sums, self.seen = found.sums, found.seen
             self.pending = [one for one in self.pending if one[1] == "skipped"]
 
     def note_host(self, at: int, values: Mapping[str, Any]) -> None:
@@ -131,7 +132,7 @@ class Rows:
         found = self._fetched(limit)
         rows = self._rows(found)
         gone = sum(at < found.limit for at in found.skipped)
-        self.widest = found.widest
+        self.seen = found.seen
         self.pending = [(at - gone, *rest) for at, *rest in self.pending if at >= found.limit]  # type: ignore[misc]
         self.host = {at - gone: values for at, values in self.host.items() if at >= found.limit}
         self._sums = {(at - gone, name): one for (at, name), one in self._sums.items() if at >= found.limit}
@@ -140,19 +141,21 @@ class Rows:
             self._write([{"step": at, **rows[at]} for at in sorted(rows)])
         return gone
 
-    def waiting(self) -> tuple[dict[int, dict[str, float]], tuple[float, float], int]:
-        """All rows that are not read out, the range of outputs, and how many steps AMP skipped."""
+    def waiting(self) -> tuple[dict[int, dict[str, float]], Seen, int]:
+        """All rows that are not read out, what is known of outputs, and how many steps AMP
+        skipped.
+        """
         found = self._fetched(None)
-        return self._rows(found), found.widest, len(found.skipped)
+        return self._rows(found), found.seen, len(found.skipped)
 
     def curves(self) -> dict[str, NDArray[np.float64]]:
         """The record, with what is not read out."""
         return curves(added(copy.deepcopy(self.record), self.waiting()[0]))
 
-    def begin_with(self, record: Any, rows: Mapping[Any, Mapping[str, float]], widest: Any) -> None:
+    def begin_with(self, record: Any, rows: Mapping[Any, Mapping[str, float]], seen: Any) -> None:
         """Take the place of what is there."""
         self.record = {name: (array("d", at), array("d", values)) for name, (at, values) in record.items()}
-        self.widest = self.widest if widest is None else tuple(widest)
+        self.seen = self.seen if seen is None else Seen(*seen)
         self._sums, self.host, self.pending = {}, {}, []
         for at, row in rows.items():
             for name, one in row.items():
@@ -185,7 +188,7 @@ class Rows:
         skipped = sorted(at for at, name, value in values if name == "skipped" and value)
         while not last and limit - 1 in skipped:  # its loss belongs to the next step, which is not complete
             limit -= 1
-        widest = self.widest
+        seen = self.seen
         sums = {key: one for key, one in self._sums.items() if key[0] < limit}
         for at, name, value in values:
             if at >= limit or name == "skipped" or (at in skipped and name in OF_STEPS):
@@ -193,14 +196,13 @@ class Rows:
             found = {name: value}
             if name == "answers":
                 numbers, what = value
-                if not what.classes:
-                    widest = min(widest[0], numbers[0]), max(widest[1], numbers[1])
-                found, doubt = what.read(numbers, widest)
+                seen = what.seen(numbers, seen)
+                found, doubt = what.read(numbers, seen)
                 if doubt:
                     self.once("masks", doubt)
             for quantity, one in found.items():
                 sums[at, quantity] = sums.get((at, quantity), Sum(0.0, 0)).plus(one)
-        return Found(sums, widest, skipped, limit)
+        return Found(sums, seen, skipped, limit)
 
     def _rows(self, found: Found) -> dict[int, dict[str, float]]:
         """Rows by the numbers of their steps."""
@@ -213,8 +215,8 @@ class Rows:
         for (at, name), one in found.sums.items():
             key = found.number(at), name
             means[key] = means.get(key, Sum(0.0, 0)).plus(*one)
-        for (at, name), one in means.items():
-            rows.setdefault(at, {})[name] = one.total / one.terms
+        for (at, name), one in means.items():  # a number of one's own with that name stands
+            rows.setdefault(at, {}).setdefault(name, one.total / one.terms)
         return {at: row for at, row in rows.items() if row}
 
     def _write(self, table: list[dict[str, Any]]) -> None:
@@ -222,7 +224,7 @@ class Rows:
             self.once("process", "this process is a fork of the one that made the monitor, which alone writes: rows "
                       "are not written here; make the monitor in the process that trains")  # fmt: skip
             return
-        for sink in self.sinks:
+        for sink in self.sinks if writes() else ():  # processes may have got their ranks meanwhile
             try:
                 sink.write(table)
             except Exception as error:

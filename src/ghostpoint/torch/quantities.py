@@ -73,16 +73,21 @@ def added(
 def curves(record: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> dict[str, NDArray[np.float64]]:
     """``epoch``, the steps with a loss, and every quantity at them, from steps and values of each;
     NaN where not measured.
+
+    What was measured between two losses stands at the second one, the last of several; what was
+    measured after the last loss stands there where nothing else does.
     """
     steps, losses = (np.array(part, float) for part in record.get("loss", ((), ())))
     epoch, first = np.unique(steps, return_index=True)
     found = {"epoch": epoch, "loss": losses[first]}
     for name, (at, values) in record.items():
-        if name != "loss":
-            curve = np.full(len(epoch), np.nan)
-            where = np.searchsorted(epoch, np.array(at))
-            fits = (where < len(epoch)) & (epoch[np.minimum(where, len(epoch) - 1)] == at) if len(epoch) else []
-            curve[where[fits]] = np.array(values)[fits]
+        if name not in ("loss", "epoch"):  # a number of one's own may be called "epoch"
+            curve, steps, numbers = np.full(len(epoch), np.nan), np.array(at, float), np.array(values, float)
+            if len(epoch):
+                late = steps > epoch[-1]
+                curve[np.searchsorted(epoch, steps[~late])] = numbers[~late]  # the last of several stands
+                if late.any() and np.isnan(curve[-1]):
+                    curve[-1] = numbers[late][-1]
             found[name] = curve
     return found
 
@@ -102,8 +107,10 @@ def one_number(name: str, value: Any) -> float:
     ValueError
         If it is no number.
     """
+    if isinstance(value, torch.Tensor):
+        value = value.detach()
     try:
-        return float(value)
+        return float(value.item() if isinstance(value, np.ndarray) else value)
     except (TypeError, ValueError, RuntimeError):
         raise InputError(f"{name} must be one number, got {value!r}") from None
 
@@ -151,6 +158,8 @@ def _product(change: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
     if gradient.is_sparse:  # where the gradient is zero the change does not count
         gradient = gradient.coalesce()
         change, gradient = change[tuple(gradient.indices())], gradient.values()
+    if change.dtype in (torch.float16, torch.bfloat16):  # products underflow in these
+        change, gradient = change.float(), gradient.float()
     if change.is_complex():
         change, gradient = torch.view_as_real(change.resolve_conj()), torch.view_as_real(gradient.resolve_conj())
     return torch.sum(change * gradient)
@@ -163,7 +172,9 @@ def cadences(every: int | Mapping[str, int | None] | None) -> dict[str, int | No
     found = dict(CADENCES)
     if every is None:
         return found
-    given = dict.fromkeys([*CADENCES][2:-1], every) if isinstance(every, int) else every
+    given = (
+        every if isinstance(every, Mapping) else dict.fromkeys([*CADENCES][2:-1], integer("every", every, at_least=1))
+    )
     for name, steps in given.items():
         one_of("every", name, CADENCES)
         found[name] = None if steps is None else integer(f"every[{name!r}]", steps, at_least=1)

@@ -64,10 +64,10 @@ class JSONLines:
 
 
 class CSV:
-    """A table with a column for each quantity; the first rows say which there are, and later ones
-    are left out.
+    """A table with a column for each quantity.
 
-    A file that is there is appended to, with the columns of its own header.
+    A file that is there is appended to. A quantity that it has no column for gets a new one: the
+    file is then written anew, in the place of the old one.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -80,15 +80,32 @@ class CSV:
 
     def write(self, rows: Sequence[Row]) -> None:
         """Append rows; empty cells where nothing was measured."""
-        columns = self.columns or list(dict.fromkeys(name for row in rows for name in row))
+        columns = list(dict.fromkeys([*self.columns, *(name for row in rows for name in row)]))
+        if self.columns and columns != self.columns:
+            self._widen(columns)
         table = io.StringIO()
-        writer = csv.DictWriter(table, columns, extrasaction="ignore")
+        writer = csv.DictWriter(table, columns)
         if not self.columns:
             writer.writeheader()
         writer.writerows(rows)
         with self.path.open("a+b", buffering=0) as file:
             _append(file, table.getvalue())
         self.columns = columns
+
+    def _widen(self, columns: Sequence[str]) -> None:
+        """Give the table that is there more columns, empty in its rows."""
+        with self.path.open(newline="", encoding="utf-8") as written:
+            rows = list(csv.reader(written))[1:]
+        table = io.StringIO()
+        writer = csv.writer(table)
+        writer.writerow(columns)
+        more = [""] * (len(columns) - len(self.columns))
+        # a line that a crash has torn stays as it is
+        writer.writerows(row + more if len(row) == len(self.columns) else row for row in rows)
+        anew = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
+        anew.write_text(table.getvalue(), encoding="utf-8", newline="")
+        anew.replace(self.path)
+        self.columns = list(columns)
 
     def close(self) -> None:
         """Nothing is held open."""

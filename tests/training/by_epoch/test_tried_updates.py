@@ -58,3 +58,37 @@ def test_what_it_cannot_be_used_with_is_named():
     with pytest.raises(ValueError, match="kappa"):
         Guard(kappa=0)
     assert trained(3, remedy=Guard() + ClipGradient(0.1)).events.remedy_epochs.values.max() <= 3
+
+
+@pytest.mark.filterwarnings("ignore:training with the slower")
+@pytest.mark.parametrize(("patience", "farthest"), [(3, 0.05), (3, 2.0), (1000, 0.05)])
+def test_networks_that_are_stuck_move_farther_and_may_rise(patience, farthest):
+    # no stiff directions, and an optimiser far too fast: an update is as long as the rule allows
+    rule = Guard(secants=0, kappa=1e3, cap=1e-4, stuck=farthest, patience=patience, gain=0.3, jump=0.0, raised=1e4)
+    epochs = 40
+    run = trained(epochs, remedy=rule, rate=1e4, checkpoints=list(range(epochs)))
+    loss = run.history.loss.values
+    theta = [
+        np.concatenate([np.reshape(getattr(models, part), (len(loss), -1)) for part in MODELS.trainable], axis=1)
+        for models in map(run.models_at, range(epochs))
+    ]
+    stuck_moves, rises = [], []
+    for network, losses in enumerate(loss):
+        mark, waited = losses[0], 0
+        for epoch in range(1, epochs):
+            best = losses[:epoch].min()
+            waited = 0 if epoch == 1 or best < 0.7 * mark else waited + 1
+            mark = best if waited == 0 else mark
+            stuck = waited >= patience and best > 0.5 * losses[0]
+            before, after = (theta[place][network] for place in (epoch - 1, epoch))
+            moved = np.linalg.norm(after - before) / np.linalg.norm(before)
+            assert moved <= (farthest if stuck else 1e-4) * (1 + 1e-6)
+            assert losses[epoch] <= best * (1.3 if stuck else 1.0) * (1 + 1e-9)
+            if stuck:
+                stuck_moves.append(moved)
+                rises.append(losses[epoch] / best - 1)
+    if patience == 1000:
+        assert not rises
+    else:
+        assert max(stuck_moves) > 0.99 * farthest
+        assert farthest < 1 or max(rises) > 0.2

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostpoint.numerics.arrays import Bools
+from ghostpoint.numerics.rises import Lowest
 from ghostpoint.numerics.stiff_directions import StiffParts, stiff_directions
 from ghostpoint.remedies import Guard
 from ghostpoint.tasks import Task, Trial
@@ -43,7 +44,7 @@ class _One:
 
     def __init__(self, rule: Guard, size: int):
         self.rule, self.factor = rule, 1.0
-        self.first = self.best = np.inf
+        self.first, self.lowest = np.inf, Lowest()
         self.y = np.zeros((0, size))  # newest first
         self.gram, self.cross = np.zeros((0, 0)), np.zeros((0, 0))
         self.last: tuple[Floats, Floats] | None = None  # parameters and gradient
@@ -52,7 +53,7 @@ class _One:
     def learn(self, theta: Floats, gradient: Floats, loss: float) -> Floats:
         """Make a pair of the last gradient and this one; the gradient without its stiff part."""
         self.first = loss if self.first == np.inf else self.first
-        self.best = min(self.best, loss)
+        self.lowest.see(loss, self.rule.gain)
         if self.last is not None and self.rule.secants:
             s, y = theta - self.last[0], gradient - self.last[1]
             if 0 < y @ y < np.inf and 0 < abs(y @ s) < np.inf:
@@ -74,13 +75,14 @@ class _One:
         along = np.zeros(0) if stiff is None else stiff.combine @ (self.y @ d)
         beside = max(float(d @ d - along @ along), 0.0) ** 0.5
         size = float(np.linalg.norm(self.theta))
-        begun = min(self.factor, rule.cap * size / beside) if beside > 0 and size > 0 else self.factor
+        stuck = rule.is_stuck(self.lowest.loss, self.first, self.lowest.waited)
+        cap = rule.farthest(stuck)
+        begun = min(self.factor, cap * size / beside) if beside > 0 and size > 0 else self.factor
         self.whole = begun * d
         if stiff is not None:
             rate = begun * beside / self.rest if self.rest > 0 else np.inf
             self.whole = self.whole + stiff.correction(begun, along, rate) @ self.y
-        learned = min(max(1 - self.best / self.first, 0.0), 1.0) if self.first > 0 else 0.0
-        self.most = self.best * (1 + rule.jump * learned) + ROUNDING * precision * self.loss
+        self.most = rule.most(self.lowest.loss, self.first, stuck) + ROUNDING * precision * self.loss
         self.begun, self.share, self.tried, self.open = begun, 1.0, 0, True
 
     def judge(self, loss: float, distance: float) -> bool:
