@@ -17,7 +17,7 @@ class Buffers:
 
     def __init__(self, module: nn.Module, *, values: bool = False):
         self.kept = [
-            (part, name, buffer, buffer._version, buffer.clone() if values else None)
+            (part, name, buffer, _version_of(buffer), buffer.clone() if values else None)
             for part in module.modules()
             for name, buffer in part._buffers.items()
             if buffer is not None
@@ -26,7 +26,7 @@ class Buffers:
     def unchanged(self) -> bool:
         """Whether all are the same tensors, to which nobody has written."""
         return all(
-            part._buffers.get(name) is buffer and buffer._version == version
+            part._buffers.get(name) is buffer and _version_of(buffer) == version
             for part, name, buffer, version, _ in self.kept
         )
 
@@ -36,10 +36,23 @@ class Buffers:
             if part._buffers.get(name) is not buffer:
                 part._buffers[name] = buffer
             # kernels such as batch norm's write without a word, but to no sparse tensor
-            moved = buffer._version != version or (buffer.layout == torch.strided and not buffer.equal(value))
-            if value is not None and moved:
+            if value is not None and (_version_of(buffer) != version or not _same(buffer, value)):
                 buffer.copy_(value)
 
     def versions(self) -> list[tuple[int, int]]:
         """Changes when a buffer is written to, or another one takes its place."""
         return [(id(buffer), version) for _, _, buffer, version, _ in self.kept]
+
+
+def _version_of(buffer: torch.Tensor) -> int:
+    """How often it was written to; tensors of inference mode do not count that."""
+    return -1 if buffer.is_inference() else buffer._version
+
+
+def _same(buffer: torch.Tensor, value: torch.Tensor) -> bool:
+    """Whether two have the same numbers, NaN too; of a sparse one nothing is known."""
+    if buffer.layout != torch.strided or buffer.equal(value):
+        return True
+    if buffer.shape != value.shape or not (buffer.is_floating_point() or buffer.is_complex()):
+        return False
+    return bool(((buffer == value) | (buffer.isnan() & value.isnan())).all())

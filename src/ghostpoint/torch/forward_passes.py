@@ -4,14 +4,16 @@ buffers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from ghostpoint.errors import InputError
 from ghostpoint.torch.buffers import Buffers
+from ghostpoint.torch.closures import variables_of
 from ghostpoint.torch.distances import KINDS, Distance, distance_of_graph, single_tensor
 from ghostpoint.torch.generators import Autocast, GeneratorStates
 from ghostpoint.torch.parameters import Parameters
@@ -32,10 +34,14 @@ class _Pass:
 
     closure: Closure
     states: GeneratorStates
+    #: as they were before it, where it may have changed them
+    buffers: Buffers | None
     autocast: Autocast
     loss: torch.Tensor
     outputs: Any
     distance: Measure
+    #: what the closure takes from around it, after the pass
+    variables: dict[str, Any] = field(default_factory=dict)
 
 
 class ForwardPasses:
@@ -65,6 +71,9 @@ class ForwardPasses:
         self.pending: list[_Pass] = []
         self.pure = True
         self.calls = 0
+        # whether the last pass has changed a buffer, and whether one took a derivative itself
+        self._changes_buffers = True
+        self._differentiates = False
         # of the last trial, with the parameters and buffers that it was at
         self._kept: tuple[Closure, torch.Tensor, Any, Measure, list[tuple[int, int]]] | None = None
 
@@ -84,14 +93,19 @@ class ForwardPasses:
         before = self._states()
         autocast = Autocast.now(("cpu", *dict.fromkeys(device.type for device in self.parameters.devices)))
         kept, self._kept = self._kept, None
+        buffers = None
         if kept is not None and reuse and not self.pending and kept[4] == self.versions():
             closure, loss, outputs, distance = kept[:4]
         else:
-            buffers = Buffers(self.model)
+            buffers = Buffers(self.model, values=self._changes_buffers)
             loss, outputs = self.called(closure)
             distance = self._distance_for(loss, outputs)
-            self.pure = before == self._states() and buffers.unchanged()
-        self.pending.append(_Pass(closure, before, autocast, loss.detach(), _detached(outputs), distance))
+            known, self._changes_buffers = self._changes_buffers, not buffers.unchanged()
+            self.pure = before == self._states() and not self._changes_buffers
+            buffers = buffers if known and self._changes_buffers else None
+        one = _Pass(closure, before, buffers, autocast, loss.detach(), _detached(outputs), distance)
+        one.variables = variables_of(closure)
+        self.pending.append(one)
         return loss, outputs
 
     def versions(self) -> list[tuple[int, int]]:
@@ -103,8 +117,11 @@ class ForwardPasses:
         """Mean loss and mean distance of the outputs of the pending passes at the present
         parameters.
 
-        Generators and buffers are put back. With ``keep`` the graph is kept, for :meth:`evaluate`.
+        A pass begins with the generators and buffers that it had. These are put back to what they
+        were after the passes. With ``keep`` the graph is kept, for :meth:`evaluate`.
         """
+        if len(self.pending) > 1:
+            self._check_variables()
         after = self._states()
         buffers = Buffers(self.model, values=True)
         losses, distances = [], []
@@ -113,12 +130,9 @@ class ForwardPasses:
             torch.clear_autocast_cache()  # of the parameters as they were
         try:
             for one in self.pending:
-                one.states.restore()
-                with torch.enable_grad() if keep else torch.no_grad(), one.autocast.again():
-                    loss, outputs = self.called(one.closure)
-                    if keep:
-                        distance = self._distance_for(loss, outputs)
-                        kept = one.closure, loss, outputs, distance
+                loss, outputs = self._again(one, keep)
+                if keep:
+                    kept = one.closure, loss, outputs, self._distance_for(loss, outputs)
                 losses.append(loss.detach().reshape(()).to(self.parameters.wide))
                 distances.append(one.distance(one.outputs, _detached(outputs)).detach().reshape(()).to(losses[-1]))
         finally:
@@ -128,6 +142,42 @@ class ForwardPasses:
             self._kept = *kept, self.versions()
         trial, moved = torch.stack([torch.stack(losses).mean(), torch.stack(distances).mean()]).tolist()
         return trial, moved
+
+    def _again(self, one: _Pass, keep: bool) -> tuple[torch.Tensor, Any]:
+        """A pass of the present parameters.
+
+        Without a graph where that can be. A closure that takes a derivative itself needs one, and
+        gets it from then on.
+        """
+        graph = keep or self._differentiates
+        while True:
+            one.states.restore()
+            if one.buffers is not None:
+                one.buffers.restore()
+            try:
+                with torch.enable_grad() if graph else torch.no_grad(), one.autocast.again(), _as_in_training():
+                    found = self.called(one.closure)
+            except RuntimeError:
+                if graph:
+                    raise
+                graph = True
+            else:
+                self._differentiates = graph and not keep
+                return found
+
+    def _check_variables(self) -> None:
+        """Whether the closures of accumulated passes still take the batches that they had."""
+        for one in self.pending:
+            now = variables_of(one.closure)
+            changed = sorted(name for name, value in one.variables.items() if now.get(name) is not value)
+            if changed:
+                taken = ", ".join(changed)
+                self.warn(
+                    "variables",
+                    f"the closure of an accumulated pass takes {taken} from around it, which has changed since, so a "
+                    f"trial has another batch: bind it, as in lambda {', '.join(f'{v}={v}' for v in changed)}: ...",
+                )
+                return
 
     def forget_kept(self) -> None:
         """Let go of the graph of a trial."""
@@ -169,6 +219,23 @@ class ForwardPasses:
 
     def _states(self) -> GeneratorStates:
         return GeneratorStates.now(self.parameters.devices, self.generators)
+
+
+@contextmanager
+def _as_in_training() -> Iterator[None]:
+    """Without the fast path of attention, which is taken where no graph is made, and gives other
+    numbers at padding.
+    """
+    mha: Any = getattr(torch.backends, "mha", None)
+    if not hasattr(mha, "set_fastpath_enabled"):
+        yield
+        return
+    before = mha.get_fastpath_enabled()
+    mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        mha.set_fastpath_enabled(before)
 
 
 def _on_tensors(distance: Distance) -> Measure:

@@ -33,6 +33,8 @@ MOVED = 1e-3
 OUTLYING, SLOWEST = 3.0, 1e-3
 #: share of the first loss that is the least unit of distances where losses are negative
 BELOW_ZERO = 0.1
+#: parameters are taken to be as long as this share of what is usual, at least
+SMALL = 0.5
 #: weight of the past in the mean loss of fresh batches
 RECENT = 0.9
 
@@ -78,6 +80,7 @@ class FixedJudge:
         """Make a secant of the last gradient and the present one; the memory of the last one, to be
         used again.
         """
+        self.secants.weigh(self.parameters.rates())
         work, self.gradient = self.gradient, None
         if work is not None and len(work) == len(theta):
             for tensors, part in self.parameters.pieces():  # y = g - g_previous, in place
@@ -99,6 +102,8 @@ class FixedJudge:
         for tensors, part in self.parameters.pieces():
             memory[part] = self.parameters.gradients_of(tensors) - self.secants.combined(coefficients, part)
         self.stiff, self.rest = stiff, memory.norm()
+        if self.secants.weights is not None:
+            self.rest = memory.new_tensor(self.secants.length(memory, 1))
         return True
 
     def keep_gradient(self, memory: torch.Tensor) -> None:
@@ -147,11 +152,16 @@ class FixedJudge:
         lowest.see(loss, rule.gain)
         best = lowest.loss
         # |r|, and how far r may go
+        length = d_d**0.5
+        if self.secants.weights is not None:
+            d_d = self.secants.length(d, -1) ** 2
         beside = max(d_d - float(along @ along), 0.0) ** 0.5
         size = theta_theta**0.5
         stuck = rule.is_stuck(best, first, lowest.waited)
         cap = rule.farthest(stuck)
-        factor = min(self.factor, cap * size / beside) if beside > 0 and size > 0 else self.factor
+        # r itself, where rates differ, is at most as long as d
+        own = beside if self.secants.weights is None else min(beside, length)
+        factor = min(self.factor, cap * size / own) if own > 0 and size > 0 else self.factor
         most = rule.most(best, first, stuck) + ROUNDING * passes.precision() * abs(loss)
 
         # a trial that is refused shrinks as a whole: where the limits along stiff directions are
@@ -174,7 +184,7 @@ class FixedJudge:
 
         farthest = _farthest(rule.kappa, loss, first, 0.0)
         shift = 0.0 if stiff is None else max(float(limited @ self.secants.gram @ limited), 0.0) ** 0.5
-        least = begun * self.parameters.least(size, begun * d_d**0.5 + shift)
+        least = begun * self.parameters.least(size, begun * length + shift)
         found, last = _tried(passes, move, factor, farthest, most, rule.tries, least, keep=keep)
         if found.factor:
             # not so far that D, quadratic in the factor, would be too large the next time
@@ -288,6 +298,8 @@ class FreshJudge:
         """Try ``theta + factor d`` until it is accepted."""
         rule, seen = self.rule, self.seen
         length, size = torch.stack([d.dot(d), theta.dot(theta)]).sqrt().tolist()
+        # parameters that begin near zero have no length to be relative to
+        size = max(size, SMALL * self.parameters.usual_norm())
         cap, mean = rule.cap, seen["mean"]
         if mean > 0:
             steep = self.norm * size / mean
@@ -417,7 +429,7 @@ def _move(
     for tensors, part in parameters.pieces():
         moved = torch.add(theta[part], d[part], alpha=factor)
         if limited and secants is not None:
-            moved += secants.combined(coefficients, part)
+            moved += secants.weighed(secants.combined(coefficients, part), tensors, part)
         if decay is not None:
             moved += share * decay.of(tensors, theta[part])
         parameters.set_some(tensors, moved)

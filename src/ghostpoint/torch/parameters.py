@@ -17,7 +17,7 @@ _TOGETHER = 1 << 16
 
 
 class Parameters:
-    """The parameters of all groups of an optimizer, in order, each once.
+    """The parameters of all groups of an optimizer that are trained, in order, each once.
 
     Vectors are on the device of the first parameter, in float64 if one of the parameters is, else
     in float32. No method but :meth:`values` makes a copy of more than one parameter, or of more
@@ -53,8 +53,9 @@ class Parameters:
 
     @property
     def tensors(self) -> list[torch.Tensor]:
-        """The parameters themselves; groups may be added while training."""
-        return [p for group in self.optimizer.param_groups for p in group["params"]]
+        """The parameters themselves, without frozen ones; groups may be added while training."""
+        every = [p for group in self.optimizer.param_groups for p in group["params"]]
+        return [p for p in every if p.requires_grad] or every
 
     @property
     def devices(self) -> tuple[torch.device, ...]:
@@ -110,6 +111,24 @@ class Parameters:
         """Put some of the parameters at ``vector``."""
         for p, values in zip(tensors, vector.split([p.numel() for p in tensors]), strict=True):
             p.copy_(values.view(p.shape))
+
+    def rates(self) -> list[float]:
+        """How fast each parameter may learn, as a share of the fastest: its group's rate, and 0
+        where it has no gradient.
+        """
+        of_groups: dict[int, float] = {}
+        for group in self.optimizer.param_groups:
+            of_groups.update(dict.fromkeys(map(id, group["params"]), abs(float(group.get("lr", 1.0)))))
+        found = [0.0 if p.grad is None else of_groups[id(p)] for p in self.tensors]
+        fastest = max(found)
+        return [rate / fastest if rate < fastest else 1.0 for rate in found] if fastest > 0 else [0.0] * len(found)
+
+    def usual_norm(self) -> float:
+        """That of parameters drawn uniformly within one over the root of their inputs, as PyTorch
+        does; of a vector all numbers are taken for inputs.
+        """
+        trained = [p for p in self.tensors if p.numel()]
+        return sum(p.numel() / (p[0].numel() if p.ndim > 1 else p.numel()) / 3 for p in trained) ** 0.5
 
     def versions(self) -> list[tuple[int, int]]:
         """Changes when a parameter is written to, or another one takes its place."""

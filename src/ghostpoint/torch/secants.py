@@ -39,6 +39,11 @@ class Secants:
     compact : bool
         Whether the y are stored in 8 bits a number, ``127 sqrt(|y| / max |y|)`` with the sign of y:
         a quarter of the memory of float32.
+
+    Where groups have rates of their own, directions are those of ``theta / sqrt(w)``, with w the
+    share that a parameter's rate is of the fastest: there all have one rate. Gradients and their
+    differences are then ``sqrt(w) g``, and a step ``sum_j a_j y_j`` is ``w sum_j a_j y_j`` of
+    theta. What has no rate, or no gradient, does not move.
     """
 
     def __init__(self, parameters: Parameters, count: int, compact: bool):
@@ -52,6 +57,38 @@ class Secants:
         self.scale: list[float] = []
         self.gram: Floats = np.zeros((0, 0))  # y_i . y_j
         self.cross: Floats = np.zeros((0, 0))  # s_i . y_j of the newer i
+        self.weights: list[float] | None = None  # w of each parameter; None for 1 everywhere
+
+    def weigh(self, rates: list[float]) -> None:
+        """Take the rates of the parameters for weights. Pairs are forgotten where these have
+        changed: by more than a factor of two, or from or to nothing.
+        """
+        old = [1.0] * len(rates) if self.weights is None else self.weights
+        if len(old) != len(rates) or any(not 0.5 * w <= rate <= 2 * w for w, rate in zip(old, rates, strict=True)):
+            self.clear()
+            self.weights = None if min(rates) == 1 else rates
+
+    def weighed(self, vector: torch.Tensor, tensors: list[torch.Tensor], part: slice) -> torch.Tensor:
+        """``w`` times a part of a vector."""
+        if self.weights is None:
+            return vector
+        return vector * self._weights(tensors, part)
+
+    def _weights(self, tensors: list[torch.Tensor], part: slice) -> torch.Tensor:
+        assert self.weights is not None
+        known = {id(p): w for p, w in zip(self.parameters.tensors, self.weights, strict=True)}
+        sizes = torch.tensor([p.numel() for p in tensors])
+        values = torch.tensor([known[id(p)] for p in tensors], dtype=self.parameters.dtype)
+        return values.repeat_interleave(sizes).to(self.parameters.device)
+
+    def length(self, vector: torch.Tensor, power: int) -> float:
+        """``|w**(power / 2) v|``; what has no weight does not count."""
+        total = torch.zeros((), dtype=self.parameters.wide, device=self.parameters.device)
+        for tensors, part in self.parameters.pieces():
+            w = self._weights(tensors, part)
+            factor = torch.where(w > 0, w ** (power / 2), 0.0)
+            total = total + (vector[part] * factor).square().sum()
+        return float(total.sqrt())
 
     def __len__(self) -> int:
         return len(self.order)
@@ -73,7 +110,7 @@ class Secants:
         y_y = y_s = torch.zeros((), dtype=own.wide, device=own.device)
         for tensors, part in own.pieces():
             wide = y[part].to(own.wide)
-            y_y = y_y + wide.dot(wide)
+            y_y = y_y + wide.dot(self.weighed(wide, tensors, part))
             y_s = y_s + wide.dot(own.values_of(tensors).to(own.wide) - theta[part].to(own.wide))
         largest, y_y, y_s = torch.stack([y.abs().amax().to(y_y), y_y, y_s]).tolist()
         if not (0 < y_y < float("inf") and 0 < abs(y_s) < float("inf")):
@@ -91,7 +128,12 @@ class Secants:
         else:
             self.rows[row] = y
         kept = len(self.order)
-        by_y, by_s = self._products(lambda tensors, part: [self.piece(0, part), own.values_of(tensors) - theta[part]]).T
+        by_y, by_s = self._products(
+            lambda tensors, part: [
+                self.weighed(self.piece(0, part), tensors, part),
+                own.values_of(tensors) - theta[part],
+            ]
+        ).T
         for name, values in (("gram", by_y), ("cross", by_s)):
             grown = np.empty((kept, kept))
             grown[1:, 1:] = getattr(self, name)[: kept - 1, : kept - 1]
@@ -101,7 +143,8 @@ class Secants:
     def stiff(self) -> StiffParts:
         """The directions in which the loss is stiff, and the present gradient along them."""
         combine, curvature = self.directions()
-        by_gradient = self._products(lambda tensors, _: [self.parameters.gradients_of(tensors)])
+        own = self.parameters
+        by_gradient = self._products(lambda tensors, part: [self.weighed(own.gradients_of(tensors), tensors, part)])
         return StiffParts(combine, curvature, combine @ by_gradient[:, 0])
 
     def along(self, stiff: StiffParts, d: torch.Tensor) -> Floats:
@@ -170,7 +213,7 @@ class Secants:
     def state_dict(self) -> dict[str, Any]:
         """All of it, as tensors and lists."""
         return {"rows": self.rows, "order": list(self.order), "scale": list(self.scale), "gram": self.gram.tolist(),
-                "cross": self.cross.tolist()}  # fmt: skip
+                "cross": self.cross.tolist(), "weights": self.weights}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`state_dict` gave; secants stored in another way, or another number
@@ -183,5 +226,6 @@ class Secants:
             return
         self.rows = rows.to(self.parameters.device).clone()
         self.order, self.scale = list(state["order"]), list(state["scale"])
+        self.weights = state.get("weights")
         shape = 2 * [len(self.order)]
         self.gram, self.cross = (np.array(state[name], dtype=np.float64).reshape(shape) for name in ("gram", "cross"))

@@ -114,7 +114,10 @@ def attach(optimizer: Any, before: Hook, after: Hook, into: Hook, out_of: Hook) 
     hooks: Any = getattr(optimizer, "_optimizer_step_post_hooks", None)
     if hasattr(hooks, "move_to_end") and handles[1].id in hooks:
         hooks.move_to_end(handles[1].id, last=False)
-    if hasattr(optimizer, "register_state_dict_post_hook"):  # since PyTorch 2.3
+    # since PyTorch 2.3; wrappers that do not call the parent's __init__ lack the places for them
+    if hasattr(optimizer, "_optimizer_state_dict_post_hooks") and hasattr(
+        optimizer, "_optimizer_load_state_dict_pre_hooks"
+    ):
         handles += [
             optimizer.register_state_dict_post_hook(into),
             optimizer.register_load_state_dict_pre_hook(out_of),
@@ -142,6 +145,13 @@ def doubts(model: torch.nn.Module, parameters: Parameters) -> Iterator[tuple[str
             "beside",
             f"{len(beside)} parameters of the optimizer are not in model, and buffers beside them (running statistics) "
             "would not be put back after trials: give a module that holds all networks, such as ModuleList",
+        )
+    kind = type(parameters.optimizer)
+    if kind is torch.optim.ASGD or (callable(getattr(kind, "train", None)) and callable(getattr(kind, "eval", None))):
+        yield (
+            "averages",
+            f"{kind.__name__} keeps averages of the parameters, which the updates that are refused or changed are "
+            "part of as the optimizer made them: do not evaluate by them, or use another optimizer",
         )
     distributed: Any = getattr(torch, "distributed", None)
     ready = distributed is not None and distributed.is_available() and distributed.is_initialized()
