@@ -21,6 +21,7 @@ from ghostpoint.errors import InputError
 __all__ = [
     "CELLS",
     "RECURRENT",
+    "as_unwrapped",
     "before",
     "beside",
     "equations",
@@ -99,6 +100,18 @@ def tensors_in(value: Any) -> Iterator[torch.Tensor]:
     elif isinstance(value, list | tuple):
         for one in value:
             yield from tensors_in(one)
+
+
+def as_unwrapped(checkpoint: Any, module: nn.Module) -> Any:
+    """A state with the names that a module has without ``torch.compile``, ``DataParallel`` and
+    others of that kind around it or its parts.
+    """
+    if not isinstance(checkpoint, Mapping) or set(checkpoint) == set(module.state_dict()):
+        return checkpoint
+    plain = {str(name).replace("_orig_mod.", ""): value for name, value in checkpoint.items()}
+    if all(name.startswith("module.") for name in plain):
+        plain = {name.removeprefix("module."): value for name, value in plain.items()}
+    return plain if set(plain) == set(module.state_dict()) else checkpoint
 
 
 def recurrent_layers(module: Any) -> list[nn.Module]:

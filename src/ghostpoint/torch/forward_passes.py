@@ -194,7 +194,8 @@ class ForwardPasses:
         self.calls += 1
         result = closure()
         if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[0], torch.Tensor):
-            raise InputError(f"closure must return (loss, outputs), got {type(result).__name__}")
+            got = f"{len(result)} things" if isinstance(result, tuple) and len(result) != 2 else type(result).__name__
+            raise InputError(f"closure must return (loss, outputs), got {got}")
         if result[0].numel() != 1:
             raise InputError(f"closure must return a loss of one number, got shape {tuple(result[0].shape)}")
         return result

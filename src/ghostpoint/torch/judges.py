@@ -69,6 +69,8 @@ class FixedJudge:
         self.factor = self.share = 1.0
         self.first: float | None = None
         self.lowest: Lowest | None = None
+        # whether the last update was refused altogether
+        self.stayed = False
         self.gradient: torch.Tensor | None = None
         # |r| / |g'|, the rate beside the stiff directions, when it was last seen
         self.rate: float | None = None
@@ -185,7 +187,10 @@ class FixedJudge:
         farthest = _farthest(rule.kappa, loss, first, 0.0)
         shift = 0.0 if stiff is None else max(float(limited @ self.secants.gram @ limited), 0.0) ** 0.5
         least = begun * self.parameters.least(size, begun * length + shift)
-        found, last = _tried(passes, move, factor, farthest, most, rule.tries, least, keep=keep)
+        # what is left to learn is below the rounding of losses, and nothing was accepted before
+        vain = self.stayed and best <= passes.precision() * first
+        found, last = _tried(passes, move, factor, farthest, most, 1 if vain else rule.tries, least, keep=keep)
+        self.stayed = not found.factor
         if found.factor:
             # not so far that D, quadratic in the factor, would be too large the next time
             room = SAFE * (farthest / found.distance) ** 0.5 if found.distance > 0 else float("inf")
@@ -201,15 +206,16 @@ class FixedJudge:
     def state_dict(self) -> dict[str, Any]:
         """All that was learned."""
         lowest = None if self.lowest is None else asdict(self.lowest)
-        return {"factor": self.factor, "share": self.share, "first": self.first, "lowest": lowest, "rate": self.rate,
-                "gradient": self.gradient, "secants": self.secants.state_dict()}  # fmt: skip
+        return {"factor": self.factor, "share": self.share, "first": self.first, "lowest": lowest,
+                "rate": self.rate, "stayed": self.stayed, "gradient": self.gradient,
+                "secants": self.secants.state_dict()}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave."""
         self.factor, self.first = state["factor"], state["first"]
         self.lowest = None if state.get("lowest") is None else Lowest(**state["lowest"])
         gradient = state["gradient"]
-        self.share, self.rate = state.get("share", 1.0), state.get("rate")
+        self.share, self.rate, self.stayed = state.get("share", 1.0), state.get("rate"), state.get("stayed", False)
         self.gradient = None if gradient is None else gradient.to(self.parameters.device).clone()
         self.secants.load_state_dict(state["secants"])
 

@@ -4,6 +4,7 @@ networks.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -251,30 +252,36 @@ def _check_answers(module: nn.Module, layer: Any, readout: nn.Linear | None, sta
     from 0.
     """
     gap = _gap(module, layer, readout, start)
-    if gap is not None and gap > 1e-4:
+    if gap is not None and gap <= 1e-4:
+        return
+    if gap is None or math.isinf(gap):  # which part does more is not known by numbers
+        if has_own_forward(layer):
+            kind = type(layer).__name__
+            raise InputError(f"module must hold a layer of PyTorch, got {kind} with a forward of its own")
+        more = [(name, one) for name, one in beside(module, layer) if one is not readout]
+        if type(module).forward is not nn.Module.forward:  # no mere container
+            more += [(name, one) for name, one in before(module, layer) if one is readout]
+        names = [f"{name} ({type(one).__name__})" for name, one in more]
+        if module is not layer:
+            names += [f"{name} (a parameter)" for name, _ in module.named_parameters(recurse=False)]
+        if names:
+            raise InputError(
+                "module must hold a recurrent layer and at most one Linear that takes its states, got also "
+                f"{', '.join(names)}"
+            )
+    if gap is not None:
+        how = f"differs by {gap:.3g}" if gap < math.inf else "its answers have another size"
         raise InputError(
-            f"module must answer as its {type(layer).__name__} and at most one Linear do, and differs by {gap:.3g}: "
+            f"module must answer as its {type(layer).__name__} and at most one Linear do, and {how}: "
             f"{type(module).__name__}.forward does more, which no record has. "
             "torch.nn.ModuleList([layer, readout]) takes the two alone"
-        )
-    if gap is not None:
-        return
-    if has_own_forward(layer):
-        raise InputError(f"module must hold a layer of PyTorch, got {type(layer).__name__} with a forward of its own")
-    more = [(name, one) for name, one in beside(module, layer) if one is not readout]
-    if type(module).forward is not nn.Module.forward:  # no mere container
-        more += [(name, one) for name, one in before(module, layer) if one is readout]
-    if more:
-        names = ", ".join(f"{name} ({type(one).__name__})" for name, one in more)
-        raise InputError(
-            f"module must hold a recurrent layer and at most one Linear that takes its states, got also {names}"
         )
 
 
 def _gap(module: nn.Module, layer: Any, readout: nn.Linear | None, start: Any) -> float | None:
     """The largest difference between what a module answers to random inputs (1, T, I) and the
-    nearest of what its layer and readout do; None where it cannot be called so, or answers nothing
-    of such a size.
+    nearest of what its layer and readout do; infinite where its answers have another size, None
+    where it cannot be called so.
     """
     if module is layer and not has_own_forward(layer):
         return 0.0
@@ -304,7 +311,7 @@ def _gap(module: nn.Module, layer: Any, readout: nn.Linear | None, start: Any) -
         if one.numel() == shown.numel()
         for same in (one.reshape(shown.shape), one.reshape(shown.shape[::-1]).T)  # classes may come first
     ]
-    return min(gaps) if gaps else None
+    return min(gaps, default=float("inf")) if found else None
 
 
 def _states(layer: Any, x: torch.Tensor, start: torch.Tensor) -> list[torch.Tensor]:

@@ -18,6 +18,7 @@ from ghostpoint.slow_points.fields import NetworkField, network_field
 from ghostpoint.slow_points.tracking.track import track_fields
 from ghostpoint.torch.anatomy import (
     CELLS,
+    as_unwrapped,
     before,
     has_own_forward,
     private_copy,
@@ -129,7 +130,8 @@ def track_slow_points(
     module : torch.nn.Module
         As for :func:`find_slow_points`; it is only copied.
     checkpoints : iterable of state dicts, at least two, or dict of epochs to them
-        What ``module.state_dict()`` gave, or ``torch.load`` of it. A dict must be a copy
+        What ``module.state_dict()`` gave, or ``torch.load`` of it, also where ``torch.compile`` or
+        ``DataParallel`` is around the module. A dict must be a copy
         (``copy.deepcopy``): what ``state_dict()`` returns changes with the module.
     states : tensor or array, or function of the module to one
         As for :func:`find_slow_points`. A function is called with a copy of the module at each
@@ -176,7 +178,7 @@ def track_slow_points(
         for k, checkpoint in enumerate(checkpoints):
             copied = private_copy(module)
             try:
-                copied.load_state_dict(checkpoint)
+                copied.load_state_dict(as_unwrapped(checkpoint, copied))
             except (RuntimeError, TypeError, AttributeError) as error:
                 raise InputError(f"checkpoints[{k}] must fit the module: {error}") from error
             copied = private_copy(copied)  # weights that hooks make of the others
