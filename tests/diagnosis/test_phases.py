@@ -49,3 +49,31 @@ def test_noise_alone_is_no_such_phase(n):
     for seed in range(20):
         found = diagnose(0.1 + np.exp(-t / (0.05 * n)) + 0.01 * noise(n, seed))
         assert "oscillation near a minimum" not in {phase.name for phase in found.phases}
+
+
+@pytest.mark.parametrize("end", [[], [np.inf], [np.inf, np.nan, np.nan]])
+@pytest.mark.parametrize(
+    "growth",
+    [1.4 * 5.5 ** np.arange(46.0), 1.05 ** np.arange(1500.0), np.linspace(1, 5000, 300)],
+    ids=["x5.5", "x1.05", "linear"],
+)
+def test_a_loss_that_grows_from_the_beginning_diverges_from_the_beginning(growth, end):
+    found = diagnose(np.concatenate([growth, end]))
+    # a steady rise that has not ended may be one of many causes
+    name = "divergence" if end or growth[-1] > 1e6 else "rise of the loss"
+    assert [(phase.name, phase.start) for phase in found.phases] == [(name, 0.0)]
+
+
+@pytest.mark.parametrize("end", [[], [np.nan, np.nan, np.nan]])
+@pytest.mark.parametrize("flat", [60, 300])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_divergence_begins_where_the_loss_leaves_its_lowest(seed, flat, end):
+    rng = np.random.default_rng(seed)
+    learned = np.concatenate([np.full(200, 1.0), np.linspace(1, 0.1, 50), np.full(flat, 0.1)])
+    grown = 0.1 * 3.0 ** np.arange(1, 12)
+    loss = np.concatenate([learned * np.exp(0.1 * rng.normal(size=len(learned))), grown, end])
+    found = diagnose(loss)
+    assert found.verdict == "divergence"
+    assert found.phases[-1].name == "divergence"
+    assert found.phases[-1].start == pytest.approx(250 + flat, abs=12)
+    assert "divergence" not in [phase.name for phase in found.phases[:-1]]

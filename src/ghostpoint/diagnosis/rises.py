@@ -10,7 +10,7 @@ from ghostpoint.diagnosis.drops import drops_of
 from ghostpoint.diagnosis.judged import RISE_OF_LEVEL, Judged, brief, known
 from ghostpoint.diagnosis.levels import Levels
 from ghostpoint.diagnosis.segments import CLEAR, Segment, course_of
-from ghostpoint.diagnosis.series import Series, median
+from ghostpoint.diagnosis.series import Series, median, median_of_three
 
 __all__ = ["diverged", "overfits", "restarted", "rises"]
 
@@ -32,7 +32,8 @@ def diverged(series: Series, levels: Levels, k: float) -> Judged | None:
             "the loss is NaN to the end without growth before: a record that stops looks alike"
         ]  # fmt: skip
         evidence = {"first_epoch_not_finite": series.blown, "last_finite_loss": end}
-        return Judged("divergence", evidence, notes, guessed=bool(notes))
+        since = _last_low(series) if grown else np.nan
+        return Judged("divergence", evidence, notes, guessed=bool(notes), since=since)
     top = max(levels.chance, float(median(loss[:3])))
     if levels.low < 0 or top <= 0 or end <= 0:
         return None
@@ -45,8 +46,20 @@ def diverged(series: Series, levels: Levels, k: float) -> Judged | None:
         sudden = epoch[-1] - epoch[half] < 0.3 * max(epoch[-1] - epoch[first], 1e-300)
         still = fit[-1] > 1.2 * fit[max(len(fit) - max(len(fit) // 10, 3), 0)]
         if (sudden and still) or relative > 1e3 or (relative > BLOWN_UP * k and still):
-            return Judged("divergence", {"end_over_chance": relative, "last_loss": end}, since=float(epoch[first]))
+            return Judged("divergence", {"end_over_chance": relative, "last_loss": end}, since=_last_low(series))
     return None
+
+
+def _last_low(series: Series) -> float:
+    """The last epoch at which the loss was at its lowest, to its noise: all that comes after it is
+    growth. NaN for losses below zero.
+    """
+    if not (series.loss >= 0).all() or not series.loss.any():
+        return float("nan")
+    loss = np.maximum(series.loss, series.loss[series.loss > 0].min())
+    calm = np.concatenate([loss[:1], median_of_three(loss), loss[-1:]])
+    noise = float(median(np.abs(np.diff(np.log(loss), 2))))
+    return float(series.epoch[np.flatnonzero(calm <= calm.min() * np.exp(0.02 + 3 * noise))[-1]])
 
 
 def _gradient_blew_up(series: Series) -> bool:

@@ -387,6 +387,8 @@ class Monitor:
 
     def _judge(self) -> Diagnosis:
         from ghostpoint.diagnosis import diagnose, history
+        from ghostpoint.diagnosis.readers.memory import roles_of
+        from ghostpoint.diagnosis.readers.table import Choice
 
         record = self.record
         points = str(record["loss"][-1:]), *(int((~np.isnan(curve)).sum()) for curve in record.values())
@@ -395,7 +397,10 @@ class Monitor:
                 raise InputError("no loss has been logged yet: verdict() needs monitor.log(loss) and a step")
             start = time.perf_counter()
             # a loss that was logged and is not finite is no gap in the record
-            curves = {name: record[name] for name in history.CURVES if name in record}
+            names = [name for name in record if name != "epoch"]
+            curves = {
+                role: record[name] for role, name in roles_of(names, names, Choice(loss="loss"), "record").items()
+            }
             runs = (history.RunHistory("0", record["epoch"], curves, ~np.isfinite(record["loss"])),)
             self._judged = points, diagnose(history.History(runs), **self._levels)
             self._spent("judging", start)

@@ -21,7 +21,7 @@ from ghostpoint.errors import InputError
 from ghostpoint.results import TrainingRun
 from ghostpoint.tasks import Task
 
-__all__ = ["history_of"]
+__all__ = ["history_of", "roles_of"]
 
 Floats = NDArray[np.float64]
 _EPOCHS = {*STEPS, "x", "point", "points"}
@@ -72,7 +72,7 @@ def _label(label: Any) -> str:
     return "/".join(map(str, label)) if isinstance(label, tuple) else str(label)
 
 
-def _roles(names: list[str], steps: list[str], choice: Choice, name: str) -> dict[str, str]:
+def roles_of(names: list[str], steps: list[str], choice: Choice, name: str) -> dict[str, str]:
     """Role to the name that is chosen for it, or else is the role's own or fits it best."""
     given = {"loss": choice.loss, "accuracy": choice.accuracy}
     for role, wanted, there in (*((r, w, names) for r, w in given.items()), ("epoch", choice.step, steps)):
@@ -98,7 +98,7 @@ def _roles(names: list[str], steps: list[str], choice: Choice, name: str) -> dic
 def _of_mapping(source: Mapping[Any, Any], choice: Choice, name: str) -> History:
     """A mapping of curves by name, or of losses by run."""
     names = [str(key) for key in source]
-    columns = _roles(names, names, choice, name)
+    columns = roles_of(names, names, choice, name)
     if "loss" not in columns:
         parts = {str(key): part for key, part in source.items() if np.ndim(part) == 1 and np.size(part)}
         if len(parts) == len(source) > 0 and not any(best_columns([key], "accuracy") for key in parts):
@@ -131,7 +131,7 @@ def _levels_of_run(run: TrainingRun) -> tuple[float, float | None]:
 def _of_dataset(source: xr.Dataset, choice: Choice, name: str, levels: tuple[float, float | None] | None) -> History:
     names = [str(key) for key in source.variables if source[key].dtype.kind in "fiub"]
     data = [key for key in names if key in source.data_vars]
-    found = _roles(names, [*names, *map(str, source.dims)], choice, name)
+    found = roles_of(names, [*names, *map(str, source.dims)], choice, name)
     if "loss" not in found:
         if len(data) != 1 or source[data[0]].ndim not in (1, 2) or data[0] in ("x", "y"):
             raise InputError(f"{name} must have a variable loss, got {', '.join(map(str, source.data_vars)) or 'none'}")
