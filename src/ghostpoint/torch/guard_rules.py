@@ -37,7 +37,8 @@ class FixedBatch(Rises):
     gradient (:mod:`ghostpoint.torch.secants`). The optimizer gets the gradient without its part
     along them, so that its momenta and its averages of squares are those of what is left to do.
     Down a stiff direction the update goes by Newton's step, or at the rate of the optimizer's
-    update where that is shorter.
+    update where that is shorter. Where parameter groups have rates of their own, directions and
+    steps are those of ``theta / sqrt(rate)``: what learns slowly, or not at all, does so still.
 
     Where no update may raise the loss, a network can stay on a plateau for ever. So one is *stuck*
     if L_best is above half of L_first and has not fallen by the share ``gain`` in ``patience``
@@ -143,7 +144,8 @@ class FreshBatches:
     loss that a step as long as the parameters would change, to first order. In the no-learning zone
     it is near 1: updates are noise there, and long ones make the weights of the recurrent layer
     grow until the network is chaotic. Once the loss falls below what it was, updates become shorter
-    with its root, the unit of distances of outputs.
+    with its root, the unit of distances of outputs. |theta| is at least half of the norm that
+    PyTorch's initial values of these shapes have: a new head may begin at zero.
 
     *The pace* p <= 1 is learned from the next batch. Its gradient is independent of the update u
     that was made, and the mean of g.u is the slope of the loss along u where u ends. It is positive

@@ -91,12 +91,12 @@ class Monitor:
         ``ghostpoint diagnose --follow FILE``. In a distributed training the process of rank 0 alone
         writes.
     every : int, or mapping of quantity to int or None, optional
-        Steps between two measurements, where not the default (1 for loss and learning rate, never
-        for slow points, 10 for the others); None for never. A number is for all but loss, learning
-        rate and slow points.
+        Steps from one measurement to the next, at least, where not the default (1 for loss and
+        learning rate, never for slow points, 10 for the others); None for never. A number is for
+        all but loss, learning rate and slow points.
     outputs : str
         What ``outputs`` are: "classes" and "logits" (before softmax or sigmoid), "probabilities",
-        "tanh", "values" (unbounded: no confidence), or "auto", by targets and range.
+        "tanh", "values" (unbounded: no confidence), or "auto", by loss, targets and range.
     sinks : iterable
         More places to write to: ``CSV``, ``TensorBoard``, ``WandB`` of ``ghostpoint.torch``.
     guard : Guard, optional
@@ -205,7 +205,8 @@ class Monitor:
         at_input : (I,), optional
             The constant input of slow points, 0 by default.
         **more : float
-            Numbers of one's own, such as ``validation_loss=0.3``.
+            Numbers of one's own, such as ``validation_loss=0.3``. One with the name of a quantity
+            takes its place; ``step`` is the monitor's own, and left out.
         """
         if self._rows.closed:
             self._warn("closed", "it is closed, at close() or the end of its with block: what is logged from here on "
@@ -376,8 +377,8 @@ class Monitor:
 
     @property
     def record(self) -> dict[str, NDArray[np.float64]]:
-        """What was measured: ``epoch`` (steps with a loss) and curves over it, NaN where not
-        measured. This waits for the devices once.
+        """What was measured: ``epoch`` (steps with a loss) and curves over it, each value at the
+        first loss from its step on, NaN where there is none. This waits for the devices once.
         """
         return self._rows.curves()
 
