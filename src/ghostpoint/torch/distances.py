@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +18,17 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 from ghostpoint.errors import InputError
-from ghostpoint.torch.loss_graph import REARRANGING, functions_between, name_of, only, placement_of, several, weights_of
+from ghostpoint.torch.loss_graph import (
+    REARRANGING,
+    factors_between,
+    functions_between,
+    moved_weights,
+    name_of,
+    only,
+    placement_of,
+    several,
+    weights_of,
+)
 
 __all__ = ["KINDS", "Distance", "distance_of_graph", "reading_of_graph", "single_tensor"]
 
@@ -37,6 +48,7 @@ _OPERATORS = {
 }
 #: nodes of a graph that are looked at: of most, and where these do not do
 _NEAR, _NODES = 100, 20_000
+_ALL_COUNT = "answers that do not count in the loss count in the distance"
 #: operators that make probabilities
 _SQUASHING = {"Sigmoid", "Softmax", "LogSoftmax"}
 #: what becomes of a distance of logits where outputs are what these have made of them
@@ -70,7 +82,12 @@ class Distance:
     functions : tuple of functions of a tensor
         What is taken of the outputs before they are compared.
     weights : tensor or None
-        Of squared error: by what each squared change is multiplied before they are summed.
+        Of all but cross-entropy: by what each change is multiplied before they are summed; 0 for
+        what does not count.
+    error : function of two tensors, optional
+        In place of the squared change: that of a loss which is less steep for large errors.
+    positive : tensor or None
+        Of binary cross-entropy of logits: the weights of positive answers.
     scale : float
         By what the whole is multiplied, as in ``0.5 * mse_loss(...)``.
     items : int
@@ -88,6 +105,8 @@ class Distance:
     logarithms: bool = True
     functions: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = ()
     weights: torch.Tensor | None = None
+    error: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
+    positive: torch.Tensor | None = None
     scale: float = 1.0
     items: int = 0
     doubt: str = ""
@@ -98,20 +117,22 @@ class Distance:
         for function in self.functions:
             old, new = function(old), function(new)
         if self.kind == "squared":
-            change = (new - old) ** 2
-            if self.weights is not None and self.weights.shape in (change.shape, ()):
-                return (_where_moved(change, old, new) * self.weights).sum()
+            change = (new - old) ** 2 if self.error is None else self.error(new, old)
         elif self.kind == "cross_entropy":
             change = self._divergence(old, new)
         elif self.kind == "bce":
             p = torch.sigmoid(old)
             change = p * (old - new) + functional.softplus(new) - functional.softplus(old)
+            if self.positive is not None:
+                change = change + (self.positive - 1) * p * (functional.softplus(-new) - functional.softplus(-old))
         else:
             tiny = torch.finfo(old.dtype).eps
             p, q = old.clamp(tiny, 1 - tiny), new.clamp(tiny, 1 - tiny)
             change = p * (p.log() - q.log()) + (1 - p) * ((1 - p).log() - (1 - q).log())
         if self.kind != "cross_entropy":
             change = _where_moved(change, old, new)
+            if self.weights is not None and self.weights.shape in (change.shape, ()):
+                return (change * self.weights).sum()
         total = change.sum()
         total = total if self.total else total / self._count(change)
         return total if self.scale == 1.0 else self.scale * total
@@ -182,14 +203,73 @@ def distance_of_graph(loss: torch.Tensor, outputs: torch.Tensor) -> Distance | N
     weights, root = weights_of(loss, node)
     if root:
         found = replace(found, doubt=f"the loss is a {root.lower()} of its error, and has another unit")
-    if weights is not None and bool((weights > 0).any() & (weights >= 0).all()):
-        if name_of(node) == "Pow":  # a squared error by hand, with sums, means and masks as they are
+    alone = not several(loss, node)
+    if weights is not None and bool((weights < 0).any()):  # the logarithm of a probability
+        weights = -weights if bool((weights <= 0).all()) else None
+    if weights is not None and not bool((weights > 0).any()):
+        weights = None
+    if kind == "cross_entropy":
+        found = found if weights is None else _weighed(found, node, weights, alone)
+        found = replace(found, functions=() if squashed else tuple(factors_between(node, edge)))
+        return _placed(found, node, edge, outputs.shape, alone=alone)
+    positive = getattr(node, "_saved_pos_weight", None)
+    if positive is not None and node._saved_self.shape == outputs.shape:
+        found = replace(found, positive=positive)
+    elif positive is not None:
+        found = replace(found, doubt=found.doubt or "weights of positive answers (pos_weight) are left out")
+    if weights is not None:
+        each = _of_each(node, weights) if alone and not squashed else None
+        moved = None if each is None else moved_weights(node, edge, each, outputs.shape)
+        if moved is not None:
+            found = replace(found, weights=moved)
+        elif name_of(node) == "Pow":  # a squared error by hand, with sums, means and masks as they are
             found = replace(found, weights=weights)
         elif weights.numel() == 1:
-            found = replace(found, scale=float(weights), items=_items(node) if several(loss, node) else 0)
-    if kind == "cross_entropy":
-        return _placed(found, node, edge, outputs.shape, alone=not several(loss, node))
-    return replace(found, functions=tuple(functions_between(node, edge)))
+            found = replace(found, scale=float(weights), items=0 if alone else _items(node))
+    own = getattr(node, "_saved_self", None)
+    if found.weights is None and alone and isinstance(own, torch.Tensor) and own.numel() < outputs.numel():
+        found = replace(found, doubt=found.doubt or _ALL_COUNT)
+    if squashed:
+        return found
+    functions = functions_between(node, edge)
+    if functions is None and alone:
+        found = replace(found, doubt=found.doubt or "what the loss takes of the outputs before its error is not known")
+    return replace(found, functions=tuple(functions or ()))
+
+
+def _of_each(node: Any, weights: torch.Tensor) -> torch.Tensor | None:
+    """The weight of each number that an operator is given; None where all of the outputs have the
+    same by a plain mean or sum.
+    """
+    reduction = getattr(node, "_saved_reduction", 0)
+    factor = getattr(node, "_saved_weight", None)
+    if reduction == 0:
+        return weights if factor is None else weights * factor
+    own = node._saved_self
+    each = weights / own.numel() if reduction == 1 else weights
+    return (each if factor is None else each * factor).expand(own.shape)
+
+
+def _weighed(found: Distance, node: Any, weights: torch.Tensor, alone: bool) -> Distance:
+    """A cross-entropy with the weights of its answers: which count, and what they sum to."""
+    if name_of(node) == "LogSoftmax":  # those of the classes of an answer sum to its weight
+        if weights.shape != node._saved_result.shape:
+            return found
+        each = weights.sum(_signed(node._saved_dim))
+    elif getattr(node, "_saved_weight", None) is not None:  # of classes
+        target = node._saved_target
+        each = node._saved_weight[target.clamp(min=0)] * (target != _signed_index(node))
+        each = each / each.sum() if node._saved_reduction == 1 else each
+        each = each * weights
+    elif weights.numel() == 1:
+        return replace(found, scale=float(weights), items=0 if alone else _items(node))
+    else:
+        each = weights
+    if not alone:
+        return found
+    total = float(each.sum())
+    counted = each > 0 if found.counted is None else (each > 0) & found.counted
+    return replace(found, counted=counted, total=False, scale=1.0 if abs(total - 1) < 1e-5 else total)
 
 
 def reading_of_graph(loss: torch.Tensor, outputs: torch.Tensor) -> str | None:
@@ -243,8 +323,12 @@ def _items(node: Any) -> int:
 
 def _signed_index(node: Any) -> int:
     """The index that a loss ignores, which its node has written down without a sign."""
-    ignored: int = node._saved_ignore_index
-    return ignored - 2**64 if ignored >= 2**63 else ignored
+    return _signed(node._saved_ignore_index)
+
+
+def _signed(number: int) -> int:
+    """A number that a node has written down without its sign."""
+    return number - 2**64 if number >= 2**63 else number
 
 
 def _placed(found: Distance, node: Any, edge: Any, shape: torch.Size, *, alone: bool) -> Distance:
@@ -260,9 +344,7 @@ def _placed(found: Distance, node: Any, edge: Any, shape: torch.Size, *, alone: 
         return replace(found, counted=None)
     if alone and counted.numel() == number and counted.ndim == 1 and shape[-1] == found.classes:
         return found  # flat targets, and outputs whose last axis holds the classes
-    return replace(
-        found, counted=None, doubt=found.doubt or "answers that do not count in the loss count in the distance"
-    )
+    return replace(found, counted=None, doubt=found.doubt or _ALL_COUNT)
 
 
 def _node_of(outputs: torch.Tensor) -> Any:
@@ -347,6 +429,10 @@ def _refined(distance: Distance, node: Any) -> Distance:
     """
     name = type(node).__name__
     found = replace(distance, total=getattr(node, "_saved_reduction", 1) == 2)
+    if name.startswith("Huber"):
+        return replace(found, error=partial(functional.huber_loss, reduction="none", delta=node._saved_delta))
+    if name.startswith("SmoothL1"):
+        return replace(found, error=partial(functional.smooth_l1_loss, reduction="none", beta=node._saved_beta))
     if name.startswith("NllLoss"):
         counted = node._saved_target != _signed_index(node)
         return replace(found, classes=node._saved_self.shape[-1 if node._saved_self.ndim == 1 else 1], counted=counted)

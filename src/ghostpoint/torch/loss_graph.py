@@ -13,7 +13,18 @@ from typing import Any
 
 import torch
 
-__all__ = ["REARRANGING", "Placement", "functions_between", "name_of", "only", "placement_of", "several", "weights_of"]
+__all__ = [
+    "REARRANGING",
+    "Placement",
+    "factors_between",
+    "functions_between",
+    "moved_weights",
+    "name_of",
+    "only",
+    "placement_of",
+    "several",
+    "weights_of",
+]
 
 #: operators that put numbers into another order or type
 REARRANGING = {
@@ -101,6 +112,13 @@ def placement_of(node: Any, edge: Any, shape: torch.Size, counted: torch.Tensor 
             if any(one is None for one in moved):
                 return None
             marks = [one for one in moved if one is not None]
+        elif (
+            name in ("Mul", "Div")
+            and not taken
+            and (factor := _factor_of(following)) is not None
+            and factor.numel() == 1
+        ):
+            pass
         elif not (taken and name in _NEARLY):
             return None
         following = only(following)
@@ -145,24 +163,91 @@ def _through(node: Any, mark: torch.Tensor) -> torch.Tensor | None:
     return moved if isinstance(moved, torch.Tensor) else None
 
 
-def functions_between(node: Any, edge: Any) -> list[Callable[[torch.Tensor], torch.Tensor]]:
-    """What is taken of each output before the operator ``node`` sees it, in order; none where that
-    cannot be followed.
+def moved_weights(node: Any, edge: Any, weights: torch.Tensor, shape: torch.Size) -> torch.Tensor | None:
+    """Weights of the numbers that a node is given, as weights of the outputs of a ``shape``, which
+    ``edge`` gives: 0 for what the node does not get. None where that cannot be followed.
     """
-    found: list[Callable[[torch.Tensor], torch.Tensor]] = []
+    if shape.numel() > _MOST:
+        return None
     following = only(node)
     for _ in range(_LONGEST):
         if following is edge:
-            return found[::-1]
+            return weights.reshape(shape) if weights.numel() == shape.numel() else None
+        name = None if following is None else name_of(following)
+        if name in _MOVING:
+            moved = _through(following, weights)
+            if moved is None:
+                return None
+            weights = moved
+        elif name not in _FUNCTIONS and name not in ("Softmax", "Add", "Sub", "Rsub", "Mul", "Div"):
+            return None
+        following = only(following)
+    return None
+
+
+def functions_between(node: Any, edge: Any) -> list[Callable[[torch.Tensor], torch.Tensor]] | None:
+    """What is taken of each output before the operator ``node`` sees it, in order, apart from
+    numbers that are added; None where that cannot be followed.
+    """
+    found: list[Callable[[torch.Tensor], torch.Tensor]] = []
+    following, moves = only(node), False
+    for _ in range(_LONGEST):
+        if following is edge:
+            # numbers that are moved about may be no partners of a tensor of factors, or of an axis
+            plain = all(one in _FUNCTIONS.values() or _is_scalar(one) for one in found)
+            return found[::-1] if plain or not moves else None
         name = None if following is None else name_of(following)
         if name == "Softmax":
             found.append(partial(torch.softmax, dim=_signed(following._saved_dim)))
         elif name in _FUNCTIONS:
             found.append(_FUNCTIONS[name])
-        elif name not in ("Alias", "Clone", "Sub", "ToCopy", "Rsub"):
+        elif name in ("Mul", "Div") and (factor := _factor_of(following)) is not None:
+            found.append(partial(torch.mul if name == "Mul" else torch.div, other=factor))
+        elif name in REARRANGING:
+            moves = moves or name not in ("Alias", "Clone", "ToCopy")
+        elif name not in ("Sub", "Rsub", "Add"):
+            return None
+        following = only(following)
+    return None
+
+
+def factors_between(node: Any, edge: Any) -> list[Callable[[torch.Tensor], torch.Tensor]]:
+    """The plain numbers by which outputs are multiplied before the logarithm of their softmax."""
+    found: list[Callable[[torch.Tensor], torch.Tensor]] = []
+    following = only(node)
+    for _ in range(_LONGEST):
+        if following is None or following is edge:
+            break
+        name = name_of(following)
+        if name in ("Mul", "Div"):
+            one = partial(torch.mul if name == "Mul" else torch.div, other=_factor_of(following))
+            if _is_scalar(one):
+                found.append(one)
+        elif name == "Log":
             return []
         following = only(following)
-    return []
+    return found[::-1]
+
+
+def _factor_of(node: Any) -> torch.Tensor | None:
+    """By what a product or quotient multiplies or divides what ``only`` leads to."""
+    first = node.next_functions[0][0] is None  # a constant, and outputs after it
+    if first and name_of(node) == "Div":
+        return None
+    other = node._saved_self if first else node._saved_other
+    return other.detach() if isinstance(other, torch.Tensor) else None
+
+
+def _has_scalar(node: Any) -> bool:
+    """Whether a product or quotient is with a plain number."""
+    factor = _factor_of(node)
+    return factor is not None and factor.numel() == 1
+
+
+def _is_scalar(function: Any) -> bool:
+    """Whether a function multiplies or divides by a plain number."""
+    other = getattr(function, "keywords", {}).get("other")
+    return isinstance(other, torch.Tensor) and other.numel() == 1
 
 
 def weights_of(loss: torch.Tensor, node: Any) -> tuple[torch.Tensor | None, str]:
@@ -173,7 +258,7 @@ def weights_of(loss: torch.Tensor, node: Any) -> tuple[torch.Tensor | None, str]
     for one, _ in way:
         if name_of(one) in ("Sqrt", "Log"):
             return None, name_of(one)
-        if name_of(one) not in _WEIGHING and name_of(one) not in _MOVING:
+        if name_of(one) not in _WEIGHING and name_of(one) not in REARRANGING:
             return None, ""
     weights = torch.ones_like(loss).detach()
     for one, place in way:
