@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+from functools import lru_cache
 from types import CodeType
 from typing import Any
 
@@ -27,6 +28,12 @@ def variables_of(closure: Any) -> dict[str, Any]:
             found[name] = cell.cell_contents
         except ValueError:  # it has no value yet
             continue
-    stored = {one.argval for one in dis.get_instructions(code) if one.opname in ("STORE_DEREF", "STORE_GLOBAL")}
     kinds = (torch.Tensor, list, tuple, dict)
-    return {name: value for name, value in found.items() if isinstance(value, kinds) and name not in stored}
+    return {name: value for name, value in found.items() if isinstance(value, kinds) and name not in _stored(code)}
+
+
+@lru_cache(maxsize=256)
+def _stored(code: CodeType) -> frozenset[str]:
+    """The names from around it that a function gives values."""
+    storing = ("STORE_DEREF", "STORE_GLOBAL")
+    return frozenset(one.argval for one in dis.get_instructions(code) if one.opname in storing)
