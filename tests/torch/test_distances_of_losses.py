@@ -22,6 +22,7 @@ SOFT = torch.rand(B, T, C, generator=GENERATOR).softmax(-1)
 Y = torch.rand(B, T, C, generator=GENERATOR)
 Y01 = (Y > 0.5).float()
 W = torch.tensor([1.0, 2.0, 5.0])
+P = torch.ones(3, requires_grad=True)
 
 
 def flat(o):
@@ -150,6 +151,22 @@ CASES = {
         lambda o: -torch.distributions.Bernoulli(logits=o).log_prob(Y01).sum(-1).mean(),
         lambda a, b: bce(a, b).sum(-1).mean(),
     ),
+    "ce, class weights": (
+        lambda o: F.cross_entropy(flat(o), LABELS.reshape(-1), weight=W),
+        lambda a, b: (kl(a, b) * W[LABELS]).sum() / W[LABELS].sum(),
+    ),
+    "ce, class weights, sum": (
+        lambda o: F.cross_entropy(flat(o), LABELS.reshape(-1), weight=W, reduction="sum"),
+        lambda a, b: (kl(a, b) * W[LABELS]).sum(),
+    ),
+    "ce, weights of answers": (
+        lambda o: (each(o) * (1 + torch.arange(T))).sum() / 7,
+        lambda a, b: (kl(a, b) * (1 + torch.arange(T))).sum() / 7,
+    ),
+    "a penalty that is a power too": (
+        lambda o: ((o[:, -1] - Y[:, -1]) ** 2).mean() + 1e-3 * P.pow(2).sum(),
+        lambda a, b: sq(a, b)[:, -1].mean(),
+    ),
     "trials, values": (lambda o: TrialBatch(Y, Y, CHOSEN).loss(o), lambda a, b: sq(a, b)[CHOSEN].mean()),
     "trials, labels": (lambda o: TrialBatch(Y, LABELS, CHOSEN).loss(o), lambda a, b: kl(a, b)[CHOSEN].mean()),
 }
@@ -177,12 +194,58 @@ def test_the_distance_of_a_loss_is_the_loss_of_new_outputs_to_old_ones(name):
         (lambda o: F.mse_loss(torch.log1p(o.abs()), Y), "takes of the outputs before its error is not known"),
         (lambda o: F.mse_loss(o.mean(1), Y[:, 0]), "not"),
         (lambda o: F.mse_loss(o, Y).sqrt(), "root|sqrt"),
+        (lambda o: F.mse_loss((o + 3).relu(), Y), "takes of the outputs before its error is not known"),
+        (
+            lambda o: F.binary_cross_entropy_with_logits(o - 5, Y01),
+            "takes of the outputs before its error is not known",
+        ),
+        (lambda o: 0.01 * F.mse_loss((o[:, :, :1] - Y[:, :, :1]) ** 2, Y[:, :, :1]), "do not count"),
+        (lambda o: ((o[:, :, :1] - Y) ** 2).sum(), "are left out"),
     ],
 )
 def test_what_the_distance_leaves_out_is_in_doubt(loss, doubt):
     outputs = torch.randn(B, T, C, generator=GENERATOR).requires_grad_() * 1.0
     found = distance_of_graph(loss(outputs), outputs)
     assert doubt.split("|")[-1] in found.doubt
+
+
+def test_a_function_after_a_shift_does_not_hide_that_outputs_move():
+    outputs = (torch.randn(B, T, C, generator=GENERATOR) - 1).requires_grad_() * 1.0
+    found = distance_of_graph(F.mse_loss((outputs + 3).relu(), Y), outputs)
+    assert found(outputs.detach(), outputs.detach() - 0.5) == pytest.approx(0.25)
+
+
+def test_masks_and_sums_of_logits_beside_probabilities():
+    torch.manual_seed(0)
+    old = torch.randn(B, T, C)
+    new = old + 0.1 * torch.randn(B, T, C)
+    logits = old.clone().requires_grad_() * 1.0
+    loss = (F.binary_cross_entropy_with_logits(logits, Y01, reduction="none") * M3).sum() / B
+    found = distance_of_graph(loss, logits.sigmoid())
+    torch.testing.assert_close(
+        found(old.sigmoid(), new.sigmoid()), (bce(old, new) * M3).sum() / B, rtol=1e-3, atol=1e-6
+    )
+
+
+def test_what_does_not_count_may_be_nan():
+    old = torch.where(CHOSEN[..., None], torch.randn(B, T, C), torch.nan)
+    outputs = old.clone().requires_grad_() * 1.0
+    found = distance_of_graph(F.mse_loss(outputs[CHOSEN], Y[CHOSEN]), outputs)
+    assert found(old, old + 0.1) == pytest.approx(0.01, rel=1e-4)
+
+
+def test_more_classes_than_a_half_precise_number_counts():
+    o = torch.randn(6, 4, 300).requires_grad_() * 1.0
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = F.cross_entropy((o @ torch.eye(300))[:, -1].float(), torch.arange(6))
+        outputs = o @ torch.eye(300)
+        loss = F.cross_entropy(outputs[:, -1].float(), torch.arange(6))
+    found = distance_of_graph(loss, outputs)
+    moved = outputs.detach().clone()
+    moved[:, :-1] += torch.randn(6, 3, 300).to(moved)
+    assert found(outputs.detach(), moved) == 0
+    moved[:, -1] += torch.randn(6, 300).to(moved)
+    assert found(outputs.detach(), moved) > 0.1
 
 
 def test_task_batches_of_the_library_have_the_unit_of_their_loss():

@@ -63,6 +63,77 @@ def test_what_has_no_rate_or_is_frozen_does_not_move(batch, kind):
     assert loss < 0.98 * F.mse_loss(0 * Y, Y)
 
 
+def test_what_an_optimizer_moves_though_it_is_frozen_is_judged_too():
+    # a gradient of zeros, and a momentum
+    model = body_and_head()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.03, momentum=0.9)
+    guard = Guard(model, optimizer, batch="fixed")
+    for step in range(40):
+        if step == 20:
+            model[0].requires_grad_(False)
+            optimizer.param_groups[0]["lr"] = 50.0
+        optimizer.zero_grad(set_to_none=False)
+        loss, _ = guard.evaluate(closure_of(model))
+        loss.backward()
+        before = copy.deepcopy(model.state_dict())
+        optimizer.step()
+        if guard.last.action == "stayed":
+            assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert loss < F.mse_loss(0 * Y, Y)
+
+
+def test_layers_that_are_trained_in_turn_are_not_taken_for_each_other():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 5), nn.Tanh(), nn.Linear(5, 5))
+    guard = Guard(model, torch.optim.SGD(model.parameters(), lr=0.03), batch="fixed")
+    target = X.roll(1, 1).tanh()
+    for step in range(12):
+        model[0].requires_grad_(step % 2 == 0)
+        model[2].requires_grad_(step % 2 == 1)
+        guard.step(closure_of(model, X, target))
+        assert len(guard._fixed.secants) == 0  # no pair of one layer and another
+    model.requires_grad_(True)
+    for _ in range(3):
+        guard.step(closure_of(model, X, target))
+    assert len(guard._fixed.secants) == 2
+
+
+def test_an_optimizer_may_have_no_rate():
+    class Relative(torch.optim.SGD):
+        def step(self, closure=None):
+            for group in self.param_groups:
+                group["lr"] = 0.01
+            super().step(closure)
+            for group in self.param_groups:
+                group["lr"] = None
+
+    model = body_and_head()
+    guard = Guard(model, Relative(model.parameters(), lr=0.01), batch="fixed")
+    guard.optimizer.param_groups[0]["lr"] = None
+    losses = [guard.step(closure_of(model)).item() for _ in range(10)]
+    assert losses[-1] < losses[0]
+
+
+def test_attributes_of_what_is_bound_are_no_variables_of_the_loop():
+    class Batch:
+        pass
+
+    batch = Batch()
+    model = body_and_head()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    guard = Guard(model, optimizer, batch="fresh")
+    space = {"x": None, "guard": guard, "F": F, "model": model, "batch": batch}
+    code = """
+for x, y in parts:
+    batch.x, batch.y = x, y
+    loss, _ = guard.evaluate(lambda x=x, y=y: (F.mse_loss(out := model(x), y), out))
+    loss.backward()
+"""
+    exec(code, space | {"parts": list(zip(X.split(16), Y.split(16), strict=True))})
+    optimizer.step()  # a warning would be an error
+    assert guard.counts["updates"] == 1
+
+
 def test_a_layer_that_is_frozen_in_training_stays_and_goes_on_when_it_is_trained_again():
     model = body_and_head()
     guard = Guard(model, torch.optim.SGD(model.parameters(), lr=0.03), batch="fixed")
@@ -229,23 +300,24 @@ def test_the_closures_of_accumulated_passes_must_keep_their_batches():
 class Stateful(nn.Module):
     """A state that is carried from batch to batch in a buffer."""
 
-    def __init__(self):
+    def __init__(self, begins_with=None):
         super().__init__()
         self.gru, self.readout = nn.GRU(2, 8, batch_first=True), nn.Linear(8, 1)
-        self.register_buffer("h", torch.zeros(1, 4, 8))
+        self.register_buffer("h", begins_with)
         self.begun = []
 
     def forward(self, x):
-        self.begun.append(self.h.clone())
-        states, h = self.gru(x, self.h)
+        self.begun.append(torch.zeros(1, 4, 8) if self.h is None else self.h.clone())
+        states, h = self.gru(x, self.begun[-1])
         self.h = h.detach()
         return self.readout(states)
 
 
+@pytest.mark.parametrize("begins_with", [torch.zeros(1, 4, 8), None], ids=["zeros", "nothing"])
 @pytest.mark.parametrize("batch", RULES)
-def test_a_trial_begins_with_the_buffers_of_its_pass(batch):
+def test_a_trial_begins_with_the_buffers_of_its_pass(batch, begins_with):
     torch.manual_seed(0)
-    model = Stateful()
+    model = Stateful(begins_with)
     guard = Guard(model, torch.optim.SGD(model.parameters(), lr=0.01), batch=batch)
     for step in range(6):
         x = torch.randn(4, 5, 2)

@@ -56,8 +56,11 @@ def test_what_is_logged_now_and_then_has_all_quantities(every, tmp_path):
     record = monitor.record
     assert record["epoch"].tolist() == [*logged]
     measured = ~np.isnan(record["confidence"])
-    # at least every tenth step, or every log where these are rarer
-    assert measured.sum() >= len(logged) // (1 + 10 // every)
+    # ten steps apart at least, and no farther than the logs allow
+    gaps = np.diff(record["epoch"][measured])
+    apart = every * -(-10 // every)
+    assert (gaps == apart).all()
+    assert measured.sum() == 1 + (len(logged) - 1) * every // apart
     wanted = np.array([one for _, one in logged.values()])
     np.testing.assert_allclose(record["confidence"][measured], wanted[measured], rtol=1e-6)
     assert (~np.isnan(record["gradient_norm"])).sum() >= len(logged) // (1 + 10 // every)
@@ -210,6 +213,8 @@ Y5, MANY, ONE = (
         (lambda o, w: (F.binary_cross_entropy_with_logits(o, MANY, reduction="none").sum(), o), "logits"),
         (lambda o, w: (F.binary_cross_entropy_with_logits(o, MANY), o.sigmoid()), "probabilities"),
         (lambda o, w: (F.binary_cross_entropy(p := o.sigmoid(), MANY), p), "probabilities"),
+        (lambda o, w: (F.binary_cross_entropy(o.sigmoid(), MANY), o), "logits"),
+        (lambda o, w: (F.binary_cross_entropy(o.softmax(1), MANY), o), None),
         (lambda o, w: (F.cross_entropy(o, Y5), o), "classes"),
         (lambda o, w: (F.cross_entropy(o, Y5) + 0.1 * w.square().sum(), o), "classes"),
         (lambda o, w: (F.cross_entropy((p := o.view(4, 8, 5)).movedim(2, 1), Y5.view(4, 8)), p), "classes"),
@@ -267,6 +272,24 @@ def test_answers_of_plus_and_minus_one_are_all_answers(options):
         assert of_one(3 * o, y, before=[(o, y.clamp(min=0))], **options)["accuracy"] == 1.0
     else:
         assert "accuracy" not in found
+
+
+def test_what_earlier_outputs_have_told_is_kept_in_a_checkpoint():
+    o, y = torch.ones(100), torch.cat([torch.ones(10), torch.zeros(90)])
+
+    def log(monitor, optimizer, targets):
+        optimizer.step()
+        monitor.log(1.0, outputs=3 * o, targets=targets)
+
+    model, optimizer, first = watched(every=1, outputs="logits")
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    log(first, optimizer, y)
+    second = Monitor(model, optimizer, every=1, outputs="logits")
+    second.load_state_dict(first.state_dict())
+    first.close()
+    log(second, optimizer, 2 * y - 1)
+    assert second.record["accuracy"].tolist() == [pytest.approx(0.1), 1.0]
 
 
 def test_what_cannot_be_read_is_told_of_and_training_goes_on():

@@ -103,8 +103,8 @@ def tensors_in(value: Any) -> Iterator[torch.Tensor]:
 
 
 def as_unwrapped(checkpoint: Any, module: nn.Module) -> Any:
-    """A state with the names that a module has without ``torch.compile``, ``DataParallel`` and
-    others of that kind around it or its parts.
+    """A state with the names that a module has without ``torch.compile`` around it or its parts,
+    and without ``DataParallel`` and others of that kind around it.
     """
     if not isinstance(checkpoint, Mapping) or set(checkpoint) == set(module.state_dict()):
         return checkpoint

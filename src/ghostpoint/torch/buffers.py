@@ -17,10 +17,9 @@ class Buffers:
 
     def __init__(self, module: nn.Module, *, values: bool = False):
         self.kept = [
-            (part, name, buffer, _version_of(buffer), buffer.clone() if values else None)
+            (part, name, buffer, _version_of(buffer), buffer.clone() if values and buffer is not None else None)
             for part in module.modules()
             for name, buffer in part._buffers.items()
-            if buffer is not None
         ]
 
     def unchanged(self) -> bool:
@@ -36,7 +35,11 @@ class Buffers:
             if part._buffers.get(name) is not buffer:
                 part._buffers[name] = buffer
             # kernels such as batch norm's write without a word, but to no sparse tensor
-            if value is not None and (_version_of(buffer) != version or not _same(buffer, value)):
+            if (
+                buffer is not None
+                and value is not None
+                and (_version_of(buffer) != version or not _same(buffer, value))
+            ):
                 buffer.copy_(value)
 
     def versions(self) -> list[tuple[int, int]]:
@@ -44,9 +47,9 @@ class Buffers:
         return [(id(buffer), version) for _, _, buffer, version, _ in self.kept]
 
 
-def _version_of(buffer: torch.Tensor) -> int:
+def _version_of(buffer: torch.Tensor | None) -> int:
     """How often it was written to; tensors of inference mode do not count that."""
-    return -1 if buffer.is_inference() else buffer._version
+    return -1 if buffer is None or buffer.is_inference() else buffer._version
 
 
 def _same(buffer: torch.Tensor, value: torch.Tensor) -> bool:

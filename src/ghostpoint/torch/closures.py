@@ -20,7 +20,8 @@ def variables_of(closure: Any) -> dict[str, Any]:
     if not isinstance(code, CodeType):
         return {}
     found: dict[str, Any] = {}
-    for name in code.co_names:
+    taken, stored = _names(code)
+    for name in taken:
         if name in closure.__globals__:
             found[name] = closure.__globals__[name]
     for name, cell in zip(code.co_freevars, closure.__closure__ or (), strict=True):
@@ -29,11 +30,12 @@ def variables_of(closure: Any) -> dict[str, Any]:
         except ValueError:  # it has no value yet
             continue
     kinds = (torch.Tensor, list, tuple, dict)
-    return {name: value for name, value in found.items() if isinstance(value, kinds) and name not in _stored(code)}
+    return {name: value for name, value in found.items() if isinstance(value, kinds) and name not in stored}
 
 
 @lru_cache(maxsize=256)
-def _stored(code: CodeType) -> frozenset[str]:
-    """The names from around it that a function gives values."""
-    storing = ("STORE_DEREF", "STORE_GLOBAL")
-    return frozenset(one.argval for one in dis.get_instructions(code) if one.opname in storing)
+def _names(code: CodeType) -> tuple[frozenset[str], frozenset[str]]:
+    """The global names that a function takes, and the names from around it that it gives values."""
+    steps = [(one.opname, one.argval) for one in dis.get_instructions(code)]
+    taken = frozenset(name for step, name in steps if step in ("LOAD_GLOBAL", "LOAD_NAME"))
+    return taken, frozenset(name for step, name in steps if step in ("STORE_DEREF", "STORE_GLOBAL"))

@@ -73,9 +73,9 @@ class Distance:
         one has not.
     axis : int or None
         That axis, where it is known.
-    counted : bool tensor or None
+    counted : bool or real tensor, or None
         Of cross-entropy with an index that is ignored: which answers count, in the order of the
-        outputs.
+        outputs, or by what each is multiplied.
     logarithms : bool
         Of cross-entropy: whether outputs are logits, or logarithms of probabilities, and not
         probabilities.
@@ -132,7 +132,7 @@ class Distance:
         if self.kind != "cross_entropy":
             change = _where_moved(change, old, new)
             if self.weights is not None and self.weights.shape in (change.shape, ()):
-                return (change * self.weights).sum()
+                return torch.where(self.weights != 0, change * self.weights, 0.0).sum()
         total = change.sum()
         total = total if self.total else total / self._count(change)
         return total if self.scale == 1.0 else self.scale * total
@@ -157,7 +157,8 @@ class Distance:
         # an answer that cannot be given, of logit -inf, counts nothing: 0 log 0 = 0
         change = torch.where(p > 0, p * (log_p - log_q), 0.0).sum(axis)
         if self.counted is not None and self.counted.numel() == change.numel():
-            change = change.reshape(-1) * self.counted.reshape(-1)
+            counted = self.counted.reshape(-1)
+            change = torch.where(counted != 0, change.reshape(-1) * counted, 0.0)
         return change
 
 
@@ -193,7 +194,7 @@ def distance_of_graph(loss: torch.Tensor, outputs: torch.Tensor) -> Distance | N
     (parts, stacks of steps, other shapes), or probabilities where the loss is taken of logits. A
     loss computed by a compiled function shows no operators.
     """
-    edge, node, squashed = _between(loss, outputs)
+    edge, node, squashed, ends = _between(loss, outputs)
     kind = None if node is None else _kind_of(node)
     if kind is None or (squashed and (kind, squashed) not in _OF_PROBABILITIES):
         return None
@@ -203,7 +204,7 @@ def distance_of_graph(loss: torch.Tensor, outputs: torch.Tensor) -> Distance | N
     weights, root = weights_of(loss, node)
     if root:
         found = replace(found, doubt=f"the loss is a {root.lower()} of its error, and has another unit")
-    alone = not several(loss, node)
+    alone = not several(loss, node, ends)
     if weights is not None and bool((weights < 0).any()):  # the logarithm of a probability
         weights = -weights if bool((weights <= 0).all()) else None
     if weights is not None and not bool((weights > 0).any()):
@@ -218,20 +219,25 @@ def distance_of_graph(loss: torch.Tensor, outputs: torch.Tensor) -> Distance | N
     elif positive is not None:
         found = replace(found, doubt=found.doubt or "weights of positive answers (pos_weight) are left out")
     if weights is not None:
-        each = _of_each(node, weights) if alone and not squashed else None
-        moved = None if each is None else moved_weights(node, edge, each, outputs.shape)
+        each = _of_each(node, weights) if alone else None
+        if each is None or not squashed:
+            moved = None if each is None else moved_weights(node, edge, each, outputs.shape)
+        else:  # numbers of the outputs are those of what the loss is taken of, in their places
+            moved = each if each.shape == outputs.shape else None
         if moved is not None:
             found = replace(found, weights=moved)
         elif name_of(node) == "Pow":  # a squared error by hand, with sums, means and masks as they are
             found = replace(found, weights=weights)
         elif weights.numel() == 1:
             found = replace(found, scale=float(weights), items=0 if alone else _items(node))
+        if weights.numel() > 1 and moved is None:
+            found = replace(found, doubt=found.doubt or "weights, sums or masks of the loss are left out")
     own = getattr(node, "_saved_self", None)
     if found.weights is None and alone and isinstance(own, torch.Tensor) and own.numel() < outputs.numel():
         found = replace(found, doubt=found.doubt or _ALL_COUNT)
     if squashed:
         return found
-    functions = functions_between(node, edge)
+    functions = functions_between(node, edge, differences=kind == "squared")
     if functions is None and alone:
         found = replace(found, doubt=found.doubt or "what the loss takes of the outputs before its error is not known")
     return replace(found, functions=tuple(functions or ()))
@@ -269,6 +275,9 @@ def _weighed(found: Distance, node: Any, weights: torch.Tensor, alone: bool) -> 
         return found
     total = float(each.sum())
     counted = each > 0 if found.counted is None else (each > 0) & found.counted
+    some = each[counted]
+    if len(some) and float(some.max() - some.min()) > 1e-5 * float(some.max()):
+        return replace(found, counted=torch.where(counted, each, 0.0).float(), total=False, items=1)
     return replace(found, counted=counted, total=False, scale=1.0 if abs(total - 1) < 1e-5 else total)
 
 
@@ -279,13 +288,13 @@ def reading_of_graph(loss: torch.Tensor, outputs: torch.Tensor) -> str | None:
     Only the names of operators are looked at, so the graph may have been through its backward pass.
     """
     try:
-        edge, node, squashed = _between(loss, outputs)
+        edge, node, squashed, _ = _between(loss, outputs)
         kind = None if node is None else _kind_of(node)
     except RuntimeError:  # what a node had saved is gone
         return None
     if kind is None or kind == "squared":
         return None
-    if squashed or kind == "probabilities":
+    if squashed:
         return "classes" if squashed == "LogSoftmax" else "probabilities"
     if kind == "bce":
         return "logits"
@@ -294,23 +303,26 @@ def reading_of_graph(loss: torch.Tensor, outputs: torch.Tensor) -> str | None:
         if following is None or following is edge:
             break
         name = name_of(following)
-        taken = name if name in ("Log", "LogSoftmax", "Softmax") else taken
+        taken = name if name in ("Log", "LogSoftmax", "Sigmoid", "Softmax") else taken
         following = only(following)
+    if kind == "probabilities":
+        return {"": "probabilities", "Sigmoid": "logits"}.get(taken)
     return "probabilities" if taken == "Log" else "classes"
 
 
-def _between(loss: torch.Tensor, outputs: torch.Tensor) -> tuple[Any, Any, str]:
-    """The node that gives the outputs, the known operator of the loss above them, and what has made
-    the outputs of what that is taken of; None for nodes that there are not.
+def _between(loss: torch.Tensor, outputs: torch.Tensor) -> tuple[Any, Any, str, set[Any]]:
+    """The node that gives the outputs, the known operator of the loss above them, what has made the
+    outputs of what that is taken of, and the nodes that give that; None for nodes that there are
+    not.
     """
     edge = _node_of(outputs)
     if edge is None or loss.grad_fn is None:
-        return None, None, ""
+        return None, None, "", set()
     reached, node = _operator_above({edge}, loss.grad_fn, _NEAR)
     if node is not None:
-        return edge, node, ""
+        return edge, node, "", {edge}
     ends, squashed = ({edge}, "") if reached else _rearranged(edge)
-    return edge, _operator_above(ends, loss.grad_fn, _NODES)[1], squashed
+    return edge, _operator_above(ends, loss.grad_fn, _NODES)[1], squashed, ends
 
 
 def _items(node: Any) -> int:

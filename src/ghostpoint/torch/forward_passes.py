@@ -100,9 +100,9 @@ class ForwardPasses:
             buffers = Buffers(self.model, values=self._changes_buffers)
             loss, outputs = self.called(closure)
             distance = self._distance_for(loss, outputs)
-            known, self._changes_buffers = self._changes_buffers, not buffers.unchanged()
+            self._changes_buffers = not buffers.unchanged()
             self.pure = before == self._states() and not self._changes_buffers
-            buffers = buffers if known and self._changes_buffers else None
+            buffers = buffers if self._changes_buffers else None
         one = _Pass(closure, before, buffers, autocast, loss.detach(), _detached(outputs), distance)
         one.variables = variables_of(closure)
         self.pending.append(one)

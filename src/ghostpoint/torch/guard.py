@@ -143,8 +143,9 @@ class Guard:
         self._repeats = 0
         # of the update in progress
         self._theta: torch.Tensor | None = None
+        self._known: list[tuple[int, int]] = []  # the parameters in it
         self._work: torch.Tensor | None = None
-        self._withheld: list[torch.Tensor | None] | None = None
+        self._withheld: Replaced | None = None
         self._replaced: Replaced | None = None
         self._loss = float("nan")
         for other in guards_of(self.optimizer, Guard):
@@ -270,8 +271,7 @@ class Guard:
             loss.backward()
             return loss
 
-        loss = self.optimizer.step(with_gradient)
-        return torch.as_tensor(loss).detach()
+        return torch.as_tensor(self.optimizer.step(with_gradient)).detach()
 
     # Hooks of the optimizer.
 
@@ -319,8 +319,7 @@ class Guard:
         sizes = [
             torch.linalg.vector_norm(self.parameters.gradients_of(tensors)) for tensors, _ in self.parameters.pieces()
         ]
-        losses = torch.stack([one.loss.reshape(()).to(sizes[0]) for one in pending])
-        together = torch.stack(sizes)
+        losses, together = torch.stack([one.loss.reshape(()).to(sizes[0]) for one in pending]), torch.stack(sizes)
         size, norm, self._loss = torch.stack([together.sum(), together.norm(), losses.mean()]).tolist()
         if not (abs(size) < float("inf") and abs(self._loss) < float("inf")):
             # without gradients an optimizer leaves parameters and momenta alone
@@ -329,8 +328,8 @@ class Guard:
             return
         self._follow_batch()
         unit = float(getattr(optimizer, "grad_scale", None) or 1.0)  # of a fused optimizer
-        count = sum(p.numel() for p in self.parameters.tensors)
-        if self._theta is None or len(self._theta) != count:
+        known, self._known = self._known, self.parameters.places()
+        if self._theta is None or known != self._known:
             self._fixed.forget()
             self._theta = self.parameters.values()
         else:
@@ -363,8 +362,8 @@ class Guard:
                 self._withheld = None
                 return self._record(Update(number, "skipped", rule, 0.0, ("not finite",), loss))
             if not passes.pending:
-                own = "lbfgs" in self._warned  # which says the same of every step
-                self._warn("lbfgs" if own else "unguarded", UNGUARDED)
+                # the first of the two says the same of every step
+                self._warn("lbfgs" if "lbfgs" in self._warned else "unguarded", UNGUARDED)
                 return self._record(Update(number, "unguarded", rule, 1.0))
             self._judge(number, rule)
         finally:
@@ -484,8 +483,9 @@ class Guard:
         self._passes.forget_kept()
         self._passes.calls = 0
         self._counts = dict(state["counts"])
-        theta = state["theta"]
-        self._theta = None if theta is None else theta.to(self.parameters.device, self.parameters.dtype).clone()
+        self._known = self.parameters.places()
+        fits = (theta := state["theta"]) is not None and len(theta) == sum(size for _, size in self._known)
+        self._theta = theta.to(self.parameters.device, self.parameters.dtype).clone() if fits else None
         self._expected, self._repeats = state["expected"], state["repeats"]
         self._expected_at = self._passes.versions()
         self._is_fixed = state["is_fixed"] if self.batch == "auto" else self.batch == "fixed"

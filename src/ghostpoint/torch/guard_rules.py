@@ -190,7 +190,8 @@ class FreshBatches:
         How far the parameters may move in one update, relative to their norm, where the loss is
         steep and as high as in the mean; ``inf`` for no limit.
     flat : float
-        The slope e below which the loss is flat, and updates are shorter; 0 for one length.
+        The slope e below which the loss is flat, and updates are shorter; 0 for the cap at every
+        slope.
     overshoot : float
         The mean slope that is aimed at, in units of its root mean square; ``inf`` for a pace of 1.
         With 0.1 the last part of the loss falls slowly.

@@ -85,7 +85,8 @@ def placement_of(node: Any, edge: Any, shape: torch.Size, counted: torch.Tensor 
     if len(own) == 1:
         own, axis = torch.Size([1, *own]), 1
     if len(own) == 2 and axis == 1 and shape[-1:] == own[1:] and _keeps_order(node, edge):
-        return len(shape) - 1, None if counted is None or bool(counted.all()) else counted.reshape(shape[:-1]), True
+        whole = counted is None or (not counted.is_floating_point() and bool(counted.all()))
+        return len(shape) - 1, None if whole or counted is None else counted.reshape(shape[:-1]), True
     if shape.numel() > _MOST:
         return None
     along = [1] * len(own)
@@ -107,6 +108,8 @@ def placement_of(node: Any, edge: Any, shape: torch.Size, counted: torch.Tensor 
             logarithm = True
         elif name == "Log" and not logarithm:
             logarithm = taken = True
+        elif name in ("Alias", "Clone", "ToCopy"):
+            pass  # the order stays, and a coarser type would round the marks
         elif name in _MOVING:
             moved = [_through(following, mark) for mark in marks]
             if any(one is None for one in moved):
@@ -138,6 +141,8 @@ def placement_of(node: Any, edge: Any, shape: torch.Size, counted: torch.Tensor 
     answers = (marks[0] > 0).any(places[0])
     if counted is not None:
         answers &= (marks[1] > 0).any(places[0])
+        if counted.is_floating_point():
+            return places[0], torch.where(answers, marks[1].amax(places[0]), 0.0), not taken
     return places[0], None if bool(answers.all()) else answers, not taken
 
 
@@ -167,15 +172,15 @@ def moved_weights(node: Any, edge: Any, weights: torch.Tensor, shape: torch.Size
     """Weights of the numbers that a node is given, as weights of the outputs of a ``shape``, which
     ``edge`` gives: 0 for what the node does not get. None where that cannot be followed.
     """
-    if shape.numel() > _MOST:
-        return None
     following = only(node)
     for _ in range(_LONGEST):
         if following is edge:
             return weights.reshape(shape) if weights.numel() == shape.numel() else None
         name = None if following is None else name_of(following)
-        if name in _MOVING:
-            moved = _through(following, weights)
+        if name in ("Alias", "Clone", "ToCopy"):
+            pass
+        elif name in _MOVING:
+            moved = _through(following, weights) if shape.numel() <= _MOST else None
             if moved is None:
                 return None
             weights = moved
@@ -185,9 +190,11 @@ def moved_weights(node: Any, edge: Any, weights: torch.Tensor, shape: torch.Size
     return None
 
 
-def functions_between(node: Any, edge: Any) -> list[Callable[[torch.Tensor], torch.Tensor]] | None:
-    """What is taken of each output before the operator ``node`` sees it, in order, apart from
-    numbers that are added; None where that cannot be followed.
+def functions_between(
+    node: Any, edge: Any, *, differences: bool
+) -> list[Callable[[torch.Tensor], torch.Tensor]] | None:
+    """What is taken of each output before the operator ``node`` sees it, in order; None where that
+    cannot be followed. Numbers that are added can be left out where only ``differences`` count.
     """
     found: list[Callable[[torch.Tensor], torch.Tensor]] = []
     following, moves = only(node), False
@@ -205,7 +212,7 @@ def functions_between(node: Any, edge: Any) -> list[Callable[[torch.Tensor], tor
             found.append(partial(torch.mul if name == "Mul" else torch.div, other=factor))
         elif name in REARRANGING:
             moves = moves or name not in ("Alias", "Clone", "ToCopy")
-        elif name not in ("Sub", "Rsub", "Add"):
+        elif name not in ("Sub", "Rsub", "Add") or not differences or any(map(_is_curved, found)):
             return None
         following = only(following)
     return None
@@ -244,6 +251,11 @@ def _has_scalar(node: Any) -> bool:
     return factor is not None and factor.numel() == 1
 
 
+def _is_curved(function: Any) -> bool:
+    """Whether a function does more than multiply or divide."""
+    return "other" not in getattr(function, "keywords", {})
+
+
 def _is_scalar(function: Any) -> bool:
     """Whether a function multiplies or divides by a plain number."""
     other = getattr(function, "keywords", {}).get("other")
@@ -273,13 +285,28 @@ def weights_of(loss: torch.Tensor, node: Any) -> tuple[torch.Tensor | None, str]
     return weights.detach(), ""
 
 
-def several(loss: torch.Tensor, node: Any) -> bool:
-    """Whether a loss has another operator of the kind of ``node``."""
+def several(loss: torch.Tensor, node: Any, ends: set[Any]) -> bool:
+    """Whether a loss has another operator of the kind of ``node`` above the outputs, which the
+    ``ends`` are.
+    """
     seen, level = {loss.grad_fn}, [loss.grad_fn]
     for one in level:  # it grows meanwhile
-        if one is node:
+        if one is node or one in ends:
             continue  # what is below it is the network
-        if name_of(one) == name_of(node):
+        if name_of(one) == name_of(node) and _leads_to(one, ends):
+            return True
+        for child, _ in getattr(one, "next_functions", ()):
+            if child is not None and child not in seen and len(seen) < _NODES:
+                seen.add(child)
+                level.append(child)
+    return False
+
+
+def _leads_to(start: Any, ends: set[Any]) -> bool:
+    """Whether one of the ends is below a node."""
+    seen, level = {start}, [start]
+    for one in level:  # it grows meanwhile
+        if one in ends:
             return True
         for child, _ in getattr(one, "next_functions", ()):
             if child is not None and child not in seen and len(seen) < _NODES:

@@ -459,6 +459,7 @@ class Monitor:
             "rows": rows,
             "widest": list(seen),
             "measured": dict(self._measured),
+            "outputs": self._outputs.state_dict(),
             "version": __version__,
         }
 
@@ -466,13 +467,14 @@ class Monitor:
         """Go on from a checkpoint: steps go on, so that the log does."""
         self.step = self._first_step = self._read_step = self._logged = int(state["step"])
         self._judged, self._measured = None, dict(state.get("measured", {}))
+        self._outputs.load_state_dict(state.get("outputs", {}))
         self._rows.begin_with(state["record"], state.get("rows", {}), state.get("widest"))
 
     # The rest.
 
     def _due(self, name: str, at: int) -> bool:
-        every, last = self.every[name], self._measured.get(name, self._first_step - 1)
-        if every is None or not (at == last or at // every > last // every):
+        every, last = self.every[name], self._measured.get(name)
+        if every is None or not (last is None or at == last or at - last >= every):
             return False
         self._measured[name] = at
         return True

@@ -74,6 +74,17 @@ class GivenOutputs:
             self._asked += 1
             self.kind = reading_of_graph(loss, outputs) or "auto"
 
+    def state_dict(self) -> dict[str, Any]:
+        """What earlier outputs have told."""
+        zeros = None if self._zeros is None else bool(self._zeros)
+        return {"kind": self.kind, "axis": self._axis, "zeros": zeros}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave; a kind that is given stays."""
+        self.kind = state.get("kind", self.kind) if self.kind == "auto" else self.kind
+        self._axis, zeros = state.get("axis"), state.get("zeros")
+        self._zeros = None if zeros is None else torch.tensor(zeros)
+
     def states(self, states: Any) -> torch.Tensor | None:
         """The share of saturated ones; None, with a warning, where they cannot be read."""
         try:

@@ -55,7 +55,14 @@ class Parameters:
     def tensors(self) -> list[torch.Tensor]:
         """The parameters themselves, without frozen ones; groups may be added while training."""
         every = [p for group in self.optimizer.param_groups for p in group["params"]]
-        return [p for p in every if p.requires_grad] or every
+        # an optimizer moves a frozen one that still has a gradient, by its momentum or decay
+        return [p for p in every if p.requires_grad or p.grad is not None] or every
+
+    def places(self) -> list[tuple[int, int]]:
+        """Where they stand among all of the optimizer, and their sizes."""
+        trained = {id(p) for p in self.tensors}
+        every = [p for group in self.optimizer.param_groups for p in group["params"]]
+        return [(place, p.numel()) for place, p in enumerate(every) if id(p) in trained]
 
     @property
     def devices(self) -> tuple[torch.device, ...]:
@@ -118,8 +125,9 @@ class Parameters:
         """
         of_groups: dict[int, float] = {}
         for group in self.optimizer.param_groups:
-            of_groups.update(dict.fromkeys(map(id, group["params"]), abs(float(group.get("lr", 1.0)))))
-        found = [0.0 if p.grad is None else of_groups[id(p)] for p in self.tensors]
+            rate = group.get("lr")
+            of_groups.update(dict.fromkeys(map(id, group["params"]), 1.0 if rate is None else abs(float(rate))))
+        found = [of_groups[id(p)] if p.requires_grad and p.grad is not None else 0.0 for p in self.tensors]
         fastest = max(found)
         return [rate / fastest if rate < fastest else 1.0 for rate in found] if fastest > 0 else [0.0] * len(found)
 
@@ -134,10 +142,11 @@ class Parameters:
         """Changes when a parameter is written to, or another one takes its place."""
         return [(id(p), p._version) for p in self.tensors]
 
-    def withhold_gradients(self) -> list[torch.Tensor | None]:
-        """Take the gradients away, as if there were none."""
-        held = [p.grad for p in self.tensors]
-        for p in self.tensors:
+    def withhold_gradients(self) -> Replaced:
+        """Take the gradients away, as if there were none; the parameters and what they had."""
+        held: Replaced = [(p, p.grad) for p in self.tensors]
+        for p, _ in held:
+            assert p is not None
             p.grad = None
         return held
 
@@ -164,9 +173,10 @@ class Parameters:
             if p.grad is new:
                 p.grad = old
 
-    def give_back_gradients(self, held: list[torch.Tensor | None]) -> None:
+    def give_back_gradients(self, held: Replaced) -> None:
         """Put back what :meth:`withhold_gradients` took."""
-        for p, gradient in zip(self.tensors, held, strict=True):
+        for p, gradient in held:
+            assert p is not None
             p.grad = gradient
 
     def flat(self, tensor: torch.Tensor) -> torch.Tensor:
