@@ -237,7 +237,6 @@ def test_what_does_not_count_may_be_nan():
 def test_more_classes_than_a_half_precise_number_counts():
     o = torch.randn(6, 4, 300).requires_grad_() * 1.0
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = F.cross_entropy((o @ torch.eye(300))[:, -1].float(), torch.arange(6))
         outputs = o @ torch.eye(300)
         loss = F.cross_entropy(outputs[:, -1].float(), torch.arange(6))
     found = distance_of_graph(loss, outputs)

@@ -3,6 +3,7 @@
 import copy
 import math
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -115,21 +116,18 @@ def test_an_optimizer_may_have_no_rate():
 
 
 def test_attributes_of_what_is_bound_are_no_variables_of_the_loop():
-    class Batch:
-        pass
-
-    batch = Batch()
     model = body_and_head()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     guard = Guard(model, optimizer, batch="fresh")
-    space = {"x": None, "guard": guard, "F": F, "model": model, "batch": batch}
+    # at the level of a module, where the loop's variables have the names of the attributes
     code = """
 for x, y in parts:
-    batch.x, batch.y = x, y
-    loss, _ = guard.evaluate(lambda x=x, y=y: (F.mse_loss(out := model(x), y), out))
+    one = SimpleNamespace(x=x, y=y)
+    loss, _ = guard.evaluate(lambda one=one: (F.mse_loss(out := model(one.x), one.y), out))
     loss.backward()
 """
-    exec(code, space | {"parts": list(zip(X.split(16), Y.split(16), strict=True))})
+    parts = list(zip(X.split(16), Y.split(16), strict=True))
+    exec(code, {"SimpleNamespace": SimpleNamespace, "guard": guard, "F": F, "model": model, "parts": parts})
     optimizer.step()  # a warning would be an error
     assert guard.counts["updates"] == 1
 

@@ -27,6 +27,7 @@ from ghostpoint.torch.loss_graph import (
     only,
     placement_of,
     several,
+    signed,
     weights_of,
 )
 
@@ -261,7 +262,7 @@ def _weighed(found: Distance, node: Any, weights: torch.Tensor, alone: bool) -> 
     if name_of(node) == "LogSoftmax":  # those of the classes of an answer sum to its weight
         if weights.shape != node._saved_result.shape:
             return found
-        each = weights.sum(_signed(node._saved_dim))
+        each = weights.sum(signed(node._saved_dim))
     elif getattr(node, "_saved_weight", None) is not None:  # of classes
         target = node._saved_target
         each = node._saved_weight[target.clamp(min=0)] * (target != _signed_index(node))
@@ -335,12 +336,7 @@ def _items(node: Any) -> int:
 
 def _signed_index(node: Any) -> int:
     """The index that a loss ignores, which its node has written down without a sign."""
-    return _signed(node._saved_ignore_index)
-
-
-def _signed(number: int) -> int:
-    """A number that a node has written down without its sign."""
-    return number - 2**64 if number >= 2**63 else number
+    return signed(node._saved_ignore_index)
 
 
 def _placed(found: Distance, node: Any, edge: Any, shape: torch.Size, *, alone: bool) -> Distance:
@@ -449,7 +445,5 @@ def _refined(distance: Distance, node: Any) -> Distance:
         counted = node._saved_target != _signed_index(node)
         return replace(found, classes=node._saved_self.shape[-1 if node._saved_self.ndim == 1 else 1], counted=counted)
     if name.startswith("LogSoftmax"):
-        shape = node._saved_result.shape
-        dim = node._saved_dim
-        return replace(found, classes=shape[dim - 2**64 if dim >= 2**63 else dim])
+        return replace(found, classes=node._saved_result.shape[signed(node._saved_dim)])
     return found

@@ -16,7 +16,7 @@ from ghostpoint.torch.forward_passes import Closure, ForwardPasses
 from ghostpoint.torch.guard_rules import FixedBatch, FreshBatches
 from ghostpoint.torch.judges import FixedJudge, FreshJudge
 from ghostpoint.torch.momenta import clear_momenta
-from ghostpoint.torch.parameters import Parameters, Replaced
+from ghostpoint.torch.parameters import Parameters, Replaced, Withheld
 from ghostpoint.torch.step_hooks import (
     COMPILED,
     EVALUATES,
@@ -145,7 +145,7 @@ class Guard:
         self._theta: torch.Tensor | None = None
         self._known: list[tuple[int, int]] = []  # the parameters in it
         self._work: torch.Tensor | None = None
-        self._withheld: Replaced | None = None
+        self._withheld: Withheld | None = None
         self._replaced: Replaced | None = None
         self._loss = float("nan")
         for other in guards_of(self.optimizer, Guard):

@@ -7,7 +7,7 @@ where the outputs have its numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,7 @@ __all__ = [
     "only",
     "placement_of",
     "several",
+    "signed",
     "weights_of",
 ]
 
@@ -61,7 +62,7 @@ def name_of(node: Any) -> str:
     return type(node).__name__.rstrip("0123456789").removesuffix("Backward")
 
 
-def _signed(number: int) -> int:
+def signed(number: int) -> int:
     """A number that a node has written down without its sign."""
     return number - 2**64 if number >= 2**63 else number
 
@@ -81,7 +82,7 @@ def placement_of(node: Any, edge: Any, shape: torch.Size, counted: torch.Tensor 
         device = node._saved_self.device
     else:
         own, device = node._saved_result.shape, node._saved_result.device
-        axis = _signed(node._saved_dim) % len(own)
+        axis = signed(node._saved_dim) % len(own)
     if len(own) == 1:
         own, axis = torch.Size([1, *own]), 1
     if len(own) == 2 and axis == 1 and shape[-1:] == own[1:] and _keeps_order(node, edge):
@@ -205,7 +206,7 @@ def functions_between(
             return found[::-1] if plain or not moves else None
         name = None if following is None else name_of(following)
         if name == "Softmax":
-            found.append(partial(torch.softmax, dim=_signed(following._saved_dim)))
+            found.append(partial(torch.softmax, dim=signed(following._saved_dim)))
         elif name in _FUNCTIONS:
             found.append(_FUNCTIONS[name])
         elif name in ("Mul", "Div") and (factor := _factor_of(following)) is not None:
@@ -289,30 +290,21 @@ def several(loss: torch.Tensor, node: Any, ends: set[Any]) -> bool:
     """Whether a loss has another operator of the kind of ``node`` above the outputs, which the
     ``ends`` are.
     """
-    seen, level = {loss.grad_fn}, [loss.grad_fn]
-    for one in level:  # it grows meanwhile
-        if one is node or one in ends:
-            continue  # what is below it is the network
-        if name_of(one) == name_of(node) and _leads_to(one, ends):
-            return True
-        for child, _ in getattr(one, "next_functions", ()):
-            if child is not None and child not in seen and len(seen) < _NODES:
-                seen.add(child)
-                level.append(child)
-    return False
+    others = (one for one in _below(loss.grad_fn, {node, *ends}) if name_of(one) == name_of(node) and one is not node)
+    return any(one in ends or not ends.isdisjoint(_below(one, ends)) for one in others)
 
 
-def _leads_to(start: Any, ends: set[Any]) -> bool:
-    """Whether one of the ends is below a node."""
+def _below(start: Any, ends: set[Any]) -> Iterator[Any]:
+    """A node and those that it leads to, level by level, but for what is below one of the ends."""
     seen, level = {start}, [start]
     for one in level:  # it grows meanwhile
+        yield one
         if one in ends:
-            return True
+            continue
         for child, _ in getattr(one, "next_functions", ()):
             if child is not None and child not in seen and len(seen) < _NODES:
                 seen.add(child)
                 level.append(child)
-    return False
 
 
 def _way(start: Any, node: Any) -> list[tuple[Any, int]]:

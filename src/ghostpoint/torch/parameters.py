@@ -8,10 +8,12 @@ import torch
 
 from ghostpoint.errors import InputError
 
-__all__ = ["Parameters", "Replaced"]
+__all__ = ["Parameters", "Replaced", "Withheld"]
 
 #: gradients as they were, and what stands in their place
 Replaced = list[tuple[torch.Tensor | None, torch.Tensor | None]]
+#: parameters, and the gradients that were taken from them
+Withheld = list[tuple[torch.Tensor, torch.Tensor | None]]
 #: numbers of small parameters that are worked on together
 _TOGETHER = 1 << 16
 
@@ -142,11 +144,10 @@ class Parameters:
         """Changes when a parameter is written to, or another one takes its place."""
         return [(id(p), p._version) for p in self.tensors]
 
-    def withhold_gradients(self) -> Replaced:
+    def withhold_gradients(self) -> Withheld:
         """Take the gradients away, as if there were none; the parameters and what they had."""
-        held: Replaced = [(p, p.grad) for p in self.tensors]
+        held = [(p, p.grad) for p in self.tensors]
         for p, _ in held:
-            assert p is not None
             p.grad = None
         return held
 
@@ -173,10 +174,9 @@ class Parameters:
             if p.grad is new:
                 p.grad = old
 
-    def give_back_gradients(self, held: Replaced) -> None:
+    def give_back_gradients(self, held: Withheld) -> None:
         """Put back what :meth:`withhold_gradients` took."""
         for p, gradient in held:
-            assert p is not None
             p.grad = gradient
 
     def flat(self, tensor: torch.Tensor) -> torch.Tensor:
