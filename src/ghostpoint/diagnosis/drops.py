@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ghostpoint.diagnosis.levels import Levels
 from ghostpoint.diagnosis.segments import Course
 from ghostpoint.diagnosis.series import Series, median, median_of_three
+from ghostpoint.diagnosis.slowing import CRITERION, support_of
 
 Floats = NDArray[np.float64]
 __all__ = ["ABRUPT", "Drop", "abrupt_share", "drops_of", "stairs"]
@@ -38,15 +39,17 @@ class Drop(NamedTuple):
     scheduled: bool
     scale: str
     factor: float = 1.0  # loss before over loss after, on the logarithmic scale
+    support: float = np.inf  # of the wait before it, see ``slowing``
 
     @property
     def abrupt(self) -> bool:
-        """Quick after a wait, and not by a cut of the learning rate."""
+        """Quick after a wait that is no noise, and not by a cut of the learning rate."""
         return self.is_abrupt(1.0)
 
     def is_abrupt(self, strictness: float) -> bool:
-        """With the threshold divided by ``strictness``."""
-        return self.haste < ABRUPT / strictness and not self.scheduled
+        """With the thresholds of haste divided, and of support multiplied, by ``strictness``."""
+        waited = self.support > CRITERION * strictness
+        return self.haste < ABRUPT / strictness and waited and not self.scheduled
 
 
 def drops_of(series: Series, levels: Levels) -> list[Drop]:
@@ -117,7 +120,7 @@ def _drops(series: Series, levels: Levels, course: Course, scale: str) -> list[D
     if edges[-1][1] < bottom:
         edges.append((bottom, bottom))
     before: list[tuple[int, float]] = []  # of the flat stretches so far: first bin, level
-    for (f0, a), (b, _) in pairwise(edges):
+    for (f0, a), (b, after) in pairwise(edges):
         high = min(float(median(fit[(f0 + a) // 2 : a + 1])) if a > f0 else float(fit[a]), chance)
         if a > f0:
             own, f0 = (f0, high), _since(before, fit, f0, a, high, whole)
@@ -146,6 +149,9 @@ def _drops(series: Series, levels: Levels, course: Course, scale: str) -> list[D
         if waited < 3 and not (plateau[1] > plateau[0] and a == f0):
             haste = float(last - first) / passed if a > 0 and waited >= 3 else 1.0  # no plateau: no wait
         linear_size = float(np.exp(high) - np.exp(deep)) if log else size
+        support = 0.0  # of a drop that is too slow to be abrupt at any strictness
+        if haste < 2 * ABRUPT:
+            support = support_of(series.loss, course, log, f0, max(after, b))
         found.append(
             Drop(
                 first,
@@ -157,6 +163,7 @@ def _drops(series: Series, levels: Levels, course: Course, scale: str) -> list[D
                 _rate_cut(series, first, last),
                 scale,
                 float(np.exp(size)) if log else 1.0,
+                support,
             )
         )
     return found

@@ -1,0 +1,96 @@
+"""Whether a drop follows a wait: the record against the best course that only slows down.
+
+A loss that learns gradually falls fastest at first: its course is convex and never rises, whatever
+its law (a line, an exponential, a power law and sums of them are). A plateau with a drop at its end
+is not. Noise can look like one, and more so where it is larger at the top of the course. So a drop
+counts only if the record is much less likely under the likeliest convex course.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+from ghostpoint.diagnosis.segments import Course
+from ghostpoint.diagnosis.series import median, memory_of
+
+__all__ = ["CRITERION", "convex_fit", "noise_by_level", "support_of"]
+
+Floats = NDArray[np.float64]
+#: support above which a drop follows a wait: the Bayesian information criterion for the three
+#: parameters of one more piece
+CRITERION = 3.0
+#: the noise that grows with the level over the other, at the median level: those that are tried
+_RATIOS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1e4, 1e8)
+
+
+def support_of(values: Floats, course: Course, logarithmic: bool, first: int, last: int) -> float:
+    """How much the record supports the course of bins ``first`` to ``last`` against every one that
+    only slows down.
+
+    Parameters
+    ----------
+    values : array (n,)
+        The losses of the record, on a linear scale.
+    course : Course of M bins
+        On a linear or, if ``logarithmic``, on a logarithmic scale.
+    first, last : int
+        The bins from the beginning of the plateau to the end of what follows the drop.
+
+    Returns
+    -------
+    float
+        ``sum_b ((y_b - c(t_b)) / s_b)**2 - sum_b ((y_b - f(t_b)) / s_b)**2`` over log(M), with the
+        fit f of the course and the c of :func:`convex_fit`: twice the logarithm of the ratio of
+        their likelihoods. s is the larger of the course's error and of :func:`noise_by_level`.
+    """
+    count = np.diff(course.edges)
+    fit = np.repeat(course.fit, count)
+    # on a logarithmic scale the noise that does not grow with the level is as one over it
+    noise = noise_by_level(np.log(values), np.exp(-fit)) if logarithmic else noise_by_level(values, fit)
+    noise = np.add.reduceat(noise, course.edges[:-1]) / count
+    # standard error of the median of a bin, as in segments
+    noise = np.where(count > 2, 1.25, 1.0) * noise / np.sqrt(count)
+    here = slice(first, last + 1)
+    t, y, s = course.epoch[here], course.value[here], np.maximum(noise, course.error)[here]
+    slows = float((((y - convex_fit(t, y, s)) / s) ** 2).sum())
+    waits = float((((y - course.fit[here]) / s) ** 2).sum())
+    return (slows - waits) / float(np.log(max(len(course.fit), 3)))
+
+
+def convex_fit(t: Floats, y: Floats, s: Floats) -> Floats:
+    """The convex c that never rises and minimises ``sum_i ((y_i - c(t_i)) / s_i)**2``, at t (m,).
+
+    It is a constant and hinges ``w_j max(t_j - t, 0)`` with w_j >= 0 (non-negative least squares).
+    """
+    x = (t - t[0]) / max(float(t[-1] - t[0]), 1e-300)
+    hinges = np.maximum(x[None, 1:] - x[:, None], 0.0)
+    unit = max(float(np.ptp(y)), float(s.max()), 1e-300)
+    base = float(y.min()) - 10 * unit  # below any such c: the constant may not be negative either
+    scaled = s / unit
+    basis = np.concatenate([hinges, np.ones((len(x), 1))], axis=1) / scaled[:, None]
+    weights, _ = nnls(basis, (y - base) / unit / scaled, maxiter=30 * basis.shape[1])
+    return np.asarray(base + unit * scaled * (basis @ weights))
+
+
+def noise_by_level(values: Floats, level: Floats) -> Floats:
+    """Standard deviation (n,) of noise whose variance is ``a + b level**2``.
+
+    The ratio of the two parts is the likeliest of :data:`_RATIOS` for the second differences of the
+    values, taken to be Laplace distributed, so that a jump says little. Noise with memory is
+    corrected as in ``segments``.
+    """
+    if len(values) < 5:
+        return np.zeros(len(values))
+    second = np.abs(np.diff(values, 2)) / np.sqrt(6.0)
+    relative = np.clip(np.abs(level) / max(median(np.abs(level)), 1e-300), 1e-50, 1e50)
+    least, best = np.inf, np.zeros(len(values))
+    for ratio in _RATIOS:
+        shape = np.hypot(1.0, ratio * relative)
+        scaled = second / shape[1:-1]
+        surprise = float(np.log(shape[1:-1]).sum() + len(scaled) * np.log(max(float(scaled.mean()), 1e-300)))
+        if surprise < least:
+            least, best = surprise, 1.4826 * median(scaled) * shape
+    memory = memory_of(values)
+    return np.asarray(best * np.sqrt(3.0 / ((1.0 - memory) * (3.0 - memory))))
