@@ -95,7 +95,7 @@ def levels_of(series: Series, chance_loss: float | None, chance_accuracy: float 
     linear = course_of(epoch, loss)
     logarithmic = None
     if loss.min() > 0 and linear.fit.max() > WIDE * max(np.quantile(linear.value, 0.02), 1e-300):
-        logarithmic = course_of(epoch, np.log(loss))
+        logarithmic = course_of(epoch, np.log(loss), logarithmic=True)
     fit = linear.fit
     few = min(max(n // 100, 1), 20)
     start = float(median(loss[: max(few, 1)])) if n > 30 else float(loss[0])

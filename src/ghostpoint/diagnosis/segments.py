@@ -20,12 +20,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostpoint.diagnosis.series import median, median_of_five, memory_of, noise_of
+from ghostpoint.diagnosis.series import median, median_of_five, memory_of, noise_by_level, noise_of, unseen
 
 __all__ = ["Course", "Segment", "course_of"]
 
 Floats = NDArray[np.float64]
 _EVEN, _EARLY = 120, 50
+#: points up to which noise may also be found by the level: longer records have ten windows of it
+_LEVELLED = 300
 #: rows of the matrix of costs that are made at a time: what lies right of its diagonal is not
 #: needed
 _ROWS = 32
@@ -103,32 +105,35 @@ class Course:
         return float(np.ptp(self.fit))
 
 
-def course_of(epoch: Floats, values: Floats) -> Course:
-    """The course of ``values`` (n,) over ``epoch`` (n,), n >= 3."""
+def course_of(epoch: Floats, values: Floats, logarithmic: bool = False) -> Course:
+    """The course of ``values`` (n,) over ``epoch`` (n,), n >= 3; ``logarithmic`` says that they are
+    logarithms.
+
+    A record too short for windows that follow its noise is fitted twice, the second time with noise
+    that grows with the level of the first fit where that is more.
+    """
     values = _despiked(values)
+    noise = _local_noise(values, _edges(len(values)))
+    course = _fitted(epoch, values, noise)
+    if len(values) <= _LEVELLED:
+        fit = np.repeat(course.fit, np.diff(course.edges))
+        # on a logarithmic scale the noise that does not grow with the level is as one over it
+        by_level = noise_by_level(values, np.exp(-fit) if logarithmic else fit)
+        by_level = np.add.reduceat(by_level, course.edges[:-1]) / np.diff(course.edges)
+        if (by_level > 1.2 * noise).any():
+            course = _fitted(epoch, values, np.maximum(by_level, noise))
+    return course
+
+
+def _fitted(epoch: Floats, values: Floats, noise: Floats) -> Course:
+    """The course for the standard deviation ``noise`` of one value at each bin."""
     n = len(values)
-    if n <= _EVEN + _EARLY:
-        edges = np.arange(n + 1)
-    else:
-        # bins of 1, 2, 4, ... points at the beginning, where a record may fall fast, until they are
-        # of even size
-        size = n // _EVEN
-        early = [np.arange(20)]
-        width = 1
-        while width < size:
-            early.append(np.asarray(early[-1][-1] + width * np.arange(1, 9)))
-            width *= 2
-        begin = np.concatenate(early)
-        begin = begin[begin < n // 4]
-        rest = np.arange(begin[-1] + size, n - size // 2, size)
-        edges = np.concatenate([begin, rest, [n]]).astype(np.int64)
+    edges = _edges(n)
     count = np.diff(edges)
     middle = np.add.reduceat(epoch, edges[:-1]) / count
     value = _medians(values, edges)
-    noise = _local_noise(values, edges)
-    # of noise with memory r, second differences show the share (1 - r) (3 - r) / 3 of the variance
     memory = memory_of(values)
-    noise = noise * np.sqrt(3.0 / ((1.0 - memory) * (3.0 - memory)))
+    noise = noise * unseen(memory)
     scale = float(np.ptp(value))
     # noise with memory leaves more in the bins than independent noise would
     rough = 0.0
@@ -146,6 +151,24 @@ def course_of(epoch: Floats, values: Floats) -> Course:
     doubt = error * np.minimum(1.0, 2.0 / np.sqrt(members))
     course = Course(middle, value, fit, error, edges, noise, doubt, ())
     return replace(course, segments=tuple(_joined(course, pieces, epoch)))
+
+
+def _edges(n: int) -> NDArray[np.int64]:
+    """Points at which the bins of n values begin, and n."""
+    if n <= _EVEN + _EARLY:
+        return np.arange(n + 1)
+    # bins of 1, 2, 4, ... points at the beginning, where a record may fall fast, until they are of
+    # even size
+    size = n // _EVEN
+    early = [np.arange(20)]
+    width = 1
+    while width < size:
+        early.append(np.asarray(early[-1][-1] + width * np.arange(1, 9)))
+        width *= 2
+    begin = np.concatenate(early)
+    begin = begin[begin < n // 4]
+    rest = np.arange(begin[-1] + size, n - size // 2, size)
+    return np.concatenate([begin, rest, [n]]).astype(np.int64)
 
 
 def _despiked(values: Floats) -> Floats:

@@ -11,11 +11,24 @@ from numpy.typing import NDArray
 
 from ghostpoint.diagnosis.history import RunHistory
 
-__all__ = ["Series", "held", "median", "median_of_five", "median_of_three", "memory_of", "noise_of", "quantum_of"]
+__all__ = [
+    "Series",
+    "held",
+    "median",
+    "median_of_five",
+    "median_of_three",
+    "memory_of",
+    "noise_by_level",
+    "noise_of",
+    "quantum_of",
+    "unseen",
+]
 
 Floats = NDArray[np.float64]
 #: points at either end of a run of NaN that decide between a gap and the end of the record
 _GAP = 3
+#: the noise that grows with the level over the other, at the median level: those that are tried
+_RATIOS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1e4, 1e8)
 
 
 def median(values: Floats) -> float:
@@ -56,6 +69,33 @@ def noise_of(values: Floats) -> float:
         return 0.0
     second = np.abs(np.diff(values, 2))
     return float(max(1.4826 * median(second) / np.sqrt(6.0), quantum_of(values) / np.sqrt(12.0)))
+
+
+def noise_by_level(values: Floats, level: Floats) -> Floats:
+    """Standard deviation (n,) of noise whose variance is ``a + b level**2``.
+
+    The ratio of the two parts is the likeliest of :data:`_RATIOS` for the second differences of the
+    values, taken to be Laplace distributed, so that a jump says little. 0
+    for fewer than five points.
+    """
+    if len(values) < 5:
+        return np.zeros(len(values))
+    second = np.abs(np.diff(values, 2)) / np.sqrt(6.0)
+    relative = np.clip(np.abs(level) / max(median(np.abs(level)), 1e-300), 1e-50, 1e50)
+    least, best = np.inf, np.zeros(len(values))
+    for ratio in _RATIOS:
+        shape = np.hypot(1.0, ratio * relative)
+        scaled = second / shape[1:-1]
+        surprise = float(np.log(shape[1:-1]).sum() + len(scaled) * np.log(max(float(scaled.mean()), 1e-300)))
+        if surprise < least:
+            least, best = surprise, np.asarray(1.4826 * median(scaled) * shape)
+    return best
+
+
+def unseen(memory: float) -> float:
+    """Standard deviation of noise with memory r over what its second differences show, for they
+    show the share ``(1 - r) (3 - r) / 3`` of its variance."""
+    return float(np.sqrt(3.0 / ((1.0 - memory) * (3.0 - memory))))
 
 
 def memory_of(values: Floats) -> float:

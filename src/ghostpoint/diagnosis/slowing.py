@@ -13,16 +13,14 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from ghostpoint.diagnosis.segments import Course
-from ghostpoint.diagnosis.series import median, memory_of
+from ghostpoint.diagnosis.series import memory_of, noise_by_level, unseen
 
-__all__ = ["CRITERION", "convex_fit", "noise_by_level", "support_of"]
+__all__ = ["CRITERION", "convex_fit", "support_of"]
 
 Floats = NDArray[np.float64]
 #: support above which a drop follows a wait: the Bayesian information criterion for the three
 #: parameters of one more piece
 CRITERION = 3.0
-#: the noise that grows with the level over the other, at the median level: those that are tried
-_RATIOS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1e4, 1e8)
 
 
 def support_of(values: Floats, course: Course, logarithmic: bool, first: int, last: int) -> float:
@@ -43,13 +41,14 @@ def support_of(values: Floats, course: Course, logarithmic: bool, first: int, la
     float
         ``sum_b ((y_b - c(t_b)) / s_b)**2 - sum_b ((y_b - f(t_b)) / s_b)**2`` over log(M), with the
         fit f of the course and the c of :func:`convex_fit`: twice the logarithm of the ratio of
-        their likelihoods. s is the larger of the course's error and of :func:`noise_by_level`.
+        their likelihoods. s is the larger of the course's error and of ``noise_by_level``.
     """
     count = np.diff(course.edges)
     fit = np.repeat(course.fit, count)
     # on a logarithmic scale the noise that does not grow with the level is as one over it
     noise = noise_by_level(np.log(values), np.exp(-fit)) if logarithmic else noise_by_level(values, fit)
     noise = np.add.reduceat(noise, course.edges[:-1]) / count
+    noise = noise * unseen(memory_of(values))
     # standard error of the median of a bin, as in segments
     noise = np.where(count > 2, 1.25, 1.0) * noise / np.sqrt(count)
     here = slice(first, last + 1)
@@ -72,25 +71,3 @@ def convex_fit(t: Floats, y: Floats, s: Floats) -> Floats:
     basis = np.concatenate([hinges, np.ones((len(x), 1))], axis=1) / scaled[:, None]
     weights, _ = nnls(basis, (y - base) / unit / scaled, maxiter=30 * basis.shape[1])
     return np.asarray(base + unit * scaled * (basis @ weights))
-
-
-def noise_by_level(values: Floats, level: Floats) -> Floats:
-    """Standard deviation (n,) of noise whose variance is ``a + b level**2``.
-
-    The ratio of the two parts is the likeliest of :data:`_RATIOS` for the second differences of the
-    values, taken to be Laplace distributed, so that a jump says little. Noise with memory is
-    corrected as in ``segments``.
-    """
-    if len(values) < 5:
-        return np.zeros(len(values))
-    second = np.abs(np.diff(values, 2)) / np.sqrt(6.0)
-    relative = np.clip(np.abs(level) / max(median(np.abs(level)), 1e-300), 1e-50, 1e50)
-    least, best = np.inf, np.zeros(len(values))
-    for ratio in _RATIOS:
-        shape = np.hypot(1.0, ratio * relative)
-        scaled = second / shape[1:-1]
-        surprise = float(np.log(shape[1:-1]).sum() + len(scaled) * np.log(max(float(scaled.mean()), 1e-300)))
-        if surprise < least:
-            least, best = surprise, 1.4826 * median(scaled) * shape
-    memory = memory_of(values)
-    return np.asarray(best * np.sqrt(3.0 / ((1.0 - memory) * (3.0 - memory))))
