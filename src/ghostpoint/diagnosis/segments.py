@@ -273,7 +273,7 @@ def _costs(sums: list[Floats], rows: range) -> Floats:
 
 def _joined(course: Course, pieces: list[tuple[int, int]], epoch: Floats) -> list[Segment]:
     """Pieces with their jumps, joined to segments of one shape."""
-    fit, error, t = course.fit, course.error, course.epoch
+    fit, error, doubt_at, t = course.fit, course.error, course.doubt, course.epoch
     span = max(float(np.ptp(fit)), 1e-300)
     whole = max(t[-1] - t[0], 1e-300)
     marks: list[tuple[str, bool, int, int]] = []
@@ -283,7 +283,8 @@ def _joined(course: Course, pieces: list[tuple[int, int]], epoch: Floats) -> lis
         size = j - i
         if marks:
             jump = fit[i] - fit[i - 1]
-            unsure = CLEAR * np.hypot(error[i], error[i - 1]) * (0.5 if size > 3 else 1.0)
+            unsure = np.hypot(error[i], error[i - 1]) * (0.5 if size > 3 else 1.0)
+            unsure = CLEAR * min(unsure, float(np.hypot(doubt_at[i], doubt_at[i - 1])))
             if abs(jump) > max(unsure, FLAT * span):
                 marks.append(("falling" if jump < 0 else "rising", True, i - 1, i))
                 if -jump > 0.15 * span:
