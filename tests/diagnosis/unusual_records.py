@@ -395,6 +395,42 @@ def few_epochs_drop(d):
     return np.where(d.t < at, 2.30, 0.35) + d.normal(0.005)
 
 
+def smooth_law(d):
+    """A course that slows down from 0.7 on: a line, an exponential, a power law, two rates, or the
+    logarithm of time."""
+    u, fast = d.u, d.between(1, 3)
+    laws = (
+        0.7 - 0.6 * u,
+        0.05 + 0.65 * np.exp(-fast * 2 * u),
+        0.65 * np.exp(-fast * u),
+        0.7 * (1 + 50 * u) ** -0.4,
+        0.05 + 0.65 / (1 + 5 * fast * u),
+        0.4 * np.exp(-20 * u) + 0.3 * np.exp(-2 * u),
+        0.7 - 0.15 * np.log1p(30 * u),
+    )
+    return laws[d.rng.integers(len(laws))]
+
+
+@kind(G, lengths=(20, 400))
+def noise_that_grows_with_a_smooth_loss(d):
+    return smooth_law(d) * np.exp(d.normal(d.between(0.02, 0.2)))
+
+
+@kind(G, lengths=(20, 400))
+def even_noise_on_a_smooth_loss(d):
+    return smooth_law(d) + d.normal(d.between(0.01, 0.05))
+
+
+@kind(A, lengths=(20, 400))
+def noise_that_grows_with_a_loss_that_drops(d):
+    return (0.7 - 0.65 * d.jump(0.3, 0.7)) * np.exp(d.normal(d.between(0.02, 0.2)))
+
+
+@kind(A, lengths=(20, 400))
+def even_noise_on_a_loss_that_drops(d):
+    return 0.7 - 0.65 * d.jump(0.3, 0.7) + d.normal(d.between(0.01, 0.05))
+
+
 @kind(R, lengths=(6, 12))
 def few_epochs_up(d):
     return 0.4 + 0.1 * d.t + d.normal(0.005)

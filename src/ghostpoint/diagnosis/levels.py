@@ -158,11 +158,28 @@ def _flat_tail(levels: Levels) -> tuple[bool, float]:
     doubt = 2 * float(median(course.error[part]))
     scale = max(abs(levels.end), 1e-300) if levels.low > 0 else max(levels.drop, 1e-300)
     flat = change < max(doubt, 0.03 * scale) and change < max(doubt, 0.1 * max(levels.drop, scale))
+    if not flat and change < 0.02 * levels.drop:  # the last of a drop, and nothing after it
+        flat = _stays(course, scale)
     if not flat:
         return False, np.nan
     tolerance = max(0.05 * scale, 0.02 * levels.drop, 3 * float(course.error[-1]))
     away = np.flatnonzero(np.abs(fit - levels.end) > tolerance)
     return True, float(epoch[min(away[-1] + 1, len(epoch) - 1)] if len(away) else epoch[0])
+
+
+def _stays(course: Course, scale: float) -> bool:
+    """Whether the last two tenths of the record, of four bins at least each, have means that differ
+    by under 3 % of ``scale`` or by no more than two standard errors."""
+    epoch, value = course.epoch, course.value
+    tenth = 0.1 * (epoch[-1] - epoch[0])
+    last = epoch > epoch[-1] - tenth
+    before = (epoch > epoch[-1] - 2 * tenth) & ~last
+    few = min(int(last.sum()), int(before.sum()))
+    if few < 4:
+        return False
+    change = abs(float(value[last].mean() - value[before].mean()))
+    unsure = 2 * float(median(course.error[last | before])) * np.sqrt(2 / few)
+    return bool(change < max(0.03 * scale, unsure))
 
 
 def _never_rises(values: Floats, noise: float) -> bool:

@@ -299,12 +299,16 @@ def _joined(course: Course, pieces: list[tuple[int, int]], epoch: Floats) -> lis
         flat = size == 1 or abs(change) <= CLEAR * doubt or (abs(change) <= FLAT * span and not steep)
         large = change < 0 and abs(change) > 0.15 * span
         steepest = 0.0 if flat or change > 0 else max(steepest, rate if large else 0.0)
-        marks.append(("flat" if flat else "falling" if change < 0 else "rising", steep and not flat, i, j - 1))
+        marks.append(("flat" if flat else "falling" if change < 0 else "rising", steep, i, j - 1))
     joined: list[tuple[str, bool, int, int]] = []
-    for shape, steep, i, j in marks:
+    for number, (shape, steep, i, j) in enumerate(marks):
         brief = shape == "flat" and i == j and len(marks) > 1
-        if brief:
+        # too short to be clear, but as steep as the fall or rise that it lies in
+        around = marks[max(number - 1, 0) : number + 2 : 2]
+        inside = len(around) == 2 and around[0][:2] == around[1][:2] != ("flat", around[0][1]) and around[0][1]
+        if brief or (shape == "flat" and steep and inside):
             continue
+        steep = steep and shape != "flat"
         if joined and joined[-1][:2] == (shape, steep):
             joined[-1] = (shape, steep, joined[-1][2], j)
         else:
