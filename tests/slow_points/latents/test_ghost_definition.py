@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ghostpoint.models import LowRankRNN
@@ -103,6 +103,7 @@ def test_ghosts_do_not_depend_on_how_the_matrix_is_split(seed, rank, mix):
 
 
 @settings(max_examples=20)
+@example(seed=4, rank=3, mix=45152)  # latents of a hundredth of the first: proven in their own units
 @given(seed=st.integers(0, 14), rank=st.integers(1, 4), mix=st.integers(0, 2**32 - 1))
 def test_slow_points_do_not_depend_on_how_the_matrix_is_split(seed, rank, mix):
     m, n, b = random_weights(seed, rank)

@@ -29,7 +29,7 @@ class InBalls(InFloat64):
 
     in_tracking = False
 
-    def prove(self, kappa: Floats, ghost: GhostSolution | None, before: Certificate) -> list[Proven]:
+    def proofs(self, kappa: Floats, ghost: GhostSolution | None, before: Certificate) -> list[Proven]:
         """By the steps of Newton's method in balls, first for a zero, then for the fold near it."""
         try:
             import flint

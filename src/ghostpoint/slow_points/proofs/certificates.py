@@ -27,6 +27,7 @@ the ball without zeros; hence its speed is not zero.
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +35,7 @@ import numpy as np
 from ghostpoint.numerics.arrays import Floats
 from ghostpoint.slow_points.fields import Field, TanhField
 from ghostpoint.slow_points.ghosts import Border, BorderedInverse, GhostSolution, border, bordered_inverse, inverse
+from ghostpoint.slow_points.proofs.balanced import Units
 from ghostpoint.slow_points.proofs.certifier import Certificate, Certifier, Proven
 from ghostpoint.slow_points.proofs.field_bounds import BEND, NEARBY, FieldBounds, Local
 from ghostpoint.slow_points.proofs.rounding import EPS, gamma, norm, up
@@ -403,6 +405,7 @@ class InFloat64(Certifier):
     def __init__(self, field: Field, metric: Floats | None = None):
         assert isinstance(field, TanhField)
         self.bounds = FieldBounds(field, metric)
+        self.units = Units(field, metric)
 
     @classmethod
     def knows(cls, field: Field) -> bool:
@@ -410,6 +413,22 @@ class InFloat64(Certifier):
         return isinstance(field, TanhField)
 
     def prove(self, kappa: Floats, ghost: GhostSolution | None, before: Certificate) -> list[Proven]:
+        """In the latents as given; where that decides nothing, in those of near unit length."""
+        found = self.proofs(kappa, ghost, before)
+        if found[0].certificate.kind != "undecided" or not self.units.other:
+            return found
+        again = self.in_units.proofs(self.units.scale * kappa, self.units.into(ghost), before)
+        if again[0].certificate.kind == "undecided":
+            return found
+        back = [self.units.back(each) for each in again]
+        return found if None in back else [each for each in back if each is not None]
+
+    @cached_property
+    def in_units(self) -> InFloat64:
+        """The same proofs for the latents of ``units``."""
+        return type(self)(self.units.scaled, self.units.scaled_metric)
+
+    def proofs(self, kappa: Floats, ghost: GhostSolution | None, before: Certificate) -> list[Proven]:
         """By Newton-Kantorovich, and for ghosts by the Lyapunov-Schmidt reduction."""
         if ghost is None:
             return [Proven(kappa, None, certify_fixed(self.bounds, kappa))]
