@@ -38,7 +38,7 @@ from ghostpoint.experiments.shared.shares import interval
 ROOT = Path(__file__).parents[1]
 #: edges of the bands of confidence, and where their table stands in the docs
 BANDS = (0.0, 0.7, 0.85, 0.95, 0.98, 1.001)
-MARK, END = "<!-- {}: benchmarks/diagnosis.py writes this -->", "<!-- end -->"
+MARK, END = "<!-- {}: {} writes this -->", "<!-- end -->"
 STRIDE = 3  # epochs between the weights that are looked at: odd, for many swings have period two
 TAIL = 120  # epochs at the end of which every one is looked at
 SPELL = 50  # epochs without an answer that make a network lost (article, Fig. 8B)
@@ -318,9 +318,9 @@ def write_page(figures: Mapping[str, Any], page: Path) -> None:
     put(page, "reliability", lines)
 
 
-def put(page: Path, name: str, lines: list[str]) -> None:
-    """The lines between the marks called ``name``."""
-    mark = MARK.format(name)
+def put(page: Path, name: str, lines: list[str], writer: str = "benchmarks/diagnosis.py") -> None:
+    """The lines between the marks called ``name`` of a program ``writer``."""
+    mark = MARK.format(name, writer)
     before, _, rest = page.read_text().partition(mark)
     page.write_text("\n".join([before + mark, *lines, END]) + rest.partition(END)[2])
 

@@ -20,7 +20,6 @@ from ghostpoint.diagnosis.drops import ABRUPT
 from ghostpoint.diagnosis.judged import Judged
 from ghostpoint.diagnosis.levels import Levels
 from ghostpoint.diagnosis.series import Series, median
-from ghostpoint.diagnosis.slowing import CRITERION
 from ghostpoint.diagnosis.swings import reversals
 
 __all__ = ["confidence_of", "signs_of"]
@@ -64,9 +63,6 @@ def signs_of(judged: Judged, series: Series, levels: Levels, lost: int, second: 
     if drop is not None and judged.name in ("abrupt learning", "staircase learning", "gradual learning"):
         # 1 at the threshold, 1/e at a factor of two from it
         signs[f"near the threshold: {judged.name}"] = float(np.exp(-abs(np.log2(max(drop.haste, 1e-6) / ABRUPT))))
-        if drop.haste < ABRUPT:
-            near = abs(np.log2(max(drop.support, 1e-6) / CRITERION))
-            signs[f"support near the threshold: {judged.name}"] = float(np.exp(-near))
     if judged.swing is not None:
         signs["irregular"] = float(not judged.swing.regular)
         signs["dies away"] = float(judged.swing.growth < 0.7)

@@ -138,6 +138,12 @@ class Distance:
         total = total if self.total else total / self._count(change)
         return total if self.scale == 1.0 else self.scale * total
 
+    def axis_of(self, outputs: torch.Tensor) -> int:
+        """That of the classes."""
+        if self.axis is not None:
+            return self.axis
+        return 1 if outputs.ndim > 2 and outputs.shape[1] == self.classes != outputs.shape[-1] else -1
+
     def _count(self, change: torch.Tensor) -> int | torch.Tensor:
         if self.items:
             return self.items
@@ -151,8 +157,7 @@ class Distance:
         if not self.logarithms:
             tiny = torch.finfo(old.dtype).tiny
             old, new = old.clamp(min=tiny).log(), new.clamp(min=tiny).log()
-        axis = 1 if old.ndim > 2 and old.shape[1] == self.classes != old.shape[-1] else -1
-        axis = axis if self.axis is None else self.axis
+        axis = self.axis_of(old)
         log_p, log_q = functional.log_softmax(old, axis), functional.log_softmax(new, axis)
         p = log_p.exp()
         # an answer that cannot be given, of logit -inf, counts nothing: 0 log 0 = 0

@@ -16,6 +16,7 @@ from ghostpoint.torch.buffers import Buffers
 from ghostpoint.torch.closures import variables_of
 from ghostpoint.torch.distances import KINDS, Distance, distance_of_graph, single_tensor
 from ghostpoint.torch.generators import Autocast, GeneratorStates
+from ghostpoint.torch.loss_curvature import by_curvature
 from ghostpoint.torch.parameters import Parameters
 
 __all__ = ["Closure", "ForwardPasses"]
@@ -74,6 +75,8 @@ class ForwardPasses:
         # whether the last pass has changed a buffer, and whether one took a derivative itself
         self._changes_buffers = True
         self._differentiates = False
+        # how often a distance was read, and whether its weights were those of the loss's curvature
+        self._readings, self._weighs = 0, False
         # of the last trial, with the parameters and buffers that it was at
         self._kept: tuple[Closure, torch.Tensor, Any, Measure, list[tuple[int, int]]] | None = None
 
@@ -214,9 +217,17 @@ class ForwardPasses:
                 f"for their distance; say distance= one of {', '.join(KINDS)} or a function",
             )
             found = Distance("squared")
+        elif self._reads_curvature():
+            found, self._weighs = by_curvature(found, loss, tensor)
         if found.doubt:
             self.warn("doubt", f"{found.doubt}: give distance= a function of old and new outputs to mend that")
         return _on_tensors(found)
+
+    def _reads_curvature(self) -> bool:
+        """Whether the distance is checked this time: the first, second, fourth time and so on, and
+        each time once it had to be mended."""
+        self._readings += 1
+        return self._weighs or self._readings & (self._readings - 1) == 0
 
     def _states(self) -> GeneratorStates:
         return GeneratorStates.now(self.parameters.devices, self.generators)
