@@ -108,3 +108,22 @@ def test_a_loss_that_still_falls_is_told_to_go_on(rate):
         loss = 0.7 * np.exp(-rate * np.arange(400) / 400) * np.exp(0.05 * rng.normal(size=400))
         told += gp.diagnose(loss).advice.startswith("Go on")
     assert told == 40
+
+
+@pytest.mark.parametrize("n", [50, 100, 200, 400, 1000])
+def test_a_loss_that_falls_in_loud_noise_is_on_no_plateau(n):
+    # no line through few values is sure, but their means are
+    plateaus = 0
+    for seed in range(20):
+        e = np.random.default_rng([seed, n]).normal(size=n)
+        for loss in (laws(n)["power"] * np.exp(0.3 * e), 0.7 - 0.5 * np.arange(n) / n + 0.15 * e):
+            plateaus += gp.diagnose(loss).verdict == "plateau at chance"
+    assert plateaus <= (8 if n == 50 else 1)
+
+
+@pytest.mark.parametrize("n", [12, 50, 200, 2000])
+def test_noise_alone_is_a_plateau(n):
+    for seed in range(20):
+        e = np.random.default_rng([seed, n]).normal(size=n)
+        assert gp.diagnose(0.69 + 0.05 * e).verdict == "plateau at chance"
+        assert gp.diagnose(0.69 * np.exp(0.2 * e)).verdict == "plateau at chance"

@@ -28,6 +28,8 @@ Floats = NDArray[np.float64]
 _EVEN, _EARLY = 120, 50
 #: points up to which noise may also be found by the level: longer records have ten windows of it
 _LEVELLED = 300
+#: points up to which the errors of bins hold the whole memory of the noise
+FULL = 400
 #: rows of the matrix of costs that are made at a time: what lies right of its diagonal is not
 #: needed
 _ROWS = 32
@@ -36,6 +38,8 @@ _ROWS = 32
 PENALTY = 6.0
 #: standard errors by which the ends of a piece differ where it rises or falls
 CLEAR = 4.0
+#: standard errors by which a course falls in all
+TREND = 6.4
 #: share of the range within which a piece that is not steep counts as flat
 FLAT = 0.05
 #: least noise of a bin as a share of the range: finer detail is not cut
@@ -104,6 +108,17 @@ class Course:
         """Range of the fit."""
         return float(np.ptp(self.fit))
 
+    @property
+    def steps_down(self) -> float:
+        """The mean of the bins up to one less that of the bins after it, in standard errors of
+        their difference, for the bin of which that is largest; 0 for none.
+        """
+        weight = 1.0 / self.error**2
+        sums, weights = np.cumsum(weight * self.value), np.cumsum(weight)
+        rest = weights[-1] - weights[:-1]
+        steps = sums[:-1] / weights[:-1] - (sums[-1] - sums[:-1]) / rest
+        return float((steps / np.sqrt(1 / weights[:-1] + 1 / rest)).max(initial=0.0))
+
 
 def course_of(epoch: Floats, values: Floats, logarithmic: bool = False) -> Course:
     """The course of ``values`` (n,) over ``epoch`` (n,), n >= 3; ``logarithmic`` says that they are
@@ -137,11 +152,11 @@ def _fitted(epoch: Floats, values: Floats, noise: Floats) -> Course:
     scale = float(np.ptp(value))
     # noise with memory leaves more in the bins than independent noise would
     rough = 0.0
-    if n > 400:
+    if n > FULL:
         second = np.abs(np.diff(value[_EARLY // 2 :], 2))
         rough = float(1.4826 * median(second) / np.sqrt(6.0))
     error = np.where(count > 2, 1.25, 1.0) * noise / np.sqrt(count)
-    if n <= 400:  # bins of few values, whose noise is as correlated as that of the values
+    if n <= FULL:  # bins of few values, whose noise is as correlated as that of the values
         error = error * np.sqrt((1.0 + memory) / (1.0 - memory))
     error = np.maximum(error, np.maximum(np.minimum(rough, noise), FLOOR * scale))
     # a record of nothing but zeros has an error too, whose fourth power has an inverse

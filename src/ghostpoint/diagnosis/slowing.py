@@ -21,6 +21,8 @@ Floats = NDArray[np.float64]
 #: support above which a drop follows a wait: the Bayesian information criterion for the three
 #: parameters of one more piece
 CRITERION = 3.0
+#: points up to which noise is also found by the level: windows of longer records follow it
+SHORT = 1000
 
 
 def support_of(values: Floats, course: Course, logarithmic: bool, first: int, last: int) -> float:
@@ -41,18 +43,21 @@ def support_of(values: Floats, course: Course, logarithmic: bool, first: int, la
     float
         ``sum_b ((y_b - c(t_b)) / s_b)**2 - sum_b ((y_b - f(t_b)) / s_b)**2`` over log(M), with the
         fit f of the course and the c of :func:`convex_fit`: twice the logarithm of the ratio of
-        their likelihoods. s is the larger of the course's error and of ``noise_by_level``.
+        their likelihoods. s is the course's error, or of short records that by ``noise_by_level``
+        where it is larger.
     """
-    count = np.diff(course.edges)
-    fit = np.repeat(course.fit, count)
-    # on a logarithmic scale the noise that does not grow with the level is as one over it
-    noise = noise_by_level(np.log(values), np.exp(-fit)) if logarithmic else noise_by_level(values, fit)
-    noise = np.add.reduceat(noise, course.edges[:-1]) / count
-    noise = noise * unseen(memory_of(values))
-    # standard error of the median of a bin, as in segments
-    noise = np.where(count > 2, 1.25, 1.0) * noise / np.sqrt(count)
+    error = course.error
+    if len(values) <= SHORT:
+        count = np.diff(course.edges)
+        fit = np.repeat(course.fit, count)
+        # on a logarithmic scale the noise that does not grow with the level is as one over it
+        noise = noise_by_level(np.log(values), np.exp(-fit)) if logarithmic else noise_by_level(values, fit)
+        noise = np.add.reduceat(noise, course.edges[:-1]) / count
+        noise = noise * unseen(memory_of(values))
+        # standard error of the median of a bin, as in segments
+        error = np.maximum(error, np.where(count > 2, 1.25, 1.0) * noise / np.sqrt(count))
     here = slice(first, last + 1)
-    t, y, s = course.epoch[here], course.value[here], np.maximum(noise, course.error)[here]
+    t, y, s = course.epoch[here], course.value[here], error[here]
     slows = float((((y - convex_fit(t, y, s)) / s) ** 2).sum())
     waits = float((((y - course.fit[here]) / s) ** 2).sum())
     return (slows - waits) / float(np.log(max(len(course.fit), 3)))

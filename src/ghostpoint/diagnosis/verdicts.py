@@ -12,7 +12,7 @@ from ghostpoint.diagnosis.drops import abrupt_share, drops_of, stairs
 from ghostpoint.diagnosis.judged import RISE_OF_LEVEL, SPELL_POINTS, Judged, brief, known, spell_epochs
 from ghostpoint.diagnosis.levels import Levels, tail_is_flat
 from ghostpoint.diagnosis.rises import diverged, overfits, restarted, rises
-from ghostpoint.diagnosis.segments import CLEAR
+from ghostpoint.diagnosis.segments import CLEAR, FULL, TREND
 from ghostpoint.diagnosis.series import Series, median, median_of_three, noise_of
 from ghostpoint.diagnosis.swings import SPAN, Swing, loud_blocks
 
@@ -147,7 +147,10 @@ def _significant(levels: Levels) -> bool:
         lowest = float(median_of_three(course.fit).min())
         if levels.chance - lowest < 0.3 * levels.drop:
             return False
-    return levels.drop > CLEAR * 1.6 * float(np.hypot(course.doubt[low_at], course.doubt[0]))
+    if levels.drop > TREND * float(np.hypot(course.doubt[low_at], course.doubt[0])):
+        return True
+    # few values make no line sure, but their means are; bins of many have noise with memory
+    return int(course.edges[-1]) <= FULL and course.steps_down > TREND
 
 
 def _falls_by_decades(levels: Levels) -> bool:
