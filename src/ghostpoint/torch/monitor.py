@@ -40,7 +40,7 @@ __all__ = ["Cost", "Monitor"]
 
 #: a read-out waits for this many steps or seconds, whichever ends first
 STEPS, SECONDS = 50, 5.0
-#: so many logs before a first step are no accumulated gradients; after it, ten times as many
+#: so many logs, and ten times the most before a step so far, are no accumulated gradients
 UNSTEPPED = 100
 #: largest share of the time of a training that judging it on the way may take
 JUDGING = 0.01
@@ -144,7 +144,7 @@ class Monitor:
         self._measured: dict[str, int] = {}
         self._nesting, self._order = Nesting(), Order(self.optimizer)
         self._compiled = self._closure = False
-        self._logged = self._unstepped = 0
+        self._logged = self._unstepped = self._most = 0
         self._warn = Once()
         self._outputs = GivenOutputs(self.outputs, self._warn)
         self._seconds: dict[str, list[float]] = {name: [0, 0.0] for name in (*CADENCES, "read-out", "judging")}
@@ -220,7 +220,7 @@ class Monitor:
             self._read_out_if_due()
         else:
             self._unstepped += 1
-            if self._unstepped > (UNSTEPPED if self.step == self._first_step else 10 * UNSTEPPED):
+            if self._unstepped > UNSTEPPED + 10 * self._most:
                 self._say_unstepped()
         at = self.step - 1 if self._order.after or self._compiled else self.step
         with torch.no_grad():
@@ -295,7 +295,7 @@ class Monitor:
         if self._started is None:
             self._started = time.monotonic()
         self._order.steps()
-        self._unstepped = 0
+        self._most, self._unstepped = max(self._most, self._unstepped), 0
         self._read_out_if_due()
         at = self.step
         with torch.no_grad():
