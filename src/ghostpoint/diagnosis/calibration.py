@@ -19,7 +19,6 @@ from ghostpoint.diagnosis.calibration_table import COEFFICIENTS
 from ghostpoint.diagnosis.drops import ABRUPT
 from ghostpoint.diagnosis.judged import Judged
 from ghostpoint.diagnosis.levels import Levels
-from ghostpoint.diagnosis.segments import TREND
 from ghostpoint.diagnosis.series import Series, median
 from ghostpoint.diagnosis.swings import reversals
 
@@ -64,8 +63,6 @@ def signs_of(judged: Judged, series: Series, levels: Levels, lost: int, second: 
     if drop is not None and judged.name in ("abrupt learning", "staircase learning", "gradual learning"):
         # 1 at the threshold, 1/e at a factor of two from it
         signs[f"near the threshold: {judged.name}"] = float(np.exp(-abs(np.log2(max(drop.haste, 1e-6) / ABRUPT))))
-    if judged.name == "plateau at chance":  # falls all the same, not by enough
-        signs["trend"] = min(course.steps_down / TREND, 1.0) ** 2
     if judged.swing is not None:
         signs["irregular"] = float(not judged.swing.regular)
         signs["dies away"] = float(judged.swing.growth < 0.7)

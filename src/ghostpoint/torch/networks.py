@@ -36,10 +36,10 @@ __all__ = ["NetworkModule", "from_module", "record_of_layer", "to_module"]
 _ACTIVATIONS = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "identity": lambda value: value}
 
 #: what a module may take of its readout at the end
-_TAKEN: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = (
-    *_ACTIVATIONS.values(),
-    partial(torch.softmax, dim=-1),
-    partial(torch.log_softmax, dim=-1),
+_TAKEN: tuple[tuple[str | None, Callable[[torch.Tensor], torch.Tensor]], ...] = (
+    *_ACTIVATIONS.items(),
+    (None, partial(torch.softmax, dim=-1)),
+    (None, partial(torch.log_softmax, dim=-1)),
 )
 
 
@@ -185,7 +185,8 @@ def from_module(module: nn.Module, *, activation: str | None = None, initial_sta
     module : torch.nn.Module
         It is only read. ``torch.compile`` and ``DataParallel`` around it are taken off.
     activation : "sigmoid", "tanh" or "identity" (default)
-        What the module takes of its readout; a module does not say.
+        What the module takes of its readout; by default what the trial shows, and "identity" where
+        it shows nothing.
     initial_state : scalar or (N,), optional
         PyTorch begins at 0. N is twice the number of units for an LSTM.
 
@@ -224,8 +225,12 @@ def from_module(module: nn.Module, *, activation: str | None = None, initial_sta
         raise InputError(f"initial_state must be one number or have shape ({record.n_units},), got {start.shape}")
     start = np.broadcast_to(start, (record.n_units,))
     with torch.random.fork_rng(devices=[]):
-        _check_answers(module, layer, readout, start)
-    return record.replace(activation="identity" if activation is None else activation, initial_state=start)
+        taken = _check_answers(module, layer, readout, start)
+    if readout is None or taken in (None, "identity"):  # of logits anything may be taken later
+        taken = activation
+    elif activation not in (None, taken):
+        raise InputError(f"activation must be {taken}, which the module takes of its readout, got {activation!r}")
+    return record.replace(activation="identity" if taken is None else taken, initial_state=start)
 
 
 def record_of_layer(layer: Any, readout: nn.Linear | None = None) -> Record:
@@ -247,14 +252,15 @@ def record_of_layer(layer: Any, readout: nn.Linear | None = None) -> Record:
     return family.from_torch(weights)
 
 
-def _check_answers(module: nn.Module, layer: Any, readout: nn.Linear | None, start: Any) -> None:
+def _check_answers(module: nn.Module, layer: Any, readout: nn.Linear | None, start: Any) -> str | None:
     """Refuse a module that does more than its layer and its readout do, from a ``start`` (N,) or
-    from 0.
+    from 0; what it takes of its readout, if that is known.
     """
-    gap = _gap(module, layer, readout, start)
-    if gap is not None and gap <= 1e-4:
-        return
-    if gap is None or math.isinf(gap):  # which part does more is not known by numbers
+    gap, taken = _gap(module, layer, readout, start)
+    more = beside(module, layer) if readout is None else []
+    if gap is not None and gap <= 1e-4 and not more:
+        return taken
+    if more or gap is None or math.isinf(gap):  # which part does more is not known by numbers
         if has_own_forward(layer):
             kind = type(layer).__name__
             raise InputError(f"module must hold a layer of PyTorch, got {kind} with a forward of its own")
@@ -269,6 +275,13 @@ def _check_answers(module: nn.Module, layer: Any, readout: nn.Linear | None, sta
                 "module must hold a recurrent layer and at most one Linear that takes its states, got also "
                 f"{', '.join(names)}"
             )
+    if gap is None and type(module).forward is not nn.Module.forward:
+        warnings.warn(
+            f"from_module takes the {type(layer).__name__}{'' if readout is None else ' and the Linear after it'} "
+            f"alone: {type(module).__name__}.forward cannot be called with inputs (1, T, {layer.input_size}), so what "
+            "else it does is not known. torch.nn.ModuleList([layer, readout]) says that this is the network",
+            stacklevel=3,
+        )
     if gap is not None:
         how = f"differs by {gap:.3g}" if gap < math.inf else "its answers have another size"
         raise InputError(
@@ -276,15 +289,16 @@ def _check_answers(module: nn.Module, layer: Any, readout: nn.Linear | None, sta
             f"{type(module).__name__}.forward does more, which no record has. "
             "torch.nn.ModuleList([layer, readout]) takes the two alone"
         )
+    return None
 
 
-def _gap(module: nn.Module, layer: Any, readout: nn.Linear | None, start: Any) -> float | None:
+def _gap(module: nn.Module, layer: Any, readout: nn.Linear | None, start: Any) -> tuple[float | None, str | None]:
     """The largest difference between what a module answers to random inputs (1, T, I) and the
-    nearest of what its layer and readout do; infinite where its answers have another size, None
-    where it cannot be called so.
+    nearest of what its layer and readout do, and the activation of the library that it takes of
+    these; infinite where its answers have another size, None where it cannot be called so.
     """
     if module is layer and not has_own_forward(layer):
-        return 0.0
+        return 0.0, None
     try:
         with torch.inference_mode(False), torch.no_grad():
             # double precision only where the module has it: its forward may make tensors of its own
@@ -296,22 +310,24 @@ def _gap(module: nn.Module, layer: Any, readout: nn.Linear | None, start: Any) -
             found = [one for one in tensors_in(copied(x)) if one.dtype == kind]
             begin = torch.tensor(start, dtype=kind, device="cpu")
             wanted = [
-                act(logits)
+                (name, act(logits))
                 for h in [*_states(base, x, 0 * begin), *_states(base, x, begin)]
                 for logits in [ends(h)]
-                for act in _TAKEN
+                for name, act in _TAKEN
             ]
     except Exception:  # anyone's module may want anything
-        return None
+        return None, None
     gaps = [
-        float((same - shown).abs().max())
+        (float((same - shown).abs().max()), name)
         for one in found
-        for whole in wanted
+        for name, whole in wanted
         for shown in (whole, whole[-1:])
         if one.numel() == shown.numel()
         for same in (one.reshape(shown.shape), one.reshape(shown.shape[::-1]).T)  # classes may come first
     ]
-    return min(gaps, default=float("inf")) if found else None
+    if not found:
+        return None, None
+    return min(gaps, key=lambda each: each[0], default=(float("inf"), None))
 
 
 def _states(layer: Any, x: torch.Tensor, start: torch.Tensor) -> list[torch.Tensor]:

@@ -30,7 +30,8 @@ class TrialBatch(NamedTuple):
     inputs : (trial, step, input channel)
         Observations ``ob``.
     targets : (trial, step) int64, or (trial, step, output channel)
-        Ground truth ``gt``: classes, which are whole numbers (step,), or values.
+        Ground truth ``gt``: classes, which are whole numbers (step,), or values, of one channel where
+        they are (step,).
     mask : (trial, step) bool
         Which steps count: those of the counted periods, none of the filling.
     """
@@ -118,17 +119,29 @@ class TrialBatches(NumberedBatches):
             raise InputError(
                 f"env must have new_trial(), as NeuroGym's trial environments do; got {type(env).__name__}"
             )
-        self.env, self.maker = makers[-1], makers[0]
+        self.given, self.maker = env, makers[0]
+        # environments that trials were read from, and whether their periods are those of each trial
+        self._periods: dict[int, tuple[Any, bool]] = {}
         if isinstance(counted, str):
             raise InputError(f"counted must be names of periods in a list, got the text {counted!r}")
         self.trials = integer("trials", trials, at_least=1)
         self.counted = None if counted is None else tuple(counted)
         self.dtype, self.options = dtype, options
 
+    @property
+    def env(self) -> Any:
+        """The environment of the last trial: that of a schedule of tasks changes from trial to
+        trial."""
+        return _outside_in(self.given)[-1]
+
     def batch(self, number: int) -> TrialBatch:
         """The trials of one update, counted from 0."""
-        if callable(getattr(self.env, "seed", None)):
-            self.env.seed(int(np.random.SeedSequence((self.seed, number)).generate_state(1)[0]))
+        seed = int(np.random.SeedSequence((self.seed, number)).generate_state(1)[0])
+        chain = _outside_in(self.given)
+        for one in reversed(chain):  # the outermost last: it may choose which task comes
+            own = hasattr(type(one), "seed") or (one is chain[-1] and hasattr(one, "seed"))
+            if own and callable(one.seed):
+                one.seed(seed)
         drawn = [self._trial() for _ in range(self.trials)]
         steps = max(len(ob) for ob, _, _ in drawn)
 
@@ -144,13 +157,17 @@ class TrialBatches(NumberedBatches):
         inputs, targets, mask = (filled(list(arrays)) for arrays in zip(*drawn, strict=True))
         if not mask.any():
             raise InputError(f"counted must name periods with steps, got {', '.join(self.counted or ())} with none")
+        if targets.ndim == 2 and np.issubdtype(targets.dtype, np.floating):
+            targets = targets[..., None]
         kind = self.dtype if targets.ndim == 3 or np.issubdtype(targets.dtype, np.floating) else torch.int64
         return TrialBatch(torch.tensor(inputs, dtype=self.dtype), torch.tensor(targets, dtype=kind), torch.tensor(mask))
 
     def _trial(self) -> tuple[Any, Any, Any]:
         """Copies of ``ob`` and ``gt``, and which steps count."""
-        env = self.env
+        cleared = self._without_periods()
         self.maker.new_trial(**self.options)
+        env = self.env
+        self._keep_periods(env, cleared)
         missing = [name for name in ("ob", "gt") if not hasattr(env, name)]
         if missing:
             raise InputError(f"env must have {' and '.join(missing)} after new_trial(), as NeuroGym's environments do")
@@ -164,6 +181,32 @@ class TrialBatches(NumberedBatches):
                 raise InputError(f"counted must name periods of the trial ({', '.join(starts)}), got {name}")
             mask[starts[name] : env.end_ind[name]] = True
         return ob, gt, mask
+
+    def _without_periods(self) -> list[tuple[Any, dict[str, Any], dict[str, Any]]]:
+        """Forget the periods of earlier trials, which environments leave where a trial has fewer;
+        what they were."""
+        if self.counted is None:
+            return []
+        found = []
+        for env in (self.env, *(env for env, _ in self._periods.values())):
+            starts, ends = getattr(env, "start_ind", None), getattr(env, "end_ind", None)
+            of_trials = self._periods.get(id(env), (env, True))[1]
+            if of_trials and isinstance(starts, dict) and isinstance(ends, dict) and starts:
+                found.append((env, dict(starts), dict(ends)))
+                starts.clear()
+                ends.clear()
+        return found
+
+    def _keep_periods(self, env: Any, cleared: list[tuple[Any, dict[str, Any], dict[str, Any]]]) -> None:
+        """Put back periods that a trial does not write: they hold for all trials."""
+        if self.counted is None:
+            return
+        for one, starts, ends in cleared:
+            if one is env and not one.start_ind:
+                one.start_ind.update(starts)
+                one.end_ind.update(ends)
+                self._periods[id(one)] = (one, False)
+        self._periods.setdefault(id(env), (env, True))
 
 
 def _outside_in(env: Any) -> list[Any]:

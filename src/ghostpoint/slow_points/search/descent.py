@@ -41,6 +41,7 @@ HALVINGS, QUICK = 6, 12  # of a step of Newton's method; its steps until it must
 FEW = 8  # coordinates up to which the steps of all starts are computed in one call
 CHORD, STEEP = 1e-6, 1e3  # distance (times 1 + |x|) of states that share a Jacobian; |step| / |F| up to which they do
 BLOCK = 200_000  # numbers in the matrices of the starts that move together: they stay in the cache
+SHUT = 1e-3  # times 1 + |x|: the longest step of Newton at a zero of gated units, where |F| is at rounding
 
 
 class Descent(NamedTuple):
@@ -300,6 +301,8 @@ def newton(field: Field, x: Floats, max_steps: int = 60) -> tuple[Floats, Floats
         # at a zero steps fall to rounding over the smallest singular value, which |F| / step
         # estimates
         rounding = speed[active] <= 16e-16 * scale * np.sqrt(field.size)
+        if field.saturates:  # a shut gate makes |F| and its Jacobian vanish together: the step does not
+            rounding &= size <= SHUT * scale
         exact = (speed[active] == 0) & (usable | (not field.saturates))
         settled[active[exact | (usable & ((size <= floor) | rounding))]] = True
         moving = usable & ~exact
