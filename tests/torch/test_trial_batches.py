@@ -206,3 +206,91 @@ def test_periods_without_steps_count_nothing_and_are_named():
     env = Env()
     env.seed = None
     assert TrialBatches(env, 2, 1).batch(0).inputs.shape[0] == 2
+
+
+class Schedule:
+    """A wrapper that draws which of its environments makes the next trial."""
+
+    def __init__(self, envs):
+        self.envs, self.at = envs, 0
+        self.seed(0)
+
+    @property
+    def unwrapped(self):
+        return self.envs[self.at]
+
+    @property
+    def env(self):
+        return self.envs[self.at]
+
+    def seed(self, seed):
+        self.rng = np.random.RandomState(seed)
+        for env in self.envs:
+            env.seed(seed)
+
+    def new_trial(self, **options):
+        self.at = self.rng.randint(len(self.envs))
+        self.env.new_trial(**options)
+        self.env.ob[:, 2] = self.at
+
+
+def test_trials_of_a_schedule_are_those_of_the_task_that_was_drawn():
+    schedule = Schedule([Env(), Env(), Env()])
+    batch = TrialBatches(schedule, trials=20, batches=2, counted=["decision"], seed=4).batch(1)
+    rules = batch.inputs[:, 0, 2].tolist()
+    assert set(rules) == {0.0, 1.0, 2.0}
+    again = TrialBatches(schedule, trials=20, batches=2, counted=["decision"], seed=4).batch(1)
+    assert torch.equal(batch.inputs, again.inputs)
+    # by hand
+    schedule.seed(int(np.random.SeedSequence((4, 1)).generate_state(1)[0]))
+    for ob in batch.inputs:
+        schedule.new_trial()
+        np.testing.assert_array_equal(ob[: len(schedule.env.ob)].numpy(), schedule.env.ob)
+
+
+class Sometimes(Env):
+    """A period that some trials have; what an earlier trial wrote is left, as in NeuroGym."""
+
+    def __init__(self):
+        super().__init__()
+        self.start_ind, self.end_ind, self.count = {}, {}, 0
+
+    def new_trial(self):
+        starts, ends = self.start_ind, self.end_ind
+        super().new_trial()
+        if self.count % 2:
+            del self.start_ind["delay"], self.end_ind["delay"]
+        starts.update(self.start_ind)
+        ends.update(self.end_ind)
+        self.start_ind, self.end_ind = starts, ends
+        self.count += 1
+
+
+class Constant(Env):
+    """Periods that are written once, before all trials."""
+
+    def __init__(self):
+        super().__init__()
+        self.start_ind, self.end_ind = {"delay": 0, "decision": 2}, {"delay": 2, "decision": 4}
+
+    def new_trial(self):
+        periods = self.start_ind, self.end_ind
+        super().new_trial()
+        self.start_ind, self.end_ind = periods
+
+
+def test_periods_are_those_of_the_trial():
+    with pytest.raises(ValueError, match=r"periods of the trial \(decision\), got delay"):
+        TrialBatches(Sometimes(), trials=2, batches=1, counted=["delay"]).batch(0)
+    assert TrialBatches(Sometimes(), trials=2, batches=1, counted=["decision"]).batch(0).mask.any(1).all()
+    env = Constant()
+    batches = TrialBatches(env, trials=5, batches=2, counted=["decision"])
+    for number in range(2):
+        assert batches.batch(number).mask[:, 2:4].all()
+    assert env.start_ind == {"delay": 0, "decision": 2}
+
+
+def test_values_of_one_channel_have_its_axis():
+    batch = TrialBatches(Uneven(), 4, 1).batch(0)
+    assert batch.targets.shape == (*batch.mask.shape, 1)
+    assert float(batch.loss(batch.targets)) == 0.0

@@ -44,6 +44,8 @@ class UserField:
     saturates: ClassVar[bool] = False
     #: what it is, in messages
     label: ClassVar[str] = "UserField"
+    #: what a derivative that is none was to be
+    asked: ClassVar[str] = "derivative must hold df_i / dx_j in row i and column j"
 
     def __post_init__(self) -> None:
         checks.one_of("kind", self.kind, ("flow", "map"))
@@ -87,7 +89,7 @@ class UserField:
         if (gap > limit).any():  # NaN passes: the search steps back from what is not finite
             b, i, j = (int(k) for k in np.unravel_index(np.nanargmax(gap), gap.shape))
             raise InputError(
-                f"derivative must hold df_i / dx_j in row i and column j: differences of f give {ours[b, i, j]:.6g} "
+                f"{self.asked}: differences of f give {ours[b, i, j]:.6g} "
                 f"for i = {i}, j = {j}, got {theirs[b, i, j]:.6g}"
                 + " (it looks transposed)"
                 * bool(np.allclose(ours, theirs.transpose(0, 2, 1), atol=limit))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -25,6 +26,7 @@ __all__ = [
     "before",
     "beside",
     "equations",
+    "forward_hooks",
     "has_own_forward",
     "private_copy",
     "recurrent_layers",
@@ -39,7 +41,7 @@ RECURRENT = (nn.RNN, nn.GRU, nn.LSTM, *CELLS)
 #: reparametrisations by hooks: the weight is an attribute that the next forward pass renews
 _HOOKS = (prune.BasePruningMethod, WeightNorm, SpectralNorm)
 #: names that people give to a state
-_STATES = {"h", "hx", "h0", "h_prev", "hidden", "hidden_state", "prev", "prev_state", "state", "states", "carry", "c"}
+_STATE = re.compile(r"(h|hx|ht|h\d|h_\w+|hidden\w*|\w*state\w*|prev\w*|last\w*|old\w*|carry|c|r|r_\w+|rates?)", re.I)
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
@@ -140,16 +142,32 @@ def takes_input_and_state(module: nn.Module) -> bool:
     return len(_needed(module)) == 2
 
 
-def takes_state_first(module: nn.Module) -> bool:
-    """Whether the names of the arguments of ``forward`` say that the state comes before the
-    input.
+def takes_state_first(module: nn.Module) -> bool | None:
+    """Whether the names of the arguments of ``forward`` say that the state comes before the input;
+    None where they do not tell.
     """
     names = _needed(module)
-    return len(names) == 2 and names[0] in _STATES and names[1] not in _STATES
+    if len(names) != 2:
+        return None
+    first, second = (_STATE.fullmatch(name) is not None for name in names)
+    return None if first == second else first
+
+
+def forward_hooks(module: nn.Module) -> list[str]:
+    """The names of the parts with hooks on their forward pass, but for those that make weights; ""
+    is the module itself."""
+    kinds = ("_forward_hooks", "_forward_pre_hooks")
+    return [
+        name
+        for name, part in module.named_modules()
+        if any(not isinstance(hook, _HOOKS) for kind in kinds for hook in getattr(part, kind, {}).values())
+    ]
 
 
 def _needed(module: nn.Module) -> list[str]:
     """The names of the positional arguments without a default."""
+    if isinstance(module, torch.jit.ScriptModule):  # of a traced one, too
+        return [one.debugName().split(".")[0] for one in module.graph.inputs()][1:]
     try:
         found = inspect.signature(module.forward).parameters.values()
     except (TypeError, ValueError):

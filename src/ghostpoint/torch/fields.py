@@ -22,7 +22,7 @@ from torch import nn
 
 from ghostpoint.errors import InputError
 from ghostpoint.slow_points.user_field import UserField
-from ghostpoint.torch.anatomy import private_copy, takes_state_first
+from ghostpoint.torch.anatomy import CELLS, private_copy, takes_state_first
 
 __all__ = ["Layout", "NotAStep", "TorchField", "field_of_layer", "field_of_step", "states_array"]
 
@@ -135,6 +135,9 @@ class TorchField(UserField):
     """
 
     label: ClassVar[str] = "module or step of PyTorch"
+    asked: ClassVar[str] = (
+        "step must be made of operations that PyTorch differentiates, without torch.no_grad, detach or NumPy"
+    )
 
     def __init__(
         self,
@@ -291,13 +294,21 @@ def field_of_step(step: Callable[[Any, Any], Any], states: Floats, inputs: Any) 
         for one in module.parameters():
             one.requires_grad_(False)
         parts = {name: value for name, value in module.state_dict().items() if value.is_floating_point()}
-        called = _called_with(module, parts, turned=takes_state_first(step))
+        turned = takes_state_first(step)
+        if turned is None and inputs is not None and not isinstance(step, CELLS) and np.size(inputs) == size:
+            warnings.warn(
+                f"{type(step).__name__}.forward is called with the input first and the state second, which the names "
+                "of its arguments do not tell, nor their sizes: give a function step(input, state) where it is not so",
+                stacklevel=5,
+            )
+        called = _called_with(module, parts, turned=bool(turned))
         call = called if not isinstance(step, nn.LSTMCell) else lambda parts, u, x: _of_pair(called(parts, u, x))
     u = None if inputs is None else _input(inputs, None)
 
     def make(parts: Parts) -> Step:
         def moved(x: torch.Tensor) -> torch.Tensor:
-            found = call(parts, None if u is None else u.expand(len(x), -1), x)
+            # a copy, for a step may write into its state
+            found = call(parts, None if u is None else u.expand(len(x), -1), x.clone())
             if not isinstance(found, torch.Tensor) or found.shape != x.shape or found.dtype != x.dtype:
                 got = (tuple(found.shape), found.dtype) if isinstance(found, torch.Tensor) else type(found).__name__
                 raise NotAStep(f"step must give states of shape {tuple(x.shape)} in {x.dtype}, got {got}")
@@ -308,14 +319,21 @@ def field_of_step(step: Callable[[Any, Any], Any], states: Floats, inputs: Any) 
     given = tensor_of(states[:1]) + 0.1 * torch.arange(3, dtype=torch.float64, device="cpu")[:, None]
     try:
         with _differentiating():
-            found, alone = (make(parts)(rows.clone().requires_grad_()) for rows in (given, given[2:]))
+            found, again, alone = (make(parts)(rows.clone().requires_grad_()) for rows in (given, given, given[2:]))
     except InputError:
         raise
     except Exception as error:  # anyone's step may raise anything
         raise NotAStep(
             f"step must take an input (B, I) and states (B, {size}) in float64, and move them by operations of "
-            f"PyTorch that make new tensors: {type(error).__name__}: {error}"
+            f"PyTorch: {type(error).__name__}: {error}{'' if inputs is not None else ' (no inputs were given)'}"
         ) from error
+    if not torch.allclose(found, again, rtol=1e-6, atol=1e-9, equal_nan=True):
+        raise NotAStep("step must be the same each time, and moved the same states differently: is it random?")
+    if not found.requires_grad and not torch.equal(found[0], found[1]):
+        raise NotAStep(
+            "step must have a derivative, but its states have no graph: it may not be under torch.no_grad or "
+            "inference_mode, nor detach or leave PyTorch"
+        )
     if not torch.allclose(found[2:], alone, rtol=1e-6, atol=1e-9, equal_nan=True):
         raise NotAStep(
             f"step must move each of the states (B, {size}) by itself: of three the last goes elsewhere than alone"

@@ -23,6 +23,7 @@ from ghostpoint.torch.anatomy import (
     before,
     beside,
     equations,
+    forward_hooks,
     has_own_forward,
     private_copy,
     recurrent_layers,
@@ -98,12 +99,21 @@ class NetworkModule(nn.Module):
         Raises
         ------
         ValueError
-            For inputs of another shape.
+            For inputs, states or noise of another shape.
         """
         p = self.parts()
         if inputs.ndim != 3 or inputs.shape[-1] != self.record.n_inputs:
             raise InputError(f"inputs must have shape (B, T, {self.record.n_inputs}), got {tuple(inputs.shape)}")
-        x = p["initial_state"].expand(len(inputs), *p["initial_state"].shape) if state is None else state
+        if not inputs.shape[1]:
+            raise InputError(f"inputs must have a step at least, got {tuple(inputs.shape)}")
+        begin = p["initial_state"].expand(len(inputs), *p["initial_state"].shape)
+        for name, value, shape in (
+            ("state", state, begin.shape),
+            ("noise", noise, (inputs.shape[1], *begin.shape)),
+        ):
+            if value is not None and value.shape != torch.Size(shape):
+                raise InputError(f"{name} must have shape {tuple(shape)}, got {tuple(value.shape)}")
+        x = begin if state is None else state
         logits = []
         for t in range(inputs.shape[1]):
             if self.read_out == "before":
@@ -211,6 +221,13 @@ def from_module(module: nn.Module, *, activation: str | None = None, initial_sta
         raise InputError(f"module must hold one recurrent layer, got {names}")
     layer: Any = layers[0]
     _refuse(layer)
+    if hooked := forward_hooks(module):
+        names = ", ".join(name or "the module itself" for name in hooked)
+        warnings.warn(
+            f"from_module reads a copy without forward hooks, which {names} {'has' if len(hooked) == 1 else 'have'}: "
+            "what they change is left out",
+            stacklevel=2,
+        )
     readouts = [
         one for _, one in beside(module, layer) if isinstance(one, nn.Linear) and one.in_features == layer.hidden_size
     ]

@@ -20,6 +20,7 @@ from ghostpoint.torch.anatomy import (
     CELLS,
     as_unwrapped,
     before,
+    forward_hooks,
     has_own_forward,
     private_copy,
     recurrent_layers,
@@ -27,6 +28,7 @@ from ghostpoint.torch.anatomy import (
     unwrapped,
 )
 from ghostpoint.torch.fields import Layout, NotAStep, TorchField, field_of_layer, field_of_step, states_array
+from ghostpoint.torch.layer_calls import changes_inputs, changes_states, layer_calls
 from ghostpoint.torch.networks import NetworkModule, record_of_layer
 
 __all__ = ["find_slow_points", "track_slow_points"]
@@ -173,6 +175,8 @@ def track_slow_points(
     if len(checkpoints) < 2:
         raise InputError(f"checkpoints must be two or more, got {len(checkpoints)}")
     module = unwrapped(module)
+    if isinstance(module, torch.jit.ScriptModule):
+        raise InputError("module must be the one before torch.jit.script or trace, whose weights can be interpolated")
     with torch.random.fork_rng(devices=[]):
         found = []
         for k, checkpoint in enumerate(checkpoints):
@@ -209,6 +213,7 @@ def _field(module_or_step: Any, states: Any, inputs: Any) -> tuple[Any, Any, dic
     """
     steps = {"tau": 1.0, "dt": 1.0}
     module_or_step = unwrapped(module_or_step)
+    _say_hooks(module_or_step)
     if isinstance(module_or_step, NetworkModule):
         record = module_or_step.to_record()
         return record, Layout(1, 1, record.n_units).flat(states), {"tau": 1.0, "dt": module_or_step.alpha}
@@ -251,14 +256,29 @@ def _say_what_is_left_out(module: nn.Module, layer: nn.Module) -> None:
     if has_own_forward(layer):
         left.append(f"what {kind}.forward does beside PyTorch's equations is not seen")
     if module is not layer:
-        if isinstance(layer, CELLS) and type(module).forward is not nn.Module.forward:
+        own = type(module).forward is not nn.Module.forward  # no mere container
+        seen = layer_calls(module, layer) if own else None
+        if own and (isinstance(layer, CELLS) if seen is None else changes_states(seen[1])):
             left.append(f"what {type(module).__name__}.forward does between two steps is not seen")
         if ahead := before(module, layer):
             names = ", ".join(f"{name} ({type(one).__name__})" for name, one in ahead)
             left.append(f"inputs are what the layer takes, behind {names}")
+        elif seen is not None and changes_inputs(*seen):
+            left.append(f"inputs are what the layer takes, which {type(module).__name__}.forward makes of its own")
     if left:
         warnings.warn(
             f"find_slow_points looks at the {kind} alone: {'; '.join(left)}. A callable step(input, state) can do more",
+            stacklevel=4,
+        )
+
+
+def _say_hooks(module: Any) -> None:
+    """Warn where hooks may change what a module computes."""
+    if isinstance(module, nn.Module) and (found := forward_hooks(module)):
+        names = ", ".join(name or "the module itself" for name in found)
+        warnings.warn(
+            f"find_slow_points runs a copy without forward hooks, which {names} "
+            f"{'has' if len(found) == 1 else 'have'}: what they change is not seen",
             stacklevel=4,
         )
 

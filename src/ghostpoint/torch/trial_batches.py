@@ -30,8 +30,8 @@ class TrialBatch(NamedTuple):
     inputs : (trial, step, input channel)
         Observations ``ob``.
     targets : (trial, step) int64, or (trial, step, output channel)
-        Ground truth ``gt``: classes, which are whole numbers (step,), or values, of one channel where
-        they are (step,).
+        Ground truth ``gt``: classes, which are whole numbers (step,), or values, whose channel is
+        one where they are (step,).
     mask : (trial, step) bool
         Which steps count: those of the counted periods, none of the filling.
     """
