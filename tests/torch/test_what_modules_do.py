@@ -4,6 +4,7 @@ inputs, in hooks, under names that do not tell.
 
 from __future__ import annotations
 
+import threading
 import warnings
 
 import numpy as np
@@ -222,3 +223,55 @@ def test_fixed_points_of_a_gru_are_inside_its_bounds(seed):
             p.copy_(torch.tensor(rng.normal(size=p.shape) * 2.2))
     found = find_slow_points(layer, np.linspace(-1, 1, 40)[:, None], [0.5], certify=False)
     assert (np.abs(found.fixed.position) < 1).all()
+
+
+class Dale(nn.Module):
+    """Signs that are a tensor and no buffer."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.w, self.sign = nn.Linear(3, 3), torch.diag(torch.tensor([1.0, 1.0, -1.0]))
+
+    def forward(self, x, h):
+        return 0.5 * h + 0.5 * torch.relu(self.w(x) + h @ (self.w.weight.abs() @ self.sign))
+
+
+def test_tensors_that_are_no_buffers_are_copied_too():
+    module = Dale()
+    found = find_slow_points(module, STATES, [0.1, 0.0, 0.0], n_starts=8, certify=False)
+    assert len(found)
+    assert module.sign.dtype == torch.float32
+    x = torch.tensor(found.fixed.position).float()
+    with torch.no_grad():
+        moved = module(torch.tensor([0.1, 0.0, 0.0]).expand(len(x), -1), x)
+    np.testing.assert_allclose(moved, x, atol=1e-5)
+
+
+def test_compiled_functions_and_pairs_of_arrays_are_taken():
+    W = torch.randn(3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    plain = find_slow_points(lambda u, x: torch.tanh(x @ W), STATES, None, n_starts=8)
+    compiled = find_slow_points(torch.compile(lambda u, x: torch.tanh(x @ W)), STATES, None, n_starts=8)
+    np.testing.assert_array_equal(plain.position, compiled.position)
+    layer, states = nn.LSTM(3, 3), np.random.default_rng(0).normal(size=(2, 4, 3))
+    given = [find_slow_points(layer, one, np.zeros(3), n_starts=4) for one in (list(states), tuple(states))]
+    np.testing.assert_array_equal(given[0].position, given[1].position)
+
+
+class Locked(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w, self.lock = nn.Linear(3, 3), threading.Lock()
+
+    def forward(self, x, h):
+        return torch.tanh(self.w(h) + x)
+
+
+def test_what_cannot_be_taken_is_named():
+    for module, options, message in (
+        (Locked(), {"inputs": np.zeros(3)}, "copy.deepcopy can copy"),
+        (nn.GRU(3, 3), {"inputs": "ab"}, r"inputs must be numbers of shape \(I,\), got 'ab'"),
+        (Dale(), {}, "no inputs were given"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            find_slow_points(module, STATES, **options)

@@ -52,6 +52,8 @@ def unwrapped(module: Any) -> Any:
             module = module.module
         elif isinstance(module, nn.Module) and isinstance(getattr(module, "_orig_mod", None), nn.Module):
             module = module._orig_mod
+        elif callable(getattr(module, "_torchdynamo_orig_callable", None)):  # a compiled function
+            module = module._torchdynamo_orig_callable
         else:
             return module
 
@@ -84,7 +86,10 @@ def private_copy(module: nn.Module) -> Any:
                     hooks[id(value)] = OrderedDict(
                         (key, hook) for key, hook in value.items() if isinstance(hook, _HOOKS)
                     )
-        copied = copy.deepcopy(module, {**kept, **hooks}).eval()
+        try:
+            copied = copy.deepcopy(module, {**kept, **hooks}).eval()
+        except TypeError as error:  # a lock, an open file, a generator
+            raise InputError(f"module must be one that copy.deepcopy can copy: {error}") from error
         for part in copied.modules():
             for hook in part._forward_pre_hooks.values():
                 if isinstance(hook, _HOOKS):
@@ -167,6 +172,8 @@ def forward_hooks(module: nn.Module) -> list[str]:
 def _needed(module: nn.Module) -> list[str]:
     """The names of the positional arguments without a default."""
     if isinstance(module, torch.jit.ScriptModule):  # of a traced one, too
+        if not hasattr(module, "forward"):
+            return []
         return [one.debugName().split(".")[0] for one in module.graph.inputs()][1:]
     try:
         found = inspect.signature(module.forward).parameters.values()

@@ -76,7 +76,7 @@ class Layout:
         pair = isinstance(states, tuple) or (
             isinstance(states, list)
             and len(states) == 2
-            and all(isinstance(x, torch.Tensor) and x.shape[-1:] == (self.units,) for x in states)
+            and all(isinstance(x, torch.Tensor | np.ndarray) and x.shape[-1:] == (self.units,) for x in states)
         )
         arrays = [states_array(x) for x in (states if pair and self.kinds == 2 else (states,))]
         if len(arrays) == 1 and arrays[0].shape[-1:] == (self.size,):
@@ -293,6 +293,10 @@ def field_of_step(step: Callable[[Any, Any], Any], states: Floats, inputs: Any) 
         module = private_copy(step).double().cpu()
         for one in module.parameters():
             one.requires_grad_(False)
+        for part in module.modules():  # masks and signs that are no buffers
+            for name, value in list(vars(part).items()):
+                if isinstance(value, torch.Tensor) and value.is_floating_point():
+                    setattr(part, name, value.detach().double().cpu())
         parts = {name: value for name, value in module.state_dict().items() if value.is_floating_point()}
         turned = takes_state_first(step)
         if turned is None and inputs is not None and not isinstance(step, CELLS) and np.size(inputs) == size:
@@ -370,7 +374,10 @@ def _few(state: Floats) -> str:
 def _input(inputs: Any, size: int | None) -> torch.Tensor:
     if inputs is None:
         return torch.zeros(size or 0, dtype=torch.float64, device="cpu")
-    u = inputs.detach().cpu().double() if isinstance(inputs, torch.Tensor) else tensor_of(np.asarray(inputs, float))
+    try:
+        u = inputs.detach().cpu().double() if isinstance(inputs, torch.Tensor) else tensor_of(np.asarray(inputs, float))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"inputs must be numbers of shape (I,), got {inputs!r}") from error
     if u.ndim != 1 or (size is not None and len(u) != size):
         raise InputError(f"inputs must have shape ({'I' if size is None else size},), got {tuple(u.shape)}")
     if not torch.isfinite(u).all():
