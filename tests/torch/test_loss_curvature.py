@@ -152,3 +152,66 @@ def test_the_guard_reads_it_and_nothing_of_a_training_changes():
     assert torch.equal(read[1], given[1])
     with pytest.warns(RuntimeWarning, match="other terms or weights"):
         trained(OTHERS["squares and classes"])
+
+
+@pytest.mark.parametrize("level", [1.0, 1e3, 1e5, 1e7])
+def test_answers_of_any_size_have_their_unit(level):
+    outputs = (level * (2 + OLD)).requires_grad_() * 1.0
+    loss = mse(outputs, level * TARGET)
+    distance, mended = by_curvature(distance_of_graph(loss, outputs), loss, outputs)
+    assert not distance.doubt
+    assert not mended
+
+
+def test_hooks_on_outputs_are_left_alone():
+    outputs, calls = OLD.clone().requires_grad_() * 1.0, []
+    outputs.register_hook(lambda gradient: calls.append(0) or 0.1 * gradient)
+    loss = mse(outputs, TARGET)
+    distance, mended = by_curvature(distance_of_graph(loss, outputs), loss, outputs)
+    assert not mended
+    assert not calls
+    assert float(distance(OLD, NEW)) == pytest.approx(float(mse(OLD, NEW)))
+
+
+def test_a_default_device_changes_nothing():
+    torch.set_default_device("meta")
+    try:
+        distance, mended = found(LOSSES["two outputs weighed"][0])
+    finally:
+        torch.set_default_device(None)
+    assert mended
+    assert not distance.doubt
+
+
+def test_weights_are_read_at_each_update_once_they_had_to_be():
+    model = nn.Linear(3, 4)
+    guard = Guard(model, torch.optim.SGD(model.parameters(), lr=0.01))
+    x, read = torch.randn(8, 5, 3), []
+    passes = guard._passes
+    measure = passes._distance_for
+
+    def noted(loss, outputs):
+        read.append(measure(loss, outputs))
+        return read[-1]
+
+    passes._distance_for = noted
+    for update in range(12):
+        n = 2 if update in (3, 8) else 1  # parts of one size fit as they are
+
+        def closure(n=n):
+            outputs = model(x)
+            return mse(outputs[..., :n], TARGET[..., :n]) + mse(outputs[..., n:], TARGET[..., n:]), outputs
+
+        guard.step(closure)
+        wanted = mse(OLD[..., :n], NEW[..., :n]) + mse(OLD[..., n:], NEW[..., n:])
+        assert float(read[-1](OLD, NEW)) == pytest.approx(float(wanted), rel=2e-3), update
+
+
+def test_answers_that_do_not_count_are_not_mended_into_the_loss():
+    sure = OLD.clone()
+    sure[:, 0] = torch.tensor([80.0, 0.0, 0.0, 0.0])
+    outputs = sure.requires_grad_() * 1.0
+    loss = sum(w * ce(outputs[:, i], LABELS[:, i]) for i, w in enumerate([0.0, 0.1, 0.4, 0.5, 0.0]))
+    distance, mended = by_curvature(distance_of_graph(loss, outputs), loss, outputs)
+    assert not mended
+    assert distance.doubt

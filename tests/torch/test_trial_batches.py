@@ -290,6 +290,38 @@ def test_periods_are_those_of_the_trial():
     assert env.start_ind == {"delay": 0, "decision": 2}
 
 
+class Mixed(Env):
+    """A period that was written before all trials, and others of each trial."""
+
+    def __init__(self):
+        super().__init__()
+        self.start_ind, self.end_ind = {"fixation": 0}, {"fixation": 1}
+
+    def new_trial(self):
+        starts, ends = self.start_ind, self.end_ind
+        super().new_trial()
+        starts.update(self.start_ind)
+        ends.update(self.end_ind)
+        self.start_ind, self.end_ind = starts, ends
+
+
+def test_periods_that_hold_for_all_trials_stay():
+    batches = TrialBatches(Mixed(), trials=4, batches=2, counted=["fixation", "decision"])
+    for number in range(2):
+        mask = batches.batch(number).mask
+        assert mask[:, 0].all()
+        assert mask.sum(1).tolist() == [3] * 4
+    for seed in range(6):
+        schedule = Schedule([Constant(), Constant(), Env()])
+        mask = TrialBatches(schedule, trials=9, batches=1, counted=["decision"], seed=seed).batch(0).mask
+        assert (mask.sum(1) == 2).all()
+    env = Constant()
+    env.new_trial()
+    with pytest.raises(TypeError):
+        TrialBatches(env, trials=1, batches=1, counted=["decision"], wrong=1).batch(0)
+    assert env.start_ind == {"delay": 0, "decision": 2}  # nothing is lost by a trial that fails
+
+
 def test_values_of_one_channel_have_its_axis():
     batch = TrialBatches(Uneven(), 4, 1).batch(0)
     assert batch.targets.shape == (*batch.mask.shape, 1)

@@ -4,6 +4,7 @@ inputs, in hooks, under names that do not tell.
 
 from __future__ import annotations
 
+import copy
 import threading
 import warnings
 
@@ -63,6 +64,37 @@ def test_what_is_done_between_steps_is_said_and_nothing_else():
     assert "between two steps" in message
 
 
+class Cells(nn.Module):
+    """A cell in a loop over the first or second axis, or a layer that is called without a batch."""
+
+    def __init__(self, axis, factor=1.0):
+        super().__init__()
+        torch.manual_seed(0)
+        self.axis, self.factor = axis, factor
+        self.cell = nn.GRU(3, 3) if axis is None else nn.GRUCell(3, 3)
+
+    def forward(self, x):
+        if self.axis is None:
+            h, found = torch.zeros(1, 3), []
+            for u in x.reshape(-1, 3):
+                out, h = self.cell(u[None], h)
+                found.append(out)
+            return torch.cat(found)
+        h, found = x.new_zeros(x.shape[1 - self.axis], 3), []
+        for u in x.unbind(self.axis):
+            h = self.factor * self.cell(u, h)
+            found.append(h)
+        return torch.stack(found, self.axis)
+
+
+@pytest.mark.parametrize("axis", [0, 1, None])
+def test_loops_over_either_axis_and_without_a_batch_are_seen(axis):
+    assert said_of(Cells(axis)) == []
+    if axis is not None:
+        (message,) = said_of(Cells(axis, 0.5))
+        assert "between two steps" in message
+
+
 @pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM, nn.RNN])
 def test_what_is_made_of_the_inputs_is_said(kind):
     states = np.random.default_rng(0).normal(size=(4, 6 if kind is nn.LSTM else 3))
@@ -84,6 +116,11 @@ def test_hooks_that_may_change_answers_are_said():
     assert said_of(cell) == []
     cell.register_forward_hook(lambda *given: 0.5 * given[2])
     assert "without forward hooks" in said_of(cell)[0]
+    with pytest.warns(UserWarning, match="without forward hooks"):
+        track_slow_points(cell, [copy.deepcopy(cell.state_dict()) for _ in range(2)], STATES, inputs=np.zeros(3))
+    around = nn.Sequential(nn.GRU(3, 3), nn.Linear(3, 1))
+    around[1].register_forward_hook(lambda *given: None)  # does not move the state
+    assert said_of(around) == []
     layer = nn.GRU(2, 3)
     layer.register_forward_hook(lambda *given: None)
     with pytest.warns(UserWarning, match="without forward hooks, which the module itself has"):
@@ -130,7 +167,9 @@ def test_names_tell_which_argument_is_the_state(names):
 
 
 def test_names_that_do_not_tell_are_said():
-    assert "names of its arguments do not tell" in said_of(stepping(("y", "z*")))[0]
+    for u in ([0.5, 0.1, 0.0], np.zeros(3), torch.zeros(3)):
+        with pytest.warns(UserWarning, match="names of its arguments do not tell"):
+            find_slow_points(stepping(("y", "z*")), STATES, u, n_starts=4, certify=False)
 
 
 def test_steps_that_write_into_their_state():
@@ -189,6 +228,13 @@ def test_what_a_module_takes_of_its_readout_is_kept():
     for answer, name in ((torch.sigmoid, "sigmoid"), (torch.tanh, "tanh"), (lambda y: y, "identity")):
         assert from_module(Answers(answer)).activation == name
     assert from_module(Answers(lambda y: y), activation="sigmoid").activation == "sigmoid"
+    for size in (0.0, 1e-4):  # the trial does not tell the logits from their tanh
+        module = Answers(lambda y: y)
+        with torch.no_grad():
+            module.last.weight.mul_(size)
+            module.last.bias.mul_(size)
+        assert from_module(module).activation == "identity"
+        assert from_module(module, activation="sigmoid").activation == "sigmoid"
     with pytest.raises(ValueError, match="activation must be sigmoid"):
         from_module(Answers(torch.sigmoid), activation="tanh")
 

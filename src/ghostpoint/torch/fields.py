@@ -299,7 +299,12 @@ def field_of_step(step: Callable[[Any, Any], Any], states: Floats, inputs: Any) 
                     setattr(part, name, value.detach().double().cpu())
         parts = {name: value for name, value in module.state_dict().items() if value.is_floating_point()}
         turned = takes_state_first(step)
-        if turned is None and inputs is not None and not isinstance(step, CELLS) and np.size(inputs) == size:
+        if (
+            turned is None
+            and inputs is not None
+            and not isinstance(step, CELLS)
+            and _input(inputs, None).numel() == size
+        ):
             warnings.warn(
                 f"{type(step).__name__}.forward is called with the input first and the state second, which the names "
                 "of its arguments do not tell, nor their sizes: give a function step(input, state) where it is not so",

@@ -218,7 +218,8 @@ class ForwardPasses:
             )
             found = Distance("squared")
         elif self._reads_curvature():
-            found, self._weighs = by_curvature(found, loss, tensor)
+            found, mended = by_curvature(found, loss, tensor)
+            self._weighs |= mended
         if found.doubt:
             self.warn("doubt", f"{found.doubt}: give distance= a function of old and new outputs to mend that")
         return _on_tensors(found)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ghostpoint.torch.anatomy import private_copy, tensors_in
+from ghostpoint.torch.anatomy import CELLS, private_copy, tensors_in
 
 __all__ = ["changes_inputs", "changes_states", "layer_calls"]
 
@@ -16,8 +16,9 @@ STEPS = 5
 
 
 def layer_calls(module: nn.Module, layer: nn.Module) -> tuple[torch.Tensor, list[Any]] | None:
-    """Random inputs (1, T, I) that a copy of a module was called with, and the calls of its layer:
-    what each got, its arguments and keywords, and what it gave.
+    """Random inputs that a copy of a module was called with, and the calls of its layer: what each
+    got, its arguments and keywords, and what it gave. Inputs are (1, T, I), or (T, 1, I) where a
+    cell is called once for those.
 
     None where the module cannot be called so, or does not call its layer.
     """
@@ -35,6 +36,10 @@ def layer_calls(module: nn.Module, layer: nn.Module) -> tuple[torch.Tensor, list
             x = torch.randn(1, STEPS, watched.input_size, dtype=kind, device="cpu")
             watched.register_forward_hook(note, with_kwargs=True)
             copied(x)
+            if len(calls) == 1 and isinstance(layer, CELLS):  # a loop over the first axis
+                calls.clear()
+                x = x.transpose(0, 1)
+                copied(x)
     except Exception:  # anyone's module may want anything
         return None
     return (x, calls) if calls else None
@@ -49,8 +54,12 @@ def changes_inputs(x: torch.Tensor, calls: list[Any]) -> bool:
     return whole.shape != x.reshape(-1).shape or not torch.allclose(whole, x.reshape(-1))
 
 
-def changes_states(calls: list[Any]) -> bool:
-    """Whether a layer was called several times, and not with the state that it gave before."""
+def changes_states(layer: nn.Module, calls: list[Any]) -> bool:
+    """Whether a layer was called several times, and not with the state that it gave before. Of a
+    cell that was called once nothing is known: its steps are elsewhere, and it counts as changed.
+    """
+    if isinstance(layer, CELLS) and len(calls) < 2:
+        return True
     before: list[torch.Tensor] | None = None
     for given, keywords, found in calls:
         state = list(tensors_in([*given, *keywords.values()]))[1:]
@@ -59,9 +68,6 @@ def changes_states(calls: list[Any]) -> bool:
             or any(a.shape != b.shape or not torch.allclose(a, b) for a, b in zip(state, before, strict=True))
         ):
             return True
-        # of a layer (outputs, state), of a cell the state
-        ends = found[1] if isinstance(found, tuple) and isinstance(found[1], tuple) else found
-        before = list(tensors_in(ends))
-        if isinstance(found, tuple) and not isinstance(found[1], tuple) and before[0].ndim == 3:
-            before = before[1:]  # a layer with one state
+        pair = isinstance(found, tuple) and len(found) == 2 and not isinstance(layer, CELLS)
+        before = list(tensors_in(found[1] if pair else found))
     return False

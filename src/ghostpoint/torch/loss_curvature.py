@@ -9,6 +9,7 @@ right, however the loss is written; and where they were not, the weight of each 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -27,7 +28,7 @@ ROUNDING = 1e-5
 
 
 def by_curvature(found: Distance, loss: torch.Tensor, outputs: torch.Tensor) -> tuple[Distance, bool]:
-    """A distance with the curvature of the loss, and whether ``found`` had another one.
+    """A distance with the curvature of the loss, and whether that is another than ``found``.
 
     Parameters
     ----------
@@ -45,15 +46,18 @@ def by_curvature(found: Distance, loss: torch.Tensor, outputs: torch.Tensor) -> 
         ``found``; or the same kind with the weights that the curvature shows; or ``found`` with
         its doubt where no weights explain it.
     bool
-        Whether it had another curvature.
+        Whether it was mended.
     """
     if found.doubt or found.functions or found.error is not None or found.positive is not None:
+        return found, False
+    if outputs._backward_hooks:  # they would run again, and may change what comes through them
         return found, False
     if found.kind == "probabilities" or not found.logarithms:  # that of the loss depends on targets
         return found, False
     if outputs.dtype not in (torch.float32, torch.float64) or not outputs.requires_grad or outputs.numel() > MOST:
         return found, False
-    probes = _probes(outputs)
+    first, second = (partial(_probe, outputs, number) for number in range(2))
+    probes = [first()]
     try:
         products = _products(loss, outputs, probes)
     except RuntimeError as error:
@@ -64,22 +68,25 @@ def by_curvature(found: Distance, loss: torch.Tensor, outputs: torch.Tensor) -> 
     if products is None:
         return found, False
     old = outputs.detach()
-    if _agree(found, old, probes[:1], products[:1]):
+    if _agree(found, old, probes, products):
         return found, False
     better = _weighed(found, old, probes[0], products[0])
-    if better is not None and _agree(better, old, probes, products):
-        return better, True
+    if better is not None:
+        probes = [second()]
+        products = _products(loss, outputs, probes) or products
+        if _agree(better, old, probes, products):
+            return better, True
     ratio = _ratio(found, old, probes[0], products[0])
     doubt = f"the loss has other terms or weights than its distance, which is {ratio:.3g} times what a change costs"
-    return replace(found, doubt=doubt), True
+    return replace(found, doubt=doubt), False
 
 
-def _probes(outputs: torch.Tensor) -> list[torch.Tensor]:
-    """Two directions in which all outputs change, by 1/2 to 3/2 and no two alike, the same at each
+def _probe(outputs: torch.Tensor, number: int) -> torch.Tensor:
+    """A direction in which all outputs change, by 1/2 to 3/2 and no two alike, the same at each
     call; no generator of the training is touched."""
-    generator = torch.Generator().manual_seed(0)
-    drawn = [torch.rand((2, *outputs.shape), generator=generator, dtype=torch.float64) for _ in range(2)]
-    return [((size + 0.5) * (sign - 0.5).sign()).to(outputs) for size, sign in drawn]
+    generator = torch.Generator("cpu").manual_seed(number)
+    size, sign = torch.rand((2, *outputs.shape), generator=generator, dtype=torch.float32, device="cpu")
+    return ((size + 0.5) * (2.0 * (sign > 0.5) - 1.0)).to(outputs)
 
 
 def _products(loss: torch.Tensor, outputs: torch.Tensor, probes: list[torch.Tensor]) -> list[torch.Tensor] | None:
@@ -100,7 +107,9 @@ def _products(loss: torch.Tensor, outputs: torch.Tensor, probes: list[torch.Tens
 def _product(distance: Distance, old: torch.Tensor, probe: torch.Tensor) -> torch.Tensor | None:
     """The second derivative of a distance from ``old``, beside ``old``, times a probe."""
     with torch.enable_grad():
-        new = (old + BESIDE * probe).requires_grad_()  # at old itself what has not moved is cut out
+        # at old itself what has not moved is cut out
+        away = (BESIDE if distance.kind == "squared" else 64 * torch.finfo(old.dtype).eps) * old.abs()
+        new = (old + away.clamp(min=BESIDE) * probe).requires_grad_()
         found = _products(distance(old, new), new, [probe])
     return None if found is None else found[0]
 
@@ -130,7 +139,9 @@ def _weighed(found: Distance, old: torch.Tensor, probe: torch.Tensor, product: t
     weights = costs / torch.where(seen, units, 1.0)
     if bool((weights[seen] < 0).any()):
         return None
-    # answers that are certain have no curvature: they count as the others do
+    if bool((weights[seen] == 0).any()) and not bool(seen.all()):
+        return None  # answers that are certain have no curvature, and some of the others do not count
+    # those that are certain count as the others do
     weights = torch.where(seen, weights, weights[seen].mean())
     if found.kind == "cross_entropy":
         return replace(plain, total=False, counted=weights, items=1)

@@ -36,6 +36,8 @@ __all__ = ["NetworkModule", "from_module", "record_of_layer", "to_module"]
 
 _ACTIVATIONS = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "identity": lambda value: value}
 
+#: largest difference between answers that are the same
+CLOSE = 1e-4
 #: what a module may take of its readout at the end
 _TAKEN: tuple[tuple[str | None, Callable[[torch.Tensor], torch.Tensor]], ...] = (
     *_ACTIVATIONS.items(),
@@ -275,7 +277,7 @@ def _check_answers(module: nn.Module, layer: Any, readout: nn.Linear | None, sta
     """
     gap, taken = _gap(module, layer, readout, start)
     more = beside(module, layer) if readout is None else []
-    if gap is not None and gap <= 1e-4 and not more:
+    if gap is not None and gap <= CLOSE and not more:
         return taken
     if more or gap is None or math.isinf(gap):  # which part does more is not known by numbers
         if has_own_forward(layer):
@@ -344,7 +346,9 @@ def _gap(module: nn.Module, layer: Any, readout: nn.Linear | None, start: Any) -
     ]
     if not found:
         return None, None
-    return min(gaps, key=lambda each: each[0], default=(float("inf"), None))
+    fitting = {name for gap, name in gaps if gap <= CLOSE}
+    # of several, as where all logits are near 0, none is told
+    return min((gap for gap, _ in gaps), default=float("inf")), fitting.pop() if len(fitting) == 1 else None
 
 
 def _states(layer: Any, x: torch.Tensor, start: torch.Tensor) -> list[torch.Tensor]:

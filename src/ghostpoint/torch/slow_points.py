@@ -177,6 +177,7 @@ def track_slow_points(
     module = unwrapped(module)
     if isinstance(module, torch.jit.ScriptModule):
         raise InputError("module must be the one before torch.jit.script or trace, whose weights can be interpolated")
+    _say_hooks(module, recurrent_layers(module), stacklevel=3)
     with torch.random.fork_rng(devices=[]):
         found = []
         for k, checkpoint in enumerate(checkpoints):
@@ -213,11 +214,11 @@ def _field(module_or_step: Any, states: Any, inputs: Any) -> tuple[Any, Any, dic
     """
     steps = {"tau": 1.0, "dt": 1.0}
     module_or_step = unwrapped(module_or_step)
-    _say_hooks(module_or_step)
     if isinstance(module_or_step, NetworkModule):
         record = module_or_step.to_record()
         return record, Layout(1, 1, record.n_units).flat(states), {"tau": 1.0, "dt": module_or_step.alpha}
     layers = recurrent_layers(module_or_step)
+    _say_hooks(module_or_step, layers, stacklevel=4)
     if not layers:
         return *_of_step(module_or_step, states, inputs), steps
     if takes_input_and_state(module_or_step):
@@ -258,7 +259,7 @@ def _say_what_is_left_out(module: nn.Module, layer: nn.Module) -> None:
     if module is not layer:
         own = type(module).forward is not nn.Module.forward  # no mere container
         seen = layer_calls(module, layer) if own else None
-        if own and (isinstance(layer, CELLS) if seen is None else changes_states(seen[1])):
+        if own and (isinstance(layer, CELLS) if seen is None else changes_states(layer, seen[1])):
             left.append(f"what {type(module).__name__}.forward does between two steps is not seen")
         if ahead := before(module, layer):
             names = ", ".join(f"{name} ({type(one).__name__})" for name, one in ahead)
@@ -272,14 +273,15 @@ def _say_what_is_left_out(module: nn.Module, layer: nn.Module) -> None:
         )
 
 
-def _say_hooks(module: Any) -> None:
-    """Warn where hooks may change what a module computes."""
-    if isinstance(module, nn.Module) and (found := forward_hooks(module)):
-        names = ", ".join(name or "the module itself" for name in found)
+def _say_hooks(module: Any, layers: list[nn.Module], stacklevel: int) -> None:
+    """Warn where hooks may change how a state moves: those of the layer, or of a step."""
+    looked_at = layers[0] if len(layers) == 1 and not takes_input_and_state(module) else module
+    if isinstance(looked_at, nn.Module) and (found := forward_hooks(looked_at)):
+        names = ", ".join(name or f"the {type(looked_at).__name__}" for name in found)
         warnings.warn(
-            f"find_slow_points runs a copy without forward hooks, which {names} "
+            f"slow points are those of a copy without forward hooks, which {names} "
             f"{'has' if len(found) == 1 else 'have'}: what they change is not seen",
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
 
 

@@ -120,8 +120,9 @@ class TrialBatches(NumberedBatches):
                 f"env must have new_trial(), as NeuroGym's trial environments do; got {type(env).__name__}"
             )
         self.given, self.maker = env, makers[0]
-        # environments that trials were read from, and whether their periods are those of each trial
-        self._periods: dict[int, tuple[Any, bool]] = {}
+        # environments that trials were read from, and periods of theirs that no trial writes
+        self._seen: dict[int, Any] = {}
+        self._lasting: dict[int, frozenset[str]] = {}
         if isinstance(counted, str):
             raise InputError(f"counted must be names of periods in a list, got the text {counted!r}")
         self.trials = integer("trials", trials, at_least=1)
@@ -164,10 +165,7 @@ class TrialBatches(NumberedBatches):
 
     def _trial(self) -> tuple[Any, Any, Any]:
         """Copies of ``ob`` and ``gt``, and which steps count."""
-        cleared = self._without_periods()
-        self.maker.new_trial(**self.options)
-        env = self.env
-        self._keep_periods(env, cleared)
+        env = self._new_trial()
         missing = [name for name in ("ob", "gt") if not hasattr(env, name)]
         if missing:
             raise InputError(f"env must have {' and '.join(missing)} after new_trial(), as NeuroGym's environments do")
@@ -182,31 +180,40 @@ class TrialBatches(NumberedBatches):
             mask[starts[name] : env.end_ind[name]] = True
         return ob, gt, mask
 
-    def _without_periods(self) -> list[tuple[Any, dict[str, Any], dict[str, Any]]]:
-        """Forget the periods of earlier trials, which environments leave where a trial has fewer;
-        what they were."""
-        if self.counted is None:
-            return []
-        found = []
-        for env in (self.env, *(env for env, _ in self._periods.values())):
-            starts, ends = getattr(env, "start_ind", None), getattr(env, "end_ind", None)
-            of_trials = self._periods.get(id(env), (env, True))[1]
-            if of_trials and isinstance(starts, dict) and isinstance(ends, dict) and starts:
-                found.append((env, dict(starts), dict(ends)))
-                starts.clear()
-                ends.clear()
-        return found
+    def _new_trial(self) -> Any:
+        """Make a trial; the environment that made it, with the periods of that trial.
 
-    def _keep_periods(self, env: Any, cleared: list[tuple[Any, dict[str, Any], dict[str, Any]]]) -> None:
-        """Put back periods that a trial does not write: they hold for all trials."""
+        Environments leave the periods of earlier trials where a trial has fewer. So those are taken
+        away before, but for the periods that no trial writes, which hold for all.
+        """
         if self.counted is None:
-            return
-        for one, starts, ends in cleared:
-            if one is env and not one.start_ind:
-                one.start_ind.update(starts)
-                one.end_ind.update(ends)
-                self._periods[id(one)] = (one, False)
-        self._periods.setdefault(id(env), (env, True))
+            self.maker.new_trial(**self.options)
+            return self.env
+        taken: list[tuple[Any, dict[str, Any], dict[str, Any], bool]] = []
+        for env in {**self._seen, id(self.env): self.env}.values():
+            starts, ends = getattr(env, "start_ind", None), getattr(env, "end_ind", None)
+            if isinstance(starts, dict) and isinstance(ends, dict):
+                lasting = self._lasting.get(id(env), frozenset())
+                names = [name for name in starts if name not in lasting]
+                before = ({n: starts.pop(n) for n in names}, {n: ends.pop(n) for n in names if n in ends})
+                taken.append((env, *before, hasattr(env, "ob")))
+        made: Any = None
+        try:
+            self.maker.new_trial(**self.options)
+            made = self.env
+        finally:
+            for env, starts, ends, had_trial in taken:
+                if env is not made:  # its last trial stays as it was
+                    env.start_ind.update(starts)
+                    env.end_ind.update(ends)
+                elif id(env) not in self._lasting:
+                    # of before the first trial, or where trials write none
+                    kept = set() if had_trial and env.start_ind else set(starts) - set(env.start_ind)
+                    env.start_ind.update({name: starts[name] for name in kept})
+                    env.end_ind.update({name: ends[name] for name in kept if name in ends})
+                    self._lasting[id(env)] = frozenset(kept)
+        self._seen[id(made)] = made
+        return made
 
 
 def _outside_in(env: Any) -> list[Any]:

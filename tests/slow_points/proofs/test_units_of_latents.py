@@ -81,4 +81,6 @@ def test_units_are_powers_of_two_and_left_alone_where_numbers_would_round():
     assert ((lengths > 0.7) & (lengths < 1.42)).all()
     np.testing.assert_array_equal(units.scaled.A / units.scale[:, None], n.T * 0.01)
     assert not Units(TanhField(n.T * 1e-295, m, b), None).other
+    A, B = np.diag([1e-150, 1.0]), np.diag([1e-200, 2.0])
+    assert not Units(TanhField(A, B, np.zeros(2)), A @ A.T).other  # B would vanish
     assert not Units(TanhField(None, m[:2], b[:2]), None).other

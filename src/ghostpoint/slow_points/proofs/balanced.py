@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ghostpoint.numerics.arrays import Floats
+from ghostpoint.numerics.arrays import Bools, Floats
 from ghostpoint.slow_points.fields import TanhField
 from ghostpoint.slow_points.ghosts import GhostSolution
 from ghostpoint.slow_points.proofs.certifier import Proven
@@ -31,11 +31,10 @@ class Units:
         """Whether they differ from those of the field, and every number scales exactly."""
         if self.field.A is None or (self.scale == 1).all():
             return False
-        A, B = self.scaled.A, self.scaled.B
-        assert A is not None
+        given, scaled = (self.field.A, self.field.B), (self.scaled.A, self.scaled.B)
         return all(
-            bool((np.isfinite(each) & ((np.abs(each) > 1e-290) | (each == 0))).all())
-            for each in (A, B, self.field.A, self.field.B)
+            a is not None and b is not None and bool(((_exact(a) & _exact(b)) | ((a == 0) & (b == 0))).all())
+            for a, b in zip(given, scaled, strict=True)
         )
 
     @property
@@ -47,7 +46,8 @@ class Units:
     @property
     def scaled_metric(self) -> Floats | None:
         """M' = A' A'^T."""
-        return None if self.metric is None else self.scale[:, None] * self.metric * self.scale
+        A = self.scaled.A
+        return None if self.metric is None or A is None else A @ A.T
 
     def into(self, ghost: GhostSolution | None) -> GhostSolution | None:
         """A ghost of kappa as one of kappa': ``w = A^T omega = A'^T omega'``."""
@@ -73,3 +73,10 @@ class Units:
         if ghost is not None:
             ghost = ghost._replace(kappa=ghost.kappa / self.scale, omega=ghost.omega * self.scale, right=None)
         return Proven(proven.kappa / self.scale, ghost, proof)
+
+
+def _exact(values: Floats) -> Bools:
+    """Which numbers are so far from the ends of float64 that neither they nor their squares
+    round otherwise when they are scaled."""
+    size = np.abs(values)
+    return (size > 1e-140) & (size < 1e140)
