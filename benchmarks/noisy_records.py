@@ -1,5 +1,5 @@
-"""How often noise on a smooth loss is called abrupt learning, and how often a drop in the same noise
-is seen.
+"""How often noise on a smooth loss is called abrupt learning, and how often a drop in the same
+noise is seen.
 
     python benchmarks/noisy_records.py [--json benchmarks/results/noisy_records.json]
 
