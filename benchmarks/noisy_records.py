@@ -45,7 +45,7 @@ def counted(n: int, noise: float, grows: bool) -> dict[str, Any]:
 def page(rows: list[dict[str, Any]]) -> list[str]:
     """The table of the docs."""
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
-    head = [f"{name}, {kind}" for name in ("smooth, called abrupt", "drops seen") for kind in kinds]
+    head = [f"{name}: noise a {kind}" for name in ("smooth, called abrupt", "drops seen") for kind in kinds]
     lines = [f"| points | noise | {' | '.join(head)} |", "|---" * (len(head) + 2) + "|"]
     for n, noise in dict.fromkeys((row["points"], row["noise"]) for row in rows):
         mine = [row for row in rows if (row["points"], row["noise"]) == (n, noise)]
