@@ -7,7 +7,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-__all__ = ["Lowest", "Rises"]
+__all__ = ["Lowest", "Rises", "room", "spread"]
+
+#: of the factor at which D would just do; how much larger D is expected to be than it last was
+SAFE, GROWN = 0.9, 100.0
 
 
 class Rises:
@@ -60,3 +63,30 @@ class Lowest:
             self.mark, self.waited = self.loss, 0
         else:
             self.waited += 1
+
+
+def room(farthest: float, distance: float, before: float | None) -> float:
+    """By what the factor of an update may be multiplied for the next one, so that its D, quadratic
+    in the factor, does not exceed ``farthest``.
+
+    ``distance`` is D of this update and ``before`` that of the one before, None where that is not
+    known. Where momenta build up along a direction, D grows from update to update, and the next one
+    is expected to be larger by the same ratio.
+    """
+    if not distance > 0:
+        return math.inf
+    ratio = min(max(distance / before, 1.0), GROWN) if before is not None and before > 0 else 1.0
+    return SAFE * (farthest / (ratio * distance)) ** 0.5
+
+
+def spread(k: int) -> float:
+    """The k-th number, from 1 on, of J. G. van der Corput's sequence in base 2: 1/2, 1/4, 3/4, 1/8
+    and so on, of which any first few fill (0, 1) evenly.
+
+    >>> [spread(k) for k in (1, 2, 3, 4)]
+    [0.5, 0.25, 0.75, 0.125]
+    """
+    total, part = 0.0, 0.5
+    while k:
+        total, part, k = total + part * (k & 1), part / 2, k >> 1
+    return total

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ghostpoint.numerics.rises import Lowest
+from ghostpoint.numerics.rises import SAFE, Lowest, room, spread
 from ghostpoint.numerics.stiff_directions import StiffParts
 from ghostpoint.torch.forward_passes import ForwardPasses
 from ghostpoint.torch.guard_rules import FixedBatch, FreshBatches
@@ -25,8 +25,8 @@ __all__ = ["FixedJudge", "FreshJudge", "Judgement"]
 #: rounding errors of a loss that are no rise of it: multiples of the precision of losses and
 #: outputs
 ROUNDING = 4.0
-#: of the factor at which D would just do, and the largest and smallest factors after a refusal
-SAFE, SHRINK, LEAST = 0.9, 0.7, 0.05
+#: the largest and the smallest factor after a refusal
+SHRINK, LEAST = 0.7, 0.05
 #: by what share a loss is above all that is accepted, if no update led to it
 MOVED = 1e-3
 #: slopes along updates count as at most so many times their root mean square, and the lowest pace
@@ -69,8 +69,10 @@ class FixedJudge:
         self.factor = self.share = 1.0
         self.first: float | None = None
         self.lowest: Lowest | None = None
-        # whether the last update was refused altogether
-        self.stayed = False
+        # updates in a row that were refused altogether
+        self.stayed = 0
+        # D of the last update, where its first trial was accepted
+        self.distance: float | None = None
         self.gradient: torch.Tensor | None = None
         # |r| / |g'|, the rate beside the stiff directions, when it was last seen
         self.rate: float | None = None
@@ -117,8 +119,8 @@ class FixedJudge:
     def forget(self) -> None:
         """Another batch: its secants say nothing of this one."""
         self.secants.clear()
-        self.gradient = self.lowest = None
-        self.factor = min(self.factor, 1.0)
+        self.gradient = self.lowest = self.distance = None
+        self.stayed, self.factor = 0, min(self.factor, 1.0)
 
     def judge(
         self,
@@ -163,7 +165,9 @@ class FixedJudge:
         cap = rule.farthest(stuck)
         # r itself, where rates differ, is at most as long as d
         own = beside if self.secants.weights is None else min(beside, length)
-        factor = min(self.factor, cap * size / own) if own > 0 and size > 0 else self.factor
+        # where the last update was refused altogether, its factor tells nothing
+        factor = rule.growth if self.stayed else self.factor
+        factor = min(factor, cap * size / own) if own > 0 and size > 0 else factor
         most = rule.most(best, first, stuck) + ROUNDING * passes.precision() * abs(loss)
 
         # a trial that is refused shrinks as a whole: where the limits along stiff directions are
@@ -187,14 +191,21 @@ class FixedJudge:
         farthest = _farthest(rule.kappa, loss, first, 0.0)
         shift = 0.0 if stiff is None else max(float(limited @ self.secants.gram @ limited), 0.0) ** 0.5
         least = begun * self.parameters.least(size, begun * length + shift)
-        # what is left to learn is below the rounding of losses, and nothing was accepted before
-        vain = self.stayed and best <= passes.precision() * first
-        found, last = _tried(passes, move, factor, farthest, most, 1 if vain else rule.tries, least, keep=keep)
-        self.stayed = not found.factor
+        if abs(best) <= passes.precision() * abs(first):
+            # what is left to learn is no larger than the rounding of outputs, and so is D
+            rounded = passes.rounded()
+            farthest, most = max(farthest, rounded), (max(most, 0.0) ** 0.5 + rounded**0.5) ** 2
+        if self.stayed:
+            # one trial an update then, of lengths that fill all between rounding and the limit
+            # evenly: what is refused at all the small ones may be far from its end
+            factor = begun * (least / begun) ** (1 - spread(self.stayed)) if 0 < least < begun else begun
+        found, last = _tried(passes, move, factor, farthest, most, 1 if self.stayed else rule.tries, least, keep=keep)
+        self.stayed = 0 if found.factor else self.stayed + 1
+        before, self.distance = self.distance, found.distance if found.factor and not found.refused else None
         if found.factor:
-            # not so far that D, quadratic in the factor, would be too large the next time
-            room = SAFE * (farthest / found.distance) ** 0.5 if found.distance > 0 else float("inf")
-            raised = min(rule.raised, max(room, SHRINK))
+            # not so far that D would be too large the next time
+            expected = room(farthest, found.distance, None if found.refused else before)
+            raised = min(rule.raised, max(expected, SHRINK))
             # a trial is refused for where the parameters are, too: one update tells little of the
             # factor
             last = max(raised * last, rule.held * begun if found.refused else 0.0)
@@ -207,7 +218,7 @@ class FixedJudge:
         """All that was learned."""
         lowest = None if self.lowest is None else asdict(self.lowest)
         return {"factor": self.factor, "share": self.share, "first": self.first, "lowest": lowest,
-                "rate": self.rate, "stayed": self.stayed, "gradient": self.gradient,
+                "rate": self.rate, "stayed": self.stayed, "distance": self.distance, "gradient": self.gradient,
                 "secants": self.secants.state_dict()}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -215,7 +226,8 @@ class FixedJudge:
         self.factor, self.first = state["factor"], state["first"]
         self.lowest = None if state.get("lowest") is None else Lowest(**state["lowest"])
         gradient = state["gradient"]
-        self.share, self.rate, self.stayed = state.get("share", 1.0), state.get("rate"), state.get("stayed", False)
+        self.share, self.rate = state.get("share", 1.0), state.get("rate")
+        self.stayed, self.distance = int(state.get("stayed", 0)), state.get("distance")
         self.gradient = None if gradient is None else gradient.to(self.parameters.device).clone()
         self.secants.load_state_dict(state["secants"])
 
