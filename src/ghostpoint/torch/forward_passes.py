@@ -192,17 +192,17 @@ class ForwardPasses:
         tensors = [first.loss, *([first.outputs] if isinstance(first.outputs, torch.Tensor) else [])]
         return max(float(torch.finfo(t.dtype).eps) for t in tensors if t.is_floating_point())
 
-    def rounded(self) -> float:
-        """Mean distance between the outputs of the pending passes and the next numbers that they
-        could be: less cannot be told from rounding. 0 for outputs that are not one tensor.
+    def rounded(self, errors: float) -> float:
+        """Mean distance of the outputs of the pending passes from such that differ by so many
+        rounding ``errors``: less is no distance. 0 for outputs that are not one tensor.
         """
         found = []
         for one in self.pending:
             outputs = one.outputs
             if not isinstance(outputs, torch.Tensor) or not outputs.is_floating_point():
                 return 0.0
-            eps = torch.finfo(outputs.dtype).eps
-            found += [one.distance(outputs, outputs * factor).reshape(()) for factor in (1 + eps, 1 - eps)]
+            error = errors * torch.finfo(outputs.dtype).eps
+            found += [one.distance(outputs, outputs * factor).reshape(()) for factor in (1 + error, 1 - error)]
         largest = float(torch.stack(found).abs().max())
         return largest if largest < float("inf") else 0.0
 

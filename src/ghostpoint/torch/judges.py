@@ -193,7 +193,7 @@ class FixedJudge:
         least = begun * self.parameters.least(size, begun * length + shift)
         if abs(best) <= passes.precision() * abs(first):
             # what is left to learn is no larger than the rounding of outputs, and so is D
-            rounded = passes.rounded()
+            rounded = passes.rounded(ROUNDING)
             farthest, most = max(farthest, rounded), (max(most, 0.0) ** 0.5 + rounded**0.5) ** 2
         if self.stayed:
             # one trial an update then, of lengths that fill all between rounding and the limit

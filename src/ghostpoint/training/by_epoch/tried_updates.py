@@ -14,17 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostpoint.numerics.arrays import Bools
-from ghostpoint.numerics.rises import Lowest
+from ghostpoint.numerics.rises import SAFE, Lowest, room, spread
 from ghostpoint.numerics.stiff_directions import StiffParts, stiff_directions
 from ghostpoint.remedies import Guard
 from ghostpoint.tasks import Task, Trial
 from ghostpoint.training.by_epoch.backend import Backend, per_network
 
 Floats = NDArray[np.float64]
-#: of the factor at which the outputs would move just as far as they may; the largest and the
-#: smallest factor after a refusal
-SAFE, SHRINK, LEAST = 0.9, 0.7, 0.05
-#: rounding errors of a loss that are no rise of it, in multiples of the precision
+#: the largest and the smallest factor after a refusal
+SHRINK, LEAST = 0.7, 0.05
+#: rounding errors of a loss that are no rise of it, and of outputs that are no distance, in
+#: multiples of the precision
 ROUNDING = 4.0
 
 
@@ -49,6 +49,10 @@ class _One:
         self.gram, self.cross = np.zeros((0, 0)), np.zeros((0, 0))
         self.last: tuple[Floats, Floats] | None = None  # parameters and gradient
         self.stiff: StiffParts | None = None
+        # updates in a row that were refused altogether
+        self.stayed = 0
+        # D of the last update, where its first trial was accepted
+        self.distance: float | None = None
 
     def learn(self, theta: Floats, gradient: Floats, loss: float) -> Floats:
         """Make a pair of the last gradient and this one; the gradient without its stiff part."""
@@ -69,38 +73,52 @@ class _One:
         self.rest = float(np.linalg.norm(rest))
         return rest
 
-    def propose(self, d: Floats, precision: float) -> None:
-        """Begin the trials of an update."""
+    def propose(self, d: Floats, precision: float, rounded: float) -> None:
+        """Begin the trials of an update; ``rounded`` is D of outputs that rounding tells apart."""
         rule, stiff = self.rule, self.stiff
         along = np.zeros(0) if stiff is None else stiff.combine @ (self.y @ d)
         beside = max(float(d @ d - along @ along), 0.0) ** 0.5
         size = float(np.linalg.norm(self.theta))
         stuck = rule.is_stuck(self.lowest.loss, self.first, self.lowest.waited)
         cap = rule.farthest(stuck)
-        begun = min(self.factor, cap * size / beside) if beside > 0 and size > 0 else self.factor
+        factor = rule.growth if self.stayed else self.factor
+        begun = min(factor, cap * size / beside) if beside > 0 and size > 0 else factor
         self.whole = begun * d
         if stiff is not None:
             rate = begun * beside / self.rest if self.rest > 0 else np.inf
             self.whole = self.whole + stiff.correction(begun, along, rate) @ self.y
+        self.far = rule.kappa**2 * self.loss
         self.most = rule.most(self.lowest.loss, self.first, stuck) + ROUNDING * precision * self.loss
+        if self.lowest.loss <= precision * self.first:  # D and the loss are no more than rounding
+            self.far, self.most = max(self.far, rounded), (self.most**0.5 + rounded**0.5) ** 2
         self.begun, self.share, self.tried, self.open = begun, 1.0, 0, True
+        length = float(np.linalg.norm(self.whole))
+        if self.stayed and 0 < precision * size < length:
+            self.share = (precision * size / length) ** (1 - spread(self.stayed))
+
+    @property
+    def trying(self) -> bool:
+        """Whether the update has trials left: one where the last one was refused altogether."""
+        return self.open and self.tried < (1 if self.stayed else self.rule.tries)
 
     def judge(self, loss: float, distance: float) -> bool:
         """Whether a trial is accepted; else what is tried next is ``share`` of the first one."""
-        rule, far = self.rule, self.rule.kappa**2 * self.loss
+        rule, far = self.rule, self.far
         self.tried += 1
-        room = SAFE * (far / distance) ** 0.5 if distance > 0 else np.inf
         if not (loss < np.inf and distance < np.inf):
             shrink = LEAST
         elif distance > far:
-            shrink = min(max(room, LEAST), 0.5 if loss > self.most else SHRINK)
+            shrink = min(max(SAFE * (far / distance) ** 0.5, LEAST), 0.5 if loss > self.most else SHRINK)
         elif loss > self.most:
             shrink = 0.5
         else:
-            raised = min(rule.raised, max(room, SHRINK)) * self.share
-            if self.tried > 1:
+            first = self.tried == 1
+            expected = room(far, distance, self.distance if first else None)
+            raised = min(rule.raised, max(expected, SHRINK)) * self.share
+            if not first:
                 raised = max(raised, rule.held)
-            self.factor, self.open = min(rule.growth, raised * self.begun), False
+            self.factor, self.open, self.stayed = min(rule.growth, raised * self.begun), False, 0
+            self.distance = distance if first else None
             return True
         self.share *= shrink
         return False
@@ -108,6 +126,7 @@ class _One:
     def give_up(self) -> None:
         """No trial was accepted."""
         self.factor, self.share, self.open = self.share * self.begun, 0.0, False
+        self.stayed, self.distance = self.stayed + 1, None
 
 
 class TriedUpdates:
@@ -149,11 +168,12 @@ class TriedUpdates:
         assert before is not None
         precision = float(np.finfo(before.loss.dtype).eps)
         self.old = {part: self.backend.get(part) for part in self.parts}
-        for one, row, runs in zip(self.ones, d, running, strict=True):
-            one.propose(row, precision)
+        weights = np.where(trial.mask, self.task.weights(trial), 0.0)
+        rounded = (ROUNDING * precision) ** 2 * (weights * before.output**2).reshape(len(d), -1).sum(axis=1)
+        for one, row, runs, error in zip(self.ones, d, running, rounded, strict=True):
+            one.propose(row, precision, float(error))
             if not runs:
                 one.give_up()
-        weights = np.where(trial.mask, self.task.weights(trial), 0.0)
         seen = before
         try:
             for _ in range(self.rule.tries if running.any() else 0):
@@ -161,9 +181,9 @@ class TriedUpdates:
                 seen = self._evaluate(trial)
                 distances = (weights * (seen.output - before.output) ** 2).reshape(len(d), -1).sum(axis=1)
                 for one, loss, distance in zip(self.ones, seen.loss, distances, strict=True):
-                    if one.open:
+                    if one.trying:
                         one.judge(float(loss), float(distance))
-                if not any(one.open for one in self.ones):
+                if not any(one.trying for one in self.ones):
                     break
         finally:  # an interrupted run keeps the parameters that it has recorded
             for part, value in self.old.items():

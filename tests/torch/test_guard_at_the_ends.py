@@ -1,0 +1,79 @@
+"""The guard where trials are refused for nothing: below rounding, and at a crack of the loss."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+
+from ghostpoint.torch import FixedBatch, Guard  # noqa: E402
+
+
+def test_below_the_rounding_of_outputs_no_trial_is_refused_for_its_distance():
+    torch.manual_seed(1)
+    x, y = torch.randn(40, 6), torch.randn(40, 1)
+    y = torch.tanh(x @ torch.randn(6, 1)) + 3
+    model = nn.Sequential(nn.Linear(6, 24), nn.Tanh(), nn.Linear(24, 1))
+    guard = Guard(model, torch.optim.Adam(model.parameters(), lr=0.03), batch="fixed")
+    closure = lambda: (nn.functional.mse_loss(o := model(x), y), o)  # noqa: E731
+    refused = []
+    for _ in range(1500):
+        loss = guard.step(closure)
+        refused.append(len(guard.last.refused))
+    # outputs of 3 to 4 in float32 are known to some multiples of 2e-7
+    assert loss < 1e-11
+    assert sum(refused[-300:]) < 0.3 * 300
+    assert guard.counts["stayed"] < 30
+
+
+class Crack(nn.Module):
+    """Outputs w that jump to w - 5 where w has moved by less than a twentieth: no small update is
+    any good.
+    """
+
+    def __init__(self, at):
+        super().__init__()
+        self.at = at
+        self.w = nn.Parameter(torch.tensor([at]))
+        self.rest = nn.Parameter(torch.tensor([10.0]))  # gives the parameters their length
+
+    def forward(self):
+        moved = (self.w - self.at).abs()
+        return torch.where((moved > 0) & (moved < 0.05), self.w - 5, self.w) + 0 * self.rest
+
+
+@pytest.mark.parametrize("rate", [1e-5, 1e-3, 0.1])
+def test_at_a_crack_of_the_loss_lengths_are_tried_that_reach_beyond_it(rate):
+    model, target = Crack(1.0), torch.tensor([10.0])
+    guard = Guard(model, torch.optim.SGD(model.parameters(), lr=rate), batch="fixed", fixed=FixedBatch(secants=0))
+    closure = lambda: (nn.functional.mse_loss(o := model(), target), o)  # noqa: E731
+    for _ in range(64):
+        loss = guard.step(closure)
+        if guard.last.factor:
+            break
+    assert guard.last.factor, "stayed for ever"
+    assert model.w.item() > 1.05
+    assert guard.last.trial_loss < loss
+    # one update was refused at all its lengths, the others had one trial each
+    counts = guard.counts
+    assert counts["forward"] <= counts["updates"] * 2 + guard._fixed.rule.tries
+
+
+def test_updates_that_stay_and_one_that_goes_on_are_remembered_in_a_checkpoint():
+    model, target = Crack(1.0), torch.tensor([10.0])
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    guard = Guard(model, optimizer, batch="fixed", fixed=FixedBatch(secants=0))
+    closure = lambda: (nn.functional.mse_loss(o := model(), target), o)  # noqa: E731
+    for _ in range(5):
+        guard.step(closure)
+    again = Crack(1.0)
+    other = torch.optim.SGD(again.parameters(), lr=1e-3)
+    second = Guard(again, other, batch="fixed", fixed=FixedBatch(secants=0))
+    again.load_state_dict(model.state_dict())
+    other.load_state_dict(optimizer.state_dict())
+    for _ in range(40):
+        guard.step(closure)
+        second.step(lambda: (nn.functional.mse_loss(o := again(), target), o))
+        assert again.w.item() == model.w.item()
+        assert guard.last.refused == second.last.refused
+    assert model.w.item() > 1.05
