@@ -1,5 +1,7 @@
 """The guard where trials are refused for nothing: below rounding, and at a crack of the loss."""
 
+import warnings
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -77,3 +79,54 @@ def test_updates_that_stay_and_one_that_goes_on_are_remembered_in_a_checkpoint()
         assert again.w.item() == model.w.item()
         assert guard.last.refused == second.last.refused
     assert model.w.item() > 1.05
+
+
+def test_a_state_without_the_guards_is_told_of_once_and_one_with_it_is_not():
+    def made():
+        torch.manual_seed(0)
+        model = nn.Linear(3, 1)
+        return model, torch.optim.Adam(model.parameters(), lr=0.01)
+
+    x = torch.randn(8, 3)
+    model, optimizer = made()
+    guard = Guard(model, optimizer)
+    for _ in range(3):
+        guard.step(lambda: (nn.functional.mse_loss(o := model(x), x[:, :1]), o))
+    saved = optimizer.state_dict()
+    # as torch.distributed.checkpoint keeps it
+    without = {name: saved[name] for name in ("state", "param_groups")}
+
+    model, optimizer = made()
+    guard = Guard(model, optimizer)
+    with pytest.warns(RuntimeWarning, match="none of the guard, which begins anew"):
+        optimizer.load_state_dict(without)
+    assert guard.counts["updates"] == 0
+
+    model, optimizer = made()
+    guard = Guard(model, optimizer)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        optimizer.load_state_dict(saved)
+        optimizer.load_state_dict(without)  # it goes on with what it knows
+    assert guard.counts["updates"] == 3
+
+
+def test_a_length_at_which_the_loss_is_no_number_is_one_of_many_and_no_broken_loss():
+    class Cliff(Crack):
+        def forward(self):
+            moved = (self.w - self.at).abs()
+            out = super().forward()
+            return torch.where((moved > 0.06) & (moved < 0.15), out + float("nan"), out)
+
+    model, target = Cliff(1.0), torch.tensor([10.0])
+    guard = Guard(model, torch.optim.SGD(model.parameters(), lr=1e-3), batch="fixed", fixed=FixedBatch(secants=0))
+    seen = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(200):
+            guard.step(lambda: (nn.functional.mse_loss(o := model(), target), o))
+            seen.update(guard.last.refused)
+            if guard.last.factor:
+                break
+    assert seen == {"outputs", "not finite"}
+    assert 1.05 < model.w.item() < 1.06 or model.w.item() > 1.15

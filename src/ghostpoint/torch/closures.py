@@ -1,15 +1,36 @@
-"""What a closure takes from around it."""
+"""A closure for a model and a batch, and what a closure takes from around it."""
 
 from __future__ import annotations
 
 import dis
+from collections.abc import Callable
 from functools import lru_cache
 from types import CodeType
 from typing import Any
 
 import torch
 
-__all__ = ["variables_of"]
+from ghostpoint.errors import InputError
+
+__all__ = ["closure_of", "variables_of"]
+
+
+def closure_of(model: Any, criterion: Any, inputs: Any, targets: Any) -> Callable[[], tuple[torch.Tensor, Any]]:
+    """The forward pass of a batch, as a closure that returns (loss, outputs).
+
+    Raises
+    ------
+    ValueError
+        If one of them is missing.
+    """
+    if criterion is None or inputs is None or targets is None:
+        raise InputError("closure must be given, or inputs and targets, and criterion to Guard")
+
+    def closure() -> tuple[torch.Tensor, Any]:
+        outputs = model(inputs)
+        return criterion(outputs, targets), outputs
+
+    return closure
 
 
 def variables_of(closure: Any) -> dict[str, Any]:

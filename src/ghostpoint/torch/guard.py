@@ -11,6 +11,7 @@ import torch
 
 from ghostpoint.checks import one_of
 from ghostpoint.errors import InputError
+from ghostpoint.torch.closures import closure_of
 from ghostpoint.torch.distances import KINDS
 from ghostpoint.torch.forward_passes import Closure, ForwardPasses
 from ghostpoint.torch.guard_rules import FixedBatch, FreshBatches
@@ -21,6 +22,7 @@ from ghostpoint.torch.step_hooks import (
     COMPILED,
     EVALUATES,
     NO_GRADIENT,
+    NO_STATE,
     RANDOM,
     UNGUARDED,
     Nesting,
@@ -194,7 +196,7 @@ class Guard:
             The loss before the update, detached.
         """
         if closure is None:
-            closure = self._closure_of(inputs, targets)
+            closure = closure_of(self.model, self.criterion, inputs, targets)
         elif inputs is not None or targets is not None:
             raise InputError("closure must not be given together with inputs and targets")
         if isinstance(self.optimizer, torch.optim.LBFGS):
@@ -248,17 +250,6 @@ class Guard:
             self._hook()  # a copy of a guard and its optimizer
         if self._compiled:
             self._warn("compiled", COMPILED)
-
-    def _closure_of(self, inputs: Any, targets: Any) -> Closure:
-        criterion = self.criterion
-        if criterion is None or inputs is None or targets is None:
-            raise InputError("closure must be given, or inputs and targets, and criterion to Guard")
-
-        def closure() -> tuple[torch.Tensor, Any]:
-            outputs = self.model(inputs)
-            return criterion(outputs, targets), outputs
-
-        return closure
 
     def _unguarded_step(self, closure: Closure) -> torch.Tensor:
         """A step of an optimizer that evaluates for itself."""
@@ -495,6 +486,8 @@ class Guard:
 
     def _out_of(self, optimizer: Any, state: dict[str, Any]) -> dict[str, Any]:
         if _STATE not in state:
+            if state.get("state") and not self._counts["updates"]:
+                self._warn("no state", NO_STATE)
             return state
         self.load_state_dict(state[_STATE])
         return {name: value for name, value in state.items() if name != _STATE}

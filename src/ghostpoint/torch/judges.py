@@ -25,6 +25,8 @@ __all__ = ["FixedJudge", "FreshJudge", "Judgement"]
 #: rounding errors of a loss that are no rise of it: multiples of the precision of losses and
 #: outputs
 ROUNDING = 4.0
+#: why a trial is refused whose loss or distance is no number
+NOT_FINITE = "not finite"
 #: the largest and the smallest factor after a refusal
 SHRINK, LEAST = 0.7, 0.05
 #: by what share a loss is above all that is accepted, if no update led to it
@@ -199,8 +201,12 @@ class FixedJudge:
             # one trial an update then, of lengths that fill all between rounding and the limit
             # evenly: what is refused at all the small ones may be far from its end
             factor = begun * (least / begun) ** (1 - spread(self.stayed)) if 0 < least < begun else begun
-        found, last = _tried(passes, move, factor, farthest, most, 1 if self.stayed else rule.tries, least, keep=keep)
-        self.stayed = 0 if found.factor else self.stayed + 1
+        tries = None if self.stayed else rule.tries
+        found, last = _tried(passes, move, factor, farthest, most, tries, least, keep=keep)
+        if found.factor:
+            self.stayed = 0
+        elif self.stayed or set(found.refused) != {NOT_FINITE}:  # where none is finite, no length is any good
+            self.stayed += 1
         before, self.distance = self.distance, found.distance if found.factor and not found.refused else None
         if found.factor:
             # not so far that D would be too large the next time
@@ -384,7 +390,7 @@ def _tried(
     factor: float,
     farthest: float,
     most: float,
-    tries: int,
+    tries: int | None,
     least: float,
     *,
     keep: bool,
@@ -392,7 +398,8 @@ def _tried(
     """Trials with a factor that shrinks until one is accepted, but not below ``least``, which moves
     nothing; the judgement, and the last factor.
 
-    Where no trial is finite, a smaller factor is no remedy, and it is left as it was.
+    Where no trial is finite, a smaller factor is no remedy, and it is left as it was. None for
+    ``tries`` is one trial, of a factor that is one of many.
 
     A trial that moves the outputs by more than ``farthest`` is followed by 0.9 of the factor at
     which D, quadratic in it, would just do, within 0.05 and 0.7; one that raises the loss above
@@ -400,11 +407,11 @@ def _tried(
     """
     refused: list[str] = []
     begun, trial, distance = factor, float("nan"), float("nan")
-    for _ in range(tries):
+    for _ in range(tries or 1):
         own = move(factor, not refused)
         trial, distance = passes.repeat(keep=keep)
         if not (abs(trial) < float("inf") and abs(distance) < float("inf")):
-            why, shrink = "not finite", LEAST
+            why, shrink = NOT_FINITE, LEAST
         elif distance > farthest:
             shrink = min(max(SAFE * (farthest / distance) ** 0.5, LEAST), SHRINK)
             why, shrink = "outputs", min(shrink, 0.5) if trial > most else shrink
@@ -415,9 +422,9 @@ def _tried(
         refused.append(why)
         factor = max(factor * shrink, min(factor, least))
     passes.forget_kept()
-    if set(refused) == {"not finite"}:
+    if tries is not None and set(refused) == {NOT_FINITE}:
         passes.warn(
-            "not finite",
+            NOT_FINITE,
             "no trial of an update is finite, down to one that moves next to nothing: the parameters stay; look at the "
             f"loss ({trial:g}) and at the distance of the outputs ({distance:g}) at the same parameters",
         )

@@ -15,6 +15,7 @@ __all__ = [
     "COMPILED",
     "EVALUATES",
     "NO_GRADIENT",
+    "NO_STATE",
     "RANDOM",
     "UNGUARDED",
     "Nesting",
@@ -34,6 +35,10 @@ is_compiling: Callable[[], bool] = getattr(torch.compiler, "is_compiling", lambd
 NO_GRADIENT = (
     "no parameter of the optimizer has a gradient in this step, which changes nothing: the loss does not depend on "
     "them, or backward() was not called"
+)
+NO_STATE = (
+    "the state that the optimizer has loaded has none of the guard, which begins anew: it was saved without one, or "
+    "by torch.distributed.checkpoint, which keeps none; save guard.state_dict() beside it"
 )
 COMPILED = "optimizer.step() is compiled, and its updates are unguarded: compile the model only"
 EVALUATES = "evaluates its closure itself, several times an update: its updates are unguarded"
