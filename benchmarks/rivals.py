@@ -2,8 +2,9 @@
 memory task, at learning rates over four decades.
 
     python benchmarks/rivals.py [--tasks DA,DMTS,DCDT,parity] [--cells tanh,gru,lstm]
-        [--seeds 300,301,302] [--json FILE]
+        [--methods "Muon;Adam, guarded"] [--seeds 300,301,302] [--json FILE]
     python benchmarks/rivals.py --add FILE # the runs of another file of this program
+    python benchmarks/rivals.py --add FILE --replace    # in place of those that are there
     python benchmarks/rivals.py --times    # only the time and the passes of an update
 
 Needs the packages pytorch_optimizer 4.1, schedulefree 1.4, prodigyopt 1.1 and zclip 1.0. Runs that
@@ -254,13 +255,15 @@ def train_alone(asked: Problem, one: Training, updates: int, seed: int, passes: 
         one.update(asked, *following(), passes)
 
 
-def runs_of(task: str, cell: str, seed: int, known: set[tuple]) -> list[dict]:
-    """All methods and rates of a task, cell and seed, less those that are known."""
+def runs_of(task: str, cell: str, seed: int, known: set[tuple], names: Sequence[str] = tuple(METHODS)) -> list[dict]:
+    """The methods of these names at all their rates, on a task, cell and seed, less those that are
+    known.
+    """
     asked, updates = problem(task), usual_updates(task, cell)
     wanted = [
         (name, rate)
-        for name, method in METHODS.items()
-        for rate in method.rates
+        for name in names
+        for rate in METHODS[name].rates
         if (task, cell, name, rate, UNITS, updates, seed) not in known
     ]
     trainings = [Training(name, rate, asked.network(cell, UNITS, seed), updates, asked.fixed) for name, rate in wanted]
@@ -327,9 +330,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", default="DA,DMTS,DCDT,parity")
     parser.add_argument("--cells", default="tanh,gru,lstm")
+    parser.add_argument("--methods", default=";".join(METHODS), help='with ";" between them')
     parser.add_argument("--seeds", default=",".join(map(str, range(300, 320))))
     parser.add_argument("--json", type=Path, default=SAVED)
     parser.add_argument("--add", type=Path, help="only add the runs of another file")
+    parser.add_argument("--replace", action="store_true", help="with --add: in place of the runs that are there")
     parser.add_argument("--times", action="store_true", help="only measure the time of an update")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -337,8 +342,10 @@ def main() -> None:
     saved = read(options.json) if options.json.exists() else {"runs": [], "times": []}
     saved["machine"] = f"{platform.machine()}, 1 thread, " + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     if options.add:
-        known = {tuple(run[name] for name in KEY) for run in saved["runs"]}
-        saved["runs"] += [run for run in read(options.add)["runs"] if tuple(run[name] for name in KEY) not in known]
+        rows = [saved["runs"], read(options.add)["runs"]]
+        first, second = reversed(rows) if options.replace else rows
+        known = {tuple(run[name] for name in KEY) for run in first}
+        saved["runs"] = first + [run for run in second if tuple(run[name] for name in KEY) not in known]
         write(options.json, saved)
         return
     if options.times:
@@ -349,7 +356,7 @@ def main() -> None:
         for task in options.tasks.split(","):
             for cell in options.cells.split(","):
                 known = {tuple(one[name] for name in KEY) for one in saved["runs"]}
-                saved["runs"] += runs_of(task, cell, seed, known)
+                saved["runs"] += runs_of(task, cell, seed, known, options.methods.split(";"))
                 write(options.json, saved)
 
 
