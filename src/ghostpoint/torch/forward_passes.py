@@ -192,19 +192,21 @@ class ForwardPasses:
         tensors = [first.loss, *([first.outputs] if isinstance(first.outputs, torch.Tensor) else [])]
         return max(float(torch.finfo(t.dtype).eps) for t in tensors if t.is_floating_point())
 
-    def rounded(self, errors: float) -> float:
-        """Mean distance of the outputs of the pending passes from such that differ by so many
-        rounding ``errors``: less is no distance. 0 for outputs that are not one tensor.
+    def rounded(self) -> float:
+        """Mean distance of the outputs of the pending passes that rounding explains: four times
+        that from outputs which are larger or smaller by one part of their precision. For squares
+        that is a change by two parts. 0 for a distance of one's own, whose domain is not known.
         """
+        if callable(self.distance):
+            return 0.0
         found = []
         for one in self.pending:
-            outputs = one.outputs
-            if not isinstance(outputs, torch.Tensor) or not outputs.is_floating_point():
-                return 0.0
-            error = errors * torch.finfo(outputs.dtype).eps
-            found += [one.distance(outputs, outputs * factor).reshape(()) for factor in (1 + error, 1 - error)]
-        largest = float(torch.stack(found).abs().max())
-        return largest if largest < float("inf") else 0.0
+            outputs = single_tensor(one.outputs)
+            eps = torch.finfo(outputs.dtype).eps
+            pair = [one.distance(outputs, outputs * factor).reshape(()) for factor in (1 + eps, 1 - eps)]
+            found.append(torch.stack(pair).abs().max().to(self.parameters.wide))
+        mean = 4.0 * float(torch.stack(found).mean())
+        return mean if mean < float("inf") else 0.0
 
     def called(self, closure: Closure) -> tuple[torch.Tensor, Any]:
         """What the closure returns, checked."""

@@ -486,7 +486,7 @@ class Guard:
 
     def _out_of(self, optimizer: Any, state: dict[str, Any]) -> dict[str, Any]:
         if _STATE not in state:
-            if state.get("state") and not self._counts["updates"]:
+            if state.get("state") and self._counts["updates"] == self._counts["unguarded"]:
                 self._warn("no state", NO_STATE)
             return state
         self.load_state_dict(state[_STATE])

@@ -23,8 +23,10 @@ from ghostpoint.torch.weight_decay import DecoupledDecay
 __all__ = ["FixedJudge", "FreshJudge", "Judgement"]
 
 #: rounding errors of a loss that are no rise of it: multiples of the precision of losses and
-#: outputs
-ROUNDING = 4.0
+#: outputs; and how many times larger a loss may be that rounding of the outputs explains
+ROUNDING, WIDEST = 4.0, 10.0
+#: lengths of rounding below which an update moves next to nothing
+NOTHING = 100.0
 #: why a trial is refused whose loss or distance is no number
 NOT_FINITE = "not finite"
 #: the largest and the smallest factor after a refusal
@@ -47,7 +49,7 @@ class Judgement:
     before.
 
     ``own`` says that the parameters are where the optimizer put them, to the last bit; ``trial``
-    and ``distance`` are L1 and D of the last trial.
+    and ``distance`` are L1 and D of the last trial, ``most`` and ``farthest`` what they might be.
     """
 
     factor: float
@@ -55,6 +57,8 @@ class Judgement:
     refused: tuple[str, ...]
     trial: float
     distance: float
+    most: float
+    farthest: float
 
 
 class FixedJudge:
@@ -71,10 +75,11 @@ class FixedJudge:
         self.factor = self.share = 1.0
         self.first: float | None = None
         self.lowest: Lowest | None = None
-        # updates in a row that were refused altogether
-        self.stayed = 0
-        # D of the last update, where its first trial was accepted
+        # whether all lengths down to rounding were refused, and how many others were tried since
+        self.exhausted, self.lengths = False, 0
+        # D of the last update, where its first trial was accepted, and what its loss might be
         self.distance: float | None = None
+        self.most: float | None = None
         self.gradient: torch.Tensor | None = None
         # |r| / |g'|, the rate beside the stiff directions, when it was last seen
         self.rate: float | None = None
@@ -121,8 +126,8 @@ class FixedJudge:
     def forget(self) -> None:
         """Another batch: its secants say nothing of this one."""
         self.secants.clear()
-        self.gradient = self.lowest = self.distance = None
-        self.stayed, self.factor = 0, min(self.factor, 1.0)
+        self.gradient = self.lowest = self.distance = self.most = None
+        self.exhausted, self.factor = False, min(self.factor, 1.0)
 
     def judge(
         self,
@@ -151,6 +156,7 @@ class FixedJudge:
         first = self.first = loss if self.first is None else self.first
         lowest = self.lowest or Lowest(loss)
         allowed = rule.most(lowest.loss, first, rule.is_stuck(lowest.loss, first, lowest.waited))
+        allowed = allowed if self.most is None else max(allowed, self.most)
         if loss > allowed + MOVED * abs(allowed):
             # no update has been here: somebody else has moved the parameters
             lowest = Lowest(loss)
@@ -167,9 +173,12 @@ class FixedJudge:
         cap = rule.farthest(stuck)
         # r itself, where rates differ, is at most as long as d
         own = beside if self.secants.weights is None else min(beside, length)
-        # where the last update was refused altogether, its factor tells nothing
-        factor = rule.growth if self.stayed else self.factor
-        factor = min(factor, cap * size / own) if own > 0 and size > 0 else factor
+        if self.exhausted and own > 0 and size > 0:  # the factor is that of a length that was refused
+            factor = min(rule.growth, min(cap, 1.0) * size / own)
+        else:
+            factor = min(self.factor, cap * size / own) if own > 0 and size > 0 else self.factor
+        whole = self.share * factor / self.factor if self.exhausted and self.factor > 0 else self.share
+        decays = min(1.0, whole)
         most = rule.most(best, first, stuck) + ROUNDING * passes.precision() * abs(loss)
 
         # a trial that is refused shrinks as a whole: where the limits along stiff directions are
@@ -178,7 +187,7 @@ class FixedJudge:
         if decay is not None and stiff is not None:
             # down a stiff direction the update goes as it would without decay
             decayed = self.secants.along_of(stiff, lambda tensors, part: decay.of(tensors, theta[part]))
-            along = along + self.share / begun * decayed
+            along = along + decays / begun * decayed
         if beside > self.parameters.rounding * size and by_rest > 0:
             self.rate = beside / by_rest
         # where the parameters' rounding has swallowed r, the rate is the last that was seen
@@ -187,45 +196,44 @@ class FixedJudge:
 
         def move(factor: float, untouched: bool) -> bool:
             part = factor / begun
-            share = part * self.share if decay is not None else 1.0
+            share = part * decays if decay is not None else 1.0
             return _move(self.parameters, theta, d, factor, untouched, part * limited, self.secants, decay, share)
 
         farthest = _farthest(rule.kappa, loss, first, 0.0)
         shift = 0.0 if stiff is None else max(float(limited @ self.secants.gram @ limited), 0.0) ** 0.5
         least = begun * self.parameters.least(size, begun * length + shift)
-        if abs(best) <= passes.precision() * abs(first):
-            # what is left to learn is no larger than the rounding of outputs, and so is D
-            rounded = passes.rounded(ROUNDING)
-            farthest, most = max(farthest, rounded), (max(most, 0.0) ** 0.5 + rounded**0.5) ** 2
-        if self.stayed:
+        tries: int | None = rule.tries
+        if self.exhausted:
             # one trial an update then, of lengths that fill all between rounding and the limit
-            # evenly: what is refused at all the small ones may be far from its end
-            factor = begun * (least / begun) ** (1 - spread(self.stayed)) if 0 < least < begun else begun
-        tries = None if self.stayed else rule.tries
+            # evenly: where all small ones are refused, a longer one need not be
+            self.lengths, tries = self.lengths + 1, None
+            factor = begun * (least / begun) ** (1 - spread(self.lengths)) if 0 < least < begun else begun
         found, last = _tried(passes, move, factor, farthest, most, tries, least, keep=keep)
+        before, self.distance, self.most = self.distance, None, None
+        if not found.factor and self.exhausted:
+            return found  # what was learned before is better than a length that was refused
         if found.factor:
-            self.stayed = 0
-        elif self.stayed or set(found.refused) != {NOT_FINITE}:  # where none is finite, no length is any good
-            self.stayed += 1
-        before, self.distance = self.distance, found.distance if found.factor and not found.refused else None
-        if found.factor:
+            self.exhausted = self.exhausted and found.factor < NOTHING * least
+            self.most, self.distance = found.most, None if found.refused else found.distance
             # not so far that D would be too large the next time
-            expected = room(farthest, found.distance, None if found.refused else before)
+            expected = room(found.farthest, found.distance, None if found.refused else before)
             raised = min(rule.raised, max(expected, SHRINK))
             # a trial is refused for where the parameters are, too: one update tells little of the
             # factor
             last = max(raised * last, rule.held * begun if found.refused else 0.0)
+        else:  # where no loss is finite, no other length is any good
+            self.exhausted = 0 < last <= least and set(found.refused) != {NOT_FINITE}
         self.factor = min(rule.growth, last)
         if decay is not None:  # it comes down and goes up with the rest, but never above its own rate
-            self.share = min(1.0, self.share * self.factor / begun)
+            self.share = min(1.0, decays * self.factor / begun)
         return found
 
     def state_dict(self) -> dict[str, Any]:
         """All that was learned."""
         lowest = None if self.lowest is None else asdict(self.lowest)
         return {"factor": self.factor, "share": self.share, "first": self.first, "lowest": lowest,
-                "rate": self.rate, "stayed": self.stayed, "distance": self.distance, "gradient": self.gradient,
-                "secants": self.secants.state_dict()}  # fmt: skip
+                "rate": self.rate, "exhausted": self.exhausted, "lengths": self.lengths, "distance": self.distance,
+                "most": self.most, "gradient": self.gradient, "secants": self.secants.state_dict()}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave."""
@@ -233,7 +241,8 @@ class FixedJudge:
         self.lowest = None if state.get("lowest") is None else Lowest(**state["lowest"])
         gradient = state["gradient"]
         self.share, self.rate = state.get("share", 1.0), state.get("rate")
-        self.stayed, self.distance = int(state.get("stayed", 0)), state.get("distance")
+        self.exhausted, self.lengths = state.get("exhausted", False), state.get("lengths", 0)
+        self.distance, self.most = state.get("distance"), state.get("most")
         self.gradient = None if gradient is None else gradient.to(self.parameters.device).clone()
         self.secants.load_state_dict(state["secants"])
 
@@ -398,6 +407,9 @@ def _tried(
     """Trials with a factor that shrinks until one is accepted, but not below ``least``, which moves
     nothing; the judgement, and the last factor.
 
+    A distance that rounding of the outputs explains is none, and where the loss is no larger than
+    that, it may rise by it.
+
     Where no trial is finite, a smaller factor is no remedy, and it is left as it was. None for
     ``tries`` is one trial, of a factor that is one of many.
 
@@ -406,10 +418,15 @@ def _tried(
     ``most`` by at most half.
     """
     refused: list[str] = []
-    begun, trial, distance = factor, float("nan"), float("nan")
+    begun, trial, distance, rounded = factor, float("nan"), float("nan"), None
     for _ in range(tries or 1):
         own = move(factor, not refused)
         trial, distance = passes.repeat(keep=keep)
+        if rounded is None and (distance > farthest or trial > most):
+            rounded = passes.rounded()
+            farthest = max(farthest, rounded)
+            if 0 <= most <= rounded:
+                most = min((most**0.5 + 0.5 * rounded**0.5) ** 2, WIDEST * most)
         if not (abs(trial) < float("inf") and abs(distance) < float("inf")):
             why, shrink = NOT_FINITE, LEAST
         elif distance > farthest:
@@ -418,7 +435,7 @@ def _tried(
         elif trial > most:
             why, shrink = "loss", 0.5
         else:
-            return Judgement(factor, own, tuple(refused), trial, distance), factor
+            return Judgement(factor, own, tuple(refused), trial, distance, most, farthest), factor
         refused.append(why)
         factor = max(factor * shrink, min(factor, least))
     passes.forget_kept()
@@ -429,7 +446,7 @@ def _tried(
             f"loss ({trial:g}) and at the distance of the outputs ({distance:g}) at the same parameters",
         )
         factor = begun
-    return Judgement(0.0, False, tuple(refused), trial, distance), factor
+    return Judgement(0.0, False, tuple(refused), trial, distance, most, farthest), factor
 
 
 def _move(

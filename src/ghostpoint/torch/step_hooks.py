@@ -37,8 +37,8 @@ NO_GRADIENT = (
     "them, or backward() was not called"
 )
 NO_STATE = (
-    "the state that the optimizer has loaded has none of the guard, which begins anew: it was saved without one, or "
-    "by torch.distributed.checkpoint, which keeps none; save guard.state_dict() beside it"
+    "the state that the optimizer has loaded has none of the guard, which begins anew: it was saved without one, or by "
+    "torch.distributed.checkpoint, which keeps none; save guard.state_dict() beside it, and load that after it"
 )
 COMPILED = "optimizer.step() is compiled, and its updates are unguarded: compile the model only"
 EVALUATES = "evaluates its closure itself, several times an update: its updates are unguarded"

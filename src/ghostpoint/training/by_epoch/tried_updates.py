@@ -23,9 +23,11 @@ from ghostpoint.training.by_epoch.backend import Backend, per_network
 Floats = NDArray[np.float64]
 #: the largest and the smallest factor after a refusal
 SHRINK, LEAST = 0.7, 0.05
-#: rounding errors of a loss that are no rise of it, and of outputs that are no distance, in
-#: multiples of the precision
-ROUNDING = 4.0
+#: rounding errors of a loss that are no rise of it, in multiples of the precision; and how many
+#: times larger a loss may be that rounding of the outputs explains
+ROUNDING, WIDEST = 4.0, 10.0
+#: lengths of rounding below which an update moves next to nothing
+NOTHING = 100.0
 
 
 @dataclass
@@ -49,8 +51,8 @@ class _One:
         self.gram, self.cross = np.zeros((0, 0)), np.zeros((0, 0))
         self.last: tuple[Floats, Floats] | None = None  # parameters and gradient
         self.stiff: StiffParts | None = None
-        # updates in a row that were refused altogether
-        self.stayed = 0
+        # whether all lengths down to rounding were refused, and how many others were tried since
+        self.exhausted, self.lengths = False, 0
         # D of the last update, where its first trial was accepted
         self.distance: float | None = None
 
@@ -81,31 +83,39 @@ class _One:
         size = float(np.linalg.norm(self.theta))
         stuck = rule.is_stuck(self.lowest.loss, self.first, self.lowest.waited)
         cap = rule.farthest(stuck)
-        factor = rule.growth if self.stayed else self.factor
-        begun = min(factor, cap * size / beside) if beside > 0 and size > 0 else factor
+        begun = self.factor
+        if beside > 0 and size > 0:
+            # after lengths that were all refused, the factor is one of these
+            factor, cap = (rule.growth, min(cap, 1.0)) if self.exhausted else (begun, cap)
+            begun = min(factor, cap * size / beside)
         self.whole = begun * d
         if stiff is not None:
             rate = begun * beside / self.rest if self.rest > 0 else np.inf
             self.whole = self.whole + stiff.correction(begun, along, rate) @ self.y
-        self.far = rule.kappa**2 * self.loss
+        self.far = max(rule.kappa**2 * self.loss, rounded)
         self.most = rule.most(self.lowest.loss, self.first, stuck) + ROUNDING * precision * self.loss
-        if self.lowest.loss <= precision * self.first:  # D and the loss are no more than rounding
-            self.far, self.most = max(self.far, rounded), (self.most**0.5 + rounded**0.5) ** 2
-        self.begun, self.share, self.tried, self.open = begun, 1.0, 0, True
+        if self.most <= rounded:  # a rise that rounding explains
+            self.most = min((self.most**0.5 + 0.5 * rounded**0.5) ** 2, WIDEST * self.most)
+        self.begun, self.share, self.tried, self.open, self.finite = begun, 1.0, 0, True, False
         length = float(np.linalg.norm(self.whole))
-        if self.stayed and 0 < precision * size < length:
-            self.share = (precision * size / length) ** (1 - spread(self.stayed))
+        self.least = precision * size / length if 0 < length < np.inf else 0.0
+        if self.exhausted:
+            # one trial an update then, of lengths that fill all between rounding and the limit
+            self.lengths += 1
+            self.share = self.least ** (1 - spread(self.lengths)) if 0 < self.least < 1 else 1.0
 
     @property
     def trying(self) -> bool:
-        """Whether the update has trials left: one where the last one was refused altogether."""
-        return self.open and self.tried < (1 if self.stayed else self.rule.tries)
+        """Whether the update has trials left."""
+        return self.open and self.tried < (1 if self.exhausted else self.rule.tries)
 
     def judge(self, loss: float, distance: float) -> bool:
         """Whether a trial is accepted; else what is tried next is ``share`` of the first one."""
         rule, far = self.rule, self.far
         self.tried += 1
-        if not (loss < np.inf and distance < np.inf):
+        finite = loss < np.inf and distance < np.inf
+        self.finite = self.finite or finite
+        if not finite:
             shrink = LEAST
         elif distance > far:
             shrink = min(max(SAFE * (far / distance) ** 0.5, LEAST), 0.5 if loss > self.most else SHRINK)
@@ -117,16 +127,19 @@ class _One:
             raised = min(rule.raised, max(expected, SHRINK)) * self.share
             if not first:
                 raised = max(raised, rule.held)
-            self.factor, self.open, self.stayed = min(rule.growth, raised * self.begun), False, 0
+            self.factor, self.open = min(rule.growth, raised * self.begun), False
+            self.exhausted = self.exhausted and self.share < NOTHING * self.least
             self.distance = distance if first else None
             return True
-        self.share *= shrink
+        if not self.exhausted:
+            self.share = max(self.share * shrink, min(self.share, self.least))
         return False
 
     def give_up(self) -> None:
         """No trial was accepted."""
-        self.factor, self.share, self.open = self.share * self.begun, 0.0, False
-        self.stayed, self.distance = self.stayed + 1, None
+        if not self.exhausted and self.finite:  # else no length is any good, or the last was one of many
+            self.factor, self.exhausted = self.share * self.begun, 0 < self.share <= self.least
+        self.share, self.open, self.distance = 0.0, False, None
 
 
 class TriedUpdates:
@@ -169,7 +182,7 @@ class TriedUpdates:
         precision = float(np.finfo(before.loss.dtype).eps)
         self.old = {part: self.backend.get(part) for part in self.parts}
         weights = np.where(trial.mask, self.task.weights(trial), 0.0)
-        rounded = (ROUNDING * precision) ** 2 * (weights * before.output**2).reshape(len(d), -1).sum(axis=1)
+        rounded = (2 * precision) ** 2 * (weights * before.output**2).reshape(len(d), -1).sum(axis=1)
         for one, row, runs, error in zip(self.ones, d, running, rounded, strict=True):
             one.propose(row, precision, float(error))
             if not runs:
