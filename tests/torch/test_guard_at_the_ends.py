@@ -130,3 +130,82 @@ def test_a_length_at_which_the_loss_is_no_number_is_one_of_many_and_no_broken_lo
                 break
     assert seen == {"outputs", "not finite"}
     assert 1.05 < model.w.item() < 1.06 or model.w.item() > 1.15
+
+
+@pytest.mark.parametrize("tries", [1, 8])
+@pytest.mark.parametrize("rate", [1.0, 1e9])
+def test_a_network_that_begins_at_zero_is_not_frozen(tries, rate):
+    torch.manual_seed(0)
+    x = torch.randn(64, 5)
+    y, model = x @ torch.randn(5, 1), nn.Linear(5, 1)
+    for parameter in model.parameters():
+        nn.init.zeros_(parameter)
+    guard = Guard(model, torch.optim.SGD(model.parameters(), lr=rate), batch="fixed", fixed=FixedBatch(tries=tries))
+    for _ in range(200):
+        loss = guard.step(lambda: (nn.functional.mse_loss(o := model(x), y), o))
+    assert loss < 1e-9
+
+
+def test_a_distance_of_ones_own_is_called_with_outputs_of_the_model_alone():
+    torch.manual_seed(0)
+    x = torch.randn(40, 3)
+    y = (x[:, :1] > 0).float()
+    model = nn.Sequential(nn.Linear(3, 1), nn.Sigmoid())
+
+    def distance(old, new):
+        assert new.min() >= 0
+        assert new.max() <= 1
+        return ((old - new) ** 2).mean()
+
+    guard = Guard(model, torch.optim.Adam(model.parameters(), lr=0.3), batch="fixed", distance=distance)
+    for _ in range(400):
+        loss = guard.step(lambda: (nn.functional.mse_loss(o := model(x), y), o))
+    assert loss < 1e-4
+
+
+def test_the_decay_is_still_there_after_lengths_were_spread():
+    model, target = Crack(1.0), torch.tensor([10.0])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1)
+    guard = Guard(model, optimizer, batch="fixed", fixed=FixedBatch(secants=0))
+    shares = []
+    for _ in range(60):
+        guard.step(lambda: (nn.functional.mse_loss(o := model(), target), o))
+        shares.append(guard._fixed.share)
+        if model.w.item() > 1.05:
+            break
+    assert model.w.item() > 1.05
+    # two updates were refused at all their lengths; those that followed took nothing off
+    assert guard._fixed.share > 1e-3
+
+
+def test_the_loss_does_not_creep_up_by_what_rounding_explains():
+    torch.manual_seed(1)
+    x = torch.randn(40, 6)
+    y = torch.tanh(x @ torch.randn(6, 1)) + 30
+    model = nn.Sequential(nn.Linear(6, 24), nn.Tanh(), nn.Linear(24, 1))
+    guard = Guard(model, torch.optim.Adam(model.parameters(), lr=0.03), batch="fixed")
+    lowest = []
+    for _ in range(1000):
+        guard.step(lambda: (nn.functional.mse_loss(o := model(x) + 30, y), o))
+        lowest.append(guard._fixed.lowest.loss)
+    assert lowest == sorted(lowest, reverse=True)
+    assert guard.counts["stayed"] < 100
+
+
+def test_a_state_of_a_distributed_checkpoint_is_told_of():
+    state_dict = pytest.importorskip("torch.distributed.checkpoint.state_dict")
+
+    def made():
+        torch.manual_seed(0)
+        model = nn.Linear(3, 1)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        return model, optimizer, Guard(model, optimizer)
+
+    x = torch.randn(8, 3)
+    model, optimizer, guard = made()
+    for _ in range(3):
+        guard.step(lambda: (nn.functional.mse_loss(o := model(x), x[:, :1]), o))
+    saved = state_dict.get_optimizer_state_dict(model, optimizer)
+    model, optimizer, guard = made()
+    with pytest.warns(RuntimeWarning, match="none of the guard, which begins anew"):
+        state_dict.set_optimizer_state_dict(model, optimizer, saved)

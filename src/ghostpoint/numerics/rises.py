@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 __all__ = ["Lowest", "Rises", "room", "spread"]
 
-#: of the factor at which D would just do; how much larger D is expected to be than it last was
+#: of the factor at which D would just do; how many times larger D is expected to be at most
 SAFE, GROWN = 0.9, 100.0
 
 

@@ -33,13 +33,14 @@ class FixedBatch(Rises):
     The factor is multiplied by ``raised`` after an accepted update, or by less: to where D, which
     is quadratic in it, would be 0.81 of its limit. If D was larger than that of the update before,
     it is expected to be larger by the same ratio again (:func:`ghostpoint.numerics.rises.room`).
-    After an update that was refused at every trial, the next ones have one trial each. Their
+    Where all lengths down to rounding were refused, the next updates have one trial each. Their
     lengths fill all between rounding and the limit evenly, in logarithms
-    (:func:`ghostpoint.numerics.rises.spread`), until one is accepted.
+    (:func:`ghostpoint.numerics.rises.spread`), until one is accepted that is more than a hundred
+    times rounding. A length that is refused there leaves the factor as it was.
 
-    Where L_best is below the precision of numbers, relative to L_first, D may be as large as D_r,
-    that of outputs which differ by four rounding errors, and the root of L1 may be larger by that
-    of D_r.
+    D may always be as large as D_r, what rounding of the outputs explains, and the root of L1 may
+    be larger by half of that of D_r where L is no larger than D_r, but L1 at most ten times. D_r is
+    not known of a distance of one's own.
 
     A negative loss is no measure of what is left to learn. Its unit for D is then the larger of |L|
     and |L_first| / 10, and the guard warns once. :class:`FreshBatches` does the same.
@@ -84,8 +85,7 @@ class FixedBatch(Rises):
         Whether they are stored in 8 bits a number: four then take the memory of one copy of the
         parameters. By default for more than a million parameters.
     tries : int
-        Trials of one update before the parameters stay where they are; one where the update before
-        has ended so.
+        Trials of one update before the parameters stay where they are.
     stuck : float
         ``cap`` where a network is stuck, if that is more.
     patience : int
