@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ghostpoint.numerics.rises import SAFE, room, spread
+from ghostpoint.numerics.rises import SAFE, is_tried, room, spread
 
 positive = st.floats(1e-12, 1e12)
 
@@ -39,3 +39,11 @@ def test_no_distance_is_no_limit():
 def test_the_first_numbers_of_a_spread_divide_the_interval_evenly(n):
     found = sorted(spread(k) for k in range(1, 2**n))
     assert found == [k / 2**n for k in range(1, 2**n)]
+
+
+@given(st.integers(1, 2000))
+def test_a_network_at_rest_is_tried_in_an_eighth_of_its_updates_but_for_the_first(n):
+    tried = sum(is_tried(k) for k in range(1, n + 1))
+    assert tried <= 16 + n / 8
+    assert tried >= min(n, 16)
+    assert tried >= n // 8  # it does not end

@@ -61,6 +61,31 @@ def test_at_a_crack_of_the_loss_lengths_are_tried_that_reach_beyond_it(rate):
     assert counts["forward"] <= counts["updates"] * 2 + 3 * guard._fixed.rule.tries
 
 
+class Pit(Crack):
+    """Outputs w that jump to w - 5 wherever w has moved to: no update is any good."""
+
+    def forward(self):
+        return torch.where(self.w == self.at, self.w, self.w - 5) + 0 * self.rest
+
+
+def test_a_network_at_rest_costs_little_more_than_its_forward_passes():
+    model, target = Pit(1.0), torch.tensor([10.0])
+    guard = Guard(model, torch.optim.Adam(model.parameters(), lr=1e-3), batch="fixed")
+    closure = lambda: (nn.functional.mse_loss(o := model(), target), o)  # noqa: E731
+    tried = []
+    for _ in range(400):
+        guard.step(closure)
+        tried.append(len(guard.last.refused))
+        assert guard.last.action == "stayed"
+        assert (guard.last.factor, guard.last.loss) == (0.0, 81.0)
+    # a pass an update, and one for each trial
+    assert guard.counts["forward"] <= 400 + sum(tried)
+    at_rest = tried[sum(one > 1 for one in tried) :]
+    assert at_rest[:16] == [1] * 16
+    assert sum(at_rest[16:]) in ((len(at_rest) - 16) // 8, (len(at_rest) - 16) // 8 + 1)
+    assert guard.counts["forward"] < 1.3 * 400
+
+
 def test_updates_that_stay_and_one_that_goes_on_are_remembered_in_a_checkpoint():
     model, target = Crack(1.0), torch.tensor([10.0])
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)

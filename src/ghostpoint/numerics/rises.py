@@ -7,10 +7,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-__all__ = ["Lowest", "Rises", "room", "spread"]
+__all__ = ["Lowest", "Rises", "is_tried", "room", "spread"]
 
 #: of the factor at which D would just do; how many times larger D is expected to be at most
 SAFE, GROWN = 0.9, 100.0
+#: updates of a network at rest that are all tried, and how many there are to one that is tried later
+AT_FIRST, SELDOM = 16, 8
 
 
 class Rises:
@@ -90,3 +92,16 @@ def spread(k: int) -> float:
     while k:
         total, part, k = total + part * (k & 1), part / 2, k >> 1
     return total
+
+
+def is_tried(k: int) -> bool:
+    """Whether the k-th update, from 1 on, after one that was refused at all its lengths is tried at
+    all. A trial that is refused costs two forward passes in place of one.
+
+    The first sixteen are, whose lengths (:func:`spread`) are then a sixteenth of their range apart,
+    and every eighth of the others.
+
+    >>> [k for k in range(1, 41) if not is_tried(k)] == [*range(17, 24), *range(25, 32), *range(33, 40)]
+    True
+    """
+    return k <= AT_FIRST or k % SELDOM == 0

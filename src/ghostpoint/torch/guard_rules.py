@@ -33,10 +33,11 @@ class FixedBatch(Rises):
     The factor is multiplied by ``raised`` after an accepted update, or by less: to where D, which
     is quadratic in it, would be 0.81 of its limit. If D was larger than that of the update before,
     it is expected to be larger by the same ratio again (:func:`ghostpoint.numerics.rises.room`).
-    Where all lengths down to rounding were refused, the next updates have one trial each. Their
-    lengths fill all between rounding and the limit evenly, in logarithms
-    (:func:`ghostpoint.numerics.rises.spread`), until one is accepted that is more than a hundred
-    times rounding. A length that is refused there leaves the factor as it was.
+    Where all lengths down to rounding were refused, the next updates have at most one trial each:
+    the first sixteen, and then every eighth (:func:`ghostpoint.numerics.rises.is_tried`); the
+    others leave the parameters where they are. The lengths fill all between rounding and the limit
+    evenly, in logarithms (:func:`ghostpoint.numerics.rises.spread`), until one is accepted that is
+    more than a hundred times rounding. A length that is refused there leaves the factor as it was.
 
     D may always be as large as D_r, what rounding of the outputs explains, and the root of L1 may
     be larger by half of that of D_r where L is no larger than D_r, but L1 at most ten times. D_r is

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ghostpoint.numerics.rises import SAFE, Lowest, room, spread
+from ghostpoint.numerics.rises import SAFE, Lowest, is_tried, room, spread
 from ghostpoint.numerics.stiff_directions import StiffParts
 from ghostpoint.torch.forward_passes import ForwardPasses
 from ghostpoint.torch.guard_rules import FixedBatch, FreshBatches
@@ -75,8 +75,9 @@ class FixedJudge:
         self.factor = self.share = 1.0
         self.first: float | None = None
         self.lowest: Lowest | None = None
-        # whether all lengths down to rounding were refused, and how many others were tried since
-        self.exhausted, self.lengths = False, 0
+        # whether all lengths down to rounding were refused, how many others were tried, and for how
+        # many updates that has been so
+        self.exhausted, self.lengths, self.resting = False, 0, 0
         # D of the last update, where its first trial was accepted, and what its loss might be
         self.distance: float | None = None
         self.most: float | None = None
@@ -169,6 +170,10 @@ class FixedJudge:
             d_d = self.secants.length(d, -1) ** 2
         beside = max(d_d - float(along @ along), 0.0) ** 0.5
         size = theta_theta**0.5
+        self.resting = self.resting + 1 if self.exhausted else 0
+        if self.exhausted and not is_tried(self.resting):
+            passes.forget_kept()
+            return Judgement(0.0, False, (), loss, 0.0, loss, 0.0)
         stuck = rule.is_stuck(best, first, lowest.waited)
         cap = rule.farthest(stuck)
         # r itself, where rates differ, is at most as long as d
@@ -232,8 +237,8 @@ class FixedJudge:
         """All that was learned."""
         lowest = None if self.lowest is None else asdict(self.lowest)
         return {"factor": self.factor, "share": self.share, "first": self.first, "lowest": lowest,
-                "rate": self.rate, "exhausted": self.exhausted, "lengths": self.lengths, "distance": self.distance,
-                "most": self.most, "gradient": self.gradient, "secants": self.secants.state_dict()}  # fmt: skip
+                "rate": self.rate, "exhausted": self.exhausted, "lengths": self.lengths, "resting": self.resting,
+                "distance": self.distance, "most": self.most, "gradient": self.gradient, "secants": self.secants.state_dict()}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave."""
@@ -242,6 +247,7 @@ class FixedJudge:
         gradient = state["gradient"]
         self.share, self.rate = state.get("share", 1.0), state.get("rate")
         self.exhausted, self.lengths = state.get("exhausted", False), state.get("lengths", 0)
+        self.resting = state.get("resting", 0)
         self.distance, self.most = state.get("distance"), state.get("most")
         self.gradient = None if gradient is None else gradient.to(self.parameters.device).clone()
         self.secants.load_state_dict(state["secants"])

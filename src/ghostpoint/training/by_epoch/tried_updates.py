@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostpoint.numerics.arrays import Bools
-from ghostpoint.numerics.rises import SAFE, Lowest, room, spread
+from ghostpoint.numerics.rises import SAFE, Lowest, is_tried, room, spread
 from ghostpoint.numerics.stiff_directions import StiffParts, stiff_directions
 from ghostpoint.remedies import Guard
 from ghostpoint.tasks import Task, Trial
@@ -51,8 +51,9 @@ class _One:
         self.gram, self.cross = np.zeros((0, 0)), np.zeros((0, 0))
         self.last: tuple[Floats, Floats] | None = None  # parameters and gradient
         self.stiff: StiffParts | None = None
-        # whether all lengths down to rounding were refused, and how many others were tried since
-        self.exhausted, self.lengths = False, 0
+        # whether all lengths down to rounding were refused, how many others were tried, and for how
+        # many updates that has been so
+        self.exhausted, self.lengths, self.resting = False, 0, 0
         # D of the last update, where its first trial was accepted
         self.distance: float | None = None
 
@@ -99,7 +100,8 @@ class _One:
         self.begun, self.share, self.tried, self.open, self.finite = begun, 1.0, 0, True, False
         length = float(np.linalg.norm(self.whole))
         self.least = precision * size / length if 0 < length < np.inf else 0.0
-        if self.exhausted:
+        self.resting = self.resting + 1 if self.exhausted else 0
+        if self.exhausted and is_tried(self.resting):
             # one trial an update then, of lengths that fill all between rounding and the limit
             self.lengths += 1
             self.share = self.least ** (1 - spread(self.lengths)) if 0 < self.least < 1 else 1.0
@@ -107,7 +109,9 @@ class _One:
     @property
     def trying(self) -> bool:
         """Whether the update has trials left."""
-        return self.open and self.tried < (1 if self.exhausted else self.rule.tries)
+        if self.exhausted:
+            return self.open and self.tried < is_tried(self.resting)
+        return self.open and self.tried < self.rule.tries
 
     def judge(self, loss: float, distance: float) -> bool:
         """Whether a trial is accepted; else what is tried next is ``share`` of the first one."""
@@ -189,15 +193,15 @@ class TriedUpdates:
                 one.give_up()
         seen = before
         try:
-            for _ in range(self.rule.tries if running.any() else 0):
+            for _ in range(self.rule.tries):
+                if not any(one.trying for one in self.ones):
+                    break
                 self._move()
                 seen = self._evaluate(trial)
                 distances = (weights * (seen.output - before.output) ** 2).reshape(len(d), -1).sum(axis=1)
                 for one, loss, distance in zip(self.ones, seen.loss, distances, strict=True):
                     if one.trying:
                         one.judge(float(loss), float(distance))
-                if not any(one.trying for one in self.ones):
-                    break
         finally:  # an interrupted run keeps the parameters that it has recorded
             for part, value in self.old.items():
                 self.backend.set(part, value)
