@@ -7,6 +7,7 @@ import pytest
 
 import ghostpoint as gp
 from ghostpoint.remedies import ClipGradient, Guard, HazardLimit
+from ghostpoint.training.by_epoch.tried_updates import _One
 
 TASK = gp.tasks.DelayedActivation(40)
 MODELS = gp.LowRankRNN.initialize(12, [0, 1, 2], threshold=0.2, confidence=5.0)
@@ -92,3 +93,22 @@ def test_networks_that_are_stuck_move_farther_and_may_rise(patience, farthest):
     else:
         assert max(stuck_moves) > 0.99 * farthest
         assert farthest < 1 or max(rises) > 0.2
+
+
+def test_a_network_whose_trials_are_all_refused_is_seldom_tried():
+    one = _One(Guard(), 3)
+    trials = []
+    for _ in range(100):
+        one.learn(np.array([1.0, 2.0, 2.0]), np.array([0.1, 0.0, 0.0]), 1.0)
+        one.propose(np.array([-0.01, 0.0, 0.0]), 1e-7, 0.0)
+        made = 0
+        while one.trying:
+            assert not one.judge(2.0, 0.0)
+            made += 1
+        one.give_up()
+        trials.append(made)
+        assert one.share == 0
+    at_rest = trials[sum(made > 1 for made in trials) :]
+    assert 70 < len(at_rest) < 100
+    assert at_rest[:16] == [1] * 16
+    assert [k for k, made in enumerate(at_rest, 1) if made] == [*range(1, 17), *range(24, len(at_rest) + 1, 8)]
