@@ -23,7 +23,7 @@ from ghostpoint.torch import Guard
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.memory_tasks import judged, problem, usual_updates
+from benchmarks.memory_tasks import judged, problem, train, usual_updates
 from benchmarks.rivals import muon
 
 SAVED = Path(__file__).parent / "results" / "guarded_muon.json"
@@ -55,23 +55,8 @@ def run(task: str, cell: str, rate: float, method: str, seed: int) -> dict[str, 
     asked = problem(task)
     network = asked.network(cell, 64, seed)
     optimizer = Together(muon(network, rate))
-    following = asked.batches(torch.Generator().manual_seed(seed))
     guard = Guard(network, optimizer, batch="fixed" if asked.fixed else "fresh") if method == "guarded" else None
-    losses = []
-    for _ in range(usual_updates(task, cell)):
-        x, y = following()
-
-        def closure(x: torch.Tensor = x, y: torch.Tensor = y) -> tuple[torch.Tensor, torch.Tensor]:
-            return asked.loss(network(x), y)
-
-        if guard is not None:
-            losses.append(float(guard.step(closure)))
-        else:
-            optimizer.zero_grad()
-            loss, _ = closure()
-            loss.backward()
-            optimizer.step()
-            losses.append(float(loss.detach()))
+    losses = train(asked, network, optimizer, usual_updates(task, cell), seed, guard)
     counts = guard.counts if guard is not None else {"forward": len(losses), "stayed": 0}
     return judged(losses, asked.chance, asked.fixed) | {
         "forward": counts["forward"] / len(losses),

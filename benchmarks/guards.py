@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import platform
 import sys
 import textwrap
@@ -32,7 +31,7 @@ from ghostpoint.torch import FixedBatch, FreshBatches, Guard
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.memory_tasks import FULL, judged, problem, usual_updates
+from benchmarks.memory_tasks import FULL, judged, problem, train, usual_updates
 
 RATES = {
     "sgd": (0.3, 3.0, 30.0),
@@ -64,30 +63,13 @@ def run(task: str, cell: str, optimizer: str, rate: float, method: str, units: i
     asked = problem(task)
     network = asked.network(cell, units, seed)
     chosen = optimizer_of(optimizer, network, rate)
-    following = asked.batches(torch.Generator().manual_seed(seed))
     guard = None
     if method.startswith("guard"):
         options = json.loads(method[5:] or "{}")
         rule: Any = {"fixed": FixedBatch(**options)} if asked.fixed else {"fresh": FreshBatches(**options)}
         guard = Guard(network, chosen, batch="fixed" if asked.fixed else "fresh", **rule)
-    losses: list[float] = []
     start = time.perf_counter()
-    for _ in range(updates):
-        x, y = following()
-
-        def closure(x: torch.Tensor = x, y: torch.Tensor = y) -> tuple[torch.Tensor, torch.Tensor]:
-            return asked.loss(network(x), y)
-
-        if guard is not None:
-            losses.append(float(guard.step(closure)))
-        else:
-            chosen.zero_grad()
-            loss, _ = closure()
-            loss.backward()
-            chosen.step()
-            losses.append(float(loss.detach()))
-        if not math.isfinite(losses[-1]) and guard is None:
-            break
+    losses = train(asked, network, chosen, updates, seed, guard)
     seconds = time.perf_counter() - start
     counts = dict(guard.counts) if guard is not None else {}
     made = max(counts.get("updates", len(losses)), 1)

@@ -24,6 +24,7 @@ import torch
 from torch import nn
 
 import ghostpoint as gp
+from ghostpoint.torch import Guard
 
 FULL = {
     "DA": gp.tasks.DelayedActivation(),
@@ -67,6 +68,39 @@ class Network(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.last(self.readout(self.cell(x)[0]))
+
+
+def train(
+    asked: Problem,
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    updates: int,
+    seed: int,
+    guard: Guard | None = None,
+) -> list[float]:
+    """The losses before each of so many updates of a network, by its optimizer alone or guarded.
+
+    Without a guard a training ends where its loss is not finite.
+    """
+    following = asked.batches(torch.Generator().manual_seed(seed))
+    losses: list[float] = []
+    for _ in range(updates):
+        x, y = following()
+
+        def closure(x: torch.Tensor = x, y: torch.Tensor = y) -> tuple[torch.Tensor, torch.Tensor]:
+            return asked.loss(network(x), y)
+
+        if guard is not None:
+            losses.append(float(guard.step(closure)))
+            continue
+        optimizer.zero_grad()
+        loss, _ = closure()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+        if not math.isfinite(losses[-1]):
+            break
+    return losses
 
 
 def problem(name: str) -> Problem:

@@ -235,10 +235,11 @@ class FixedJudge:
 
     def state_dict(self) -> dict[str, Any]:
         """All that was learned."""
-        lowest = None if self.lowest is None else asdict(self.lowest)
-        return {"factor": self.factor, "share": self.share, "first": self.first, "lowest": lowest,
-                "rate": self.rate, "exhausted": self.exhausted, "lengths": self.lengths, "resting": self.resting,
-                "distance": self.distance, "most": self.most, "gradient": self.gradient, "secants": self.secants.state_dict()}  # fmt: skip
+        own = ("factor", "share", "first", "rate", "exhausted", "lengths", "resting", "distance", "most", "gradient")
+        return {name: getattr(self, name) for name in own} | {
+            "lowest": None if self.lowest is None else asdict(self.lowest),
+            "secants": self.secants.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave."""
