@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -66,29 +67,26 @@ def run(task: str, cell: str, rate: float, method: str, seed: int) -> dict[str, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", default="copy")
-    parser.add_argument("--cells", default="tanh")
-    parser.add_argument("--rates", default="0.003,0.03")
-    parser.add_argument("--methods", default="guarded")
-    parser.add_argument("--seeds", default=",".join(map(str, range(300, 316))))
+    asked = {"seeds": ",".join(map(str, range(300, 320))), "tasks": "copy", "cells": "tanh", "rates": "0.003,0.03"}
+    asked["methods"] = "guarded"
+    for name, usual in asked.items():
+        parser.add_argument(f"--{name}", default=usual)
     parser.add_argument("--json", type=Path, default=SAVED)
     options = parser.parse_args()
     torch.set_num_threads(1)
     saved = json.loads(options.json.read_text()) if options.json.exists() else {"runs": []}
     runs = saved["runs"]
     known = {tuple(one[name] for name in KEY) for one in runs}
-    for seed in map(int, options.seeds.split(",")):
-        for task in options.tasks.split(","):
-            for cell in options.cells.split(","):
-                for rate in map(float, options.rates.split(",")):
-                    for method in options.methods.split(","):
-                        key = (task, cell, rate, method, seed)
-                        if key in known:
-                            continue
-                        runs.append(dict(zip(KEY, key, strict=True)) | run(*key))
-                        rows = ",\n".join(json.dumps(one) for one in runs)
-                        command = "python benchmarks/guarded_muon.py"
-                        options.json.write_text(f'{{"command": {json.dumps(command)}, "runs": [\n{rows}\n]}}\n')
+    of_name = {"seeds": int, "rates": float}
+    lists = [[of_name.get(name, str)(one) for one in getattr(options, name).split(",")] for name in asked]
+    for seed, task, cell, rate, method in product(*lists):
+        key = (task, cell, rate, method, seed)
+        if key in known:
+            continue
+        runs.append(dict(zip(KEY, key, strict=True)) | run(*key))
+        rows = ",\n".join(json.dumps(one) for one in runs)
+        command = "python benchmarks/guarded_muon.py"
+        options.json.write_text(f'{{"command": {json.dumps(command)}, "runs": [\n{rows}\n]}}\n')
     for one in runs:
         print({name: one[name] for name in (*KEY, "learned", "lost", "solved", "epoch", "end", "forward")})
 

@@ -214,9 +214,17 @@ class FixedJudge:
             self.lengths, tries = self.lengths + 1, None
             factor = begun * (least / begun) ** (1 - spread(self.lengths)) if 0 < least < begun else begun
         found, last = _tried(passes, move, factor, farthest, most, tries, least, keep=keep)
+        self._follow(found, begun, last, least, None if decay is None else decays)
+        return found
+
+    def _follow(self, found: Judgement, begun: float, last: float, least: float, decays: float | None) -> None:
+        """Choose the factor and the share of the decay of the next update, after one that began
+        with the factor ``begun`` and the share ``decays``, and whose last factor was ``last``.
+        """
+        rule = self.rule
         before, self.distance, self.most = self.distance, None, None
         if not found.factor and self.exhausted:
-            return found  # what was learned before is better than a length that was refused
+            return  # what was learned before is better than a length that was refused
         if found.factor:
             self.exhausted = self.exhausted and found.factor < NOTHING * least
             self.most, self.distance = found.most, None if found.refused else found.distance
@@ -229,9 +237,8 @@ class FixedJudge:
         else:  # where no loss is finite, no other length is any good
             self.exhausted = 0 < last <= least and set(found.refused) != {NOT_FINITE}
         self.factor = min(rule.growth, last)
-        if decay is not None:  # it comes down and goes up with the rest, but never above its own rate
+        if decays is not None:  # it comes down and goes up with the rest, but never above its own rate
             self.share = min(1.0, decays * self.factor / begun)
-        return found
 
     def state_dict(self) -> dict[str, Any]:
         """All that was learned."""
