@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 import warnings
 from types import SimpleNamespace
 
@@ -472,3 +473,33 @@ def test_checkpoints_of_wrapped_modules_are_tracked(wrapped):
     assert str(found) == str(wanted)
     with pytest.raises(ValueError, match=r"checkpoints\[0\] must fit"):
         track_slow_points(module, [{"x": torch.zeros(1)}, {}], states)
+
+
+@pytest.mark.parametrize("batch", ["fixed", "auto"])
+def test_parameters_whose_data_is_written_to_between_steps_are_evaluated_again(batch):
+    torch.manual_seed(0)
+    x, y = torch.randn(16, 4), torch.randn(16, 2)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
+    guard = Guard(model, torch.optim.Adam(model.parameters(), lr=0.05), batch=batch)
+    for _ in range(30):
+        with torch.no_grad():
+            here = nn.functional.mse_loss(model(x), y)
+        assert guard.step(lambda: (nn.functional.mse_loss(o := model(x), y), o)) == here
+        for parameter in model.parameters():
+            parameter.data.clamp_(-0.3, 0.3)
+
+
+@pytest.mark.parametrize("batch", ["fixed", "fresh"])
+def test_a_network_optimizer_and_guard_in_one_pickle_go_on_with_the_same_bits(batch):
+    torch.manual_seed(0)
+    x, y = torch.randn(16, 4), torch.randn(16, 2)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
+    guard = Guard(model, torch.optim.Adam(model.parameters(), lr=0.05), batch=batch)
+    for _ in range(5):
+        guard.step(lambda: (nn.functional.mse_loss(o := model(x), y), o))
+    again, _, second = pickle.loads(pickle.dumps((model, guard.optimizer, guard)))
+    assert second.model is again
+    for _ in range(5):
+        here = guard.step(lambda: (nn.functional.mse_loss(o := model(x), y), o))
+        assert second.step(lambda: (nn.functional.mse_loss(o := again(x), y), o)) == here
+    assert second.last == guard.last

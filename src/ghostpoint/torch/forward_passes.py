@@ -19,7 +19,7 @@ from ghostpoint.torch.generators import Autocast, GeneratorStates
 from ghostpoint.torch.loss_curvature import by_curvature
 from ghostpoint.torch.parameters import Parameters
 
-__all__ = ["Closure", "ForwardPasses"]
+__all__ = ["Closure", "ForwardPasses", "Marks"]
 
 #: a forward pass: loss and outputs
 Closure = Callable[[], tuple[torch.Tensor, Any]]
@@ -43,6 +43,20 @@ class _Pass:
     distance: Measure
     #: what the closure takes from around it, after the pass
     variables: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Marks:
+    """Of parameters and buffers: how often each was written to, and the norms of the parameters,
+    which a write to ``.data`` changes without a version.
+    """
+
+    versions: list[tuple[int, int]]
+    norms: torch.Tensor
+
+    def same(self, other: Marks) -> bool:
+        """Whether nothing was written to from one to the other."""
+        return self.versions == other.versions and torch.equal(self.norms, other.norms)
 
 
 class ForwardPasses:
@@ -77,16 +91,16 @@ class ForwardPasses:
         self._differentiates = False
         # how often a distance was read, and whether its weights were those of the loss's curvature
         self._readings, self._weighs = 0, False
-        # of the last trial, with the parameters and buffers that it was at
-        self._kept: tuple[Closure, torch.Tensor, Any, Measure, list[tuple[int, int]]] | None = None
+        # of the last trial
+        self._kept: tuple[Closure, torch.Tensor, Any, Measure] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy has no graph, and passes of the original's closures are not its own."""
         return {**self.__dict__, "pending": [], "_kept": None}
 
     def evaluate(self, closure: Closure, *, reuse: bool) -> tuple[torch.Tensor, Any]:
-        """``closure()`` with the graph; with ``reuse`` the last trial's pass, if the parameters are
-        still those.
+        """``closure()`` with the graph; with ``reuse`` the last trial's pass, if it was kept and not
+        forgotten since.
         """
         if all(p.grad is None for p in self.parameters.tensors):
             self.pending = []  # gradients were put to zero, after a step or after one that AMP skipped
@@ -97,8 +111,8 @@ class ForwardPasses:
         autocast = Autocast.now(("cpu", *dict.fromkeys(device.type for device in self.parameters.devices)))
         kept, self._kept = self._kept, None
         buffers = None
-        if kept is not None and reuse and not self.pending and kept[4] == self.versions():
-            closure, loss, outputs, distance = kept[:4]
+        if kept is not None and reuse and not self.pending:
+            closure, loss, outputs, distance = kept
         else:
             buffers = Buffers(self.model, values=self._changes_buffers)
             loss, outputs = self.called(closure)
@@ -111,10 +125,14 @@ class ForwardPasses:
         self.pending.append(one)
         return loss, outputs
 
-    def versions(self) -> list[tuple[int, int]]:
-        """Changes when a parameter or buffer that the loss may depend on is written to."""
-        others = [(id(p), p._version) for p in self.model.parameters()]
-        return [*self.parameters.versions(), *others, *Buffers(self.model).versions()]
+    def marks(self) -> Marks:
+        """Differ when a parameter or buffer that the loss may depend on was written to."""
+        every = dict.fromkeys([*self.parameters.tensors, *self.model.parameters()])
+        norms = [torch.linalg.vector_norm(p.detach()) for p in every if p.is_floating_point()]
+        return Marks(
+            [*((id(p), p._version) for p in every), *Buffers(self.model).versions()],
+            torch.stack([norm.to(self.parameters.device, self.parameters.wide) for norm in norms]),
+        )
 
     def repeat(self, *, keep: bool) -> tuple[float, float]:
         """Mean loss and mean distance of the outputs of the pending passes at the present
@@ -142,7 +160,7 @@ class ForwardPasses:
             buffers.restore()
             after.restore()
         if kept is not None:
-            self._kept = *kept, self.versions()
+            self._kept = kept
         trial, moved = torch.stack([torch.stack(losses).mean(), torch.stack(distances).mean()]).tolist()
         return trial, moved
 

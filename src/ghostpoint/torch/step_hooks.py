@@ -84,6 +84,10 @@ class Nesting:
         self._depth = 0
         self._outer: tuple[int, Any] = (0, None)  # a frame itself would keep what it holds alive
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy is in no step, and a pickle holds no code."""
+        return Nesting().__dict__.copy()
+
     def begins(self, caller: FrameType) -> bool:
         """Whether a step that begins in ``caller`` is the outermost."""
         if self._depth and self._runs(caller.f_back):
