@@ -2,6 +2,8 @@
 is installed.
 """
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -144,6 +146,43 @@ def test_trials_are_those_of_the_outermost_wrapper_that_makes_them():
         assert torch.equal(batch.inputs, plain.inputs)
         for turned, straight, mask in zip(batch.targets, plain.targets, plain.mask, strict=True):
             assert torch.equal(turned[mask], straight[mask].flip(0))
+
+
+class Blurred(Wrapper):
+    """A wrapper that changes each observation as it is asked for."""
+
+    def step(self, action):
+        ob, *rest = self.unwrapped.step(action)
+        return (ob + 1, *rest)
+
+
+class TimeLimit(Wrapper):
+    def step(self, action):
+        return self.unwrapped.step(action)
+
+
+def test_a_wrapper_that_acts_on_single_steps_is_told_of():
+    with pytest.warns(RuntimeWarning, match="the wrapper Blurred, which acts on single steps"):
+        batches = TrialBatches(Blurred(Env()), trials=4, batches=1, seed=2)
+    assert torch.equal(batches.batch(0).inputs, TrialBatches(Env(), trials=4, batches=1, seed=2).batch(0).inputs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        TrialBatches(TimeLimit(Env()), trials=4, batches=1, seed=2)
+
+
+@pytest.mark.parametrize("name", ["Noise", "PassAction", "PassReward", "ReactionTime"])
+def test_the_real_packages_wrappers_of_steps_are_told_of(name):
+    neurogym = pytest.importorskip("neurogym", reason="needs NeuroGym: python3 dev.py frameworks")
+    import gymnasium
+    from neurogym import wrappers
+
+    env = getattr(wrappers, name)(gymnasium.make("PerceptualDecisionMaking-v0", dt=50))
+    with pytest.warns(RuntimeWarning, match=f"the wrapper {name}, which acts on single steps"):
+        TrialBatches(env, trials=3, batches=2)
+    assert neurogym
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        TrialBatches(gymnasium.make("PerceptualDecisionMaking-v0", dt=50), trials=3, batches=2)
 
 
 class Uneven(Env):

@@ -99,8 +99,8 @@ class ForwardPasses:
         return {**self.__dict__, "pending": [], "_kept": None}
 
     def evaluate(self, closure: Closure, *, reuse: bool) -> tuple[torch.Tensor, Any]:
-        """``closure()`` with the graph; with ``reuse`` the last trial's pass, if it was kept and not
-        forgotten since.
+        """``closure()`` with the graph; with ``reuse`` the last trial's pass, where it was kept and
+        not forgotten since.
         """
         if all(p.grad is None for p in self.parameters.tensors):
             self.pending = []  # gradients were put to zero, after a step or after one that AMP skipped

@@ -8,6 +8,7 @@ neuroscience tasks (2022), https://doi.org/10.31234/osf.io/aqc9n.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -20,6 +21,12 @@ from ghostpoint.errors import InputError
 from ghostpoint.torch.numbered_batches import NumberedBatches
 
 __all__ = ["TrialBatch", "TrialBatches"]
+
+#: classes of Gymnasium and NeuroGym that hand on all that their own subclasses do not change; and
+#: wrappers that only look on
+_BASES = {"Wrapper", "TrialWrapper", "ActionWrapper", "ObservationWrapper", "RewardWrapper"}
+_LOOK_ON = {"Autoreset", "AutoResetWrapper", "Monitor", "OrderEnforcing", "PassiveEnvChecker"}
+_LOOK_ON |= {"RecordEpisodeStatistics", "RecordVideo", "TimeLimit"}
 
 
 class TrialBatch(NamedTuple):
@@ -67,7 +74,8 @@ class TrialBatches(NumberedBatches):
     (step,) or (step, channel), ``start_ind`` and ``end_ind`` (dicts of period to step) where
     periods are named, and ``seed(int)`` where there is one. Trials are asked of the outermost
     wrapper that makes them (``new_trial``), and read from the environment that it stands around
-    (``unwrapped``).
+    (``unwrapped``). What a wrapper does to single steps (noise on an observation, the last action
+    beside it) is not in them, and a warning names it.
 
     Parameters
     ----------
@@ -120,6 +128,14 @@ class TrialBatches(NumberedBatches):
                 f"env must have new_trial(), as NeuroGym's trial environments do; got {type(env).__name__}"
             )
         self.given, self.maker = env, makers[0]
+        for one in chain[:-1]:
+            if _acts_on_steps(type(one)):
+                warnings.warn(
+                    f"env has the wrapper {type(one).__name__}, which acts on single steps: the trials are without "
+                    "what it does, as they are read whole (ob and gt after new_trial())",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
         # environments that trials were read from, and periods of theirs that no trial writes
         self._seen: dict[int, Any] = {}
         self._lasting: dict[int, frozenset[str]] = {}
@@ -222,3 +238,10 @@ def _outside_in(env: Any) -> list[Any]:
     while found[-1] is not last:
         found.append(getattr(found[-1], "env", last))
     return found
+
+
+def _acts_on_steps(wrapper: type) -> bool:
+    """Whether a wrapper changes what a step of an environment is given or gives."""
+    own = [one for one in wrapper.__mro__ if one.__name__ not in _BASES | {"object"}]
+    acts = any({"step", "observation", "action"} & set(vars(one)) for one in own)
+    return acts and not any(one.__name__ in _LOOK_ON for one in own)
