@@ -86,6 +86,27 @@ def test_a_network_at_rest_costs_little_more_than_its_forward_passes():
     assert guard.counts["forward"] < 1.3 * 400
 
 
+@pytest.mark.parametrize("batch", ["fixed", "auto"])
+@pytest.mark.parametrize("change", ["parameters", "batch"])
+def test_a_network_at_rest_goes_on_at_once_where_its_parameters_or_its_batch_change(change, batch):
+    model, target = Pit(1.0), torch.tensor([10.0])
+    guard = Guard(model, torch.optim.SGD(model.parameters(), lr=1e-3), batch=batch)
+    closure = lambda: (nn.functional.mse_loss(o := model(), target), o)  # noqa: E731
+    for _ in range(60):
+        guard.step(closure)
+    assert guard.last.action == "stayed"
+    model.at = float("nan")  # no pit any longer
+    if change == "parameters":
+        with torch.no_grad():
+            model.w.fill_(-20.0)
+    else:
+        target = torch.tensor([-20.0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a fixed batch that changes
+        guard.step(closure)
+    assert guard.last.action != "stayed"
+
+
 def test_updates_that_stay_and_one_that_goes_on_are_remembered_in_a_checkpoint():
     model, target = Crack(1.0), torch.tensor([10.0])
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)

@@ -475,18 +475,45 @@ def test_checkpoints_of_wrapped_modules_are_tracked(wrapped):
         track_slow_points(module, [{"x": torch.zeros(1)}, {}], states)
 
 
-@pytest.mark.parametrize("batch", ["fixed", "auto"])
-def test_parameters_whose_data_is_written_to_between_steps_are_evaluated_again(batch):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize(
+    "write", [lambda p: p.clamp_(-0.3, 0.3), lambda p: p.abs_(), lambda p: p.view(-1)[:1].mul_(0.9)]
+)
+def test_parameters_whose_data_is_written_to_between_steps_are_evaluated_again(write, dtype):
     torch.manual_seed(0)
-    x, y = torch.randn(16, 4), torch.randn(16, 2)
-    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
-    guard = Guard(model, torch.optim.Adam(model.parameters(), lr=0.05), batch=batch)
+    x, y = torch.randn(16, 4, dtype=dtype), torch.randn(16, 2, dtype=dtype)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2)).to(dtype)
+    guard = Guard(model, torch.optim.Adam(model.parameters(), lr=0.05), batch="fixed")
     for _ in range(30):
         with torch.no_grad():
             here = nn.functional.mse_loss(model(x), y)
         assert guard.step(lambda: (nn.functional.mse_loss(o := model(x), y), o)) == here
         for parameter in model.parameters():
-            parameter.data.clamp_(-0.3, 0.3)
+            write(parameter.data)
+
+
+def frozen(kind):
+    """A parameter that is never trained, of a kind with which one cannot reckon."""
+    if kind == "float8":
+        return nn.Parameter(torch.ones(4).to(torch.float8_e4m3fn), requires_grad=False)
+    if kind == "sparse":
+        return nn.Parameter(torch.eye(4).to_sparse(), requires_grad=False)
+    return nn.Parameter(torch.empty(4, device="meta"), requires_grad=False)
+
+
+@pytest.mark.parametrize("kind", ["float8", "sparse", "meta"])
+@pytest.mark.parametrize("batch", ["fixed", "auto", "fresh"])
+def test_a_frozen_parameter_that_cannot_be_reckoned_with_is_left_alone(batch, kind):
+    torch.manual_seed(0)
+    x, y = torch.randn(16, 4), torch.randn(16, 2)
+    model = nn.Linear(4, 2)
+    model.register_parameter("other", frozen(kind))
+    guard = Guard(model, torch.optim.Adam([model.weight, model.bias], lr=0.05), batch=batch)
+    losses = [float(guard.step(lambda: (nn.functional.mse_loss(o := model(x), y), o))) for _ in range(12)]
+    assert losses[-1] < losses[0]
+    # it does not keep a pass from being used again
+    assert guard.counts["forward"] <= (12 + 1 if batch == "fixed" else 24) + guard.counts["refused"]
+    assert guard._is_fixed == (batch != "fresh")
 
 
 @pytest.mark.parametrize("batch", ["fixed", "fresh"])

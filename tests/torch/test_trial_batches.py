@@ -161,13 +161,46 @@ class TimeLimit(Wrapper):
         return self.unwrapped.step(action)
 
 
+class Core:
+    """As in Gymnasium, what is wrapped and wrappers have ``step`` from their parent."""
+
+    def step(self, action):
+        raise NotImplementedError
+
+
+class TrialWrapper(Core):
+    def __init__(self, env):
+        self.unwrapped = env
+
+    def new_trial(self, **options):
+        self.unwrapped.new_trial(**options)
+
+    def step(self, action):
+        return self.unwrapped.step(action)
+
+
+class OfTrials(TrialWrapper):
+    """Changes whole trials alone."""
+
+    def new_trial(self, **options):
+        super().new_trial(**options)
+
+
+class OfObservations(TimeLimit):
+    def observation(self, observation):
+        return -observation
+
+
 def test_a_wrapper_that_acts_on_single_steps_is_told_of():
     with pytest.warns(RuntimeWarning, match="the wrapper Blurred, which acts on single steps"):
         batches = TrialBatches(Blurred(Env()), trials=4, batches=1, seed=2)
     assert torch.equal(batches.batch(0).inputs, TrialBatches(Env(), trials=4, batches=1, seed=2).batch(0).inputs)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        TrialBatches(TimeLimit(Env()), trials=4, batches=1, seed=2)
+        for harmless in (TimeLimit, OfTrials):
+            TrialBatches(harmless(Env()), trials=4, batches=1, seed=2)
+    with pytest.warns(RuntimeWarning, match="the wrapper OfObservations"):
+        TrialBatches(OfObservations(Env()), trials=4, batches=1, seed=2)
 
 
 @pytest.mark.parametrize("name", ["Noise", "PassAction", "PassReward", "ReactionTime"])
@@ -182,7 +215,9 @@ def test_the_real_packages_wrappers_of_steps_are_told_of(name):
     assert neurogym
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
-        TrialBatches(gymnasium.make("PerceptualDecisionMaking-v0", dt=50), trials=3, batches=2)
+        env = gymnasium.make("PerceptualDecisionMaking-v0", dt=50)
+        for harmless in (env, wrappers.RandomGroundTruth(env), wrappers.SideBias(env, probs=[[0.5, 0.5]])):
+            TrialBatches(harmless, trials=3, batches=2)
 
 
 class Uneven(Env):

@@ -19,7 +19,7 @@ from ghostpoint.torch.generators import Autocast, GeneratorStates
 from ghostpoint.torch.loss_curvature import by_curvature
 from ghostpoint.torch.parameters import Parameters
 
-__all__ = ["Closure", "ForwardPasses", "Marks"]
+__all__ = ["Closure", "ForwardPasses"]
 
 #: a forward pass: loss and outputs
 Closure = Callable[[], tuple[torch.Tensor, Any]]
@@ -43,20 +43,6 @@ class _Pass:
     distance: Measure
     #: what the closure takes from around it, after the pass
     variables: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class Marks:
-    """Of parameters and buffers: how often each was written to, and the norms of the parameters,
-    which a write to ``.data`` changes without a version.
-    """
-
-    versions: list[tuple[int, int]]
-    norms: torch.Tensor
-
-    def same(self, other: Marks) -> bool:
-        """Whether nothing was written to from one to the other."""
-        return self.versions == other.versions and torch.equal(self.norms, other.norms)
 
 
 class ForwardPasses:
@@ -93,10 +79,12 @@ class ForwardPasses:
         self._readings, self._weighs = 0, False
         # of the last trial
         self._kept: tuple[Closure, torch.Tensor, Any, Measure] | None = None
+        # versions, sums and norms
+        self._mark: tuple[list[tuple[int, int]], list[float]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy has no graph, and passes of the original's closures are not its own."""
-        return {**self.__dict__, "pending": [], "_kept": None}
+        return {**self.__dict__, "pending": [], "_kept": None, "_mark": None}
 
     def evaluate(self, closure: Closure, *, reuse: bool) -> tuple[torch.Tensor, Any]:
         """``closure()`` with the graph; with ``reuse`` the last trial's pass, where it was kept and
@@ -125,14 +113,31 @@ class ForwardPasses:
         self.pending.append(one)
         return loss, outputs
 
-    def marks(self) -> Marks:
-        """Differ when a parameter or buffer that the loss may depend on was written to."""
+    def mark(self) -> None:
+        """Remember parameters and buffers as they are, for :meth:`untouched`."""
+        self._mark = self._versions(), self._sums()
+
+    def untouched(self) -> bool:
+        """Whether nothing that the loss may depend on was written to since :meth:`mark`.
+
+        Versions tell that of parameters and buffers, but not of what is written to their ``.data``.
+        So the sum and the norm of each trained parameter are looked at too.
+        """
+        return self._mark is not None and self._mark[0] == self._versions() and self._mark[1] == self._sums()
+
+    def _versions(self) -> list[tuple[int, int]]:
         every = dict.fromkeys([*self.parameters.tensors, *self.model.parameters()])
-        norms = [torch.linalg.vector_norm(p.detach()) for p in every if p.is_floating_point()]
-        return Marks(
-            [*((id(p), p._version) for p in every), *Buffers(self.model).versions()],
-            torch.stack([norm.to(self.parameters.device, self.parameters.wide) for norm in norms]),
-        )
+        return [*((id(p), p._version) for p in every), *Buffers(self.model).versions()]
+
+    def _sums(self) -> list[float]:
+        """Sum and norm of each trained parameter; 0 for one that is no number."""
+        found = []
+        for p in (p.detach() for p in self.parameters.tensors if p.layout is torch.strided and not p.is_meta):
+            # the same under autocast, which has a say where no dtype is given
+            dtype = torch.promote_types(p.dtype, torch.float32)
+            found += [p.sum(dtype=dtype), torch.linalg.vector_norm(p, dtype=dtype)]
+        device, wide = self.parameters.device, self.parameters.wide
+        return torch.stack([one.to(device, wide) for one in found]).nan_to_num().tolist() if found else []
 
     def repeat(self, *, keep: bool) -> tuple[float, float]:
         """Mean loss and mean distance of the outputs of the pending passes at the present

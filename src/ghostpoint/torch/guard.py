@@ -13,7 +13,7 @@ from ghostpoint.checks import one_of
 from ghostpoint.errors import InputError
 from ghostpoint.torch.closures import closure_of
 from ghostpoint.torch.distances import KINDS
-from ghostpoint.torch.forward_passes import Closure, ForwardPasses, Marks
+from ghostpoint.torch.forward_passes import Closure, ForwardPasses
 from ghostpoint.torch.guard_rules import FixedBatch, FreshBatches
 from ghostpoint.torch.judges import FixedJudge, FreshJudge
 from ghostpoint.torch.momenta import clear_momenta
@@ -141,7 +141,6 @@ class Guard:
         # whether the batch is taken for fixed, the loss that then comes next, and how often it came
         self._is_fixed = batch == "fixed"
         self._expected: float | None = None
-        self._expected_at: Marks | None = None
         self._repeats = 0
         # of the update in progress
         self._theta: torch.Tensor | None = None
@@ -222,9 +221,8 @@ class Guard:
         it is; scale it afterwards, as in ``(loss / k).backward()``.
         """
         self._look_after()
-        at = self._expected_at
-        if not self._passes.pending and (at is None or not at.same(self._passes.marks())):
-            self._expected = None  # somebody else has written to the parameters
+        if not self._passes.pending and (self.batch == "fresh" or not self._passes.untouched()):
+            self._expected = None  # somebody else has written to the parameters, or it is not asked for
             self._passes.forget_kept()
         check = self._counts["updates"] % CHECKED == 0
         loss, outputs = self._passes.evaluate(closure, reuse=self.batch == "fixed" and not check)
@@ -400,15 +398,15 @@ class Guard:
             self._expected = None
             return self._record(Update(number, "kept", rule, 1.0, (), loss))
         action = "kept" if found.own else "changed"
-        self._expected, self._expected_at = found.trial, None
-        if found.factor:
-            self._expected_at = self._passes.marks()
-        else:
-            action, self._expected = "stayed", None
+        self._expected = found.trial
+        if not found.factor:
+            action, self._expected = "stayed", loss
             self.parameters.set(theta)
             if not clear_momenta(self.optimizer):
                 name = type(self.optimizer).__name__
                 self._warn("momenta", f"which state of {name} are momenta is not known: it is not cleared on refusals")
+        if self.batch != "fresh":
+            self._passes.mark()
         return self._record(
             Update(number, action, rule, found.factor, found.refused, loss, found.trial, found.distance)
         )
@@ -482,7 +480,7 @@ class Guard:
         fits = (theta := state["theta"]) is not None and len(theta) == sum(size for _, size in self._known)
         self._theta = theta.to(self.parameters.device, self.parameters.dtype).clone() if fits else None
         self._expected, self._repeats = state["expected"], state["repeats"]
-        self._expected_at = self._passes.marks()
+        self._passes.mark()
         self._is_fixed = state["is_fixed"] if self.batch == "auto" else self.batch == "fixed"
 
     def _into(self, optimizer: Any, state: dict[str, Any]) -> dict[str, Any]:

@@ -128,7 +128,7 @@ class FixedJudge:
         """Another batch: its secants say nothing of this one."""
         self.secants.clear()
         self.gradient = self.lowest = self.distance = self.most = None
-        self.exhausted, self.factor = False, min(self.factor, 1.0)
+        self.exhausted, self.resting, self.factor = False, 0, min(self.factor, 1.0)
 
     def judge(
         self,
@@ -160,7 +160,7 @@ class FixedJudge:
         allowed = allowed if self.most is None else max(allowed, self.most)
         if loss > allowed + MOVED * abs(allowed):
             # no update has been here: somebody else has moved the parameters
-            lowest = Lowest(loss)
+            lowest, self.exhausted = Lowest(loss), False
         self.lowest = lowest
         lowest.see(loss, rule.gain)
         best = lowest.loss

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,9 +25,9 @@ __all__ = ["TrialBatch", "TrialBatches"]
 
 #: classes of Gymnasium and NeuroGym that hand on all that their own subclasses do not change; and
 #: wrappers that only look on
-_BASES = {"Wrapper", "TrialWrapper", "ActionWrapper", "ObservationWrapper", "RewardWrapper"}
-_LOOK_ON = {"Autoreset", "AutoResetWrapper", "Monitor", "OrderEnforcing", "PassiveEnvChecker"}
-_LOOK_ON |= {"RecordEpisodeStatistics", "RecordVideo", "TimeLimit"}
+_BASES = {"Wrapper", "TrialWrapper", "ActionWrapper", "ObservationWrapper", "RewardWrapper", "object"}
+_LOOK_ON = {"Autoreset", "AutoResetWrapper", "HumanRendering", "Monitor", "OrderEnforcing", "PassiveEnvChecker"}
+_LOOK_ON |= {"RecordEpisodeStatistics", "RecordVideo", "RenderCollection", "TimeLimit"}
 
 
 class TrialBatch(NamedTuple):
@@ -242,6 +243,6 @@ def _outside_in(env: Any) -> list[Any]:
 
 def _acts_on_steps(wrapper: type) -> bool:
     """Whether a wrapper changes what a step of an environment is given or gives."""
-    own = [one for one in wrapper.__mro__ if one.__name__ not in _BASES | {"object"}]
-    acts = any({"step", "observation", "action"} & set(vars(one)) for one in own)
-    return acts and not any(one.__name__ in _LOOK_ON for one in own)
+    own = takewhile(lambda one: one.__name__ not in _BASES, wrapper.__mro__)
+    acting = next((one for one in own if {"step", "observation", "action"} & set(vars(one))), None)
+    return acting is not None and acting.__name__ not in _LOOK_ON
