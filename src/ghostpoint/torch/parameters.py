@@ -140,10 +140,6 @@ class Parameters:
         trained = [p for p in self.tensors if p.numel()]
         return sum(p.numel() / (p[0].numel() if p.ndim > 1 else p.numel()) / 3 for p in trained) ** 0.5
 
-    def versions(self) -> list[tuple[int, int]]:
-        """Changes when a parameter is written to, or another one takes its place."""
-        return [(id(p), p._version) for p in self.tensors]
-
     def withhold_gradients(self) -> Withheld:
         """Take the gradients away, as if there were none; the parameters and what they had."""
         held = [(p, p.grad) for p in self.tensors]
