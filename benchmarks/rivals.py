@@ -289,9 +289,12 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def write(path: Path, saved: dict[str, Any]) -> None:
-    """Save the runs, one row for each condition with lists over the seeds."""
+    """Save the runs in the order of the methods, one row for each condition with lists over the
+    seeds.
+    """
     head = {name: value for name, value in saved.items() if name not in {"runs", "times"}}
-    runs = sorted(saved["runs"], key=lambda run: run["seed"])
+    place = {name: number for number, name in enumerate(METHODS)}  # pages keep this order
+    runs = sorted(saved["runs"], key=lambda run: (run["seed"], place[run["method"]]))
     for run in runs:
         run.update({name: float(f"{run[name]:.3g}") for name in ("end", "forward", "backward")})
     lists = [
