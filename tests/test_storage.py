@@ -47,6 +47,16 @@ def bits(array):
     return array.dtype.str, array.shape, array.tobytes()
 
 
+@pytest.mark.parametrize("shape", [(), (3,)])
+@pytest.mark.parametrize("value", [np.float32(np.nan), np.float64(np.nan), np.complex128(complex(0.0, -0.0))])
+def test_what_equals_the_filling_but_for_its_bits_comes_back(tmp_path, shape, value):
+    values = np.full(shape, value)
+    values.reshape(-1).view("u1")[value.dtype.itemsize - 1 :: value.dtype.itemsize] ^= 0x80  # the sign
+    dataset = xr.Dataset({"a": (["x"][: len(shape)], values)})
+    back = read_dataset(write_dataset(dataset, tmp_path / "data.zarr.zip"))
+    assert bits(back["a"].values) == bits(values)
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(datasets())
 def test_a_dataset_comes_back_bit_for_bit(tmp_path, dataset):

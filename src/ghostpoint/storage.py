@@ -60,9 +60,11 @@ def write_dataset(dataset: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     from zarr.storage import MemoryStore
 
     entries: dict[str, Any] = {}
+    store = MemoryStore(entries)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=_STR_WARNING)
-        plain.to_zarr(MemoryStore(entries), mode="w", zarr_format=3, consolidated=False)
+        # chunks of one value are written too: in NaN there are bits that its name does not tell
+        plain.to_zarr(store, mode="w", zarr_format=3, consolidated=False, write_empty_chunks=True)
 
     def write(file: IO[bytes]) -> None:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
