@@ -22,10 +22,11 @@ ENGINES = pytest.mark.parametrize(
         (LOW_RANK, {"layout": "units"}),
         (LOW_RANK, {"optimizer": "momentum"}),
         (FULL_RANK, {}),
+        (FULL_RANK, {"remedy": "guard"}),
         (LOW_RANK, {"engine": "torch"}),
         (FULL_RANK, {"engine": "reference", "dtype": "float64"}),
     ],
-    ids=["networks across lanes", "units across lanes", "low rank", "full rank", "torch", "reference"],
+    ids=["networks across lanes", "units across lanes", "low rank", "full rank", "guard", "torch", "reference"],
 )
 
 

@@ -7,6 +7,7 @@ the pairs obey ``y_j = H s_j``. Only inner products are needed here: ``gram[i, j
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
-__all__ = ["StiffParts", "stiff_directions"]
+__all__ = ["StiffParts", "conjugate_steps", "stiff_directions"]
 
 Floats = NDArray[np.float64]
 
@@ -59,7 +60,30 @@ class StiffParts:
         return np.asarray((wanted - factor * along) @ self.combine)
 
 
-def stiff_directions(gram: Floats, cross: Floats, dependent: float = DEPENDENT) -> tuple[Floats, Floats]:
+def conjugate_steps(cross: Floats) -> tuple[Floats, Floats]:
+    """Coefficients (S, K), in the steps s_j, of conjugate steps made of them, newest first, and
+    ``s . H s`` of each, (S,); steps whose curvature is negative, or next to nothing beside the
+    newer ones, are left out.
+    """
+    kept = len(cross)
+    conjugate, curvatures, found = np.zeros((kept, kept)), np.zeros(kept), 0
+    for i in range(kept):
+        # s_i less its parts along the newer steps, in the inner product of the curvature
+        one = np.eye(kept)[i]
+        one = one - (conjugate[:found] @ cross[i] / curvatures[:found]) @ conjugate[:found]
+        curvature = float(one @ cross @ one)
+        if curvature > CONJUGATE * cross[i, i] > 0:
+            conjugate[found], curvatures[found] = one, curvature
+            found += 1
+    return conjugate[:found], curvatures[:found]
+
+
+def stiff_directions(
+    gram: Floats,
+    cross: Floats,
+    dependent: float = DEPENDENT,
+    conjugate: Callable[[Floats], tuple[Floats, Floats]] = conjugate_steps,
+) -> tuple[Floats, Floats]:
     """Coefficients (S, K) of orthonormal directions q_i in the y_j, and the curvatures (S,) along
     them.
 
@@ -80,21 +104,14 @@ def stiff_directions(gram: Floats, cross: Floats, dependent: float = DEPENDENT) 
         Inner products of the pairs, newest first.
     dependent : float
         Directions below ``dependent**2`` of the largest curvature are left out.
+    conjugate : callable
+        :func:`conjugate_steps`, or a faster function that does the same.
     """
-    kept = len(gram)
-    conjugate, curvatures, found = np.zeros((kept, kept)), np.zeros(kept), 0
-    for i in range(kept):
-        # s_i less its parts along the newer steps, in the inner product of the curvature
-        one = np.eye(kept)[i]
-        one = one - (conjugate[:found] @ cross[i] / curvatures[:found]) @ conjugate[:found]
-        curvature = float(one @ cross @ one)
-        if curvature > CONJUGATE * cross[i, i] > 0:
-            conjugate[found], curvatures[found] = one, curvature
-            found += 1
-    if not found:
-        return np.zeros((0, kept)), np.zeros(0)
+    steps, curvatures = conjugate(cross)
+    if not len(steps):
+        return np.zeros((0, len(gram))), np.zeros(0)
     # B = Z^T Z with rows z_i / sqrt(s_i . z_i): its eigenvectors from those of Z Z^T
-    z = conjugate[:found] / np.sqrt(curvatures[:found])[:, None]
+    z = steps / np.sqrt(curvatures)[:, None]
     # (by the QR algorithm: NumPy's way starts threads for matrices of 26 rows and more, and waits)
     values, vectors = eigh(z @ gram @ z.T, driver="ev", check_finite=False)
     large: Any = values > dependent**2 * values[-1]

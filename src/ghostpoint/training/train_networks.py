@@ -213,6 +213,8 @@ def outcome_of(
         raise InputError(f"learning_rate must be positive, got {rate[rate <= 0].flat[0]:g}")
     rate = np.array(np.broadcast_to(rate, (networks,)))
     remedies = resolve_remedy(remedy, task, models.activation)
+    if readout_norm is not None and any(one.tries_updates for one in remedies):
+        raise InputError("readout_norm must be left out with the remedy Guard, which tries updates as they are")
     clips = [one for one in remedies if type(one) is ClipGradient]
     for name, values in {**models.arrays(), "learning_rate": rate}.items():
         _check_fits(name, values, dtype)

@@ -7,7 +7,7 @@ import pytest
 
 import ghostpoint as gp
 from ghostpoint.remedies import ClipGradient, Guard, HazardLimit
-from ghostpoint.training.by_epoch.tried_updates import _One
+from ghostpoint.training.guarded import Guarded
 
 TASK = gp.tasks.DelayedActivation(40)
 MODELS = gp.LowRankRNN.initialize(12, [0, 1, 2], threshold=0.2, confidence=5.0)
@@ -96,7 +96,7 @@ def test_networks_that_are_stuck_move_farther_and_may_rise(patience, farthest):
 
 
 def test_a_network_whose_trials_are_all_refused_is_seldom_tried():
-    one = _One(Guard(), 3)
+    one = Guarded(Guard(), 3, np.float64)
     trials = []
     for _ in range(100):
         one.learn(np.array([1.0, 2.0, 2.0]), np.array([0.1, 0.0, 0.0]), 1.0)

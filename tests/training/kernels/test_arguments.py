@@ -23,6 +23,6 @@ def functions():
 
 def test_entries_have_at_most_20_arguments_and_all_other_functions_at_most_12():
     found = list(functions())
-    assert sum(entry for _, _, entry in found) == 5
+    assert sum(entry for _, _, entry in found) == 8
     too_many = [(name, count) for name, count, entry in found if count > (MOST_OF_ENTRIES if entry else MOST)]
     assert too_many == []

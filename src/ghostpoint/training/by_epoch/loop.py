@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostpoint.errors import InputError
 from ghostpoint.models import Record
 from ghostpoint.numerics.arrays import Bools
 from ghostpoint.remedies import ClipGradient, Crossing, Guard, Near, Step
@@ -104,8 +103,6 @@ class _Loop:
         clips = () if plan.clip_norm is None else (ClipGradient(plan.clip_norm),)
         self.clips = (*clips, *plan.remedies)
         guard = next((one for one in plan.remedies if isinstance(one, Guard)), None)
-        if guard is not None and plan.readout_norm is not None:
-            raise InputError("readout_norm must be left out with the remedy Guard, which tries updates as they are")
         self.tried = None if guard is None else TriedUpdates(guard, task, backend, models.trainable)
         self.memory: dict[str, Any] = {}
         self.seen: dict[str, NDArray[Any]] = {}

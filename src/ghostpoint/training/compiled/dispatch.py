@@ -52,6 +52,7 @@ def across_lanes(models: Record, task: Task, plan: Plan) -> bool:
         and (task.levels, task.thresholds, task.inclusive[0]) == ((0.0, 1.0), (0.5,), False)
         and plan.optimizer.stateless
         and plan.clip_norm is None
+        and not any(one.tries_updates for one in plan.remedies)
     )
 
 

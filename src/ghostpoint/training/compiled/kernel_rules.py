@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostpoint.remedies import HazardLimit, Remedy, TrustRegion
+from ghostpoint.remedies import Guard, HazardLimit, Remedy, TrustRegion
 from ghostpoint.tasks import Task
 from ghostpoint.training.optimizers import SGD, Adam, Optimizer
 from ghostpoint.training.plan import Plan
@@ -22,8 +22,9 @@ OPTIMIZERS: dict[type[Optimizer], Callable[[Any], tuple[str, tuple[float, float,
     SGD: lambda one: ("momentum" if one.momentum else "sgd", (one.momentum, 0.0, 0.0)),
     Adam: lambda one: ("adam", (*one.betas, one.eps)),
 }
-#: remedies of ``kernels/trust.py``; ClipGradient is a part of the optimiser
-REMEDIES: tuple[type[Remedy], ...] = (TrustRegion, HazardLimit)
+#: remedies of ``kernels/trust.py``, and one that is tried from outside the kernels
+#: (``guarded_network.py``); ClipGradient is a part of the optimiser
+REMEDIES: tuple[type[Remedy], ...] = (TrustRegion, HazardLimit, Guard)
 
 
 def unknown(task: Task, plan: Plan) -> str:

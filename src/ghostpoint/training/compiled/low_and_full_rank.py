@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostpoint.models import Record
+from ghostpoint.remedies import Guard
 from ghostpoint.tasks import Task
 from ghostpoint.training.compiled import network_blocks
+from ghostpoint.training.compiled.guarded_network import GuardedNetwork
 from ghostpoint.training.compiled.kernel_families import KERNELS
 from ghostpoint.training.compiled.network_blocks import Block
 from ghostpoint.training.compiled.rank_one_stacks import advance_all, blocks_of
@@ -62,7 +64,10 @@ def run(
         blocks = blocks_of(np.arange(len(models)), width, threads, layout, network_blocks.COST_ALONE)
         networks += [Block(models, members, task, trials, plan) for members in blocks]
     first = sum(len(block.members) for block in networks)
-    networks += [Network(models, place, task, trials, plan, watched) for place in range(first, len(models))]
+    guard = next((one for one in plan.remedies if isinstance(one, Guard)), None)
+    for place in range(first, len(models)):
+        asked = models, place, task, trials, plan, watched
+        networks.append(Network(*asked) if guard is None else GuardedNetwork(*asked, guard))
     report = on_progress or (lambda amount: None)
     call = max(1, int(CALL / (2 * _cost(models, task))))
     largest = max(len(network.members) for network in networks)

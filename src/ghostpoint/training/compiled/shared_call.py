@@ -34,6 +34,7 @@ class SharedCall(ABC):
             events=np.full((len(codes.EVENTS), lanes), -1, np.int64),
             acted=np.zeros(lanes, np.int64),
             now=np.zeros((quantities, lanes), state.dtype),
+            logits=np.zeros(0, state.dtype),
         )
         self.recorder.events[codes.FROZEN, len(members) :] = 0
 

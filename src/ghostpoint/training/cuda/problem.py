@@ -43,6 +43,8 @@ def obstacle(models: Record, task: Task, plan: Plan) -> str:
     reason = unknown(task, plan)
     if reason:
         return reason
+    if any(one.tries_updates for one in plan.remedies):
+        return "the CUDA kernels do not know Guard"
     if models.kernels == "full_rank":
         most, rank = LARGEST, 0
     elif models.kernels == "low_rank":

@@ -73,6 +73,14 @@ def note(events, now, i, epoch, changed, bad, chance_accuracy, solved_loss):
     return events[FROZEN, i] >= 0 or events[DIVERGED, i] >= 0
 
 
+@njit
+def keep_logits(recorder, z, first, size):
+    """Write ``size`` logits down from ``first`` on, where there is a place for them."""
+    if recorder.logits.size > 0:
+        for k in range(size):
+            recorder.logits[first + k] = z[k]
+
+
 @njit(inline="always")
 def judged(argument, target, weight, thresholds, tolerance, activation):
     """Of vectors of answers: ``weight (o - target)``, ``o - target``, dL/dz, and 1 where the answer

@@ -46,6 +46,7 @@ from ghostpoint.training.kernels.epoch import (
     ACCURACY,
     LOSS,
     compare,
+    keep_logits,
 )
 from ghostpoint.training.kernels.optimizers import Vectors
 from ghostpoint.training.kernels.trust import acts, measure
@@ -283,6 +284,7 @@ def train(weights, shape, task, draws, rule, watch, recorder, work, start, stop)
         noise = draw_noise(drawn, draws, draws.seed, noise_stream, epoch, terms * plane)
         _forward(memory, sizes, u, noise, noisy)
         _read_out(memory, sizes, read_from, z)
+        keep_logits(recorder, z, none, outputs * padded)
         for i in range(crossings.shape[0]):
             measure(crossings, marks, i, none, z, padded, trials, pointer(seen, i * seen.shape[1]))
         # the loss; z becomes d

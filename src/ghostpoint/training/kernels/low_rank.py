@@ -41,7 +41,7 @@ from ghostpoint.numerics.compiled_code import compiled
 from ghostpoint.numerics.products import outer_products, transpose_times
 from ghostpoint.numerics.random import INITIAL, NOISE
 from ghostpoint.numerics.simd import full, lanes, load, pointer, splat, store
-from ghostpoint.training.kernels.epoch import ACCURACY, CONFIDENCE, LOSS, compare
+from ghostpoint.training.kernels.epoch import ACCURACY, CONFIDENCE, LOSS, compare, keep_logits
 from ghostpoint.training.kernels.low_rank_passes import (
     STATE,
     Memory,
@@ -185,6 +185,7 @@ def train(weights, shape, task, draws, rule, watch, recorder, work, start, stop)
             transpose_times(memory.right, plane, rows, phi, none, trials, path, stride, none > 0)
             forward(memory, sizes_, noise, noisy, leak)
             logits(sizes_, memory.small, path, read_from, weights.kappa_star, z, like)
+            keep_logits(recorder, z, chunk * outputs * padded, outputs * padded)
             for i in range(crossings.shape[0]):
                 if crossings[i, 0] // trials == chunk:
                     measure(crossings, marks, i, chunk * trials, z, padded, trials, pointer(seen, i * seen.shape[1]))

@@ -149,6 +149,8 @@ class Recorder(NamedTuple):
     (EVENTS, networks) int64, -1 for never. ``acted`` counts per network the epochs in which a
     remedy changes the update. ``now`` (QUANTITIES, networks) is what the last epoch saw. Loss,
     gradient norm (of what is trainable, before clipping) and accuracy are those before the update.
+    ``logits`` gets those of the last epoch, ordered as ``Task.targets``, all chunks one after the
+    other; empty, it gets none.
     """
 
     record_epochs: Any
@@ -159,3 +161,4 @@ class Recorder(NamedTuple):
     events: Any
     acted: Any
     now: Any
+    logits: Any
