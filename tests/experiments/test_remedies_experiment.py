@@ -77,7 +77,7 @@ def test_the_progress_of_every_phase_adds_up():
 
 def test_the_files_have_the_cases_of_the_comparison():
     count = sum(one.count // one.sizes["seed"] for one in map(read_sweep, remedies.PAPER["sweeps"].values()))
-    assert count == 613
+    assert count == 690
     sweep = read_sweep("remedies_low_rank")
     task = next(axis for axis in sweep.axes if axis.name == "task")
     first = {}
@@ -265,10 +265,43 @@ def test_claims_hold_for_a_region_that_works_and_fail_for_one_that_does_not():
         return judged(dataset.assign_coords(problem=("case", problem)))
 
     good, bad = verdicts(GOOD), verdicts(BAD)
-    about = [sentence for sentence in good if "trust region" in sentence and "Clipping or" not in sentence]
+    about = [one for one in good if "trust region" in one and "Clipping or" not in one and "guard" not in one]
     assert len(about) == 5
     assert {good[sentence] for sentence in about} == {"holds"}
     assert {bad[sentence] for sentence in about} == {"does not hold"}
+
+
+def test_claims_about_the_guard_hold_where_it_keeps_the_networks_and_is_no_other_remedy():
+    def verdicts(losses, lost, first):
+        guard = ("guard", losses, lost, first)
+        rows = [("adam", name, 0.1, *rest) for name, *rest in [*BESIDE, GOOD, guard]]
+        other = [("adam", name, 0.1, *rest) for name, *rest in [BESIDE[0], GOOD, guard]]
+        problem = ["rank one"] * len(rows) + ["DMTS"] * len(other)
+        return judged(dataset_of(*rows, *other).assign_coords(problem=("case", problem)))
+
+    kept, sooner = (
+        verdicts([1e-6] * 100, [False] * 100, [9] * 100),
+        verdicts([1e-6] * 99 + [1], [False] * 100, [9] * 100),
+    )
+    lost = verdicts([1.0] * 100, [True] * 100, [30] * 100)
+    about = [sentence for sentence in kept if "guard" in sentence]
+    assert len(about) == 4
+    beside = next(sentence for sentence in about if "match to sample" in sentence)
+    # all are solved by the trust region too, so the guard does not solve more
+    assert {kept[sentence] for sentence in about if sentence != beside} == {"holds"}
+    assert kept[beside] == sooner[beside] == lost[beside] == "does not hold"
+    assert {lost[sentence] for sentence in about} == {"does not hold"}
+    others = next(sentence for sentence in kept if "rising confidence" in sentence)
+    assert kept[others] == "holds"  # of the remedies that do not limit the update, the guard is none
+
+
+def test_the_guard_is_claimed_to_be_ahead_on_match_to_sample_where_it_is():
+    region = ("trust region", [0.001] * 90 + [1.0] * 10, [False] * 100, [20] * 100)
+    for first, verdict in ((9, "holds"), (21, "does not hold")):
+        guard = ("guard", [0.001] * 95 + [1.0] * 5, [False] * 100, [first] * 100)
+        rows = [("adam", name, 0.1, *rest) for name, *rest in (BESIDE[0], region, guard)]
+        found = judged(dataset_of(*rows).assign_coords(problem=("case", ["DMTS"] * 3)))
+        assert [found[one] for one in found if "match to sample" in one] == [verdict]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ SHOWN = {
     "trust region": ACCENT,
     "trust region, guarded": GOOD,
     "trust region, undivided": INK,
+    "guard": SEQUENCE[5],
 }
 SOLVED = 0.05
 
