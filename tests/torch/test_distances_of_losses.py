@@ -46,8 +46,10 @@ def sq(a, b):
 
 
 def bce(a, b, weight=1.0):
+    # as answers to the share of positive ones of which a is the best answer
     p = a.sigmoid()
-    return weight * p * (F.softplus(-b) - F.softplus(-a)) + (1 - p) * (F.softplus(b) - F.softplus(a))
+    t = p / (p + weight * (1 - p))
+    return weight * t * (F.softplus(-b) - F.softplus(-a)) + (1 - t) * (F.softplus(b) - F.softplus(a))
 
 
 CASES = {

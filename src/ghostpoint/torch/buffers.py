@@ -23,10 +23,14 @@ class Buffers:
         ]
 
     def unchanged(self) -> bool:
-        """Whether all are the same tensors, to which nobody has written."""
+        """Whether all are the same tensors, to which nobody has written; with values, nor a kernel
+        that does so without a word, such as batch norm's.
+        """
         return all(
-            part._buffers.get(name) is buffer and _version_of(buffer) == version
-            for part, name, buffer, version, _ in self.kept
+            part._buffers.get(name) is buffer
+            and _version_of(buffer) == version
+            and (buffer is None or value is None or _same(buffer, value))
+            for part, name, buffer, version, value in self.kept
         )
 
     def restore(self) -> None:

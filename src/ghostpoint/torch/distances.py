@@ -3,7 +3,8 @@ cross-entropy.
 
 Each distance is the loss of the new outputs as answers to the old ones, less what the old ones
 would lose themselves: the squared change for squared error, the Kullback-Leibler divergence for the
-two entropies.
+two entropies. Where positive answers count more, the targets are those that the old outputs answer
+best.
 """
 
 from __future__ import annotations
@@ -125,7 +126,11 @@ class Distance:
             p = torch.sigmoid(old)
             change = p * (old - new) + functional.softplus(new) - functional.softplus(old)
             if self.positive is not None:
-                change = change + (self.positive - 1) * p * (functional.softplus(-new) - functional.softplus(-old))
+                # the share t of positive answers of which the old outputs are the best answer:
+                # w t (1 - p) = (1 - t) p
+                t = p / (p + self.positive * (1 - p))
+                right = t * self.positive * (functional.softplus(-new) - functional.softplus(-old))
+                change = right + (1 - t) * (functional.softplus(new) - functional.softplus(old))
         else:
             tiny = torch.finfo(old.dtype).eps
             p, q = old.clamp(tiny, 1 - tiny), new.clamp(tiny, 1 - tiny)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch.nn.utils import parametrize
 
 from ghostpoint.errors import InputError
 from ghostpoint.torch.buffers import Buffers
@@ -27,6 +28,9 @@ Measure = Callable[[Any, Any], torch.Tensor]
 
 #: forward passes of one update that are repeated at most
 MOST = 1000
+#: relative difference of two losses of the same parameters and batch that rounding explains; some
+#: kernels of a GPU add up in an order of their own
+SAME = 1e-3
 
 
 @dataclass
@@ -43,6 +47,10 @@ class _Pass:
     distance: Measure
     #: what the closure takes from around it, after the pass
     variables: dict[str, Any] = field(default_factory=dict)
+    #: how often the outputs had been written to
+    written: list[int] = field(default_factory=list)
+    #: what the gradients were to be added to; empty for the first pass
+    gradients: list[torch.Tensor | None] = field(default_factory=list)
 
 
 class ForwardPasses:
@@ -77,10 +85,12 @@ class ForwardPasses:
         self._differentiates = False
         # how often a distance was read, and whether its weights were those of the loss's curvature
         self._readings, self._weighs = 0, False
+        # updates of several passes
+        self._accumulated = 0
         # of the last trial
         self._kept: tuple[Closure, torch.Tensor, Any, Measure] | None = None
         # versions, sums and norms
-        self._mark: tuple[list[tuple[int, int]], list[float]] | None = None
+        self._mark: tuple[list[tuple[int, int]] | None, list[float]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy has no graph, and passes of the original's closures are not its own."""
@@ -90,7 +100,7 @@ class ForwardPasses:
         """``closure()`` with the graph; with ``reuse`` the last trial's pass, where it was kept and
         not forgotten since.
         """
-        if all(p.grad is None for p in self.parameters.tensors):
+        if self._without_gradient():
             self.pending = []  # gradients were put to zero, after a step or after one that AMP skipped
         elif len(self.pending) >= MOST:
             self.warn("pending", f"{MOST} forward passes without an update: the oldest are not tried again")
@@ -108,14 +118,62 @@ class ForwardPasses:
             self._changes_buffers = not buffers.unchanged()
             self.pure = before == self._states() and not self._changes_buffers
             buffers = buffers if self._changes_buffers else None
-        one = _Pass(closure, before, buffers, autocast, loss.detach(), _detached(outputs), distance)
-        one.variables = variables_of(closure)
+        one = _Pass(closure, before, buffers, autocast, loss.detach().clone(), _detached(outputs), distance)
+        one.variables, one.written = variables_of(closure), _versions_in(one.outputs)
+        one.gradients = [p.grad for p in self.parameters.tensors] if self.pending else []
         self.pending.append(one)
         return loss, outputs
 
-    def mark(self) -> None:
-        """Remember parameters and buffers as they are, for :meth:`untouched`."""
-        self._mark = self._versions(), self._sums()
+    def _without_gradient(self) -> bool:
+        """Whether nothing is left of a backward pass: no gradients, or zeros."""
+        given = [p.grad for p in self.parameters.tensors if p.grad is not None]
+        if not given or not self.pending:
+            return not given
+        return not any(bool((one.coalesce().values() if one.is_sparse else one).any()) for one in given)
+
+    def before_the_update(self) -> None:
+        """Put the passes right at the parameters that they were made at.
+
+        Those before one after which gradients were put to zero have no part in the update. Outputs
+        that have been written to since (``out.sigmoid_()``, for an accuracy) are made again.
+        """
+        for place in range(len(self.pending) - 1, 0, -1):
+            had = self.pending[place].gradients
+            now = [p.grad for p in self.parameters.tensors]
+            if len(had) == len(now) and all(old is None or old is not new for old, new in zip(had, now, strict=True)):
+                del self.pending[:place]
+                break
+        written = [one for one in self.pending if _versions_in(one.outputs) != one.written]
+        self._accumulated += len(self.pending) > 1
+        # the first, second, fourth accumulated update and so on
+        if len(self.pending) > 1 and self._accumulated & (self._accumulated - 1) == 0:
+            self._check_losses()
+        if not written:
+            return
+        self.warn("written", "outputs of the closure are written to before the update, so a forward pass makes them "
+                  "again: write to a copy")  # fmt: skip
+        for one, (_, outputs) in zip(written, self._once_more(written), strict=True):
+            one.outputs = _detached(outputs)
+            one.written = _versions_in(one.outputs)
+
+    def _once_more(self, passes: list[_Pass]) -> list[tuple[torch.Tensor, Any]]:
+        """Passes at the parameters that they were made at; generators and buffers are put back."""
+        after, buffers = self._states(), Buffers(self.model, values=True)
+        try:
+            return [self._again(one, False) for one in passes]
+        finally:
+            buffers.restore()
+            after.restore()
+
+    def mark(self, sums: list[float] | None = None) -> None:
+        """Remember parameters and buffers as they are, for :meth:`untouched`; with ``sums`` that
+        :meth:`marked_sums` gave, as they were then.
+        """
+        self._mark = (self._versions(), self._sums()) if sums is None else (None, sums)
+
+    def marked_sums(self) -> list[float] | None:
+        """Sum and norm of each trained parameter at the mark."""
+        return None if self._mark is None else self._mark[1]
 
     def untouched(self) -> bool:
         """Whether nothing that the loss may depend on was written to since :meth:`mark`.
@@ -123,7 +181,10 @@ class ForwardPasses:
         Versions tell that of parameters and buffers, but not of what is written to their ``.data``.
         So the sum and the norm of each trained parameter are looked at too.
         """
-        return self._mark is not None and self._mark[0] == self._versions() and self._mark[1] == self._sums()
+        if self._mark is None:
+            return False
+        versions, sums = self._mark
+        return (versions is None or versions == self._versions()) and sums == self._sums()
 
     def _versions(self) -> list[tuple[int, int]]:
         every = dict.fromkeys([*self.parameters.tensors, *self.model.parameters()])
@@ -154,16 +215,18 @@ class ForwardPasses:
         self._kept = kept = None
         if torch.is_autocast_cache_enabled():
             torch.clear_autocast_cache()  # of the parameters as they were
+        _clear_parametrizations()
         try:
             for one in self.pending:
                 loss, outputs = self._again(one, keep)
                 if keep:
                     kept = one.closure, loss, outputs, self._distance_for(loss, outputs)
                 losses.append(loss.detach().reshape(()).to(self.parameters.wide))
-                distances.append(one.distance(one.outputs, _detached(outputs)).detach().reshape(()).to(losses[-1]))
+                distances.append(_one_number(one.distance(one.outputs, _detached(outputs))).to(losses[-1]))
         finally:
             buffers.restore()
             after.restore()
+            _clear_parametrizations()
         if kept is not None:
             self._kept = kept
         trial, moved = torch.stack([torch.stack(losses).mean(), torch.stack(distances).mean()]).tolist()
@@ -190,6 +253,21 @@ class ForwardPasses:
             else:
                 self._differentiates = graph and not keep
                 return found
+
+    def _check_losses(self) -> None:
+        """Whether accumulated passes give their losses again at the parameters that they had."""
+        found = [loss for loss, _ in self._once_more(self.pending)]
+        for one, loss in zip(self.pending, found, strict=True):
+            before, again = float(one.loss), float(loss)
+            if abs(again - before) > SAME * max(abs(before), abs(again)):
+                self._check_variables()
+                self.warn(
+                    "variables",
+                    f"a closure of accumulated passes gave the loss {before:.6g}, and {again:.6g} when it was called "
+                    "again with the same parameters, so a trial has another batch, or other random numbers than "
+                    "PyTorch's: let it take its batch by value, as in lambda x=x, y=y: ...",
+                )
+                return
 
     def _check_variables(self) -> None:
         """Whether the closures of accumulated passes still take the batches that they had."""
@@ -290,6 +368,23 @@ def _as_in_training() -> Iterator[None]:
         mha.set_fastpath_enabled(before)
 
 
+def _clear_parametrizations() -> None:
+    """Forget the weights that ``parametrize.cached()`` has made of parameters as they were."""
+    if isinstance(getattr(parametrize, "_cache", None), dict):
+        parametrize._cache = {}
+
+
+def _one_number(distance: Any) -> torch.Tensor:
+    """What a distance returns, checked."""
+    found = torch.as_tensor(distance).detach()
+    if found.numel() != 1 or found.is_complex():
+        raise InputError(
+            f"distance must return one real number, got {found.dtype} of shape {tuple(found.shape)}: sum or average it "
+            "as the loss is"
+        )
+    return found.reshape(())
+
+
 def _on_tensors(distance: Distance) -> Measure:
     def measure(old: Any, new: Any) -> torch.Tensor:
         before, after = single_tensor(old), single_tensor(new)
@@ -301,6 +396,16 @@ def _on_tensors(distance: Distance) -> Measure:
         return distance(before, after)
 
     return measure
+
+
+def _versions_in(outputs: Any) -> list[int]:
+    """How often each tensor in outputs was written to; tensors of inference mode do not count
+    that.
+    """
+    if isinstance(outputs, torch.Tensor):
+        return [] if outputs.is_inference() else [outputs._version]
+    inside = outputs.values() if isinstance(outputs, dict) else outputs if isinstance(outputs, list | tuple) else ()
+    return [version for one in inside for version in _versions_in(one)]
 
 
 def _detached(outputs: Any) -> Any:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 
-from ghostpoint.checks import one_of
 from ghostpoint.errors import InputError
 from ghostpoint.torch.closures import closure_of
-from ghostpoint.torch.distances import KINDS
 from ghostpoint.torch.forward_passes import Closure, ForwardPasses
+from ghostpoint.torch.guard_arguments import check_arguments, generators_of
 from ghostpoint.torch.guard_rules import FixedBatch, FreshBatches
 from ghostpoint.torch.judges import FixedJudge, FreshJudge
 from ghostpoint.torch.momenta import clear_momenta
+from ghostpoint.torch.once import Once
 from ghostpoint.torch.parameters import Parameters, Replaced, Withheld
 from ghostpoint.torch.step_hooks import (
     COMPILED,
@@ -123,19 +122,18 @@ class Guard:
         on_update: Callable[[Update], None] | None = None,
         generators: Iterable[torch.Generator] = (),
     ):
+        functions = {"criterion": criterion, "on_update": on_update}
+        check_arguments(model, optimizer, functions, {"fixed": fixed, "fresh": fresh}, batch, distance)
         self.model, self.criterion = model, criterion
         # what a training loop steps, and PyTorch's optimizer in it
         self._stepped, self.optimizer = optimizer, hooked_optimizer(optimizer)
-        self.batch = one_of("batch", batch, ("auto", "fixed", "fresh"))
-        if not callable(distance):
-            one_of("distance", distance, ("auto", *KINDS))
-        self.on_update = on_update
+        self.batch, self.on_update = batch, on_update
         self.parameters = Parameters(self.optimizer)
         self._decay = DecoupledDecay(self.parameters)
         self.last: Update | None = None
         self._counts = dict.fromkeys(_COUNTED, 0)
-        self._warned: set[str] = set()
-        self._passes = ForwardPasses(model, self.parameters, distance, generators, self._warn)
+        self._warn = Once("Guard")
+        self._passes = ForwardPasses(model, self.parameters, distance, generators_of(generators), self._warn)
         self._fixed = FixedJudge(fixed or FixedBatch(), self.parameters)
         self._fresh = FreshJudge(fresh or FreshBatches(), self.parameters)
         # whether the batch is taken for fixed, the loss that then comes next, and how often it came
@@ -144,11 +142,12 @@ class Guard:
         self._repeats = 0
         # of the update in progress
         self._theta: torch.Tensor | None = None
-        self._known: list[tuple[int, int]] = []  # the parameters in it
+        self._known: list[tuple[int, int, torch.dtype]] = []  # the parameters in it
         self._work: torch.Tensor | None = None
         self._withheld: Withheld | None = None
         self._replaced: Replaced | None = None
-        self._loss = float("nan")
+        # whether a step calls its closure itself
+        self._loss, self._evaluates = float("nan"), False
         for other in guards_of(self.optimizer, Guard):
             self._warn("replaced", "the optimizer had a guard already, which is taken off")
             other.remove()
@@ -163,7 +162,9 @@ class Guard:
         """How updates ended, and what they cost."""
         return {**self._counts, "forward": self._counts["forward"] + self._passes.calls}
 
-    # The training step.
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy is hooked on at its first step; a handle would be copied with all other hooks."""
+        return {**self.__dict__, "_handles": []}
 
     def step(
         self,
@@ -220,6 +221,8 @@ class Guard:
         Several calls before one step are an accumulated gradient. The closure returns the loss as
         it is; scale it afterwards, as in ``(loss / k).backward()``.
         """
+        if self._removed:
+            return self._passes.called(closure)
         self._look_after()
         if not self._passes.pending and (self.batch == "fresh" or not self._passes.untouched()):
             self._expected = None  # somebody else has written to the parameters, or it is not asked for
@@ -283,6 +286,7 @@ class Guard:
         if not type(optimizer).__module__.startswith("torch.optim") or isinstance(optimizer, torch.optim.LBFGS):
             self._passes.pending = []  # nobody knows at which parameters it will be called
             self._prepare(optimizer)
+            self._evaluates = True
             return None
         # PyTorch's own call it once, first of all, for its gradient
         with torch.enable_grad():
@@ -298,18 +302,21 @@ class Guard:
         passes = self._passes
         self._withheld = None
         passes.forget_kept()
+        passes.before_the_update()
         pending = passes.pending
         if not pending:
             return
+        places = self.parameters.places()
         if all(p.grad is None for p in self.parameters.tensors):
             self._warn("no gradient", NO_GRADIENT)
-        if getattr(optimizer, "grad_scale", None) is not None:
+        scale = getattr(optimizer, "grad_scale", None)
+        if scale is not None:
             self._warn("fused", "a fused optimizer takes scaled gradients: only the rule for fresh batches is used")
             self.batch, self._is_fixed = "fresh", False
+        unit = float(scale or 1.0)
         # a norm is not finite if a number is not
-        sizes = [
-            torch.linalg.vector_norm(self.parameters.gradients_of(tensors)) for tensors, _ in self.parameters.pieces()
-        ]
+        given = (self.parameters.gradients_of(tensors) for tensors, _ in self.parameters.pieces())
+        sizes = [torch.linalg.vector_norm(one if unit == 1 else one / unit) for one in given]
         losses, together = torch.stack([one.loss.reshape(()).to(sizes[0]) for one in pending]), torch.stack(sizes)
         size, norm, self._loss = torch.stack([together.sum(), together.norm(), losses.mean()]).tolist()
         if not (abs(size) < float("inf") and abs(self._loss) < float("inf")):
@@ -318,8 +325,7 @@ class Guard:
             self._fixed.gradient = None
             return
         self._follow_batch()
-        unit = float(getattr(optimizer, "grad_scale", None) or 1.0)  # of a fused optimizer
-        known, self._known = self._known, self.parameters.places()
+        known, self._known = self._known, places
         if self._theta is None or known != self._known:
             self._fixed.forget()
             self._theta = self.parameters.values()
@@ -335,7 +341,7 @@ class Guard:
         if self._work is not None and not sparse and self._fixed.without_stiff_part(self._work):
             self._replaced = self.parameters.replace_gradients(self._work)
         if not self._fixed_now:
-            self._replaced = self._fresh.shorten(norm / unit)
+            self._replaced = self._fresh.shorten(norm)
 
     @torch.no_grad()
     def _after_update(self, optimizer: Any, args: Any, keywords: Any) -> None:
@@ -343,6 +349,8 @@ class Guard:
         if is_compiling() or not self._nesting.ends():
             return None
         passes, loss = self._passes, self._loss
+        if self._evaluates:
+            passes.pending, self._evaluates = [], False
         number = self._counts["updates"]
         self._counts["updates"] += 1
         rule = "fixed" if self._fixed_now else "fresh"
@@ -354,7 +362,7 @@ class Guard:
                 return self._record(Update(number, "skipped", rule, 0.0, ("not finite",), loss))
             if not passes.pending:
                 # the first of the two says the same of every step
-                self._warn("lbfgs" if "lbfgs" in self._warned else "unguarded", UNGUARDED)
+                self._warn("lbfgs" if "lbfgs" in self._warn.said else "unguarded", UNGUARDED)
                 return self._record(Update(number, "unguarded", rule, 1.0))
             self._judge(number, rule)
         finally:
@@ -418,8 +426,6 @@ class Guard:
         if self.on_update is not None and update.action != "kept":
             self.on_update(update)
 
-    # Whether the batch is a fixed one.
-
     @property
     def _fixed_now(self) -> bool:
         return self._is_fixed and self._passes.pure
@@ -448,13 +454,6 @@ class Guard:
         if self._fixed.first is None:
             self._fixed.first = loss
 
-    def _warn(self, key: str, message: str) -> None:
-        if key not in self._warned:
-            self._warned.add(key)
-            warnings.warn(f"Guard: {message}", RuntimeWarning, stacklevel=2)
-
-    # State.
-
     def state_dict(self) -> dict[str, Any]:
         """What the guard has learned: factors, levels, counts, secants. Also part of
         ``optimizer.state_dict()``.
@@ -467,6 +466,8 @@ class Guard:
             "expected": self._expected,
             "repeats": self._repeats,
             "is_fixed": self._is_fixed,
+            "batch": self.batch,
+            "sums": self._passes.marked_sums(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -477,10 +478,13 @@ class Guard:
         self._passes.calls = 0
         self._counts = dict(state["counts"])
         self._known = self.parameters.places()
-        fits = (theta := state["theta"]) is not None and len(theta) == sum(size for _, size in self._known)
+        fits = (theta := state["theta"]) is not None and len(theta) == sum(size for _, size, _ in self._known)
         self._theta = theta.to(self.parameters.device, self.parameters.dtype).clone() if fits else None
         self._expected, self._repeats = state["expected"], state["repeats"]
-        self._passes.mark()
+        # the model may get its parameters later
+        self._passes.mark(state.get("sums"))
+        if state.get("batch") == "fresh":  # a batch that was declared fixed was none
+            self.batch = "fresh"
         self._is_fixed = state["is_fixed"] if self.batch == "auto" else self.batch == "fixed"
 
     def _into(self, optimizer: Any, state: dict[str, Any]) -> dict[str, Any]:

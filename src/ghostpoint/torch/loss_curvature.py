@@ -60,7 +60,7 @@ def by_curvature(found: Distance, loss: torch.Tensor, outputs: torch.Tensor) -> 
     probes = [first()]
     try:
         products = _products(loss, outputs, probes)
-    except RuntimeError as error:
+    except Exception as error:  # of a function of one's own, whose backward pass may raise anything
         if "is not implemented" not in str(error):
             return found, False
         doubt = "the loss has an operator without a second derivative, so its distance may have another unit"
@@ -109,7 +109,8 @@ def _product(distance: Distance, old: torch.Tensor, probe: torch.Tensor) -> torc
     with torch.enable_grad():
         # at old itself what has not moved is cut out
         away = (BESIDE if distance.kind == "squared" else 64 * torch.finfo(old.dtype).eps) * old.abs()
-        new = (old + away.clamp(min=BESIDE) * probe).requires_grad_()
+        away = torch.where(old.isfinite(), away.clamp(min=BESIDE), 0.0)  # answers that cannot be given stay so
+        new = (old + away * probe).requires_grad_()
         found = _products(distance(old, new), new, [probe])
     return None if found is None else found[0]
 

@@ -220,21 +220,24 @@ def functions_between(
 
 
 def factors_between(node: Any, edge: Any) -> list[Callable[[torch.Tensor], torch.Tensor]]:
-    """The plain numbers by which outputs are multiplied before the logarithm of their softmax."""
+    """The plain numbers by which outputs are multiplied before the logarithm of their softmax;
+    empty where anything else is done to them.
+    """
     found: list[Callable[[torch.Tensor], torch.Tensor]] = []
     following = only(node)
     for _ in range(_LONGEST):
-        if following is None or following is edge:
-            break
-        name = name_of(following)
+        if following is edge:
+            return found[::-1]
+        name = "" if following is None else name_of(following)
         if name in ("Mul", "Div"):
             one = partial(torch.mul if name == "Mul" else torch.div, other=_factor_of(following))
-            if _is_scalar(one):
-                found.append(one)
-        elif name == "Log":
+            if not _is_scalar(one):
+                return []
+            found.append(one)
+        elif name != "LogSoftmax" and name not in REARRANGING:
             return []
         following = only(following)
-    return found[::-1]
+    return []
 
 
 def _factor_of(node: Any) -> torch.Tensor | None:

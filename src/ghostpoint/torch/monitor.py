@@ -18,8 +18,9 @@ from ghostpoint.checks import accuracy_at_chance, integer, number, one_of
 from ghostpoint.errors import InputError
 from ghostpoint.torch.cost import Cost
 from ghostpoint.torch.monitor_outputs import GivenOutputs
-from ghostpoint.torch.monitor_rows import Once, Rows
+from ghostpoint.torch.monitor_rows import Rows
 from ghostpoint.torch.monitor_steps import Order, Update, trained
+from ghostpoint.torch.once import Once
 from ghostpoint.torch.quantities import (
     CADENCES,
     OF_OUTPUTS,
@@ -145,7 +146,7 @@ class Monitor:
         self._nesting, self._order = Nesting(), Order(self.optimizer)
         self._compiled = self._closure = False
         self._logged = self._unstepped = self._most = 0
-        self._warn = Once()
+        self._warn = Once("Monitor")
         self._outputs = GivenOutputs(self.outputs, self._warn)
         self._seconds: dict[str, list[float]] = {name: [0, 0.0] for name in (*CADENCES, "read-out", "judging")}
         self._started: float | None = None

@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from ghostpoint.torch.distances import reading_of_graph
 from ghostpoint.torch.monitor_answers import Answers, answers, given_states, given_targets, state_saturation
-from ghostpoint.torch.monitor_rows import Once
+from ghostpoint.torch.once import Once
 
 __all__ = ["GivenOutputs"]
 

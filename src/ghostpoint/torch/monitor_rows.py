@@ -9,8 +9,6 @@ from __future__ import annotations
 import atexit
 import copy
 import os
-import sys
-import warnings
 import weakref
 from array import array
 from collections.abc import Iterable, Mapping
@@ -21,33 +19,14 @@ import torch
 from numpy.typing import NDArray
 
 from ghostpoint.torch.monitor_answers import Seen
+from ghostpoint.torch.once import Once
 from ghostpoint.torch.quantities import CADENCES, OF_STEPS, Answers, added, curves, fetched
 from ghostpoint.torch.sinks import Sink, writes
 
-__all__ = ["Once", "Rows"]
-
-#: modules of the monitor, and of the optimizer that calls it
-OWN = ("ghostpoint.torch.monitor", "torch.")
+__all__ = ["Rows"]
 
 #: so many pending numbers are summed up, where they have not been read out before
 MOST_PENDING = 4096
-
-
-class Once:
-    """Warns of each thing once."""
-
-    def __init__(self) -> None:
-        self.said: set[str] = set()
-
-    def __call__(self, key: str, message: str) -> None:
-        """Warn, where ``key`` is new, of the line that called the monitor."""
-        if key in self.said:
-            return
-        self.said.add(key)
-        level, caller = 2, sys._getframe(1)
-        while caller.f_back is not None and caller.f_globals.get("__name__", "").startswith(OWN):
-            level, caller = level + 1, caller.f_back
-        warnings.warn(f"Monitor: {message}", RuntimeWarning, stacklevel=level)
 
 
 class Sum(NamedTuple):

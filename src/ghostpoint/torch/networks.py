@@ -36,8 +36,10 @@ __all__ = ["NetworkModule", "from_module", "record_of_layer", "to_module"]
 
 _ACTIVATIONS = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "identity": lambda value: value}
 
-#: largest difference between answers that are the same
+#: largest difference between answers that are the same, relative to what they vary by
 CLOSE = 1e-4
+#: least share of their size that answers are taken to vary by: less is rounding
+VARYING = 1e-2
 #: what a module may take of its readout at the end
 _TAKEN: tuple[tuple[str | None, Callable[[torch.Tensor], torch.Tensor]], ...] = (
     *_ACTIVATIONS.items(),
@@ -302,7 +304,7 @@ def _check_answers(module: nn.Module, layer: Any, readout: nn.Linear | None, sta
             stacklevel=3,
         )
     if gap is not None:
-        how = f"differs by {gap:.3g}" if gap < math.inf else "its answers have another size"
+        how = f"differs by {gap:.3g} of their size" if gap < math.inf else "its answers have another size"
         raise InputError(
             f"module must answer as its {type(layer).__name__} and at most one Linear do, and {how}: "
             f"{type(module).__name__}.forward does more, which no record has. "
@@ -313,8 +315,9 @@ def _check_answers(module: nn.Module, layer: Any, readout: nn.Linear | None, sta
 
 def _gap(module: nn.Module, layer: Any, readout: nn.Linear | None, start: Any) -> tuple[float | None, str | None]:
     """The largest difference between what a module answers to random inputs (1, T, I) and the
-    nearest of what its layer and readout do, and the activation of the library that it takes of
-    these; infinite where its answers have another size, None where it cannot be called so.
+    nearest of what its layer and readout do, relative to what that varies by, and the activation of
+    the library that it takes of these; infinite where its answers have another size, None where it
+    cannot be called so.
     """
     if module is layer and not has_own_forward(layer):
         return 0.0, None
@@ -337,7 +340,7 @@ def _gap(module: nn.Module, layer: Any, readout: nn.Linear | None, start: Any) -
     except Exception:  # anyone's module may want anything
         return None, None
     gaps = [
-        (float((same - shown).abs().max()), name)
+        (_apart(same, shown), name)
         for one in found
         for name, whole in wanted
         for shown in (whole, whole[-1:])
@@ -349,6 +352,13 @@ def _gap(module: nn.Module, layer: Any, readout: nn.Linear | None, start: Any) -
     fitting = {name for gap, name in gaps if gap <= CLOSE}
     # of several, as where all logits are near 0, none is told
     return min((gap for gap, _ in gaps), default=float("inf")), fitting.pop() if len(fitting) == 1 else None
+
+
+def _apart(one: torch.Tensor, other: torch.Tensor) -> float:
+    """The largest difference between two answers, relative to what the other one varies by."""
+    gap, varies = float((one - other).abs().max()), float(other.max() - other.min())
+    unit = max(varies, VARYING * float(other.abs().max()))
+    return gap / unit if unit > 0 else gap and math.inf
 
 
 def _states(layer: Any, x: torch.Tensor, start: torch.Tensor) -> list[torch.Tensor]:

@@ -32,13 +32,7 @@ class Parameters:
         if not tensors:
             raise InputError("optimizer must have at least one parameter, got none")
         self.device = tensors[0].device
-        for p in tensors:
-            if not p.is_floating_point():
-                raise InputError(
-                    f"optimizer must have real parameters, got one of {p.dtype} and shape {tuple(p.shape)}: keep "
-                    "torch.view_as_real of it as the parameter"
-                )
-        self.dtype = torch.float64 if any(p.dtype == torch.float64 for p in tensors) else torch.float32
+        self.dtype = self._kind_of(tensors)
         #: of sums over all parameters; not every device has float64
         self.wide = torch.float32 if self.device.type == "mps" else torch.float64
 
@@ -60,11 +54,25 @@ class Parameters:
         # an optimizer moves a frozen one that still has a gradient, by its momentum or decay
         return [p for p in every if p.requires_grad or p.grad is not None] or every
 
-    def places(self) -> list[tuple[int, int]]:
-        """Where they stand among all of the optimizer, and their sizes."""
-        trained = {id(p) for p in self.tensors}
+    @staticmethod
+    def _kind_of(tensors: list[torch.Tensor]) -> torch.dtype:
+        """That of vectors of these parameters."""
+        for p in tensors:
+            if not p.is_floating_point():
+                raise InputError(
+                    f"optimizer must have real parameters, got one of {p.dtype} and shape {tuple(p.shape)}: keep "
+                    "torch.view_as_real of it as the parameter"
+                )
+        return torch.float64 if any(p.dtype == torch.float64 for p in tensors) else torch.float32
+
+    def places(self) -> list[tuple[int, int, torch.dtype]]:
+        """Where they stand among all of the optimizer, their sizes, and the type of vectors of
+        them: groups may be added, and ``model.double()`` called.
+        """
+        tensors = self.tensors
+        trained, self.dtype = {id(p) for p in tensors}, self._kind_of(tensors)
         every = [p for group in self.optimizer.param_groups for p in group["params"]]
-        return [(place, p.numel()) for place, p in enumerate(every) if id(p) in trained]
+        return [(place, p.numel(), self.dtype) for place, p in enumerate(every) if id(p) in trained]
 
     @property
     def devices(self) -> tuple[torch.device, ...]:
