@@ -12,6 +12,7 @@ from ghostpoint.remedies import (
     ClipGradient,
     ConfidenceSchedule,
     Crossing,
+    Guard,
     HazardLimit,
     Near,
     ReduceRate,
@@ -205,13 +206,22 @@ def test_remedies_add_up_and_auto_is_by_the_task():
     assert resolve(Rewind(), ACTIVATION, "sigmoid") == (Rewind(),)
     assert resolve(None, ACTIVATION, "sigmoid") == ()
     assert resolve(("rewind", ClipGradient(2)), ACTIVATION, "sigmoid") == (Rewind(), ClipGradient(2))
-    assert resolve("auto", ACTIVATION, "sigmoid") == (TrustRegion(),)
-    assert resolve("auto", CUE, "tanh") == (TrustRegion(),)
-    careful = (TrustRegion(tilt=0.5, polyak=0.03),)
-    assert resolve("auto", DelayedMatchToSample(10, 15, 15), "sigmoid") == careful  # two trials want no crossing
-    assert resolve("auto", DelayedCueDiscrimination(10, 20, 15, copies=3), "tanh") == careful  # six are not looked at
-    assert resolve("auto", NBitFlipFlop(), "tanh") == (HazardLimit(),)  # a pulse hides the transition
-    assert resolve("auto", DelayedAddition(), "identity") == (HazardLimit(),)
+    careful, match = TrustRegion(tilt=0.5, polyak=0.03), {"cue": 10, "delay": 15, "response": 15}
+    copies = DelayedCueDiscrimination(10, 20, 15, copies=3)
+    wave = from_arrays(np.zeros((1, 6, 0)), np.sin(np.arange(6.0)).reshape(1, 6, 1), dt=5, tau=10, tolerance=0.1)
+    for task, activation, alone, tried in (
+        (ACTIVATION, "sigmoid", TrustRegion(), TrustRegion()),  # one crossing
+        (CUE, "tanh", TrustRegion(), Guard()),
+        (DelayedMatchToSample(**match), "sigmoid", careful, Guard()),  # two trials want no crossing
+        (DelayedMatchToSample(**match, noise=0.1), "sigmoid", careful, careful),
+        (DelayedMatchToSample(**match, initial_scale=0.1), "sigmoid", careful, careful),
+        (copies, "tanh", careful, Guard()),  # six crossings are not all looked at
+        (wave, "tanh", HazardLimit(), Guard()),
+        (NBitFlipFlop(), "tanh", HazardLimit(), HazardLimit()),  # a pulse hides the transition
+        (DelayedAddition(), "identity", HazardLimit(), HazardLimit()),
+    ):
+        assert resolve("auto", task, activation) == (tried,)
+        assert resolve("auto", task, activation, tries=False) == (alone,)
     assert TrustRegion(h=0.2).to_dict()["h"] == 0.2
     assert set(remedies.__all__) <= set(dir(remedies))
 

@@ -102,7 +102,7 @@ class Rounder(TrustRegion):
         ({"optimizer": "sign"}, "the kernels know the optimisers SGD and Adam, got SignDescent"),
         (
             {"remedy": "halve"},
-            "the kernels know the remedies TrustRegion, HazardLimit and ClipGradient, got HalveAlways",
+            "the kernels know the remedies TrustRegion, HazardLimit, Guard and ClipGradient, got HalveAlways",
         ),
         ({"remedy": Rounder()}, "the kernels know the remedies .*, got Rounder"),
     ],

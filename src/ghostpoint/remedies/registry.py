@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ghostpoint.checks import one_of
 from ghostpoint.errors import InputError
 from ghostpoint.remedies.after_collapse import ReduceRate, Rewind
 from ghostpoint.remedies.confidence_schedule import ConfidenceSchedule
-from ghostpoint.remedies.crossings import crossings
+from ghostpoint.remedies.crossings import Crossing, crossings
 from ghostpoint.remedies.guard import Guard
 from ghostpoint.remedies.limits import ClipGradient, HazardLimit
 from ghostpoint.remedies.remedy import Remedy, as_tuple
@@ -28,9 +28,11 @@ REMEDIES: dict[str, Remedy] = {
     "rewind": Rewind(),
     "guard": Guard(),
 }
-#: what "auto" stands for where every channel of every trial wants a crossing, and where only some
-#: do; of the settings compared these lose fewest (docs/remedies.md)
+#: what "auto" stands for where all hangs on one crossing, and elsewhere if every epoch has the same
+#: trials; where it has not, for the first again if every channel of every trial wants a crossing,
+#: and for the third if only some do (docs/remedies.md)
 AUTO = TrustRegion()
+AUTO_OF_SEVERAL = Guard()
 AUTO_OF_SOME = TrustRegion(tilt=0.5, polyak=0.03)
 
 
@@ -47,26 +49,24 @@ def from_dict(fields: Mapping[str, Any]) -> Remedy:
     return kinds[name](**{key: value for key, value in fields.items() if key != "remedy"})
 
 
-def resolve(remedy: Any, task: Task, activation: str) -> tuple[Remedy, ...]:
+def resolve(remedy: Any, task: Task, activation: str, *, tries: bool = True) -> tuple[Remedy, ...]:
     """The remedies that ``train`` is asked for, as a tuple; names are those of :data:`REMEDIES`.
 
-    "auto" stands for :data:`AUTO`, for :data:`AUTO_OF_SOME` where a channel of a trial wants no
-    crossing or crossings are more than are looked at, or for :class:`HazardLimit` where the task
-    wants none at all (continuous targets, or no answer before the transition that counts). It never
-    stands for :class:`Guard`, which solves more networks of match to sample in fewer epochs, but
-    takes more processor time for it as it is not compiled (docs/torch.md has the times). Two of a
-    kind are a ``ValueError``, and so is a trust region without a crossing.
+    "auto" stands for :data:`AUTO` where the task is one answer that crosses from one level to
+    another (delayed activation): it is solved at any rate, and an epoch costs next to nothing.
+    Elsewhere it stands for :data:`AUTO_OF_SEVERAL`, which solves more networks, if ``tries`` says
+    that updates can be tried and the task has the same trials in every epoch. Else it is
+    :data:`AUTO` or, where a channel of a trial wants no crossing or crossings are more than are
+    looked at, :data:`AUTO_OF_SOME`; or :class:`HazardLimit` where the task wants none at all
+    (continuous targets, or no answer before the transition that counts). Two of a kind are a
+    ``ValueError``, and so is a trust region without a crossing.
     """
     if remedy is None:
         return ()
     wanted = crossings(task, task.trial(0), activation)
     asked = as_tuple(remedy)
     if asked == ("auto",):
-        if not wanted:
-            return (HazardLimit(),)
-        places = {(one.trial, one.output) for one in wanted}
-        every = len(places) == task.n_trials * task.n_outputs and len(wanted) <= AUTO.crossings
-        return (AUTO if every else AUTO_OF_SOME,)
+        return (_automatic(task, wanted, tries),)
     found: list[Remedy] = []
     for one in asked:
         known = REMEDIES.get(one) if isinstance(one, str) else one
@@ -88,3 +88,16 @@ def resolve(remedy: Any, task: Task, activation: str) -> tuple[Remedy, ...]:
             f"remedy must have beside {type(trying[0]).__name__} nothing but ClipGradient, got {', '.join(beside)}"
         )
     return tuple(found)
+
+
+def _automatic(task: Task, wanted: Sequence[Crossing], tries: bool) -> Remedy:
+    """What "auto" stands for."""
+    places = {(one.trial, one.output) for one in wanted}
+    every = len(places) == task.n_trials * task.n_outputs and len(wanted) <= AUTO.crossings
+    if every and len(wanted) == 1:
+        return AUTO
+    if tries and not AUTO_OF_SEVERAL.misfit(task, wanted):
+        return AUTO_OF_SEVERAL
+    if not wanted:
+        return HazardLimit()
+    return AUTO if every else AUTO_OF_SOME

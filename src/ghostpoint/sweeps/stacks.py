@@ -19,7 +19,7 @@ from ghostpoint.models import FAMILIES, Record
 from ghostpoint.remedies import REMEDIES, ClipGradient, Remedy, resolve
 from ghostpoint.remedies.crossings import RANGES
 from ghostpoint.tasks import Task
-from ghostpoint.training.engines import ENGINES
+from ghostpoint.training.engines import ENGINES, can_try
 from ghostpoint.training.optimizers import OPTIMIZERS, Optimizer
 from ghostpoint.training.plan import Plan
 
@@ -144,7 +144,8 @@ def engine_of(settings: Settings, models: Record, task: Task) -> str:
     reached = [one for one, (low, high) in RANGES.items() if low <= counted.min() and counted.max() <= high]
     one_of("activation", models.activation, reached)
     training = settings["training"]
-    remedies = resolve(remedies_of(settings) or None, task, models.activation)
+    tries = "readout_norm" not in training and can_try(training["engine"])
+    remedies = resolve(remedies_of(settings) or None, task, models.activation, tries=tries)
     clips = [one for one in remedies if type(one) is ClipGradient]
     none = np.zeros(0, np.int64)
     plan = Plan(

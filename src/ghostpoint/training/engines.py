@@ -34,6 +34,9 @@ class Engine(ABC):
     dtypes: ClassVar[tuple[str, ...]] = DTYPES
     #: whether ``engine="auto"`` may choose it
     automatic: ClassVar[bool] = False
+    #: whether it knows remedies that try updates before they stand, of which ``remedy="auto"`` may
+    #: be one
+    tries: ClassVar[bool] = False
 
     def obstacle(self, models: Record, task: Task, plan: Plan) -> str:
         """Why it cannot train these networks on this task, as half a sentence; empty if it can."""
@@ -58,6 +61,8 @@ class ByEpochEngine(Engine):
     ``by_epoch/loop.py``.
     """
 
+    tries = True
+
     @abstractmethod
     def backend(self, models: Record, task: Task, computing: Computing) -> Backend:
         """What computes loss and gradient of these networks."""
@@ -72,6 +77,7 @@ class CompiledEngine(Engine):
     """The kernels of ``training/kernels``, driven by ``training/compiled``."""
 
     automatic = True
+    tries = True
 
     def obstacle(self, models: Record, task: Task, plan: Plan) -> str:
         """What of models, task and plan the kernels do not know; empty if they can train."""
@@ -162,6 +168,11 @@ ENGINES: dict[str, Engine] = {
     "torch": TorchEngine(),
     "reference": ReferenceEngine(),
 }
+
+
+def can_try(name: str) -> bool:
+    """Whether the engine of this name can try updates; "auto" chooses one that can."""
+    return name not in ENGINES or ENGINES[name].tries
 
 
 def choose(models: Record, task: Task, plan: Plan, computing: Computing) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostpoint.errors import InputError
 from ghostpoint.models import Record
 from ghostpoint.remedies import Remedy
 from ghostpoint.tasks import Task
@@ -33,6 +34,13 @@ class Plan:
     seed: int
     readout_norm: NDArray[Any] | None = None
     remedies: tuple[Remedy, ...] = ()
+
+    def __post_init__(self) -> None:
+        trying = [type(one).__name__ for one in self.remedies if one.tries_updates]
+        if trying and self.readout_norm is not None:
+            raise InputError(
+                f"readout_norm must be left out with the remedy {trying[0]}, which tries updates as they are"
+            )
 
 
 WORD = 2**32

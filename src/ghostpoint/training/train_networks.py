@@ -21,7 +21,7 @@ from ghostpoint.results import TrainingRun, no_learning_zone_entry
 from ghostpoint.tasks import Task
 from ghostpoint.training.computing import Computing
 from ghostpoint.training.configuration import configuration
-from ghostpoint.training.engines import ENGINES, choose
+from ghostpoint.training.engines import ENGINES, can_try, choose
 from ghostpoint.training.optimizers import Optimizer, resolve
 from ghostpoint.training.outcome import EVENTS, QUANTITIES, Outcome
 from ghostpoint.training.plan import Plan
@@ -106,9 +106,11 @@ def train(
         region two parts of an update by two. The history then has the length of the update over
         that of the optimiser's as ``update_scale``, the events the number of epochs in which a
         remedy changed anything as ``remedy_epochs``. "auto": a
-        :class:`~ghostpoint.remedies.TrustRegion` where the task wants the readout to cross from one
-        level to another (a more careful one where only some channels of some trials do), else
-        :class:`~ghostpoint.remedies.HazardLimit`.
+        :class:`~ghostpoint.remedies.TrustRegion` where the task is one crossing of the readout from
+        one level to another, else :class:`~ghostpoint.remedies.Guard`. Where trials are not the
+        same in every epoch, with ``readout_norm`` or the engine "cuda", it is a trust region where
+        there are crossings (a more careful one where only some channels of some trials want one)
+        and else :class:`~ghostpoint.remedies.HazardLimit`.
     readout_norm : scalar or (R,), optional
         Before every epoch's forward pass, ``w_out`` and ``b_out`` of a network are multiplied by
         what makes the L1 norm of its ``w_out`` (over all outputs) this, trainable or not (article,
@@ -212,9 +214,8 @@ def outcome_of(
     if (rate <= 0).any():
         raise InputError(f"learning_rate must be positive, got {rate[rate <= 0].flat[0]:g}")
     rate = np.array(np.broadcast_to(rate, (networks,)))
-    remedies = resolve_remedy(remedy, task, models.activation)
-    if readout_norm is not None and any(one.tries_updates for one in remedies):
-        raise InputError("readout_norm must be left out with the remedy Guard, which tries updates as they are")
+    tries = readout_norm is None and can_try(computing.engine)
+    remedies = resolve_remedy(remedy, task, models.activation, tries=tries)
     clips = [one for one in remedies if type(one) is ClipGradient]
     for name, values in {**models.arrays(), "learning_rate": rate}.items():
         _check_fits(name, values, dtype)

@@ -11,6 +11,7 @@ import ghostpoint as gp
 from ghostpoint.numerics.stiff_directions import conjugate_steps
 from ghostpoint.remedies import ClipGradient, Guard
 from ghostpoint.training.compiled import kernel_families, low_and_full_rank, single_network
+from ghostpoint.training.engines import ENGINES, CompiledEngine
 from ghostpoint.training.guarded import Secants, _conjugate
 from ghostpoint.training.kernels import secants
 
@@ -138,6 +139,25 @@ def test_the_engine_of_choice_is_the_compiled_one_for_fixed_trials(recwarn):
     models, task = PROBLEMS["full rank"]
     assert gp.train(models, task, 0.1, 2, remedy="guard").config["engine"] == "compiled"
     assert not recwarn.list
+
+
+def test_auto_is_the_guard_where_answers_share_the_weights_and_updates_can_be_tried(monkeypatch):
+    models, task = PROBLEMS["full rank"]
+    run = train(models, task, 0.1, 3, remedy="auto")
+    assert run.config["remedy"] == [Guard().to_dict()]
+    assert run.history.identical(train(models, task, 0.1, 3).history)
+    normed = train(models, task, 0.1, 3, remedy="auto", readout_norm=1.0)
+    assert normed.config["remedy"][0]["remedy"] == "TrustRegion"
+    with pytest.raises(ValueError, match="readout_norm must be left out with the remedy Guard"):
+        train(models, task, 0.1, 3, readout_norm=1.0)
+    monkeypatch.setitem(ENGINES, "untried", Untried())
+    assert train(models, task, 0.1, 3, "untried", remedy="auto").config["remedy"] == normed.config["remedy"]
+
+
+class Untried(CompiledEngine):
+    """An engine that cannot try updates."""
+
+    tries = False
 
 
 def test_what_is_not_trained_stays_to_the_last_bit():

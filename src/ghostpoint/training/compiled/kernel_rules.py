@@ -22,21 +22,22 @@ OPTIMIZERS: dict[type[Optimizer], Callable[[Any], tuple[str, tuple[float, float,
     SGD: lambda one: ("momentum" if one.momentum else "sgd", (one.momentum, 0.0, 0.0)),
     Adam: lambda one: ("adam", (*one.betas, one.eps)),
 }
-#: remedies of ``kernels/trust.py``, and one that is tried from outside the kernels
-#: (``guarded_network.py``); ClipGradient is a part of the optimiser
-REMEDIES: tuple[type[Remedy], ...] = (TrustRegion, HazardLimit, Guard)
+#: remedies of ``kernels/trust.py``; ClipGradient is a part of the optimiser
+WITHIN: tuple[type[Remedy], ...] = (TrustRegion, HazardLimit)
+#: those and the one that acts between calls of the kernels (``guarded_network.py``)
+REMEDIES: tuple[type[Remedy], ...] = (*WITHIN, Guard)
 
 
-def unknown(task: Task, plan: Plan) -> str:
+def unknown(task: Task, plan: Plan, remedies: tuple[type[Remedy], ...] = REMEDIES) -> str:
     """What of the optimiser and the remedies the kernels do not know, as half a sentence; empty if
-    all is known.
+    all is known. They know the ``remedies`` that are given.
     """
     if type(plan.optimizer) not in OPTIMIZERS:
         names = " and ".join(kind.__name__ for kind in OPTIMIZERS)
         return f"the kernels know the optimisers {names}, got {type(plan.optimizer).__name__}"
-    others = [type(one).__name__ for one in plan.remedies if type(one) not in REMEDIES]
+    others = [type(one).__name__ for one in plan.remedies if type(one) not in remedies]
     if others:
-        names = ", ".join(kind.__name__ for kind in REMEDIES)
+        names = ", ".join(kind.__name__ for kind in remedies)
         return f"the kernels know the remedies {names} and ClipGradient, got {', '.join(others)}"
     if task.random and any(one.watches for one in plan.remedies):
         return "the kernels know TrustRegion for fixed trials"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ghostpoint.models import Record
 from ghostpoint.tasks import Task, Trial
-from ghostpoint.training.compiled.kernel_rules import rule_of, unknown
+from ghostpoint.training.compiled.kernel_rules import WITHIN, rule_of, unknown
 from ghostpoint.training.compiled.single_network import watch
 from ghostpoint.training.cuda.kernels import full_rank, low_rank, rank_one
 from ghostpoint.training.cuda.kernels.full_rank import LARGEST
@@ -40,11 +40,9 @@ LANES = (8, 16, 32)
 
 def obstacle(models: Record, task: Task, plan: Plan) -> str:
     """Why the CUDA kernels cannot train these models on this task; empty if they can."""
-    reason = unknown(task, plan)
+    reason = unknown(task, plan, WITHIN)
     if reason:
         return reason
-    if any(one.tries_updates for one in plan.remedies):
-        return "the CUDA kernels do not know Guard"
     if models.kernels == "full_rank":
         most, rank = LARGEST, 0
     elif models.kernels == "low_rank":
