@@ -87,7 +87,7 @@ def main() -> None:
 
 #: the problem that every treatment is tried on
 MAIN = "rank one"
-REGIONS = ("trust region", "trust region, guarded", "trust region, undivided")
+REGIONS = ("trust region", "trust region, guarded", "trust region, undivided", "guard")
 
 
 def by_rate(rows: list[Row]) -> str:

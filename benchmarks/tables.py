@@ -610,13 +610,51 @@ def explorer_opening() -> str:
     return markdown(("opened", "processor time, all processes (ms)"), rows)
 
 
-def remedies(by: str) -> str:
-    """Networks that learn, are lost and solve, by remedy: over rates, or over other problems."""
+def _rows_of_remedies() -> list[Any]:
     from ghostpoint.experiments.remedy_claims import Row
 
     saved = result("remedies")
     finite = [[math.inf if value is None else value for value in row] for row in saved["rows"]]
-    rows = [Row(**dict(zip(saved["columns"], row, strict=True))) for row in finite]
+    return [Row(**dict(zip(saved["columns"], row, strict=True))) for row in finite]
+
+
+def guard_as_a_remedy() -> str:
+    """The guard by problem and optimizer beside the trust regions: solved over all rates, the
+    median epochs over rates, from the soonest to the last.
+    """
+    kept = _rows_of_remedies()
+    treatments = ("guard", "trust region", "trust region, guarded")
+    rows = []
+    for problem, optimizer in dict.fromkeys((row.problem, row.optimizer) for row in kept if row.treatment == "guard"):
+        cells = []
+        for treatment in treatments:
+            asked = (problem, optimizer, treatment)
+            mine = [row for row in kept if (row.problem, row.optimizer, row.treatment) == asked]
+            solved, networks = (sum(getattr(row, name) for row in mine) for name in ("solved", "networks"))
+            epochs = sorted(row.epoch for row in mine)
+            words = [f"{epoch:g}" if math.isfinite(epoch) else "never" for epoch in (epochs[0], epochs[-1])]
+            cells.append(f"{solved} of {networks}; {' to '.join(dict.fromkeys(words))}")
+        rows.append([f"{problem}, {'SGD' if optimizer == 'sgd' else 'Adam'}", *cells])
+    return markdown(("problem, optimizer", *treatments), rows)
+
+
+def guard_cost() -> str:
+    """What the guard costs on the engines, beside the trust region."""
+    rows = []
+    for row in result("guard_cost")["rows"]:
+        epoch, ms = row["epoch"], row["ms_a_network_epoch"]
+        until = ["-", "-"] if epoch is None else [f"{epoch:g}", f"{epoch * ms:.2g}"]
+        rows.append([
+            f"{row['problem']}, {row['optimizer']} {row['rate']:g}", f"{row['remedy']}, {row['engine']}",
+            f"{row['solved']} of {row['networks']}", until[0], f"{row['loss']:.0e}", f"{ms:.2g}", until[1],
+        ])  # fmt: skip
+    head = ("problem, optimizer, rate", "remedy, engine", "solved", "median epoch", "final loss", "ms an epoch")
+    return markdown((*head, "ms until solved"), rows)
+
+
+def remedies(by: str) -> str:
+    """Networks that learn, are lost and solve, by remedy: over rates, or over other problems."""
+    rows = _rows_of_remedies()
     # by its path: modules here have names of packages, so none is looked for in this folder
     spec = spec_from_file_location("benchmark_of_remedies", Path(__file__).with_name("remedies.py"))
     assert spec is not None
@@ -842,6 +880,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "ghost sequences": ghost_sequences,
     "ghost sequences by mu": ghost_sequences_by_mu,
     "ghost sequences, claims": lambda: claims_of("ghost_sequences"),
+    "guard as a remedy": guard_as_a_remedy,
+    "guard cost": guard_cost,
     "remedies, rates": lambda: remedies("rate"),
     "remedies, problems": lambda: remedies("problem"),
 }

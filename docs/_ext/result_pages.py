@@ -49,7 +49,7 @@ ELSEWHERE = [
     ("first_order_rate", "first_order_rate.json", "critical_rate"),
     ("paper_scale", "critical_rate_scaling_paper.json", "critical_rate"),
     ("paper_scale", "before_the_drop_paper.json", "before_the_drop"),
-    ("guard_remedy", "guard_remedy.json", "torch"),
+    ("guard_cost", "guard_cost.json", "torch"),
     ("rivals", "rivals.json", "rivals"),
     ("diagnosis", "diagnosis.json", "diagnosis"),
 ]

@@ -102,7 +102,7 @@ def test_nan_to_the_end_is_divergence_and_a_gap_is_not():
 @pytest.mark.parametrize(
     ("history", "message"),
     [
-        ({"accuracy": [1.0]}, "history must have loss, got accuracy"),
+        ({"learning_rate": [1.0]}, "history must have loss, got learning_rate"),
         (xr.Dataset({"x": ("epoch", [1.0])}), "variable loss, got x"),
         (xr.Dataset({"loss": (("a", "b", "c"), [[[1.0]]])}), "got \\('a', 'b', 'c'\\)"),
         (np.zeros((2, 2, 2)), "loss must have shape"),

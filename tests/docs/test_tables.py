@@ -32,7 +32,7 @@ def test_a_page_has_what_the_results_give(page: str) -> None:
     assert tables.filled(MARKED[page]) == MARKED[page], "make it again: python benchmarks/tables.py"
 
 
-@pytest.mark.parametrize("name", ["guards", "guard_remedy"])
+@pytest.mark.parametrize("name", ["guards"])
 def test_the_page_on_torch_has_what_its_own_programs_give(name: str) -> None:
     page = PAGES["docs/torch.md"]
     assert program(name).filled(page) == page, f"make it again: python benchmarks/{name}.py --markdown"

@@ -79,7 +79,7 @@ def test_outputs_that_are_written_to_after_the_backward_pass_are_made_again_with
 
 
 def test_passes_before_gradients_are_put_to_zero_have_no_part_in_an_update():
-    # a pass that is left behind, as by ``if not loss.isfinite(): continue``, and zeros after evaluate
+    # one that is left behind, as by ``if not loss.isfinite(): continue``, and zeros after evaluate
     def loop(set_to_none, first):
         def step(guard, model, optimizer):
             other = guard.counts["updates"] % 3 == 0
@@ -123,7 +123,7 @@ def test_accumulated_passes_that_take_other_batches_again_are_told_of(kind):
 
             closure = {
                 "an index": lambda: loss_of(model, X[16 * i : 16 * i + 16], Y[16 * i : 16 * i + 16]),  # noqa: B023
-                "a helper": lambda: loss_of(model, *helper()),  # noqa: B023
+                "a helper": lambda: loss_of(model, *helper()),
                 "an object": lambda: loss_of(model, held.x, held.y),
             }[kind]
             (guard.evaluate(closure)[0] / 2).backward()
@@ -296,9 +296,13 @@ def test_a_batch_that_was_found_not_to_be_fixed_is_not_fixed_after_resuming():
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     guard = Guard(model, optimizer, batch="fixed")
-    with pytest.warns(RuntimeWarning, match="the batch changes"):
+
+    def steps():
         for k in range(60):
             guard.step(lambda k=k: loss_of(model, X * (1 + k % 7)))
+
+    with pytest.warns(RuntimeWarning, match="the batch changes"):
+        steps()
     saved = optimizer.state_dict()
     again = network()
     resumed = torch.optim.SGD(again.parameters(), lr=0.1)
@@ -315,14 +319,18 @@ def test_finite_gradients_whose_scaled_norm_overflows_are_no_reason_to_skip():
     scale = torch.tensor(2.0**70)
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5, fused=True)
-    with pytest.warns(RuntimeWarning, match="fused"):
-        guard = Guard(model, optimizer)
+    guard = Guard(model, optimizer)
+
+    def steps():
         for _ in range(5):
             optimizer.zero_grad()
             optimizer.grad_scale, optimizer.found_inf = scale, torch.tensor(0.0)
             loss, _ = guard.evaluate(lambda: loss_of(model))
             (loss * scale).backward()
             optimizer.step()
+
+    with pytest.warns(RuntimeWarning, match="fused"):
+        steps()
     assert guard.counts["skipped"] == 0
     assert loss_of(model)[0] < loss_of(network())[0]
 
@@ -345,7 +353,7 @@ def test_kinds_of_parameters_that_come_later_are_seen():
         loss, out = loss_of(model, X.double(), Y.double())
         return loss + turned.abs().sum(), out
 
-    with pytest.raises(ValueError, match="optimizer must have real parameters, got one of torch.complex128"):
+    with pytest.raises(ValueError, match=r"optimizer must have real parameters, got one of torch\.complex128"):
         guard.step(closure)
 
 
@@ -391,7 +399,7 @@ def test_what_is_no_argument_is_named_and_the_guard_before_stays(given, message)
 
 def test_a_scheduler_is_no_optimizer():
     optimizer = torch.optim.SGD((model := network()).parameters(), lr=0.1)
-    with pytest.raises(ValueError, match="optimizer must be a torch.optim.Optimizer, got LambdaLR"):
+    with pytest.raises(ValueError, match=r"optimizer must be a torch\.optim\.Optimizer, got LambdaLR"):
         Guard(model, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0))
 
 

@@ -141,6 +141,9 @@ def _finding(
     levels = levels_of(unit, None if loss_level is None else loss_level / scale, accuracy_level)
     swing = _swing(unit, levels)
     judged = judge(unit, levels, swing)
+    if judged.name.startswith("plateau at") and _falls_in_few_points(unit):
+        course = f"from {series.loss[0]:.3g} to {series.loss[-1]:.3g}, in {points} records"
+        judged = Judged("cannot tell", judged.evidence, [f"the loss falls {course}: too few for more"])
     if judged.name in ("gradual learning", "abrupt learning", "converged") and (series.loss < 0).any():
         notes.append(
             f"{int((series.loss < 0).sum())} losses are negative: impossible for a squared error or cross-entropy"
@@ -176,6 +179,24 @@ def _finding(
     )
 
 
+def _falls_in_few_points(series: Series) -> bool:
+    """Whether the losses of a record of at most :data:`SHORT` points fall by more than a third, and
+    by several times what they differ by before and after: no noise can be told from so few.
+    """
+    loss = series.loss
+    if len(loss) > SHORT:
+        return False
+    sizes = []
+    for place in range(1, len(loss)):
+        before, after = loss[:place], loss[place:]
+        gap = float(before.min() - after.max())
+        if gap > 0.3 * abs(float(before.max())):
+            sizes.append(gap > 3 * max(float(np.ptp(before)), float(np.ptp(after))))
+    return any(sizes)
+
+
+#: points up to which a fall is no plateau though no fit can show it
+SHORT = 12
 #: evidence in units of the loss
 _LOSSES = {
     "chance_loss", "last_loss", "lowest_loss", "drop_size", "amplitude", "size", "loss", "rise", "last_finite_loss",

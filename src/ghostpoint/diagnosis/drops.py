@@ -219,7 +219,9 @@ def _rate_cut(series: Series, start: float, end: float) -> bool:
     if series.rate is None:
         return False
     width = max(end - start, 1e-300)
-    near = (series.epoch >= start - 2 * width - 1) & (series.epoch <= end)
+    # up to the first record at the end or after it: a drop ends between two of them
+    last = min(int(np.searchsorted(series.epoch, end)), len(series.epoch) - 1)
+    near = (series.epoch >= start - 2 * width - 1) & (series.epoch <= series.epoch[last])
     rates = series.rate[near]
     rates = rates[np.isfinite(rates)]
     return len(rates) > 1 and bool(rates[-1] < 0.7 * rates[0])

@@ -43,6 +43,8 @@ _LOG = logging.getLogger("ghostpoint.slow_points")
 SMALL = 32  # coordinates up to which the search goes on while a point was found RARE times or less
 RARE = 10
 SINGULAR = 1e6  # |J^-1| from which a zero counts as degenerate
+PATIENCE = 3  # rounds more for a field of one's own of which no zero was found
+TWINS, ZERO = 1e-4, 1e-13  # how far apart singular zeros may be one, and |F| there that is rounding
 NEVER_FAST = 0.02  # |eigenvalue|, at most, of the lone fixed point of a continuum: 50 tau
 
 
@@ -230,6 +232,7 @@ def find_slow_points(
             name = label if activation == "tanh" else f"{activation} network"
             reason = f"no bound of the second derivative is known for a {name}"
             reason += "" if network is not None else f" (its derivative is {model_or_field.origin})"
+        found = found if certifiers else _without_twins(found, exact)
         found = with_images(found, exact) if odd else found
         return _record(search, network, found, failed, _completeness(known, found), reason, times, missing, seen)
 
@@ -246,6 +249,26 @@ def _nearly_singular(candidate: Candidate) -> bool:
         and candidate.eigenvalues is not None
         and bool(np.abs(candidate.eigenvalues()).min() < 1e-6)
     )
+
+
+def _without_twins(found: list[Candidate], exact: Field) -> list[Candidate]:
+    """The candidates without zeros that are one: of singular ones between which F is zero too, to
+    rounding, the one of smallest |F| is left.
+    """
+    kept: list[Candidate] = []
+    singular = [c for c in found if _nearly_singular(c)]
+    singular.sort(key=lambda c: float(np.linalg.norm(exact.flow(c.kappa[None]))))
+    for one in singular:
+        for other in kept:
+            middle = (one.kappa + other.kappa) / 2
+            near = np.linalg.norm(one.kappa - other.kappa) < TWINS * (1 + np.linalg.norm(one.kappa))
+            if near and np.linalg.norm(exact.flow(middle[None])) < ZERO * (1 + np.linalg.norm(middle)):
+                other.hits += one.hits
+                break
+        else:
+            kept.append(one)
+    left = {id(one) for one in kept}
+    return [c for c in found if id(c) in left or not _nearly_singular(c)]
 
 
 def _odd(network: NetworkField | None) -> bool:
@@ -354,10 +377,11 @@ def _rounds(
             found = fused(found, exact)
         # zeros found once say how many were found by none (Good and Turing's estimate in `unseen`)
         hits = np.array([c.hits for c in found if c.ghost is None], np.int64)
-        missing, once = np.nan if all_zeros else unseen(hits), int((hits == 1).sum())
+        missing, once = np.nan if all_zeros or not len(hits) else unseen(hits), int((hits == 1).sum())
         rare = int((hits <= RARE).sum()) if size <= SMALL else once
         new, before = len(hits) - before, len(hits)
-        if not (rare or new) or (once > max(16, 0.5 * len(hits)) and _on_continua(exact, found)):
+        nothing_yet = not len(hits) and network is None and turn < PATIENCE
+        if (not (rare or new) and not nothing_yet) or (once > max(16, 0.5 * len(hits)) and _on_continua(exact, found)):
             break
     return found, failed, missing
 
@@ -431,7 +455,9 @@ def _record(
     kappa = np.array([c.kappa for c in found]).reshape(count, exact.size)
     for c in found:
         if without and c.proof.kind == "undecided":
-            c.proof = Certificate("fixed" if c.ghost is None else "ghost", reason=without)
+            singular = _nearly_singular(c)  # then rounding decides how many zeros there are, if any
+            kind_of = "ghost" if c.ghost is not None else "undecided" if singular else "fixed"
+            c.proof = Certificate(kind_of, reason="its Jacobian is singular" if singular else without)
     kind = np.array([c.proof.kind for c in found], dtype="<U9")
     speed = np.array([0.0 if c.ghost is None else c.ghost.speed for c in found])
     zero = np.array([c.ghost is None for c in found], dtype=bool)

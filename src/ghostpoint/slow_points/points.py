@@ -53,6 +53,10 @@ class Unconverged(NamedTuple):
 UNKNOWN = Completeness(False, False, "the saved record does not say")
 
 
+#: share of the largest eigenvalue by which one must be negative; less is rounding of zero
+NEUTRAL = 1e-13
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class SlowPoints(Stored, Summarised):
     """P slow points of ``tau dx/dt = F(x)``, slowest first; time in units of tau unless a name says
@@ -158,7 +162,9 @@ class SlowPoints(Stored, Summarised):
     @property
     def stable(self) -> Bools:
         """(P,) every eigenvalue of the *flow* has a negative real part, and the point is fixed."""
-        return np.asarray((self.n_unstable == 0) & (self.kind == "fixed"))
+        values = self.eigenvalues
+        rounding = NEUTRAL * np.abs(values).max(axis=1, initial=0.0, keepdims=True)
+        return np.asarray((values.real < -rounding).all(axis=1) & (self.kind == "fixed"))
 
     @property
     def n_unstable(self) -> NDArray[np.int64]:
@@ -190,7 +196,8 @@ class SlowPoints(Stored, Summarised):
         """(P,) every eigenvalue of the *Euler map* is inside the unit circle, and the point is
         fixed.
         """
-        return np.asarray((self.n_unstable_under_map == 0) & (self.kind == "fixed"))
+        inside = (np.abs(self.map_eigenvalues) < 1 - NEUTRAL).all(axis=1)
+        return np.asarray(inside & (self.kind == "fixed"))
 
     @property
     def n_unstable_under_map(self) -> NDArray[np.int64]:

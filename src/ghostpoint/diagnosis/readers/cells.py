@@ -28,6 +28,13 @@ _WRAPPED = re.compile(
 _FORTRAN = re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[dD][-+]?\d+$")
 _COMMA = re.compile(r"^[-+]?\d+,\d+(?:[eE][-+]?\d+)?$")
 _THOUSANDS = re.compile(r"^[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?$|^[-+]?\d{1,3}(?: \d{3})+(?:\.\d+)?$")
+#: thousands set apart by points, as in German: two groups at least, or a decimal comma after them
+_POINTS = re.compile(r"^[-+]?\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?$|^[-+]?\d{1,3}\.\d{3},\d+$")
+#: 1,000 and 1.000, which are one or a thousand; and what says that the comma is for thousands
+_EITHER = re.compile(r"^[-+]?[1-9]\d{0,2},\d{3}$")
+_POINTED = re.compile(r"^[-+]?[1-9]\d{0,2}\.\d{3}$")
+_GROUPED = re.compile(r"^[-+]?\d{1,3}(?:(?:,\d{3}){2,}|(?:,\d{3})+\.\d+)$")
+_WHOLE = re.compile(r"^[-+]?\d{1,3}$")
 
 
 class CellError(ValueError):
@@ -38,8 +45,9 @@ class CellError(ValueError):
         self.index, self.text = index, text
 
 
-def cell_number(cell: str) -> tuple[float, bool]:
-    """The number in ``cell``, and whether anything was written there.
+def cell_number(cell: str, thousands: str = "") -> tuple[float, bool]:
+    """The number in ``cell``, and whether anything was written there; ``thousands`` is what sets
+    them apart in its column, where that is known.
 
     ``("50.0%")`` is 0.5, ``"tensor(0.5, device='cuda:0')"`` and ``"[0.5]"`` are 0.5, ``"0,5"`` is
     0.5, ``"None"`` is (NaN, False) and ``"nan"`` is (NaN, True).
@@ -55,6 +63,8 @@ def cell_number(cell: str) -> tuple[float, bool]:
         return np.nan, False
     if low in _NOT_FINITE:
         return _NOT_FINITE[low], True
+    if thousands and (_EITHER if thousands == "," else _POINTED).match(text):
+        return float(text.replace(thousands, "")), True
     try:
         return float(text), True
     except ValueError:
@@ -69,11 +79,29 @@ def cell_number(cell: str) -> tuple[float, bool]:
         return float(text.replace(",", ".")), True
     if _THOUSANDS.match(text):
         return float(text.replace(",", "").replace(" ", "")), True
+    if _POINTS.match(text):
+        return float(text.replace(".", "").replace(",", ".")), True
     if _FORTRAN.match(text):
         return float(low.replace("d", "e")), True
     if low in ("true", "false"):
         return float(low == "true"), True
     raise InputError(f"{cell!r} is no number")
+
+
+def _thousands(texts: list[str]) -> str:
+    """What sets thousands apart in a column: a comma or a point where some cell can only be read
+    so, a comma also where whole numbers below a thousand stand beside it; empty for nothing.
+    """
+    texts = [text.strip().strip("\"'").strip() for text in texts]
+    if any(map(_POINTS.match, texts)):
+        return "."
+    either = [text for text in texts if _EITHER.match(text)]
+    if any(map(_GROUPED.match, texts)):
+        return ","
+    known = [text for text in texts if text.lower() not in MISSING and text.lower() not in _NOT_FINITE]
+    others = [text for text in known if not _EITHER.match(text)]
+    # with decimals, zero would have some too
+    return "," if either and others and all(map(_WHOLE.match, others)) else ""
 
 
 def column_numbers(cells: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -88,6 +116,7 @@ def column_numbers(cells: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         cells = np.asarray(cells, dtype=object)
     codes, unique = pd.factorize(np.asarray(cells, dtype=object), use_na_sentinel=False)
     values, marks = np.full(len(unique), np.nan), np.zeros(len(unique), dtype=bool)
+    thousands = _thousands([cell for cell in unique if isinstance(cell, str)])
     for i, cell in enumerate(unique):
         if cell is None or cell is pd.NA or cell is pd.NaT:
             continue
@@ -95,7 +124,7 @@ def column_numbers(cells: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
             values[i], marks[i] = float(cell), not np.isnan(float(cell))
             continue
         try:
-            values[i], marks[i] = cell_number(str(cell))
+            values[i], marks[i] = cell_number(str(cell), thousands)
         except ValueError:
             raise CellError(int(np.argmax(codes == i)), str(cell)) from None
     return values[codes], marks[codes]

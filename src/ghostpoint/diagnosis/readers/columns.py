@@ -50,8 +50,12 @@ SIDES = {"train": "train", "training": "train", "validation": "val", "val": "val
          "eval": "val", "dev": "val"}  # fmt: skip
 #: words for what a training makes large
 _LARGE = re.compile(
-    r"(^|_)(rewards?|returns?|scores?|rew|win_rate|success_rate|f1|auc|auroc|bleu|iou|r2|psnr|ssim)(_|$)"
+    r"(^|_)(rewards?|returns?|scores?|rew|win_rate|success_rate|f1|auc|auroc|auprc|bleu|rouge|meteor|iou|dice|jaccard|"
+    r"r2|explained_variance|psnr|ssim|precision|recall|sensitivity|specificity|map|m_ap|ndcg|mrr|mcc|kappa|correlation|"
+    r"pearson|spearman|performance|fitness|elbo|percent_correct|fraction_correct|log_?lik|log_?likelihood|logp)(_|$)"
 )
+#: words that turn that round
+_NEGATIVE = re.compile(r"(^|_)(neg|negative|minus|nll)(_|$)")
 _TRAINING = {"train", "training", "trn"}
 _ELSEWHERE = {"val", "valid", "validation", "eval", "test", "dev", "heldout", "holdout"}
 #: words that name something else when they stand beside "loss" or "error"
@@ -72,7 +76,8 @@ def words_of(name: str) -> str:
 
 def is_better_larger(name: str) -> bool:
     """Whether the column holds a reward or a score, so that its negative is a loss."""
-    return bool(_LARGE.search(words_of(name)))
+    words = words_of(name)
+    return bool(_LARGE.search(words)) and not _NEGATIVE.search(words)
 
 
 def is_bounds(name: str) -> bool:
@@ -105,7 +110,7 @@ def rank_of(name: str, role: str) -> tuple[int, int, int] | None:
         if role == "confidence" and rest:
             return None
         other = [part for part in rest if part not in _TRAINING | _ELSEWHERE | _PLAIN]
-        extra = len(other) * 10 + len(rest) - bool(set(rest) & _TRAINING)
+        extra = len(other) * 20 + 2 * len(rest) - bool(set(rest) & _TRAINING)
         return (2 if set(rest) & _ELSEWHERE else 1 if other else 0, extra, place)
     return None
 

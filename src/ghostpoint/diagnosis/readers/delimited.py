@@ -71,6 +71,13 @@ def delimited_table(text: str, source: str) -> Table | None:
     if _is_header(first):
         header, body = first, plain[1:]
         if len(body) > 1 and len(_cells(sample[1], separator)) == len(first) + 1:
+            # a header of one word has been asked about already
+            if separator == "," and len(first) > 1 and all(re.fullmatch(r"[-+\d,\s]+", line) for line in sample[1:]):
+                wide = len(first)
+                raise InputError(
+                    f"{source}: row {body[0] + 1} must have {wide} cells as the header has, got {wide + 1}: "
+                    "where commas are decimal ones, columns must be separated by semicolons or tabs"
+                )
             header = ["", *header]  # as R writes the names of rows
         units = _cells(sample[1], separator) if len(body) > 1 else []
         if units and _numeric_row(_cells(sample[2], separator)) and not any(_begins_a_number(c) for c in units):
@@ -128,11 +135,15 @@ def _separator(sample: list[str]) -> str | None:
         good = sum(_numeric_row(row) for row in rows) / max(len(rows), 1)
         if rows and good < 0.6:
             continue
+        if separator == "," and _within_numbers(sample):
+            continue
         score = weight * share * (good if rows else 1.0) * (1.0 if separator != "," or not _decimal(rows) else 0.5)
         if best is None or score > best[0]:
             best = (score, separator)
     if best is not None:
         return best[1]
+    if _is_one_column(sample):
+        return "\t"
     numbers = sum(_is_number(line) for line in sample[1:])
     alone = len(sample) == 1 and re.fullmatch(r"[\w ./-]+", sample[0].strip())
     return "," if alone or (len(sample) > 1 and numbers >= 0.8 * (len(sample) - 1)) else _nearly(sample)
@@ -149,6 +160,26 @@ def _nearly(sample: list[str]) -> str | None:
         same = sum(len(row) == len(first) for row in rows) / len(rows)
         return "," if same > 0.5 and (len(first) > 1 or len(rows[0][0].split()) == 1) else None
     return None
+
+
+def _within_numbers(sample: list[str]) -> bool:
+    """Whether commas stand inside numbers: rows are such numbers with spaces between them, or one
+    of them each.
+    """
+    rows = [line.split() for line in sample[1:] if "," in line]
+    spaced = [len(row) > 1 and all(map(_is_number, row)) for row in rows]
+    return (len(rows) > 0 and sum(spaced) >= 0.8 * len(rows)) or _is_one_column(sample)
+
+
+def _is_one_column(sample: list[str]) -> bool:
+    """Whether rows are numbers with a decimal comma below a header of one word, and not the names
+    of rows, which count from 1, beside whole numbers.
+    """
+    rows = [line.strip() for line in sample[1:]]
+    alone = [bool(re.fullmatch(r"[-+]?\d+(,\d+)?(?:[eE][-+]?\d+)?", row)) for row in rows]
+    if "," in sample[0] or len(rows) < 2 or not all(alone) or not any("," in row for row in rows):
+        return False
+    return [row.split(",")[0] for row in rows] != [str(k + 1) for k in range(len(rows))]
 
 
 def _decimal(rows: list[list[str]]) -> bool:

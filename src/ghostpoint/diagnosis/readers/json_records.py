@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from ghostpoint.diagnosis.readers.table import Table
 from ghostpoint.errors import InputError
 
 __all__ = ["json_tables", "table_of_rows", "tables_of_value"]
+
+#: values that a curve has at least in what is read of a document that ends too soon
+FEWEST = 5
 
 
 def json_tables(text: str, source: str) -> list[Table] | None:
@@ -37,6 +41,16 @@ def json_tables(text: str, source: str) -> list[Table] | None:
             table.account.append(f"the document is cut short: its {len(whole)} whole records were read")
             return [table]
         rows, bad = _lines(text)
+        for value in _completed(text) if not rows else ():
+            try:
+                tables = tables_of_value(value, source)
+            except InputError:
+                continue
+            if any(max(map(len, table.columns.values()), default=0) < FEWEST for table in tables):
+                break  # it may have just begun to be written
+            for table in tables:
+                table.account.append("the document is cut short: what is whole of it was read")
+            return tables
         if len(rows) >= 1 and len(rows) > 4 * len(bad):
             table = table_of_rows([row for _, row in rows], source)
             table.lines = [number for number, _ in rows]
@@ -82,6 +96,37 @@ def _whole_records(text: str, wrong: int) -> list[dict[str, Any]]:
     except json.JSONDecodeError:
         return []
     return value if value and all(isinstance(row, dict) for row in value) else []
+
+
+def _completed(text: str) -> Iterator[Any]:
+    """What a document that ends too soon holds, with its lists and objects closed after the last
+    whole value in each of those that are open, the innermost first; nothing for one that is wrong
+    before its end.
+    """
+    stack: list[str] = []
+    ends: list[int] = []  # of the last whole value in each
+    quoted = escaped = False
+    for place, letter in enumerate(text):
+        if quoted:
+            quoted, escaped = escaped or letter != '"', letter == "\\" and not escaped
+        elif letter == '"':
+            quoted = True
+        elif letter in "[{":
+            stack.append("]" if letter == "[" else "}")
+            ends.append(place + 1)
+        elif letter in "]}":
+            if not stack or stack.pop() != letter:
+                return
+            ends.pop()
+            if ends:
+                ends[-1] = place + 1
+        elif letter == "," and ends:
+            ends[-1] = place
+    for depth in range(len(stack), 0, -1):
+        try:
+            yield _loads(text[: ends[depth - 1]] + "".join(reversed(stack[:depth])))
+        except json.JSONDecodeError:
+            continue
 
 
 def _lines(text: str) -> tuple[list[tuple[int, dict[str, Any]]], list[int]]:

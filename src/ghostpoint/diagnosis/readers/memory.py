@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ghostpoint.diagnosis.forecast import plateau_ends
 from ghostpoint.diagnosis.history import CURVES, History, RunHistory
-from ghostpoint.diagnosis.readers.columns import STEPS, best_columns, words_of
-from ghostpoint.diagnosis.readers.table import Choice, Table, history_of_table, shared_accuracy
+from ghostpoint.diagnosis.readers.columns import STEPS, best_columns, is_better_larger, rank_of, words_of
+from ghostpoint.diagnosis.readers.table import Choice, Table, history_of_table, shared_accuracy, to_be_small
 from ghostpoint.errors import InputError
 from ghostpoint.results import TrainingRun
 from ghostpoint.tasks import Task
@@ -49,9 +49,10 @@ def history_of(source: Any, choice: Choice | None = None, name: str = "history")
         return history_of_table(Table(name, columns), choice)
     if isinstance(source, pd.Series):
         numeric = pd.api.types.is_numeric_dtype(source.index)
-        source = {"loss": source.to_numpy()} | ({"epoch": source.index.to_numpy()} if numeric else {})
+        own = str(source.name) if _grows(str(source.name)) else "loss"
+        source = {own: source.to_numpy()} | ({"epoch": source.index.to_numpy()} if numeric else {})
     if isinstance(source, xr.DataArray):
-        source = source.to_dataset(name="loss")
+        source = source.to_dataset(name=str(source.name) if _grows(str(source.name)) else "loss")
     if isinstance(source, xr.Dataset):
         return _of_dataset(source, choice, name, None)
     if isinstance(source, Mapping):
@@ -66,6 +67,11 @@ def history_of(source: Any, choice: Choice | None = None, name: str = "history")
 
         return history_of_table(table_of_rows([dict(row) for row in source], name), choice)
     return _of_arrays({"loss": source}, None, None, {})
+
+
+def _grows(name: str) -> bool:
+    """Whether what has this name becomes larger as a network learns: an accuracy, a reward."""
+    return rank_of(name, "accuracy") is not None or is_better_larger(name)
 
 
 def _label(label: Any) -> str:
@@ -101,6 +107,8 @@ def _of_mapping(source: Mapping[Any, Any], choice: Choice, name: str) -> History
     columns = roles_of(names, names, choice, name)
     if "loss" not in columns:
         parts = {str(key): part for key, part in source.items() if np.ndim(part) == 1 and np.size(part)}
+        if any(map(_grows, parts)) and len({np.size(part) for part in parts.values()}) == 1:
+            return history_of_table(Table(name, {key: np.asarray(part) for key, part in parts.items()}), choice)
         if len(parts) == len(source) > 0 and not any(best_columns([key], "accuracy") for key in parts):
             try:
                 losses = {key: np.asarray(part, dtype=np.float64) for key, part in parts.items()}
@@ -151,9 +159,14 @@ def _of_dataset(source: xr.Dataset, choice: Choice, name: str, levels: tuple[flo
     labels = None
     if member is not None and member in source.coords and source[member].dtype.kind in "UOiu":
         labels = [str(label) for label in source[member].values]
+    account: list[str] = []
+    if _grows(found["loss"]):
+        loss = _numbers("loss", arrays["loss"])
+        arrays["loss"], _ = to_be_small(found["loss"], (loss, np.isfinite(loss)), account)
     shown = {role: key for role, key in found.items() if role in arrays}
     plain = all(role == key for role, key in shown.items()) and epoch_dim == "epoch"
-    return _of_arrays(arrays, epochs, labels, {} if plain else shown | {"epoch": epoch_dim}, levels)
+    history = _of_arrays(arrays, epochs, labels, {} if plain else shown | {"epoch": epoch_dim}, levels)
+    return replace(history, account=(*history.account, *account))
 
 
 def _dimensions(loss: xr.DataArray, step: str | None) -> tuple[str, str | None]:
@@ -194,8 +207,13 @@ def _of_arrays(
     epoch = np.arange(length, dtype=np.float64) if epochs is None else _numbers("epoch", epochs)
     if epoch.ndim == 2 and epoch.shape == loss.shape and (epoch == epoch[0]).all():
         epoch = epoch[0]
-    if epoch.shape != (length,) or not np.isfinite(epoch).all() or (np.diff(epoch) <= 0).any():
+    if epoch.shape != (length,):
         raise InputError(f"epoch must be {length} ascending numbers, one per loss, got shape {epoch.shape}")
+    wrong = np.flatnonzero(~np.isfinite(epoch) | np.r_[False, np.diff(epoch) <= 0])
+    if len(wrong):
+        at = int(wrong[0])
+        before = f" after {epoch[at - 1]:g}" if at else ""
+        raise InputError(f"epoch must be {length} ascending numbers, one per loss, got {epoch[at]:g}{before}")
     filled = {"loss": loss} | {
         role: _spread(role, _numbers(role, values), networks, length)
         for role, values in arrays.items()

@@ -31,7 +31,7 @@ from ghostpoint.diagnosis.readers.columns import (
 from ghostpoint.diagnosis.readers.long_tables import by_metric, by_side
 from ghostpoint.errors import InputError
 
-__all__ = ["Choice", "Source", "Table", "history_of_table", "shared_accuracy"]
+__all__ = ["Choice", "Source", "Table", "history_of_table", "shared_accuracy", "to_be_small"]
 
 Floats = NDArray[np.float64]
 
@@ -114,11 +114,13 @@ def history_of_table(table: Table, choice: Choice) -> History:
     by_run = _run_column(table, names) if len(groups) == 1 else None
     runs: list[RunHistory] = []
     columns: dict[str, str] = {}
+    taken: list[str] = []
     for prefix, members in groups.items():
         roles = _roles(table, members, choice, account)
+        taken += roles.values()
         columns = columns or {role: f"* - {run_prefix(name)[1]}" if prefix else name for role, name in roles.items()}
         data = {role: table.numbers(name) for role, name in roles.items()}
-        data["loss"] = _to_be_small(roles["loss"], data["loss"], account)
+        data["loss"] = to_be_small(roles["loss"], data["loss"], account)
         outputs = _outputs(table, members, roles)
         if outputs:
             columns["answers"] = ", ".join(outputs)
@@ -138,7 +140,8 @@ def history_of_table(table: Table, choice: Choice) -> History:
         runs = [RunHistory(str(i), r.epoch, r.curves, r.broken, notes=r.notes) for i, r in enumerate(runs)]
     if len(runs) > 1 and not named:
         account.append(f"{len(runs)} runs without names: the step begins again at its first value")
-    unused = [name for name in names if name not in set(columns.values()) and len(groups) == 1]
+    used = {*columns.values(), *taken}
+    unused = [name for name in names if name not in used and len(groups) == 1]
     unused = [name for name in unused if name not in columns.get("answers", "")]
     if unused:
         account.append(f"not used: {_listed(unused)}")
@@ -251,7 +254,7 @@ def _may_be_a_loss(table: Table, name: str) -> bool:
     return len(known) > 1 and not (_ascends(known) and bool((known == np.round(known)).all()))
 
 
-def _to_be_small(
+def to_be_small(
     name: str, values: tuple[Floats, NDArray[np.bool_]], account: list[str]
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """What a training makes large as a loss: one minus an accuracy, the negative of a reward."""
