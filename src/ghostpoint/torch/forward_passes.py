@@ -391,7 +391,8 @@ def _on_tensors(distance: Distance) -> Measure:
         if before.shape != after.shape:
             raise InputError(
                 f"closure gave outputs of shape {tuple(before.shape)}, and of shape {tuple(after.shape)} when it was "
-                "called again: it must use the same batch each time; take the batch before the closure is made"
+                "called again: it must use the same batch each time; take the batch before the closure is made, and "
+                "say batch='fixed' only where all updates have one batch"
             )
         return distance(before, after)
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from ghostpoint.checks import finite_array, integer, memory_for, number, one_of
 from ghostpoint.errors import InputError
 from ghostpoint.models import FAMILIES, Record
-from ghostpoint.remedies import ClipGradient, Remedy
+from ghostpoint.remedies import ClipGradient, Guard, Remedy
 from ghostpoint.remedies import resolve as resolve_remedy
 from ghostpoint.remedies.crossings import RANGES
 from ghostpoint.results import TrainingRun, no_learning_zone_entry
@@ -217,6 +217,9 @@ def outcome_of(
     tries = readout_norm is None and can_try(computing.engine)
     remedies = resolve_remedy(remedy, task, models.activation, tries=tries)
     clips = [one for one in remedies if type(one) is ClipGradient]
+    kept = max((one.secants for one in remedies if isinstance(one, Guard)), default=0)
+    with memory_for("remedy", "guard"):
+        np.empty((kept, sum(getattr(models, part).size for part in models.trainable)), dtype)
     for name, values in {**models.arrays(), "learning_rate": rate}.items():
         _check_fits(name, values, dtype)
     with memory_for("record", record):
