@@ -105,7 +105,7 @@ class Call:
         self.recorder = Recorder(
             record, snapshots, np.zeros(2, np.int64), np.zeros((len(record), quantities, 1), dtype),
             np.zeros((len(snapshots), self.state.size), dtype), np.full((len(EVENTS), 1), -1, np.int64),
-            np.zeros(1, np.int64), np.zeros((quantities, 1), dtype),
+            np.zeros(1, np.int64), np.zeros((quantities, 1), dtype), np.zeros(0, dtype),
         )  # fmt: skip
         self.work = aligned(full_rank.work_size(plane, outputs, trials, steps, width, -1), dtype)
         self.work[:] = np.nan  # its content must not matter

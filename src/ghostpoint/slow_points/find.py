@@ -35,6 +35,7 @@ from ghostpoint.slow_points.search.candidates import (
 )
 from ghostpoint.slow_points.search.descent import WORTHWHILE
 from ghostpoint.slow_points.search.low_rank_part import low_rank_zeros
+from ghostpoint.slow_points.search.singular_zeros import nearly_singular, without_twins
 from ghostpoint.slow_points.search.starts import Starts, near_given, network_starts, unseen
 from ghostpoint.slow_points.user_field import UserField
 
@@ -44,7 +45,6 @@ SMALL = 32  # coordinates up to which the search goes on while a point was found
 RARE = 10
 SINGULAR = 1e6  # |J^-1| from which a zero counts as degenerate
 PATIENCE = 3  # rounds more for a field of one's own of which no zero was found
-TWINS, ZERO = 1e-4, 1e-13  # how far apart singular zeros may be one, and |F| there that is rounding
 NEVER_FAST = 0.02  # |eigenvalue|, at most, of the lone fixed point of a continuum: 50 tau
 
 
@@ -224,7 +224,7 @@ def find_slow_points(
         elif seen.continua:
             # without proofs, what is on a continuum is listed where its Jacobian says that it is
             # isolated
-            found = [c for c in found if not (_nearly_singular(c) and on_continuum(c.kappa))]
+            found = [c for c in found if not (nearly_singular(c) and on_continuum(c.kappa))]
         if seen.continua:
             failed = [end for end in failed if not on_continuum(end.kappa)]
         reason = "" if certifiers else "not asked for"
@@ -232,7 +232,7 @@ def find_slow_points(
             name = label if activation == "tanh" else f"{activation} network"
             reason = f"no bound of the second derivative is known for a {name}"
             reason += "" if network is not None else f" (its derivative is {model_or_field.origin})"
-        found = found if certifiers else _without_twins(found, exact)
+        found = found if certifiers else without_twins(found, exact)
         found = with_images(found, exact) if odd else found
         return _record(search, network, found, failed, _completeness(known, found), reason, times, missing, seen)
 
@@ -241,34 +241,6 @@ def _any_stable(found: list[Candidate], alpha: float) -> bool:
     """Whether some fixed point is stable under the map."""
     zeros = [c.eigenvalues() for c in found if c.ghost is None and c.eigenvalues is not None]
     return any(bool((np.abs(1 + alpha * values) < 1).all()) for values in zeros)
-
-
-def _nearly_singular(candidate: Candidate) -> bool:
-    return (
-        candidate.ghost is None
-        and candidate.eigenvalues is not None
-        and bool(np.abs(candidate.eigenvalues()).min() < 1e-6)
-    )
-
-
-def _without_twins(found: list[Candidate], exact: Field) -> list[Candidate]:
-    """The candidates without zeros that are one: of singular ones between which F is zero too, to
-    rounding, the one of smallest |F| is left.
-    """
-    kept: list[Candidate] = []
-    singular = [c for c in found if _nearly_singular(c)]
-    singular.sort(key=lambda c: float(np.linalg.norm(exact.flow(c.kappa[None]))))
-    for one in singular:
-        for other in kept:
-            middle = (one.kappa + other.kappa) / 2
-            near = np.linalg.norm(one.kappa - other.kappa) < TWINS * (1 + np.linalg.norm(one.kappa))
-            if near and np.linalg.norm(exact.flow(middle[None])) < ZERO * (1 + np.linalg.norm(middle)):
-                other.hits += one.hits
-                break
-        else:
-            kept.append(one)
-    left = {id(one) for one in kept}
-    return [c for c in found if id(c) in left or not _nearly_singular(c)]
 
 
 def _odd(network: NetworkField | None) -> bool:
@@ -455,7 +427,7 @@ def _record(
     kappa = np.array([c.kappa for c in found]).reshape(count, exact.size)
     for c in found:
         if without and c.proof.kind == "undecided":
-            singular = _nearly_singular(c)  # then rounding decides how many zeros there are, if any
+            singular = nearly_singular(c)  # then rounding decides how many zeros there are, if any
             kind_of = "ghost" if c.ghost is not None else "undecided" if singular else "fixed"
             c.proof = Certificate(kind_of, reason="its Jacobian is singular" if singular else without)
     kind = np.array([c.proof.kind for c in found], dtype="<U9")

@@ -29,9 +29,9 @@ from ghostpoint.torch.quantities import (
     of_slow_points,
     one_loss,
     one_number,
-)
+)  # fmt: skip
 from ghostpoint.torch.sinks import JSONLines, Sink, writes
-from ghostpoint.torch.step_hooks import Nesting, hooked_optimizer, is_compiling
+from ghostpoint.torch.step_hooks import Nesting, hooked_optimizer, is_compiling, is_guards
 
 if TYPE_CHECKING:
     from ghostpoint.diagnosis import Diagnosis
@@ -165,7 +165,7 @@ class Monitor:
         ]
         # before a guard's, which takes a part off the gradient for the time of the step
         hooks: Any = self.optimizer._optimizer_step_pre_hooks
-        guards = [key for key, hook in hooks.items() if _is_guards(hook)]
+        guards = [key for key, hook in hooks.items() if is_guards(hook)]
         if guards and hasattr(hooks, "move_to_end"):
             keys = list(hooks)
             for key in keys[keys.index(guards[0]) : -1]:
@@ -495,7 +495,3 @@ class Monitor:
         name = type(self.optimizer).__name__
         self._warn("unstepped", f"{self._unstepped} logs in a row without a step of its optimizer, a {name}: they are "
                    "averaged in one row; if another one trains, give Monitor(model, optimizer) that one")  # fmt: skip
-
-
-def _is_guards(hook: Any) -> bool:
-    return type(getattr(hook, "__self__", None)).__module__ == "ghostpoint.torch.guard"

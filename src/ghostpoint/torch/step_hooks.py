@@ -25,6 +25,7 @@ __all__ = [
     "hooked_optimizer",
     "is_attached",
     "is_compiling",
+    "is_guards",
 ]
 
 Hook = Callable[..., Any]
@@ -114,6 +115,11 @@ def guards_of(optimizer: Any, kind: type) -> list[Any]:
     hooks: dict[int, Any] = getattr(optimizer, "_optimizer_step_pre_hooks", {})
     found = [getattr(hook, "__self__", None) for hook in hooks.values()]
     return [one for one in found if isinstance(one, kind)]
+
+
+def is_guards(hook: Any) -> bool:
+    """Whether a hook is a method of a guard, whose module need not be imported for that."""
+    return type(getattr(hook, "__self__", None)).__module__ == "ghostpoint.torch.guard"
 
 
 def attach(optimizer: Any, before: Hook, after: Hook, into: Hook, out_of: Hook) -> list[Any]:
