@@ -76,7 +76,11 @@ def test_names_of_rows_as_r_writes_them_stay_names(tmp_path):
         (["2,310", "1,125"], [2.31, 1.125]),
         (["0.693", "1.125"], [0.693, 1.125]),
         (["1 000", "2 000"], [1000, 2000]),
-        (["nan", "10,000", "0", "20,000"], [np.nan, 10_000, 0, 20_000]),
+        (["nan", "500", "1,000", "1,500"], [np.nan, 500, 1000, 1500]),
+        (["1,234", "1,100", "998.5", "950.1"], [1234, 1100, 998.5, 950.1]),
+        # decimals of which zeros at the end were cut off
+        (["2,303", "1,872", "1", "1,204"], [2.303, 1.872, 1, 1.204]),
+        (["12,303", "11,872", "10", "9,204"], [12.303, 11.872, 10, 9.204]),
     ],
 )
 def test_what_a_comma_means_is_told_by_the_column(cells, numbers):
@@ -105,6 +109,15 @@ def test_what_grows_as_a_network_learns_is_learning_however_it_is_given(name, tm
     for how, history in given.items():
         for finding in gp.diagnose(history).findings:
             assert finding.verdict == "gradual learning", how
+
+
+@pytest.mark.parametrize("name", ["kappa=0.1", "recall task", "high performance", "with map", "precision 16"])
+def test_the_name_of_a_run_is_no_metric(name):
+    assert gp.diagnose(pd.Series(LOSS, name=name)).verdict == "gradual learning"
+    assert gp.diagnose(xr.DataArray(LOSS, dims="epoch", name=name)).verdict == "gradual learning"
+    flat = 1 + 0.01 * RNG.standard_normal(len(LOSS))
+    found = gp.diagnose({name + " a": LOSS, "another": flat})
+    assert [one.verdict for one in found.findings] == ["gradual learning", "plateau at chance"]
 
 
 def test_what_is_named_negative_is_a_loss():
@@ -136,6 +149,33 @@ def test_documents_that_end_too_soon_are_read_as_far_as_they_go(tmp_path):
             assert any("cut short" in line for line in history.account)
     with pytest.raises(ValueError, match="must be JSON"):
         read(tmp_path, '{"loss": [1, 2, 3}, "x": [4, 5, 6]}', "wrong.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "steps", "loss"),
+    [
+        ("episode,reward\n1,1,-200\n2,2,-190\n3,3,-180\n4,4,-150\n", [1, 2, 3, 4], [200, 190, 180, 150]),
+        ("loss\n0,200\n1,199\n2,198\n3,197\n", [0, 1, 2, 3], [200, 199, 198, 197]),
+        ("history\n0,200\n100,199\n200,198\n300,197\n", [0, 100, 200, 300], [200, 199, 198, 197]),
+    ],
+)
+def test_tables_of_whole_numbers_keep_their_columns(text, steps, loss, tmp_path):
+    [run] = read(tmp_path, text).runs
+    np.testing.assert_array_equal(run.epoch, steps)
+    np.testing.assert_array_equal(run.curves["loss"], loss)
+
+
+def test_a_log_with_brackets_is_no_document_that_ends_too_soon(tmp_path):
+    lines = [f"[rank 0, step [{e}, of {len(EPOCHS)} loss: {v:.4f}" for e, v in zip(EPOCHS, LOSS, strict=True)]
+    [run] = read(tmp_path, "\n".join(lines) + "\n", "train.log").runs
+    np.testing.assert_allclose(run.curves["loss"], np.round(LOSS, 4))
+
+
+@pytest.mark.parametrize("given", [{"classes": 10}, {"chance_loss": 2.303}])
+def test_a_first_record_above_a_plateau_that_is_known_is_no_fall(given):
+    noise = np.random.default_rng(0).normal
+    loss, accuracy = [5.0, *(2.303 + 0.003 * noise(size=9))], 0.1 + 0.003 * noise(size=10)
+    assert gp.diagnose({"loss": loss, "accuracy": accuracy}, **given).verdict == "plateau at chance"
 
 
 @pytest.mark.parametrize(

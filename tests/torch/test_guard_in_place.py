@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 
 from ghostpoint.torch import FixedBatch, FreshBatches, Guard, Monitor
+from ghostpoint.torch.distances import Distance
 
 pytestmark = pytest.mark.filterwarnings("error")
 X = torch.randn(32, 5, generator=torch.Generator().manual_seed(0))
@@ -78,18 +79,16 @@ def test_outputs_that_are_written_to_after_the_backward_pass_are_made_again_with
     assert guard.counts["stayed"] < 5
 
 
-def test_passes_before_gradients_are_put_to_zero_have_no_part_in_an_update():
-    # one that is left behind, as by ``if not loss.isfinite(): continue``, and zeros after evaluate
-    def loop(set_to_none, first):
+def test_passes_that_no_backward_pass_went_through_have_no_part_in_an_update():
+    # ``if not loss.isfinite(): continue``
+    def loop(set_to_none, behind):
         def step(guard, model, optimizer):
-            other = guard.counts["updates"] % 3 == 0
-            if first:
+            if not behind:
                 optimizer.zero_grad(set_to_none=set_to_none)
-            if other:
+            if guard.counts["updates"] % 3 == 0:
                 guard.evaluate(lambda: (F.mse_loss(out := model(X * 7), Y + 9), out))
-                optimizer.zero_grad(set_to_none=set_to_none)
             loss, _ = guard.evaluate(lambda: loss_of(model))
-            if not first:
+            if behind:
                 optimizer.zero_grad(set_to_none=set_to_none)
             loss.backward()
             optimizer.step()
@@ -102,9 +101,50 @@ def test_passes_before_gradients_are_put_to_zero_have_no_part_in_an_update():
         optimizer.step()
 
     alone = trained(plain, "fresh")[1]
-    assert same(trained(loop(True, True), "fresh")[1], alone)
-    assert same(trained(loop(False, True), "fresh")[1], alone)
-    assert same(trained(loop(True, False), "fresh")[1], alone)
+    for set_to_none in (True, False):
+        for behind in (True, False):
+            assert same(trained(loop(set_to_none, behind), "fresh")[1], alone)
+
+
+HALVES = [(X[:16], Y[:16]), (X[16:], Y[16:])]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model, _: [p.grad.div_(2) for p in model.parameters()],
+        lambda model, _: [setattr(p, "grad", p.grad / 2) for p in model.parameters()],
+        lambda model, _: [setattr(p, "grad", p.grad.clamp(-1, 1)) for p in model.parameters()],
+        lambda model, _: nn.utils.clip_grad_norm_(model.parameters(), 1.0),
+    ],
+    ids=["in place", "divided", "clamped", "clipped"],
+)
+def test_all_passes_of_an_accumulated_gradient_are_tried_whatever_is_done_to_it(change):
+    def loop(guard, model, optimizer):
+        optimizer.zero_grad()
+        for x, y in HALVES:
+            guard.evaluate(lambda x=x, y=y: loss_of(model, x, y))[0].backward()
+        change(model, optimizer)
+        before = guard.counts["forward"]
+        optimizer.step()
+        trials = guard.counts["forward"] - before - 2 * (guard.counts["updates"] in (1, 2, 4))
+        assert trials % 2 == 0
+        assert trials >= 2
+
+    assert trained(loop, "fresh", 5)[0].counts["updates"] == 5
+
+
+@pytest.mark.parametrize("set_to_none", [True, False])
+def test_losses_that_are_added_up_before_one_backward_pass_are_all_tried(set_to_none):
+    def loop(guard, model, optimizer):
+        optimizer.zero_grad(set_to_none=set_to_none)
+        losses = [guard.evaluate(lambda x=x, y=y: loss_of(model, x, y))[0] for x, y in HALVES]
+        (sum(losses) / 2).backward()
+        assert len(guard._passes.pending) == 2
+        optimizer.step()
+        assert guard._passes.pending == []
+
+    assert trained(loop, "fresh", 5)[0].counts["updates"] == 5
 
 
 @pytest.mark.parametrize("kind", ["an index", "a helper", "an object"])
@@ -263,6 +303,25 @@ def test_the_weight_of_positive_answers_makes_no_distance_negative():
             moved = float(measure(one.reshape(1, 1), new.reshape(1, 1)))
             assert moved >= -1e-6
             assert (moved < 1e-6) == bool(one == new)
+
+
+def test_answers_whose_positive_ones_weigh_nothing_cost_nothing():
+    none = Distance("bce", positive=torch.tensor([0.0, 1.0]))
+    moved = none(torch.tensor([[-90.0, 0.0]]), torch.tensor([[-80.0, 0.0]]))
+    assert float(moved) == 0.0
+    assert float(none(torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 1.0]]))) > 0
+
+
+def test_the_state_of_a_guard_does_not_change_what_another_one_was_made_for():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    guard = Guard(model, optimizer, batch="fresh")
+    guard.step(lambda: loss_of(model))
+    saved = optimizer.state_dict()
+    for batch in ("fixed", "auto"):
+        other = Guard(again := network(), made := torch.optim.SGD(again.parameters(), lr=0.1), batch=batch)
+        made.load_state_dict(saved)
+        assert other.batch == batch
 
 
 def test_resuming_is_the_same_whichever_of_model_and_optimizer_is_loaded_first():

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+import ghostpoint as gp
+from ghostpoint.slow_points import UserField
 from ghostpoint.torch import find_slow_points
 
 STATES = np.linspace(-1, 1, 21)[:, None]
@@ -53,3 +55,12 @@ def test_where_no_zero_was_found_nothing_is_estimated_of_what_is_missing():
     points = find_slow_points(lambda _, h: h + 0.5 + h**2, STATES)
     assert len(points.fixed) == 0
     assert np.isnan(points.missing)
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-5, 1e-8])
+def test_the_unit_of_a_field_does_not_make_its_zeros_singular(unit):
+    states = np.random.default_rng(0).uniform(-1.5, 1.5, (60, 2))
+    field = UserField(lambda x: unit * np.stack([x[..., 0] - x[..., 0] ** 3, -x[..., 1]], axis=-1), None, 2)
+    points = gp.find_slow_points(field, states)
+    assert points.kind.tolist() == ["fixed"] * 3
+    assert points.stable.sum() == 2

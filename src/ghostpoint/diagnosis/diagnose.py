@@ -141,7 +141,8 @@ def _finding(
     levels = levels_of(unit, None if loss_level is None else loss_level / scale, accuracy_level)
     swing = _swing(unit, levels)
     judged = judge(unit, levels, swing)
-    if judged.name.startswith("plateau at") and _falls_in_few_points(unit):
+    told = loss_level is not None or levels.by_accuracy
+    if judged.name.startswith("plateau at") and not told and _falls_in_few_points(unit):
         course = f"from {series.loss[0]:.3g} to {series.loss[-1]:.3g}, in {points} records"
         judged = Judged("cannot tell", judged.evidence, [f"the loss falls {course}: too few for more"])
     if judged.name in ("gradual learning", "abrupt learning", "converged") and (series.loss < 0).any():
@@ -164,6 +165,10 @@ def _finding(
     if run.plateau_end is not None and judged.name.startswith(("plateau at", "gradual")):
         notes.append(f"the theory gives the end of this plateau at epoch {run.plateau_end:,.0f}")
     scaled = {name: value * scale if name in _LOSSES else value for name, value in judged.evidence.items()}
+    if points <= SHORTEST_FIT:  # a line through few points may end beyond all of them
+        within = {"last_loss", "lowest_loss", *({"chance_loss"} if "chance_loss" in levels.inferred else ())}
+        least, most = float(series.loss.min()), float(series.loss.max())
+        scaled |= {name: min(max(scaled[name], least), most) for name in within & scaled.keys()}
     phases = tuple(
         replace(phase, evidence={k: v * scale if k in _LOSSES else v for k, v in phase.evidence.items()})
         for phase in phases_of(unit, levels, judged)
@@ -187,7 +192,7 @@ def _falls_in_few_points(series: Series) -> bool:
     if len(loss) > SHORT:
         return False
     sizes = []
-    for place in range(1, len(loss)):
+    for place in range(2, len(loss)):  # a first record alone may be that of the initial weights
         before, after = loss[:place], loss[place:]
         gap = float(before.min() - after.max())
         if gap > 0.3 * abs(float(before.max())):
@@ -197,6 +202,8 @@ def _falls_in_few_points(series: Series) -> bool:
 
 #: points up to which a fall is no plateau though no fit can show it
 SHORT = 12
+#: points up to which levels of a fit are kept within the record
+SHORTEST_FIT = 30
 #: evidence in units of the loss
 _LOSSES = {
     "chance_loss", "last_loss", "lowest_loss", "drop_size", "amplitude", "size", "loss", "rise", "last_finite_loss",

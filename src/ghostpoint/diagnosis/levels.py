@@ -113,10 +113,6 @@ def levels_of(series: Series, chance_loss: float | None, chance_accuracy: float 
         chance = min(plateau.level, chance_loss)
     else:
         chance = min(chance_loss, max(start, float(fit[0])))
-    if n <= 30:  # a line through few points may end beyond all of them
-        least, most = float(loss.min()), float(loss.max())
-        end, low = min(max(end, least), most), min(max(low, least), most)
-        chance = chance if chance_loss is not None else min(max(chance, least), most)
     first = _points(linear, plateau, n) if plateau is not None else (0, max(min(n, 12), few))
     # noise before learning: until the course has fallen by a third
     fallen = fit < chance - 0.3 * max(chance - low, 0.0)

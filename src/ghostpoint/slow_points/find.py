@@ -35,7 +35,7 @@ from ghostpoint.slow_points.search.candidates import (
 )
 from ghostpoint.slow_points.search.descent import WORTHWHILE
 from ghostpoint.slow_points.search.low_rank_part import low_rank_zeros
-from ghostpoint.slow_points.search.singular_zeros import nearly_singular, without_twins
+from ghostpoint.slow_points.search.singular_zeros import nearly_singular, slope_of, without_twins
 from ghostpoint.slow_points.search.starts import Starts, near_given, network_starts, unseen
 from ghostpoint.slow_points.user_field import UserField
 
@@ -232,9 +232,10 @@ def find_slow_points(
             name = label if activation == "tanh" else f"{activation} network"
             reason = f"no bound of the second derivative is known for a {name}"
             reason += "" if network is not None else f" (its derivative is {model_or_field.origin})"
-        found = found if certifiers else without_twins(found, exact)
+        slope = 1.0 if network is not None else slope_of(exact, given, found)
+        found = found if certifiers else without_twins(found, exact, slope)
         found = with_images(found, exact) if odd else found
-        return _record(search, network, found, failed, _completeness(known, found), reason, times, missing, seen)
+        return _record(search, network, found, failed, _completeness(known, found), reason, times, missing, seen, slope)
 
 
 def _any_stable(found: list[Candidate], alpha: float) -> bool:
@@ -414,9 +415,10 @@ def _record(
     times: dict[str, float | None],
     missing: float,
     seen: Fates,
+    slope: float,
 ) -> SlowPoints:
     """The candidates as a record; ``without`` says why the search's have no proofs, empty where
-    they have.
+    they have, and ``slope`` is the unit of eigenvalues.
     """
     exact: Field = search if network is None else network.exact
     units, count = search.size if network is None else network.n_units, len(found)
@@ -427,7 +429,7 @@ def _record(
     kappa = np.array([c.kappa for c in found]).reshape(count, exact.size)
     for c in found:
         if without and c.proof.kind == "undecided":
-            singular = nearly_singular(c)  # then rounding decides how many zeros there are, if any
+            singular = nearly_singular(c, slope)  # then rounding decides how many zeros there are, if any
             kind_of = "ghost" if c.ghost is not None else "undecided" if singular else "fixed"
             c.proof = Certificate(kind_of, reason="its Jacobian is singular" if singular else without)
     kind = np.array([c.proof.kind for c in found], dtype="<U9")

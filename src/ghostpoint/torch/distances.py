@@ -128,7 +128,7 @@ class Distance:
             if self.positive is not None:
                 # the share t of positive answers of which the old outputs are the best answer:
                 # w t (1 - p) = (1 - t) p
-                t = p / (p + self.positive * (1 - p))
+                t = torch.sigmoid(old - self.positive.to(old).log())
                 right = t * self.positive * (functional.softplus(-new) - functional.softplus(-old))
                 change = right + (1 - t) * (functional.softplus(new) - functional.softplus(old))
         else:

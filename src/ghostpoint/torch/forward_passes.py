@@ -49,8 +49,9 @@ class _Pass:
     variables: dict[str, Any] = field(default_factory=dict)
     #: how often the outputs had been written to
     written: list[int] = field(default_factory=list)
-    #: what the gradients were to be added to; empty for the first pass
-    gradients: list[torch.Tensor | None] = field(default_factory=list)
+    #: whether a backward pass can go through it, and filled when one does
+    live: bool = True
+    used: list[bool] = field(default_factory=list)
 
 
 class ForwardPasses:
@@ -101,7 +102,9 @@ class ForwardPasses:
         not forgotten since.
         """
         if self._without_gradient():
-            self.pending = []  # gradients were put to zero, after a step or after one that AMP skipped
+            # gradients were put to zero, after a step or after one that AMP skipped; passes whose
+            # losses are still to be added up have had no backward pass
+            self.pending = [one for one in self.pending if one.live and not one.used]
         elif len(self.pending) >= MOST:
             self.warn("pending", f"{MOST} forward passes without an update: the oldest are not tried again")
             del self.pending[0]
@@ -120,7 +123,9 @@ class ForwardPasses:
             buffers = buffers if self._changes_buffers else None
         one = _Pass(closure, before, buffers, autocast, loss.detach().clone(), _detached(outputs), distance)
         one.variables, one.written = variables_of(closure), _versions_in(one.outputs)
-        one.gradients = [p.grad for p in self.parameters.tensors] if self.pending else []
+        one.live = loss.requires_grad
+        if one.live:
+            loss.register_hook(_noting(one.used))
         self.pending.append(one)
         return loss, outputs
 
@@ -134,15 +139,11 @@ class ForwardPasses:
     def before_the_update(self) -> None:
         """Put the passes right at the parameters that they were made at.
 
-        Those before one after which gradients were put to zero have no part in the update. Outputs
-        that have been written to since (``out.sigmoid_()``, for an accuracy) are made again.
+        Those that no backward pass went through, where one went through others, have no part in the
+        update: ``if not loss.isfinite(): continue``. Outputs that have been written to since
+        (``out.sigmoid_()``, for an accuracy) are made again.
         """
-        for place in range(len(self.pending) - 1, 0, -1):
-            had = self.pending[place].gradients
-            now = [p.grad for p in self.parameters.tensors]
-            if len(had) == len(now) and all(old is None or old is not new for old, new in zip(had, now, strict=True)):
-                del self.pending[:place]
-                break
+        self.pending = [one for one in self.pending if one.used] or self.pending
         written = [one for one in self.pending if _versions_in(one.outputs) != one.written]
         self._accumulated += len(self.pending) > 1
         # the first, second, fourth accumulated update and so on
@@ -264,8 +265,9 @@ class ForwardPasses:
                 self.warn(
                     "variables",
                     f"a closure of accumulated passes gave the loss {before:.6g}, and {again:.6g} when it was called "
-                    "again with the same parameters, so a trial has another batch, or other random numbers than "
-                    "PyTorch's: let it take its batch by value, as in lambda x=x, y=y: ...",
+                    "again with the same parameters, so a trial is not that of the pass: it has another batch (let the "
+                    "closure take it by value, as in lambda x=x, y=y: ...), a state or weight that has changed since, "
+                    "or other random numbers than PyTorch's",
                 )
                 return
 
@@ -366,6 +368,15 @@ def _as_in_training() -> Iterator[None]:
         yield
     finally:
         mha.set_fastpath_enabled(before)
+
+
+def _noting(used: list[bool]) -> Callable[[torch.Tensor], None]:
+    """A hook that notes that it was called, and holds nothing else."""
+
+    def note(_: torch.Tensor) -> None:
+        used.append(True)
+
+    return note
 
 
 def _clear_parametrizations() -> None:

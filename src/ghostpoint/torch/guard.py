@@ -139,7 +139,7 @@ class Guard:
         # whether the batch is taken for fixed, the loss that then comes next, and how often it came
         self._is_fixed = batch == "fixed"
         self._expected: float | None = None
-        self._repeats = 0
+        self._repeats, self._refuted = 0, False  # whether a batch declared fixed was none
         # of the update in progress
         self._theta: torch.Tensor | None = None
         self._known: list[tuple[int, int, torch.dtype]] = []  # the parameters in it
@@ -442,7 +442,7 @@ class Guard:
                 f"batch is 'fixed', but the loss of the same parameters is {loss:g} and was {expected:g}: the batch "
                 "changes, updates since the last check used an old one, and now the rule for fresh batches is used",
             )
-            self.batch, self._is_fixed = "fresh", False
+            self.batch, self._is_fixed, self._refuted = "fresh", False, True
         elif self.batch == "auto":
             self._repeats = self._repeats + 1 if repeats else 0
             if self._is_fixed and expected is not None and not repeats:
@@ -466,7 +466,7 @@ class Guard:
             "expected": self._expected,
             "repeats": self._repeats,
             "is_fixed": self._is_fixed,
-            "batch": self.batch,
+            "refuted": self._refuted,
             "sums": self._passes.marked_sums(),
         }
 
@@ -483,8 +483,8 @@ class Guard:
         self._expected, self._repeats = state["expected"], state["repeats"]
         # the model may get its parameters later
         self._passes.mark(state.get("sums"))
-        if state.get("batch") == "fresh":  # a batch that was declared fixed was none
-            self.batch = "fresh"
+        self._refuted = self.batch == "fixed" and state.get("refuted", False)
+        self.batch = "fresh" if self._refuted else self.batch
         self._is_fixed = state["is_fixed"] if self.batch == "auto" else self.batch == "fixed"
 
     def _into(self, optimizer: Any, state: dict[str, Any]) -> dict[str, Any]:

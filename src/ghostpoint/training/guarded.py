@@ -136,6 +136,11 @@ class Guarded:
             self.share = self.least ** (1 - spread(self.lengths)) if 0 < self.least < 1 else 1.0
 
     @property
+    def step(self) -> Floats:
+        """What the trial moves the parameters by; zeros for nothing, of an infinite update too."""
+        return self.share * self.whole if self.share else np.zeros_like(self.whole)
+
+    @property
     def trying(self) -> bool:
         """Whether the update has trials left."""
         if self.exhausted:

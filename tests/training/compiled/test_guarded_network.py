@@ -113,15 +113,34 @@ def test_neither_threads_nor_the_rest_of_a_stack_nor_the_rounds_change_a_bit(mon
     np.testing.assert_array_equal(alone.history.loss.values[0], runs[0].history.loss.values[3])
 
 
-def test_a_network_that_overflows_keeps_its_parameters_and_the_others_go_on():
+@pytest.mark.filterwarnings("ignore:training with the slower")
+@pytest.mark.parametrize("engine", ["compiled", "torch", "reference"])
+def test_a_network_that_overflows_keeps_its_parameters_and_the_others_go_on(engine):
     models, task = gp.FullRankRNN.initialize(6, [0, 1], activation="identity"), WAVE
     w_out = models.w_out.copy()
-    w_out[0] = 1e30
+    w_out[0] = 1e160
     models = models.replace(w_out=w_out)
-    run = train(models, task, 0.1, 12, dtype="float32")
+    run = train(models, task, 0.1, 12, engine)
     assert run.events.diverged.values.tolist() == [0, -1]
-    np.testing.assert_array_equal(run.models.W[0], models.W[0].astype(np.float32))
+    np.testing.assert_array_equal(run.models.W[0], models.W[0])
     assert run.history.loss.values[1, -1] < run.history.loss.values[1, 0]
+
+
+def test_points_to_which_an_interrupt_goes_back_are_closer_for_what_takes_longer(monkeypatch):
+    models, task = gp.LowRankRNN.published([0]), gp.tasks.DelayedActivation(100)
+    lengths = []
+
+    def advance_all(groups, stop, *_):
+        lengths.append(stop)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(low_and_full_rank, "advance_all", advance_all)
+    for remedy in ("guard", None):
+        with pytest.raises(KeyboardInterrupt):
+            train(models, task, 0.1, 10**6, dtype="float32", remedy=remedy, optimizer="momentum")
+    guarded, plain = lengths
+    # an epoch of the guard takes about 0.3 ms
+    assert guarded < 20_000 < plain
 
 
 def test_networks_that_a_high_rate_destroys_learn_and_stay():

@@ -35,6 +35,7 @@ _EITHER = re.compile(r"^[-+]?[1-9]\d{0,2},\d{3}$")
 _POINTED = re.compile(r"^[-+]?[1-9]\d{0,2}\.\d{3}$")
 _GROUPED = re.compile(r"^[-+]?\d{1,3}(?:(?:,\d{3}){2,}|(?:,\d{3})+\.\d+)$")
 _WHOLE = re.compile(r"^[-+]?\d{1,3}$")
+_DECIMAL_POINT = re.compile(r"^[-+]?\d+\.\d+$")
 
 
 class CellError(ValueError):
@@ -89,19 +90,23 @@ def cell_number(cell: str, thousands: str = "") -> tuple[float, bool]:
 
 
 def _thousands(texts: list[str]) -> str:
-    """What sets thousands apart in a column: a comma or a point where some cell can only be read
-    so, a comma also where whole numbers below a thousand stand beside it; empty for nothing.
+    """What sets thousands apart in a column, whose cells are given in order: a comma or a point
+    where some cell can only be read so, a comma also where the column ascends with it and not
+    without; empty for nothing.
     """
     texts = [text.strip().strip("\"'").strip() for text in texts]
     if any(map(_POINTS.match, texts)):
         return "."
-    either = [text for text in texts if _EITHER.match(text)]
-    if any(map(_GROUPED.match, texts)):
+    if not any(map(_EITHER.match, texts)):
+        return ""
+    if any(map(_GROUPED.match, texts)) or any(map(_DECIMAL_POINT.match, texts)):
         return ","
     known = [text for text in texts if text.lower() not in MISSING and text.lower() not in _NOT_FINITE]
-    others = [text for text in known if not _EITHER.match(text)]
-    # with decimals, zero would have some too
-    return "," if either and others and all(map(_WHOLE.match, others)) else ""
+    if not all(_EITHER.match(text) or _WHOLE.match(text) for text in known):
+        return ""
+    # a count of steps that goes on beyond a thousand
+    grouped, decimal = (np.array([float(text.replace(",", sign)) for text in known]) for sign in ("", "."))
+    return "," if bool((np.diff(grouped) > 0).all()) and not bool((np.diff(decimal) > 0).all()) else ""
 
 
 def column_numbers(cells: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -116,6 +121,7 @@ def column_numbers(cells: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         cells = np.asarray(cells, dtype=object)
     codes, unique = pd.factorize(np.asarray(cells, dtype=object), use_na_sentinel=False)
     values, marks = np.full(len(unique), np.nan), np.zeros(len(unique), dtype=bool)
+    # once each, in the order in which they come first
     thousands = _thousands([cell for cell in unique if isinstance(cell, str)])
     for i, cell in enumerate(unique):
         if cell is None or cell is pd.NA or cell is pd.NaT:

@@ -50,12 +50,18 @@ SIDES = {"train": "train", "training": "train", "validation": "val", "val": "val
          "eval": "val", "dev": "val"}  # fmt: skip
 #: words for what a training makes large
 _LARGE = re.compile(
-    r"(^|_)(rewards?|returns?|scores?|rew|win_rate|success_rate|f1|auc|auroc|auprc|bleu|rouge|meteor|iou|dice|jaccard|"
-    r"r2|explained_variance|psnr|ssim|precision|recall|sensitivity|specificity|map|m_ap|ndcg|mrr|mcc|kappa|correlation|"
-    r"pearson|spearman|performance|fitness|elbo|percent_correct|fraction_correct|log_?lik|log_?likelihood|logp)(_|$)"
+    r"(^|_)(rewards?|returns?|scores?|rew|win_rate|success_rate|f1|auc|auroc|bleu|iou|r2|psnr|ssim)(_|$)"
 )
-#: words that turn that round
-_NEGATIVE = re.compile(r"(^|_)(neg|negative|minus|nll)(_|$)")
+#: the same, where they are the whole name but for the side and the mean: other things have these
+#: names too
+_METRIC = re.compile(
+    r"(?:(?:train|training|val|valid|validation|eval|test|dev|mean|avg|average|macro|micro|best)_)*"
+    r"(?:auprc|rouge(?:_?[12l])?|meteor|dice|jaccard|explained_variance|precision|recall|sensitivity|specificity|"
+    r"m_ap|ndcg|mrr|mcc|performance|elbo|percent_correct|fraction_correct|log_?lik|log_?likelihood|logp)"
+    r"(?:_(?:train|training|val|valid|validation|eval|test|dev|mean|avg|average|score|epoch|step|at_\d+))*"
+)
+#: words that say that something is a loss after all
+_NEGATIVE = re.compile(r"(^|_)(neg|negative|minus|nll|loss|error)(_|$)")
 _TRAINING = {"train", "training", "trn"}
 _ELSEWHERE = {"val", "valid", "validation", "eval", "test", "dev", "heldout", "holdout"}
 #: words that name something else when they stand beside "loss" or "error"
@@ -77,7 +83,7 @@ def words_of(name: str) -> str:
 def is_better_larger(name: str) -> bool:
     """Whether the column holds a reward or a score, so that its negative is a loss."""
     words = words_of(name)
-    return bool(_LARGE.search(words)) and not _NEGATIVE.search(words)
+    return bool(_LARGE.search(words) or _METRIC.fullmatch(words)) and not _NEGATIVE.search(words)
 
 
 def is_bounds(name: str) -> bool:

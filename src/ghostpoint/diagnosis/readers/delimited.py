@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ghostpoint.diagnosis.readers.cells import MISSING, cell_number
@@ -71,8 +72,15 @@ def delimited_table(text: str, source: str) -> Table | None:
     if _is_header(first):
         header, body = first, plain[1:]
         if len(body) > 1 and len(_cells(sample[1], separator)) == len(first) + 1:
-            # a header of one word has been asked about already
-            if separator == "," and len(first) > 1 and all(re.fullmatch(r"[-+\d,\s]+", line) for line in sample[1:]):
+            # a header of one word has been asked about already; behind the names of rows there is
+            # a column of steps
+            whole = all(re.fullmatch(r"[-+\d,\s]+", line) for line in sample[1:])
+            if (
+                separator == ","
+                and len(first) > 1
+                and whole
+                and not _ascend([line.split(",")[1] for line in sample[1:]])
+            ):
                 wide = len(first)
                 raise InputError(
                     f"{source}: row {body[0] + 1} must have {wide} cells as the header has, got {wide + 1}: "
@@ -173,13 +181,22 @@ def _within_numbers(sample: list[str]) -> bool:
 
 def _is_one_column(sample: list[str]) -> bool:
     """Whether rows are numbers with a decimal comma below a header of one word, and not the names
-    of rows, which count from 1, beside whole numbers.
+    of rows, or steps, beside whole numbers.
     """
     rows = [line.strip() for line in sample[1:]]
     alone = [bool(re.fullmatch(r"[-+]?\d+(,\d+)?(?:[eE][-+]?\d+)?", row)) for row in rows]
     if "," in sample[0] or len(rows) < 2 or not all(alone) or not any("," in row for row in rows):
         return False
-    return [row.split(",")[0] for row in rows] != [str(k + 1) for k in range(len(rows))]
+    return not _ascend([row.split(",")[0] for row in rows])
+
+
+def _ascend(texts: list[str]) -> bool:
+    """Whether cells are whole numbers that ascend by the same step, as those of rows and steps."""
+    try:
+        gaps = np.diff([int(text) for text in texts])
+    except ValueError:
+        return False
+    return len(gaps) > 0 and bool(gaps[0] > 0) and bool((gaps == gaps[0]).all())
 
 
 def _decimal(rows: list[list[str]]) -> bool:

@@ -17,6 +17,8 @@ from ghostpoint.errors import InputError
 
 __all__ = ["json_tables", "table_of_rows", "tables_of_value"]
 
+#: lists and objects inside of each other, at most, in a document that ends too soon
+DEEPEST = 12
 #: values that a curve has at least in what is read of a document that ends too soon
 FEWEST = 5
 
@@ -122,6 +124,9 @@ def _completed(text: str) -> Iterator[Any]:
                 ends[-1] = place + 1
         elif letter == "," and ends:
             ends[-1] = place
+    # the rest is a value that was being written, and not the text of a log
+    if not stack or len(stack) > DEEPEST or "\n" in text[ends[-1] :].strip().lstrip(",").strip():
+        return
     for depth in range(len(stack), 0, -1):
         try:
             yield _loads(text[: ends[depth - 1]] + "".join(reversed(stack[:depth])))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ghostpoint.diagnosis.forecast import plateau_ends
 from ghostpoint.diagnosis.history import CURVES, History, RunHistory
-from ghostpoint.diagnosis.readers.columns import STEPS, best_columns, is_better_larger, rank_of, words_of
+from ghostpoint.diagnosis.readers.columns import MATCHED, STEPS, best_columns, is_better_larger, rank_of, words_of
 from ghostpoint.diagnosis.readers.table import Choice, Table, history_of_table, shared_accuracy, to_be_small
 from ghostpoint.errors import InputError
 from ghostpoint.results import TrainingRun
@@ -70,8 +70,12 @@ def history_of(source: Any, choice: Choice | None = None, name: str = "history")
 
 
 def _grows(name: str) -> bool:
-    """Whether what has this name becomes larger as a network learns: an accuracy, a reward."""
-    return rank_of(name, "accuracy") is not None or is_better_larger(name)
+    """Whether what has this name becomes larger as a network learns: an accuracy, a reward. Other
+    words in it say that it is the name of a run.
+    """
+    words = words_of(name)
+    rank = rank_of(name, "accuracy")
+    return (rank is not None and rank[1] < 20) or (is_better_larger(name) and len(words.split("_")) <= 3)
 
 
 def _label(label: Any) -> str:
@@ -107,7 +111,10 @@ def _of_mapping(source: Mapping[Any, Any], choice: Choice, name: str) -> History
     columns = roles_of(names, names, choice, name)
     if "loss" not in columns:
         parts = {str(key): part for key, part in source.items() if np.ndim(part) == 1 and np.size(part)}
-        if any(map(_grows, parts)) and len({np.size(part) for part in parts.values()}) == 1:
+        metrics = [key for key in parts if _grows(key)]
+        beside = [key for key in parts if key not in metrics and words_of(key) not in STEPS]
+        known = all(any(rank_of(key, role) for role in MATCHED) for key in beside)
+        if metrics and known and len({np.size(part) for part in parts.values()}) == 1:
             return history_of_table(Table(name, {key: np.asarray(part) for key, part in parts.items()}), choice)
         if len(parts) == len(source) > 0 and not any(best_columns([key], "accuracy") for key in parts):
             try:

@@ -98,7 +98,7 @@ class TriedUpdates:
             one.give_up()
         still = np.array([one.share == 0 for one in self.ones])
         self.kept = _merged(still, before, seen, self.backend)
-        made = np.array([one.share * np.linalg.norm(one.whole) for one in self.ones])
+        made = np.array([one.share * np.linalg.norm(one.whole) if one.share else 0.0 for one in self.ones])
         # summed as above, so that an update that is made as it is has the scale 1 exactly
         length = np.array([np.linalg.norm(row) for row in d])
         return made / np.where(length > 0, length, 1.0), stayed
@@ -119,7 +119,7 @@ class TriedUpdates:
     def _move(self) -> None:
         """Put the parameters at the share of the updates that is tried; where it is 0 they keep
         every bit."""
-        steps = self._parts(np.array([one.share * one.whole for one in self.ones]), self.old)
+        steps = self._parts(np.array([one.step for one in self.ones]), self.old)
         for part, value in self.old.items():
             self.backend.set(part, value + steps[part])
 

@@ -121,7 +121,7 @@ class GuardedNetwork(Network):
         guarded.propose(d, float(np.finfo(kind).eps), rounded)
         while guarded.trying:
             self.state[:] = theta
-            self.state += (guarded.share * guarded.whole).astype(kind)
+            self.state += guarded.step.astype(kind)
             seen = self._evaluate()
             if guarded.judge(seen.loss, float((self.weighed * (seen.output - before.output) ** 2).sum())):
                 self.seen = seen

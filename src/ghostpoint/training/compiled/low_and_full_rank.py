@@ -29,6 +29,7 @@ from ghostpoint.training.outcome import Outcome, hold_above
 from ghostpoint.training.plan import Plan
 
 CALL = 2e9  # multiply-adds in one kernel call: about a tenth of a second
+GUARDED = 5e6  # what a guarded epoch takes more, beside its products, in the same unit
 ROUND = 20  # calls between two points to which an interrupt goes back
 
 OnRecord = Callable[[int, dict[str, NDArray[Any]]], None]
@@ -69,7 +70,11 @@ def run(
         asked = models, place, task, trials, plan, watched
         networks.append(Network(*asked) if guard is None else GuardedNetwork(*asked, guard))
     report = on_progress or (lambda amount: None)
-    call = max(1, int(CALL / (2 * _cost(models, task))))
+    cost = 2 * _cost(models, task)
+    if guard is not None:
+        numbers = sum(getattr(models, part)[0].size for part in models.trainable)
+        cost = 1.2 * cost + GUARDED + 8 * guard.secants * numbers
+    call = max(1, int(CALL / cost))
     largest = max(len(network.members) for network in networks)
     length = min(ROUND * call, trials.rows) if task.random else ROUND * max(1, call // largest)
     epoch, interrupted = 0, False
