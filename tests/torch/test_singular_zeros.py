@@ -61,6 +61,6 @@ def test_where_no_zero_was_found_nothing_is_estimated_of_what_is_missing():
 def test_the_unit_of_a_field_does_not_make_its_zeros_singular(unit):
     states = np.random.default_rng(0).uniform(-1.5, 1.5, (60, 2))
     field = UserField(lambda x: unit * np.stack([x[..., 0] - x[..., 0] ** 3, -x[..., 1]], axis=-1), None, 2)
-    points = gp.find_slow_points(field, states)
+    points = gp.find_slow_points(field, states=states)
     assert points.kind.tolist() == ["fixed"] * 3
     assert points.stable.sum() == 2
