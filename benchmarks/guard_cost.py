@@ -7,9 +7,9 @@ Twenty networks of 100 units a training, one after the other in one process, by 
 in float32; on match to sample at full rank, with Adam at 0.1, the engines torch and reference too.
 Beside the guard stands what "auto" means where updates cannot be tried: ``TrustRegion()``, on match
 to sample the guarded one, and a hazard limit where no crossing is wanted. Its trainings are longer,
-as it needs more epochs. Tasks without a crossing are four bits of which the parity is told after a pause, and
-two waves that a constant input selects. Epochs until a task is solved are those of networks that
-are solved at the end. ``benchmarks/tables.py`` writes the table of the docs.
+as it needs more epochs. Tasks without a crossing are four bits of which the parity is told after a
+pause, and two waves that a constant input selects. Epochs until a task is solved are those of
+networks that are solved at the end. ``benchmarks/tables.py`` writes the table of the docs.
 """
 
 from __future__ import annotations
