@@ -30,8 +30,10 @@ class Guard(Rises, Remedy):
     above half of the first one, and has not fallen by the share ``gain`` in ``patience`` updates:
     its loss may then exceed the lowest one by that share, and it moves farther. Where all
     lengths down to rounding were refused, the next sixteen updates have one trial each and then
-    every eighth, of lengths that fill all up to the limit. A trial costs an epoch's forward and
-    backward pass of the whole stack; those of the last trial are the next epoch's.
+    every eighth, of lengths that fill all up to the limit. A trial costs a forward and a backward
+    pass, of the network on the compiled engine and of the whole stack on the others; those of the
+    last trial are the next epoch's. A network keeps ``secants`` differences of its gradient, each
+    as large as what is trained of it.
 
     Parameters
     ----------

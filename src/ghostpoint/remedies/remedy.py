@@ -116,8 +116,8 @@ class Remedy:
     rewinds: ClassVar[bool] = False
     #: whether it wants to know about crossings (:meth:`wanted`), which costs a backward pass each
     watches: ClassVar[bool] = False
-    #: whether its updates are tried before they stand, by ``training/by_epoch/tried_updates.py``;
-    #: beside it a run may have :class:`~ghostpoint.remedies.ClipGradient` alone
+    #: whether its updates are tried before they stand, by ``training/guarded.py``; beside
+    #: it a run may have :class:`~ghostpoint.remedies.ClipGradient` alone
     tries_updates: ClassVar[bool] = False
 
     def misfit(self, task: Task, wanted: Sequence[Crossing]) -> str:

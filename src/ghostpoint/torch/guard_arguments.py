@@ -35,7 +35,7 @@ def check_arguments(
 
 
 def generators_of(given: Iterable[torch.Generator]) -> tuple[torch.Generator, ...]:
-    """One's own generators, checked."""
+    """One's own generators; a ``ValueError`` for anything else, a single one among it."""
     found = given if isinstance(given, torch.Generator) else tuple(given)
     if isinstance(found, torch.Generator) or not all(isinstance(one, torch.Generator) for one in found):
         raise InputError(f"generators must be several of torch.Generator, as in [generator], got {found!r}")
